@@ -1,0 +1,47 @@
+"""segplug: trained semantic-segmentation models to production, through plugins.
+
+The public names are imported when they are first used, so that ``import segplug`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "API_VERSION": "segplug.hookspecs",
+    "Artifact": "segplug.requests",
+    "Axis": "segplug.engine",
+    "Comparison": "segplug.verify",
+    "Engine": "segplug.engine",
+    "EngineSpec": "segplug.engine",
+    "ModelMeta": "segplug.model",
+    "Segplug": "segplug.api",
+    "SegmentationModel": "segplug.model",
+    "hookimpl": "segplug.hookspecs",
+    "option": "segplug.options",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+if TYPE_CHECKING:
+    from segplug.api import Segplug as Segplug
+    from segplug.engine import Axis as Axis
+    from segplug.engine import Engine as Engine
+    from segplug.engine import EngineSpec as EngineSpec
+    from segplug.hookspecs import API_VERSION as API_VERSION
+    from segplug.hookspecs import hookimpl as hookimpl
+    from segplug.model import ModelMeta as ModelMeta
+    from segplug.model import SegmentationModel as SegmentationModel
+    from segplug.options import option as option
+    from segplug.requests import Artifact as Artifact
+    from segplug.verify import Comparison as Comparison
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'segplug' has no attribute '{name}'")
+    return getattr(importlib.import_module(home), name)

@@ -1,0 +1,128 @@
+"""Artifacts on disk: written whole or not at all, described, never half replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segplug.errors import ArtifactError, UsageError
+from segplug.model import ModelMeta
+from segplug.requests import Artifact
+
+__all__ = [
+    "describe",
+    "ensure_free",
+    "file_sha256",
+    "read_sidecar",
+    "sidecar_path",
+    "write_sidecar",
+    "write_text",
+    "writing",
+]
+
+
+def ensure_free(path: Path, *, force: bool) -> None:
+    """Check, before any work is done, that ``path`` can be written.
+
+    Raises:
+        UsageError: its folder does not exist, it is a folder, or it is there and not ``force``.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file to write")
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    if path.exists() and not force:
+        raise UsageError(f"{path} already exists", hint="add --force to replace it")
+
+
+@contextmanager
+def writing(path: Path, *, force: bool) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields a temporary path in the same folder, with the same suffix. When the block ends well the
+    file there is flushed to disk and renamed to ``path``; when it does not, everything that was
+    written is removed and ``path`` is as it was.
+
+    Raises:
+        UsageError: ``path`` is there and not ``force``.
+        ArtifactError: the disk is full, or the folder cannot be written.
+    """
+    ensure_free(path, force=force)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    temporary = folder / path.name
+    try:
+        yield temporary
+        if not temporary.exists():
+            raise ArtifactError(f"nothing was written for {path}")
+        _flush(temporary)
+        if not force:
+            ensure_free(path, force=False)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        _remove(folder)
+
+
+def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(folder: Path) -> None:
+    for leftover in folder.iterdir():
+        leftover.unlink()
+    folder.rmdir()
+
+
+def write_text(path: Path, text: str, *, force: bool) -> None:
+    """Write a small text file whole or not at all; raises as :func:`writing` does."""
+    with writing(path, force=force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the metadata of an artifact lies whose format has no place for it."""
+    return path.with_name(path.name + ".json")
+
+
+def write_sidecar(path: Path, meta: ModelMeta) -> None:
+    """Write ``<artifact>.json`` beside an artifact, replacing an older one."""
+    write_text(sidecar_path(path), meta.to_json() + "\n", force=True)
+
+
+def read_sidecar(path: Path) -> ModelMeta | None:
+    """The metadata beside an artifact, or ``None`` if there is none.
+
+    Raises:
+        ArtifactError: there is one, but it is damaged.
+    """
+    sidecar = sidecar_path(path)
+    if not sidecar.is_file():
+        return None
+    return ModelMeta.from_json(sidecar.read_text(encoding="utf-8"))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe(path: Path, *, format: str, meta: ModelMeta) -> Artifact:
+    """The :class:`Artifact` for a file that lies at ``path``."""
+    return Artifact(path=path, format=format, meta=meta, size=path.stat().st_size, sha256=file_sha256(path))

@@ -1,0 +1,73 @@
+"""The data-set contract: what a ``load_dataset`` provider returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Dataset", "DatasetInfo", "LabelFormat"]
+
+
+@dataclass(frozen=True)
+class LabelFormat:
+    """How label maps are written for a data set's own evaluation server (``--format-only``)."""
+
+    ids: Mapping[int, int] | None = None
+    """Label to the id that is written; ``None``: labels as they are."""
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    """RGB colour for each written id; ``None``: a greyscale PNG."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before any image is read."""
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...] = ()
+    """One RGB colour (0 to 255) for each class; empty: none known."""
+    ignore_index: int = 255
+    has_masks: bool = True
+    parts: tuple[tuple[str, int], ...] = ()
+    """For a concatenated data set scored apart: each part's name and length, in order."""
+    label_format: LabelFormat = LabelFormat()
+    fingerprint: str = ""
+    """Identifies the list of samples and how masks are read; equal data sets have equal ones."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A list of images, with masks where there are some. Read from several threads at once."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Constant for the data set's life."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """The image's path relative to the data set, with its suffix; unique within the set."""
+        ...
+
+    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+        """The image, uint8 ``(H, W, 3)``, BGR.
+
+        Raises:
+            DatasetError: it is missing or not an image; the message names the file.
+        """
+        ...
+
+    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+        """The mask, uint8 ``(H, W)``, in labels: class indices and ``info.ignore_index``, after
+        any label map and zero-label reduction.
+
+        Raises:
+            DatasetError: there is none, or it is not a mask; the message names the file.
+        """
+        ...

@@ -1,0 +1,95 @@
+"""The engine contract: all that a new backend has to write.
+
+An ``infer`` provider opens an artifact and returns an object with a :class:`EngineSpec` and a
+``run`` method. Reading, preprocessing, sliding, stitching, scoring and painting are the runtime's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.model import ModelMeta
+
+__all__ = ["Axis", "Engine", "EngineSpec"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The sizes that one input axis takes: ``minimum`` to ``maximum``, both included."""
+
+    minimum: int = 1
+    maximum: int | None = None
+    """``None``: no upper bound is known."""
+    multiple_of: int = 1
+
+    @classmethod
+    def fixed(cls, size: int) -> Axis:
+        """An axis that takes one size only."""
+        return cls(minimum=size, maximum=size)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether one size only is taken."""
+        return self.minimum == self.maximum
+
+    def accepts(self, size: int) -> bool:
+        """Whether an input may have this size along the axis."""
+        if size < self.minimum or (self.maximum is not None and size > self.maximum):
+            return False
+        return size % self.multiple_of == 0
+
+    def __str__(self) -> str:
+        if self.is_fixed:
+            return str(self.minimum)
+        text = f"{self.minimum}..{'' if self.maximum is None else self.maximum}"
+        return text if self.multiple_of == 1 else f"{text} in steps of {self.multiple_of}"
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What an engine takes and gives.
+
+    The input is float32 ``(N, 3, H, W)``, preprocessed as ``meta`` says. The output is
+    ``(N, C, H, W)`` float32 logits, or ``(N, H, W)`` integer labels, at the input's size.
+    """
+
+    meta: ModelMeta
+    output: Literal["logits", "labels"]
+    batch: Axis = Axis()
+    height: Axis = Axis()
+    width: Axis = Axis()
+    backend: str = ""
+    """The target's name and what it runs on, for people: ``onnxruntime 1.31.1 (CPU)``."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """An opened artifact, ready to run batches. Used by one thread at a time."""
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What the engine takes and gives; constant for the engine's life."""
+        ...
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+        """Run one batch.
+
+        Args:
+            batch: C-contiguous float32 ``(N, 3, H, W)`` within the spec's axes.
+
+        Returns:
+            As ``spec.output`` says. The array may be reused by the next ``run``.
+
+        Raises:
+            ShapeError: the engine cannot take this shape after all.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds. Called once; ``run`` is not called after it."""
+        ...

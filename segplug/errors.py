@@ -1,0 +1,88 @@
+"""The small tree of errors that a user may meet.
+
+Every error carries one line that says what is wrong and, where there is one, what to do about it.
+The command line prints that line and exits with ``exit_code``; anything that is not a
+:class:`SegplugError` is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArtifactError",
+    "CheckpointError",
+    "DatasetError",
+    "DeviceError",
+    "MissingDependencyError",
+    "ModelError",
+    "PluginError",
+    "RefusedError",
+    "SegplugError",
+    "ShapeError",
+    "UsageError",
+    "VerificationError",
+]
+
+
+class SegplugError(Exception):
+    """Something went wrong that a user can act on.
+
+    Args:
+        message: One line: what is wrong, naming the file, option or value.
+        hint: What to do about it, if that is not already plain from ``message``.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = " ".join(message.split())
+        self.hint = " ".join(hint.split()) if hint else None
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(SegplugError):
+    """The request itself was wrong: an unknown target or option, a path that is not there."""
+
+    exit_code = 2
+
+
+class PluginError(SegplugError):
+    """A plugin is broken, outdated, or does not keep to its hook's contract."""
+
+
+class RefusedError(SegplugError):
+    """An add-on refused the request. Add-ons raise this; the message is their reason."""
+
+
+class MissingDependencyError(SegplugError):
+    """A library that this target needs is not installed; the message names the command."""
+
+
+class ModelError(SegplugError):
+    """A model could not be loaded or built from its config."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is unreadable, unsafe, or belongs to another model."""
+
+
+class ShapeError(SegplugError):
+    """The network or the engine cannot take an input of this shape."""
+
+
+class DatasetError(SegplugError):
+    """A data set, an image or a mask is missing, unreadable or inconsistent."""
+
+
+class ArtifactError(SegplugError):
+    """An artifact is damaged, of another format, or could not be written."""
+
+
+class DeviceError(SegplugError):
+    """The device or execution provider that was asked for is not available."""
+
+
+class VerificationError(SegplugError):
+    """A comparison with PyTorch did not hold."""

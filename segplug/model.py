@@ -1,0 +1,200 @@
+"""What is known of a model: the loaded network and the plain data that travels with it.
+
+:class:`ModelMeta` is all that anyone needs to run an artifact without the config and the framework
+that made it. It is plain data: ``to_dict`` gives JSON types only, ``from_dict`` reads any version
+of the schema that is not newer than this one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from segplug.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Inference", "ModelMeta", "Pad", "Provenance", "Resize", "SegmentationModel"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a test image is resized before the network. Sizes are pixels.
+
+    ``keep_ratio`` fits the image into ``scale``: its long edge is at most ``max(scale)`` and its
+    short edge at most ``min(scale)``. Otherwise ``scale`` is the exact (width, height).
+    ``scale=None`` multiplies the image's own size by ``ratio``. ``min_size`` (with ``keep_ratio``)
+    raises the short edge to at least this. ``multiple_of`` then rounds both edges up to multiples,
+    stretching the image.
+    """
+
+    scale: tuple[int, int] | None = None
+    keep_ratio: bool = False
+    ratio: float = 1.0
+    min_size: int | None = None
+    multiple_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Padding at the bottom and right, after normalisation. Exactly one of the sizes is set."""
+
+    size: tuple[int, int] | None = None
+    """Fixed (height, width); images already larger in an axis keep that axis."""
+    divisor: int | None = None
+    """Pad each axis up to the next multiple of this."""
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How the network is applied to an image: whole, or sliding a window and averaging logits."""
+
+    mode: Literal["whole", "slide"] = "whole"
+    crop_size: tuple[int, int] | None = None
+    """Window (height, width); required for ``slide``."""
+    stride: tuple[int, int] | None = None
+    """Step (height, width); required for ``slide``."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model came from. Hashes are SHA-256 hex digests of the files as they were read."""
+
+    config: str | None = None
+    config_sha256: str | None = None
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelMeta:
+    """Everything needed to feed a model and to read its answer. Plain data, JSON in and out.
+
+    ``mean`` and ``std`` are in the units of 8-bit pixels (0 to 255), in ``channel_order``. An image
+    (uint8, BGR as OpenCV reads it) is resized, reordered, ``(x - mean) / std`` in float32, padded.
+    """
+
+    name: str
+    """A short name for people: the config's stem, or the artifact's."""
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    """One RGB colour (0 to 255) for each class."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    input_size: tuple[int, int] | None = None
+    """Nominal network input (height, width): a static artifact's size, else the test scale."""
+    resize: Resize | None = None
+    """``None``: images are fed at their own size."""
+    pad: Pad | None = None
+    inference: Inference = Inference()
+    out_channels: int = 0
+    """Channels of the logits: the number of classes, or 1 for a binary sigmoid head."""
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    threshold: float | None = None
+    """Foreground where ``sigmoid(logit) > threshold``; only with ``out_channels == 1``."""
+    align_corners: bool = False
+    """How logits are resized (bilinear) to the image's own size."""
+    reduce_zero_label: bool = False
+    """Whether the masks the model was trained on have label 0 ignored and the rest shifted by 1."""
+    provenance: Provenance = Provenance()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Distribution name to version, of what made the model or artifact."""
+    verification: Mapping[str, Any] | None = None
+    """The last comparison with PyTorch (``Comparison.to_dict``), or ``None``: never compared."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """JSON data that a format keeps for itself, under the plugin's own name."""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels a prediction can hold (2 for a binary sigmoid head)."""
+        if self.classes:
+            return len(self.classes)
+        return 2 if self.out_channels == 1 else self.out_channels
+
+    def replace(self, **changes: Any) -> ModelMeta:
+        """A copy with the given fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, every field present."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    def to_json(self) -> str:
+        """One JSON object, keys sorted."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelMeta:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ArtifactError: the schema is newer than this segplug's, or a field is malformed.
+        """
+        version = data.get("schema_version")
+        if not isinstance(version, int) or version < 1:
+            raise ArtifactError("the model metadata has no schema version")
+        if version > SCHEMA_VERSION:
+            raise ArtifactError(
+                f"the model metadata has schema {version}, this segplug reads up to {SCHEMA_VERSION}",
+                hint="upgrade segplug",
+            )
+        known = {f.name for f in dataclasses.fields(cls)}
+        values = {key: value for key, value in data.items() if key in known}
+        nested: dict[str, Callable[..., Any]] = {
+            "resize": Resize,
+            "pad": Pad,
+            "inference": Inference,
+            "provenance": Provenance,
+        }
+        try:
+            for key, build in nested.items():
+                if values.get(key) is not None:
+                    values[key] = build(**{k: _tuples(v) for k, v in values[key].items()})
+            for key in ("classes", "palette", "mean", "std", "input_size"):
+                if values.get(key) is not None:
+                    values[key] = _tuples(values[key])
+            return cls(**values)
+        except (TypeError, AttributeError) as error:
+            raise ArtifactError(f"the model metadata is malformed: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelMeta:
+        """The inverse of :meth:`to_json`; raises :class:`ArtifactError` for text that is no JSON."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ArtifactError(f"the model metadata is no JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise ArtifactError("the model metadata is no JSON object")
+        return cls.from_dict(data)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class SegmentationModel:
+    """A loaded network and its metadata.
+
+    ``module`` maps float32 ``(N, 3, H, W)``, normalised, in ``meta.channel_order``, to float32
+    logits ``(N, C, H, W)`` at the input's size, before softmax or sigmoid. It is in eval mode and
+    computes exactly what the source framework computes: it is the reference of every comparison.
+    """
+
+    module: torch.nn.Module
+    meta: ModelMeta
+    exportable: Callable[[], torch.nn.Module]
+    """Builds the form of ``module`` that exporters take: same contract and parameters (shared, not
+    copied), with what no exporter can follow replaced by equal, traceable arithmetic."""
+    device: str = "cpu"

@@ -1,0 +1,238 @@
+"""Options that a provider declares once: flags, keywords and docs are made from the declaration.
+
+A provider's ``options`` is a frozen dataclass whose fields are made with :func:`option`::
+
+    @dataclass(frozen=True)
+    class Options:
+        opset: int = option(18, help="ONNX operator set.", minimum=18, maximum=23)
+        output_kind: Literal["auto", "labels", "logits"] = option("auto", help="What the graph gives.")
+
+Types: ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal`` of strings, a fixed-length tuple
+of one of the numbers (``tuple[int, int]``), a tuple of any length (``tuple[str, ...]``), each also
+``| None``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from segplug.errors import PluginError, UsageError
+
+__all__ = ["NoOptions", "OptionSpec", "build_options", "nearest", "option", "option_specs"]
+
+_KEY = "segplug"
+_SCALARS: tuple[type, ...] = (bool, int, float, str, Path)
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a provider that declares none."""
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """One declared option, read from its dataclass field."""
+
+    name: str
+    """The keyword, with underscores; the flag is ``--`` and the name with dashes."""
+    type: type
+    """Scalar type of one value."""
+    arity: int | None
+    """1: one value; n: exactly n values; ``None``: any number of values."""
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    metavar: str | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command line's spelling."""
+        return "--" + self.name.replace("_", "-")
+
+
+def option(
+    default: Any,
+    *,
+    help: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    metavar: str | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Any:
+    """Declare one option as a dataclass field.
+
+    Args:
+        default: The value when it is not given; ``None`` for "not given".
+        help: One sentence for people, with units.
+        minimum: Smallest number allowed.
+        maximum: Largest number allowed.
+        metavar: Name of the value in help texts.
+        aliases: Other flag spellings (with dashes), for those who come from an older tool.
+    """
+    metadata = {
+        _KEY: {
+            "help": help,
+            "minimum": minimum,
+            "maximum": maximum,
+            "metavar": metavar,
+            "aliases": aliases,
+        }
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_specs(declaration: type) -> tuple[OptionSpec, ...]:
+    """Read a provider's option dataclass.
+
+    Raises:
+        PluginError: it is no dataclass, or a field has a type that cannot be a flag.
+    """
+    if not dataclasses.is_dataclass(declaration):
+        raise PluginError(f"the options {declaration!r} are not a dataclass")
+    try:
+        hints = typing.get_type_hints(declaration)
+    except Exception as error:
+        raise PluginError(f"the options of {declaration.__module__} cannot be read: {error}") from error
+    return tuple(_spec(field, hints[field.name]) for field in dataclasses.fields(declaration))
+
+
+def _spec(field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
+    details = dict(field.metadata.get(_KEY, {"help": ""}))
+    if field.default is dataclasses.MISSING:
+        raise PluginError(f"the option '{field.name}' has no default")
+    scalar, arity, choices = _shape_of(field.name, hint)
+    return OptionSpec(
+        name=field.name,
+        type=scalar,
+        arity=arity,
+        default=field.default,
+        choices=choices,
+        **details,
+    )
+
+
+def _shape_of(name: str, hint: Any) -> tuple[type, int | None, tuple[str, ...]]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [item for item in arguments if item is not type(None)]
+        if len(inner) == 1:
+            return _shape_of(name, inner[0])
+    elif origin is Literal and all(isinstance(item, str) for item in arguments):
+        return str, 1, tuple(arguments)
+    elif origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        scalar, arity, choices = _shape_of(name, arguments[0])
+        if arity == 1:
+            return scalar, None, choices
+    elif origin is tuple and len(set(arguments)) == 1 and arguments[0] in _SCALARS:
+        return arguments[0], len(arguments), ()
+    elif hint in _SCALARS:
+        return hint, 1, ()
+    raise PluginError(f"the option '{name}' has a type that cannot be an option: {hint}")
+
+
+def build_options(declaration: type, given: Mapping[str, Any], *, owner: str) -> Any:
+    """Check keywords against a declaration and make its instance.
+
+    Args:
+        declaration: The provider's option dataclass.
+        given: Keyword to value. Strings are converted (as on a command line), other values must
+            already have the declared type.
+        owner: Who the options belong to, for messages: ``export onnx``.
+
+    Raises:
+        UsageError: an option is unknown (the nearest are named), ill-typed or out of range.
+    """
+    specs = {spec.name: spec for spec in option_specs(declaration)}
+    values: dict[str, Any] = {}
+    for keyword, value in given.items():
+        name = keyword.replace("-", "_")
+        if name not in specs:
+            raise unknown("option", keyword, specs, owner=owner)
+        values[name] = _checked(specs[name], value, owner)
+    return declaration(**values)
+
+
+def _checked(spec: OptionSpec, value: Any, owner: str) -> Any:
+    if value is None:
+        if spec.default is None:
+            return None
+        raise UsageError(f"{owner}: option '{spec.name}' needs a value")
+    if spec.arity == 1:
+        return _scalar(spec, value, owner)
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, Iterable) or isinstance(items, Mapping):
+        raise UsageError(f"{owner}: option '{spec.name}' takes a list, not {value!r}")
+    result = tuple(_scalar(spec, item, owner) for item in items)
+    if spec.arity is not None and len(result) != spec.arity:
+        raise UsageError(f"{owner}: option '{spec.name}' takes {spec.arity} values, not {len(result)}")
+    return result
+
+
+def _scalar(spec: OptionSpec, value: Any, owner: str) -> Any:
+    converted = _convert(spec, value)
+    if converted is None:
+        raise UsageError(f"{owner}: option '{spec.name}' must be {_kind(spec)}, not {value!r}")
+    if spec.choices and converted not in spec.choices:
+        raise UsageError(
+            f"{owner}: option '{spec.name}' must be one of {', '.join(spec.choices)}, not {value!r}"
+        )
+    too_small = spec.minimum is not None and converted < spec.minimum
+    too_large = spec.maximum is not None and converted > spec.maximum
+    if too_small or too_large:
+        low = "" if spec.minimum is None else f"{spec.minimum:g}"
+        high = "" if spec.maximum is None else f"{spec.maximum:g}"
+        raise UsageError(f"{owner}: option '{spec.name}' must be within {low}..{high}, not {value}")
+    return converted
+
+
+def _convert(spec: OptionSpec, value: Any) -> Any:
+    """``value`` in the option's type, or ``None`` if it does not fit."""
+    if spec.type is bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        return value if isinstance(value, bool) else words.get(str(value).lower())
+    if isinstance(value, bool):
+        return None
+    if spec.type is Path:
+        return Path(value) if isinstance(value, (str, Path)) else None
+    if spec.type is str:
+        return value if isinstance(value, str) else None
+    try:
+        if spec.type is int and isinstance(value, float) and not value.is_integer():
+            return None
+        return spec.type(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _kind(spec: OptionSpec) -> str:
+    if spec.choices:
+        return "one of " + ", ".join(spec.choices)
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+    return names[spec.type]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that ``word`` most probably means, if any is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def unknown(kind: str, word: str, known: Iterable[str], *, owner: str) -> UsageError:
+    """The error for a word that is none of the known ones: the nearest, and all that there are."""
+    names = sorted(known)
+    guess = nearest(word, names)
+    listing = ", ".join(names) if names else "none"
+    return UsageError(
+        f"{owner}: no {kind} '{word}'" + (f"; did you mean '{guess}'?" if guess else ""),
+        hint=f"there are: {listing}",
+    )

@@ -1,0 +1,177 @@
+"""One frozen request for each hook, and the results that are plain data.
+
+A request's fields are what every target of the hook understands. What only one target understands
+is in ``options``: an instance of the dataclass that the provider declared. New fields come with
+defaults, so that a hook can grow without breaking an installed plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from segplug.reporting import QuietReporter, Reporter
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.model import ModelMeta, SegmentationModel
+
+__all__ = [
+    "AnalyzeReport",
+    "AnalyzeRequest",
+    "Artifact",
+    "BuildEngineRequest",
+    "ConversionReport",
+    "ConvertWeightsRequest",
+    "ExportRequest",
+    "InferRequest",
+    "LoadDatasetRequest",
+    "LoadModelRequest",
+    "Table",
+]
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+@dataclass(frozen=True)
+class LoadModelRequest:
+    """Ask a source for a model."""
+
+    config: str
+    """Path of the config, as the user gave it."""
+    checkpoint: str | None = None
+    """Path of the weights; ``None``: as the source initialises them."""
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted key to value. A string value is parsed as the source parses its own command line."""
+    device: str = "cpu"
+    trust_checkpoint: bool = False
+    """Allow the full unpickler, which can run code that the file holds."""
+    options: Any = None
+    reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class LoadDatasetRequest:
+    """Ask a source for a data set."""
+
+    location: str
+    """A config or a folder, as the user gave it."""
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    options: Any = None
+    reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Ask for an artifact of a loaded model."""
+
+    model: SegmentationModel
+    output: Path
+    shape: tuple[int, int] | None = None
+    """Network input (height, width) in pixels; ``None``: the model's nominal input size."""
+    dynamic: bool = False
+    """Let batch, height and width vary."""
+    precision: Precision = "fp32"
+    force: bool = False
+    """Replace ``output`` if it is there."""
+    sample: npt.NDArray[np.float32] | None = None
+    """A preprocessed input ``(1, 3, H, W)`` to trace with; ``None``: the exporter makes one."""
+    options: Any = None
+    reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file (or folder) on disk that a hook made, and what is known of it."""
+
+    path: Path
+    format: str
+    """The target that made it: ``onnx``, ``tensorrt``, ..."""
+    meta: ModelMeta
+    size: int = 0
+    """Bytes on disk."""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class BuildEngineRequest:
+    """Ask for an engine artifact, compiled from another artifact or from a loaded model."""
+
+    output: Path
+    artifact: Path | None = None
+    model: SegmentationModel | None = None
+    precision: Precision = "fp32"
+    device: str = "cuda:0"
+    force: bool = False
+    options: Any = None
+    reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """Ask for an engine: open ``artifact``, or wrap ``model``, ready to run batches."""
+
+    artifact: Path | None = None
+    model: SegmentationModel | None = None
+    device: str = "cpu"
+    """``cpu``, ``cuda``, ``cuda:1``, or another name that the target knows."""
+    threads: int | None = None
+    """Threads of one ``run``; ``None``: the library's own default."""
+    want_logits: bool = False
+    """Give logits even where the artifact gives labels, for a comparison. A target that cannot
+    answers with its labels."""
+    options: Any = None
+    reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class ConvertWeightsRequest:
+    """Ask for weights under other names."""
+
+    source: Path
+    destination: Path
+    force: bool = False
+    options: Any = None
+    reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a weight conversion did."""
+
+    destination: Path | None
+    """``None``: nothing was written (a dry run)."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True)
+class AnalyzeRequest:
+    """Ask for a report about one or more files."""
+
+    subjects: tuple[str, ...]
+    """Configs, artifacts, logs: as the user gave them."""
+    options: Any = None
+    reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows for people; numbers stay numbers until they are printed."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class AnalyzeReport:
+    """A report: data first (JSON types), and tables that show it."""
+
+    title: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()

@@ -1,0 +1,1 @@
+"""The runtime that every backend shares: read, preprocess, slide, score, paint."""

@@ -65,6 +65,8 @@ class EngineSpec:
     width: Axis = Axis()
     backend: str = ""
     """The target's name and what it runs on, for people: ``onnxruntime 1.31.1 (CPU)``."""
+    fresh_output: bool = False
+    """Whether every ``run`` returns a new array, which the caller may keep without copying it."""
 
 
 @runtime_checkable

@@ -1,1 +1,17 @@
-"""The command line: parse, call, print."""
+"""The command line: parse, call, print. The work is :class:`segplug.api.Segplug`'s.
+
+Nothing here imports a plugin or numpy before a target's own command runs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run ``segplug`` with the process's arguments and exit."""
+    from segplug.cli.root import run_command_line
+
+    sys.exit(run_command_line(sys.argv[1:]))

@@ -1,0 +1,5 @@
+"""``python -m segplug``."""
+
+from segplug.cli import main
+
+main()

@@ -1,0 +1,384 @@
+"""The Python face: what ``segplug run`` does, without the shell.
+
+::
+
+    from segplug import Segplug
+
+    sp = Segplug()
+    model = sp.load_model("config.py", checkpoint="weights.pth")
+    artifact = sp.export("onnx", model, output="model.onnx", shape=(512, 1024), dynamic=True)
+    comparison = sp.verify(artifact, model)
+    report = sp.evaluate(artifact, backend="onnxruntime", dataset="config.py")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from segplug import artifact as artifacts
+from segplug.discovery import Entry, entries
+from segplug.errors import UsageError, VerificationError
+from segplug.model import SegmentationModel
+from segplug.registry import Provider, Registry, hook_name
+from segplug.reporting import QuietReporter, Reporter
+from segplug.requests import (
+    AnalyzeReport,
+    AnalyzeRequest,
+    Artifact,
+    BuildEngineRequest,
+    ConversionReport,
+    ConvertWeightsRequest,
+    ExportRequest,
+    InferRequest,
+    LoadDatasetRequest,
+    LoadModelRequest,
+    Precision,
+)
+
+if TYPE_CHECKING:
+    from segplug.dataset import Dataset
+    from segplug.engine import Engine
+    from segplug.runtime.pipeline import RunReport
+    from segplug.runtime.sinks import Sink
+    from segplug.verify import Comparison, Thresholds
+
+__all__ = ["REFERENCE_BACKEND", "Segplug"]
+
+REFERENCE_BACKEND = "pytorch"
+"""The ``infer`` target that runs a loaded model itself; every comparison's other side."""
+
+PathLike = str | Path
+
+
+class Segplug:
+    """Everything segplug does.
+
+    Args:
+        reporter: Where notes, warnings and progress go. Default: nowhere.
+        without_addons: Add-ons to leave out, by name.
+
+    Every method may raise :class:`segplug.errors.SegplugError`.
+    """
+
+    def __init__(self, *, reporter: Reporter | None = None, without_addons: Collection[str] = ()) -> None:
+        self.registry = Registry(without_addons)
+        self.reporter: Reporter = reporter or QuietReporter()
+
+    def targets(self, hook: str) -> tuple[Entry, ...]:
+        """The installed targets of a hook, from metadata alone."""
+        return entries(hook_name(hook))
+
+    def load_model(
+        self,
+        config: PathLike,
+        *,
+        checkpoint: PathLike | None = None,
+        cfg_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        device: str = "cpu",
+        trust_checkpoint: bool = False,
+        **options: Any,
+    ) -> SegmentationModel:
+        """Load a model through the source that reads ``config`` (or the one named ``source``)."""
+        provider = self.registry.source("load_model", str(config), source)
+        request = LoadModelRequest(
+            config=str(config),
+            checkpoint=None if checkpoint is None else str(checkpoint),
+            cfg_options=dict(cfg_options or {}),
+            device=device,
+            trust_checkpoint=trust_checkpoint,
+            options=provider.make_options(options),
+            reporter=self.reporter,
+        )
+        model: SegmentationModel = self.registry.call(provider, request)
+        return model
+
+    def load_dataset(
+        self,
+        location: PathLike,
+        *,
+        cfg_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        **options: Any,
+    ) -> Dataset:
+        """Open a data set through the source that reads ``location``: a config or a folder."""
+        provider = self.registry.source("load_dataset", str(location), source)
+        request = LoadDatasetRequest(
+            location=str(location),
+            cfg_options=dict(cfg_options or {}),
+            options=provider.make_options(options),
+            reporter=self.reporter,
+        )
+        dataset: Dataset = self.registry.call(provider, request)
+        return dataset
+
+    def export(
+        self,
+        target: str,
+        model: SegmentationModel,
+        *,
+        output: PathLike,
+        shape: tuple[int, int] | None = None,
+        dynamic: bool = False,
+        precision: Precision = "fp32",
+        force: bool = False,
+        input_image: PathLike | None = None,
+        **options: Any,
+    ) -> Artifact:
+        """Write ``model`` as an artifact.
+
+        Args:
+            target: The exporter: ``onnx``.
+            model: What :meth:`load_model` returned.
+            output: The file to write.
+            shape: Network input (height, width); default: the model's nominal size.
+            dynamic: Let batch, height and width vary.
+            precision: Of the artifact's arithmetic.
+            force: Replace ``output`` if it is there.
+            input_image: A real image to trace with.
+            **options: The target's own options (``segplug plugins show TARGET``).
+        """
+        from segplug.parity import tracing_input
+
+        provider = self.registry.provider("export", target)
+        checked = provider.make_options(options)
+        artifacts.ensure_free(Path(output), force=force)
+        image = None if input_image is None else Path(input_image)
+        request = ExportRequest(
+            model=model,
+            output=Path(output),
+            shape=shape,
+            dynamic=dynamic,
+            precision=precision,
+            force=force,
+            sample=None if image is None else tracing_input(image, model.meta, shape),
+            options=checked,
+            reporter=self.reporter,
+        )
+        artifact: Artifact = self.registry.call(provider, request)
+        return artifact
+
+    def build_engine(
+        self,
+        target: str,
+        what: SegmentationModel | Artifact | PathLike,
+        *,
+        output: PathLike,
+        precision: Precision = "fp32",
+        device: str = "cuda:0",
+        force: bool = False,
+        **options: Any,
+    ) -> Artifact:
+        """Compile an artifact or a model for one device."""
+        provider = self.registry.provider("build_engine", target)
+        artifacts.ensure_free(Path(output), force=force)
+        request = BuildEngineRequest(
+            output=Path(output),
+            **_subject(provider, what),
+            precision=precision,
+            device=device,
+            force=force,
+            options=provider.make_options(options),
+            reporter=self.reporter,
+        )
+        artifact: Artifact = self.registry.call(provider, request)
+        return artifact
+
+    @contextmanager
+    def open(
+        self,
+        what: SegmentationModel | Artifact | PathLike,
+        *,
+        backend: str,
+        device: str = "cpu",
+        threads: int | None = None,
+        want_logits: bool = False,
+        **options: Any,
+    ) -> Iterator[Engine]:
+        """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context."""
+        provider = self.registry.provider("infer", backend)
+        request = InferRequest(
+            **_subject(provider, what),
+            device=device,
+            threads=threads,
+            want_logits=want_logits,
+            options=provider.make_options(options),
+            reporter=self.reporter,
+        )
+        engine: Engine = self.registry.call(provider, request)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def evaluate(
+        self,
+        what: SegmentationModel | Artifact | PathLike,
+        *,
+        backend: str,
+        dataset: Dataset | PathLike,
+        metrics: Sequence[str] = ("mIoU",),
+        sinks: Sequence[Sink] = (),
+        device: str = "cpu",
+        threads: int | None = None,
+        batch_size: int = 1,
+        on_error: Literal["stop", "skip"] = "stop",
+        resume: bool = False,
+        cfg_options: Mapping[str, Any] | None = None,
+        nan_to_num: float | None = None,
+        beta: float = 1.0,
+        **options: Any,
+    ) -> RunReport:
+        """Run and score on a data set.
+
+        Args:
+            what: An artifact, its path, or a loaded model (with the ``pytorch`` backend).
+            backend: The ``infer`` target.
+            dataset: What :meth:`load_dataset` returned, or a location for it.
+            metrics: Of ``mIoU``, ``mDice``, ``mFscore``; empty: run without scoring.
+            sinks: What else to do with each result: :mod:`segplug.runtime.sinks`, ``.raw``.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ...
+            threads: Threads of one engine run; default: the library's own.
+            batch_size: Images of equal size that are run together.
+            on_error: ``stop``, or ``skip`` unreadable images, counting and listing them.
+            resume: Go on where an interrupted run of the same kind stopped.
+            cfg_options: Overrides for a data set that is given as a config.
+            nan_to_num: Replaces the score of a class that does not occur.
+            beta: Weight of recall in the F-score.
+            **options: The backend's own options.
+        """
+        from segplug.runtime.pipeline import run
+        from segplug.runtime.sinks import ScoreSink
+
+        if isinstance(dataset, (str, Path)):
+            dataset = self.load_dataset(dataset, cfg_options=cfg_options)
+        scoring = [ScoreSink(metrics, nan_to_num=nan_to_num, beta=beta)] if metrics else []
+        with self.open(what, backend=backend, device=device, threads=threads, **options) as engine:
+            return run(
+                engine,
+                dataset,
+                [*scoring, *sinks],
+                batch_size=batch_size,
+                on_error=on_error,
+                resume=resume,
+                run_key=f"{backend} {device} {sorted(options.items())} {_identity(what)}",
+                reporter=self.reporter,
+            )
+
+    def verify(
+        self,
+        artifact: Artifact,
+        model: SegmentationModel,
+        *,
+        images: Sequence[PathLike] = (),
+        backend: str | None = None,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        thresholds: Thresholds | None = None,
+        record: bool = True,
+        **options: Any,
+    ) -> Comparison:
+        """Compare an artifact with the model it came from, on the same inputs.
+
+        Args:
+            artifact: What :meth:`export` or :meth:`build_engine` returned.
+            model: The model itself; its own PyTorch run is the reference.
+            images: Image files; default: a made-up picture that comes with segplug.
+            backend: The ``infer`` target that opens the artifact; default: its format's own.
+            device: Where the artifact runs.
+            precision: Chooses the thresholds (:data:`segplug.verify.THRESHOLDS`).
+            thresholds: What to hold it to instead.
+            record: Write the outcome into the artifact's metadata.
+            **options: The backend's own options.
+
+        Returns:
+            The statistics and whether they keep to the thresholds; nothing is raised if not.
+        """
+        from segplug.parity import comparison_inputs, run_both, verification_images
+        from segplug.verify import compare
+
+        chosen = backend or self._backend_of(artifact)
+        sigmoid = model.meta.threshold if model.meta.activation == "sigmoid" else None
+        with (
+            self.open(model, backend=REFERENCE_BACKEND) as reference,
+            self.open(artifact, backend=chosen, device=device, want_logits=True, **options) as candidate,
+        ):
+            inputs = comparison_inputs(verification_images(images, model.meta), candidate, model.meta)
+            pairs = run_both(reference, candidate, inputs, self.reporter)
+            comparison = compare(pairs, precision=precision, thresholds=thresholds, sigmoid_threshold=sigmoid)
+        if record:
+            self._record(artifact, comparison)
+        return comparison
+
+    def convert_weights(
+        self, target: str, source: PathLike, destination: PathLike, *, force: bool = False, **options: Any
+    ) -> ConversionReport:
+        """Bring weights under another framework's names."""
+        provider = self.registry.provider("convert_weights", target)
+        if Path(source).resolve() == Path(destination).resolve():
+            raise UsageError(f"{source} cannot be converted onto itself", hint="name another destination")
+        if not Path(source).exists():
+            raise UsageError(f"there is no file {source}")
+        request = ConvertWeightsRequest(
+            source=Path(source),
+            destination=Path(destination),
+            force=force,
+            options=provider.make_options(options),
+            reporter=self.reporter,
+        )
+        report: ConversionReport = self.registry.call(provider, request)
+        return report
+
+    def analyze(self, target: str, *subjects: PathLike, **options: Any) -> AnalyzeReport:
+        """Report on configs, artifacts or logs."""
+        provider = self.registry.provider("analyze", target)
+        request = AnalyzeRequest(
+            subjects=tuple(str(subject) for subject in subjects),
+            options=provider.make_options(options),
+            reporter=self.reporter,
+        )
+        report: AnalyzeReport = self.registry.call(provider, request)
+        return report
+
+    def _backend_of(self, artifact: Artifact) -> str:
+        exporter = self.registry.provider("export", artifact.format)
+        backend = getattr(exporter.plugin, "verify_with", None)
+        if not isinstance(backend, str):
+            raise VerificationError(
+                f"nothing is known that runs a file of format {artifact.format}", hint="name a backend"
+            )
+        return backend
+
+    def _record(self, artifact: Artifact, comparison: Comparison) -> None:
+        meta = artifact.meta.replace(verification=comparison.to_dict())
+        write_meta = self.registry.provider("export", artifact.format).method("write_meta")
+        if write_meta is None:
+            artifacts.write_sidecar(artifact.path, meta)
+        else:
+            write_meta(artifact.path, meta)
+
+
+def _subject(provider: Provider, what: SegmentationModel | Artifact | PathLike) -> dict[str, Any]:
+    """``what`` as the request field that the provider takes; :class:`UsageError` if it cannot."""
+    entry = provider.entry
+    if isinstance(what, SegmentationModel):
+        if provider.takes != "model":
+            raise UsageError(f"{entry.hook} {entry.target} takes an artifact, not a loaded model")
+        return {"model": what}
+    path = what.path if isinstance(what, Artifact) else Path(what)
+    if provider.takes != "artifact":
+        raise UsageError(f"{entry.hook} {entry.target} takes a loaded model, not the file {path}")
+    if not path.exists():
+        raise UsageError(f"there is no file {path}")
+    return {"artifact": path}
+
+
+def _identity(what: SegmentationModel | Artifact | PathLike) -> str:
+    """Names the weights that a run uses, so that only a run of the same ones is resumed."""
+    if isinstance(what, SegmentationModel):
+        return what.meta.to_json()
+    path = what.path if isinstance(what, Artifact) else Path(what)
+    return artifacts.file_sha256(path) if path.is_file() else str(path.resolve())

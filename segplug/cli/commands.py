@@ -1,0 +1,56 @@
+"""One command for each hook, completed with the options that the chosen provider declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from segplug.api import Segplug
+from segplug.cli import convert, export, infer, report
+from segplug.cli.output import ConsoleReporter, Output
+from segplug.cli.parameters import GreedyCommand, common_options, given_options, with_declared
+from segplug.registry import Provider
+
+__all__ = ["target_command"]
+
+_PARAMETERS: Mapping[str, Callable[[Provider], list[click.Parameter]]] = {
+    "export": export.parameters,
+    "build_engine": convert.build_engine_parameters,
+    "infer": infer.parameters,
+    "convert_weights": convert.convert_weights_parameters,
+    "analyze": report.parameters,
+}
+
+Run = Callable[[Segplug, Provider, Output, Mapping[str, Any], Mapping[str, Any]], int]
+
+_RUNS: Mapping[str, Run] = {
+    "export": export.run,
+    "build_engine": convert.build_engine,
+    "infer": infer.run,
+    "convert_weights": convert.convert_weights,
+    "analyze": report.run,
+}
+
+
+def target_command(provider: Provider) -> click.Command:
+    """The command of one target: ``segplug run <hook> <target>``."""
+    entry = provider.entry
+    shared = [*_PARAMETERS[entry.hook](provider), *common_options()]
+    owner = f"{entry.hook} {entry.target} ({entry.distribution})"
+
+    def callback(**values: Any) -> int:
+        session = Segplug(reporter=ConsoleReporter(), without_addons=values["no_addon"])
+        output = Output(as_json=values["json"])
+        own = given_options(values, provider.option_specs)
+        return _RUNS[entry.hook](session, provider, output, values, own)
+
+    return GreedyCommand(
+        entry.target,
+        callback=callback,
+        params=with_declared(shared, provider.option_specs, owner=owner),
+        help=provider.help,
+        epilog=f"From {entry.distribution} {entry.version}.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )

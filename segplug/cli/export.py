@@ -1,0 +1,129 @@
+"""``segplug run export <target> CONFIG``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segplug.api import Segplug
+from segplug.artifact import ensure_free
+from segplug.cli.output import Output
+from segplug.cli.parameters import GreedyOption, key_values, model_options, shape_of
+from segplug.model import SegmentationModel
+from segplug.registry import Provider
+from segplug.requests import Artifact, Table
+from segplug.verify import Comparison
+
+__all__ = ["artifact_data", "load_model", "parameters", "run"]
+
+
+def parameters(provider: Provider) -> list[click.Parameter]:
+    """The arguments and flags of every exporter."""
+    return [
+        click.Argument(["config"]),
+        *model_options(),
+        click.Option(
+            ["--output", "--output-file", "output"],
+            type=click.Path(path_type=Path),
+            required=True,
+            help="The file to write.",
+        ),
+        GreedyOption(
+            ["--shape"],
+            type=click.IntRange(1),
+            metavar="H W",
+            help="Network input in pixels; one number is a square. Default: the config's.",
+        ),
+        click.Option(
+            ["--dynamic", "--dynamic-export", "dynamic"],
+            is_flag=True,
+            help="Let batch, height and width vary.",
+        ),
+        GreedyOption(
+            ["--input-img"], metavar="IMAGE", help="Real images, to trace with (the first) and verify on."
+        ),
+        click.Option(["--verify"], is_flag=True, help="Compare with PyTorch; exit 1 if it does not hold."),
+        click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
+    ]
+
+
+def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> SegmentationModel:
+    """The model that the shared model flags describe."""
+    return session.load_model(
+        config,
+        checkpoint=values["checkpoint"],
+        cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
+        source=values["source"],
+        trust_checkpoint=values["trust_checkpoint"],
+    )
+
+
+def run(
+    session: Segplug,
+    provider: Provider,
+    output: Output,
+    values: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> int:
+    """Export, verify if asked, and say what was written."""
+    images = values["input_img"]
+    ensure_free(values["output"], force=values["force"])
+    model = load_model(session, values["config"], values)
+    artifact = session.export(
+        provider.entry.qualified,
+        model,
+        output=values["output"],
+        shape=shape_of(values["shape"]),
+        dynamic=values["dynamic"],
+        force=values["force"],
+        input_image=images[0] if images else None,
+        **own,
+    )
+    data: dict[str, Any] = {"artifact": artifact_data(artifact)}
+    output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")
+    if not values["verify"]:
+        output.document(data)
+        return 0
+    comparison = session.verify(artifact, model, images=images)
+    data["verification"] = comparison.to_dict()
+    _print_comparison(output, comparison)
+    output.document(data)
+    return 0 if comparison.passed else 1
+
+
+def artifact_data(artifact: Artifact) -> dict[str, Any]:
+    """An artifact as JSON types."""
+    data = asdict(artifact)
+    return {**data, "path": str(artifact.path), "meta": artifact.meta.to_dict()}
+
+
+def _print_comparison(output: Output, comparison: Comparison) -> None:
+    rows: list[tuple[str, Any]] = [("inputs compared", len(comparison.inputs))]
+    if comparison.logits_compared:
+        rows += [
+            ("largest logit difference", f"{comparison.max_logit_difference:.3e}"),
+            ("mean logit difference", f"{comparison.mean_logit_difference:.3e}"),
+            ("largest, as a share of the range", f"{comparison.relative_difference:.3e}"),
+        ]
+    rows += [
+        ("label agreement", f"{comparison.label_agreement:.6f}"),
+        ("label agreement away from near-ties", f"{comparison.firm_agreement:.6f}"),
+        ("near-ties", f"{comparison.near_ties:.6f}"),
+        ("mIoU between the two", f"{comparison.miou:.6f}"),
+        ("worst input", _worst(comparison)),
+    ]
+    output.table(Table("Compared with PyTorch", ("what", "value"), tuple(rows)))
+    output.say("verified: it computes what PyTorch computes" if comparison.passed else "NOT VERIFIED:")
+    for failure in comparison.failures:
+        output.say(f"  {failure}")
+
+
+def _worst(comparison: Comparison) -> str:
+    if comparison.worst_pixel is None:
+        return "none: all equal"
+    row, column = comparison.worst_pixel
+    return f"{comparison.worst_input}, at row {row}, column {column}"

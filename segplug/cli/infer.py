@@ -1,0 +1,192 @@
+"""``segplug run infer <target> ARTIFACT|CONFIG``: run, score, paint, write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segplug.api import Segplug
+from segplug.cli.export import load_model
+from segplug.cli.output import Output
+from segplug.cli.parameters import GreedyOption, key_values, model_options
+from segplug.errors import UsageError
+from segplug.registry import Provider
+from segplug.requests import Table
+
+if TYPE_CHECKING:
+    from segplug.dataset import Dataset
+    from segplug.runtime.pipeline import RunReport
+    from segplug.runtime.score import Scores
+    from segplug.runtime.sinks import Sink
+
+__all__ = ["parameters", "run"]
+
+_METRICS = ("mIoU", "mDice", "mFscore")
+
+
+def parameters(provider: Provider) -> list[click.Parameter]:
+    """The arguments and flags of every backend."""
+    folder = click.Path(path_type=Path, file_okay=False)
+    subject = "CONFIG" if provider.takes == "model" else "ARTIFACT"
+    cfg_options = model_options()[1]
+    return [
+        click.Argument(["subject"], metavar=subject),
+        *(model_options() if provider.takes == "model" else [cfg_options]),
+        click.Option(
+            ["--dataset"],
+            metavar="CONFIG|FOLDER",
+            help="What to run on: data.test of a config, or a folder of images (and masks).",
+        ),
+        GreedyOption(["--input-img"], metavar="IMAGE", help="Run on these images instead."),
+        click.Option(["--dataset-source"], metavar="NAME", help="The source that reads the data set."),
+        GreedyOption(
+            ["--dataset-options"],
+            metavar="KEY=VALUE",
+            help="Options of the data set's source, e.g. a folder's.",
+        ),
+        GreedyOption(
+            ["--eval"], type=click.Choice(_METRICS), metavar="METRIC", help="Score: mIoU mDice mFscore."
+        ),
+        click.Option(["--nan-to-num"], type=float, help="The score of a class that does not occur."),
+        click.Option(
+            ["--beta"], type=click.FloatRange(0, min_open=True), default=1.0, help="Of the F-score."
+        ),
+        click.Option(
+            ["--format-only"],
+            type=folder,
+            help="Write label maps as PNG, as the data set's server wants them.",
+        ),
+        click.Option(
+            ["--out"], type=click.Path(path_type=Path), help="Write all label maps to this .npz file."
+        ),
+        click.Option(["--show-dir"], type=folder, help="Write painted images to this folder."),
+        click.Option(["--show"], is_flag=True, help="Show each painted image in a window."),
+        click.Option(
+            ["--opacity"],
+            type=click.FloatRange(0, 1, min_open=True),
+            default=0.5,
+            show_default=True,
+            help="Of the paint.",
+        ),
+        click.Option(["--device"], default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+        click.Option(["--threads"], type=click.IntRange(1), help="Threads of one engine run."),
+        click.Option(
+            ["--batch-size"],
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Images run together.",
+        ),
+        click.Option(
+            ["--on-error"],
+            type=click.Choice(["stop", "skip"]),
+            default="stop",
+            show_default=True,
+            help="What to do about an unreadable image or mask.",
+        ),
+        click.Option(["--resume"], is_flag=True, help="Go on where an interrupted run stopped."),
+        click.Option(["--force"], is_flag=True, help="Replace the output of --out if it is there."),
+    ]
+
+
+def run(
+    session: Segplug,
+    provider: Provider,
+    output: Output,
+    values: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> int:
+    """Run the engine on the images and do what was asked with the results."""
+    _check(provider, values)
+    what = load_model(session, values["subject"], values) if provider.takes == "model" else values["subject"]
+    report = session.evaluate(
+        what,
+        backend=provider.entry.qualified,
+        dataset=_dataset(session, values),
+        metrics=values["eval"],
+        sinks=_sinks(values),
+        device=values["device"],
+        threads=values["threads"],
+        batch_size=values["batch_size"],
+        on_error=values["on_error"],
+        resume=values["resume"],
+        nan_to_num=values["nan_to_num"],
+        beta=values["beta"],
+        **own,
+    )
+    _print(output, values, report)
+    output.document(_document(provider.entry.target, report))
+    return 0
+
+
+def _check(provider: Provider, values: Mapping[str, Any]) -> None:
+    asked = [values[name] for name in ("eval", "format_only", "out", "show_dir", "show")]
+    if not any(asked):
+        raise UsageError("nothing to do", hint="add --eval, --format-only, --out, --show-dir or --show")
+    if values["eval"] and values["format_only"]:
+        raise UsageError("--eval and --format-only exclude each other", hint="run once for each")
+    if values["dataset"] and values["input_img"]:
+        raise UsageError("--dataset and --input-img exclude each other")
+    if values["eval"] and values["input_img"]:
+        raise UsageError("--eval needs masks", hint="give a --dataset in place of --input-img")
+    if provider.takes != "model" and not (values["dataset"] or values["input_img"]):
+        raise UsageError("nothing to run on", hint="add --dataset CONFIG|FOLDER or --input-img IMAGE ...")
+
+
+def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:
+    if values["input_img"]:
+        from segplug.runtime.folder import ImageList
+
+        return ImageList([Path(image) for image in values["input_img"]])
+    return session.load_dataset(
+        values["dataset"] or values["subject"],
+        source=values["dataset_source"],
+        cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
+        **key_values(values["dataset_options"], flag="--dataset-options"),
+    )
+
+
+def _sinks(values: Mapping[str, Any]) -> list[Sink]:
+    from segplug.runtime.raw import RawSink, WindowSink
+    from segplug.runtime.sinks import LabelMapSink, PaintSink
+
+    chosen: list[Sink] = []
+    if values["format_only"]:
+        chosen.append(LabelMapSink(values["format_only"]))
+    if values["out"]:
+        chosen.append(RawSink(values["out"], force=values["force"]))
+    if values["show_dir"]:
+        chosen.append(PaintSink(values["show_dir"], opacity=values["opacity"]))
+    if values["show"]:
+        chosen.append(WindowSink(opacity=values["opacity"]))
+    return chosen
+
+
+def _print(output: Output, values: Mapping[str, Any], report: RunReport) -> None:
+    if report.scores is not None:
+        _print_scores(output, report.scores)
+    if report.skipped:
+        rows = tuple((item.name, item.reason) for item in report.skipped)
+        output.table(Table(f"{len(rows)} skipped", ("image", "why"), rows))
+    resumed = f", {report.resumed} of them from the interrupted run" if report.resumed else ""
+    output.say(f"{report.images} images{resumed}, {report.images_per_second:.1f} images/s")
+    for name in ("format_only", "out", "show_dir"):
+        if values[name]:
+            output.say(f"wrote {values[name]}")
+
+
+def _print_scores(output: Output, scores: Scores) -> None:
+    names = tuple(scores.per_class)
+    rows = zip(scores.classes, *scores.per_class.values(), strict=True)
+    output.table(Table("per class", ("class", *names), tuple(rows)))
+    summary = {name: value for name, value in scores.metrics.items() if "." not in name}
+    output.table(Table("in all", tuple(summary), (tuple(summary.values()),)))
+
+
+def _document(backend: str, report: RunReport) -> dict[str, Any]:
+    """The report as JSON types, its scores under their usual names."""
+    scores = None if report.scores is None else dict(report.scores.metrics)
+    return {"backend": backend, **report.to_dict(), "scores": scores}

@@ -1,0 +1,128 @@
+"""What people and programs read: tables, progress, JSON.
+
+One JSON document goes to stdout with ``--json``, and all that is for people goes to stderr then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from segplug.reporting import Progress as ProgressHandle
+from segplug.requests import Table
+
+__all__ = ["ConsoleReporter", "Output"]
+
+
+class Output:
+    """Where a command's result goes.
+
+    Args:
+        as_json: Print one JSON document on stdout, and everything else on stderr.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(stderr=as_json, highlight=False)
+        if not self.console.is_terminal:
+            # A pipe or a log has no width of its own; 80 columns would fold every table.
+            self.console.width = 160
+
+    def say(self, line: str) -> None:
+        """One line for people."""
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def table(self, table: Table) -> None:
+        """A table for people; numbers are right-aligned."""
+        shown = RichTable(title=table.title or None, title_justify="left")
+        for position, column in enumerate(table.columns):
+            numeric = bool(table.rows) and all(isinstance(row[position], (int, float)) for row in table.rows)
+            shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in table.rows:
+            shown.add_row(*(_cell(value) for value in row))
+        self.console.print(shown)
+
+    def tables(self, tables: Iterable[Table]) -> None:
+        """Several tables."""
+        for table in tables:
+            self.table(table)
+
+    def document(self, data: Any) -> None:
+        """The machine's document, if one is asked for. NaN and infinities become null."""
+        if self.as_json:
+            click.echo(json.dumps(_plain(data), indent=2, allow_nan=False))
+
+
+def _cell(value: Any) -> Text:
+    if isinstance(value, float):
+        return Text("-" if value != value else f"{value:.4f}")
+    return Text(str(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+class _Handle:
+    def __init__(self, progress: Progress, task: Any) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, steps: int = 1) -> None:
+        self._progress.advance(self._task, steps)
+
+
+class ConsoleReporter:
+    """Notes, warnings and progress on stderr; no progress bar when stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def note(self, message: str) -> None:
+        self._console.print(message, markup=False)
+
+    def warn(self, message: str) -> None:
+        self._console.print(f"warning: {message}", markup=False)
+
+    @contextmanager
+    def progress(self, description: str, total: int | None) -> Iterator[ProgressHandle]:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        shown = self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=not shown) as progress:
+            yield _Handle(progress, progress.add_task(description, total=total))

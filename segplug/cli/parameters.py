@@ -1,0 +1,173 @@
+"""Flags: the ones that commands share, and the ones made from a provider's declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segplug.errors import PluginError, UsageError
+from segplug.options import OptionSpec
+
+__all__ = [
+    "GreedyCommand",
+    "GreedyOption",
+    "common_options",
+    "given_options",
+    "key_values",
+    "model_options",
+    "option_from_spec",
+    "shape_of",
+    "with_declared",
+]
+
+
+class GreedyOption(click.Option):
+    """An option that takes all the values up to the next option, as mmseg's tools have it."""
+
+    def __init__(self, names: Sequence[str], **attributes: Any) -> None:
+        super().__init__(list(names), multiple=True, **attributes)
+
+    def make_metavar(self, ctx: click.Context) -> str:
+        return f"{super().make_metavar(ctx)} ..."
+
+
+class GreedyCommand(click.Command):
+    """A command that understands :class:`GreedyOption`: ``--eval a b`` is ``--eval a --eval b``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        greedy = {name for option in self.params if isinstance(option, GreedyOption) for name in option.opts}
+        return super().parse_args(ctx, list(_spread(args, greedy)))
+
+
+def _spread(args: Iterable[str], greedy: set[str]) -> Iterable[str]:
+    current: str | None = None
+    seen = False
+    for arg in args:
+        if _is_flag(arg):
+            if current is not None and not seen:
+                yield current
+            current, seen = (arg, False) if arg in greedy else (None, False)
+            if current is None:
+                yield arg
+        elif current is not None:
+            seen = True
+            yield from (current, arg)
+        else:
+            yield arg
+    if current is not None and not seen:
+        yield current
+
+
+def _is_flag(arg: str) -> bool:
+    return arg.startswith("-") and not arg.lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit()
+
+
+def common_options() -> list[click.Parameter]:
+    """What every target's command has."""
+    return [
+        GreedyOption(["--no-addon"], metavar="NAME", help="Leave out an add-on, for debugging."),
+        click.Option(["--json"], is_flag=True, help="Print one JSON document on stdout."),
+        click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
+    ]
+
+
+def model_options() -> list[click.Parameter]:
+    """What every command that loads a model has."""
+    return [
+        click.Option(["--checkpoint"], metavar="FILE", help="The weights. Default: as initialised."),
+        GreedyOption(
+            ["--cfg-options"],
+            metavar="KEY=VALUE",
+            help='Override settings of the config, as mmseg has it: key="[a,b]", key=a,b.',
+        ),
+        click.Option(["--source"], metavar="NAME", help="The source that reads the config."),
+        click.Option(
+            ["--trust-checkpoint"],
+            is_flag=True,
+            help="Load a checkpoint that holds more than plain data. It can run code.",
+        ),
+    ]
+
+
+def option_from_spec(spec: OptionSpec) -> click.Option:
+    """A flag for one declared option. Its value is ``None`` (or empty) when it is not given."""
+    names = [spec.flag, *spec.aliases, spec.name]
+    shown = "" if spec.default in (None, False, ()) else f"  [default: {_spelled(spec.default)}]"
+    help_text = spec.help + shown
+    if spec.type is bool and spec.arity == 1:
+        if spec.default:
+            return click.Option(
+                [f"{spec.flag}/--no-{spec.flag[2:]}", spec.name], default=None, help=help_text
+            )
+        return click.Option(names, is_flag=True, default=None, help=help_text)
+    kind = _click_type(spec)
+    if spec.arity is None:
+        return GreedyOption(names, type=kind, metavar=spec.metavar, help=help_text)
+    metavar = spec.metavar or ("N" if spec.type in (int, float) and spec.arity == 1 else None)
+    return click.Option(names, type=kind, nargs=spec.arity, default=None, metavar=metavar, help=help_text)
+
+
+def _spelled(default: Any) -> str:
+    return " ".join(str(item) for item in default) if isinstance(default, tuple) else str(default)
+
+
+def _click_type(spec: OptionSpec) -> click.ParamType[Any]:
+    if spec.choices:
+        return click.Choice(list(spec.choices))
+    if spec.type is int:
+        return click.IntRange(_whole(spec.minimum), _whole(spec.maximum))
+    if spec.type is float:
+        return click.FloatRange(spec.minimum, spec.maximum)
+    return click.Path(path_type=Path) if spec.type is Path else click.STRING
+
+
+def _whole(bound: float | None) -> int | None:
+    return None if bound is None else int(bound)
+
+
+def with_declared(
+    shared: Sequence[click.Parameter], specs: Iterable[OptionSpec], *, owner: str
+) -> list[click.Parameter]:
+    """Shared parameters first, then the provider's own.
+
+    Raises:
+        PluginError: a declared option has the name or flag of a shared one.
+    """
+    taken = {name for parameter in shared for name in (parameter.name, *parameter.opts)}
+    declared = []
+    for spec in specs:
+        clash = taken & {spec.name, spec.flag, *spec.aliases}
+        if clash:
+            names = ", ".join(sorted(clash))
+            raise PluginError(f"{owner} declares an option that segplug has itself: {names}")
+        declared.append(option_from_spec(spec))
+    return [*shared[: -len(common_options())], *declared, *shared[-len(common_options()) :]]
+
+
+def key_values(pairs: Iterable[str], *, flag: str) -> dict[str, str]:
+    """``KEY=VALUE`` strings as a mapping; raises :class:`UsageError` for one without ``=``."""
+    result = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise UsageError(f"{flag}: '{pair}' is not KEY=VALUE")
+        result[key] = value
+    return result
+
+
+def shape_of(values: Sequence[int]) -> tuple[int, int] | None:
+    """``--shape 512`` (square) or ``--shape 512 1024`` (height, width); ``None`` if not given."""
+    if not values:
+        return None
+    if len(values) > 2:
+        raise UsageError(f"--shape takes height and width, not {len(values)} numbers")
+    return values[0], values[-1]
+
+
+def given_options(values: Mapping[str, Any], specs: Iterable[OptionSpec]) -> dict[str, Any]:
+    """The provider's own options that were given on the command line."""
+    chosen = {spec.name: values[spec.name] for spec in specs}
+    return {name: value for name, value in chosen.items() if value is not None and value != ()}

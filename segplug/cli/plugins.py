@@ -1,0 +1,114 @@
+"""``segplug plugins``: what is installed, and whether it works."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import click
+
+from segplug.discovery import Entry, all_entries
+from segplug.errors import PluginError
+from segplug.options import OptionSpec, unknown
+from segplug.requests import Table
+
+__all__ = ["plugins"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def plugins() -> None:
+    """What is installed, and whether it works."""
+
+
+@plugins.command("list")
+@click.option("--check", is_flag=True, help="Import every plugin and say which are broken, and why.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
+    """List every installed target and add-on.
+
+    Read from metadata: nothing is imported, unless --check asks for it. With --check the exit code
+    is 1 if a plugin is broken.
+    """
+    from segplug.cli.output import Output
+
+    found = [_checked(entry) if check else entry for entry in all_entries()]
+    output = Output(as_json=as_json)
+    rows = tuple(
+        (
+            entry.hook,
+            entry.target,
+            f"{entry.distribution} {entry.version}",
+            entry.status,
+            entry.reason or entry.summary,
+        )
+        for entry in found
+    )
+    output.table(Table("", ("hook", "target", "plugin", "status", "about"), rows))
+    output.document([asdict(entry) for entry in found])
+    return 1 if check and any(entry.status != "available" for entry in found) else 0
+
+
+def _checked(entry: Entry) -> Entry:
+    from segplug.registry import Registry
+
+    try:
+        Registry().check(entry)
+    except PluginError as error:
+        return replace(entry, status="broken", reason=str(error))
+    return entry
+
+
+@plugins.command("show")
+@click.argument("target")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def show_plugin(target: str, as_json: bool, debug: bool) -> int:
+    """Show what one TARGET (or distribution:target, or hook target's name) does and takes.
+
+    This imports the plugins that offer the target. The exit code is 1 if one of them is broken.
+    """
+    from segplug.cli.output import Output
+
+    found = [entry for entry in all_entries() if target in (entry.target, entry.qualified)]
+    if not found:
+        raise unknown("target", target, {entry.target for entry in all_entries()}, owner="plugins show")
+    output = Output(as_json=as_json)
+    described = [_describe(entry) for entry in found]
+    for data in described:
+        _print(output, data)
+    output.document(described)
+    return 1 if any(data["status"] == "broken" for data in described) else 0
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    from segplug.registry import Registry
+
+    data: dict[str, Any] = asdict(entry)
+    try:
+        provider = Registry().check(entry)
+    except PluginError as error:
+        return {**data, "status": "broken", "reason": str(error), "options": [], "help": ""}
+    return {
+        **data,
+        "help": provider.help,
+        "api_version": getattr(provider.plugin, "api_version", None),
+        "options": [] if entry.hook == "addon" else [_option(spec) for spec in provider.option_specs],
+    }
+
+
+def _option(spec: OptionSpec) -> dict[str, Any]:
+    default = None if spec.default is None else str(spec.default)
+    return {"flag": spec.flag, "type": spec.type.__name__, "default": default, "help": spec.help}
+
+
+def _print(output: Any, data: dict[str, Any]) -> None:
+    output.say(f"{data['hook']} {data['target']}: {data['distribution']} {data['version']} ({data['value']})")
+    output.say(f"  status: {data['status']}{': ' + data['reason'] if data['reason'] else ''}")
+    if data["help"]:
+        output.say("  " + " ".join(data["help"].split()))
+    rows = tuple(
+        (item["flag"], item["type"], item["default"] or "", item["help"]) for item in data["options"]
+    )
+    if rows:
+        output.table(Table("", ("option", "type", "default", "help"), rows))

@@ -1,0 +1,100 @@
+"""The root command, and what becomes of errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import ClassVar
+
+import click
+
+from segplug import __version__
+from segplug.errors import SegplugError
+
+__all__ = ["root", "run_command_line"]
+
+
+class _LazyRoot(click.Group):
+    """Knows its two commands by name and help alone."""
+
+    _SUMMARIES: ClassVar[dict[str, str]] = {
+        "run": "Ask one hook of one target: export, build_engine, infer, convert_weights, analyze.",
+        "plugins": "What is installed, and whether it works.",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "run":
+            from segplug.cli.run import run
+
+            return run
+        if cmd_name == "plugins":
+            from segplug.cli.plugins import plugins
+
+            return plugins
+        from segplug.options import unknown
+
+        raise unknown("command", cmd_name, self._SUMMARIES, owner="segplug")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._SUMMARIES.items()))
+
+
+@click.command(
+    cls=_LazyRoot,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Take a trained semantic-segmentation model to production.\n\n"
+        "\b\n"
+        "segplug run export onnx CONFIG --checkpoint CKPT --output model.onnx --verify\n"
+        "segplug run infer onnxruntime model.onnx --dataset CONFIG --eval mIoU\n"
+        "segplug plugins list"
+    ),
+)
+@click.version_option(__version__, prog_name="segplug")
+def root() -> None:
+    """The root command."""
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code: 0 done, 1 the work failed, 2 the command was wrong.
+
+    A user's mistake is one line on stderr; ``--debug`` shows where it was raised. With ``--json``
+    the document on stdout then holds the error.
+    """
+    debug, as_json = "--debug" in arguments, "--json" in arguments
+    try:
+        outcome = root.main(list(arguments), prog_name="segplug", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except SegplugError as error:
+        return _failed(str(error), type(error).__name__, error.exit_code, debug, as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        # `segplug run` and `segplug run export` ask what there is.
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        return 0
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = f" (see {context.command_path} --help)" if context else ""
+        message = " ".join(error.format_message().split()) + where
+        return _failed(message, "UsageError", 2, debug, as_json)
+    except (KeyboardInterrupt, click.Abort):
+        return _failed("interrupted", "KeyboardInterrupt", 130, debug, as_json)
+    except BrokenPipeError:
+        # The reader of stdout went away (`| head`); what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _failed(message: str, kind: str, code: int, debug: bool, as_json: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    if as_json:
+        click.echo(json.dumps({"error": {"type": kind, "message": message}}))
+    click.echo(f"error: {message}", err=True)
+    return code

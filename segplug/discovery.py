@@ -1,0 +1,139 @@
+"""What is installed, read from metadata alone: no plugin is imported here.
+
+stevedore reads the entry-point groups; the distribution that owns each entry, which stevedore's
+cache does not keep, comes from ``importlib.metadata``.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from typing import Literal
+
+from stevedore import NamedExtensionManager
+
+from segplug.hookspecs import ADDON_GROUP, HOOKS, SOURCE_HOOKS, group_of
+
+__all__ = ["Entry", "Status", "addon_entries", "all_entries", "entries", "forget"]
+
+Status = Literal["available", "duplicate", "broken"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry point: a claim that a distribution implements a target (or is an add-on)."""
+
+    hook: str
+    """The hook, or ``addon``."""
+    target: str
+    value: str
+    """``module:attribute``."""
+    distribution: str
+    version: str
+    summary: str
+    """The distribution's own one-line description."""
+    status: Status = "available"
+    reason: str = ""
+    """Why the status is not ``available``."""
+
+    @property
+    def qualified(self) -> str:
+        """The name that is unique even when two distributions claim the target."""
+        return f"{self.distribution}:{self.target}"
+
+    def load(self) -> object:
+        """Import the plugin's module and return the object that the entry names."""
+        return EntryPoint(name=self.target, value=self.value, group="").load()
+
+
+def entries(hook: str) -> tuple[Entry, ...]:
+    """Every installed target of a hook, sorted; what metadata shows to be wrong is marked."""
+    return _read_group(group_of(hook), hook)
+
+
+def addon_entries() -> tuple[Entry, ...]:
+    """Every installed add-on, sorted by name."""
+    return _read_group(ADDON_GROUP, "addon")
+
+
+def all_entries() -> tuple[Entry, ...]:
+    """All of the above, hook by hook."""
+    found = [entry for hook in (*HOOKS, *SOURCE_HOOKS) for entry in entries(hook)]
+    return (*found, *addon_entries())
+
+
+def forget() -> None:
+    """Read the groups anew next time; for processes that install plugins while they run."""
+    _read_group.cache_clear()
+
+
+@cache
+def _read_group(group: str, hook: str) -> tuple[Entry, ...]:
+    owned = _with_owners(group, hook)
+    claims = Counter(entry.target for entry in owned)
+    return tuple(_checked(entry, owned if claims[entry.target] > 1 else ()) for entry in owned)
+
+
+def _with_owners(group: str, hook: str) -> list[Entry]:
+    """Join the names that stevedore lists with the distributions that own them.
+
+    stevedore's cache on disk can be minutes behind a reinstallation: a name that no distribution
+    owns any more is dropped, and one that only the metadata knows yet is taken as well.
+    """
+    manager: NamedExtensionManager[object] = NamedExtensionManager(
+        group, names=[], on_missing_entrypoints_callback=None
+    )
+    owners: dict[tuple[str, str], list[Distribution]] = {}
+    for point in entry_points(group=group):
+        if point.dist is not None:
+            owners.setdefault((point.name, point.value), []).append(point.dist)
+    listed = dict.fromkeys((point.name, point.value) for point in manager.list_entry_points())
+    found = {
+        (name, distribution.metadata["Name"]): _entry(hook, name, value, distribution)
+        for name, value in dict.fromkeys([*listed, *owners])
+        for distribution in owners.get((name, value), ())
+    }
+    return [found[key] for key in sorted(found)]
+
+
+def _entry(hook: str, name: str, value: str, distribution: Distribution) -> Entry:
+    metadata = distribution.metadata.json
+    return Entry(
+        hook=hook,
+        target=name,
+        value=value,
+        distribution=str(metadata["name"]),
+        version=distribution.version,
+        summary=str(metadata.get("summary", "")),
+    )
+
+
+def _checked(entry: Entry, claims: tuple[Entry, ...] | list[Entry]) -> Entry:
+    rivals = [other for other in claims if other.target == entry.target]
+    if len({other.distribution for other in rivals}) > 1:
+        names = " and ".join(other.qualified for other in rivals)
+        return replace(entry, status="duplicate", reason=f"claimed by {names}")
+    missing = _missing_module(entry.value.partition(":")[0])
+    if missing:
+        return replace(entry, status="broken", reason=f"there is no module {missing}")
+    return entry
+
+
+def _missing_module(module: str) -> str | None:
+    """The first part of a dotted module name that is not on the path; imports nothing."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return top
+    name = top
+    for part in rest:
+        if spec is None:
+            return name
+        name = f"{name}.{part}"
+        spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+    return name if spec is None else None

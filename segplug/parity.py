@@ -1,0 +1,165 @@
+"""Run an artifact and its model on the same inputs, for :mod:`segplug.verify` to compare.
+
+One size is not enough: a dynamic artifact can be right at the size it was exported with and wrong
+everywhere else, and nothing but a run at other sizes shows it. So every axis that may vary is
+varied: a larger input, one that is not square, and a batch of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segplug.engine import Axis, EngineSpec
+from segplug.errors import ShapeError
+from segplug.verify import Pair
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.engine import Engine
+    from segplug.model import ModelMeta
+    from segplug.reporting import Reporter
+
+    Inputs = Iterator[tuple[str, npt.NDArray[np.float32]]]
+
+__all__ = ["comparison_inputs", "run_both", "tracing_input", "verification_images"]
+
+
+def verification_images(
+    files: Sequence[str | Path], meta: ModelMeta
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """The user's images, or the made-up one that comes with segplug, at the network's size."""
+    if files:
+        from segplug.runtime.read import read_image
+
+        for file in files:
+            yield Path(file).name, read_image(Path(file))
+        return
+    from segplug.sample import sample_image
+
+    height, width = meta.input_size or (512, 512)
+    yield "sample", sample_image(height, width)
+
+
+def tracing_input(file: Path, meta: ModelMeta, shape: tuple[int, int] | None) -> npt.NDArray[np.float32]:
+    """A user's image, preprocessed to the network's size, as float32 ``(1, 3, H, W)``."""
+    from segplug.runtime.preprocess import Preprocessor
+    from segplug.runtime.read import read_image
+
+    size = shape or meta.input_size
+    spec = None
+    if size is not None:
+        height, width = Axis.fixed(size[0]), Axis.fixed(size[1])
+        spec = EngineSpec(meta=meta, output="logits", height=height, width=width)
+    return Preprocessor(meta, spec)(read_image(file), file.name).array[None]
+
+
+def comparison_inputs(
+    images: Iterable[tuple[str, npt.NDArray[np.uint8]]], candidate: Engine, meta: ModelMeta
+) -> Inputs:
+    """Preprocessed batches to compare on, within what the candidate takes.
+
+    Args:
+        images: Names and uint8 ``(H, W, 3)`` BGR images.
+        candidate: The opened artifact.
+        meta: The model's metadata: how images are prepared.
+
+    Yields:
+        A name for people and a float32 batch ``(N, 3, H, W)``.
+    """
+    for position, (name, image) in enumerate(images):
+        whole = _prepared(name, image, candidate, meta)
+        base = _fitted(whole, candidate)
+        yield _named(name, _filled(base, candidate))
+        # The other sizes say something of the artifact, not of the image: once is enough.
+        if position == 0:
+            yield from _other_sizes(name, whole, base, candidate)
+
+
+def _prepared(
+    name: str, image: npt.NDArray[np.uint8], candidate: Engine, meta: ModelMeta
+) -> npt.NDArray[np.float32]:
+    """The image as the network is fed it: whole, or what a window is cut from."""
+    from segplug.runtime.preprocess import Preprocessor
+
+    whole = meta.inference.mode == "whole"
+    return Preprocessor(meta, candidate.spec if whole else None)(image, name).array
+
+
+def _fitted(array: npt.NDArray[np.float32], candidate: Engine) -> npt.NDArray[np.float32]:
+    """Cut (or mirror) to the window in slide mode, else to a size the engine takes."""
+    spec = candidate.spec
+    crop = spec.meta.inference.crop_size if spec.meta.inference.mode == "slide" else None
+    height, width = crop or array.shape[1:]
+    return _resized(array, _near(spec.height, height), _near(spec.width, width))
+
+
+def _other_sizes(
+    name: str, whole: npt.NDArray[np.float32], base: npt.NDArray[np.float32], candidate: Engine
+) -> Inputs:
+    spec = candidate.spec
+    _, height, width = base.shape
+    sizes = [
+        (_near(spec.height, height + height // 4 + 3), _near(spec.width, width + width // 4 + 3)),
+        (_near(spec.height, height), _near(spec.width, (3 * width) // 4 + 1)),
+    ]
+    for size in dict.fromkeys(sizes):
+        if size != (height, width):
+            yield _named(name, _filled(_resized(whole, *size), candidate))
+    if spec.batch.accepts(2) and not spec.batch.is_fixed:
+        yield _named(name, np.ascontiguousarray(np.stack([base, base[:, :, ::-1]])))
+
+
+def _near(axis: Axis, wanted: int) -> int:
+    """The size nearest to ``wanted`` that the axis takes."""
+    size = max(wanted, axis.minimum)
+    if axis.maximum is not None:
+        size = min(size, axis.maximum)
+    rounded = size - size % axis.multiple_of
+    return rounded if axis.accepts(rounded) else size + (-size) % axis.multiple_of
+
+
+def _resized(array: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Cut at the top left, or grow by mirroring: pixels keep their values at any size."""
+    cut = array[:, :height, :width]
+    while cut.shape[1] < height or cut.shape[2] < width:
+        grow = [
+            (0, 0),
+            *(
+                (0, min(want - have, have - 1 or 1))
+                for want, have in zip((height, width), cut.shape[1:], strict=True)
+            ),
+        ]
+        cut = np.pad(cut, grow, mode="symmetric")
+    return np.ascontiguousarray(cut)
+
+
+def _filled(array: npt.NDArray[np.float32], candidate: Engine) -> npt.NDArray[np.float32]:
+    """One image as a batch; an engine with a fixed batch gets it repeated."""
+    return np.ascontiguousarray(np.repeat(array[None], candidate.spec.batch.minimum, axis=0))
+
+
+def _named(name: str, batch: npt.NDArray[np.float32]) -> tuple[str, npt.NDArray[np.float32]]:
+    count, _, height, width = batch.shape
+    return f"{name} {count}x{height}x{width}", batch
+
+
+def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Reporter) -> Iterator[Pair]:
+    """Both sides' answers to every input that the reference itself takes.
+
+    An input size that the network cannot take is skipped with a note: there is nothing to compare.
+    """
+    for name, batch in inputs:
+        try:
+            expected = reference.run(batch)
+        except ShapeError as error:
+            reporter.note(f"not compared at {name}: the network itself does not take it: {error}")
+            continue
+        actual = candidate.run(batch)
+        for position in range(len(batch)):
+            label = name if len(batch) == 1 else f"{name} [{position}]"
+            yield Pair(label, expected[position].astype(np.float32), np.array(actual[position]))

@@ -1,0 +1,304 @@
+"""Choose one provider by name, load it apart from all others, and call its hook.
+
+Every call has a plugin manager of its own, with the hook specifications, the add-ons and the one
+provider that was chosen: nothing depends on the order of registration, and a plugin whose
+registration fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pluggy
+
+from segplug import hookspecs
+from segplug.dataset import Dataset
+from segplug.discovery import Entry, addon_entries, entries
+from segplug.engine import Engine
+from segplug.errors import PluginError, RefusedError, UsageError
+from segplug.hookspecs import API_VERSION, HOOKS, OLDEST_API_VERSION, PROJECT, SOURCE_HOOKS
+from segplug.model import SegmentationModel
+from segplug.options import NoOptions, OptionSpec, build_options, option_specs, unknown
+from segplug.requests import AnalyzeReport, Artifact, ConversionReport
+
+__all__ = ["Provider", "Registry", "hook_name"]
+
+_RESULTS: dict[str, type] = {
+    "export": Artifact,
+    "build_engine": Artifact,
+    "infer": Engine,
+    "convert_weights": ConversionReport,
+    "analyze": AnalyzeReport,
+    "load_model": SegmentationModel,
+    "load_dataset": Dataset,
+}
+
+
+def hook_name(word: str) -> str:
+    """A hook's name from a user's spelling: ``-`` and ``_`` are the same.
+
+    Raises:
+        UsageError: there is no such hook.
+    """
+    name = word.replace("-", "_")
+    if name not in HOOKS:
+        raise unknown("hook", word, HOOKS, owner="segplug")
+    return name
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A loaded provider: the plugin's object and where it came from."""
+
+    entry: Entry
+    plugin: object
+
+    @cached_property
+    def options(self) -> type:
+        """The dataclass of the provider's own options."""
+        declared: type = getattr(self.plugin, "options", NoOptions)
+        return declared
+
+    @cached_property
+    def option_specs(self) -> tuple[OptionSpec, ...]:
+        """The provider's own options, read from their declaration."""
+        return option_specs(self.options)
+
+    @property
+    def takes(self) -> str:
+        """What the provider works on: ``model`` or ``artifact``."""
+        default = "model" if self.entry.hook == "export" else "artifact"
+        return str(getattr(self.plugin, "takes", default))
+
+    @property
+    def help(self) -> str:
+        """The provider's own description: the object's docstring, or its distribution's summary."""
+        text = getattr(self.plugin, "__doc__", None)
+        return text.strip() if isinstance(text, str) and text.strip() else self.entry.summary
+
+    def method(self, name: str) -> Callable[..., Any] | None:
+        """A method beyond the hook itself, if the provider has it."""
+        found = getattr(self.plugin, name, None)
+        return found if callable(found) else None
+
+    def make_options(self, given: dict[str, Any]) -> Any:
+        """Check keywords against the declaration; raises :class:`UsageError`."""
+        return build_options(self.options, given, owner=f"{self.entry.hook} {self.entry.target}")
+
+
+class Registry:
+    """The providers and add-ons of this process.
+
+    Args:
+        without_addons: Add-ons not to use; ``SEGPLUG_ADDONS`` in the environment, when set, names
+            the only ones to use (empty: none). An add-on may forbid being left out.
+    """
+
+    def __init__(self, without_addons: Collection[str] = ()) -> None:
+        self._without = frozenset(without_addons)
+        self._providers: dict[Entry, Provider] = {}
+
+    def entry(self, hook: str, name: str) -> Entry:
+        """The one entry that ``name`` (``target`` or ``distribution:target``) means.
+
+        Raises:
+            UsageError: none or several distributions offer it; they are named.
+        """
+        installed = entries(hook)
+        distribution, _, target = name.rpartition(":")
+        found = [
+            entry
+            for entry in installed
+            if entry.target == target and (not distribution or entry.distribution == distribution)
+        ]
+        if not found:
+            names = {entry.qualified if distribution else entry.target for entry in installed}
+            raise unknown("target", name, names, owner=hook)
+        if len(found) > 1:
+            choices = " or ".join(entry.qualified for entry in found)
+            raise UsageError(f"{hook} {target} is claimed by more than one plugin", hint=f"ask for {choices}")
+        return found[0]
+
+    def provider(self, hook: str, name: str) -> Provider:
+        """Load the provider that ``name`` means.
+
+        Raises:
+            UsageError: as :meth:`entry` does.
+            PluginError: the plugin is broken or outdated; the original exception is the cause.
+        """
+        return self.load(self.entry(hook, name))
+
+    def load(self, entry: Entry) -> Provider:
+        """Import and check the plugin of one entry; raises :class:`PluginError` if it is unusable."""
+        if entry not in self._providers:
+            plugin = _import(entry)
+            _check_version(entry, plugin)
+            _check_hook(entry, plugin)
+            provider = Provider(entry, plugin)
+            _check_options(provider)
+            self._providers[entry] = provider
+        return self._providers[entry]
+
+    def check(self, entry: Entry) -> Provider:
+        """Load any entry, an add-on's too, and check it; raises :class:`PluginError`."""
+        if entry.hook != "addon":
+            return self.load(entry)
+        return Provider(entry, self._addon(entry))
+
+    def call(self, provider: Provider, request: Any) -> Any:
+        """Call the provider's hook, with all add-ons around it, and check what comes back.
+
+        Raises:
+            RefusedError: an add-on refused, or a mandatory one was left out.
+            PluginError: an add-on is broken, or the provider did not return what the hook promises.
+            SegplugError: what the provider or an add-on raised.
+        """
+        hook = provider.entry.hook
+        manager = _manager()
+        _register(manager, provider.entry, provider.plugin)
+        for entry, addon in self.addons():
+            _register(manager, entry, addon)
+        result = getattr(manager.hook, hook)(request=request)
+        if not isinstance(result, _RESULTS[hook]):
+            raise PluginError(
+                f"{_who(provider.entry)} returned {type(result).__name__} where the hook '{hook}' "
+                f"promises {_RESULTS[hook].__name__}"
+            )
+        return result
+
+    def source(self, hook: str, location: str, name: str | None) -> Provider:
+        """The source for a location: the named one, or the only one that accepts it.
+
+        Raises:
+            UsageError: none accepts it, or several do; they are named.
+        """
+        if name is not None:
+            return self.provider(hook, name)
+        usable, broken = [], []
+        for entry in entries(hook):
+            try:
+                usable.append(self.load(entry))
+            except PluginError as error:
+                broken.append(str(error))
+        takers = [provider for provider in usable if _accepts(provider, location)]
+        if len(takers) == 1:
+            return takers[0]
+        what = "model" if hook == "load_model" else "data set"
+        if takers:
+            names = ", ".join(provider.entry.qualified for provider in takers)
+            raise UsageError(f"several sources read {location}: {names}", hint="choose one with --source")
+        names = ", ".join(provider.entry.target for provider in usable) or "none"
+        trouble = f"; {'; '.join(broken)}" if broken else ""
+        raise UsageError(
+            f"no installed source reads a {what} from {location}",
+            hint=f"installed sources: {names}{trouble}",
+        )
+
+    def addons(self) -> list[tuple[Entry, object]]:
+        """The add-ons in use, loaded, in the order of their names.
+
+        An add-on that cannot be loaded is an error and not a silence: it may be a rule.
+        """
+        return [(entry, self._addon(entry)) for entry in addon_entries() if self._wanted(entry)]
+
+    def _wanted(self, entry: Entry) -> bool:
+        only = os.environ.get("SEGPLUG_ADDONS")
+        left_out = entry.target in self._without or (
+            only is not None and entry.target not in {name.strip() for name in only.split(",")}
+        )
+        if not left_out:
+            return True
+        try:
+            mandatory = bool(getattr(self._addon(entry), "mandatory", False))
+        except PluginError:
+            return False
+        if mandatory:
+            raise RefusedError(f"the add-on '{entry.target}' ({entry.distribution}) must not be left out")
+        return False
+
+    def _addon(self, entry: Entry) -> object:
+        if entry not in self._providers:
+            try:
+                plugin = _import(entry)
+                _check_version(entry, plugin)
+                _register(_manager(), entry, plugin)
+            except PluginError as error:
+                raise PluginError(
+                    error.message, hint=f"repair or uninstall it, or leave it out: --no-addon {entry.target}"
+                ) from error.__cause__
+            self._providers[entry] = Provider(entry, plugin)
+        return self._providers[entry].plugin
+
+
+def _who(entry: Entry) -> str:
+    kind = "add-on" if entry.hook == "addon" else entry.hook
+    return f"{kind} {entry.target} ({entry.distribution} {entry.version})"
+
+
+def _import(entry: Entry) -> object:
+    try:
+        return entry.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A plugin can fail in any way while it is imported, SystemExit included.
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise PluginError(f"{_who(entry)} is broken: {reason}") from error
+
+
+def _check_version(entry: Entry, plugin: object) -> None:
+    version = getattr(plugin, "api_version", None)
+    if not isinstance(version, int):
+        raise PluginError(f"{_who(entry)} is broken: it declares no hook API version (api_version)")
+    if version > API_VERSION:
+        raise PluginError(
+            f"{_who(entry)} was written for hook API {version}, this segplug has {API_VERSION}",
+            hint="upgrade segplug",
+        )
+    if version < OLDEST_API_VERSION:
+        raise PluginError(
+            f"{_who(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
+            hint=f"upgrade {entry.distribution}",
+        )
+
+
+def _check_hook(entry: Entry, plugin: object) -> None:
+    manager = _manager()
+    _register(manager, entry, plugin)
+    implemented = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
+    if entry.hook not in implemented:
+        raise PluginError(
+            f"{_who(entry)} is broken: it has no method '{entry.hook}' marked with segplug.hookimpl"
+        )
+    if entry.hook in SOURCE_HOOKS and not callable(getattr(plugin, "accepts", None)):
+        raise PluginError(f"{_who(entry)} is broken: a source needs a method 'accepts'")
+
+
+def _check_options(provider: Provider) -> None:
+    try:
+        _ = provider.option_specs
+    except PluginError as error:
+        raise PluginError(f"{_who(provider.entry)} is broken: {error}") from error
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _register(manager: pluggy.PluginManager, entry: Entry, plugin: object) -> None:
+    try:
+        manager.register(plugin, name=f"{entry.hook}:{entry.qualified}")
+        manager.check_pending()
+    except Exception as error:
+        raise PluginError(f"{_who(entry)} is broken: {error}") from error
+
+
+def _accepts(provider: Provider, location: str) -> bool:
+    accepts = provider.method("accepts")
+    return accepts is not None and bool(accepts(location))

@@ -1,0 +1,273 @@
+"""Does an artifact compute what the model computes? Statistics first, a verdict from thresholds.
+
+Equal labels everywhere is the wrong question: where two classes are nearly equal in the reference,
+rounding alone decides. So logits are compared where both sides give them, and labels are compared
+apart from near-ties: pixels whose reference margin (largest minus second largest logit) is so small
+that an allowed difference could turn it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["THRESHOLDS", "Comparison", "Pair", "Thresholds", "compare", "thresholds_for"]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a comparison must keep to. All are fractions."""
+
+    logits: float
+    """Largest logit difference, as a share of the reference's range over the same input."""
+    firm_agreement: float
+    """Least share of equal labels among the pixels that are no near-tie."""
+    miou: float
+    """Least mean IoU between the two label maps, the reference taken as the truth, near-ties apart."""
+
+
+THRESHOLDS: Mapping[str, Thresholds] = {
+    # float32 on both sides: the same arithmetic in another order. Rounding of sums of some thousand
+    # products is about 1e-6 of the range, of a deep network at most some 1e-4; a frozen size, a
+    # wrong padding or another interpolation is above 1e-2. 1e-3 lies between with room on both sides.
+    "fp32": Thresholds(logits=1e-3, firm_agreement=1.0, miou=0.9999),
+    # 11 bits of mantissa: each rounding is 5e-4 of a value and some ten layers' worth add up.
+    "fp16": Thresholds(logits=2e-2, firm_agreement=0.9995, miou=0.995),
+    # 8 bits of mantissa: eight times the rounding of fp16.
+    "bf16": Thresholds(logits=1e-1, firm_agreement=0.995, miou=0.97),
+    # 256 steps for each tensor: single logits move far, so that only the labels can be held to much.
+    "int8": Thresholds(logits=3e-1, firm_agreement=0.98, miou=0.90),
+}
+
+
+def thresholds_for(precision: str) -> Thresholds:
+    """The thresholds of a precision; raises :class:`UsageError` for one that has none."""
+    if precision not in THRESHOLDS:
+        raise UsageError(f"no thresholds for precision '{precision}'", hint=", ".join(THRESHOLDS))
+    return THRESHOLDS[precision]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One input's answers from both sides."""
+
+    name: str
+    """The image, and the size or window that was fed."""
+    reference: npt.NDArray[np.float32]
+    """Logits ``(C, H, W)``."""
+    candidate: npt.NDArray[Any]
+    """Logits ``(C, H, W)``, or labels ``(H, W)``."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far an artifact is from the model, over all inputs compared. Plain data."""
+
+    passed: bool
+    failures: tuple[str, ...]
+    """One sentence for each threshold that does not hold."""
+    precision: str
+    thresholds: Thresholds
+    inputs: tuple[str, ...]
+    """What was compared: image names with sizes."""
+    pixels: int
+    logits_compared: bool
+    """Whether the candidate gave logits; the logit fields are 0 where it did not."""
+    max_logit_difference: float
+    mean_logit_difference: float
+    relative_difference: float
+    """Largest logit difference of any input, as a share of that input's reference range."""
+    label_agreement: float
+    firm_agreement: float
+    """Label agreement away from near-ties (1.0 if there is nothing but near-ties)."""
+    near_ties: float
+    """Share of pixels that are near-ties."""
+    miou: float
+    """Mean IoU of the candidate's labels against the reference's, near-ties apart."""
+    worst_input: str
+    """The input with the largest logit difference, or the most firm disagreements."""
+    worst_pixel: tuple[int, int] | None
+    """(row, column) of the largest difference there; ``None`` when all is equal."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        data = asdict(self)
+        data["failures"] = list(self.failures)
+        data["inputs"] = list(self.inputs)
+        data["worst_pixel"] = None if self.worst_pixel is None else list(self.worst_pixel)
+        return data
+
+
+@dataclass
+class _Totals:
+    inputs: list[str] = field(default_factory=list)
+    logits_compared: bool = True
+    pixels: int = 0
+    equal: int = 0
+    firm: int = 0
+    firm_equal: int = 0
+    difference_sum: float = 0.0
+    difference_count: int = 0
+    max_difference: float = 0.0
+    relative: float = 0.0
+    worst_score: float = -1.0
+    worst_input: str = ""
+    worst_pixel: tuple[int, int] | None = None
+    confusion: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+
+
+def compare(
+    pairs: Iterable[Pair],
+    *,
+    precision: str = "fp32",
+    thresholds: Thresholds | None = None,
+    sigmoid_threshold: float | None = None,
+) -> Comparison:
+    """Compare both sides' answers, one input at a time: memory does not grow with their number.
+
+    Args:
+        pairs: At least one.
+        precision: Of the candidate; chooses the thresholds unless they are given.
+        thresholds: What to hold it to instead.
+        sigmoid_threshold: For one-channel logits: foreground where ``sigmoid(logit)`` is above it.
+
+    Raises:
+        UsageError: there is nothing to compare, or the shapes differ.
+    """
+    limits = thresholds or thresholds_for(precision)
+    totals = _Totals()
+    for pair in pairs:
+        _check_shapes(pair)
+        _add(pair, totals, limits, cut=_logit(sigmoid_threshold))
+    if not totals.inputs:
+        raise UsageError("there is nothing to compare")
+
+    firm_agreement = totals.firm_equal / totals.firm if totals.firm else 1.0
+    miou = _mean_iou(totals.confusion)
+    failures = tuple(_failures(limits, totals.relative, firm_agreement, miou))
+    return Comparison(
+        passed=not failures,
+        failures=failures,
+        precision=precision,
+        thresholds=limits,
+        inputs=tuple(totals.inputs),
+        pixels=totals.pixels,
+        logits_compared=totals.logits_compared,
+        max_logit_difference=totals.max_difference,
+        mean_logit_difference=totals.difference_sum / max(totals.difference_count, 1),
+        relative_difference=totals.relative,
+        label_agreement=totals.equal / totals.pixels,
+        firm_agreement=firm_agreement,
+        near_ties=1.0 - totals.firm / totals.pixels,
+        miou=miou,
+        worst_input=totals.worst_input,
+        worst_pixel=totals.worst_pixel,
+    )
+
+
+def _check_shapes(pair: Pair) -> None:
+    if pair.candidate.shape not in (pair.reference.shape, pair.reference.shape[1:]):
+        raise UsageError(
+            f"{pair.name}: the artifact gives {pair.candidate.shape}, the model {pair.reference.shape}"
+        )
+
+
+def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None:
+    span = max(float(np.ptp(pair.reference)), float(np.finfo(np.float32).tiny))
+    expected, margin = _labels_and_margin(pair.reference, cut)
+    # An allowed difference on each of two logits can turn a margin of twice that.
+    firm = margin > 2 * limits.logits * span
+    if pair.candidate.ndim == 3:
+        actual, _ = _labels_and_margin(pair.candidate, cut)
+        per_pixel = _logit_differences(pair, totals, span)
+        score = float(per_pixel.max()) / span
+    else:
+        actual = pair.candidate.astype(np.int64)
+        per_pixel = ((actual != expected) & firm).astype(np.float32)
+        totals.logits_compared = False
+        score = float(per_pixel.sum())
+    equal = actual == expected
+    totals.inputs.append(pair.name)
+    totals.pixels += equal.size
+    totals.equal += int(equal.sum())
+    totals.firm += int(firm.sum())
+    totals.firm_equal += int((equal & firm).sum())
+    classes = max(2, pair.reference.shape[0])
+    _add_confusion(totals, expected[firm], actual[firm], classes)
+    if score > totals.worst_score:
+        totals.worst_score, totals.worst_input = score, pair.name
+        row, column = np.unravel_index(int(per_pixel.argmax()), per_pixel.shape)
+        totals.worst_pixel = (int(row), int(column)) if score > 0 else None
+
+
+def _logit_differences(pair: Pair, totals: _Totals, span: float) -> npt.NDArray[np.float32]:
+    """The largest difference over the channels at each pixel; adds to the logit totals."""
+    difference = np.abs(pair.reference - pair.candidate)
+    # An infinity or a NaN on one side is as wrong as can be, and must not hide behind NaN.
+    difference[~np.isfinite(difference)] = np.inf
+    per_pixel: npt.NDArray[np.float32] = difference.max(axis=0)
+    largest = float(per_pixel.max())
+    totals.difference_sum += float(difference.sum(dtype=np.float64))
+    totals.difference_count += difference.size
+    totals.max_difference = max(totals.max_difference, largest)
+    totals.relative = max(totals.relative, largest / span)
+    return per_pixel
+
+
+def _labels_and_margin(
+    logits: npt.NDArray[np.float32], cut: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    if logits.shape[0] == 1:
+        return (logits[0] > cut).astype(np.int64), np.abs(logits[0] - np.float32(cut))
+    top = np.partition(logits, -2, axis=0)[-2:]
+    return logits.argmax(axis=0), top[1] - top[0]
+
+
+def _logit(threshold: float | None) -> float:
+    if threshold is None:
+        return 0.0
+    if threshold <= 0:
+        return -np.inf
+    return float(np.log(threshold) - np.log1p(-threshold)) if threshold < 1 else np.inf
+
+
+def _add_confusion(
+    totals: _Totals, expected: npt.NDArray[np.int64], actual: npt.NDArray[np.int64], classes: int
+) -> None:
+    # One more column holds labels that are no class at all: as wrong as any other.
+    actual = np.where((actual >= 0) & (actual < classes), actual, classes)
+    counts = np.bincount(expected * (classes + 1) + actual, minlength=(classes + 1) ** 2)
+    if totals.confusion.size == 0:
+        totals.confusion = np.zeros((classes + 1, classes + 1), dtype=np.int64)
+    totals.confusion += counts.reshape(classes + 1, classes + 1)
+
+
+def _mean_iou(confusion: npt.NDArray[np.int64]) -> float:
+    both = np.diag(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
+    seen = union > 0
+    return float((both[seen] / union[seen]).mean()) if seen.any() else 1.0
+
+
+def _failures(
+    limits: Thresholds, relative: float, firm_agreement: float, miou: float
+) -> Iterator[str]:
+    if np.isinf(relative):
+        yield "the artifact gives infinite or undefined logits"
+    elif relative > limits.logits:
+        yield f"the largest logit difference is {relative:.2e} of the range, allowed {limits.logits:.0e}"
+    if firm_agreement < limits.firm_agreement:
+        yield (
+            f"{1 - firm_agreement:.4%} of the labels differ away from near-ties, "
+            f"allowed {1 - limits.firm_agreement:.4%}"
+        )
+    if miou < limits.miou:
+        yield f"the mean IoU between the two is {miou:.4f}, at least {limits.miou} is asked for"

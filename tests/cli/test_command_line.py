@@ -1,0 +1,193 @@
+"""The command line as a shell sees it: exit codes, one line for a mistake, JSON, light imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from segplug.cli.root import run_command_line
+
+ECHO = """
+    from dataclasses import dataclass
+    from segplug import hookimpl, option
+    from segplug.errors import DatasetError
+    from segplug.requests import AnalyzeReport, Table
+
+    @dataclass(frozen=True)
+    class Options:
+        depth: int = option(1, help="How deep to look.", minimum=1, maximum=9)
+        keys: tuple[str, ...] = option((), help="What to look at.")
+
+    class Echo:
+        '''Says what it was asked.'''
+        api_version = 1
+        options = Options
+
+        @hookimpl
+        def analyze(self, request):
+            if request.subjects[0] == "bug":
+                raise KeyError("a bug")
+            if request.subjects[0] == "bad":
+                raise DatasetError("bad is no file", hint="name another")
+            rows = tuple((key, request.options.depth) for key in request.options.keys)
+            return AnalyzeReport(
+                title="echo",
+                data={
+                    "subjects": list(request.subjects),
+                    "keys": list(request.options.keys),
+                    "nan": float("nan"),
+                },
+                tables=(Table("keys", ("key", "depth"), rows),),
+            )
+
+    provider = Echo()
+"""
+
+
+@pytest.fixture
+def echo(install_plugin) -> None:
+    install_plugin("acme", {"segplug.analyze": {"echo": "acme:provider"}}, acme=ECHO)
+
+
+def run(*arguments: str) -> int:
+    return run_command_line(arguments)
+
+
+def test_json_is_one_document_on_stdout(echo, capsys) -> None:
+    assert run("run", "analyze", "echo", "a", "b", "--keys", "x", "y", "--depth", "3", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"subjects": ["a", "b"], "keys": ["x", "y"], "nan": None}
+    assert "echo" in err
+
+
+def test_people_read_tables(echo, capsys) -> None:
+    assert run("run", "analyze", "echo", "a", "--keys", "weights") == 0
+    out, _ = capsys.readouterr()
+    assert "weights" in out
+    assert "depth" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("run", "analyze", "echo", "bad"), 1, "error: bad is no file (name another)"),
+        (("run", "analyze", "ecoh", "a"), 2, "did you mean 'echo'"),
+        (("run", "analize", "echo", "a"), 2, "did you mean 'analyze'"),
+        (("runn", "x"), 2, "did you mean 'run'"),
+        (("run", "analyze", "echo", "a", "--dept", "3"), 2, "--depth"),
+        (("run", "analyze", "echo", "a", "--depth", "99"), 2, "1<=x<=9"),
+        (("run", "analyze", "echo"), 2, "Missing argument"),
+        (("plugins", "show", "ehco"), 2, "did you mean 'echo'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_the_right_exit_code(
+    echo, capsys, arguments: Sequence[str], code: int, expected: str
+) -> None:
+    assert run(*arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert expected in err
+    assert err.count("\n") == 1
+
+
+def test_an_error_is_json_too(echo, capsys) -> None:
+    assert run("run", "analyze", "echo", "bad", "--json") == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"]["type"] == "DatasetError"
+    assert err.startswith("error: ")
+
+
+def test_debug_shows_where_it_was_raised(echo, capsys) -> None:
+    assert run("run", "analyze", "echo", "bad", "--debug") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(echo) -> None:
+    with pytest.raises(KeyError, match="a bug"):
+        run("run", "analyze", "echo", "bug")
+
+
+def test_dashes_and_underscores_in_hook_names_are_the_same(capsys) -> None:
+    assert run("run", "build-engine") == 0
+    first = capsys.readouterr().out
+    assert run("run", "build_engine") == 0
+    assert capsys.readouterr().out == first
+
+
+def test_a_declared_option_cannot_take_a_shared_flag(install_plugin, capsys) -> None:
+    source = ECHO.replace("depth: int", "debug: int").replace("request.options.depth", "1")
+    install_plugin("acme", {"segplug.analyze": {"echo": "acme:provider"}}, acme=source)
+    assert run("run", "analyze", "echo", "a") == 1
+    assert "declares an option that segplug has itself" in capsys.readouterr().err
+
+
+def test_plugins_list_shows_what_is_broken(install_plugin, capsys) -> None:
+    install_plugin(
+        "ill", {"segplug.analyze": {"ill": "ill:provider"}}, ill="raise OSError('libnpu.so: gone')"
+    )
+    assert run("plugins", "list", "--json") == 0
+    capsys.readouterr()
+    assert run("plugins", "list", "--check", "--json") == 1
+    records = json.loads(capsys.readouterr().out)
+    (record,) = [record for record in records if record["target"] == "ill"]
+    assert record["status"] == "broken"
+    assert "libnpu.so: gone" in record["reason"]
+
+
+def test_plugins_show_describes_the_options(echo, capsys) -> None:
+    assert run("plugins", "show", "echo", "--json") == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert [option["flag"] for option in record["options"]] == ["--depth", "--keys"]
+    assert record["help"] == "Says what it was asked."
+
+
+HEAVY = (
+    "numpy",
+    "torch",
+    "mmcv",
+    "mmseg",
+    "onnx",
+    "onnxruntime",
+    "cv2",
+    "PIL",
+    "segplug_mmseg",
+    "segplug_onnx",
+)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("run",),
+        ("run", "export", "--help"),
+        ("run", "infer"),
+        ("plugins", "list"),
+        ("--version",),
+    ],
+)
+def test_asking_what_there_is_imports_no_plugin_and_no_numpy(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from segplug.cli.root import run_command_line; "
+        f"code = run_command_line({list(arguments)!r}); "
+        f"print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules)), code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "LOADED [] 0" in done.stdout
+
+
+def test_the_core_itself_imports_no_framework() -> None:
+    heavy = [name for name in HEAVY if name != "numpy"]
+    code = (
+        "import sys, pkgutil, importlib, segplug\n"
+        "for module in pkgutil.walk_packages(segplug.__path__, 'segplug.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        f"print('LOADED', sorted(set({heavy!r}) & set(sys.modules) - {{'cv2', 'PIL'}}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "LOADED []" in done.stdout

@@ -1,0 +1,66 @@
+"""One declaration, checked the same way for the command line and for Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from segplug.errors import PluginError, UsageError
+from segplug.options import build_options, option, option_specs
+
+
+@dataclass(frozen=True)
+class Options:
+    opset: int = option(18, help="Operator set.", minimum=18, maximum=25)
+    kind: Literal["labels", "logits"] = option("labels", help="Output.")
+    mean: tuple[float, float, float] | None = option(None, help="Mean.")
+    names: tuple[str, ...] = option((), help="Names.")
+    fast: bool = option(False, help="Fast.")
+    cache: Path | None = option(None, help="Cache.")
+
+
+def build(**given: object) -> Options:
+    result = build_options(Options, given, owner="export onnx")
+    assert isinstance(result, Options)
+    return result
+
+
+def test_values_are_converted_to_the_declared_types() -> None:
+    made = build(opset="20", mean="1 2 3.5", names=["a"], fast="true", cache="x/y")
+    assert made == Options(opset=20, mean=(1.0, 2.0, 3.5), names=("a",), fast=True, cache=Path("x/y"))
+    assert build() == Options()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"opst": 1}, "no option 'opst'; did you mean 'opset'"),
+        ({"opset": 17}, "within 18..25, not 17"),
+        ({"opset": "many"}, "must be a whole number, not 'many'"),
+        ({"opset": True}, "must be a whole number"),
+        ({"opset": 18.5}, "must be a whole number"),
+        ({"kind": "masks"}, "must be one of labels, logits"),
+        ({"mean": (1, 2)}, "takes 3 values, not 2"),
+        ({"mean": 5}, "takes a list"),
+        ({"fast": "perhaps"}, "must be true or false"),
+        ({"opset": None}, "needs a value"),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_says_what_is_right(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(**given)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("export onnx: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_undeclarable_option_is_the_plugin_authors_error() -> None:
+    @dataclass(frozen=True)
+    class Wrong:
+        table: dict[str, int] = field(default_factory=dict)
+
+    with pytest.raises(PluginError, match="'table' has no default"):
+        option_specs(Wrong)

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from segplug import artifact as artifacts
 from segplug.discovery import Entry, entries
 from segplug.errors import UsageError, VerificationError
+from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
 from segplug.registry import Provider, Registry, hook_name
 from segplug.reporting import QuietReporter, Reporter
@@ -125,7 +126,8 @@ class Segplug:
         dynamic: bool = False,
         precision: Precision = "fp32",
         force: bool = False,
-        input_image: PathLike | None = None,
+        images: Sequence[PathLike] = (),
+        verify: bool = False,
         **options: Any,
     ) -> Artifact:
         """Write ``model`` as an artifact.
@@ -138,7 +140,10 @@ class Segplug:
             dynamic: Let batch, height and width vary.
             precision: Of the artifact's arithmetic.
             force: Replace ``output`` if it is there.
-            input_image: A real image to trace with.
+            images: Real images: the first to trace with, all to verify on.
+            verify: Compare the artifact with the model (:meth:`verify`) and write the outcome into
+                its metadata, ``artifact.meta.verification``. An artifact that fails stays, marked.
+                Add-ons see the artifact after this.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
         from segplug.parity import tracing_input
@@ -146,7 +151,6 @@ class Segplug:
         provider = self.registry.provider("export", target)
         checked = provider.make_options(options)
         artifacts.ensure_free(Path(output), force=force)
-        image = None if input_image is None else Path(input_image)
         request = ExportRequest(
             model=model,
             output=Path(output),
@@ -154,11 +158,12 @@ class Segplug:
             dynamic=dynamic,
             precision=precision,
             force=force,
-            sample=None if image is None else tracing_input(image, model.meta, shape),
+            sample=tracing_input(Path(images[0]), model.meta, shape) if images else None,
             options=checked,
             reporter=self.reporter,
         )
-        artifact: Artifact = self.registry.call(provider, request)
+        inner = _Verifying(self, provider, tuple(images)) if verify else None
+        artifact: Artifact = self.registry.call(provider, request, inner=inner)
         return artifact
 
     def build_engine(
@@ -278,10 +283,9 @@ class Segplug:
         device: str = "cpu",
         precision: Precision = "fp32",
         thresholds: Thresholds | None = None,
-        record: bool = True,
         **options: Any,
     ) -> Comparison:
-        """Compare an artifact with the model it came from, on the same inputs.
+        """Compare an artifact with the model it came from, on the same inputs. Changes no file.
 
         Args:
             artifact: What :meth:`export` or :meth:`build_engine` returned.
@@ -291,7 +295,6 @@ class Segplug:
             device: Where the artifact runs.
             precision: Chooses the thresholds (:data:`segplug.verify.THRESHOLDS`).
             thresholds: What to hold it to instead.
-            record: Write the outcome into the artifact's metadata.
             **options: The backend's own options.
 
         Returns:
@@ -308,10 +311,7 @@ class Segplug:
         ):
             inputs = comparison_inputs(verification_images(images, model.meta), candidate, model.meta)
             pairs = run_both(reference, candidate, inputs, self.reporter)
-            comparison = compare(pairs, precision=precision, thresholds=thresholds, sigmoid_threshold=sigmoid)
-        if record:
-            self._record(artifact, comparison)
-        return comparison
+            return compare(pairs, precision=precision, thresholds=thresholds, sigmoid_threshold=sigmoid)
 
     def convert_weights(
         self, target: str, source: PathLike, destination: PathLike, *, force: bool = False, **options: Any
@@ -352,13 +352,23 @@ class Segplug:
             )
         return backend
 
-    def _record(self, artifact: Artifact, comparison: Comparison) -> None:
+
+class _Verifying:
+    """Verifies what an exporter wrote, before any add-on sees it."""
+
+    def __init__(self, session: Segplug, exporter: Provider, images: Sequence[PathLike]) -> None:
+        self._session, self._exporter, self._images = session, exporter, images
+
+    @hookimpl(wrapper=True, trylast=True)
+    def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
+        artifact = yield
+        comparison = self._session.verify(
+            artifact, request.model, images=self._images, precision=request.precision
+        )
         meta = artifact.meta.replace(verification=comparison.to_dict())
-        write_meta = self.registry.provider("export", artifact.format).method("write_meta")
-        if write_meta is None:
-            artifacts.write_sidecar(artifact.path, meta)
-        else:
-            write_meta(artifact.path, meta)
+        write_meta = self._exporter.method("write_meta") or artifacts.write_sidecar
+        write_meta(artifact.path, meta)
+        return artifacts.describe(artifact.path, format=artifact.format, meta=meta)
 
 
 def _subject(provider: Provider, what: SegmentationModel | Artifact | PathLike) -> dict[str, Any]:

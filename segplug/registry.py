@@ -149,8 +149,13 @@ class Registry:
             return self.load(entry)
         return Provider(entry, self._addon(entry))
 
-    def call(self, provider: Provider, request: Any) -> Any:
+    def call(self, provider: Provider, request: Any, *, inner: object | None = None) -> Any:
         """Call the provider's hook, with all add-ons around it, and check what comes back.
+
+        Args:
+            provider: What :meth:`provider` returned.
+            request: The hook's request.
+            inner: Hook wrappers of the core's own, inside all add-ons: add-ons see what they return.
 
         Raises:
             RefusedError: an add-on refused, or a mandatory one was left out.
@@ -162,6 +167,9 @@ class Registry:
         _register(manager, provider.entry, provider.plugin)
         for entry, addon in self.addons():
             _register(manager, entry, addon)
+        if inner is not None:
+            # Marked `trylast` and registered last: the innermost wrapper.
+            manager.register(inner)
         result = getattr(manager.hook, hook)(request=request)
         if not isinstance(result, _RESULTS[hook]):
             raise PluginError(

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Make a virtual environment with the core and the named plugins of this repository, editable.
+#   sh scripts/setup.sh VENV lite|full PLUGIN...
+set -eu
+
+venv=$1 mmcv=$2
+shift 2
+python=${PYTHON:-python3}
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+    echo "segplug needs Python 3.10 or later; $python is $("$python" --version 2>&1)" >&2
+    exit 1
+fi
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+echo "setting up $venv (the first time fetches about 300 MB)"
+# mmcv 1.7.2 imports pkg_resources while it builds, so this environment builds with its own, older setuptools.
+pip install --quiet -c constraints.txt "setuptools" wheel
+pip install --quiet -c constraints.txt torch numpy opencv-python
+
+case $mmcv in
+lite) pip install --quiet -c constraints.txt --no-build-isolation mmcv ;;
+full) MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-2} pip install --quiet -c constraints.txt --no-build-isolation mmcv-full ;;
+*)
+    echo "setup.sh: '$mmcv' is neither lite nor full" >&2
+    exit 1
+    ;;
+esac
+
+extras() { [ "$1" = onnx ] && echo "[export]" || echo ""; }
+packages=""
+for plugin in "$@"; do
+    packages="$packages -e ./plugins/$plugin$(extras "$plugin")"
+done
+# shellcheck disable=SC2086
+pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest ruff mypy

@@ -110,8 +110,9 @@ def test_a_shape_that_the_network_cannot_take(fail: Fail, project, tmp_path: Pat
     # LRASPP pools its last features with a window of 49 cells: this input has 6 by 8 of them.
     config = Path(project.config).read_text()
     head = (
-        "model['decode_head'] = dict(type='LRASPPHead', in_channels=(8, 8, 16), in_index=(0, 0, 1), channels=8, "
-        "input_transform='multiple_select', num_classes=4, branch_channels=(8, 8), norm_cfg=norm_cfg)\n"
+        "model['decode_head'] = dict(type='LRASPPHead', in_channels=(8, 8, 16), in_index=(0, 0, 1), "
+        "channels=8, input_transform='multiple_select', num_classes=4, branch_channels=(8, 8), "
+        "norm_cfg=norm_cfg)\n"
     )
     Path(project.config).write_text(config + head)
     line = fail(*export(project, tmp_path, "--shape", 48, 64), code=1)

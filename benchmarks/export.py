@@ -1,0 +1,65 @@
+"""Export as a whole process: time and peak memory of segplug and of mmseg's pytorch2onnx.py.
+
+    python benchmarks/export.py --rounds 3
+
+Both write the same config at the same static shape without comparing; they take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import OLD_TOOL, PYTHON, Usage, median_of, run, show
+from segplug_mmseg.compat import import_mmseg
+
+CASES = {
+    "cgnet": ("cgnet/cgnet_512x1024_60k_cityscapes.py", (360, 480)),
+    "fcn": ("mobilenet_v2/fcn_m-v2-d8_512x1024_80k_cityscapes.py", (360, 480)),
+    "pspnet": ("pspnet/pspnet_r18-d8_512x1024_80k_cityscapes.py", (512, 1024)),
+    "segformer": ("segformer/segformer_mit-b0_8x1_1024x1024_160k_cityscapes.py", (256, 256)),
+}
+
+
+def main() -> None:
+    """Let the two take turns on each config and print medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", choices=tuple(CASES), action="append", help="default: all")
+    arguments = parser.parse_args()
+    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
+    rows = []
+    for name in arguments.case or CASES:
+        config, shape = CASES[name]
+        ours, theirs = _take_turns(str(configs / config), shape, arguments.rounds)
+        rows.append(_row(f"{name} {shape[0]}x{shape[1]}", ours, theirs))
+    columns = ("case", "segplug s", "old s", "ratio", "cpu ratio", "segplug MB", "old MB", "ratio")
+    show(f"export, whole process, median of {arguments.rounds}", columns, rows)
+
+
+def _take_turns(config: str, shape: tuple[int, int], rounds: int) -> tuple[list[Usage], list[Usage]]:
+    size = [str(edge) for edge in shape]
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory() as work:
+        new = (PYTHON, "-m", "segplug", "run", "export", "onnx", config, "--shape", *size, "--force")
+        old = (*OLD_TOOL, "pytorch2onnx.py", config, "--shape", *size)
+        for number in range(rounds):
+            print(f"{Path(config).stem}: round {number + 1} of {rounds}", file=sys.stderr)
+            ours.append(run((*new, "--output", f"{work}/new.onnx")))
+            theirs.append(run((*old, "--output-file", f"{work}/old.onnx"), cwd=work))
+    return ours, theirs
+
+
+def _row(name: str, ours: list[Usage], theirs: list[Usage]) -> tuple[object, ...]:
+    new, old = ({field: median_of(u, field) for field in ("wall", "cpu", "peak_mb")} for u in (ours, theirs))
+    return (
+        name,
+        *(new["wall"], old["wall"], new["wall"] / old["wall"], new["cpu"] / old["cpu"]),
+        *(new["peak_mb"], old["peak_mb"], new["peak_mb"] / old["peak_mb"]),
+    )
+
+
+if __name__ == "__main__":
+    main()

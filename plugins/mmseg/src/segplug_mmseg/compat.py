@@ -1,0 +1,184 @@
+"""Import mmcv 1.x and mmsegmentation 0.30 on a present-day stack.
+
+mmsegmentation 0.30 imports two things that most users have no need of and that are hard to come by:
+
+* ``mmcv._ext``, the compiled part of mmcv-full. One loss imports ``mmcv.ops``, which asks for it;
+  only PSANet's attention really calls it.
+* ``torchvision``. ``mmcv.runner`` only lists model-zoo names with it.
+
+Where one of them is missing, a stand-in takes its place *while mmcv is being imported*, and is taken
+away afterwards: other libraries that ask "is it installed?" get the true answer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from segplug.errors import MissingDependencyError
+from segplug.reporting import QuietReporter, Reporter
+
+__all__ = ["has_compiled_ops", "import_mmseg", "quiet"]
+
+_INSTALL = 'pip install "segplug-mmseg[lite]"; or, with a compiler, "segplug-mmseg[full]"'
+_MODULES = ("mmcv.ops", "mmcv.runner", "mmseg.models", "mmseg.datasets", "mmseg.core")
+
+_ALIGN_REMARK = "When align_corners=True, the output would more aligned"
+
+_lock = threading.RLock()
+_imported: types.ModuleType | None = None
+
+
+def import_mmseg() -> types.ModuleType:
+    """The ``mmseg`` module, with its models and data sets registered. Idempotent and thread-safe.
+
+    Raises:
+        MissingDependencyError: mmcv or mmseg is not installed, or is of another generation.
+    """
+    global _imported
+    with _lock:
+        if _imported is None:
+            _import_mmcv()
+            with quiet(), _stand_ins():
+                for name in _MODULES:
+                    _import(name)
+            # Said again for every size of image; a remark on training, not on what is computed.
+            warnings.filterwarnings("ignore", message=_ALIGN_REMARK, module=r"mmseg\.ops\.wrappers")
+            _imported = sys.modules["mmseg"]
+        return _imported
+
+
+def has_compiled_ops() -> bool:
+    """Whether mmcv is mmcv-full, with its compiled operators."""
+    import_mmseg()
+    return importlib.util.find_spec("mmcv._ext") is not None
+
+
+def _import_mmcv() -> None:
+    with quiet():
+        mmcv = _import("mmcv")
+    version = str(getattr(mmcv, "__version__", "unknown"))
+    if not version.startswith("1."):
+        raise MissingDependencyError(
+            f"mmcv {version} is installed, mmsegmentation 0.30 needs mmcv 1.7 (in an environment of its own)",
+            hint=_INSTALL,
+        )
+
+
+def _import(name: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        package = {"mmseg": "mmsegmentation 0.30", "mmcv": "mmcv 1.7.2"}.get(missing.split(".")[0], missing)
+        raise MissingDependencyError(f"{package} is not installed", hint=_INSTALL) from error
+    except (ImportError, AssertionError) as error:
+        # mmseg asserts that mmcv's version suits it; a compiled mmcv-full of another torch raises.
+        raise MissingDependencyError(f"{name} cannot be imported: {error}", hint=_INSTALL) from error
+
+
+@contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Put stand-ins for what is missing into ``sys.modules`` while the block runs."""
+    added: dict[str, types.ModuleType] = {}
+    if "mmcv._ext" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:
+        added["mmcv._ext"] = _MissingOps("mmcv._ext")
+    if not _torchvision_works():
+        added["torchvision"] = _MissingTorchvision("torchvision")
+    sys.modules.update(added)
+    try:
+        yield
+    finally:
+        for name, module in added.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def _torchvision_works() -> bool:
+    before = set(sys.modules)
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError):
+        # A torchvision built for another torch fails half way and leaves submodules behind.
+        for name in set(sys.modules) - before:
+            if name.split(".")[0] == "torchvision":
+                del sys.modules[name]
+        return False
+    return True
+
+
+class _MissingOps(types.ModuleType):
+    """Stands for ``mmcv._ext``: every name is there, and says what it needs when it is called."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):  # mmcv probes every loaded module for a private name
+            raise AttributeError(name)
+
+        def missing(*_args: Any, **_kwargs: Any) -> Any:
+            raise MissingDependencyError(
+                f"this network needs the compiled mmcv-full (operator '{name}')",
+                hint='pip uninstall mmcv, then pip install "segplug-mmseg[full]"',
+            )
+
+        return missing
+
+
+class _MissingTorchvision(types.ModuleType):
+    """Stands for ``torchvision`` in ``mmcv.runner``, which would only list download addresses."""
+
+    __version__ = "0.0.0"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"torchvision is not installed (asked for '{name}')")
+
+
+_NOISE = (
+    "On January 1, 2023, MMCV will release",
+    "DeprecationWarning:",
+    "train_cfg and test_cfg is deprecated",
+    "For binary segmentation, we suggest using",
+    "Default ``avg_non_ignore`` is False",
+    "torch.meshgrid: in an upcoming release",
+    "In MMCV v1.4.4, we modified the default value",
+    "No pre-trained weights",
+)
+_FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, FutureWarning)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE)
+
+
+@contextmanager
+def quiet(reporter: Reporter | None = None) -> Iterator[None]:
+    """Keep mmcv's and mmseg's habitual chatter away while the block runs.
+
+    Log lines below WARNING, deprecation notes for developers and a few fixed remarks about training
+    are dropped; every other Python warning goes to ``reporter`` as one line.
+    """
+    reporter = reporter or QuietReporter()
+    loggers = [logging.getLogger(name) for name in ("mmcv", "mmseg", "mmcls")]
+    for logger in loggers:
+        logger.addFilter(_is_news)
+    seen: dict[str, None] = {}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for warning in caught:
+            text = " ".join(str(warning.message).split())
+            if not issubclass(warning.category, _FOR_DEVELOPERS) and not text.startswith(_NOISE):
+                seen[text] = None
+    finally:
+        for logger in loggers:
+            logger.removeFilter(_is_news)
+        for text in seen:
+            reporter.warn(text)

@@ -1,0 +1,183 @@
+"""Configs of mmcv 1.x: read, overridden, and made ready for building a network to run.
+
+A config is Python and runs when it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.errors import ModelError, SegplugError, UsageError
+from segplug.reporting import Reporter
+from segplug_mmseg.compat import import_mmseg, quiet
+
+if TYPE_CHECKING:
+    from mmcv import Config
+
+__all__ = ["accepts", "is_list", "one_line", "parse_cfg_options", "read_config", "runnable_model"]
+
+_SUFFIXES = (".py", ".json", ".yml", ".yaml")
+
+
+def accepts(location: str) -> bool:
+    """Whether ``location`` can be a config: a path with a config's suffix that is no folder."""
+    path = Path(location)
+    return path.suffix.lower() in _SUFFIXES and not path.is_dir()
+
+
+def read_config(
+    location: str, cfg_options: Mapping[str, Any] | None = None, *, reporter: Reporter | None = None
+) -> Config:
+    """Read a config with its bases, import what it asks for, and merge the overrides.
+
+    Args:
+        location: Path of a ``.py``, ``.json`` or ``.yml`` file.
+        cfg_options: Dotted key to value; see :func:`parse_cfg_options`.
+        reporter: Gets the warnings that the config's own code raises.
+
+    Raises:
+        UsageError: the file is not there, or an override cannot be applied.
+        ModelError: the file, a base of it, or its ``custom_imports`` cannot be read.
+    """
+    path = Path(location).expanduser()
+    if not path.is_file():
+        raise UsageError(f"there is no config {location}")
+    import_mmseg()
+    from mmcv import Config
+
+    search_path = list(sys.path)
+    try:
+        with quiet(reporter):
+            config = Config.fromfile(str(path))
+    except SegplugError:
+        raise
+    except Exception as error:
+        sys.path[:] = search_path  # mmcv leaves its temporary folder there when a config fails
+        _close_temporary_files(error)
+        hint = None
+        if isinstance(error, ImportError):
+            hint = "install it, or set PYTHONPATH so that Python finds it"
+        raise ModelError(f"cannot read the config {location}: {one_line(error)}", hint=hint) from error
+    _merge(config, parse_cfg_options(cfg_options or {}))
+    return config
+
+
+def _close_temporary_files(error: BaseException) -> None:
+    """Close the files that mmcv left open: once collected, each would print a traceback of its own."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        file = frame.f_locals.get("temp_config_file")
+        if file is not None:
+            with contextlib.suppress(OSError):  # its folder is gone already
+                file.close()
+
+
+def parse_cfg_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn strings into values as mmcv's own ``--cfg-options`` does; other values stay as they are.
+
+    ``"1"``, ``"0.5"``, ``"true"`` and ``"None"`` become what they say; ``"a,b"`` and ``"[a,b]"``
+    lists, ``"(a,b)"`` a tuple, nested as deep as one likes.
+
+    Raises:
+        UsageError: the brackets of a value do not match.
+    """
+    import_mmseg()
+    from mmcv import DictAction
+
+    parse: Callable[[str], Any] = DictAction._parse_iterable
+    values = {}
+    for key, value in options.items():
+        try:
+            values[key] = parse(value) if isinstance(value, str) else copy.deepcopy(value)
+        except AssertionError as error:
+            raise UsageError(f"--cfg-options {key}={value}: the brackets do not match") from error
+    return values
+
+
+def _merge(config: Config, options: dict[str, Any]) -> None:
+    for key, value in options.items():
+        try:
+            config.merge_from_dict({key: value})
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise UsageError(f"--cfg-options {key}={value}: {one_line(error)}") from error
+
+
+def runnable_model(config: Config, location: str) -> Any:
+    """A copy of ``config.model`` to build a network for inference from.
+
+    It downloads nothing (no ``pretrained``, no checkpoint of an ``init_cfg``), has no training
+    settings, and needs no process group (synchronised norms of mmcv-full become PyTorch's own).
+
+    Raises:
+        ModelError: there is no ``model``, or it has no ``type``.
+    """
+    model = config.get("model")
+    if not isinstance(model, dict) or "type" not in model:
+        raise ModelError(
+            f"the config {location} has no `model` with a `type`",
+            hint="name a model's config, not one of the files under _base_",
+        )
+    model = copy.deepcopy(model)
+    for key in ("train_cfg", "test_cfg"):
+        if model.get(key) is None and config.get(key) is not None:
+            model[key] = copy.deepcopy(config[key])  # where configs of the first versions had them
+    model["train_cfg"] = None
+    if model["type"] in ("EncoderDecoder", "CascadeEncoderDecoder"):
+        model["auxiliary_head"] = None  # used in training only; its weights need not be there
+    _for_inference(model)
+    return model
+
+
+def _for_inference(node: Any) -> None:
+    if isinstance(node, dict):
+        if node.get("pretrained"):
+            node["pretrained"] = None
+        if "init_cfg" in node:
+            node["init_cfg"] = _without_checkpoints(node["init_cfg"])
+        if node.get("type") == "MMSyncBN":
+            node["type"] = "SyncBN"
+        if isinstance(node.get("class_weight"), str):
+            node["class_weight"] = None  # a file that weighs the loss; there is no loss here
+        for value in node.values():
+            _for_inference(value)
+    elif is_list(node):
+        for value in node:
+            _for_inference(value)
+
+
+def _without_checkpoints(init_cfg: Any) -> Any:
+    if is_list(init_cfg):
+        return [item for item in init_cfg if item.get("type") != "Pretrained"] or None
+    if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
+        return None
+    return init_cfg
+
+
+def is_list(value: Any) -> bool:
+    """Whether a config's value is a list: written as one, or as a tuple."""
+    return isinstance(value, (list, tuple))
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's own words on one line, with its type where they alone say little."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        text = text.strip("'\"")
+    if isinstance(error, AssertionError):
+        text = f"{text} {_failed_assertion(error)}".strip()
+    return text if isinstance(error, SegplugError) else f"{type(error).__name__}: {text}"
+
+
+def _failed_assertion(error: BaseException) -> str:
+    """The source of an assertion without words; mmcv wraps errors once for each nested module."""
+    while error.__context__ is not None:
+        error = error.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    if str(error) or not frames or not frames[-1].line:
+        return ""
+    return frames[-1].line

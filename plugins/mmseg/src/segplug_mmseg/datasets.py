@@ -1,0 +1,340 @@
+"""``load_dataset``: ``data.test`` of an mmsegmentation 0.30 config as a segplug data set.
+
+mmseg's own classes list the files and read what is unusual; what is usual (images with OpenCV, index
+masks with Pillow) is read by segplug's runtime, which gives the same arrays and clear errors.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.dataset import DatasetInfo
+from segplug.errors import DatasetError, SegplugError
+from segplug.hookspecs import hookimpl
+from segplug_mmseg import config as configs
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.reporting import Reporter
+    from segplug.requests import LoadDatasetRequest
+
+__all__ = ["MmsegDataset", "provider"]
+
+
+class MmsegDataset:
+    """A data set of mmsegmentation 0.30, or several behind one another. Read from any thread."""
+
+    def __init__(self, parts: list[_Part], info: DatasetInfo) -> None:
+        self._info = info
+        self._samples = [(part, index) for part in parts for index in part.indices()]
+        self._prefix = {id(part): f"{number}/" for number, part in enumerate(parts)} if parts[1:] else {}
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Constant for the data set's life."""
+        return self._info
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def name(self, index: int) -> str:
+        """The image's path below its folder; behind the part's number where there are several."""
+        part, inner = self._samples[index]
+        return self._prefix.get(id(part), "") + part.name(inner)
+
+    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+        """The image, uint8 ``(H, W, 3)``, BGR, read as the config's ``LoadImageFromFile`` does."""
+        part, inner = self._samples[index]
+        return part.read_image(inner)
+
+    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+        """The labels that mmseg scores against, uint8 ``(H, W)``."""
+        part, inner = self._samples[index]
+        return part.read_mask(inner)
+
+
+@dataclass
+class _Part:
+    """One data set object of mmseg."""
+
+    dataset: Any
+    times: int = 1
+    """How often a ``RepeatDataset`` repeats it."""
+    image_loader: Any = None
+    """mmseg's transform that reads an image; ``None``: the default one, for which segplug reads."""
+    reads_masks_itself: bool = False
+    """Whether the class or config reads masks in a way of its own."""
+    has_masks: bool = False
+    labels: Any = field(default=None, repr=False)
+    """Table from what a mask file (or the part's own reading) holds to labels; ``None``: as they are."""
+
+    def indices(self) -> Iterator[int]:
+        return iter(range(len(self.dataset.img_infos) * self.times))
+
+    def name(self, index: int) -> str:
+        copy_number, index = divmod(index, len(self.dataset.img_infos))
+        file = str(self.dataset.img_infos[index]["filename"])
+        return f"repeat{copy_number}/{file}" if copy_number else file
+
+    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+        from segplug.runtime.read import read_image
+
+        sample = self.dataset.img_infos[index % len(self.dataset.img_infos)]
+        path = Path(self.dataset.img_dir or "", sample["filename"])
+        if self.image_loader is None:
+            return read_image(path)
+        results = {"img_info": sample, "img_prefix": self.dataset.img_dir}
+        image: npt.NDArray[np.uint8] = _reading(path, "image", lambda: self.image_loader(results)["img"])
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype.name not in ("uint8", "float32"):
+            raise DatasetError(f"the image {path} is read as {image.dtype} {image.shape}, not as 3 colours")
+        return image.astype("uint8", copy=False)
+
+    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+        from segplug.runtime.read import read_mask
+
+        index %= len(self.dataset.img_infos)
+        annotation = self.dataset.img_infos[index].get("ann")
+        if not self.has_masks or annotation is None:
+            raise DatasetError(f"there is no mask for {self.name(index)}")
+        path = Path(self.dataset.ann_dir or "", annotation.get("seg_map", ""))
+        if self.reads_masks_itself:
+            mask = _reading(path, "mask", lambda: self.dataset.get_gt_seg_map_by_idx(index))
+            if mask.ndim != 2 or mask.dtype.name != "uint8":
+                raise DatasetError(f"the mask {path} is read as {mask.dtype} {mask.shape}, not as labels")
+        else:
+            mask = read_mask(path)
+        labels: npt.NDArray[np.uint8] = mask if self.labels is None else self.labels[mask]
+        return labels
+
+
+def _reading(path: Path, kind: str, read: Any) -> Any:
+    """Call a reader of mmseg's; its errors name no file."""
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise DatasetError(f"the {kind} {path} does not exist") from error
+    except SegplugError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"the {kind} {path} cannot be read: {configs.one_line(error)}") from error
+
+
+class MmsegDatasets:
+    """Source of data sets: ``data.test`` of configs of mmsegmentation 0.30."""
+
+    api_version = 1
+
+    def accepts(self, location: str) -> bool:
+        """Whether ``location`` can be an mmcv config."""
+        return configs.accepts(location)
+
+    @hookimpl
+    def load_dataset(self, request: LoadDatasetRequest) -> MmsegDataset:
+        """List the files of ``data.test``."""
+        config = configs.read_config(request.location, request.cfg_options, reporter=request.reporter)
+        test = (config.get("data") or {}).get("test")
+        if not test:
+            raise DatasetError(
+                f"the config {request.location} has no data.test",
+                hint="set data.test.type, data.test.img_dir, ... with --cfg-options, or name a folder",
+            )
+        settings, separate = _leaves(copy.deepcopy(test))
+        parts = [_open(leaf, times, request.reporter) for leaf, times in settings]
+        return MmsegDataset(parts, _info(parts, separate))
+
+
+def _leaves(settings: Any) -> tuple[list[tuple[dict[str, Any], int]], bool]:
+    """Take ``data.test`` apart.
+
+    Returns:
+        The settings of every single data set and how often it is repeated; whether they are scored
+        apart.
+    """
+    if configs.is_list(settings):
+        found = [leaf for item in settings for leaf in _leaves(item)[0]]
+        return found, len(found) > 1
+    if not isinstance(settings, dict) or "type" not in settings:
+        raise DatasetError("data.test of the config has no type", hint="--cfg-options data.test.type=...")
+    if settings["type"] == "RepeatDataset":
+        inner, separate = _leaves(settings["dataset"])
+        return [(leaf, times * int(settings["times"])) for leaf, times in inner], separate
+    if settings["type"] == "MultiImageMixDataset":
+        raise DatasetError("data.test mixes images (MultiImageMixDataset): it has no masks to score against")
+    separate = bool(settings.pop("separate_eval", True))
+    keys = [key for key in ("img_dir", "ann_dir", "split") if configs.is_list(settings.get(key))]
+    if not keys or keys == ["ann_dir"]:
+        return [(settings, 1)], False
+    counts = {len(settings[key]) for key in keys}
+    if len(counts) != 1:
+        raise DatasetError(f"data.test has lists of different lengths: {', '.join(keys)}")
+    leaves = [
+        ({**copy.deepcopy(settings), **{key: settings[key][number] for key in keys}}, 1)
+        for number in range(counts.pop())
+    ]
+    return leaves, separate and len(leaves) > 1
+
+
+def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
+    from mmseg.datasets import CustomDataset, build_dataset
+
+    from segplug_mmseg.compat import quiet
+
+    # Only reading is mmseg's work here: what follows in the pipeline need not be buildable.
+    settings["pipeline"] = [step for step in (settings.get("pipeline") or [])[:1] if "transforms" not in step]
+    _check_files(settings)
+    try:
+        with quiet(reporter):
+            dataset = build_dataset(settings, {"test_mode": True})
+    except Exception as error:
+        raise DatasetError(f"cannot open data.test: {configs.one_line(error)}") from error
+    if not isinstance(dataset, CustomDataset):
+        raise DatasetError(f"{type(dataset).__name__} does not derive from mmseg's CustomDataset")
+    if not dataset.img_infos:
+        raise DatasetError(
+            f"data.test has no images: nothing ends with '{dataset.img_suffix}' in {dataset.img_dir}",
+            hint="set data.test.data_root, data.test.img_dir or data.test.img_suffix with --cfg-options",
+        )
+    if not dataset.split:
+        dataset.img_infos.sort(key=lambda sample: str(sample["filename"]))  # iSAID's come as they lie
+    part = _Part(dataset=dataset, times=times, has_masks=_has_masks(dataset, reporter))
+    part.image_loader = _own_image_loader(dataset)
+    part.reads_masks_itself = _reads_masks_itself(dataset)
+    part.labels = _label_table(part)
+    return part
+
+
+def _check_files(settings: dict[str, Any]) -> None:
+    """Say what is missing before mmseg's classes assert it without a word."""
+    backend = (settings.get("file_client_args") or {}).get("backend", "disk")
+    if backend != "disk":
+        return
+    for key, exists in (("img_dir", os.path.isdir), ("split", os.path.isfile)):
+        value = settings.get(key)
+        if isinstance(value, str) and "://" not in value:
+            path = os.path.join(settings.get("data_root") or "", value)
+            if not exists(path):
+                kind = "folder" if key == "img_dir" else "file"
+                raise DatasetError(
+                    f"data.test.{key} is the {kind} {path}, which is not there",
+                    hint=f"set --cfg-options data.test.data_root=... or data.test.{key}=...",
+                )
+
+
+def _has_masks(dataset: Any, reporter: Reporter) -> bool:
+    folder = dataset.ann_dir
+    if not folder or any("ann" not in sample for sample in dataset.img_infos):
+        return False
+    on_disk = (dataset.file_client_args or {}).get("backend", "disk") == "disk" and "://" not in folder
+    if on_disk and not os.path.isdir(folder):
+        reporter.warn(f"the data set has no masks: its folder {folder} is not there (data.test.ann_dir)")
+        return False
+    return True
+
+
+def _own_image_loader(dataset: Any) -> Any:
+    """The loader of the config where it does anything but the default."""
+    from mmseg.datasets.pipelines import LoadImageFromFile
+
+    transforms = dataset.pipeline.transforms
+    if not transforms:
+        return None
+    loader = transforms[0]
+    if type(loader) is not LoadImageFromFile:
+        return loader
+    settings = (loader.color_type, loader.imdecode_backend, loader.file_client_args)
+    return None if settings == ("color", "cv2", {"backend": "disk"}) else loader
+
+
+def _reads_masks_itself(dataset: Any) -> bool:
+    from mmseg.datasets import CustomDataset
+    from mmseg.datasets.pipelines import LoadAnnotations
+
+    loader = dataset.gt_seg_map_loader
+    if type(loader) is not LoadAnnotations or loader.imdecode_backend != "pillow":
+        return True
+    if loader.file_client_args != {"backend": "disk"}:
+        return True
+    methods = ("get_gt_seg_map_by_idx", "pre_pipeline", "get_ann_info")
+    return any(getattr(type(dataset), name) is not getattr(CustomDataset, name) for name in methods)
+
+
+def _label_table(part: _Part) -> Any:
+    """What happens to a mask's values on the way to scoring, as one table.
+
+    mmseg applies the label map of custom classes and the loader's zero-label reduction when it reads a
+    mask, and the data set's own zero-label reduction when it scores: after the loader's, if both are set.
+    """
+    from segplug.runtime.read import label_table
+
+    dataset = part.dataset
+    tables: list[npt.NDArray[np.uint8] | None] = []
+    mapping = dataset.label_map if getattr(dataset, "custom_classes", False) else None
+    if part.reads_masks_itself:
+        if mapping:  # -1, "none of the classes", no longer fits into a byte with numpy 2
+            dataset.label_map = {old: new if new >= 0 else 255 for old, new in mapping.items()}
+    else:
+        tables.append(label_table(mapping, reduce_zero_label=dataset.gt_seg_map_loader.reduce_zero_label))
+    tables.append(label_table(reduce_zero_label=bool(dataset.reduce_zero_label)))
+    labels = None
+    for table in tables:
+        if table is not None:
+            labels = table if labels is None else table[labels]
+    return labels
+
+
+def _info(parts: list[_Part], separate: bool) -> DatasetInfo:
+    from segplug_mmseg.label_formats import label_format
+    from segplug_mmseg.meta import colours, names
+
+    first = parts[0].dataset
+    classes, palette = names(first.CLASSES), colours(first.PALETTE)
+    for part in parts[1:]:
+        other = part.dataset
+        if names(other.CLASSES) != classes or other.ignore_index != first.ignore_index:
+            raise DatasetError("the data sets of data.test have different classes or ignore_index")
+    sizes = tuple((_title(part.dataset), len(list(part.indices()))) for part in parts)
+    return DatasetInfo(
+        name=sizes[0][0] if len(parts) == 1 else f"{len(parts)} data sets",
+        classes=classes,
+        palette=palette if len(palette) == len(classes) else (),
+        ignore_index=int(first.ignore_index),
+        has_masks=all(part.has_masks for part in parts),
+        parts=sizes if separate else (),
+        label_format=label_format([kind.__name__ for kind in type(first).__mro__], classes, palette),
+        fingerprint=_fingerprint(parts),
+    )
+
+
+def _title(dataset: Any) -> str:
+    folder = os.path.basename(os.path.normpath(dataset.img_dir)) if dataset.img_dir else ""
+    return f"{type(dataset).__name__} {folder}".strip()
+
+
+def _fingerprint(parts: list[_Part]) -> str:
+    """A hash of every sample and of how masks become labels."""
+    content = [
+        {
+            "type": type(part.dataset).__name__,
+            "images": os.path.abspath(part.dataset.img_dir),
+            "masks": os.path.abspath(part.dataset.ann_dir) if part.has_masks else None,
+            "samples": [[s["filename"], s.get("ann", {}).get("seg_map")] for s in part.dataset.img_infos],
+            "times": part.times,
+            "classes": list(part.dataset.CLASSES),
+            "ignore": part.dataset.ignore_index,
+            "labels": None if part.labels is None else part.labels.tolist(),
+        }
+        for part in parts
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+provider = MmsegDatasets()

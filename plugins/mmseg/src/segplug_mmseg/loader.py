@@ -1,0 +1,89 @@
+"""``load_model``: an mmsegmentation 0.30 config and checkpoint as a :class:`SegmentationModel`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from segplug.errors import ModelError, SegplugError
+from segplug.hookspecs import hookimpl
+from segplug.model import SegmentationModel
+from segplug_mmseg import config as configs
+
+if TYPE_CHECKING:
+    import torch
+
+    from segplug.reporting import Reporter
+    from segplug.requests import LoadModelRequest
+
+__all__ = ["provider"]
+
+
+class MmsegModels:
+    """Source of models: configs of mmsegmentation 0.30."""
+
+    api_version = 1
+
+    def accepts(self, location: str) -> bool:
+        """Whether ``location`` can be an mmcv config."""
+        return configs.accepts(location)
+
+    @hookimpl
+    def load_model(self, request: LoadModelRequest) -> SegmentationModel:
+        """Build the network, revert synchronised norms, load the checkpoint strictly."""
+        from segplug_mmseg.checkpoint import fit, read_checkpoint
+        from segplug_mmseg.devices import resolve_device
+        from segplug_mmseg.meta import Head, read_meta
+        from segplug_mmseg.network import TensorSegmentor, revert_sync_batchnorm
+
+        device = resolve_device(request.device)
+        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
+        settings = configs.runnable_model(config, request.config)
+        checkpoint = None
+        if request.checkpoint is not None:
+            checkpoint = read_checkpoint(request.checkpoint, trust=request.trust_checkpoint)
+        segmentor = _build(settings, request.config, request.reporter, initialise=checkpoint is None)
+        segmentor = revert_sync_batchnorm(segmentor)
+        if checkpoint is not None:
+            fit(segmentor, checkpoint, reporter=request.reporter)
+        meta = read_meta(
+            config,
+            request.config,
+            head=Head.from_segmentor(segmentor),
+            checkpoint=request.checkpoint,
+            checkpoint_meta=checkpoint.meta if checkpoint else None,
+            reporter=request.reporter,
+        )
+        if request.cfg_options:  # the config's hash alone does not say what was built
+            overrides = {key: str(value) for key, value in request.cfg_options.items()}
+            meta = meta.replace(extra={"mmseg": {"cfg_options": overrides}})
+        module = TensorSegmentor(segmentor).to(device).eval().requires_grad_(False)
+        return SegmentationModel(
+            module=module, meta=meta, exportable=lambda: _exportable(module), device=str(device)
+        )
+
+
+def _build(settings: Any, location: str, reporter: Reporter, *, initialise: bool) -> torch.nn.Module:
+    from mmseg.models import build_segmentor
+
+    from segplug_mmseg.compat import quiet
+
+    try:
+        with quiet(reporter):
+            segmentor: torch.nn.Module = build_segmentor(settings)
+            if initialise:
+                segmentor.init_weights()  # type: ignore[operator]
+    except SegplugError:
+        raise
+    except Exception as error:
+        raise ModelError(f"cannot build the model of {location}: {configs.one_line(error)}") from error
+    return segmentor
+
+
+def _exportable(module: torch.nn.Module) -> torch.nn.Module:
+    from segplug_mmseg.exportable import make_exportable
+
+    exportable: torch.nn.Module = make_exportable(module)
+    return exportable
+
+
+provider = MmsegModels()

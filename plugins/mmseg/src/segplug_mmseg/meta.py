@@ -1,0 +1,243 @@
+"""What is known of a model, read from its config and its checkpoint, without building anything."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segplug.artifact import file_sha256
+from segplug.errors import ModelError
+from segplug.model import Inference, ModelMeta, Provenance
+from segplug.reporting import Reporter
+from segplug_mmseg.compat import quiet
+from segplug_mmseg.config import is_list
+from segplug_mmseg.pipeline import data_settings, find_transform, read_pipeline
+
+__all__ = ["Head", "class_facts", "colours", "names", "read_meta", "versions"]
+
+_DEFAULT_THRESHOLD = 0.3  # of mmseg's heads with one output channel
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the last decode head gives."""
+
+    num_classes: int
+    out_channels: int
+    threshold: float | None = None
+    align_corners: bool = False
+
+    @classmethod
+    def from_config(cls, model: Mapping[str, Any]) -> Head:
+        """Read it from ``model.decode_head``, of which a cascade has several.
+
+        Raises:
+            ModelError: the head does not say how many classes it has.
+        """
+        head = model.get("decode_head")
+        if is_list(head) and head:
+            head = head[-1]
+        if isinstance(head, dict) and "num_classes" not in head:
+            head = head.get("kernel_generate_head", head)  # K-Net wraps a plain head
+        if not isinstance(head, dict) or not isinstance(head.get("num_classes"), int):
+            raise ModelError("the config's model.decode_head does not say its num_classes")
+        channels = head.get("out_channels") or head["num_classes"]
+        threshold = head.get("threshold")
+        return cls(
+            num_classes=head["num_classes"],
+            out_channels=channels,
+            threshold=_threshold(channels, threshold),
+            align_corners=bool(head.get("align_corners", False)),
+        )
+
+    @classmethod
+    def from_segmentor(cls, segmentor: Any) -> Head:
+        """Read it from a built segmentor, whose own defaults and decisions count."""
+        head = segmentor.decode_head
+        head = head[-1] if hasattr(head, "__getitem__") else head
+        channels = int(getattr(segmentor, "out_channels", None) or head.out_channels)
+        return cls(
+            num_classes=int(getattr(segmentor, "num_classes", None) or head.num_classes),
+            out_channels=channels,
+            threshold=_threshold(channels, getattr(head, "threshold", None)),
+            align_corners=bool(getattr(segmentor, "align_corners", False)),
+        )
+
+
+def _threshold(channels: int, given: float | None) -> float | None:
+    if channels != 1:
+        return None
+    return _DEFAULT_THRESHOLD if given is None else float(given)
+
+
+def read_meta(
+    config: Any,
+    location: str,
+    *,
+    head: Head | None = None,
+    checkpoint: str | None = None,
+    checkpoint_meta: Mapping[str, Any] | None = None,
+    reporter: Reporter,
+) -> ModelMeta:
+    """Fill a :class:`ModelMeta`.
+
+    Args:
+        config: The mmcv ``Config``, overrides merged.
+        location: The config's path.
+        head: What the built network's head gives; ``None``: as the config says.
+        checkpoint: Path of the weights, if there are any.
+        checkpoint_meta: What the checkpoint's ``meta`` holds.
+        reporter: Gets what a user should know before trusting the model's scores.
+
+    Raises:
+        ModelError: classes do not fit the network, or a setting cannot be read.
+    """
+    head = head or Head.from_config(config["model"])
+    preprocessing = read_pipeline(config, reporter)
+    inference = _inference(config)
+    facts = class_facts(data_settings(config, "test"))
+    classes, palette = _classes(head, facts, checkpoint_meta or {}, reporter)
+    return ModelMeta(
+        name=Path(location).stem,
+        classes=classes,
+        palette=palette,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        channel_order=preprocessing.channel_order,
+        input_size=inference.crop_size or preprocessing.nominal_size,
+        resize=preprocessing.resize,
+        pad=preprocessing.pad,
+        inference=inference,
+        out_channels=head.out_channels,
+        activation="sigmoid" if head.out_channels == 1 else "softmax",
+        threshold=head.threshold,
+        align_corners=head.align_corners,
+        reduce_zero_label=_reduces_zero_label(config, facts),
+        provenance=Provenance(
+            config=location,
+            config_sha256=file_sha256(Path(location).expanduser()),
+            checkpoint=checkpoint,
+            checkpoint_sha256=file_sha256(Path(checkpoint).expanduser()) if checkpoint else None,
+        ),
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """The installed distributions that make a model what it is, and their versions."""
+    found = {}
+    for name in ("segplug-mmseg", "mmsegmentation", "mmcv", "mmcv-full", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _inference(config: Any) -> Inference:
+    settings = config["model"].get("test_cfg") or config.get("test_cfg") or {}
+    mode = settings.get("mode", "whole")
+    if mode == "whole":
+        return Inference()
+    if mode != "slide":
+        raise ModelError(f"model.test_cfg.mode must be 'whole' or 'slide', not {mode!r}")
+    try:
+        crop, stride = _edges(settings["crop_size"]), _edges(settings["stride"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError("model.test_cfg slides, but has no crop_size and stride of two numbers") from error
+    return Inference(mode="slide", crop_size=crop, stride=stride)
+
+
+def _edges(value: Any) -> tuple[int, int]:
+    height, width = value if is_list(value) else (value, value)
+    if min(int(height), int(width)) < 1:
+        raise ValueError("sizes are positive")
+    return int(height), int(width)
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What a data set's class and config say without its files."""
+
+    type: str
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    reduce_zero_label: bool | None = None
+
+
+def class_facts(settings: Mapping[str, Any]) -> ClassFacts:
+    """Ask a data set's class for its classes, colours and zero label; its files need not be there.
+
+    mmseg sets these before it looks for files, so the object is made with folders that do not exist
+    and asked after it has given up.
+    """
+    from mmseg.datasets import DATASETS
+
+    name = str(settings.get("type", ""))
+    kind = DATASETS.get(name) if name else None
+    if kind is None:
+        return ClassFacts(type=name, classes=names(settings.get("classes")))
+    known = {key: settings[key] for key in ("classes", "palette", "reduce_zero_label") if key in settings}
+    dataset = kind.__new__(kind)
+    with contextlib.suppress(Exception), quiet():
+        dataset.__init__(pipeline=[], img_dir="/nowhere/segplug", **known)
+    return ClassFacts(
+        type=name,
+        classes=names(getattr(dataset, "CLASSES", None)),
+        palette=colours(getattr(dataset, "PALETTE", None)),
+        reduce_zero_label=getattr(dataset, "reduce_zero_label", None),
+    )
+
+
+def names(value: Any) -> tuple[str, ...]:
+    if value is None or isinstance(value, str) or not isinstance(value, Iterable):
+        return ()
+    return tuple(str(name) for name in value)
+
+
+def colours(value: Any) -> tuple[tuple[int, int, int], ...]:
+    try:
+        return tuple((int(r), int(g), int(b)) for r, g, b in value)
+    except (TypeError, ValueError):
+        return ()
+
+
+def _classes(
+    head: Head, dataset: ClassFacts, checkpoint: Mapping[str, Any], reporter: Reporter
+) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Class names and colours: the checkpoint's if it has some, else the data set's, else made up."""
+    wanted = 2 if head.out_channels == 1 else head.num_classes
+    sources = [
+        ("the checkpoint", names(checkpoint.get("CLASSES")), colours(checkpoint.get("PALETTE"))),
+        (f"the data set ({dataset.type})", dataset.classes, dataset.palette),
+    ]
+    named = [source for source in sources if source[1]]
+    fitting = [source for source in named if len(source[1]) == wanted]
+    if not named:
+        reporter.warn("neither checkpoint nor config names the classes: they are called class 0, 1, ...")
+        return tuple(f"class {index}" for index in range(wanted)), ()
+    if not fitting:
+        origin, classes, _ = named[0]
+        raise ModelError(
+            f"{origin} names {len(classes)} classes, the network has {wanted}",
+            hint="set data.test.classes or num_classes of the decode head with --cfg-options",
+        )
+    origin, classes, palette = fitting[0]
+    if fitting[0] is not named[0]:
+        reporter.warn(
+            f"{named[0][0]} names {len(named[0][1])} classes, not {wanted}: those of {origin} are used"
+        )
+    if len(palette) != wanted:
+        palette = dataset.palette if len(dataset.palette) == wanted else ()
+    return classes, palette
+
+
+def _reduces_zero_label(config: Any, dataset: ClassFacts) -> bool:
+    """As the network was trained: the training pipeline says, else the data set's class."""
+    pipeline = data_settings(config, "train").get("pipeline") or config.get("train_pipeline")
+    loader = find_transform(pipeline, "LoadAnnotations")
+    if loader is not None:
+        return bool(loader.get("reduce_zero_label", False))
+    return bool(dataset.reduce_zero_label)

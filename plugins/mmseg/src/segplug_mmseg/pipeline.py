@@ -1,0 +1,221 @@
+"""The test pipeline of an mmcv 1.x config, read as plain preprocessing instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from segplug.errors import ModelError
+from segplug.model import Pad, Resize
+from segplug.reporting import Reporter
+from segplug_mmseg.config import is_list
+
+__all__ = ["Preprocessing", "data_settings", "find_transform", "read_pipeline"]
+
+# In the order in which segplug applies them; what only packs or does nothing at test time has no place.
+_RANK = {"Resize": 0, "ResizeToMultiple": 1, "Normalize": 2, "Pad": 3}
+_NO_EFFECT = {
+    "LoadImageFromFile",
+    "LoadAnnotations",
+    "RandomFlip",
+    "ImageToTensor",
+    "DefaultFormatBundle",
+    "ToTensor",
+    "Collect",
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to a test image. The fields are those of ``ModelMeta``; ``scale`` is (w, h)."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channel_order: Literal["rgb", "bgr"] = "bgr"
+    resize: Resize | None = None
+    pad: Pad | None = None
+    scale: tuple[int, int] | None = None
+
+    @property
+    def nominal_size(self) -> tuple[int, int] | None:
+        """The network input (height, width) for an image that fills the test scale."""
+        if self.scale is None:
+            return None
+        width, height = self.scale
+        multiple = (self.resize and self.resize.multiple_of) or (self.pad and self.pad.divisor) or 1
+        height, width = (-(-edge // multiple) * multiple for edge in (height, width))
+        if self.pad and self.pad.size:
+            height, width = max(height, self.pad.size[0]), max(width, self.pad.size[1])
+        return height, width
+
+
+def data_settings(config: Any, split: str) -> dict[str, Any]:
+    """The first data set of ``data.<split>``, or an empty dict: its classes and pipeline stand for all."""
+    found = (config.get("data") or {}).get(split)
+    while is_list(found) and found:
+        found = found[0]
+    while isinstance(found, dict) and isinstance(found.get("dataset"), dict):  # a repeated data set
+        found = found["dataset"]
+    return found if isinstance(found, dict) else {}
+
+
+def find_transform(pipeline: Any, name: str) -> dict[str, Any] | None:
+    """The first transform of a type in a pipeline, nested ones included."""
+    return next((step for step in _flat(pipeline) if step.get("type") == name), None)
+
+
+def _flat(pipeline: Any) -> Iterator[dict[str, Any]]:
+    for step in pipeline if is_list(pipeline) else ():
+        if isinstance(step, dict):
+            yield step
+            yield from _flat(step.get("transforms"))
+
+
+def read_pipeline(config: Any, reporter: Reporter) -> Preprocessing:
+    """Read ``data.test.pipeline`` (or ``test_pipeline``) of a config.
+
+    What segplug does not do at test time (augmentations, several scales, other transforms) is warned
+    about by name.
+
+    Raises:
+        ModelError: a transform's values cannot be read, or images have not 3 channels.
+    """
+    pipeline = data_settings(config, "test").get("pipeline") or config.get("test_pipeline")
+    if not pipeline:
+        reporter.warn("the config has no test pipeline: images are normalised and fed at their own size")
+        normalise = config.get("img_norm_cfg")
+        pipeline = [{"type": "Normalize", **normalise}] if isinstance(normalise, dict) else []
+    try:
+        return _read_steps(pipeline, reporter)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"the test pipeline of the config cannot be read: {error}") from error
+
+
+def _read_steps(pipeline: Any, reporter: Reporter) -> Preprocessing:
+    result = Preprocessing()
+    augmentation: dict[str, Any] | None = None
+    unknown: list[str] = []
+    order: list[int] = []
+    for step in _flat(pipeline):
+        name = step["type"]
+        if name in _RANK:
+            order.append(_RANK[name])
+        if name == "MultiScaleFlipAug":
+            augmentation = step
+            _warn_about_augmentation(step, reporter)
+        elif name == "Resize":
+            result = _with_resize(result, step, augmentation, reporter)
+        elif name == "ResizeToMultiple":
+            base = result.resize or Resize()
+            result = replace(result, resize=replace(base, multiple_of=int(step.get("size_divisor", 32))))
+        elif name == "Normalize":
+            mean, std = _channels(step["mean"], "mean"), _channels(step["std"], "std")
+            in_rgb = step.get("to_rgb", True)
+            result = replace(result, mean=mean, std=std, channel_order="rgb" if in_rgb else "bgr")
+        elif name == "Pad":
+            result = replace(result, pad=_pad(step, reporter))
+        elif name == "LoadImageFromFile":
+            _check_loader(step, reporter)
+        elif name not in _NO_EFFECT:
+            unknown.append(name)
+    if unknown:
+        reporter.warn(f"the test pipeline has transforms that are left out: {', '.join(unknown)}")
+    if order != sorted(order):
+        reporter.warn("the test pipeline is applied in the order resize, normalise, pad: scores may differ")
+    return result
+
+
+def _warn_about_augmentation(step: dict[str, Any], reporter: Reporter) -> None:
+    several = max(len(_ratios(step)), len(_scales(step)))
+    extras = [f"{several} scales"] if several > 1 else []
+    if step.get("flip"):
+        extras.append("flips")
+    if extras:
+        used = _aug_scale(step)
+        size = f"{used[0]}x{used[1]}" if used else f"{_ratio(step):g} times the image's own size"
+        what = " and ".join(extras)
+        reporter.warn(f"the test pipeline augments ({what}): only the scale {size} without flips is used")
+
+
+def _ratios(step: dict[str, Any]) -> list[float]:
+    ratios = step.get("img_ratios")
+    if ratios is None:
+        return []
+    return [float(ratio) for ratio in ratios] if is_list(ratios) else [float(ratios)]
+
+
+def _ratio(step: dict[str, Any]) -> float:
+    """The one scale of several that is used: the plain one where there is one, else the first."""
+    ratios = _ratios(step)
+    return 1.0 if not ratios or 1.0 in ratios else ratios[0]
+
+
+def _scales(step: dict[str, Any]) -> list[tuple[int, int]]:
+    """``img_scale``, which is one (width, height), a list of them, or nothing."""
+    value = step.get("img_scale")
+    if value is None:
+        return []
+    return [_pair(scale) for scale in value] if is_list(value) and is_list(value[0]) else [_pair(value)]
+
+
+def _aug_scale(step: dict[str, Any]) -> tuple[int, int] | None:
+    scales = _scales(step)
+    if not scales:
+        return None
+    width, height = scales[0]
+    ratio = _ratio(step) if len(scales) == 1 else 1.0  # mmseg has no ratios beside several scales
+    return int(width * ratio), int(height * ratio)
+
+
+def _with_resize(
+    result: Preprocessing, step: dict[str, Any], augmentation: dict[str, Any] | None, reporter: Reporter
+) -> Preprocessing:
+    resize = Resize(keep_ratio=bool(step.get("keep_ratio", True)))
+    if resize.keep_ratio and step.get("min_size") is not None:
+        resize = replace(resize, min_size=int(step["min_size"]))
+    if augmentation is not None:  # its scale overrides the transform's own
+        scale, ratio = _aug_scale(augmentation), _ratio(augmentation)
+    else:
+        scale, ratio = _own_scale(step, reporter)
+    return replace(result, scale=scale, resize=replace(resize, scale=scale, ratio=1.0 if scale else ratio))
+
+
+def _own_scale(step: dict[str, Any], reporter: Reporter) -> tuple[tuple[int, int] | None, float]:
+    """Scale and ratio of a ``Resize`` outside of ``MultiScaleFlipAug``, where it may be random."""
+    scales, ratios = _scales(step), step.get("ratio_range") or (1.0, 1.0)
+    if len(scales) > 1 or ratios[0] != ratios[1]:
+        reporter.warn("the test pipeline resizes at random: its first scale is used")
+    if not scales:
+        return None, float(ratios[0])
+    width, height = scales[0]
+    return (int(width * ratios[0]), int(height * ratios[0])), 1.0
+
+
+def _pad(step: dict[str, Any], reporter: Reporter) -> Pad:
+    value = step.get("pad_val", 0)
+    values = [float(item) for item in value] if is_list(value) else [float(value)]
+    if len(set(values)) > 1:
+        reporter.warn("the test pipeline pads each channel with another value: the first is used for all")
+    if step.get("size") is not None:
+        return Pad(size=_pair(step["size"]), value=values[0])
+    return Pad(divisor=int(step["size_divisor"]), value=values[0])
+
+
+def _check_loader(step: dict[str, Any], reporter: Reporter) -> None:
+    kind = step.get("color_type", "color")
+    if kind not in ("color", "color_ignore_orientation"):
+        reporter.warn(f"the test pipeline reads images as '{kind}': segplug feeds colour images")
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """A size of the config; one number stands for both edges."""
+    first, second = value if is_list(value) else (value, value)
+    return int(first), int(second)
+
+
+def _channels(values: Any, name: str) -> tuple[float, float, float]:
+    numbers = [float(value) for value in values]
+    if len(numbers) != 3:
+        raise ModelError(f"the test pipeline has {len(numbers)} values of {name}: networks take 3 channels")
+    return numbers[0], numbers[1], numbers[2]

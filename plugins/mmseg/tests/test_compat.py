@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import warnings
+
+import pytest
+from segplug_mmseg.compat import has_compiled_ops, import_mmseg, quiet
+
+from segplug.errors import MissingDependencyError
+from segplug.reporting import QuietReporter
+
+
+def in_new_python(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip() + result.stderr.strip()
+
+
+def test_importing_is_silent_and_leaves_no_stand_in_behind():
+    code = """
+import sys
+from segplug_mmseg.compat import import_mmseg
+assert import_mmseg() is import_mmseg()
+for name in ("torchvision", "mmcv._ext"):
+    module = sys.modules.get(name)
+    assert module is None or module.__spec__ is not None, name
+from mmseg.models import build_segmentor
+from mmcv.utils.ext_loader import check_ops_exist
+print("compiled" if check_ops_exist() else "lite")
+"""
+    assert in_new_python(code) in ("compiled", "lite")
+
+
+def test_provider_modules_import_no_framework():
+    code = """
+import sys
+import segplug_mmseg.loader, segplug_mmseg.datasets, segplug_mmseg.engine
+assert segplug_mmseg.loader.provider.accepts("missing.py")
+print([n for n in ("torch", "mmcv", "mmseg", "cv2", "numpy") if n in sys.modules])
+"""
+    assert in_new_python(code) == "[]"
+
+
+def test_a_real_torchvision_is_used_as_it_is(tmp_path):
+    (tmp_path / "torchvision.py").write_text("__version__ = '0.99.0'")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from segplug_mmseg.compat import import_mmseg
+import_mmseg()
+import mmcv.runner.checkpoint as checkpoint
+print(checkpoint.torchvision.__version__, sys.modules["torchvision"].__version__)
+"""
+    assert in_new_python(code) == "0.99.0 0.99.0"
+
+
+def test_a_torchvision_that_breaks_on_import_leaves_nothing_behind(tmp_path):
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "part.py").write_text("")
+    (package / "__init__.py").write_text(
+        "import torchvision.part\nraise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from segplug_mmseg.compat import import_mmseg
+import_mmseg()
+print([name for name in sys.modules if name.startswith("torchvision")])
+"""
+    assert in_new_python(code) == "[]"
+
+
+@pytest.mark.parametrize("missing", ["mmcv", "mmseg"])
+def test_a_missing_library_names_the_command(missing):
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+from segplug_mmseg.compat import import_mmseg
+from segplug.errors import MissingDependencyError
+try:
+    import_mmseg()
+except MissingDependencyError as error:
+    print(error)
+"""
+    assert 'pip install "segplug-mmseg[lite]"' in in_new_python(code)
+
+
+def test_another_generation_of_mmcv_is_refused(tmp_path):
+    (tmp_path / "mmcv.py").write_text("__version__ = '2.1.0'")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from segplug_mmseg.compat import import_mmseg
+from segplug.errors import MissingDependencyError
+try:
+    import_mmseg()
+except MissingDependencyError as error:
+    print(error)
+"""
+    assert "mmcv 2.1.0 is installed, mmsegmentation 0.30 needs mmcv 1.7" in in_new_python(code)
+
+
+def test_a_compiled_operator_says_what_it_needs_when_it_is_called():
+    import_mmseg()
+    if has_compiled_ops():
+        pytest.skip("mmcv-full is installed")
+    from mmcv.ops import psa_mask
+
+    with pytest.raises(MissingDependencyError, match=r"compiled mmcv-full \(operator 'psamask_forward'\)"):
+        psa_mask.ext_module.psamask_forward()
+
+
+def test_the_network_says_nothing_about_alignment_while_it_runs():
+    code = """
+from segplug_mmseg.compat import import_mmseg
+import_mmseg()
+import torch
+from mmseg.ops import resize
+resize(torch.zeros(1, 1, 16, 16), size=(128, 128), mode="bilinear", align_corners=True)
+"""
+    assert in_new_python(code) == ""
+
+
+def test_quiet_drops_log_lines_of_habit(caplog):
+    logger = logging.getLogger("mmseg")
+    with quiet():
+        logger.warning("No pre-trained weights for SwinTransformer, training start from scratch")
+        logger.info("Loaded 3 images")
+        logger.warning("something is odd")
+    logger.warning("No pre-trained weights, said outside")
+    assert caplog.messages == ["something is odd", "No pre-trained weights, said outside"]
+
+
+def test_quiet_drops_chatter_and_passes_real_warnings_on():
+    reporter = QuietReporter()
+    with quiet(reporter):
+        warnings.warn("DeprecationWarning: pretrained is a deprecated, please use init_cfg", stacklevel=1)
+        warnings.warn("for developers", DeprecationWarning, stacklevel=1)
+        warnings.warn("the weights look\n  odd", stacklevel=1)
+        warnings.warn("the weights look\n  odd", stacklevel=1)
+    assert reporter.warnings == ["the weights look odd"]

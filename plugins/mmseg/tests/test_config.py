@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import argparse
+import sys
+
+import pytest
+from segplug_mmseg.compat import import_mmseg
+from segplug_mmseg.config import accepts, parse_cfg_options, read_config, runnable_model
+
+from segplug.errors import ModelError, UsageError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "-2",
+        "0.5",
+        "1e-3",
+        "true",
+        "False",
+        "None",
+        "none",
+        "word",
+        "a,b",
+        "[a,b]",
+        "(1,2)",
+        "[(1,2),(3,4)]",
+        "'quoted'",
+        "[1, 2.5, x]",
+        "[]",
+        "()",
+        "(1,[a,(b,None)])",
+        "",
+        "a=b",
+    ],
+)
+def test_cfg_options_are_read_as_the_command_line_of_mmcv_does(text):
+    import_mmseg()
+    from mmcv import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    expected = parser.parse_args(["--cfg-options", f"some.key={text}"]).cfg_options
+    ours = parse_cfg_options({"some.key": text})
+    assert ours == expected
+    assert type(ours["some.key"]) is type(expected["some.key"])
+
+
+def test_values_of_the_api_stay_what_they_are():
+    given = {"a": (1, [2, 3]), "b": None, "c": {"type": "BN"}}
+    assert parse_cfg_options(given) == given
+
+
+def test_brackets_that_do_not_match():
+    with pytest.raises(UsageError, match="brackets do not match"):
+        parse_cfg_options({"a": "[1,(2]"})
+
+
+def test_options_are_merged_into_dicts_and_lists_and_create_new_keys(config_file):
+    options = {
+        "model.decode_head.channels": "4",
+        "test_pipeline.1.img_scale": "(32,16)",
+        "brand.new": "[1,2]",
+    }
+    config = read_config(str(config_file), options)
+    assert config.model.decode_head.channels == 4
+    assert config.test_pipeline[1].img_scale == (32, 16)
+    assert config.brand.new == [1, 2]
+
+
+@pytest.mark.parametrize("key", ["test_pipeline.9.img_scale", "model.type.x"])
+def test_an_option_that_cannot_be_applied_names_itself(config_file, key):
+    with pytest.raises(UsageError, match=f"--cfg-options {key}=1"):
+        read_config(str(config_file), {key: "1"})
+
+
+def test_a_config_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="there is no config"):
+        read_config(str(tmp_path / "missing.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.py", "model = dict(", "SyntaxError"),
+        ("b.py", "model = undefined_name", "undefined_name"),
+        ("c.py", "_base_ = ['missing.py']", "missing.py"),
+        ("d.json", "{", "Error"),
+        ("e.py", "custom_imports = dict(imports=['no_such_module_anywhere'])", "PYTHONPATH"),
+        ("f.json", "[1, 2]", "Error"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_line(tmp_path, name, text, reason):
+    path = tmp_path / name
+    path.write_text(text)
+    search_path = list(sys.path)
+    with pytest.raises(ModelError) as caught:
+        read_config(str(path))
+    assert str(path) in str(caught.value)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sys.path == search_path
+
+
+def test_a_config_without_a_model(tmp_path):
+    path = tmp_path / "data.py"
+    path.write_text("data = dict()")
+    with pytest.raises(ModelError, match="has no `model`"):
+        runnable_model(read_config(str(path)), str(path))
+
+
+def test_the_model_to_build_downloads_nothing_and_has_no_training_parts(edited_config):
+    path = edited_config(
+        (
+            "widen_factor=0.25",
+            "init_cfg=dict(type='Pretrained', checkpoint='https://nowhere'), widen_factor=0.25",
+        ),
+        (
+            "dict(type='CrossEntropyLoss')),\n    auxiliary",
+            "dict(type='CrossEntropyLoss', class_weight='w.npy')),\n    auxiliary",
+        ),
+        ("type='SyncBN'", "type='MMSyncBN'"),
+    )
+    config = read_config(str(path))
+    model = runnable_model(config, str(path))
+    assert model.pretrained is None
+    assert model.backbone.init_cfg is None
+    assert model.decode_head.loss_decode.class_weight is None
+    assert model.backbone.norm_cfg.type == "SyncBN"
+    assert model.auxiliary_head is None
+    assert model.train_cfg is None
+    assert config.model.backbone.norm_cfg.type == "MMSyncBN", "the config itself stays as it was read"
+
+
+def test_settings_of_the_first_versions_are_found(edited_config):
+    path = edited_config((",\n    test_cfg=dict(mode='whole')", ""), add="test_cfg = dict(mode='whole')\n")
+    assert runnable_model(read_config(str(path)), str(path)).test_cfg.mode == "whole"
+
+
+def test_what_a_source_accepts(tmp_path, config_file):
+    assert accepts(str(config_file))
+    assert accepts("not/there/yet.yml")
+    assert not accepts(str(tmp_path))
+    assert not accepts("model.onnx")
+    (tmp_path / "folder.py").mkdir()
+    assert not accepts(str(tmp_path / "folder.py"))

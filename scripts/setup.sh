@@ -35,4 +35,4 @@ for plugin in "$@"; do
     packages="$packages -e ./plugins/$plugin$(extras "$plugin")"
 done
 # shellcheck disable=SC2086
-pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest ruff mypy
+pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest ruff mypy openvino

@@ -42,7 +42,11 @@ class DatasetInfo:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A list of images, with masks where there are some. Read from several threads at once."""
+    """A list of images, with masks where there are some. Read from several threads at once.
+
+    A data set whose samples are files says so with two methods more, ``image_path(index) -> Path``
+    and ``mask_path(index) -> Path | None``: then nothing that is written replaces one of them.
+    """
 
     @property
     def info(self) -> DatasetInfo:

@@ -257,9 +257,7 @@ def _mean_iou(confusion: npt.NDArray[np.int64]) -> float:
     return float((both[seen] / union[seen]).mean()) if seen.any() else 1.0
 
 
-def _failures(
-    limits: Thresholds, relative: float, firm_agreement: float, miou: float
-) -> Iterator[str]:
+def _failures(limits: Thresholds, relative: float, firm_agreement: float, miou: float) -> Iterator[str]:
     if np.isinf(relative):
         yield "the artifact gives infinite or undefined logits"
     elif relative > limits.logits:

@@ -51,6 +51,16 @@ class MmsegDataset:
         part, inner = self._samples[index]
         return self._prefix.get(id(part), "") + part.name(inner)
 
+    def image_path(self, index: int) -> Path:
+        """Where the image lies."""
+        part, inner = self._samples[index]
+        return part.image_path(inner)
+
+    def mask_path(self, index: int) -> Path | None:
+        """Where the mask lies; ``None``: there is none."""
+        part, inner = self._samples[index]
+        return part.mask_path(inner)
+
     def read_image(self, index: int) -> npt.NDArray[np.uint8]:
         """The image, uint8 ``(H, W, 3)``, BGR, read as the config's ``LoadImageFromFile`` does."""
         part, inner = self._samples[index]
@@ -85,14 +95,26 @@ class _Part:
         file = str(self.dataset.img_infos[index]["filename"])
         return f"repeat{copy_number}/{file}" if copy_number else file
 
+    def image_path(self, index: int) -> Path:
+        return Path(self.dataset.img_dir or "", self._sample(index)["filename"])
+
+    def mask_path(self, index: int) -> Path | None:
+        annotation = self._sample(index).get("ann")
+        if not self.has_masks or annotation is None:
+            return None
+        return Path(self.dataset.ann_dir or "", annotation.get("seg_map", ""))
+
+    def _sample(self, index: int) -> dict[str, Any]:
+        sample: dict[str, Any] = self.dataset.img_infos[index % len(self.dataset.img_infos)]
+        return sample
+
     def read_image(self, index: int) -> npt.NDArray[np.uint8]:
         from segplug.runtime.read import read_image
 
-        sample = self.dataset.img_infos[index % len(self.dataset.img_infos)]
-        path = Path(self.dataset.img_dir or "", sample["filename"])
+        path = self.image_path(index)
         if self.image_loader is None:
             return read_image(path)
-        results = {"img_info": sample, "img_prefix": self.dataset.img_dir}
+        results = {"img_info": self._sample(index), "img_prefix": self.dataset.img_dir}
         image: npt.NDArray[np.uint8] = _reading(path, "image", lambda: self.image_loader(results)["img"])
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype.name not in ("uint8", "float32"):
             raise DatasetError(f"the image {path} is read as {image.dtype} {image.shape}, not as 3 colours")
@@ -101,13 +123,12 @@ class _Part:
     def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
         from segplug.runtime.read import read_mask
 
-        index %= len(self.dataset.img_infos)
-        annotation = self.dataset.img_infos[index].get("ann")
-        if not self.has_masks or annotation is None:
+        path = self.mask_path(index)
+        if path is None:
             raise DatasetError(f"there is no mask for {self.name(index)}")
-        path = Path(self.dataset.ann_dir or "", annotation.get("seg_map", ""))
         if self.reads_masks_itself:
-            mask = _reading(path, "mask", lambda: self.dataset.get_gt_seg_map_by_idx(index))
+            inner = index % len(self.dataset.img_infos)
+            mask = _reading(path, "mask", lambda: self.dataset.get_gt_seg_map_by_idx(inner))
             if mask.ndim != 2 or mask.dtype.name != "uint8":
                 raise DatasetError(f"the mask {path} is read as {mask.dtype} {mask.shape}, not as labels")
         else:

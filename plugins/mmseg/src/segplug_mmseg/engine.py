@@ -38,7 +38,10 @@ class PyTorchEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self._spec = EngineSpec(
-            meta=model.meta, output="logits", backend=f"pytorch {_release(torch.__version__)} ({device})"
+            meta=model.meta,
+            output="logits",
+            backend=f"pytorch {_release(torch.__version__)} ({device})",
+            fresh_output=True,
         )
 
     @property

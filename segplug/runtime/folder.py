@@ -1,0 +1,291 @@
+"""Data sets without a framework: a folder of images (and masks), or a list of image files.
+
+A folder holds either ``images`` and one of ``masks``, ``annotations``, ``labels``, or the images
+themselves. Images are found in all subfolders, in the order of their names. The mask of
+``images/a/b.jpg`` is ``masks/a/b.png``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from segplug.dataset import DatasetInfo
+from segplug.errors import DatasetError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.options import option
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.requests import LoadDatasetRequest
+
+__all__ = ["FolderDataset", "FolderOptions", "ImageList", "provider"]
+
+_IMAGE_FOLDER = "images"
+_MASK_FOLDERS = ("masks", "annotations", "labels")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_NAMED = 3
+"""How many offenders an error names."""
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """Where things lie in a folder, and how its masks are read."""
+
+    img_dir: str | None = option(
+        None, help="Folder of the images, relative to the data set; default: images, else the folder itself."
+    )
+    mask_dir: str | None = option(
+        None, help="Folder of the masks, relative to the data set; default: masks, annotations or labels."
+    )
+    img_suffix: tuple[str, ...] = option(
+        _SUFFIXES, help="How image file names end, e.g. _leftImg8bit.png.", metavar="SUFFIX"
+    )
+    mask_suffix: str = option(
+        ".png", help="What takes the place of the image's suffix in the mask's name.", metavar="SUFFIX"
+    )
+    ignore_index: int = option(
+        255, help="Mask value (after any reduction) that is not scored.", minimum=0, maximum=255
+    )
+    reduce_zero_label: bool = option(
+        False, help="Ignore mask value 0 and lower all others by one, as for ADE20K."
+    )
+    classes: tuple[str, ...] = option(
+        (), help="Class names in label order, or one .txt file with a name per line; default: the model's."
+    )
+
+
+class FolderDataset:
+    """Images in a folder, each with its mask, or all without.
+
+    ``info.classes`` is empty unless the options name the classes: the model's own names are used then.
+
+    Args:
+        root: The folder.
+        options: Where things lie in it.
+
+    Raises:
+        DatasetError: a folder is missing, there is not one image, or images have no mask.
+    """
+
+    def __init__(self, root: Path, options: FolderOptions | None = None) -> None:
+        from segplug.runtime.read import label_table
+
+        options = options or FolderOptions()
+        self._images = _image_folder(root, options)
+        masks = _mask_folder(root, options)
+        found = _files(self._images, options.img_suffix, leave_out=masks)
+        if not found:
+            raise DatasetError(
+                f"there is no image in {self._images}", hint=f"looked for {', '.join(options.img_suffix)}"
+            )
+        self._names = [name for name, _ in found]
+        self._masks = None if masks is None else _masks_of(found, masks, options.mask_suffix)
+        self._table = label_table(reduce_zero_label=options.reduce_zero_label)
+        files = [self._images / name for name in self._names] + (self._masks or [])
+        self._info = DatasetInfo(
+            name=root.resolve().name,
+            classes=_class_names(options.classes),
+            ignore_index=options.ignore_index,
+            has_masks=masks is not None,
+            fingerprint=_fingerprint(files, options.ignore_index, options.reduce_zero_label),
+        )
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self._info
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return self._names[index]
+
+    def image_path(self, index: int) -> Path:
+        """The image's file: results are never written over it."""
+        return self._images / self._names[index]
+
+    def mask_path(self, index: int) -> Path | None:
+        """The mask's file, if there are masks: results are never written over it."""
+        return None if self._masks is None else self._masks[index]
+
+    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+        from segplug.runtime.read import read_image
+
+        return read_image(self.image_path(index))
+
+    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+        from segplug.runtime.read import read_mask
+
+        path = self.mask_path(index)
+        if path is None:
+            raise DatasetError(f"the data set {self._info.name} has no masks")
+        mask = read_mask(path)
+        return mask if self._table is None else self._table[mask]
+
+
+class ImageList:
+    """Image files as they are named, without masks.
+
+    Args:
+        paths: The files. Their names in results are their file names or, where those are not
+            unique, their paths below the folder that all share.
+
+    Raises:
+        DatasetError: none is given, one is missing, or one is named twice.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        if not paths:
+            raise DatasetError("there is no image to run on")
+        missing = [str(path) for path in paths if not path.is_file()]
+        if missing:
+            raise DatasetError(f"there is no image file {_listing(missing)}")
+        self._paths = [path.resolve() for path in paths]
+        twice = [str(path) for path, times in Counter(self._paths).items() if times > 1]
+        if twice:
+            raise DatasetError(f"named more than once: {_listing(twice)}")
+        self._names = _short_names(self._paths)
+        self._info = DatasetInfo(
+            name="images", classes=(), has_masks=False, fingerprint=_fingerprint(self._paths)
+        )
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self._info
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def name(self, index: int) -> str:
+        return self._names[index]
+
+    def image_path(self, index: int) -> Path:
+        """The image's file: results are never written over it."""
+        return self._paths[index]
+
+    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+        from segplug.runtime.read import read_image
+
+        return read_image(self._paths[index])
+
+    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+        raise DatasetError(f"the image {self._paths[index]} has no mask")
+
+
+def _image_folder(root: Path, options: FolderOptions) -> Path:
+    if not root.is_dir():
+        raise DatasetError(f"the data set folder {root} does not exist")
+    if options.img_dir is not None:
+        return _existing(root / options.img_dir, "image")
+    return root / _IMAGE_FOLDER if (root / _IMAGE_FOLDER).is_dir() else root
+
+
+def _mask_folder(root: Path, options: FolderOptions) -> Path | None:
+    if options.mask_dir is not None:
+        return _existing(root / options.mask_dir, "mask")
+    there = [root / name for name in _MASK_FOLDERS if (root / name).is_dir()]
+    if len(there) > 1:
+        names = ", ".join(folder.name for folder in there)
+        raise DatasetError(f"{root} has several folders of masks: {names}", hint="choose one with mask_dir")
+    return there[0] if there else None
+
+
+def _existing(folder: Path, kind: str) -> Path:
+    if not folder.is_dir():
+        raise DatasetError(f"the {kind} folder {folder} does not exist")
+    return folder
+
+
+def _files(folder: Path, suffixes: Sequence[str], *, leave_out: Path | None) -> list[tuple[str, str]]:
+    """(relative name, its suffix) of every image below ``folder``, sorted by name."""
+    found: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    excluded = leave_out.resolve() if leave_out and leave_out.resolve() != folder.resolve() else None
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen or (excluded and Path(real) == excluded):
+            folders.clear()  # a link back up, or the masks
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            suffix = next((end for end in suffixes if file.lower().endswith(end.lower())), None)
+            if suffix is not None and not file.startswith("."):
+                found.append((Path(where, file).relative_to(folder).as_posix(), suffix))
+    return sorted(found)
+
+
+def _masks_of(images: Sequence[tuple[str, str]], folder: Path, suffix: str) -> list[Path]:
+    masks = [folder / (name[: -len(ending)] + suffix) for name, ending in images]
+    missing = [name for (name, _), mask in zip(images, masks, strict=True) if not mask.is_file()]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of {len(images)} images have no mask in {folder}: {_listing(missing)}",
+            hint=f"the mask of {missing[0]} should be {masks[[n for n, _ in images].index(missing[0])].name}",
+        )
+    return masks
+
+
+def _listing(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _class_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(classes) != 1 or not classes[0].endswith(".txt"):
+        return classes
+    try:
+        lines = Path(classes[0]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the class names in {classes[0]} cannot be read: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise UsageError(f"{classes[0]} holds no class names")
+    return names
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    shared = os.path.commonpath([path.parent for path in paths])
+    return [PurePath(os.path.relpath(path, shared)).as_posix() for path in paths]
+
+
+def _fingerprint(files: Sequence[Path], *settings: object) -> str:
+    """Changes when a file is added, removed, renamed or written, or when masks are read otherwise."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for file in files:
+        try:
+            status = file.stat()
+            state = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            state = "unreadable"  # reading it says so, by name
+        digest.update(f"\n{file.resolve()}\0{state}".encode())
+    return digest.hexdigest()
+
+
+class _Provider:
+    """The source ``folder``."""
+
+    api_version = 1
+    options = FolderOptions
+
+    def accepts(self, location: str) -> bool:
+        return os.path.isdir(location)
+
+    @hookimpl
+    def load_dataset(self, request: LoadDatasetRequest) -> FolderDataset:
+        return FolderDataset(Path(request.location), request.options)
+
+
+provider = _Provider()

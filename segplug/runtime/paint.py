@@ -1,0 +1,71 @@
+"""Label maps painted over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["Painter", "palette_of", "random_palette"]
+
+Palette = tuple[tuple[int, int, int], ...]
+
+
+def random_palette(num_classes: int) -> Palette:
+    """The colours (RGB) that mmsegmentation gives to classes without a palette; always the same."""
+    colours = np.random.RandomState(42).randint(0, 255, size=(num_classes, 3))
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in colours)
+
+
+def palette_of(palettes: Sequence[Palette], num_classes: int) -> Palette:
+    """The first palette that has a colour for every class, else the random one."""
+    return next((palette for palette in palettes if len(palette) >= num_classes > 0), ()) or random_palette(
+        max(num_classes, 1)
+    )
+
+
+class Painter:
+    """Blends a palette over images: ``image * (1 - opacity) + colour * opacity``, cut to uint8.
+
+    The blend has 256 results for each colour and channel: they are computed once, and an image is
+    three table look-ups. Labels that have no colour are black.
+
+    Args:
+        palette: RGB colours (0 to 255), one for each label.
+        opacity: Weight of the colour, in (0, 1].
+
+    Raises:
+        UsageError: the opacity is out of range.
+    """
+
+    def __init__(self, palette: Palette, *, opacity: float = 0.5) -> None:
+        if not 0 < opacity <= 1:
+            raise UsageError(f"the opacity must be above 0 and at most 1, not {opacity}")
+        bgr = np.array([*palette, (0, 0, 0)], dtype=np.float64)[:, ::-1]
+        pixels = np.arange(256, dtype=np.float64)
+        blended = pixels[None, None, :] * (1 - opacity) + bgr.T[:, :, None] * opacity
+        self._tables = blended.astype(np.uint8).reshape(3, -1)
+        self._last = len(palette)
+
+    def __call__(self, image: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Paint one image.
+
+        Args:
+            image: uint8 ``(H, W, 3)``, BGR; not changed.
+            labels: Unsigned integer ``(H, W)``.
+
+        Returns:
+            uint8 ``(H, W, 3)``, BGR.
+        """
+        base = np.minimum(labels, self._last).astype(np.intp)
+        base *= 256
+        painted = np.empty(image.shape, np.uint8)
+        for channel, table in enumerate(self._tables):
+            painted[..., channel] = table[base + image[..., channel]]
+        return painted

@@ -1,0 +1,305 @@
+"""Run an engine over a data set: reading, running and consuming overlap, memory stays bounded.
+
+Three kinds of threads work on different images at a time: a few readers decode and preprocess, the
+caller's own thread calls the engine and does little else, and one consumer decides labels and feeds
+the sinks, in the data set's order. Between them are short queues.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from segplug.errors import DatasetError, SegplugError, UsageError
+from segplug.reporting import Progress, QuietReporter, Reporter
+from segplug.runtime.consumer import Answered, Consumer
+from segplug.runtime.journal import Journal, fingerprint_of
+from segplug.runtime.libraries import opencv
+from segplug.runtime.preprocess import Preprocessor
+from segplug.runtime.runner import Runner
+from segplug.runtime.score import Scores
+from segplug.runtime.sinks import RunContext, ScoreSink, Sink
+from segplug.runtime.slide import Slider
+from segplug.runtime.source import Failed, Item, Source, groups
+
+if TYPE_CHECKING:
+    from segplug.dataset import Dataset
+    from segplug.engine import Engine
+
+__all__ = ["OnError", "RunReport", "Skipped", "run"]
+
+OnError = Literal["stop", "skip"]
+
+_SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes in Python gives way. The default of 5 ms would keep the
+engine's thread waiting for a large part of a fast engine's run."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did."""
+
+    images: int
+    """Images with a result, those of an interrupted run that was resumed included."""
+    resumed: int
+    """How many of them the interrupted run had finished."""
+    skipped: tuple[Skipped, ...]
+    scores: Scores | None
+    """``None``: nothing was scored."""
+    seconds: float
+    """From the first image's reading to the last sink's end."""
+    engine_seconds: float
+    """Inside ``engine.run``."""
+    warnings: tuple[str, ...]
+
+    @property
+    def images_per_second(self) -> float:
+        """Of the images that this run computed itself."""
+        return (self.images - self.resumed) / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return {
+            "images": self.images,
+            "resumed": self.resumed,
+            "skipped": [{"name": item.name, "reason": item.reason} for item in self.skipped],
+            "scores": self.scores.to_dict() if self.scores else None,
+            "seconds": self.seconds,
+            "engine_seconds": self.engine_seconds,
+            "images_per_second": self.images_per_second,
+            "warnings": list(self.warnings),
+        }
+
+
+def run(
+    engine: Engine,
+    dataset: Dataset,
+    sinks: Sequence[Sink],
+    *,
+    batch_size: int = 1,
+    readers: int | None = None,
+    on_error: OnError = "stop",
+    resume: bool = False,
+    run_key: str = "",
+    reporter: Reporter | None = None,
+) -> RunReport:
+    """Run every image of ``dataset`` through ``engine`` and feed ``sinks``.
+
+    Args:
+        engine: Stays the caller's, who closes it. ``engine.run`` is called in this thread.
+        dataset: Read from several threads.
+        sinks: Get the results in the data set's order.
+        batch_size: Consecutive images of one network size are run together, up to this many. An engine
+            with a fixed batch gets that many.
+        readers: Threads that read; ``None``: as many as there are processors, at most 8.
+        on_error: What an image does that is damaged, or of a size that the engine does not take:
+            ``stop`` the run, or ``skip`` the image and list it in the report.
+        resume: Go on where an interrupted run with the same ``run_key``, data set and sinks stopped.
+        run_key: Identifies the artifact and the settings that change results; empty: no journal is
+            kept and the run cannot be resumed.
+        reporter: Gets warnings and progress.
+
+    Raises:
+        DatasetError: an image or mask is damaged (``stop``), or all images were (``skip``).
+        ShapeError: an image has a size that the engine does not take, or slide windows have.
+        ArtifactError: a result could not be written.
+        UsageError: engine, data set and sinks do not go together.
+    """
+    if batch_size < 1:
+        raise UsageError(f"the batch size must be at least 1, not {batch_size}")
+    if resume and not run_key:
+        raise UsageError("a run without a key cannot be resumed")
+    recorder = _Recorder(reporter or QuietReporter())
+    runner = Runner(engine)
+    stream = _Stream(dataset, sinks, runner, recorder, on_error, batch_size, readers)
+    start = time.perf_counter()
+    with _settings(), _journal(dataset, sinks, run_key, resume, recorder) as journal:
+        done = journal.done if journal else {}
+        context = RunContext(runner.spec.meta, dataset, recorder, journal.spool if journal else None)
+        with _opened(sinks, context):
+            _restore(sinks, done)
+            with recorder.progress("images", len(dataset)) as progress:
+                progress.advance(len(done))
+                todo = [index for index in range(len(dataset)) if index not in done]
+                consumer = Consumer(sinks, context, journal, progress, waiting=stream.group_size)
+                with _consuming(consumer), closing(stream.answers(todo, progress)) as answers:
+                    for answered in answers:
+                        consumer.put(answered)
+            _refuse_nothing(stream.skipped, dataset)
+    return RunReport(
+        images=len(dataset) - len(stream.skipped),
+        resumed=len(done),
+        skipped=tuple(stream.skipped),
+        scores=next((sink.scores for sink in sinks if isinstance(sink, ScoreSink)), None),
+        seconds=time.perf_counter() - start,
+        engine_seconds=runner.seconds,
+        warnings=tuple(recorder.warnings),
+    )
+
+
+class _Stream:
+    """Images in, the engine's answers out, damaged images taken out on the way."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sinks: Sequence[Sink],
+        runner: Runner,
+        reporter: Reporter,
+        on_error: OnError,
+        batch_size: int,
+        readers: int | None,
+    ) -> None:
+        meta = runner.spec.meta
+        self._runner = runner
+        self._slider = Slider(runner) if meta.inference.mode == "slide" else None
+        self.group_size = 1 if self._slider else runner.group_size(batch_size)
+        self._source = Source(
+            dataset,
+            Preprocessor(meta, None if self._slider else runner.spec, reporter),
+            keep_image=any(sink.needs_image for sink in sinks),
+            read_mask=any(sink.needs_mask for sink in sinks),
+            readers=readers,
+        )
+        self._on_error = on_error
+        self.skipped: list[Skipped] = []
+
+    def answers(self, indices: Sequence[int], progress: Progress) -> Generator[Answered, None, None]:
+        """Each image's answer, in order."""
+        with closing(self._source.items(indices, ahead=self.group_size)) as items:
+            for group in groups(self._sound(items, progress), self.group_size):
+                for item, output in zip(group, self._run(group), strict=True):
+                    yield Answered.to(item, output)
+
+    def _run(self, group: Sequence[Item]) -> Any:
+        """The logits ``(N, C, H, W)`` or labels ``(N, H, W)`` of images of one network size."""
+        if self._slider is not None:
+            return [self._slider(item.array) for item in group]
+        arrays = [item.array for item in group]
+        return self._runner(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
+
+    def _sound(self, items: Iterator[Item | Failed], progress: Progress) -> Iterator[Item]:
+        for item in items:
+            if isinstance(item, Item):
+                yield item
+                continue
+            if self._on_error == "stop":
+                raise item.error
+            self.skipped.append(Skipped(item.name, str(item.error)))
+            progress.advance()
+
+
+class _Recorder:
+    """Passes everything on to the caller's reporter and keeps the warnings for the report."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.warnings: list[str] = []
+
+    def note(self, message: str) -> None:
+        self._reporter.note(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+        self._reporter.warn(message)
+
+    def progress(self, description: str, total: int | None) -> AbstractContextManager[Progress]:
+        return self._reporter.progress(description, total)
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Settings of the process for the time of a run.
+
+    Our threads are the parallelism: OpenCV's own would compete with them and with the engine. What
+    OpenCV logs of damaged files comes out of this package as one clear error.
+    """
+    cv2 = opencv()
+    log = cv2.utils.logging
+    threads, interval, level = cv2.getNumThreads(), sys.getswitchinterval(), log.getLogLevel()
+    cv2.setNumThreads(1)
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        log.setLogLevel(level)
+        cv2.setNumThreads(threads)
+
+
+@contextmanager
+def _journal(
+    dataset: Dataset, sinks: Iterable[Sink], run_key: str, resume: bool, reporter: Reporter
+) -> Iterator[Journal | None]:
+    """The run's journal: removed at success, kept whatever else happens."""
+    if not run_key:
+        yield None
+        return
+    names = [dataset.name(index) for index in range(len(dataset))]
+    keys = [sink.key for sink in sinks]
+    fingerprint = fingerprint_of([run_key, dataset.info.fingerprint, *keys, "images", *names])
+    journal = Journal(fingerprint, resume=resume, reporter=reporter)
+    if resume and not journal.done:
+        reporter.note("there is no interrupted run to go on with: starting with the first image")
+    finished = False
+    try:
+        yield journal
+        finished = True
+    finally:
+        journal.close(finished=finished)
+
+
+@contextmanager
+def _opened(sinks: Sequence[Sink], context: RunContext) -> Iterator[None]:
+    """Sinks opened in order, and each that was opened closed exactly once."""
+    opened: list[Sink] = []
+    try:
+        for sink in sinks:
+            sink.open(context)
+            opened.append(sink)
+        yield
+        while opened:
+            opened.pop(0).close(finished=True)
+    finally:
+        for sink in opened:
+            sink.close(finished=False)
+
+
+@contextmanager
+def _consuming(consumer: Consumer) -> Iterator[None]:
+    """At the end, or at an error that a user can act on, what was computed is still consumed."""
+    try:
+        yield
+        consumer.finish()
+    except SegplugError:
+        consumer.finish()
+        raise
+    except BaseException:
+        consumer.abandon()
+        raise
+
+
+def _restore(sinks: Sequence[Sink], done: Mapping[int, Mapping[str, Any]]) -> None:
+    for index in sorted(done):
+        for sink in sinks:
+            sink.restore(index, done[index].get(sink.key, {}))
+
+
+def _refuse_nothing(skipped: Sequence[Skipped], dataset: Dataset) -> None:
+    if skipped and len(skipped) == len(dataset):
+        raise DatasetError(f"all {len(dataset)} images were skipped; the first: {skipped[0].reason}")

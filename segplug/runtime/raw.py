@@ -1,0 +1,161 @@
+"""The sinks for raw results and for the screen."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.artifact import ensure_free, writing
+from segplug.errors import ArtifactError, UsageError
+from segplug.runtime.libraries import opencv
+from segplug.runtime.paint import Painter
+from segplug.runtime.sinks import ImageResult, Notes, RunContext
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.dataset import Dataset
+
+__all__ = ["RawSink", "WindowSink"]
+
+
+class RawSink:
+    """Writes one ``.npz``: an unsigned ``(H, W)`` array for each image, under the image's name.
+
+    Label maps are kept, compressed, beside the journal until all are there, and packed one by one: memory
+    does not grow, and an interrupted run loses none.
+
+    Args:
+        path: The file, ending in ``.npz``.
+        force: Replace it if it is there.
+
+    Raises:
+        UsageError: the file's name, its folder, or it is there and not ``force``.
+    """
+
+    needs_image = False
+    needs_mask = False
+
+    def __init__(self, path: Path, *, force: bool = False) -> None:
+        if path.suffix != ".npz":
+            raise UsageError(f"raw results are written as .npz, not as {path.name}")
+        ensure_free(path, force=force)
+        self._path = path
+        self._force = force
+        self._own_spool: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def key(self) -> str:
+        return f"raw {self._path.resolve()}"
+
+    def open(self, run: RunContext) -> None:
+        self._dataset: Dataset = run.dataset
+        self._done: list[int] = []
+        if run.spool is not None:
+            self._spool = run.spool
+            return
+        try:
+            folder, prefix = self._path.parent, f".{self._path.name}."
+            self._own_spool = tempfile.TemporaryDirectory(prefix=prefix, dir=folder)
+        except OSError as error:
+            raise ArtifactError(f"cannot write {self._path}: {error.strerror or error}") from error
+        self._spool = Path(self._own_spool.name)
+
+    def consume(self, result: ImageResult) -> Notes:
+        piece = self._piece(result.index)
+        try:
+            with zipfile.ZipFile(piece, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                archive.writestr("labels.npy", _npy(result.labels))
+        except OSError as error:
+            raise ArtifactError(f"cannot write {piece}: {error.strerror or error}") from error
+        self._done.append(result.index)
+        return {}
+
+    def restore(self, index: int, notes: Notes) -> None:
+        if not self._piece(index).is_file():
+            raise ArtifactError(
+                f"the interrupted run's results in {self._spool} are gone", hint="run again without --resume"
+            )
+        self._done.append(index)
+
+    def close(self, *, finished: bool) -> None:
+        try:
+            if finished:
+                self._pack()
+        finally:
+            if self._own_spool is not None:
+                self._own_spool.cleanup()
+
+    def _pack(self) -> None:
+        with (
+            writing(self._path, force=self._force) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
+            for index in sorted(self._done):
+                with zipfile.ZipFile(self._piece(index)) as piece:
+                    archive.writestr(self._dataset.name(index) + ".npy", piece.read("labels.npy"))
+
+    def _piece(self, index: int) -> Path:
+        return self._spool / f"{index}.zip"
+
+
+def _npy(labels: npt.NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(labels), allow_pickle=False)
+    return buffer.getvalue()
+
+
+class WindowSink:
+    """Shows each painted image in a window until a key is pressed.
+
+    Raises:
+        UsageError: there is no display, or this OpenCV is built without windows.
+    """
+
+    needs_image = True
+    needs_mask = False
+
+    def __init__(self, *, opacity: float = 0.5) -> None:
+        self._opacity = opacity
+        Painter(((0, 0, 0),), opacity=opacity)
+        _require_display()
+
+    @property
+    def key(self) -> str:
+        return "window"
+
+    def open(self, run: RunContext) -> None:
+        self._painter = Painter(run.palette, opacity=self._opacity)
+
+    def consume(self, result: ImageResult) -> Notes:
+        cv2 = opencv()
+        assert result.image is not None
+        cv2.imshow("segplug", self._painter(result.image, result.labels))
+        cv2.setWindowTitle("segplug", result.name)
+        cv2.waitKey(0)
+        return {}
+
+    def restore(self, index: int, notes: Notes) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> None:
+        cv2 = opencv()
+        cv2.destroyAllWindows()
+
+
+def _require_display() -> None:
+    cv2 = opencv()
+    instead = "use --show-dir to write painted images"
+    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not shown:
+        raise UsageError("there is no display to show images on", hint=instead)
+    gui = next((line for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "NONE")
+    if gui.split()[-1] == "NONE":
+        raise UsageError("this OpenCV is built without windows", hint=instead)

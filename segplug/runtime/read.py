@@ -1,0 +1,176 @@
+"""Image and mask files to arrays, as mmcv's defaults read them: OpenCV for images, Pillow for masks."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import DatasetError
+from segplug.runtime.libraries import opencv, pillow
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["MAX_PIXELS", "decode_image", "label_table", "read_image", "read_mask"]
+
+MAX_PIXELS = 178_956_970
+"""Larger images and masks are refused before they are decoded: a small file can hold a huge one.
+This is the size at which Pillow refuses too."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
+_JPEG = b"\xff\xd8"
+_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Decode an image file.
+
+    Returns:
+        uint8 ``(H, W, 3)``, BGR, turned as its EXIF orientation says; alpha is dropped, grey is
+        repeated, 16 bits become 8.
+
+    Raises:
+        DatasetError: the file is missing, empty, cut off, too large, or no image.
+    """
+    return decode_image(_bytes_of(path, "image"), str(path))
+
+
+def decode_image(content: bytes, name: str) -> npt.NDArray[np.uint8]:
+    """Decode an encoded image that is already in memory; see :func:`read_image`.
+
+    Args:
+        content: The whole file.
+        name: What error messages call it.
+    """
+    cv2 = opencv()
+    if _is_cut_off(content):
+        raise DatasetError(f"the image {name} is damaged: the file is cut off")
+    _refuse_giants(content, f"the image {name}")
+    try:
+        image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise DatasetError(f"the image {name} cannot be decoded: {error.err or error}") from error
+    if image is None:
+        raise DatasetError(f"{name} is not an image, or is damaged")
+    pixels: npt.NDArray[np.uint8] = image
+    return pixels
+
+
+def read_mask(path: Path) -> npt.NDArray[np.uint8]:
+    """Decode a mask file as it is stored: palette indices stay indices.
+
+    Returns:
+        uint8 ``(H, W)``. Of wider types only what an unsigned byte cannot mistake is taken: values up
+        to 255, and all ones (-1, 65535), which becomes 255, the usual "ignore".
+
+    Raises:
+        DatasetError: the file is missing, empty, cut off, too large or no image; it has more than
+            one channel; or it holds a value that does not fit into a byte.
+    """
+    Image = pillow()
+    content = _bytes_of(path, "mask")
+    _refuse_giants(content, f"the mask {path}")
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            mode, stored = picture.mode, np.array(picture)
+    except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
+        raise DatasetError(f"the mask {path} is not an image, or is damaged: {error}") from error
+    if stored.ndim == 3 and stored.shape[2] == 1:
+        stored = stored[:, :, 0]
+    if stored.ndim != 2:
+        raise DatasetError(
+            f"the mask {path} has {stored.shape[-1]} channels ({mode})",
+            hint="a mask has one channel that holds class indices",
+        )
+    if stored.dtype == np.uint8:
+        return stored
+    mask = stored.astype(np.uint8)
+    misread = stored[(mask != stored) & (mask != 255)]
+    if misread.size:
+        raise DatasetError(f"the mask {path} holds {misread[0]}, which is no label of a byte (0 to 255)")
+    return mask
+
+
+def label_table(
+    label_map: Mapping[int, int] | None = None, *, reduce_zero_label: bool = False
+) -> npt.NDArray[np.uint8] | None:
+    """The table that turns stored mask values into labels: ``labels = table[mask]``.
+
+    Args:
+        label_map: Stored value to label; a negative label becomes 255.
+        reduce_zero_label: Then 0 becomes 255, 255 stays, and all others are lowered by one.
+
+    Returns:
+        uint8 ``(256,)``, or ``None`` if masks hold labels already.
+    """
+    if not label_map and not reduce_zero_label:
+        return None
+    table = np.arange(256, dtype=np.uint8)
+    for stored, label in (label_map or {}).items():
+        table[stored] = label if label >= 0 else 255
+    if reduce_zero_label:
+        table = np.where((table == 0) | (table == 255), 255, table - 1).astype(np.uint8)
+    return table
+
+
+def _bytes_of(path: Path, kind: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DatasetError(f"the {kind} {path} does not exist") from error
+    except OSError as error:
+        raise DatasetError(f"the {kind} {path} cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise DatasetError(f"the {kind} {path} is empty")
+    return content
+
+
+def _refuse_giants(content: bytes, what: str) -> None:
+    """Look at the header alone. Formats that Pillow does not know are left to OpenCV's own limit."""
+    width, height = _png_size(content) or _other_size(content)
+    if width * height > MAX_PIXELS:
+        raise DatasetError(f"{what} is {width}x{height}: more than {MAX_PIXELS} pixels are not read")
+
+
+def _png_size(content: bytes) -> tuple[int, int] | None:
+    if not content.startswith(_PNG) or len(content) < 24:
+        return None
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+def _other_size(content: bytes) -> tuple[int, int]:
+    Image = pillow()
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            size: tuple[int, int] = picture.size
+            return size
+    except Image.DecompressionBombError:
+        return MAX_PIXELS + 1, 1
+    except Exception:  # not a format of Pillow's: the decoder proper has the last word
+        return 0, 0
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Whether a PNG or JPEG ends too early. Older OpenCV fills the rest with grey and says nothing."""
+    if content.startswith(_PNG):
+        return _PNG_END not in content[-1024:] and _PNG_END not in content
+    if content.startswith(_JPEG) and not content.endswith(b"\xff\xd9"):
+        return not _has_jpeg_end(content)
+    return False
+
+
+def _has_jpeg_end(content: bytes) -> bool:
+    """Walk the segments, so that the end of an embedded thumbnail is not taken for the image's."""
+    position = len(_JPEG)
+    while marker := _JPEG_MARKER.search(content, position):
+        if content[marker.end() - 1] == 0xD9:
+            return True
+        length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+        position = marker.end() + max(length, 2)
+    return False

@@ -1,0 +1,87 @@
+"""Calls an engine within its contract, holds it to the contract, and counts its seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import PluginError
+from segplug.runtime.postprocess import label_dtype
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.engine import Engine
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """Runs batches of any size that fits, on an engine that may take only some batch sizes.
+
+    Args:
+        engine: The engine; it stays the caller's, who closes it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.spec = engine.spec
+        self.seconds = 0.0
+        """Spent inside ``engine.run``."""
+        self._labels = label_dtype(self.spec.meta.num_classes)
+
+    def group_size(self, wanted: int) -> int:
+        """How many inputs to collect for one batch when the user wants ``wanted``."""
+        axis = self.spec.batch
+        if axis.is_fixed:
+            return axis.minimum
+        largest = wanted if axis.maximum is None else min(wanted, axis.maximum)
+        return max(largest, 1)
+
+    def __call__(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Run ``(N, 3, H, W)``; too small a batch is filled up and the answer cut.
+
+        Returns:
+            float32 logits ``(N, C, H, W)`` or unsigned labels ``(N, H, W)``; the caller's own.
+
+        Raises:
+            PluginError: the engine's answer is not what its spec says.
+        """
+        count = len(batch)
+        filled = self._filled(batch)
+        start = time.perf_counter()
+        output = self.engine.run(filled)
+        self.seconds += time.perf_counter() - start
+        self._check(output, filled)
+        if self.spec.output == "labels":
+            return output[:count].astype(self._labels)
+        if self.spec.fresh_output and output.dtype == np.float32:
+            return output[:count]
+        return output[:count].astype(np.float32)
+
+    def _filled(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """At least the engine's smallest batch, in its steps: the last input is repeated."""
+        axis = self.spec.batch
+        size = max(math.ceil(len(batch) / axis.multiple_of) * axis.multiple_of, axis.minimum)
+        if size == len(batch):
+            return np.ascontiguousarray(batch)
+        return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
+
+    def _check(self, output: Any, batch: npt.NDArray[np.float32]) -> None:
+        count, _, height, width = batch.shape
+        shape = tuple(getattr(output, "shape", ()))
+        kind = output.dtype.kind if shape else ""
+        if self.spec.output == "labels":
+            wanted = f"integer labels ({count}, {height}, {width})"
+            right = kind in "iub" and shape == (count, height, width)
+        else:
+            channels = self.spec.meta.out_channels or "C"
+            wanted = f"float logits ({count}, {channels}, {height}, {width})"
+            right = kind == "f" and len(shape) == 4 and (shape[0], *shape[2:]) == (count, height, width)
+            right = right and channels in (shape[1], "C")
+        if not right:
+            got = f"{output.dtype} {shape}" if shape else type(output).__name__
+            raise PluginError(f"the engine {self.spec.backend} gave {got} where its spec says {wanted}")

@@ -1,0 +1,236 @@
+"""Scores as mmsegmentation defines them, from one ``bincount`` per image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import DatasetError, UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["METRICS", "Counts", "Scores", "check_metrics", "count", "score"]
+
+METRICS = ("mIoU", "mDice", "mFscore")
+"""What can be asked for; ``aAcc`` always comes along."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels of each class, uint64 ``(K,)`` each, ignored pixels left out. They add up."""
+
+    intersect: npt.NDArray[np.uint64]
+    """Predicted as the class, and it is."""
+    prediction: npt.NDArray[np.uint64]
+    """Predicted as the class."""
+    label: npt.NDArray[np.uint64]
+    """Labelled as the class."""
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> Counts:
+        """Nothing counted yet."""
+        return cls(*(np.zeros(num_classes, np.uint64) for _ in range(3)))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.intersect + other.intersect,
+            self.prediction + other.prediction,
+            self.label + other.label,
+        )
+
+
+def count(
+    prediction: npt.NDArray[Any],
+    mask: npt.NDArray[np.uint8],
+    *,
+    num_classes: int,
+    ignore_index: int,
+    name: str,
+) -> tuple[Counts, tuple[int, ...]]:
+    """Compare one label map with its mask.
+
+    Args:
+        prediction: Unsigned integer ``(H, W)``. Labels beyond the classes count for nothing.
+        mask: uint8 ``(H, W)``. Where it is ``ignore_index`` nothing is counted; other values beyond
+            the classes count in the predictions' areas only, as in mmsegmentation.
+        num_classes: K.
+        ignore_index: The mask's value for "do not count".
+        name: What error messages call the image.
+
+    Returns:
+        The counts, and the mask's values that are neither a class nor ``ignore_index``.
+
+    Raises:
+        DatasetError: the two are of different sizes.
+    """
+    if prediction.shape != mask.shape:
+        raise DatasetError(
+            f"the mask of {name} is {mask.shape[0]}x{mask.shape[1]} (height x width), "
+            f"the image {prediction.shape[0]}x{prediction.shape[1]}"
+        )
+    table = _joint_histogram(prediction, mask, num_classes)
+    if 0 <= ignore_index < len(table):
+        table[ignore_index] = 0
+    strange = np.flatnonzero(table[num_classes:].any(axis=1)) + num_classes
+    inside = table[:num_classes, :num_classes]
+    labelled = table[:num_classes].sum(axis=1)
+    counts = Counts(
+        intersect=np.diagonal(inside).astype(np.uint64),
+        prediction=table[:, :num_classes].sum(axis=0).astype(np.uint64),
+        label=labelled.astype(np.uint64),
+    )
+    return counts, tuple(int(value) for value in strange)
+
+
+def _joint_histogram(
+    prediction: npt.NDArray[Any], mask: npt.NDArray[np.uint8], num_classes: int
+) -> npt.NDArray[np.int64]:
+    """How often each (mask value, predicted label) occurs; at least K rows and K columns."""
+    rows = max(256, num_classes)
+    if prediction.dtype == np.uint8 and num_classes <= 256:
+        columns = 256
+        joint: npt.NDArray[Any] = mask.astype(np.uint16)
+        joint <<= 8
+        joint |= prediction
+    else:
+        columns = num_classes + 1
+        joint = mask.astype(np.intp)
+        joint *= columns
+        joint += np.minimum(prediction, num_classes).astype(np.intp)
+    table = np.bincount(joint.reshape(-1), minlength=rows * columns)
+    return table.reshape(rows, columns)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a prediction is worth. Fractions, not percent, not rounded; NaN where nothing is defined.
+
+    For data sets whose parts are scored apart, a part's metrics stand under ``0_mIoU``,
+    ``1_IoU.road``, ..., and the names without a number are those of all pixels together.
+    """
+
+    metrics: Mapping[str, float]
+    """Name to value: ``aAcc``, ``mIoU``, ``IoU.road``, ..."""
+    classes: tuple[str, ...]
+    per_class: Mapping[str, tuple[float, ...]]
+    """Metric (``IoU``, ``Acc``, ...) to one value for each class."""
+    counts: Counts
+    images: int
+    parts: tuple[str, ...] = field(default=())
+    """The parts' names, in the order of their numbers."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types; NaN becomes ``None``."""
+        return {
+            "metrics": {name: _json(value) for name, value in self.metrics.items()},
+            "classes": list(self.classes),
+            "per_class": {name: [_json(value) for value in row] for name, row in self.per_class.items()},
+            "counts": {
+                "intersect": self.counts.intersect.tolist(),
+                "prediction": self.counts.prediction.tolist(),
+                "label": self.counts.label.tolist(),
+            },
+            "images": self.images,
+            "parts": list(self.parts),
+        }
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def check_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics to compute, each once.
+
+    Raises:
+        UsageError: none is asked for, or one that there is not.
+    """
+    for metric in metrics:
+        if metric not in METRICS:
+            raise UsageError(f"there is no metric '{metric}'", hint=f"there are: {', '.join(METRICS)}")
+    if not metrics:
+        raise UsageError("no metric is asked for", hint=f"there are: {', '.join(METRICS)}")
+    return tuple(dict.fromkeys(metrics))
+
+
+def score(
+    parts: Sequence[tuple[str, Counts]],
+    *,
+    classes: Sequence[str],
+    images: int,
+    metrics: Sequence[str] = ("mIoU",),
+    nan_to_num: float | None = None,
+    beta: float = 1.0,
+) -> Scores:
+    """Metrics from counts.
+
+    Args:
+        parts: Name and counts of each part of the data set; one part for an ordinary one.
+        classes: K names.
+        images: How many images were counted.
+        metrics: Some of :data:`METRICS`.
+        nan_to_num: What stands for classes that are absent; ``None``: NaN, left out of means.
+        beta: Weight of recall in ``mFscore``.
+    """
+    wanted = check_metrics(metrics)
+    pooled = sum((counts for _, counts in parts), Counts.zeros(len(classes)))
+    accuracy, per_class = _per_class(pooled, wanted, nan_to_num, beta)
+    flat = _flat(accuracy, per_class, classes, prefix="")
+    if len(parts) > 1:
+        for number, (_, counts) in enumerate(parts):
+            flat |= _flat(*_per_class(counts, wanted, nan_to_num, beta), classes, prefix=f"{number}_")
+    return Scores(
+        metrics=flat,
+        classes=tuple(classes),
+        per_class={name: tuple(values.tolist()) for name, values in per_class.items()},
+        counts=pooled,
+        images=images,
+        parts=tuple(name for name, _ in parts) if len(parts) > 1 else (),
+    )
+
+
+def _per_class(
+    counts: Counts, metrics: Sequence[str], nan_to_num: float | None, beta: float
+) -> tuple[float, dict[str, npt.NDArray[np.float64]]]:
+    hit, predicted, labelled = (
+        values.astype(np.float64) for values in (counts.intersect, counts.prediction, counts.label)
+    )
+    found: dict[str, npt.NDArray[np.float64]] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        accuracy = hit.sum() / labelled.sum()
+        if "mIoU" in metrics:
+            found["IoU"] = hit / (predicted + labelled - hit)
+        if "mDice" in metrics:
+            found["Dice"] = 2 * hit / (predicted + labelled)
+        if "mIoU" in metrics or "mDice" in metrics:
+            found["Acc"] = hit / labelled
+        if "mFscore" in metrics:
+            precision, recall = hit / predicted, hit / labelled
+            found["Fscore"] = (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
+            found["Precision"], found["Recall"] = precision, recall
+    if nan_to_num is not None:
+        accuracy = np.nan_to_num(accuracy, nan=nan_to_num)
+        found = {name: np.nan_to_num(values, nan=nan_to_num) for name, values in found.items()}
+    return float(accuracy), found
+
+
+def _flat(
+    accuracy: float,
+    per_class: Mapping[str, npt.NDArray[np.float64]],
+    classes: Sequence[str],
+    *,
+    prefix: str,
+) -> dict[str, float]:
+    flat = {f"{prefix}aAcc": accuracy}
+    for name, values in per_class.items():
+        present = values[~np.isnan(values)]
+        flat[f"{prefix}m{name}"] = float(present.mean()) if present.size else math.nan
+    for name, values in per_class.items():
+        for label, value in zip(classes, values.tolist(), strict=True):
+            flat[f"{prefix}{name}.{label}"] = value
+    return flat

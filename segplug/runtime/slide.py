@@ -1,0 +1,130 @@
+"""Slide inference on any engine that gives logits: windows are batched, overlaps averaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segplug.errors import ModelError, ShapeError, UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.runtime.preprocess import Size
+    from segplug.runtime.runner import Runner
+
+__all__ = ["Slider", "Window", "windows"]
+
+_LARGEST_BATCH = 8
+_LARGEST_ANSWER = 1 << 28
+"""Bytes of logits that one batch of windows may give, unless the engine's batch is fixed."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the network's input: ``[top, bottom) x [left, right)``, pixels."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def windows(size: Size, crop: Size, stride: Size) -> list[Window]:
+    """The windows that cover an image, row by row. The last of a row or column is moved back inside.
+
+    An axis shorter than the crop gets one window of its own length.
+    """
+    rows = _spans(size[0], crop[0], stride[0])
+    columns = _spans(size[1], crop[1], stride[1])
+    return [Window(*row, *column) for row in rows for column in columns]
+
+
+def _spans(length: int, crop: int, stride: int) -> list[tuple[int, int]]:
+    steps = -(-max(length - crop, 0) // stride) + 1
+    ends = [min(step * stride + crop, length) for step in range(steps)]
+    return [(max(end - crop, 0), end) for end in ends]
+
+
+class Slider:
+    """Slides the window that ``meta.inference`` describes.
+
+    Args:
+        runner: The engine, called within its contract.
+
+    Raises:
+        UsageError: the engine gives labels, which cannot be averaged.
+        ShapeError: the engine does not take a window of the crop's size.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        spec, inference = runner.spec, runner.spec.meta.inference
+        if inference.crop_size is None or inference.stride is None:
+            raise ModelError("the model's metadata asks for slide inference but has no crop size and stride")
+        if spec.output != "logits":
+            raise UsageError(
+                "slide inference averages logits, but this engine gives labels",
+                hint="export it with logits as output",
+            )
+        self._runner = runner
+        self._crop: Size = inference.crop_size
+        self._stride: Size = inference.stride
+        if not self._takes(self._crop):
+            height, width = self._crop
+            raise ShapeError(
+                f"slide inference needs windows of {height}x{width} (height x width), but the engine takes "
+                f"height {spec.height} and width {spec.width}",
+                hint=f"export with --shape {height} {width}",
+            )
+
+    def __call__(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Average the logits of all windows.
+
+        Args:
+            array: float32 ``(3, H, W)``, preprocessed.
+
+        Returns:
+            float32 ``(C, H, W)``.
+        """
+        size: Size = (array.shape[1], array.shape[2])
+        places = windows(size, self._crop, self._stride)
+        patches = [self._patch(array, place) for place in places]
+        total: npt.NDArray[np.float32] = np.zeros((0, *size), np.float32)
+        step = self._batch_size()
+        for start in range(0, len(places), step):
+            answers = self._runner(np.stack(patches[start : start + step]))
+            if start == 0:
+                total = np.zeros((answers.shape[1], *size), np.float32)
+            for place, answer in zip(places[start : start + step], answers, strict=True):
+                height, width = place.bottom - place.top, place.right - place.left
+                total[:, place.top : place.bottom, place.left : place.right] += answer[:, :height, :width]
+        if len(places) > 1:
+            total /= _counts(size, places)
+        return total
+
+    def _patch(self, array: npt.NDArray[np.float32], place: Window) -> npt.NDArray[np.float32]:
+        patch = array[:, place.top : place.bottom, place.left : place.right]
+        size: Size = (patch.shape[1], patch.shape[2])
+        if size == self._crop or self._takes(size):
+            return patch
+        padded = np.zeros((3, *self._crop), np.float32)
+        padded[:, : size[0], : size[1]] = patch
+        return padded
+
+    def _takes(self, size: Size) -> bool:
+        return self._runner.spec.height.accepts(size[0]) and self._runner.spec.width.accepts(size[1])
+
+    def _batch_size(self) -> int:
+        spec = self._runner.spec
+        answer = 4 * max(spec.meta.out_channels, 1) * self._crop[0] * self._crop[1]
+        bounded = min(_LARGEST_BATCH, max(_LARGEST_ANSWER // answer, 1))
+        return self._runner.group_size(bounded)
+
+
+def _counts(size: Size, places: list[Window]) -> npt.NDArray[np.float32]:
+    counts = np.zeros(size, np.float32)
+    for place in places:
+        counts[place.top : place.bottom, place.left : place.right] += 1
+    return counts

@@ -1,0 +1,128 @@
+"""The threads that read images ahead of the engine, in the data set's order and within bounds."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from segplug.errors import DatasetError, ShapeError
+from segplug.runtime.preprocess import Geometry, Preprocessor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.dataset import Dataset
+
+__all__ = ["Failed", "Item", "Source", "groups"]
+
+_MOST_READERS = 8
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image on its way through the run."""
+
+    index: int
+    name: str
+    array: npt.NDArray[np.float32]
+    """The network's input, float32 ``(3, H, W)``."""
+    geometry: Geometry
+    image: npt.NDArray[np.uint8] | None
+    mask: npt.NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image that could not be brought to the engine."""
+
+    index: int
+    name: str
+    error: DatasetError | ShapeError
+
+
+class Source:
+    """Reads and preprocesses images in threads.
+
+    Args:
+        dataset: Where they come from.
+        preprocessor: Makes network inputs of them.
+        keep_image: Whether a sink wants the image itself.
+        read_mask: Whether a sink wants the mask.
+        readers: Threads; ``None``: as many as there are processors, at most 8.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        preprocessor: Preprocessor,
+        *,
+        keep_image: bool,
+        read_mask: bool,
+        readers: int | None,
+    ) -> None:
+        self._dataset = dataset
+        self._preprocessor = preprocessor
+        self._keep_image = keep_image
+        self._read_mask = read_mask
+        self._readers = max(readers or min(os.cpu_count() or 1, _MOST_READERS), 1)
+
+    def items(self, indices: Sequence[int], *, ahead: int) -> Generator[Item | Failed, None, None]:
+        """The images at ``indices``, in that order.
+
+        Args:
+            indices: Which.
+            ahead: How many to hold ready beyond those that are being read.
+        """
+        waiting: deque[Future[Item | Failed]] = deque()
+        todo = iter(indices)
+        with ThreadPoolExecutor(self._readers, thread_name_prefix="segplug-reader") as pool:
+            try:
+                for index in _first(todo, self._readers + ahead):
+                    waiting.append(pool.submit(self._read, index))
+                while waiting:
+                    item = waiting.popleft().result()
+                    for index in _first(todo, 1):
+                        waiting.append(pool.submit(self._read, index))
+                    yield item
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, index: int) -> Item | Failed:
+        name = self._dataset.name(index)
+        try:
+            image = self._dataset.read_image(index)
+            mask = self._dataset.read_mask(index) if self._read_mask else None
+            if mask is not None and mask.shape != image.shape[:2]:
+                raise DatasetError(
+                    f"the mask of {name} is {mask.shape[0]}x{mask.shape[1]} (height x width), "
+                    f"the image {image.shape[0]}x{image.shape[1]}"
+                )
+            prepared = self._preprocessor(image, name)
+        except (DatasetError, ShapeError) as error:
+            return Failed(index, name, error)
+        return Item(index, name, prepared.array, prepared.geometry, image if self._keep_image else None, mask)
+
+
+def _first(indices: Iterator[int], number: int) -> Iterator[int]:
+    for _, index in zip(range(number), indices, strict=False):
+        yield index
+
+
+def groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Runs of consecutive items of one network size, at most ``size`` long."""
+    group: list[Item] = []
+    for item in items:
+        if group and item.array.shape != group[0].array.shape:
+            yield group
+            group = []
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,201 @@
+"""What authors of ``infer`` providers test with: small engines and data sets, and a conformance suite.
+
+A plugin's tests subclass :class:`EngineConformance` and get every check that the runtime relies on::
+
+    class TestMyEngine(EngineConformance):
+        @pytest.fixture
+        def engine(self, tmp_path):
+            return MyEngine(build_a_small_artifact(tmp_path))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.dataset import DatasetInfo
+from segplug.engine import Axis, Engine, EngineSpec
+from segplug.errors import DatasetError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["ArrayDataset", "EngineConformance", "FunctionEngine"]
+
+
+class FunctionEngine:
+    """An engine made of a function.
+
+    Args:
+        spec: What it takes and gives.
+        function: Maps float32 ``(N, 3, H, W)`` to what ``spec.output`` says.
+    """
+
+    def __init__(
+        self, spec: EngineSpec, function: Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
+    ) -> None:
+        self._spec = spec
+        self._function = function
+        self.shapes: list[tuple[int, ...]] = []
+        """The shape of every batch that was run."""
+        self.closed = False
+
+    @property
+    def spec(self) -> EngineSpec:
+        return self._spec
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        self.shapes.append(batch.shape)
+        return self._function(batch)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class ArrayDataset:
+    """A data set in memory.
+
+    Args:
+        images: uint8 ``(H, W, 3)``, BGR.
+        masks: uint8 ``(H, W)`` for each image; ``None``: there are none.
+        info: What is known of it; default: no classes, 255 ignored.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[npt.NDArray[np.uint8]],
+        masks: Sequence[npt.NDArray[np.uint8]] | None = None,
+        info: DatasetInfo | None = None,
+    ) -> None:
+        self._images = images
+        self._masks = masks
+        self._info = info or DatasetInfo("arrays", (), has_masks=masks is not None, fingerprint="arrays")
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self._info
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def name(self, index: int) -> str:
+        return f"{index:04d}.png"
+
+    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+        return self._images[index]
+
+    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+        if self._masks is None:
+            raise DatasetError(f"{self.name(index)} has no mask")
+        return self._masks[index]
+
+
+class EngineConformance:
+    """Every engine passes these, whatever runs it. Give a pytest fixture ``engine``.
+
+    Set ``tolerance`` for engines whose arithmetic is not the same from run to run or batch to batch:
+    the largest difference of logits allowed, absolute.
+    """
+
+    tolerance: float = 1e-4
+
+    def test_has_a_consistent_spec(self, engine: Engine) -> None:
+        spec = engine.spec
+        assert isinstance(spec, EngineSpec)
+        assert spec.output in ("logits", "labels")
+        assert spec.backend, "spec.backend names the backend for people"
+        assert spec.meta.num_classes > 0, "spec.meta says how many classes there are"
+        for axis in (spec.batch, spec.height, spec.width):
+            assert axis.minimum >= 1
+            assert axis.multiple_of >= 1
+            assert axis.maximum is None or axis.maximum >= axis.minimum
+        assert engine.spec == spec, "the spec is constant"
+        engine.close()
+
+    def test_answers_as_its_spec_says(self, engine: Engine) -> None:
+        batch = self._batch(engine.spec)
+        output = engine.run(batch)
+        count, _, height, width = batch.shape
+        if engine.spec.output == "labels":
+            assert output.shape == (count, height, width)
+            assert output.dtype.kind in "iub"
+            assert output.min() >= 0
+            assert output.max() < engine.spec.meta.num_classes
+        else:
+            assert output.shape == (count, engine.spec.meta.out_channels, height, width)
+            assert output.dtype == np.float32
+            assert np.isfinite(output).all()
+        engine.close()
+
+    def test_equal_inputs_give_equal_answers_and_stay_as_they_are(self, engine: Engine) -> None:
+        batch = self._batch(engine.spec)
+        kept = batch.copy()
+        first = engine.run(batch).copy()
+        self._assert_close(first, engine.run(batch))
+        assert np.array_equal(batch, kept), "run must not write into its input"
+        engine.close()
+
+    def test_an_answer_depends_on_its_own_image_only(self, engine: Engine) -> None:
+        axis = engine.spec.batch
+        if axis.maximum == 1:
+            engine.close()
+            return
+        size = axis.minimum if axis.minimum > 1 else 2 * axis.multiple_of
+        batch = self._batch(engine.spec, size)
+        together = engine.run(batch).copy()
+        turned = engine.run(np.ascontiguousarray(batch[::-1])).copy()
+        self._assert_close(together, turned[::-1])
+        engine.close()
+
+    def test_follows_other_sizes_where_its_axes_vary(self, engine: Engine) -> None:
+        spec = engine.spec
+        height, width = _larger(spec.height), _larger(spec.width)
+        output = engine.run(self._batch(spec, height=height, width=width))
+        assert output.shape[-2:] == (height, width)
+        engine.close()
+
+    def test_fresh_output_is_kept(self, engine: Engine) -> None:
+        """An engine that promises fresh arrays must not write into an earlier answer."""
+        if engine.spec.fresh_output:
+            batch = self._batch(engine.spec)
+            first = engine.run(batch)
+            kept = first.copy()
+            engine.run(np.ascontiguousarray(-batch))
+            assert np.array_equal(first, kept)
+        engine.close()
+
+    def _batch(
+        self,
+        spec: EngineSpec,
+        size: int | None = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> npt.NDArray[np.float32]:
+        shape = (
+            size or spec.batch.minimum,
+            3,
+            height or _convenient(spec.height),
+            width or _convenient(spec.width),
+        )
+        return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+    def _assert_close(self, one: npt.NDArray[Any], other: npt.NDArray[Any]) -> None:
+        if one.dtype.kind == "f":
+            assert np.abs(one - other).max() <= self.tolerance
+        else:
+            assert (one != other).mean() <= 0.001, "labels differ on more than near-ties"
+
+
+def _convenient(axis: Axis) -> int:
+    """A size of about 64 that the axis takes."""
+    size = max(axis.minimum, 64 if axis.maximum is None else min(64, axis.maximum))
+    return min(-(-size // axis.multiple_of) * axis.multiple_of, axis.maximum or size + axis.multiple_of)
+
+
+def _larger(axis: Axis) -> int:
+    """A size that the axis takes, above the convenient one where it can be."""
+    size = _convenient(axis) + 32 * axis.multiple_of
+    return size if axis.accepts(size) else _convenient(axis)

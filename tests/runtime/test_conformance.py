@@ -1,0 +1,70 @@
+"""The conformance suite passes good engines and fails broken ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segplug.engine import Axis, EngineSpec
+from segplug.model import ModelMeta
+from segplug.testing.engines import EngineConformance, FunctionEngine
+
+META = ModelMeta("m", out_channels=3)
+
+
+class TestLogits(EngineConformance):
+    @pytest.fixture
+    def engine(self):
+        return FunctionEngine(EngineSpec(META, "logits", backend="test", fresh_output=True), lambda b: b * 2)
+
+
+class TestLabelsOfFixedBatch(EngineConformance):
+    @pytest.fixture
+    def engine(self):
+        axes = {"batch": Axis.fixed(2), "height": Axis.fixed(40), "width": Axis(32, 96, 32)}
+        return FunctionEngine(EngineSpec(META, "labels", backend="test", **axes), lambda b: b.argmax(axis=1))
+
+
+_CHECKS = [name for name in dir(EngineConformance) if name.startswith("test_")]
+
+
+def _fresh_broken():
+    buffer = {}
+
+    def run(batch):
+        kept = buffer.setdefault(batch.shape, np.empty_like(batch))
+        kept[:] = batch
+        return kept
+
+    return run
+
+
+def _forgetful():
+    rng = np.random.default_rng()
+    return lambda batch: batch + rng.random(batch.shape, dtype=np.float32)
+
+
+def _writing(batch):
+    batch += 1
+    return batch.copy()
+
+
+@pytest.mark.parametrize(
+    ("spec", "function", "check"),
+    [
+        ({}, lambda b: b[:, :2].copy(), "test_answers_as_its_spec_says"),
+        ({}, lambda b: b.astype(np.float64), "test_answers_as_its_spec_says"),
+        ({}, lambda b: b * np.nan, "test_answers_as_its_spec_says"),
+        ({}, _forgetful(), "test_equal_inputs_give_equal_answers_and_stay_as_they_are"),
+        ({}, _writing, "test_equal_inputs_give_equal_answers_and_stay_as_they_are"),
+        ({}, lambda b: b + b[:1], "test_an_answer_depends_on_its_own_image_only"),
+        ({}, lambda b: b[:, :, :64, :64].copy(), "test_follows_other_sizes_where_its_axes_vary"),
+        ({"fresh_output": True}, _fresh_broken(), "test_fresh_output_is_kept"),
+        ({"backend": ""}, lambda b: b, "test_has_a_consistent_spec"),
+    ],
+)
+def test_a_broken_engine_is_found(spec, function, check):
+    assert check in _CHECKS
+    engine = FunctionEngine(EngineSpec(META, "logits", **{"backend": "test", **spec}), function)
+    with pytest.raises(AssertionError):
+        getattr(EngineConformance(), check)(engine)

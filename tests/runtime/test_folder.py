@@ -1,0 +1,178 @@
+"""Folders and lists of image files as data sets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from segplug.dataset import Dataset
+from segplug.errors import DatasetError, UsageError
+from segplug.options import build_options
+from segplug.requests import LoadDatasetRequest
+from segplug.runtime.folder import FolderDataset, FolderOptions, ImageList, provider
+
+
+def _write(path, value=0, size=(4, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = size if path.suffix == ".png" and path.parts[-2] != "images" else (*size, 3)
+    cv2.imwrite(str(path), np.full(shape, value, np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index, name in enumerate(["b", "a", "sub/c"]):
+        _write(tmp_path / "images" / f"{name}.jpg", index)
+        _write(tmp_path / "masks" / f"{name}.png", index)
+    return tmp_path
+
+
+def test_images_and_masks_are_paired_by_name_and_sorted(folder):
+    dataset = FolderDataset(folder)
+    assert isinstance(dataset, Dataset)
+    assert [dataset.name(index) for index in range(len(dataset))] == ["a.jpg", "b.jpg", "sub/c.jpg"]
+    assert dataset.info.has_masks
+    assert dataset.info.classes == ()
+    assert [int(dataset.read_mask(index).max()) for index in range(3)] == [1, 0, 2]
+    assert dataset.read_image(2).shape == (4, 6, 3)
+    assert dataset.mask_path(2) == folder / "masks" / "sub" / "c.png"
+
+
+def test_a_flat_folder_has_no_masks(tmp_path):
+    _write(tmp_path / "x.jpg")
+    _write(tmp_path / ".hidden.jpg")
+    (tmp_path / "notes.txt").touch()
+    dataset = FolderDataset(tmp_path)
+    assert [dataset.name(index) for index in range(len(dataset))] == ["x.jpg"]
+    assert not dataset.info.has_masks
+    with pytest.raises(DatasetError, match="no masks"):
+        dataset.read_mask(0)
+
+
+def test_flat_images_beside_their_masks_folder_do_not_become_images(tmp_path):
+    _write(tmp_path / "x.jpg")
+    _write(tmp_path / "labels" / "x.png", 3)
+    dataset = FolderDataset(tmp_path)
+    assert len(dataset) == 1
+    assert dataset.read_mask(0).max() == 3
+
+
+def test_city_like_names_are_paired_by_suffix(tmp_path):
+    _write(tmp_path / "img" / "aachen" / "1_leftImg8bit.png")
+    _write(tmp_path / "gt" / "aachen" / "1_gtFine.png", 9)
+    _write(tmp_path / "gt" / "aachen" / "1_other.png", 8)
+    options = FolderOptions(
+        img_dir="img", mask_dir="gt", img_suffix=("_leftImg8bit.png",), mask_suffix="_gtFine.png"
+    )
+    assert FolderDataset(tmp_path, options).read_mask(0).max() == 9
+
+
+def test_images_and_masks_may_share_a_folder(tmp_path):
+    _write(tmp_path / "both" / "1.jpg")
+    _write(tmp_path / "both" / "1.png", 5)
+    options = FolderOptions(img_dir="both", mask_dir="both", img_suffix=(".jpg",))
+    dataset = FolderDataset(tmp_path, options)
+    assert len(dataset) == 1
+    assert dataset.read_mask(0).max() == 5
+
+
+def test_images_without_masks_are_an_error_that_names_the_first_few(folder):
+    for name in "defgh":
+        _write(folder / "images" / f"{name}.jpg")
+    with pytest.raises(DatasetError, match=r"5 of 8 images have no mask.*d\.jpg, e\.jpg, f\.jpg and 2 more"):
+        FolderDataset(folder)
+
+
+def test_missing_folders_and_no_images_are_errors(tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        FolderDataset(tmp_path / "none")
+    with pytest.raises(DatasetError, match="no image in"):
+        FolderDataset(tmp_path)
+    with pytest.raises(DatasetError, match=r"image folder .*nowhere does not exist"):
+        FolderDataset(tmp_path, FolderOptions(img_dir="nowhere"))
+    with pytest.raises(DatasetError, match=r"mask folder .*nowhere does not exist"):
+        FolderDataset(tmp_path, FolderOptions(mask_dir="nowhere"))
+
+
+def test_two_mask_folders_are_a_question(folder):
+    (folder / "labels").mkdir()
+    with pytest.raises(DatasetError, match="masks, labels"):
+        FolderDataset(folder)
+    assert FolderDataset(folder, FolderOptions(mask_dir="masks")).info.has_masks
+
+
+def test_the_zero_label_is_reduced(folder):
+    dataset = FolderDataset(folder, FolderOptions(reduce_zero_label=True))
+    assert [int(dataset.read_mask(index).max()) for index in range(3)] == [0, 255, 1]
+
+
+def test_class_names_come_from_the_options_or_a_file(folder):
+    assert FolderDataset(folder, FolderOptions(classes=("x", "y"))).info.classes == ("x", "y")
+    names = folder / "names.txt"
+    names.write_text("road\nsky line\n\n")
+    assert FolderDataset(folder, FolderOptions(classes=(str(names),))).info.classes == ("road", "sky line")
+    with pytest.raises(UsageError, match=r"nowhere\.txt"):
+        FolderDataset(folder, FolderOptions(classes=("nowhere.txt",)))
+
+
+def test_the_fingerprint_follows_files_and_settings(folder):
+    first = FolderDataset(folder).info.fingerprint
+    assert FolderDataset(folder).info.fingerprint == first
+    assert FolderDataset(folder, FolderOptions(ignore_index=0)).info.fingerprint != first
+    _write(folder / "masks" / "a.png", 7, size=(40, 60))
+    assert FolderDataset(folder).info.fingerprint != first
+
+
+def test_a_link_back_up_does_not_go_round(folder):
+    os.symlink(folder / "images", folder / "images" / "sub" / "again")
+    assert len(FolderDataset(folder)) == 3
+
+
+def test_a_list_of_files_keeps_its_order_and_short_names(tmp_path):
+    _write(tmp_path / "one" / "z.jpg", 1)
+    _write(tmp_path / "two" / "a.jpg", 2)
+    dataset = ImageList([tmp_path / "one" / "z.jpg", tmp_path / "two" / "a.jpg"])
+    assert isinstance(dataset, Dataset)
+    assert [dataset.name(index) for index in range(2)] == ["z.jpg", "a.jpg"]
+    assert dataset.read_image(0).max() < dataset.read_image(1).max()
+    assert not dataset.info.has_masks
+
+
+def test_files_of_equal_names_keep_as_much_of_their_paths_as_tells_them_apart(tmp_path):
+    for folder in ("one", "two"):
+        _write(tmp_path / folder / "a.jpg")
+    dataset = ImageList([tmp_path / "one" / "a.jpg", tmp_path / "two" / "a.jpg"])
+    assert [dataset.name(index) for index in range(2)] == ["one/a.jpg", "two/a.jpg"]
+
+
+def test_a_list_with_missing_or_repeated_files_is_refused(tmp_path):
+    _write(tmp_path / "a.jpg")
+    with pytest.raises(DatasetError, match=r"b\.jpg"):
+        ImageList([tmp_path / "a.jpg", tmp_path / "b.jpg"])
+    with pytest.raises(DatasetError, match="more than once"):
+        ImageList([tmp_path / "a.jpg", tmp_path / "." / "a.jpg"])
+    with pytest.raises(DatasetError, match="no image"):
+        ImageList([])
+
+
+def test_the_provider_opens_folders_through_the_hook(folder):
+    assert provider.api_version == 1
+    assert provider.accepts(str(folder))
+    assert not provider.accepts(str(folder / "config.py"))
+    options = build_options(provider.options, {"ignore_index": "11", "classes": "a b"}, owner="folder")
+    dataset = provider.load_dataset(LoadDatasetRequest(location=str(folder), options=options))
+    assert dataset.info.ignore_index == 11
+    assert dataset.info.classes == ("a", "b")
+
+
+def test_the_provider_imports_no_numerical_library():
+    code = (
+        "import sys, segplug.runtime, segplug.runtime.folder;"
+        "print([m for m in ('numpy', 'cv2', 'PIL', 'torch') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,52 @@
+"""Painted images equal mmseg's show_result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segplug.errors import UsageError
+from segplug.runtime.paint import Painter, palette_of, random_palette
+
+PALETTE = ((128, 64, 128), (244, 35, 232), (7, 250, 1))
+
+
+def _mmseg_paint(image, labels, palette, opacity):
+    from types import SimpleNamespace
+
+    from mmseg.models.segmentors import BaseSegmentor
+
+    fake = SimpleNamespace(CLASSES=tuple("abc"), PALETTE=None)
+    return BaseSegmentor.show_result(fake, image, [labels], palette=palette, opacity=opacity)
+
+
+@pytest.mark.parametrize("opacity", [0.01, 0.3, 0.5, 0.77, 1.0])
+@pytest.mark.filterwarnings("ignore:show==False")
+def test_every_pixel_is_mmsegs(mmseg, opacity):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = np.stack([values, values.T, values[::-1]], axis=2)
+    for seed in range(3):
+        labels = np.random.default_rng(seed).integers(0, 4, (16, 16)).astype(np.uint8)
+        kept = image.copy()
+        painted = Painter(PALETTE, opacity=opacity)(image, labels)
+        assert np.array_equal(painted, _mmseg_paint(image, labels, PALETTE, opacity))
+        assert np.array_equal(image, kept)
+
+
+@pytest.mark.filterwarnings("ignore:show==False")
+def test_without_a_palette_the_colours_are_mmsegs(mmseg):
+    labels = np.arange(3, dtype=np.uint8).reshape(1, 3)
+    image = np.zeros((1, 3, 3), np.uint8)
+    painted = Painter(random_palette(3), opacity=1)(image, labels)
+    assert np.array_equal(painted, _mmseg_paint(image, labels, None, 1.0))
+
+
+def test_the_first_palette_that_is_long_enough_is_taken():
+    assert palette_of([(), PALETTE[:2], PALETTE], 3) == PALETTE
+    assert palette_of([PALETTE[:2]], 3) == random_palette(3)
+
+
+@pytest.mark.parametrize("opacity", [0, -0.5, 1.01])
+def test_an_opacity_out_of_range_is_refused(opacity):
+    with pytest.raises(UsageError, match="opacity"):
+        Painter(PALETTE, opacity=opacity)

@@ -1,0 +1,266 @@
+"""What sinks write, what they refuse, and that they never leave half a file."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from segplug.dataset import DatasetInfo, LabelFormat
+from segplug.engine import EngineSpec
+from segplug.errors import ArtifactError, UsageError
+from segplug.model import ModelMeta
+from segplug.reporting import QuietReporter
+from segplug.runtime.folder import FolderDataset
+from segplug.runtime.paint import Painter, random_palette
+from segplug.runtime.pipeline import run
+from segplug.runtime.raw import RawSink, WindowSink
+from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink, write_atomically
+from segplug.testing.engines import ArrayDataset, FunctionEngine
+
+CLASSES = ("a", "b", "c")
+PALETTE = ((1, 2, 3), (250, 0, 9), (7, 77, 177))
+META = ModelMeta("m", classes=CLASSES, palette=PALETTE, out_channels=3, channel_order="bgr")
+
+
+def _labels_of(image: np.ndarray) -> np.ndarray:
+    """The label that the test network gives: the strongest channel, the first of equals."""
+    return image.argmax(axis=2).astype(np.uint8)
+
+
+def _engine(meta: ModelMeta = META) -> FunctionEngine:
+    return FunctionEngine(EngineSpec(meta, "logits", backend="test"), lambda batch: batch.copy())
+
+
+def _images(number: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8) for i in range(number)]
+
+
+class _Named(ArrayDataset):
+    def __init__(self, images, names, **info):
+        super().__init__(images, info=DatasetInfo("named", CLASSES, has_masks=False, **info))
+        self._names = names
+
+    def name(self, index: int) -> str:
+        return self._names[index]
+
+
+def test_painted_images_lie_under_the_same_names(tmp_path):
+    images = _images()
+    dataset = _Named(images, ["a.png", "sub/b.png", "sub/c.gifx"])
+    run(_engine(), dataset, [PaintSink(tmp_path / "out", opacity=0.3)])
+    names = ["a.png", "sub/b.png", "sub/c.gifx.png"]
+    files = sorted(p.relative_to(tmp_path / "out").as_posix() for p in tmp_path.rglob("*") if p.is_file())
+    assert files == names
+    for image, name in zip(images, names, strict=True):
+        expected = Painter(PALETTE, opacity=0.3)(image, _labels_of(image))
+        assert np.array_equal(cv2.imread(str(tmp_path / "out" / name)), expected)
+
+
+def test_an_image_name_that_leaves_the_folder_is_refused(tmp_path):
+    with pytest.raises(Exception, match=r"\.\./a\.png"):
+        run(_engine(), _Named(_images(1), ["../a.png"]), [PaintSink(tmp_path / "out")])
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_label_maps_have_the_palette_when_the_data_set_says_nothing(tmp_path):
+    images = _images()
+    run(_engine(), _Named(images, ["x/a.jpg", "b.png", "c.png"]), [LabelMapSink(tmp_path)])
+    for image, name in zip(images, "abc", strict=True):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.mode == "P"
+            assert picture.getpalette()[:9] == [value for colour in PALETTE for value in colour]
+            assert np.array_equal(np.array(picture), _labels_of(image))
+
+
+def test_label_maps_are_written_in_the_data_sets_ids(tmp_path):
+    images = _images(1)
+    form = LabelFormat(ids={0: 7, 1: 8, 2: 33}, palette=tuple((i, 0, 255 - i) for i in range(34)))
+    run(_engine(), _Named(images, ["a.png"], label_format=form), [LabelMapSink(tmp_path)])
+    with Image.open(tmp_path / "a.png") as picture:
+        assert np.array_equal(np.array(picture), np.array([7, 8, 33], np.uint8)[_labels_of(images[0])])
+        assert picture.getpalette()[33 * 3 : 34 * 3] == [33, 0, 222]
+    run(
+        _engine(),
+        _Named(images, ["g.png"], label_format=LabelFormat(ids={0: 1, 1: 2, 2: 3})),
+        [LabelMapSink(tmp_path)],
+    )
+    with Image.open(tmp_path / "g.png") as picture:
+        assert picture.mode == "L"
+        assert np.array_equal(np.array(picture), _labels_of(images[0]) + 1)
+
+
+def test_label_maps_that_would_share_a_file_are_refused_before_any_work(tmp_path):
+    engine = _engine()
+    with pytest.raises(UsageError, match=r"a\.png"):
+        run(engine, _Named(_images(2), ["x/a.png", "y/a.jpg"]), [LabelMapSink(tmp_path)])
+    assert not engine.shapes
+
+
+def test_parts_get_a_folder_each(tmp_path):
+    dataset = _Named(_images(3), ["x/a.png", "y/a.png", "y/b.png"], parts=(("x", 1), ("y", 2)))
+    run(_engine(), dataset, [LabelMapSink(tmp_path)])
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png")) == [
+        "0/a.png",
+        "1/a.png",
+        "1/b.png",
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "a run with a journal"])
+def test_raw_results_are_one_npz(tmp_path, key):
+    images = _images()
+    out = tmp_path / "raw.npz"
+    run(_engine(), _Named(images, ["a.png", "d/b.png", "c.png"]), [RawSink(out)], run_key=key)
+    with np.load(out) as stored:
+        assert list(stored) == ["a.png", "d/b.png", "c.png"]
+        for image, labels in zip(images, stored.values(), strict=True):
+            assert labels.dtype == np.uint8
+            assert np.array_equal(labels, _labels_of(image))
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.npz"]
+
+
+def test_raw_results_are_not_replaced_without_force(tmp_path):
+    out = tmp_path / "raw.npz"
+    out.write_bytes(b"precious")
+    with pytest.raises(UsageError, match="--force"):
+        RawSink(out)
+    with pytest.raises(UsageError, match=r"\.npz"):
+        RawSink(tmp_path / "raw.pkl")
+    run(_engine(), _Named(_images(1), ["a.png"]), [RawSink(out, force=True)])
+    assert out.read_bytes() != b"precious"
+
+
+def test_a_failed_run_leaves_no_raw_file(tmp_path):
+    def broken(batch):
+        raise RuntimeError("the engine broke")
+
+    engine = FunctionEngine(EngineSpec(META, "logits"), broken)
+    with pytest.raises(RuntimeError, match="broke"):
+        run(engine, ArrayDataset(_images()), [RawSink(tmp_path / "raw.npz")])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("make", [PaintSink, LabelMapSink])
+def test_a_full_disk_is_one_clear_error_and_leaves_no_half_file(tmp_path, monkeypatch, make):
+    def full(self, content):
+        with open(self, "wb") as file:
+            file.write(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ArtifactError, match="No space left on device") as caught:
+        run(_engine(), ArrayDataset(_images()), [make(tmp_path)])
+    assert "0000.png" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_older_file_survives_a_failed_write(tmp_path, monkeypatch):
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(ArtifactError):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_full_disk_while_packing_raw_results_is_one_clear_error(tmp_path, monkeypatch):
+    out = tmp_path / "raw.npz"
+    sink = RawSink(out)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("segplug.artifact._flush", full)
+    with pytest.raises(ArtifactError, match=r"raw\.npz.*No space left"):
+        run(_engine(), ArrayDataset(_images()), [sink])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("make", "where"), [(PaintSink, "images"), (LabelMapSink, "masks")])
+def test_files_of_the_data_set_are_never_written_over(tmp_path, make, where):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), _images(1)[0])
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), _images(1)[0][..., 0] % 3)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    with pytest.raises(UsageError, match="a file of the data set itself"):
+        run(_engine(), FolderDataset(tmp_path), [make(tmp_path / where)])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == kept
+
+
+def test_a_window_without_a_display_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(UsageError, match="--show-dir"):
+        WindowSink()
+
+
+def _scored(info_classes=CLASSES, masks=None, **info):
+    images = _images()
+    masks = masks or [_labels_of(image) for image in images]
+    return ArrayDataset(images, masks, DatasetInfo("d", info_classes, fingerprint="d", **info))
+
+
+def test_a_perfect_prediction_scores_one():
+    report = run(_engine(), _scored(), [ScoreSink(("mIoU", "mFscore"))])
+    assert report.scores.metrics["mIoU"] == 1
+    assert report.scores.metrics["mRecall"] == 1
+    assert report.scores.images == 3
+
+
+def test_the_models_classes_stand_in_for_a_data_set_without_names():
+    report = run(_engine(), _scored(()), [ScoreSink()])
+    assert report.scores.classes == CLASSES
+
+
+def test_scoring_without_masks_and_with_other_classes_is_refused_before_any_work():
+    engine = _engine()
+    with pytest.raises(UsageError, match="no masks"):
+        run(engine, ArrayDataset(_images()), [ScoreSink()])
+    with pytest.raises(UsageError, match=r"predicts 3 classes.*has 2"):
+        run(engine, _scored(("a", "b")), [ScoreSink()])
+    assert not engine.shapes
+
+
+def test_classes_of_other_names_are_a_warning():
+    report = run(_engine(), _scored(("a", "x", "c")), [ScoreSink()])
+    assert any("b and x" in warning for warning in report.warnings)
+
+
+def test_strange_mask_values_are_one_warning_with_the_values():
+    masks = [_labels_of(image) for image in _images()]
+    masks[1][0, 0], masks[2][0, 1] = 77, 99
+    reporter = QuietReporter()
+    report = run(_engine(), _scored(masks=masks), [ScoreSink()], reporter=reporter)
+    assert len(report.warnings) == len(reporter.warnings) == 1
+    assert "77" in report.warnings[0]
+    assert "0001.png" in report.warnings[0]
+
+
+def test_parts_are_scored_apart():
+    masks = [_labels_of(image) for image in _images()]
+    masks[0] = (masks[0] + 1) % 3
+    report = run(_engine(), _scored(masks=masks, parts=(("one", 1), ("two", 2))), [ScoreSink()])
+    assert report.scores.metrics["0_mIoU"] == 0
+    assert report.scores.metrics["1_mIoU"] == 1
+    assert 0 < report.scores.metrics["mIoU"] < 1
+
+
+def test_painting_without_any_palette_uses_the_random_one(tmp_path):
+    meta = META.replace(palette=())
+    image = _images(1)[0]
+    run(_engine(meta), _Named([image], ["a.png"]), [PaintSink(tmp_path, opacity=1)])
+    expected = np.array(random_palette(3), np.uint8)[_labels_of(image)][..., ::-1]
+    assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), expected)

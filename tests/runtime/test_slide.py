@@ -1,0 +1,96 @@
+"""Slide inference gives mmseg's own averages."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from segplug.engine import Axis, EngineSpec
+from segplug.errors import ModelError, ShapeError, UsageError
+from segplug.model import Inference, ModelMeta
+from segplug.runtime.runner import Runner
+from segplug.runtime.slide import Slider, windows
+from segplug.testing.engines import FunctionEngine
+
+CLASSES = 4
+
+
+def _network(batch: np.ndarray) -> np.ndarray:
+    """Logits that depend on the place in the window, as a real network's do."""
+    _, _, height, width = batch.shape
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None]
+    planes = [batch[:, 0] * y, batch[:, 1] + x, batch[:, 2] * x * y, batch.sum(axis=1)]
+    return np.stack(planes, axis=1)
+
+
+def _mmseg_slide(array: np.ndarray, crop, stride) -> np.ndarray:
+    from mmseg.models.segmentors import EncoderDecoder
+
+    fake = SimpleNamespace(
+        test_cfg=SimpleNamespace(crop_size=crop, stride=stride),
+        out_channels=CLASSES,
+        encode_decode=lambda image, _: torch.from_numpy(_network(image.numpy())),
+    )
+    return EncoderDecoder.slide_inference(fake, torch.from_numpy(array)[None], None, False)[0].numpy()
+
+
+def _engine(crop, stride, *, output="logits", batch=None, height=None, width=None) -> FunctionEngine:
+    meta = ModelMeta("m", out_channels=CLASSES, inference=Inference("slide", crop, stride))
+    axes = (batch or Axis(), height or Axis(), width or Axis())
+    spec = EngineSpec(meta, output, *axes, backend="test")
+    return FunctionEngine(spec, _network)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (50, 71), (24, 24), (24, 90), (97, 33)])
+@pytest.mark.parametrize(("crop", "stride"), [((24, 24), (16, 16)), ((24, 20), (24, 20)), ((20, 24), (7, 5))])
+def test_the_average_is_mmsegs(mmseg, size, crop, stride):
+    array = np.random.default_rng(0).standard_normal((3, *size)).astype(np.float32)
+    engine = _engine(crop, stride)
+    assert np.array_equal(Slider(Runner(engine))(array), _mmseg_slide(array, crop, stride))
+    assert sum(shape[0] for shape in engine.shapes) == len(windows(size, crop, stride))
+
+
+def test_windows_are_batched_up_to_what_the_engine_takes(mmseg):
+    array = np.random.default_rng(0).standard_normal((3, 50, 71)).astype(np.float32)
+    expected = _mmseg_slide(array, (24, 24), (16, 16))
+    for batch, sizes in [(Axis(1, 1), {1}), (Axis(1, 3), {3, 1, 2}), (Axis.fixed(4), {4})]:
+        engine = _engine((24, 24), (16, 16), batch=batch)
+        assert np.array_equal(Slider(Runner(engine))(array), expected)
+        assert {shape[0] for shape in engine.shapes} <= sizes
+
+
+def test_an_image_smaller_than_the_crop_goes_in_as_it_is_where_the_engine_takes_it(mmseg):
+    array = np.random.default_rng(0).standard_normal((3, 20, 40)).astype(np.float32)
+    engine = _engine((32, 32), (16, 16))
+    assert np.array_equal(Slider(Runner(engine))(array), _mmseg_slide(array, (32, 32), (16, 16)))
+    assert engine.shapes[0][2:] == (20, 32)
+
+
+def test_an_image_smaller_than_the_crop_is_padded_for_a_fixed_engine():
+    array = np.random.default_rng(0).standard_normal((3, 20, 24)).astype(np.float32)
+    engine = _engine((32, 32), (16, 16), height=Axis.fixed(32), width=Axis.fixed(32))
+    result = Slider(Runner(engine))(array)
+    padded = np.zeros((1, 3, 32, 32), np.float32)
+    padded[0, :, :20, :24] = array
+    assert result.shape == (CLASSES, 20, 24)
+    assert np.array_equal(result, _network(padded)[0, :, :20, :24])
+
+
+def test_an_engine_of_another_size_is_refused_with_the_export_that_helps():
+    engine = _engine((32, 32), (16, 16), height=Axis.fixed(64), width=Axis.fixed(64))
+    with pytest.raises(ShapeError, match="--shape 32 32"):
+        Slider(Runner(engine))
+
+
+def test_a_labels_engine_is_refused():
+    with pytest.raises(UsageError, match="logits"):
+        Slider(Runner(_engine((32, 32), (16, 16), output="labels")))
+
+
+def test_metadata_without_a_crop_is_refused():
+    with pytest.raises(ModelError, match="crop"):
+        Slider(Runner(_engine(None, None)))

@@ -29,11 +29,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(site), str(source)], check=True)
 
-    def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    def command(
+        *arguments: object, module: str = "segplug", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "segplug", *(str(argument) for argument in arguments)],
+            [sys.executable, "-m", module, *(str(argument) for argument in arguments)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(site)},
+            env={**os.environ, "PYTHONPATH": str(site), **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -127,3 +129,10 @@ def test_a_device_that_it_has_not(run: Run, exported: Path, scenes: Path) -> Non
     assert done.returncode == 1
     assert "OpenVINO has CPU" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_its_author_gets_the_conformance_suite_for_one_fixture(run: Run, exported: Path) -> None:
+    tests = EXAMPLE / "tests"
+    done = run("-q", "-p", "no:cacheprovider", tests, module="pytest", SEGPLUG_ARTIFACT=str(exported))
+    assert done.returncode == 0, done.stdout
+    assert "6 passed" in done.stdout

@@ -1,1 +1,5 @@
-"""What plugin authors test with: :mod:`segplug.testing.engines`."""
+"""What plugin authors test with."""
+
+from segplug.testing.engines import ArrayDataset, EngineConformance, FunctionEngine
+
+__all__ = ["ArrayDataset", "EngineConformance", "FunctionEngine"]

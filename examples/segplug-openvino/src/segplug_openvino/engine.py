@@ -73,10 +73,10 @@ class OpenVino:
 
 
 def _spec(model: openvino.Model, path: Path, backend: str) -> EngineSpec:
-    properties = model.get_rt_info(["framework"]) if model.has_rt_info(["framework"]) else {}
-    if "segplug.meta" not in properties:
+    where = ["framework", "segplug.meta"]  # OpenVINO's place for an ONNX file's own metadata
+    if not model.has_rt_info(where):
         raise ArtifactError(f"{path} was not exported by segplug", hint="segplug run export onnx ...")
-    meta = ModelMeta.from_json(properties["segplug.meta"].value)
+    meta = ModelMeta.from_json(model.get_rt_info(where).value)
     batch, _, height, width = (_axis(dimension) for dimension in model.input(0).partial_shape)
     return EngineSpec(
         meta=meta,

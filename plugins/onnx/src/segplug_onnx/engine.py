@@ -1,0 +1,110 @@
+"""``infer onnxruntime``: an ONNX file becomes an engine. Needs onnxruntime and numpy, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.engine import Engine, EngineSpec
+from segplug.errors import DeviceError, ShapeError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.model import ModelMeta
+from segplug.requests import InferRequest
+from segplug_onnx import foreign, metadata
+from segplug_onnx.session import open_session, reason
+from segplug_onnx.tensors import Tensors
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import onnxruntime
+
+__all__ = ["OnnxEngine", "provider"]
+
+
+class OnnxRuntime:
+    """Opens an ONNX file, segplug's own or a foreign one, in ONNX Runtime."""
+
+    api_version = 1
+    options = foreign.Options
+    takes = "artifact"
+
+    @hookimpl
+    def infer(self, request: InferRequest) -> Engine:
+        """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
+        path = request.artifact
+        if path is None:
+            raise UsageError("infer onnxruntime takes an ONNX file")
+        options: foreign.Options = request.options or foreign.Options()
+        meta = metadata.read_meta(path)
+        if meta is None:
+            session = open_session(path, request)
+            tensors, meta = foreign.describe(path, session, options)
+            return OnnxEngine(session, meta, tensors, device=request.device)
+        return _open_own(path, request, options, meta)
+
+
+def _open_own(path: Path, request: InferRequest, options: foreign.Options, meta: ModelMeta) -> OnnxEngine:
+    details = meta.extra.get("onnx", {})
+    kind, output = details.get("output_kind", "logits"), "output"
+    foreign.check_agrees(path, meta, kind, options)
+    model = None
+    if request.want_logits and kind == "labels" and "logits" in details:
+        kind, output = "logits", details["logits"]
+        model = metadata.with_extra_output(path, output)
+    session = open_session(path, request, model=model)
+    return OnnxEngine(session, meta, Tensors("input", output, kind), device=request.device)
+
+
+class OnnxEngine:
+    """An ONNX Runtime session behind the engine contract (:class:`segplug.engine.Engine`)."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, meta: ModelMeta, tensors: Tensors, *, device: str
+    ) -> None:
+        import onnxruntime
+
+        self._session: onnxruntime.InferenceSession | None = session
+        self._tensors = tensors
+        shape = next(node.shape for node in session.get_inputs() if node.name == tensors.input)
+        batch, height, width = tensors.axes(shape)
+        self._spec = EngineSpec(
+            meta=meta,
+            output="labels" if tensors.kind == "labels" else "logits",
+            batch=batch,
+            height=height,
+            width=width,
+            backend=f"onnxruntime {onnxruntime.__version__} ({device})",
+            fresh_output=True,
+        )
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What the engine takes and gives."""
+        return self._spec
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+        """Run one batch; see :meth:`segplug.engine.Engine.run`."""
+        if self._session is None:
+            raise UsageError("this engine is closed")
+        tensors = self._tensors
+        try:
+            (output,) = self._session.run([tensors.output], {tensors.input: tensors.feed(batch)})
+        except Exception as error:
+            raise _failed(batch, error) from error
+        height, width = batch.shape[2:]
+        return tensors.answer(output, (height, width))
+
+    def close(self) -> None:
+        """Free the session and its memory."""
+        self._session = None
+
+
+def _failed(batch: npt.NDArray[Any], error: Exception) -> DeviceError | ShapeError:
+    words = reason(error)
+    if any(sign in words.lower() for sign in ("alloc", "out of memory")):
+        return DeviceError(f"onnxruntime ran out of memory on an input of shape {batch.shape}: {words}")
+    return ShapeError(f"the model cannot take an input of shape {batch.shape}: {words}")
+
+
+provider = OnnxRuntime()

@@ -1,0 +1,189 @@
+"""``export onnx``: a loaded model becomes one self-contained ONNX file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata as distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from segplug.artifact import describe, ensure_free
+from segplug.errors import MissingDependencyError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.model import ModelMeta
+from segplug.options import option
+from segplug.requests import Artifact, ExportRequest
+from segplug_onnx import metadata
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+__all__ = ["Options", "provider"]
+
+OutputKind = Literal["labels", "logits"]
+
+_ANY_SIZE = (136, 168)
+"""Where a dynamic model is traced that names no size: unequal sides that most strides divide."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``export onnx``."""
+
+    opset: int = option(
+        18,
+        help="ONNX operator set; 18 is the oldest that PyTorch's exporter can write.",
+        minimum=18,
+        maximum=26,
+        aliases=("--opset-version",),
+    )
+    output_kind: Literal["auto", "labels", "logits"] = option(
+        "auto",
+        help="What the graph gives: the class of each pixel, or the logits of all classes. "
+        "'auto' gives labels, and logits where a window slides and its logits are averaged.",
+    )
+    show: bool = option(False, help="Print the graph.")
+
+
+class OnnxExporter:
+    """Traces the model with ``torch.onnx.export`` and writes the graph with its metadata."""
+
+    api_version = 1
+    options = Options
+    takes = "model"
+    verify_with = "onnxruntime"
+
+    @hookimpl
+    def export(self, request: ExportRequest) -> Artifact:
+        """Write ``request.model`` as ONNX; see :func:`segplug.hookspecs.export`."""
+        options: Options = request.options or Options()
+        if request.precision != "fp32":
+            raise UsageError(f"export onnx writes fp32 models, not {request.precision}")
+        ensure_free(request.output, force=request.force)
+        kind = _output_kind(options, request.model.meta)
+        size = _network_size(request)
+        with request.reporter.progress(f"exporting for {size[0]}x{size[1]}", None):
+            model = _traced(request, size, options.opset, kind)
+            meta = _completed(request, size, options.opset, kind)
+            if options.show:
+                from segplug_onnx.show import as_text
+
+                request.reporter.note(as_text(model))
+            _write(request, model, meta)
+        return describe(request.output, format="onnx", meta=meta)
+
+    def write_meta(self, path: Path, meta: ModelMeta) -> None:
+        """Replace the metadata inside an artifact, in one step; the graph and weights keep their bytes."""
+        metadata.write_meta(path, meta)
+
+
+def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
+    slides = meta.inference.mode == "slide"
+    if options.output_kind == "auto":
+        return "logits" if slides else "labels"
+    if slides and options.output_kind == "labels":
+        raise UsageError(
+            "the labels of sliding windows cannot be averaged: this model must give logits",
+            hint="leave --output-kind away",
+        )
+    return options.output_kind
+
+
+def _network_size(request: ExportRequest) -> tuple[int, int]:
+    """The (height, width) that the network is traced for."""
+    inference = request.model.meta.inference
+    if inference.mode == "slide" and inference.crop_size is not None:
+        if request.shape not in (None, inference.crop_size):
+            height, width = inference.crop_size
+            raise UsageError(
+                f"this model slides a window of {height}x{width}, and the network sees nothing else",
+                hint=f"leave --shape away, or give --shape {height} {width}",
+            )
+        return inference.crop_size
+    size = request.shape or request.model.meta.input_size
+    if size is None and request.sample is not None:
+        size = (int(request.sample.shape[-2]), int(request.sample.shape[-1]))
+    if size is None and request.dynamic:
+        size = _ANY_SIZE
+    if size is None:
+        raise UsageError("the model does not say its input size", hint="give --shape HEIGHT WIDTH")
+    if min(size) < 1:
+        raise UsageError(f"--shape takes two sizes in pixels, not {size[0]} {size[1]}")
+    return size
+
+
+def _traced(request: ExportRequest, size: tuple[int, int], opset: int, kind: OutputKind) -> ir.Model:
+    try:
+        from segplug_onnx import heads, tracing
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"export onnx needs {error.name}", hint="pip install 'segplug-onnx[export]'"
+        ) from error
+
+    network = request.model.exportable()
+    sample = _sample(size, network, dynamic=request.dynamic)
+    if kind == "logits":
+        return tracing.trace(
+            heads.LogitsOnly(network), sample, outputs=("output",), opset=opset, dynamic=request.dynamic
+        )
+    # The logits are named, so that an engine can give them too, but are no output of the file.
+    model = tracing.trace(
+        heads.WithLabels(network, request.model.meta),
+        sample,
+        outputs=("output", "logits"),
+        opset=opset,
+        dynamic=request.dynamic,
+    )
+    model.graph.outputs.pop()
+    return model
+
+
+def _sample(size: tuple[int, int], network: torch.nn.Module, *, dynamic: bool) -> torch.Tensor:
+    """An input to trace with: no arithmetic is done on it, only its shape matters.
+
+    A batch of one would let the tracer take things for broadcast that are not.
+    """
+    import torch
+
+    parameter = next(network.parameters(), None)
+    device = "cpu" if parameter is None else parameter.device
+    return torch.zeros((2 if dynamic else 1, 3, *size), device=device)
+
+
+def _completed(request: ExportRequest, size: tuple[int, int], opset: int, kind: OutputKind) -> ModelMeta:
+    meta = request.model.meta
+    details: dict[str, Any] = {
+        "opset": opset,
+        "dynamic": request.dynamic,
+        "output_kind": kind,
+        "traced_size": list(size),
+        "logits": "logits" if kind == "labels" else "output",
+    }
+    return meta.replace(
+        input_size=(meta.input_size or request.shape) if request.dynamic else size,
+        versions={**meta.versions, **_versions()},
+        verification=None,
+        extra={**meta.extra, "onnx": details},
+    )
+
+
+def _versions() -> dict[str, str]:
+    made_by = ("segplug", "segplug-onnx", "torch", "onnx", "onnxscript", "onnx-ir")
+    return {name: distributions.version(name) for name in made_by}
+
+
+def _write(request: ExportRequest, model: ir.Model, meta: ModelMeta) -> None:
+    from segplug_onnx.writer import data_path, write_model
+
+    model.producer_name = "segplug-onnx"
+    model.producer_version = meta.versions["segplug-onnx"]
+    model.graph.name = meta.name
+    if write_model(model, request.output, meta, force=request.force):
+        request.reporter.warn(
+            f"the weights are larger than one ONNX file can hold: they are in {data_path(request.output)}, "
+            "which must stay beside the model"
+        )
+
+
+provider = OnnxExporter()

@@ -1,0 +1,105 @@
+"""Our metadata inside an ONNX file: one entry of the model's ``metadata_props``, as JSON.
+
+Our files hold it before the graph: a file that was cut anywhere is cut in its last and largest
+part, and never looks like a whole one that merely lost its metadata.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from segplug.artifact import writing
+from segplug.errors import ArtifactError, UsageError
+from segplug.model import ModelMeta
+from segplug_onnx.wire import MalformedError, bytes_field, copy_range, fields, number_field
+
+__all__ = ["META_KEY", "MODEL_GRAPH", "meta_entry", "read_meta", "with_extra_output", "write_meta"]
+
+META_KEY = "segplug.meta"
+
+# Field numbers of onnx.proto: ModelProto, StringStringEntryProto, GraphProto and ValueInfoProto.
+MODEL_GRAPH, _MODEL_PROPERTY = 7, 14
+_KEY, _VALUE = 1, 2
+_GRAPH_OUTPUT = 12
+_INFO_NAME, _INFO_TYPE, _TYPE_TENSOR, _TENSOR_ELEMENT = 1, 2, 1, 1
+_FLOAT = 1
+
+
+def read_meta(path: Path) -> ModelMeta | None:
+    """The metadata of an ONNX file, or ``None`` when segplug did not write it.
+
+    Reads a few hundred bytes, however large the file is.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: it is no ONNX file, or was cut, or the metadata is damaged or too new.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    size = path.stat().st_size
+    if size == 0:
+        raise ArtifactError(f"{path} is empty")
+    found: str | None = None
+    has_graph = False
+    try:
+        with open(path, "rb") as file:
+            for field in fields(file, 0, size):
+                has_graph = has_graph or field.number == MODEL_GRAPH
+                if field.number == _MODEL_PROPERTY:
+                    key, value = _entry(file, field.content, field.end)
+                    found = value if key == META_KEY else found
+    except (MalformedError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+    if not has_graph:
+        raise ArtifactError(f"{path} is not an ONNX file, or was cut: it holds no graph")
+    return None if found is None else ModelMeta.from_json(found)
+
+
+def write_meta(path: Path, meta: ModelMeta) -> None:
+    """Replace the metadata of an ONNX file; everything else keeps its bytes.
+
+    The file is copied beside itself block by block and then renamed, so that it is whole at any
+    time; weights that lie in a file of their own are not touched.
+
+    Raises:
+        ArtifactError: it is no ONNX file, or was cut, or the disk is full.
+    """
+    read_meta(path)  # refuses what is no whole ONNX file before anything is written
+    entry = meta_entry(meta)
+    with writing(path, force=True) as temporary, open(path, "rb") as source, open(temporary, "wb") as copy:
+        for field in fields(source, 0, path.stat().st_size):
+            if field.number == _MODEL_PROPERTY and _entry(source, field.content, field.end)[0] == META_KEY:
+                continue
+            if field.number == MODEL_GRAPH:
+                copy.write(entry)
+            copy_range(source, copy, field.start, field.end)
+
+
+def meta_entry(meta: ModelMeta) -> bytes:
+    """The field of a ModelProto that holds ``meta``."""
+    pair = bytes_field(_KEY, META_KEY.encode()) + bytes_field(_VALUE, meta.to_json().encode())
+    return bytes_field(_MODEL_PROPERTY, pair)
+
+
+def with_extra_output(path: Path, name: str) -> bytes:
+    """The bytes of the model at ``path`` with one more output: its float32 value ``name``.
+
+    A protobuf parser merges a message that occurs twice, so a second, almost empty graph behind
+    the first adds to it.
+    """
+    tensor = bytes_field(_TYPE_TENSOR, number_field(_TENSOR_ELEMENT, _FLOAT))
+    info = bytes_field(_INFO_NAME, name.encode()) + bytes_field(_INFO_TYPE, tensor)
+    return path.read_bytes() + bytes_field(MODEL_GRAPH, bytes_field(_GRAPH_OUTPUT, info))
+
+
+def _entry(file: BinaryIO, start: int, end: int) -> tuple[str, str]:
+    texts = {_KEY: "", _VALUE: ""}
+    for field in fields(file, start, end):
+        file.seek(field.content)
+        texts[field.number] = file.read(field.end - field.content).decode("utf-8")
+    return texts[_KEY], texts[_VALUE]
+
+
+def _damaged(path: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{path} is not an ONNX file, or was cut: {error}")

@@ -1,0 +1,80 @@
+"""Open an ONNX Runtime session on exactly the device that was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.errors import ArtifactError, DeviceError, MissingDependencyError
+from segplug.requests import InferRequest
+from segplug_onnx import devices
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["open_session", "reason"]
+
+_FATAL, _WARNING = 4, 2
+
+
+def open_session(
+    path: Path, request: InferRequest, *, model: bytes | None = None
+) -> onnxruntime.InferenceSession:
+    """A session for the model at ``path``, or for the changed ``model`` that was read from there.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot load the model; its reason is quoted.
+        DeviceError: the device is not there.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "infer onnxruntime needs onnxruntime", hint="pip install onnxruntime"
+        ) from error
+    device = devices.find(request.device)
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = _FATAL
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Idle threads that spin take the CPU from whoever reads and scores the images beside the session.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if request.threads is not None:
+        settings.intra_op_num_threads = request.threads
+    if model is not None:
+        # Weights in a file of their own are looked for beside the model; bytes do not know where.
+        settings.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.parent.absolute())
+        )
+    try:
+        with _silent(onnxruntime):
+            session = onnxruntime.InferenceSession(
+                str(path) if model is None else model, settings, providers=list(device.providers)
+            )
+    except Exception as error:
+        if device.required:
+            raise DeviceError(f"{path} cannot be opened on '{device.name}': {reason(error)}") from error
+        raise ArtifactError(f"{path} cannot be opened: {reason(error)}") from error
+    session.disable_fallback()
+    devices.check_used(session, device)
+    return session
+
+
+@contextlib.contextmanager
+def _silent(onnxruntime: Any) -> Iterator[None]:
+    """Keep what is logged outside of a session, such as a provider that fails to start, off stderr."""
+    onnxruntime.set_default_logger_severity(_FATAL)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNING)
+
+
+def reason(error: Exception) -> str:
+    """ONNX Runtime's own words, without its prefix of codes and source locations."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    text = re.sub(r"/\S+\.(cc|h|cpp):\d+ .*?\) ", "", text)
+    return " ".join(text.split())[:400]

@@ -1,0 +1,41 @@
+"""A graph as text for people: what goes in and out, each node on a line, and how many of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["as_text"]
+
+
+def as_text(model: ir.Model) -> str:
+    """The graph of ``model``, one node a line, then the totals."""
+    graph = model.graph
+    weights = [value.const_value for value in graph.initializers.values() if value.const_value is not None]
+    lines = [f"graph {graph.name}, opset {model.opset_imports.get('')}"]
+    lines += [f"  input   {_value(value)}" for value in graph.inputs]
+    lines += [f"  output  {_value(value)}" for value in graph.outputs]
+    lines += [f"  {index:4d}  {_node(node)}" for index, node in enumerate(graph)]
+    counts = Counter(node.op_type for node in graph.all_nodes())
+    lines.append("  " + ", ".join(f"{count} {name}" for name, count in counts.most_common()))
+    size = sum(tensor.nbytes for tensor in weights)
+    lines.append(f"  {counts.total()} nodes, {len(weights)} tensors of weights, {size / 1e6:.2f} MB")
+    return "\n".join(lines)
+
+
+def _node(node: ir.Node) -> str:
+    inputs = ", ".join(_value(value) if value is not None else "-" for value in node.inputs)
+    outputs = ", ".join(_value(value) for value in node.outputs)
+    attributes = ", ".join(
+        str(attribute).split("name=")[-1] if attribute.type.name == "GRAPH" else f"{name}={attribute.value}"
+        for name, attribute in node.attributes.items()
+    )
+    return f"{node.op_type}({inputs})" + (f" [{attributes}]" if attributes else "") + f" -> {outputs}"
+
+
+def _value(value: ir.Value) -> str:
+    shape = "" if value.shape is None else "x".join(str(size) for size in value.shape)
+    return f"{value.name}:{shape}" if shape else f"{value.name}"

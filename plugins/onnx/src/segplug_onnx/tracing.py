@@ -1,0 +1,144 @@
+"""From a PyTorch module to a checked ONNX graph in memory.
+
+This module imports torch; it is imported when an export runs, never before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx_ir as ir
+import onnxscript  # noqa: F401  (torch.onnx.export needs it; without it the reason is plain)
+import torch
+from torch import nn
+
+from segplug.errors import ModelError, ShapeError, UsageError
+
+__all__ = ["trace"]
+
+_DYNAMIC_AXES = {0: "batch", 2: "height", 3: "width"}
+_STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def trace(
+    network: nn.Module, sample: torch.Tensor, *, outputs: tuple[str, ...], opset: int, dynamic: bool
+) -> ir.Model:
+    """Trace ``network`` and return its graph, with input ``input`` and the named outputs.
+
+    Args:
+        network: In eval mode; neither it nor its parameters are changed.
+        sample: Float32 ``(N, 3, H, W)`` on the network's device. Only its shape matters.
+        outputs: A name for each tensor that the network returns.
+        opset: The operator set that the graph must have.
+        dynamic: Let batch, height and width vary, under these names.
+
+    Raises:
+        ShapeError: the network itself cannot take the sample's shape.
+        ModelError: it cannot be exported, or not with these axes dynamic.
+        UsageError: the exporter cannot produce this operator set.
+    """
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                network,
+                (sample,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["input"],
+                output_names=list(outputs),
+                dynamic_shapes=(_DYNAMIC_AXES,) if dynamic else None,
+                external_data=False,
+                optimize=True,
+                verify=False,
+                verbose=False,
+            )
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _explained(network, sample, error, dynamic=dynamic) from error
+    if program is None:
+        raise ModelError("torch.onnx.export returned nothing")
+    model: ir.Model = program.model
+    _tidy(model)
+    _check(model, opset=opset, dynamic=dynamic)
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's chatter (prints, warnings, logs) off the terminal; errors still raise."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _explained(
+    network: nn.Module, sample: torch.Tensor, error: Exception, *, dynamic: bool
+) -> ModelError | ShapeError:
+    """What went wrong, in the network's own words where it fails by itself."""
+    try:
+        network(sample)
+    except Exception as own:
+        height, width = sample.shape[-2:]
+        return ShapeError(f"the network cannot take {height}x{width} images: {_first_line(own)}")
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    hint = "export without --dynamic, for one --shape" if dynamic else None
+    return ModelError(f"the network cannot be exported to ONNX: {_first_line(root)}", hint=hint)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+def _tidy(model: ir.Model) -> None:
+    """Drop what the exporter notes on nodes and values: lines and paths of the network's source code.
+
+    The exporter itself has inlined functions, folded constants and batch norms, and removed what is
+    not used.
+    """
+    from onnx_ir.passes import common
+
+    common.ClearMetadataAndDocStringPass()(model)
+    values = [value for node in model.graph.all_nodes() for value in node.outputs]
+    for value in (*model.graph.inputs, *model.graph.initializers.values(), *values):
+        value.metadata_props.clear()
+
+
+def _check(model: ir.Model, *, opset: int, dynamic: bool) -> None:
+    produced = model.opset_imports.get("")
+    if produced != opset:
+        raise UsageError(
+            f"torch {torch.__version__} cannot export this network with opset {opset}; it gave {produced}",
+            hint=f"use --opset {produced}",
+        )
+    foreign = sorted(
+        {
+            f"{node.domain}::{node.op_type}"
+            for node in model.graph.all_nodes()
+            if node.domain not in _STANDARD_DOMAINS
+        }
+    )
+    if foreign:
+        raise ModelError(f"the graph needs operators that are not standard ONNX: {', '.join(foreign)}")
+    shape = model.graph.inputs[0].shape
+    fixed = [name for axis, name in _DYNAMIC_AXES.items() if shape is None or isinstance(shape[axis], int)]
+    if dynamic and fixed:
+        raise ModelError(
+            f"the network fixes its {' and '.join(fixed)}", hint="export without --dynamic, for one --shape"
+        )

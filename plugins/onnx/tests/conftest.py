@@ -1,0 +1,112 @@
+"""Tiny real networks, and artifacts exported from them once for a whole test run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from segplug_onnx.exporter import Options
+from segplug_onnx.exporter import provider as exporter
+from torch import nn
+
+from segplug.model import Inference, ModelMeta, SegmentationModel
+from segplug.requests import Artifact, ExportRequest
+
+CLASSES = ("sky", "road", "car", "tree")
+
+
+class TinyNet(nn.Module):
+    """Downsamples by two and comes back to the input's size, as segmentation networks do."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+        )
+        self.head = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(16, channels, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.head(self.stem(images))
+        return nn.functional.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False)
+
+
+def make_model(network: nn.Module | None = None, **changes: Any) -> SegmentationModel:
+    """A model as a source would give it, with weights that do not depend on the test order."""
+    if network is None:
+        torch.manual_seed(0)
+        network = TinyNet(changes.get("out_channels", len(CLASSES)))
+        network.stem[1].running_mean.uniform_(-1, 1)
+        network.stem[1].running_var.uniform_(0.5, 2)
+    module = network.eval()
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "classes": CLASSES,
+        "mean": (123.675, 116.28, 103.53),
+        "std": (58.395, 57.12, 57.375),
+        "input_size": (32, 48),
+        "out_channels": len(CLASSES),
+    }
+    return SegmentationModel(module, ModelMeta(**{**values, **changes}), lambda: module)
+
+
+@pytest.fixture(scope="session")
+def model_of() -> Callable[..., SegmentationModel]:
+    return make_model
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
+    """Export a model; options of the exporter and fields of the request are keywords."""
+
+    def run(model: SegmentationModel, output: Path | None = None, **given: Any) -> Artifact:
+        options = Options(**{key: given.pop(key) for key in tuple(given) if hasattr(Options, key)})
+        output = output or tmp_path_factory.mktemp("export") / "model.onnx"
+        return exporter.export(ExportRequest(model=model, output=output, options=options, **given))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SegmentationModel:
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def static_labels(export: Callable[..., Artifact], tiny: SegmentationModel) -> Artifact:
+    return export(tiny)
+
+
+@pytest.fixture(scope="session")
+def dynamic_labels(export: Callable[..., Artifact], tiny: SegmentationModel) -> Artifact:
+    return export(tiny, dynamic=True)
+
+
+@pytest.fixture(scope="session")
+def slide_logits(export: Callable[..., Artifact]) -> Artifact:
+    window = Inference(mode="slide", crop_size=(24, 40), stride=(16, 30))
+    return export(make_model(inference=window))
+
+
+@pytest.fixture(scope="session")
+def images() -> Callable[..., np.ndarray]:
+    """Normalised images of a given size, the same every time."""
+
+    def make(batch: int, height: int, width: int) -> np.ndarray:
+        return np.random.default_rng(7).normal(size=(batch, 3, height, width)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def logits_of() -> Callable[..., np.ndarray]:
+    """PyTorch's own logits."""
+
+    def run(model: SegmentationModel, batch: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return model.module(torch.from_numpy(batch)).numpy()
+
+    return run

@@ -1,0 +1,166 @@
+"""``infer onnxruntime``: segplug's own files, devices, and errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+from segplug_onnx import devices
+from segplug_onnx.engine import provider
+from segplug_onnx.foreign import Options
+
+from segplug.engine import Axis, Engine
+from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
+from segplug.requests import InferRequest
+
+
+def open_engine(artifact, **request):
+    return provider.infer(InferRequest(artifact=artifact.path, threads=1, **request))
+
+
+def test_spec_of_a_static_file(static_labels):
+    engine = open_engine(static_labels)
+    spec = engine.spec
+    assert isinstance(engine, Engine)
+    assert (spec.batch, spec.height, spec.width) == (Axis.fixed(1), Axis.fixed(32), Axis.fixed(48))
+    assert spec.output == "labels"
+    assert spec.meta == static_labels.meta
+    assert spec.backend == f"onnxruntime {onnxruntime.__version__} (cpu)"
+
+
+def test_spec_of_a_dynamic_file(dynamic_labels):
+    spec = open_engine(dynamic_labels).spec
+    assert spec.batch == spec.height == spec.width == Axis()
+
+
+def test_every_run_gives_a_new_array(dynamic_labels, images):
+    engine = open_engine(dynamic_labels)
+    assert engine.spec.fresh_output
+    first = engine.run(images(1, 8, 8))
+    kept = first.copy()
+    engine.run(-images(1, 8, 8))
+    assert np.array_equal(first, kept)
+
+
+def test_logits_of_a_file_that_gives_labels(static_labels, tiny, images, logits_of):
+    engine = open_engine(static_labels, want_logits=True)
+    assert engine.spec.output == "logits"
+    batch = images(1, 32, 48)
+    np.testing.assert_allclose(engine.run(batch), logits_of(tiny, batch), atol=1e-5)
+
+
+def test_a_shape_that_the_file_cannot_take(static_labels, images):
+    with pytest.raises(ShapeError, match=r"\(1, 3, 40, 48\): Got invalid dimensions"):
+        open_engine(static_labels).run(images(1, 40, 48))
+
+
+def test_a_closed_engine_does_not_run(static_labels, images):
+    engine = open_engine(static_labels)
+    engine.close()
+    with pytest.raises(UsageError, match="closed"):
+        engine.run(images(1, 32, 48))
+
+
+def test_a_cut_file(static_labels, tmp_path):
+    path = tmp_path / "half.onnx"
+    whole = static_labels.path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArtifactError, match="was cut"):
+        provider.infer(InferRequest(artifact=path))
+    assert path.stat().st_size == len(whole) // 2
+
+
+def test_a_graph_that_onnxruntime_cannot_load(tmp_path, capfd):
+    import onnx
+
+    path = tmp_path / "odd.onnx"
+    onnx.save(
+        onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["": 18]> g (float[1] x) => (float[1] y) { y = NoSuchOp(x) }'
+        ),
+        path,
+    )
+    with pytest.raises(ArtifactError, match="NoSuchOp"):
+        provider.infer(InferRequest(artifact=path))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1", ""])
+def test_unknown_devices(static_labels, device):
+    with pytest.raises(UsageError, match="cpu, cuda, cuda:N"):
+        open_engine(static_labels, device=device)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
+def test_a_device_that_is_not_there_is_refused(static_labels, device, capfd):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime was built for CUDA")
+    with pytest.raises(DeviceError, match=r"the installed onnxruntime .* has .*CPUExecutionProvider"):
+        open_engine(static_labels, device=device)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_silent_fallback_is_refused(static_labels, monkeypatch):
+    """An onnxruntime-gpu without a driver lists CUDA as available, and then runs on the CPU."""
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    with pytest.raises(DeviceError, match="cuda"):
+        open_engine(static_labels, device="cuda")
+
+
+def test_cuda_is_run_in_full_precision(monkeypatch):
+    listed = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    device = devices.find("tensorrt:2")
+    options = dict(device.providers)
+    assert list(options) == listed
+    assert options["CUDAExecutionProvider"]["use_tf32"] == "0"
+    assert options["CUDAExecutionProvider"]["device_id"] == 2
+    assert options["TensorrtExecutionProvider"]["device_id"] == 2
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu(dynamic_labels, images):
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime was not built for CUDA")
+    batch = images(2, 40, 56)
+    expected = open_engine(dynamic_labels).run(batch)
+    assert (open_engine(dynamic_labels, device="cuda").run(batch) == expected).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("mean", (0.0, 0.0, 0.0)), ("output_kind", "logits"), ("classes", ("a", "b")), ("channel_order", "bgr")],
+)
+def test_an_option_that_contradicts_the_metadata(static_labels, option, value):
+    flag = "--" + option.replace("_", "-")
+    with pytest.raises(UsageError, match=f"{flag} says .* the metadata in .* says"):
+        open_engine(static_labels, options=Options(**{option: value}))
+
+
+def test_an_option_that_agrees_with_the_metadata(static_labels, tiny):
+    options = Options(mean=tiny.meta.mean, output_kind="labels", classes=tiny.meta.classes)
+    assert open_engine(static_labels, options=options).spec.output == "labels"
+
+
+def test_running_needs_neither_torch_nor_onnx(static_labels):
+    program = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from segplug_onnx.engine import provider
+import segplug_onnx.exporter
+from segplug.requests import InferRequest
+assert not {{"torch", "onnx", "onnxruntime", "cv2"}} & set(sys.modules), "imported before it is needed"
+for want in (False, True):
+    engine = provider.infer(InferRequest(artifact=Path({str(static_labels.path)!r}), want_logits=want))
+    engine.run(np.zeros((1, 3, 32, 48), np.float32))
+heavy = {{"torch", "onnx", "onnxscript", "onnx_ir", "mmcv", "mmseg", "cv2"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,295 @@
+"""``export onnx``: what is written, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+import segplug_onnx.writer as writer
+import torch
+from segplug_onnx.engine import provider as onnxruntime_provider
+from segplug_onnx.metadata import read_meta
+from torch import nn
+
+from segplug.errors import ArtifactError, ModelError, ShapeError, UsageError
+from segplug.model import Inference
+from segplug.options import build_options
+from segplug.requests import InferRequest, QuietReporter
+
+
+def dims(value):
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def run(artifact, batch, **request):
+    engine = onnxruntime_provider.infer(InferRequest(artifact=artifact.path, threads=1, **request))
+    return engine.run(batch)
+
+
+def everything_in(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_static_labels(static_labels, tiny, images, logits_of):
+    proto = onnx.load(static_labels.path)
+    onnx.checker.check_model(proto, full_check=True)
+    assert [(item.name, dims(item)) for item in proto.graph.input] == [("input", [1, 3, 32, 48])]
+    assert [(item.name, dims(item)) for item in proto.graph.output] == [("output", [1, 32, 48])]
+    batch = images(1, 32, 48)
+    assert np.array_equal(run(static_labels, batch), logits_of(tiny, batch).argmax(1))
+
+
+def test_the_graph_is_small_and_standard(static_labels):
+    proto = onnx.load(static_labels.path)
+    kinds = [node.op_type for node in proto.graph.node]
+    assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+    assert not proto.functions
+    assert [item.domain for item in proto.opset_import] == [""]
+    # Softmax before ArgMax would cost most of a fast network's time; the rest is folded or dead.
+    assert not {"Softmax", "BatchNormalization", "Identity", "Dropout"} & set(kinds)
+    assert kinds[-1] == "ArgMax"
+    notes = (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output)
+    assert not any(item.metadata_props or item.doc_string for item in notes)
+
+
+@pytest.mark.parametrize("size", [(2, 32, 48), (1, 50, 33), (3, 7, 64)])
+def test_dynamic_follows_every_axis(dynamic_labels, tiny, images, logits_of, size):
+    proto = onnx.load(dynamic_labels.path)
+    assert dims(proto.graph.input[0]) == ["batch", 3, "height", "width"]
+    assert dims(proto.graph.output[0]) == ["batch", "height", "width"]
+    batch = images(*size)
+    assert np.array_equal(run(dynamic_labels, batch), logits_of(tiny, batch).argmax(1))
+
+
+def test_a_square_example_does_not_tie_height_to_width(export, tiny, images, logits_of):
+    artifact = export(tiny, dynamic=True, shape=(32, 32), output_kind="logits")
+    batch = images(1, 20, 36)
+    np.testing.assert_allclose(run(artifact, batch), logits_of(tiny, batch), atol=1e-5)
+
+
+def test_slide_gives_logits_of_the_crop(slide_logits, tiny, images, logits_of):
+    proto = onnx.load(slide_logits.path)
+    assert dims(proto.graph.input[0]) == [1, 3, 24, 40]
+    assert dims(proto.graph.output[0]) == [1, 4, 24, 40]
+    assert slide_logits.meta.input_size == (24, 40)
+    batch = images(1, 24, 40)
+    np.testing.assert_allclose(run(slide_logits, batch), logits_of(tiny, batch), atol=1e-5)
+
+
+def test_slide_refuses_labels_and_other_shapes(export, model_of):
+    model = model_of(inference=Inference(mode="slide", crop_size=(24, 40), stride=(16, 30)))
+    with pytest.raises(UsageError, match="cannot be averaged"):
+        export(model, output_kind="labels")
+    with pytest.raises(UsageError, match="24x40"):
+        export(model, shape=(64, 64))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_one_channel_head_compares_with_its_threshold(export, model_of, images, logits_of, share):
+    batch = images(1, 32, 48)
+    head = {"out_channels": 1, "classes": ("background", "fire"), "activation": "sigmoid"}
+    logits = logits_of(model_of(**head), batch)
+    threshold = float(1 / (1 + np.exp(-np.quantile(logits, share))))
+    artifact = export(model_of(**head, threshold=threshold))
+    labels = run(artifact, batch)
+    assert labels.dtype == np.int64
+    assert labels.mean() == pytest.approx(1 - share, abs=0.01)
+    assert np.array_equal(labels, logits[:, 0] > math.log(threshold / (1 - threshold)))
+    np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits, atol=1e-5)
+
+
+def test_metadata_comes_back_completed(static_labels, tiny):
+    meta = read_meta(static_labels.path)
+    assert meta == static_labels.meta
+    assert (meta.classes, meta.mean, meta.std) == (tiny.meta.classes, tiny.meta.mean, tiny.meta.std)
+    assert meta.input_size == (32, 48)
+    assert {"torch", "onnx", "onnxscript", "segplug-onnx"} <= meta.versions.keys()
+    assert meta.verification is None
+    assert meta.extra["onnx"]["output_kind"] == "labels"
+    proto = onnx.load(static_labels.path)
+    assert proto.producer_name == "segplug-onnx"
+    assert [prop.key for prop in proto.metadata_props] == ["segplug.meta"]
+
+
+@pytest.mark.parametrize("opset", [18, 21, 26])
+def test_opset_is_the_one_asked_for(export, tiny, images, logits_of, opset):
+    artifact = export(tiny, opset=opset)
+    proto = onnx.load(artifact.path)
+    assert [item.version for item in proto.opset_import] == [opset]
+    batch = images(1, 32, 48)
+    assert np.array_equal(run(artifact, batch), logits_of(tiny, batch).argmax(1))
+
+
+def test_opset_out_of_range_is_named():
+    from segplug_onnx.exporter import Options
+
+    with pytest.raises(UsageError, match=r"opset.*18\.\.26"):
+        build_options(Options, {"opset": "11"}, owner="export onnx")
+
+
+def test_opset_that_the_exporter_does_not_keep_is_refused(export, model_of, tmp_path):
+    class Gelu(nn.Module):
+        def forward(self, images):
+            return nn.functional.grid_sample(images, images[:, :2].permute(0, 2, 3, 1).contiguous())
+
+    # Below its floor the exporter converts down, and where that fails keeps 18 without a word.
+    model = model_of(network=Gelu(), out_channels=3, classes=("a", "b", "c"))
+    with pytest.raises(UsageError, match="cannot export this network with opset 11; it gave 18"):
+        export(model, tmp_path / "m.onnx", opset=11)
+    assert everything_in(tmp_path) == []
+
+
+def test_the_model_is_not_touched(export, model_of):
+    model = model_of()
+    model.module.stem[0].weight.requires_grad_(True)
+    model.module.head[1].weight.requires_grad_(False)
+    before = {key: value.clone() for key, value in model.module.state_dict().items()}
+    flags = [(module.training, len(module._forward_hooks)) for module in model.module.modules()]
+    grads = [parameter.requires_grad for parameter in model.module.parameters()]
+    export(model)
+    assert flags == [(module.training, len(module._forward_hooks)) for module in model.module.modules()]
+    assert grads == [parameter.requires_grad for parameter in model.module.parameters()]
+    after = model.module.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert torch.is_grad_enabled()
+
+
+def test_nothing_is_printed(export, model_of, capfd, recwarn, tmp_path):
+    export(model_of())
+    with pytest.raises(ShapeError):
+        export(model_of(network=NeedsMultiple(), out_channels=3), tmp_path / "m.onnx", shape=(30, 30))
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    assert not recwarn.list
+
+
+class NeedsMultiple(nn.Module):
+    def forward(self, images):
+        if images.shape[2] % 32:
+            raise RuntimeError("height 30 is no multiple of 32\nand more lines")
+        return images
+
+
+def test_shape_that_the_network_cannot_take(export, model_of, tmp_path):
+    model = model_of(network=NeedsMultiple(), out_channels=3)
+    with pytest.raises(ShapeError, match=r"cannot take 30x30 images: height 30 is no multiple of 32$"):
+        export(model, tmp_path / "m.onnx", shape=(30, 30))
+    assert everything_in(tmp_path) == []
+
+
+def test_network_that_cannot_be_traced(export, model_of, tmp_path):
+    class Peeks(nn.Module):
+        def forward(self, images):
+            return images * 2 if images.sum().item() > 0 else images
+
+    with pytest.raises(ModelError, match="cannot be exported to ONNX"):
+        export(model_of(network=Peeks(), out_channels=3), tmp_path / "m.onnx")
+    assert everything_in(tmp_path) == []
+
+
+def test_network_that_fixes_a_dynamic_axis(export, model_of, tmp_path):
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.position = nn.Parameter(torch.zeros(1, 3, 32, 48))
+
+        def forward(self, images):
+            return images + self.position
+
+    with pytest.raises(ModelError, match="without --dynamic"):
+        export(model_of(network=Fixed(), out_channels=3), tmp_path / "m.onnx", dynamic=True)
+    assert everything_in(tmp_path) == []
+
+
+def test_operators_that_are_not_standard_are_named(export, model_of, monkeypatch, tmp_path):
+    import segplug_onnx.tracing as tracing
+
+    monkeypatch.setattr(tracing, "_STANDARD_DOMAINS", ("ai.onnx",))
+    with pytest.raises(ModelError, match="not standard ONNX: ::ArgMax, ::Conv"):
+        export(model_of(), tmp_path / "m.onnx")
+    assert everything_in(tmp_path) == []
+
+
+def test_unknown_input_size(export, model_of):
+    with pytest.raises(UsageError, match="--shape HEIGHT WIDTH"):
+        export(model_of(input_size=None))
+
+
+def test_a_dynamic_export_needs_no_size(export, model_of, images, logits_of):
+    model = model_of(input_size=None)
+    artifact = export(model, dynamic=True)
+    assert artifact.meta.input_size is None
+    batch = images(1, 31, 17)
+    assert np.array_equal(run(artifact, batch), logits_of(model, batch).argmax(1))
+
+
+def test_a_sample_gives_the_size(export, model_of, images):
+    artifact = export(model_of(input_size=None), sample=images(1, 20, 28))
+    assert artifact.meta.input_size == (20, 28)
+
+
+def test_other_precisions_are_refused(export, tiny):
+    with pytest.raises(UsageError, match="fp16"):
+        export(tiny, precision="fp16")
+
+
+def test_an_existing_file_stays_without_force(export, tiny, tmp_path):
+    output = tmp_path / "m.onnx"
+    output.write_text("mine")
+    with pytest.raises(UsageError, match="already exists"):
+        export(tiny, output)
+    assert output.read_text() == "mine"
+    assert export(tiny, output, force=True).size == output.stat().st_size > 1000
+
+
+def test_full_disk(export, tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "_write", full)
+    output = tmp_path / "m.onnx"
+    output.write_text("older")
+    with pytest.raises(ArtifactError, match="No space left on device"):
+        export(tiny, output, force=True)
+    assert output.read_text() == "older"
+    assert everything_in(tmp_path) == ["m.onnx"]
+
+
+def test_weights_too_large_for_one_file(export, tiny, tmp_path, monkeypatch, images, logits_of):
+    monkeypatch.setattr(writer, "LARGEST_FILE", 1000)
+    reporter = QuietReporter()
+    artifact = export(tiny, tmp_path / "m.onnx", reporter=reporter, force=True)
+    assert everything_in(tmp_path) == ["m.onnx", "m.onnx.data"]
+    assert "m.onnx.data" in reporter.warnings[0]
+    onnx.checker.check_model(str(artifact.path), full_check=True)
+    batch = images(1, 32, 48)
+    logits = logits_of(tiny, batch)
+    assert np.array_equal(run(artifact, batch), logits.argmax(1))
+    np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits, atol=1e-5)
+
+
+def test_data_file_that_cannot_be_written_leaves_no_model(export, tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(writer, "_place", full)
+    with pytest.raises(ArtifactError, match="No space left on device"):
+        export(tiny, tmp_path / "m.onnx")
+    assert everything_in(tmp_path) == []
+
+
+def test_show_prints_the_graph(export, tiny):
+    class Notes(QuietReporter):
+        def note(self, message):
+            self.warnings.append(message)
+
+    notes = Notes()
+    export(tiny, show=True, reporter=notes)
+    text = notes.warnings[0]
+    assert "input:1x3x32x48" in text
+    assert "ArgMax(logits:1x4x32x48)" in text
+    assert "tensors of weights" in text

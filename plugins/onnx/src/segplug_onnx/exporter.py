@@ -23,8 +23,11 @@ __all__ = ["Options", "provider"]
 
 OutputKind = Literal["labels", "logits"]
 
-_ANY_SIZE = (136, 168)
+_ANY_SIZE = (512, 768)
 """Where a dynamic model is traced that names no size: unequal sides that most strides divide."""
+
+_LARGE = 480
+"""Pixels that each side has at least where free axes are traced."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,10 @@ class OnnxExporter:
         ensure_free(request.output, force=request.force)
         kind = _output_kind(options, request.model.meta)
         size = _network_size(request)
+        traced = _generous(size) if request.dynamic else size
         with request.reporter.progress(f"exporting for {size[0]}x{size[1]}", None):
-            model = _traced(request, size, options.opset, kind)
-            meta = _completed(request, size, options.opset, kind)
+            model = _traced(request, traced, options.opset, kind)
+            meta = _completed(request, size, traced, options.opset, kind)
             if options.show:
                 from segplug_onnx.show import as_text
 
@@ -91,7 +95,7 @@ def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
 
 
 def _network_size(request: ExportRequest) -> tuple[int, int]:
-    """The (height, width) that the network is traced for."""
+    """The (height, width) that the network is exported for."""
     inference = request.model.meta.inference
     if inference.mode == "slide" and inference.crop_size is not None:
         if request.shape not in (None, inference.crop_size):
@@ -139,6 +143,17 @@ def _traced(request: ExportRequest, size: tuple[int, int], opset: int, kind: Out
     return model
 
 
+def _generous(size: tuple[int, int]) -> tuple[int, int]:
+    """A size to trace free axes at: a multiple of ``size``, large, height and width different.
+
+    What happens to be 1 at the traced size (a pooled map, the number of windows) or equal to another
+    size would be taken for always so. Multiples keep what the network may ask of its input's size. A
+    larger size costs nothing, since no arithmetic is done.
+    """
+    height, width = (edge * -(-_LARGE // edge) for edge in size)
+    return (height, width + size[1]) if height == width else (height, width)
+
+
 def _sample(size: tuple[int, int], network: torch.nn.Module, *, dynamic: bool) -> torch.Tensor:
     """An input to trace with: no arithmetic is done on it, only its shape matters.
 
@@ -151,13 +166,15 @@ def _sample(size: tuple[int, int], network: torch.nn.Module, *, dynamic: bool) -
     return torch.zeros((2 if dynamic else 1, 3, *size), device=device)
 
 
-def _completed(request: ExportRequest, size: tuple[int, int], opset: int, kind: OutputKind) -> ModelMeta:
+def _completed(
+    request: ExportRequest, size: tuple[int, int], traced: tuple[int, int], opset: int, kind: OutputKind
+) -> ModelMeta:
     meta = request.model.meta
     details: dict[str, Any] = {
         "opset": opset,
         "dynamic": request.dynamic,
         "output_kind": kind,
-        "traced_size": list(size),
+        "traced_size": list(traced),
         "logits": "logits" if kind == "labels" else "output",
     }
     return meta.replace(

@@ -93,6 +93,11 @@ def _explained(
         network(sample)
     except Exception as own:
         height, width = sample.shape[-2:]
+        if dynamic:
+            return ModelError(
+                f"the network does not take images of every size; at {height}x{width}: {_first_line(own)}",
+                hint="export without --dynamic, for one --shape",
+            )
         return ShapeError(f"the network cannot take {height}x{width} images: {_first_line(own)}")
     root: BaseException = error
     while root.__cause__ is not None:

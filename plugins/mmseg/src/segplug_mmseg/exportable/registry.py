@@ -1,0 +1,75 @@
+"""The two tables that say what an exportable network computes otherwise, and how to add to them.
+
+A *cause* (adaptive pooling, window attention, ...) is one module of this package. It registers either
+
+* a **method form**: another ``forward`` for one class, named by its qualified name so that no framework
+  is imported to register it, and so that a class known under several names (mmcv, mmengine) has one form:
+
+      @method_form("mmseg.models.utils.embed.AdaptivePadding")
+      def adaptive_padding(self, x): ...
+
+* or a **function form**: what a torch function is replaced by wherever the network calls it:
+
+      @function_form(torch.nn.functional.adaptive_avg_pool2d)
+      def adaptive_avg_pool2d(input, output_size): ...
+
+A form takes the arguments of what it replaces and gives the same numbers. Where it cannot (an option that
+it does not know), it calls the original: ``original_forward(self)`` for a method form, the function itself
+for a function form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+__all__ = ["FUNCTION_FORMS", "METHOD_FORMS", "form_of", "function_form", "method_form", "original_forward"]
+
+Form = TypeVar("Form", bound=Callable[..., Any])
+
+METHOD_FORMS: dict[str, Callable[..., Any]] = {}
+FUNCTION_FORMS: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+def method_form(*qualified_names: str) -> Callable[[Form], Form]:
+    """Register the decorated function as the exportable ``forward`` of the named classes."""
+
+    def register(form: Form) -> Form:
+        for name in qualified_names:
+            if name in METHOD_FORMS:
+                raise ValueError(f"two exportable forms for {name}")
+            METHOD_FORMS[name] = form
+        return form
+
+    return register
+
+
+def function_form(function: Callable[..., Any]) -> Callable[[Form], Form]:
+    """Register the decorated function in the place of ``function``."""
+
+    def register(form: Form) -> Form:
+        if function in FUNCTION_FORMS:
+            raise ValueError(f"two exportable forms for {function}")
+        FUNCTION_FORMS[function] = form
+        return form
+
+    return register
+
+
+def form_of(module: nn.Module) -> Callable[..., Any] | None:
+    """The method form for ``module``: that of the class whose ``forward`` it runs, or ``None``.
+
+    A subclass that keeps its parent's ``forward`` takes the parent's form; one that has its own does not.
+    """
+    for cls in type(module).__mro__:
+        if "forward" in cls.__dict__:
+            return METHOD_FORMS.get(f"{cls.__module__}.{cls.__qualname__}")
+    return None
+
+
+def original_forward(module: nn.Module) -> Callable[..., Any]:
+    """The ``forward`` that ``module``'s class defines, bound to it: what a form falls back on."""
+    bound: Callable[..., Any] = type(module).forward.__get__(module)
+    return bound

@@ -1,0 +1,67 @@
+"""The exportable copy of a network: its own modules over the original's parameters and buffers."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import types
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from .registry import FUNCTION_FORMS, form_of
+from .resizing import unhinted_resize
+
+__all__ = ["make_exportable"]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def make_exportable(module: Module) -> Module:
+    """A copy of ``module`` in eval mode that exporters can follow, over the same weights.
+
+    The copy's parameters and buffers share the storage of the original's (they need no gradient), so it
+    costs no memory; the original is not changed in any way. Outputs are equal up to the rounding of
+    float32 in another order. Names in ``state_dict`` are kept.
+    """
+    exportable = _share(module)
+    exportable.eval()  # not chained: some of mmseg's modules return nothing from it
+    for part in exportable.modules():
+        form = form_of(part)
+        if form is not None:
+            part.forward = types.MethodType(form, part)
+    exportable.forward = _with_function_forms(exportable.forward)
+    return exportable
+
+
+def _share(module: Module) -> Module:
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    for buffer in module.buffers():
+        memo[id(buffer)] = buffer.detach()
+    return copy.deepcopy(module, memo)
+
+
+def _with_function_forms(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        with unhinted_resize(), _FunctionForms():
+            return forward(*args, **kwargs)
+
+    return traced
+
+
+class _FunctionForms(TorchFunctionMode):
+    """Calls the registered form in the place of each torch function that has one."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return FUNCTION_FORMS.get(func, func)(*args, **(kwargs or {}))

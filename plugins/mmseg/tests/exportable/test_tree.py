@@ -1,0 +1,92 @@
+"""The exportable copy shares weights, leaves the original alone, and finds the form of each part."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from segplug_mmseg.exportable import make_exportable
+from segplug_mmseg.exportable.registry import METHOD_FORMS, form_of, function_form, method_form
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.pool = nn.AdaptiveAvgPool2d(3)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.tied = self.conv
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.norm(self.conv(image))).flatten(2).transpose(1, 2)
+        return self.attention(x, x, x)[0]
+
+
+def test_weights_and_buffers_are_shared_under_their_names():
+    net = Net()
+    exportable = make_exportable(net)
+    ours, theirs = exportable.state_dict(), net.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in theirs)
+    assert exportable.tied is exportable.conv
+    with torch.no_grad():
+        net.conv.weight.add_(1)
+    torch.testing.assert_close(exportable.conv.weight, net.conv.weight)
+
+
+def test_the_original_is_left_as_it_was():
+    net = Net().train()
+    before = {name: set(part.__dict__) for name, part in net.named_modules()}
+    weights = copy.deepcopy(net.state_dict())
+    exportable = make_exportable(net)
+    exportable(torch.randn(2, 3, 20, 21))
+    assert {name: set(part.__dict__) for name, part in net.named_modules()} == before
+    assert all(part.training for part in net.modules())
+    assert not any(part.training for part in exportable.modules())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert not any(parameter.requires_grad for parameter in exportable.parameters())
+    torch.testing.assert_close(net.state_dict(), weights, rtol=0, atol=0)
+
+
+def test_answers_are_equal_and_a_copy_of_a_copy_works():
+    net = Net().eval()
+    image = torch.randn(2, 3, 20, 21)
+    expected = net(image)
+    exportable = make_exportable(net)
+    for candidate in (exportable, make_exportable(exportable), copy.deepcopy(exportable)):
+        torch.testing.assert_close(candidate(image), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(candidate(image=image), expected, rtol=1e-5, atol=1e-6)
+
+
+class Doubling(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+def test_a_subclass_with_its_own_forward_keeps_it(monkeypatch):
+    def doubled(self, x):
+        return x + x
+
+    monkeypatch.setitem(METHOD_FORMS, f"{Doubling.__module__}.{Doubling.__qualname__}", doubled)
+
+    class Same(Doubling):
+        pass
+
+    class Other(Doubling):
+        def forward(self, x):
+            return x
+
+    assert form_of(Same()) is form_of(Doubling()) is doubled
+    assert form_of(Other()) is None
+    assert form_of(nn.ReLU()) is None
+
+
+def test_a_second_form_for_the_same_thing_is_refused():
+    with pytest.raises(ValueError, match="two exportable forms"):
+        method_form("mmseg.models.utils.embed.AdaptivePadding")(lambda self, *args: None)
+    with pytest.raises(ValueError, match="two exportable forms"):
+        function_form(F.adaptive_avg_pool2d)(lambda *args: None)

@@ -309,7 +309,8 @@ class Segplug:
             self.open(model, backend=REFERENCE_BACKEND) as reference,
             self.open(artifact, backend=chosen, device=device, want_logits=True, **options) as candidate,
         ):
-            inputs = comparison_inputs(verification_images(images, model.meta), candidate, model.meta)
+            shown = verification_images(images, model.meta, artifact.meta.input_size)
+            inputs = comparison_inputs(shown, candidate)
             pairs = run_both(reference, candidate, inputs, self.reporter)
             return compare(pairs, precision=precision, thresholds=thresholds, sigmoid_threshold=sigmoid)
 

@@ -30,19 +30,28 @@ __all__ = ["comparison_inputs", "run_both", "tracing_input", "verification_image
 
 
 def verification_images(
-    files: Sequence[str | Path], meta: ModelMeta
-) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """The user's images, or the made-up one that comes with segplug, at the network's size."""
+    files: Sequence[str | Path], meta: ModelMeta, size: tuple[int, int] | None
+) -> Iterator[tuple[str, npt.NDArray[np.uint8], ModelMeta]]:
+    """What to compare on: the user's images, or the made-up one that comes with segplug.
+
+    Args:
+        files: The user's images.
+        meta: The model's metadata.
+        size: The network's (height, width); the made-up image is drawn in it.
+
+    Yields:
+        A name, a uint8 ``(H, W, 3)`` BGR image, and how it is preprocessed.
+    """
     if files:
         from segplug.runtime.read import read_image
 
         for file in files:
-            yield Path(file).name, read_image(Path(file))
+            yield Path(file).name, read_image(Path(file)), meta
         return
     from segplug.sample import sample_image
 
-    height, width = meta.input_size or (512, 512)
-    yield "sample", sample_image(height, width)
+    height, width = size or meta.input_size or (512, 512)
+    yield "sample", sample_image(height, width), meta.replace(resize=None)
 
 
 def tracing_input(file: Path, meta: ModelMeta, shape: tuple[int, int] | None) -> npt.NDArray[np.float32]:
@@ -59,19 +68,18 @@ def tracing_input(file: Path, meta: ModelMeta, shape: tuple[int, int] | None) ->
 
 
 def comparison_inputs(
-    images: Iterable[tuple[str, npt.NDArray[np.uint8]]], candidate: Engine, meta: ModelMeta
+    images: Iterable[tuple[str, npt.NDArray[np.uint8], ModelMeta]], candidate: Engine
 ) -> Inputs:
     """Preprocessed batches to compare on, within what the candidate takes.
 
     Args:
-        images: Names and uint8 ``(H, W, 3)`` BGR images.
+        images: As :func:`verification_images` gives them.
         candidate: The opened artifact.
-        meta: The model's metadata: how images are prepared.
 
     Yields:
         A name for people and a float32 batch ``(N, 3, H, W)``.
     """
-    for position, (name, image) in enumerate(images):
+    for position, (name, image, meta) in enumerate(images):
         whole = _prepared(name, image, candidate, meta)
         base = _fitted(whole, candidate)
         yield _named(name, _filled(base, candidate))

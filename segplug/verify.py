@@ -55,6 +55,10 @@ def thresholds_for(precision: str) -> Thresholds:
     return THRESHOLDS[precision]
 
 
+_BAND = 1 << 22
+"""Logits that are worked on at a time."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """One input's answers from both sides."""
@@ -181,54 +185,70 @@ def _check_shapes(pair: Pair) -> None:
 
 
 def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None:
-    span = max(float(np.ptp(pair.reference)), float(np.finfo(np.float32).tiny))
-    expected, margin = _labels_and_margin(pair.reference, cut)
-    # An allowed difference on each of two logits can turn a margin of twice that.
-    firm = margin > 2 * limits.logits * span
-    if pair.candidate.ndim == 3:
-        actual, _ = _labels_and_margin(pair.candidate, cut)
-        per_pixel = _logit_differences(pair, totals, span)
-        score = float(per_pixel.max()) / span
-    else:
-        actual = pair.candidate.astype(np.int64)
-        per_pixel = ((actual != expected) & firm).astype(np.float32)
-        totals.logits_compared = False
-        score = float(per_pixel.sum())
-    equal = actual == expected
+    """Add one input, in bands of rows: whole copies of many-class logits would be gigabytes."""
+    channels, height, width = pair.reference.shape
+    span = max(float(pair.reference.max()) - float(pair.reference.min()), float(np.finfo(np.float32).tiny))
     totals.inputs.append(pair.name)
-    totals.pixels += equal.size
-    totals.equal += int(equal.sum())
-    totals.firm += int(firm.sum())
-    totals.firm_equal += int((equal & firm).sum())
-    classes = max(2, pair.reference.shape[0])
-    _add_confusion(totals, expected[firm], actual[firm], classes)
+    totals.logits_compared &= pair.candidate.ndim == 3
+    rows = max(1, _BAND // (channels * width))
+    wrong, worst, place = 0, 0.0, (0, 0)
+    for top in range(0, height, rows):
+        band = slice(top, top + rows)
+        expected, margin = _labels_and_margin(pair.reference[:, band], cut)
+        # An allowed difference on each of two logits can turn a margin of twice that.
+        firm = margin > 2 * limits.logits * span
+        if pair.candidate.ndim == 3:
+            actual, _ = _labels_and_margin(pair.candidate[:, band], cut)
+            distance = _logit_differences(pair.reference[:, band], pair.candidate[:, band], totals)
+        else:
+            actual = pair.candidate[band].astype(np.int64)
+            distance = ((actual != expected) & firm).astype(np.float32)
+        equal = actual == expected
+        totals.pixels += equal.size
+        totals.equal += int(equal.sum())
+        totals.firm += int(firm.sum())
+        totals.firm_equal += int((equal & firm).sum())
+        _add_confusion(totals, expected[firm], actual[firm], max(2, channels))
+        wrong += int((firm & ~equal).sum())
+        if (peak := float(distance.max())) > worst:
+            row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+            worst, place = peak, (top + int(row), int(column))
+    if pair.candidate.ndim == 3:
+        totals.max_difference = max(totals.max_difference, worst)
+        totals.relative = max(totals.relative, worst / span)
+    score = worst / span if pair.candidate.ndim == 3 else float(wrong)
     if score > totals.worst_score:
         totals.worst_score, totals.worst_input = score, pair.name
-        row, column = np.unravel_index(int(per_pixel.argmax()), per_pixel.shape)
-        totals.worst_pixel = (int(row), int(column)) if score > 0 else None
+        totals.worst_pixel = place if score > 0 else None
 
 
-def _logit_differences(pair: Pair, totals: _Totals, span: float) -> npt.NDArray[np.float32]:
-    """The largest difference over the channels at each pixel; adds to the logit totals."""
-    difference = np.abs(pair.reference - pair.candidate)
+def _logit_differences(
+    reference: npt.NDArray[np.float32], candidate: npt.NDArray[Any], totals: _Totals
+) -> npt.NDArray[np.float32]:
+    """The largest difference over the channels at each pixel; adds to the mean."""
+    difference = np.abs(reference - candidate)
     # An infinity or a NaN on one side is as wrong as can be, and must not hide behind NaN.
     difference[~np.isfinite(difference)] = np.inf
-    per_pixel: npt.NDArray[np.float32] = difference.max(axis=0)
-    largest = float(per_pixel.max())
     totals.difference_sum += float(difference.sum(dtype=np.float64))
     totals.difference_count += difference.size
-    totals.max_difference = max(totals.max_difference, largest)
-    totals.relative = max(totals.relative, largest / span)
-    return per_pixel
+    largest: npt.NDArray[np.float32] = difference.max(axis=0)
+    return largest
 
 
 def _labels_and_margin(
     logits: npt.NDArray[np.float32], cut: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The label of each pixel, and by how much it is ahead of the next."""
     if logits.shape[0] == 1:
         return (logits[0] > cut).astype(np.int64), np.abs(logits[0] - np.float32(cut))
-    top = np.partition(logits, -2, axis=0)[-2:]
-    return logits.argmax(axis=0), top[1] - top[0]
+    labels = np.zeros(logits.shape[1:], dtype=np.int64)
+    first, second = logits[0].copy(), np.full(logits.shape[1:], -np.inf, dtype=np.float32)
+    for label, plane in enumerate(logits[1:], start=1):
+        np.maximum(second, np.minimum(first, plane), out=second)
+        ahead = plane > first
+        labels[ahead] = label
+        np.maximum(first, plane, out=first)
+    return labels, first - second
 
 
 def _logit(threshold: float | None) -> float:

@@ -178,7 +178,7 @@ def _completed(
         "logits": "logits" if kind == "labels" else "output",
     }
     return meta.replace(
-        input_size=(meta.input_size or request.shape) if request.dynamic else size,
+        input_size=(request.shape or meta.input_size) if request.dynamic else size,
         versions={**meta.versions, **_versions()},
         verification=None,
         extra={**meta.extra, "onnx": details},

@@ -114,4 +114,4 @@ def test_weights_reach_their_score_through_the_public_api(
     )
     assert report.images == SCENES
     assert report.scores is not None
-    assert report.to_dict()["scores"]["mIoU"] > 0.8
+    assert report.scores.metrics["mIoU"] > 0.8

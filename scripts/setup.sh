@@ -7,8 +7,8 @@ venv=$1 mmcv=$2
 shift 2
 python=${PYTHON:-python3}
 
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
-    echo "segplug needs Python 3.10 or later; $python is $("$python" --version 2>&1)" >&2
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "the pinned versions in constraints.txt need Python 3.11 or later; $python is $("$python" --version 2>&1)" >&2
     exit 1
 fi
 

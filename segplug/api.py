@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from segplug import artifact as artifacts
 from segplug.discovery import Entry, entries
 from segplug.errors import UsageError, VerificationError
-from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
 from segplug.registry import Provider, Registry, hook_name
 from segplug.reporting import QuietReporter, Reporter
@@ -128,6 +127,7 @@ class Segplug:
         force: bool = False,
         images: Sequence[PathLike] = (),
         verify: bool = False,
+        thresholds: Thresholds | None = None,
         **options: Any,
     ) -> Artifact:
         """Write ``model`` as an artifact.
@@ -144,12 +144,15 @@ class Segplug:
             verify: Compare the artifact with the model (:meth:`verify`) and write the outcome into
                 its metadata, ``artifact.meta.verification``. An artifact that fails stays, marked.
                 Add-ons see the artifact after this.
+            thresholds: What to hold it to, instead of those of its precision.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
-        from segplug.parity import tracing_input
+        from segplug.parity import Verifying, tracing_input
 
         provider = self.registry.provider("export", target)
         checked = provider.make_options(options)
+        origin = model.meta.provenance
+        artifacts.refuse_input(Path(output), [origin.config, origin.checkpoint, *images])
         artifacts.ensure_free(Path(output), force=force)
         request = ExportRequest(
             model=model,
@@ -162,7 +165,7 @@ class Segplug:
             options=checked,
             reporter=self.reporter,
         )
-        inner = _Verifying(self, provider, tuple(images)) if verify else None
+        inner = Verifying(self, provider, tuple(images), thresholds) if verify else None
         artifact: Artifact = self.registry.call(provider, request, inner=inner)
         return artifact
 
@@ -179,10 +182,12 @@ class Segplug:
     ) -> Artifact:
         """Compile an artifact or a model for one device."""
         provider = self.registry.provider("build_engine", target)
+        subject = _subject(provider, what)
+        artifacts.refuse_input(Path(output), [subject.get("artifact")])
         artifacts.ensure_free(Path(output), force=force)
         request = BuildEngineRequest(
             output=Path(output),
-            **_subject(provider, what),
+            **subject,
             precision=precision,
             device=device,
             force=force,
@@ -275,7 +280,7 @@ class Segplug:
 
     def verify(
         self,
-        artifact: Artifact,
+        artifact: Artifact | PathLike,
         model: SegmentationModel,
         *,
         images: Sequence[PathLike] = (),
@@ -288,10 +293,11 @@ class Segplug:
         """Compare an artifact with the model it came from, on the same inputs. Changes no file.
 
         Args:
-            artifact: What :meth:`export` or :meth:`build_engine` returned.
+            artifact: What :meth:`export` or :meth:`build_engine` returned, or the path of such a file.
             model: The model itself; its own PyTorch run is the reference.
             images: Image files; default: a made-up picture that comes with segplug.
-            backend: The ``infer`` target that opens the artifact; default: its format's own.
+            backend: The ``infer`` target that opens the artifact; default: its format's own. A path
+                says no format, and needs it.
             device: Where the artifact runs.
             precision: Chooses the thresholds (:data:`segplug.verify.THRESHOLDS`).
             thresholds: What to hold it to instead.
@@ -309,7 +315,7 @@ class Segplug:
             self.open(model, backend=REFERENCE_BACKEND) as reference,
             self.open(artifact, backend=chosen, device=device, want_logits=True, **options) as candidate,
         ):
-            shown = verification_images(images, model.meta, artifact.meta.input_size)
+            shown = verification_images(images, model.meta, candidate.spec.meta.input_size)
             inputs = comparison_inputs(shown, candidate)
             pairs = run_both(reference, candidate, inputs, self.reporter)
             return compare(pairs, precision=precision, thresholds=thresholds, sigmoid_threshold=sigmoid)
@@ -319,8 +325,7 @@ class Segplug:
     ) -> ConversionReport:
         """Bring weights under another framework's names."""
         provider = self.registry.provider("convert_weights", target)
-        if Path(source).resolve() == Path(destination).resolve():
-            raise UsageError(f"{source} cannot be converted onto itself", hint="name another destination")
+        artifacts.refuse_input(Path(destination), [source])
         if not Path(source).exists():
             raise UsageError(f"there is no file {source}")
         request = ConvertWeightsRequest(
@@ -344,7 +349,9 @@ class Segplug:
         report: AnalyzeReport = self.registry.call(provider, request)
         return report
 
-    def _backend_of(self, artifact: Artifact) -> str:
+    def _backend_of(self, artifact: Artifact | PathLike) -> str:
+        if not isinstance(artifact, Artifact):
+            raise UsageError(f"say which backend opens {artifact}", hint="backend='onnxruntime'")
         exporter = self.registry.provider("export", artifact.format)
         backend = getattr(exporter.plugin, "verify_with", None)
         if not isinstance(backend, str):
@@ -352,24 +359,6 @@ class Segplug:
                 f"nothing is known that runs a file of format {artifact.format}", hint="name a backend"
             )
         return backend
-
-
-class _Verifying:
-    """Verifies what an exporter wrote, before any add-on sees it."""
-
-    def __init__(self, session: Segplug, exporter: Provider, images: Sequence[PathLike]) -> None:
-        self._session, self._exporter, self._images = session, exporter, images
-
-    @hookimpl(wrapper=True, trylast=True)
-    def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
-        artifact = yield
-        comparison = self._session.verify(
-            artifact, request.model, images=self._images, precision=request.precision
-        )
-        meta = artifact.meta.replace(verification=comparison.to_dict())
-        write_meta = self._exporter.method("write_meta") or artifacts.write_sidecar
-        write_meta(artifact.path, meta)
-        return artifacts.describe(artifact.path, format=artifact.format, meta=meta)
 
 
 def _subject(provider: Provider, what: SegmentationModel | Artifact | PathLike) -> dict[str, Any]:

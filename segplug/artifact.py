@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ __all__ = [
     "ensure_free",
     "file_sha256",
     "read_sidecar",
+    "refuse_input",
     "sidecar_path",
     "write_sidecar",
     "write_text",
@@ -37,6 +38,21 @@ def ensure_free(path: Path, *, force: bool) -> None:
         raise UsageError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
     if path.exists() and not force:
         raise UsageError(f"{path} already exists", hint="add --force to replace it")
+
+
+def refuse_input(output: Path, inputs: Iterable[str | Path | None]) -> None:
+    """Check that an output is none of the inputs: an input is never modified, not even with ``force``.
+
+    Raises:
+        UsageError: ``output`` is the same file as one of them.
+    """
+    for item in inputs:
+        if item is None:
+            continue
+        path = Path(item).expanduser()
+        same = output.resolve() == path.resolve()
+        if same or (output.exists() and path.exists() and output.samefile(path)):
+            raise UsageError(f"{output} is an input: it is not written over", hint="name another output")
 
 
 @contextmanager

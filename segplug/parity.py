@@ -7,26 +7,31 @@ varied: a larger input, one that is not square, and a batch of two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segplug.artifact import describe, write_sidecar
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ShapeError
-from segplug.verify import Pair
+from segplug.hookspecs import hookimpl
+from segplug.requests import Artifact, ExportRequest
+from segplug.verify import Pair, Thresholds
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from segplug.api import Segplug
     from segplug.engine import Engine
     from segplug.model import ModelMeta
+    from segplug.registry import Provider
     from segplug.reporting import Reporter
 
     Inputs = Iterator[tuple[str, npt.NDArray[np.float32]]]
 
-__all__ = ["comparison_inputs", "run_both", "tracing_input", "verification_images"]
+__all__ = ["Verifying", "comparison_inputs", "run_both", "tracing_input", "verification_images"]
 
 
 def verification_images(
@@ -171,3 +176,35 @@ def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Rep
         for position in range(len(batch)):
             label = name if len(batch) == 1 else f"{name} [{position}]"
             yield Pair(label, expected[position].astype(np.float32), np.array(actual[position]))
+
+
+class Verifying:
+    """Verifies what an exporter wrote, and marks it, before any add-on sees it.
+
+    The core's own wrapper of the export hook, registered inside all add-ons.
+    """
+
+    def __init__(
+        self,
+        session: Segplug,
+        exporter: Provider,
+        images: Sequence[str | Path],
+        thresholds: Thresholds | None,
+    ) -> None:
+        self._session, self._exporter = session, exporter
+        self._images, self._thresholds = images, thresholds
+
+    @hookimpl(wrapper=True, trylast=True)
+    def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
+        artifact = yield
+        comparison = self._session.verify(
+            artifact,
+            request.model,
+            images=self._images,
+            precision=request.precision,
+            thresholds=self._thresholds,
+        )
+        meta = artifact.meta.replace(verification=comparison.to_dict())
+        write_meta = self._exporter.method("write_meta") or write_sidecar
+        write_meta(artifact.path, meta)
+        return describe(artifact.path, format=artifact.format, meta=meta)

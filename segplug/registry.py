@@ -7,6 +7,7 @@ registration fails leaves nothing behind.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ _RESULTS: dict[str, type] = {
     "load_model": SegmentationModel,
     "load_dataset": Dataset,
 }
+
+# The methods of segplug.api.Segplug that hand a provider's options on: their own keywords are taken.
+_METHODS = {"infer": ("open", "evaluate", "verify"), "export": ("export",)}
 
 
 def hook_name(word: str) -> str:
@@ -192,7 +196,7 @@ class Registry:
                 usable.append(self.load(entry))
             except PluginError as error:
                 broken.append(str(error))
-        takers = [provider for provider in usable if _accepts(provider, location)]
+        takers = [provider for provider in usable if _accepts(provider, location, broken)]
         if len(takers) == 1:
             return takers[0]
         what = "model" if hook == "load_model" else "data set"
@@ -211,13 +215,16 @@ class Registry:
 
         An add-on that cannot be loaded is an error and not a silence: it may be a rule.
         """
-        return [(entry, self._addon(entry)) for entry in addon_entries() if self._wanted(entry)]
+        installed = addon_entries()
+        names = {entry.target for entry in installed}
+        for name in sorted((self._without | (_named_in_environment() or set())) - names):
+            # A slip in a name would switch the wrong rules on or off.
+            raise unknown("add-on", name, names, owner="segplug")
+        return [(entry, self._addon(entry)) for entry in installed if self._wanted(entry)]
 
     def _wanted(self, entry: Entry) -> bool:
-        only = os.environ.get("SEGPLUG_ADDONS")
-        left_out = entry.target in self._without or (
-            only is not None and entry.target not in {name.strip() for name in only.split(",")}
-        )
+        only = _named_in_environment()
+        left_out = entry.target in self._without or (only is not None and entry.target not in only)
         if not left_out:
             return True
         try:
@@ -233,7 +240,7 @@ class Registry:
             try:
                 plugin = _import(entry)
                 _check_version(entry, plugin)
-                _register(_manager(), entry, plugin)
+                _check_wraps(entry, plugin)
             except PluginError as error:
                 raise PluginError(
                     error.message, hint=f"repair or uninstall it, or leave it out: --no-addon {entry.target}"
@@ -286,11 +293,39 @@ def _check_hook(entry: Entry, plugin: object) -> None:
         raise PluginError(f"{_who(entry)} is broken: a source needs a method 'accepts'")
 
 
+def _check_wraps(entry: Entry, plugin: object) -> None:
+    """An add-on that implements a hook, rather than wrapping it, would be every target's provider."""
+    manager = _manager()
+    _register(manager, entry, plugin)
+    for caller in manager.get_hookcallers(plugin) or ():
+        if not all(found.wrapper or found.hookwrapper for found in caller.get_hookimpls()):
+            raise PluginError(
+                f"{_who(entry)} is broken: '{caller.name}' must be marked @hookimpl(wrapper=True)"
+            )
+
+
+def _named_in_environment() -> set[str] | None:
+    value = os.environ.get("SEGPLUG_ADDONS")
+    return None if value is None else {name.strip() for name in value.split(",")} - {""}
+
+
 def _check_options(provider: Provider) -> None:
     try:
-        _ = provider.option_specs
+        specs = provider.option_specs
     except PluginError as error:
         raise PluginError(f"{_who(provider.entry)} is broken: {error}") from error
+    taken = sorted({spec.name for spec in specs} & _keywords(provider.entry.hook))
+    if taken:
+        names = ", ".join(taken)
+        raise PluginError(f"{_who(provider.entry)} is broken: it declares options of segplug's own: {names}")
+
+
+def _keywords(hook: str) -> set[str]:
+    """The keywords of the Python methods that a provider's options are handed on by."""
+    from segplug.api import Segplug
+
+    methods = [getattr(Segplug, name) for name in _METHODS.get(hook, (hook,))]
+    return {name for method in methods for name in inspect.signature(method).parameters}
 
 
 def _manager() -> pluggy.PluginManager:
@@ -307,6 +342,11 @@ def _register(manager: pluggy.PluginManager, entry: Entry, plugin: object) -> No
         raise PluginError(f"{_who(entry)} is broken: {error}") from error
 
 
-def _accepts(provider: Provider, location: str) -> bool:
+def _accepts(provider: Provider, location: str, broken: list[str]) -> bool:
+    """Whether a source says that it reads ``location``; one that cannot even say so is set apart."""
     accepts = provider.method("accepts")
-    return accepts is not None and bool(accepts(location))
+    try:
+        return accepts is not None and bool(accepts(location))
+    except Exception as error:
+        broken.append(f"{_who(provider.entry)} is broken: {type(error).__name__}: {error}")
+        return False

@@ -11,7 +11,7 @@ import click
 from segplug.api import Segplug
 from segplug.cli.export import artifact_data, load_model
 from segplug.cli.output import Output
-from segplug.cli.parameters import model_options
+from segplug.cli.parameters import model_options, precision_option
 from segplug.registry import Provider
 
 __all__ = ["build_engine", "build_engine_parameters", "convert_weights", "convert_weights_parameters"]
@@ -24,13 +24,7 @@ def build_engine_parameters(provider: Provider) -> list[click.Parameter]:
         click.Argument(["subject"], metavar="CONFIG" if from_model else "ARTIFACT"),
         *(model_options() if from_model else []),
         click.Option(["--output"], type=click.Path(path_type=Path), required=True, help="The file to write."),
-        click.Option(
-            ["--precision"],
-            type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
-            default="fp32",
-            show_default=True,
-            help="Of the engine's arithmetic.",
-        ),
+        precision_option(),
         click.Option(["--device"], default="cuda:0", show_default=True, help="Where the engine will run."),
         click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import click
 from segplug.api import Segplug
 from segplug.artifact import ensure_free
 from segplug.cli.output import Output
-from segplug.cli.parameters import GreedyOption, key_values, model_options, shape_of
+from segplug.cli.parameters import GreedyOption, key_values, model_options, precision_option, shape_of
 from segplug.model import SegmentationModel
 from segplug.registry import Provider
 from segplug.requests import Artifact, Table
+from segplug.verify import Thresholds, thresholds_for
 
 __all__ = ["artifact_data", "load_model", "parameters", "run"]
 
@@ -43,9 +44,18 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             help="Let batch, height and width vary.",
         ),
         GreedyOption(
-            ["--input-img"], metavar="IMAGE", help="Real images, to trace with (the first) and verify on."
+            ["--input-img"],
+            metavar="IMAGE",
+            help="Real images: --verify compares on them, an exporter may trace with the first.",
         ),
         click.Option(["--verify"], is_flag=True, help="Compare with PyTorch; exit 1 if it does not hold."),
+        click.Option(
+            ["--tolerance"],
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help="Largest logit difference that --verify allows, as a share of the logits' range.",
+        ),
+        precision_option(),
         click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
     ]
 
@@ -77,9 +87,11 @@ def run(
         output=values["output"],
         shape=shape_of(values["shape"]),
         dynamic=values["dynamic"],
+        precision=values["precision"],
         force=values["force"],
         images=values["input_img"],
         verify=values["verify"],
+        thresholds=_thresholds(values),
         **own,
     )
     verification = artifact.meta.verification
@@ -88,6 +100,12 @@ def run(
         _print_verification(output, verification)
     output.document({"artifact": artifact_data(artifact), "verification": verification})
     return 0 if verification is None or verification["passed"] else 1
+
+
+def _thresholds(values: Mapping[str, Any]) -> Thresholds | None:
+    if values["tolerance"] is None:
+        return None
+    return replace(thresholds_for(values["precision"]), logits=values["tolerance"])
 
 
 def artifact_data(artifact: Artifact) -> dict[str, Any]:

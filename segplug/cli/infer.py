@@ -44,6 +44,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(["--dataset-source"], metavar="NAME", help="The source that reads the data set."),
         GreedyOption(
             ["--dataset-options"],
+            key_values=True,
             metavar="KEY=VALUE",
             help="Options of the data set's source, e.g. a folder's.",
         ),
@@ -132,6 +133,9 @@ def _check(provider: Provider, values: Mapping[str, Any]) -> None:
         raise UsageError("--dataset and --input-img exclude each other")
     if values["eval"] and values["input_img"]:
         raise UsageError("--eval needs masks", hint="give a --dataset in place of --input-img")
+    plain = values["input_img"] or (values["dataset"] and Path(values["dataset"]).is_dir())
+    if plain and values["cfg_options"] and provider.takes != "model":
+        raise UsageError("--cfg-options changes a config, and there is none here")
     if provider.takes != "model" and not (values["dataset"] or values["input_img"]):
         raise UsageError("nothing to run on", hint="add --dataset CONFIG|FOLDER or --input-img IMAGE ...")
 

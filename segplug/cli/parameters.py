@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,24 @@ __all__ = [
     "key_values",
     "model_options",
     "option_from_spec",
+    "precision_option",
     "shape_of",
     "with_declared",
 ]
 
 
 class GreedyOption(click.Option):
-    """An option that takes all the values up to the next option, as mmseg's tools have it."""
+    """An option that takes all the values up to the next option, as mmseg's tools have it.
 
-    def __init__(self, names: Sequence[str], **attributes: Any) -> None:
+    Args:
+        names: The flags.
+        key_values: Take ``KEY=VALUE`` only: what has no ``=`` is an argument again.
+        **attributes: As click has them.
+    """
+
+    def __init__(self, names: Sequence[str], *, key_values: bool = False, **attributes: Any) -> None:
         super().__init__(list(names), multiple=True, **attributes)
+        self.key_values = key_values
 
     def make_metavar(self, ctx: click.Context) -> str:
         return f"{super().make_metavar(ctx)} ..."
@@ -38,27 +46,41 @@ class GreedyCommand(click.Command):
     """A command that understands :class:`GreedyOption`: ``--eval a b`` is ``--eval a --eval b``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        greedy = {name for option in self.params if isinstance(option, GreedyOption) for name in option.opts}
+        options = [option for option in self.params if isinstance(option, GreedyOption)]
+        greedy = {name: option for option in options for name in option.opts if name.startswith("-")}
         return super().parse_args(ctx, list(_spread(args, greedy)))
 
 
-def _spread(args: Iterable[str], greedy: set[str]) -> Iterable[str]:
-    current: str | None = None
-    seen = False
-    for arg in args:
-        if _is_flag(arg):
-            if current is not None and not seen:
-                yield current
-            current, seen = (arg, False) if arg in greedy else (None, False)
-            if current is None:
-                yield arg
-        elif current is not None:
-            seen = True
-            yield from (current, arg)
-        else:
+def _spread(args: Sequence[str], greedy: Mapping[str, GreedyOption]) -> Iterator[str]:
+    """Repeat a greedy flag before each of its values; ``--`` ends all options."""
+    flag: str | None = None
+    used = True
+    for position, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if flag is not None and not used and (arg == "--" or _is_flag(arg)):
+            raise _without_value(flag)
+        if arg == "--":
+            yield from args[position:]
+            return
+        if name in greedy:
+            flag, used = name, bool(equals)
+            if equals:
+                yield from (name, value)
+        elif _is_flag(arg):
+            flag, used = None, True
             yield arg
-    if current is not None and not seen:
-        yield current
+        elif flag is not None and (equals or not greedy[flag].key_values):
+            used = True
+            yield from (flag, arg)
+        else:
+            flag = None if used else flag
+            yield arg
+    if flag is not None and not used:
+        raise _without_value(flag)
+
+
+def _without_value(flag: str) -> click.BadOptionUsage:
+    return click.BadOptionUsage(flag, f"Option '{flag}' requires an argument.")
 
 
 def _is_flag(arg: str) -> bool:
@@ -68,7 +90,9 @@ def _is_flag(arg: str) -> bool:
 def common_options() -> list[click.Parameter]:
     """What every target's command has."""
     return [
-        GreedyOption(["--no-addon"], metavar="NAME", help="Leave out an add-on, for debugging."),
+        click.Option(
+            ["--no-addon"], multiple=True, metavar="NAME", help="Leave out an add-on, for debugging."
+        ),
         click.Option(["--json"], is_flag=True, help="Print one JSON document on stdout."),
         click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
     ]
@@ -80,6 +104,7 @@ def model_options() -> list[click.Parameter]:
         click.Option(["--checkpoint"], metavar="FILE", help="The weights. Default: as initialised."),
         GreedyOption(
             ["--cfg-options"],
+            key_values=True,
             metavar="KEY=VALUE",
             help='Override settings of the config, as mmseg has it: key="[a,b]", key=a,b.',
         ),
@@ -92,6 +117,14 @@ def model_options() -> list[click.Parameter]:
     ]
 
 
+def precision_option() -> click.Option:
+    """The arithmetic of an artifact."""
+    choices = click.Choice(["fp32", "fp16", "bf16", "int8"])
+    return click.Option(
+        ["--precision"], type=choices, default="fp32", show_default=True, help="Of the artifact's arithmetic."
+    )
+
+
 def option_from_spec(spec: OptionSpec) -> click.Option:
     """A flag for one declared option. Its value is ``None`` (or empty) when it is not given."""
     names = [spec.flag, *spec.aliases, spec.name]
@@ -99,9 +132,8 @@ def option_from_spec(spec: OptionSpec) -> click.Option:
     help_text = spec.help + shown
     if spec.type is bool and spec.arity == 1:
         if spec.default:
-            return click.Option(
-                [f"{spec.flag}/--no-{spec.flag[2:]}", spec.name], default=None, help=help_text
-            )
+            switches = [f"{name}/--no-{name[2:]}" for name in (spec.flag, *spec.aliases)]
+            return click.Option([*switches, spec.name], default=None, help=help_text)
         return click.Option(names, is_flag=True, default=None, help=help_text)
     kind = _click_type(spec)
     if spec.arity is None:

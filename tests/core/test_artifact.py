@@ -75,3 +75,14 @@ def test_the_sidecar_round_trip(tmp_path: Path) -> None:
     assert artifact.read_sidecar(path) is None
     artifact.write_sidecar(path, meta)
     assert artifact.read_sidecar(path) == meta
+
+
+def test_an_input_is_never_an_output(tmp_path: Path) -> None:
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"precious")
+    link = tmp_path / "link.onnx"
+    link.symlink_to(weights)
+    for output in (weights, link, tmp_path / "." / "w.pth"):
+        with pytest.raises(UsageError, match="is an input"):
+            artifact.refuse_input(output, [None, "config.py", weights])
+    artifact.refuse_input(tmp_path / "m.onnx", [weights])

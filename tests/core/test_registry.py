@@ -211,3 +211,56 @@ def test_listing_imports_no_plugin(install_plugin, tmp_path: Path) -> None:
     )
     assert "count" in {entry.target for entry in discovery.all_entries()}
     assert not trap.exists()
+
+
+def test_an_add_on_that_is_no_wrapper_cannot_take_over_a_hook(install_plugin) -> None:
+    install_plugin("acme", {"segplug.analyze": {"count": "acme:provider"}}, acme=GOOD.format(name="acme"))
+    install_plugin("rogue", {"segplug.addon": {"rogue": "rogue:provider"}}, rogue=GOOD.format(name="rogue"))
+    with pytest.raises(PluginError, match=r"@hookimpl\(wrapper=True\)"):
+        call(Registry(), "count")
+    assert call(Registry(without_addons=["rogue"]), "count") == "acme"
+
+
+def test_a_slip_in_an_add_ons_name_switches_nothing_off(install_plugin, monkeypatch) -> None:
+    install_plugin("acme", {"segplug.analyze": {"count": "acme:provider"}}, acme=GOOD.format(name="acme"))
+    install_plugin(
+        "rules", {"segplug.addon": {"policy": "rules:provider"}}, rules=ADDON.format(mandatory=False)
+    )
+    with pytest.raises(UsageError, match="did you mean 'policy'"):
+        call(Registry(without_addons=["polcy"]), "count")
+    monkeypatch.setenv("SEGPLUG_ADDONS", "polcy")
+    with pytest.raises(UsageError, match="did you mean 'policy'"):
+        call(Registry(), "count")
+
+
+def test_a_source_that_cannot_even_say_what_it_reads_is_set_apart(install_plugin) -> None:
+    good = SOURCE.format(suffix="abc")
+    install_plugin("one", {"segplug.load_dataset": {"one": "one:provider"}}, one=good)
+    ill = good.replace('return location.endswith(".abc")', "raise OSError('boom')")
+    install_plugin("ill", {"segplug.load_dataset": {"ill": "ill:provider"}}, ill=ill)
+    assert Registry().source("load_dataset", "x.abc", None).entry.distribution == "one"
+    with pytest.raises(UsageError, match="boom"):
+        Registry().source("load_dataset", "x.def", None)
+
+
+def test_an_option_cannot_take_a_keyword_of_the_python_methods(install_plugin) -> None:
+    source = """
+    from dataclasses import dataclass
+    from segplug import hookimpl, option
+
+    @dataclass(frozen=True)
+    class Options:
+        metrics: int = option(1, help="Clashes with Segplug.evaluate(metrics=...).")
+
+    class Backend:
+        api_version = 1
+        options = Options
+
+        @hookimpl
+        def infer(self, request): ...
+
+    provider = Backend()
+    """
+    install_plugin("acme", {"segplug.infer": {"npu": "acme:provider"}}, acme=source)
+    with pytest.raises(PluginError, match="options of segplug's own: metrics"):
+        Registry().provider("infer", "npu")

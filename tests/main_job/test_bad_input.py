@@ -161,6 +161,20 @@ def test_an_output_that_is_there(fail: Fail, project, tmp_path: Path) -> None:
     assert "--force" in fail(*export(project, tmp_path), code=2)
 
 
+def test_an_output_that_is_an_input(fail: Fail, project, tmp_path: Path) -> None:
+    arguments = ("run", "export", "onnx", project.config, "--checkpoint", project.checkpoint, "--force")
+    assert "is an input" in fail(*arguments, "--output", project.checkpoint, code=2)
+    assert "is an input" in fail(*arguments, "--output", project.config, code=2)
+
+
+def test_overrides_that_would_change_nothing(fail: Fail, project, dynamic_onnx: Path, tmp_path: Path) -> None:
+    image = project.images / "1.png"
+    flags = ("--show-dir", tmp_path / "out", "--cfg-options", "a=1")
+    assert "--cfg-options" in fail(
+        "run", "infer", "onnxruntime", dynamic_onnx, "--input-img", image, *flags, code=2
+    )
+
+
 def test_a_device_that_is_not_there(fail: Fail, project, dynamic_onnx: Path) -> None:
     import onnxruntime
 

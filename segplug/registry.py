@@ -203,7 +203,8 @@ class Registry:
         if takers:
             names = ", ".join(provider.entry.qualified for provider in takers)
             raise UsageError(f"several sources read {location}: {names}", hint="choose one with --source")
-        names = ", ".join(provider.entry.target for provider in usable) or "none"
+        names = ", ".join(provider.entry.target for provider in usable)
+        names = names or "none; a plugin brings one, such as segplug-mmseg"
         trouble = f"; {'; '.join(broken)}" if broken else ""
         raise UsageError(
             f"no installed source reads a {what} from {location}",

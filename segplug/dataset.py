@@ -15,7 +15,10 @@ __all__ = ["Dataset", "DatasetInfo", "LabelFormat"]
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """How label maps are written for a data set's own evaluation server (``--format-only``)."""
+    """How label maps are written for a data set's own evaluation server (``--format-only``).
+
+    One that says nothing more means labels as they are, in greyscale.
+    """
 
     ids: Mapping[int, int] | None = None
     """Label to the id that is written; ``None``: labels as they are."""
@@ -35,9 +38,14 @@ class DatasetInfo:
     has_masks: bool = True
     parts: tuple[tuple[str, int], ...] = ()
     """For a concatenated data set scored apart: each part's name and length, in order."""
-    label_format: LabelFormat = LabelFormat()
+    label_format: LabelFormat | None = None
+    """``None``: no server wants them in any format; they are written for people, with the palette."""
     fingerprint: str = ""
-    """Identifies the list of samples and how masks are read; equal data sets have equal ones."""
+    """Identifies the list of samples and how masks are read; equal data sets have equal ones. Says
+    nothing of what the files hold: a damaged image may be mended before a run goes on."""
+    listed: bool = False
+    """Whether the images were named one by one. Otherwise folders may have been searched for them, and
+    results are not written there."""
 
 
 @runtime_checkable
@@ -45,7 +53,8 @@ class Dataset(Protocol):
     """A list of images, with masks where there are some. Read from several threads at once.
 
     A data set whose samples are files says so with two methods more, ``image_path(index) -> Path``
-    and ``mask_path(index) -> Path | None``: then nothing that is written replaces one of them.
+    and ``mask_path(index) -> Path | None``: then nothing that is written replaces one of them, and a run
+    that goes on after an interruption computes those again that changed.
     """
 
     @property

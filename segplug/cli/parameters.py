@@ -58,7 +58,7 @@ def _spread(args: Sequence[str], greedy: Mapping[str, GreedyOption]) -> Iterator
     for position, arg in enumerate(args):
         name, equals, value = arg.partition("=")
         if flag is not None and not used and (arg == "--" or _is_flag(arg)):
-            raise _without_value(flag)
+            raise _without_value(greedy[flag])
         if arg == "--":
             yield from args[position:]
             return
@@ -76,11 +76,12 @@ def _spread(args: Sequence[str], greedy: Mapping[str, GreedyOption]) -> Iterator
             flag = None if used else flag
             yield arg
     if flag is not None and not used:
-        raise _without_value(flag)
+        raise _without_value(greedy[flag])
 
 
-def _without_value(flag: str) -> click.BadOptionUsage:
-    return click.BadOptionUsage(flag, f"Option '{flag}' requires an argument.")
+def _without_value(option: GreedyOption) -> click.BadOptionUsage:
+    wanted = "KEY=VALUE" if option.key_values else "an argument"
+    return click.BadOptionUsage(option.opts[0], f"Option '{option.opts[0]}' requires {wanted}.")
 
 
 def _is_flag(arg: str) -> bool:

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from segplug.runtime.journal import Entry, Journal
 from segplug.runtime.postprocess import Postprocessor
-from segplug.runtime.sinks import ImageResult, RunContext, Sink
+from segplug.runtime.results import ImageResult, RunContext, Sink
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from segplug.reporting import Progress
-    from segplug.runtime.journal import Journal
     from segplug.runtime.preprocess import Geometry
     from segplug.runtime.source import Item
 
@@ -38,13 +38,14 @@ class Answered:
     geometry: Geometry
     image: npt.NDArray[np.uint8] | None
     mask: npt.NDArray[np.uint8] | None
+    files: list[list[int] | None]
     output: npt.NDArray[Any]
     """Logits ``(C, H, W)`` or labels ``(H, W)``."""
 
     @classmethod
     def to(cls, item: Item, output: npt.NDArray[Any]) -> Answered:
         """The answer to ``item``, whose network input can go."""
-        return cls(item.index, item.name, item.geometry, item.image, item.mask, output)
+        return cls(item.index, item.name, item.geometry, item.image, item.mask, item.files, output)
 
 
 class Consumer:
@@ -76,7 +77,7 @@ class Consumer:
         self._postprocess = Postprocessor(context.meta, context.reporter)
         self._queue: queue.Queue[Answered | None] = queue.Queue(max(waiting, _WAITING))
         self._failure: BaseException | None = None
-        self._abandoned = threading.Event()
+        self._abandoned = context.abandoned
         self._thread = threading.Thread(target=self._work, name="segplug-consumer", daemon=True)
         self._thread.start()
 
@@ -92,7 +93,10 @@ class Consumer:
             raise self._failure
 
     def abandon(self) -> None:
-        """Stop after the image that is being consumed; what waits is dropped (and not in the journal)."""
+        """Stop after the image that is being consumed; what waits is dropped (and not in the journal).
+
+        Does nothing after :meth:`finish`.
+        """
         self._abandoned.set()
         self._thread.join()
 
@@ -123,5 +127,6 @@ class Consumer:
         result = ImageResult(answered.index, answered.name, labels, answered.image, answered.mask)
         notes = {sink.key: sink.consume(result) for sink in self._sinks}
         if self._journal is not None:
-            self._journal.append(answered.index, {key: note for key, note in notes.items() if note})
+            kept = {key: note for key, note in notes.items() if note}
+            self._journal.append(answered.index, Entry(kept, answered.files))
         self._progress.advance()

@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segplug.dataset import DatasetInfo
@@ -90,7 +90,7 @@ class FolderDataset:
         self._names = [name for name, _ in found]
         self._masks = None if masks is None else _masks_of(found, masks, options.mask_suffix)
         self._table = label_table(reduce_zero_label=options.reduce_zero_label)
-        files = [self._images / name for name in self._names] + (self._masks or [])
+        files = [self.image_path(index) for index in range(len(found))] + (self._masks or [])
         self._info = DatasetInfo(
             name=root.resolve().name,
             classes=_class_names(options.classes),
@@ -140,22 +140,26 @@ class ImageList:
             unique, their paths below the folder that all share.
 
     Raises:
-        DatasetError: none is given, one is missing, or one is named twice.
+        UsageError: one is missing, or is a folder.
+        DatasetError: none is given, or one is named twice.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         if not paths:
             raise DatasetError("there is no image to run on")
+        folders = [str(path) for path in paths if path.is_dir()]
+        if folders:
+            raise UsageError(f"{folders[0]} is a folder", hint="use --dataset")
         missing = [str(path) for path in paths if not path.is_file()]
         if missing:
-            raise DatasetError(f"there is no image file {_listing(missing)}")
-        self._paths = [path.resolve() for path in paths]
+            raise UsageError(f"there is no image file {_listing(missing)}")
+        self._paths = [path.absolute() for path in paths]  # not resolved: a link keeps its own name
         twice = [str(path) for path, times in Counter(self._paths).items() if times > 1]
         if twice:
             raise DatasetError(f"named more than once: {_listing(twice)}")
         self._names = _short_names(self._paths)
         self._info = DatasetInfo(
-            name="images", classes=(), has_masks=False, fingerprint=_fingerprint(self._paths)
+            name="images", classes=(), has_masks=False, fingerprint=_fingerprint(self._paths), listed=True
         )
 
     @property
@@ -257,21 +261,15 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     names = [path.name for path in paths]
     if len(set(names)) == len(names):
         return names
-    shared = os.path.commonpath([path.parent for path in paths])
-    return [PurePath(os.path.relpath(path, shared)).as_posix() for path in paths]
+    plain = [Path(os.path.abspath(path)) for path in paths]  # a ".." would lead out of the output folder
+    shared = os.path.commonpath([path.parent for path in plain])
+    return [path.relative_to(shared).as_posix() for path in plain]
 
 
 def _fingerprint(files: Sequence[Path], *settings: object) -> str:
-    """Changes when a file is added, removed, renamed or written, or when masks are read otherwise."""
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    for file in files:
-        try:
-            status = file.stat()
-            state = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
-            state = "unreadable"  # reading it says so, by name
-        digest.update(f"\n{file.resolve()}\0{state}".encode())
-    return digest.hexdigest()
+    """Changes when a file is added, removed or renamed, or when masks are read otherwise."""
+    content = [settings, [os.path.abspath(file) for file in files]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 class _Provider:

@@ -3,7 +3,9 @@
 The journal of a run lies in ``$XDG_STATE_HOME/segplug/runs`` (``~/.local/state/segplug/runs``), in a
 folder named by the run's fingerprint: artifact, data set, sinks and every setting that changes
 results. A line is written after all sinks have finished with an image, so that a line means "done",
-whatever ended the process. The folder is removed when the run succeeds.
+whatever ended the process. It also holds the size and the time of the files that the image was read
+from: an image whose files changed since is not done. The folder is removed when the run succeeds, and
+when nobody has gone on with the run for a month.
 """
 
 from __future__ import annotations
@@ -13,15 +15,30 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from segplug.reporting import Reporter
 
-__all__ = ["Journal", "fingerprint_of", "state_folder"]
+__all__ = ["Entry", "Journal", "fingerprint_of", "state_folder"]
 
-_VERSION = 1
+_VERSION = 2
+
+_KEPT = 30 * 24 * 3600
+"""Seconds after which a run that nobody resumed is given up."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the journal holds of an image that is done."""
+
+    notes: Mapping[str, Any]
+    """What each sink noted, by its key (JSON types)."""
+    files: Sequence[Sequence[int] | None]
+    """The states of the files it was read from: another state, and it is to be done again."""
 
 
 def state_folder() -> Path:
@@ -46,14 +63,15 @@ class Journal:
     """
 
     def __init__(self, fingerprint: str, *, resume: bool, reporter: Reporter) -> None:
-        self.done: dict[int, Mapping[str, Any]] = {}
-        """Index of each image that an earlier run finished, to what its sinks noted."""
+        self.done: dict[int, Entry] = {}
+        """What an earlier run noted of each image that it finished, by the image's index."""
         self.spool: Path | None = None
         """A folder that lives as long as the journal, for results that are packed at the end."""
         self._reporter = reporter
         self._file: IO[bytes] | None = None
         self._ours = False
         self._folder = state_folder() / fingerprint[:32]
+        _prune(self._folder)
         try:
             self._open(fingerprint, resume=resume)
         except OSError as error:
@@ -89,7 +107,7 @@ class Journal:
             if entry is None or (number == 0 and entry.get("fingerprint") != fingerprint):
                 break
             if number > 0:
-                self.done[int(entry["index"])] = entry["notes"]
+                self.done[int(entry["index"])] = Entry(entry["notes"], entry["files"])
             good += len(line)
         self._file.truncate(good)
         self._file.seek(0, os.SEEK_END)
@@ -100,12 +118,12 @@ class Journal:
         self._file.truncate(0)
         self._write({"fingerprint": fingerprint})
 
-    def append(self, index: int, notes: Mapping[str, Any]) -> None:
-        """Note that image ``index`` is done; ``notes`` (JSON types) come back when the run resumes."""
+    def append(self, index: int, entry: Entry) -> None:
+        """Note that image ``index`` is done; the entry comes back when the run resumes."""
         if self._file is None:
             return
         try:
-            self._write({"index": index, "notes": notes})
+            self._write({"index": index, "notes": entry.notes, "files": entry.files})
         except OSError as error:
             self._give_up(error)
 
@@ -142,8 +160,25 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    whole = isinstance(entry, dict) and ("fingerprint" in entry or {"index", "notes"} <= entry.keys())
+    whole = isinstance(entry, dict) and (
+        "fingerprint" in entry or {"index", "notes", "files"} <= entry.keys()
+    )
     return entry if whole else None
+
+
+def _prune(ours: Path) -> None:
+    """Remove the journals of other runs that were given up long ago."""
+    try:
+        folders = list(state_folder().iterdir())
+    except OSError:  # there are none, or opening our own says what is wrong
+        return
+    for folder in folders:
+        journal = folder / "journal.jsonl"
+        with contextlib.suppress(OSError):
+            if folder != ours and time.time() - journal.stat().st_mtime > _KEPT:
+                with open(journal, "r+b") as file:
+                    if _lock(file):
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(file: IO[bytes]) -> bool:

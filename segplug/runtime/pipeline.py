@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -114,24 +115,27 @@ def run(
         reporter: Gets warnings and progress.
 
     Raises:
-        DatasetError: an image or mask is damaged (``stop``), or all images were (``skip``).
+        DatasetError: an image or mask is damaged (``stop``), or all images were (``skip``), or two images
+            have one name.
         ShapeError: an image has a size that the engine does not take, or slide windows have.
         ArtifactError: a result could not be written.
         UsageError: engine, data set and sinks do not go together.
     """
+    if on_error not in get_args(OnError):
+        raise UsageError(f"on_error must be one of {', '.join(get_args(OnError))}, not '{on_error}'")
     if batch_size < 1:
         raise UsageError(f"the batch size must be at least 1, not {batch_size}")
     if resume and not run_key:
         raise UsageError("a run without a key cannot be resumed")
+    names = _names(dataset)
     recorder = _Recorder(reporter or QuietReporter())
     runner = Runner(engine)
     stream = _Stream(dataset, sinks, runner, recorder, on_error, batch_size, readers)
     start = time.perf_counter()
-    with _settings(), _journal(dataset, sinks, run_key, resume, recorder) as journal:
-        done = journal.done if journal else {}
+    with _settings(), _journal(dataset, names, sinks, run_key, resume, recorder) as journal:
         context = RunContext(runner.spec.meta, dataset, recorder, journal.spool if journal else None)
         with _opened(sinks, context):
-            _restore(sinks, done)
+            done = _restored(sinks, journal, stream.source, recorder)
             with recorder.progress("images", len(dataset)) as progress:
                 progress.advance(len(done))
                 todo = [index for index in range(len(dataset)) if index not in done]
@@ -166,9 +170,9 @@ class _Stream:
     ) -> None:
         meta = runner.spec.meta
         self._runner = runner
-        self._slider = Slider(runner) if meta.inference.mode == "slide" else None
+        self._slider = Slider(runner, reporter) if meta.inference.mode == "slide" else None
         self.group_size = 1 if self._slider else runner.group_size(batch_size)
-        self._source = Source(
+        self.source = Source(
             dataset,
             Preprocessor(meta, None if self._slider else runner.spec, reporter),
             keep_image=any(sink.needs_image for sink in sinks),
@@ -180,7 +184,7 @@ class _Stream:
 
     def answers(self, indices: Sequence[int], progress: Progress) -> Generator[Answered, None, None]:
         """Each image's answer, in order."""
-        with closing(self._source.items(indices, ahead=self.group_size)) as items:
+        with closing(self.source.items(indices, ahead=self.group_size)) as items:
             for group in groups(self._sound(items, progress), self.group_size):
                 for item, output in zip(group, self._run(group), strict=True):
                     yield Answered.to(item, output)
@@ -244,13 +248,17 @@ def _settings() -> Iterator[None]:
 
 @contextmanager
 def _journal(
-    dataset: Dataset, sinks: Iterable[Sink], run_key: str, resume: bool, reporter: Reporter
+    dataset: Dataset,
+    names: Sequence[str],
+    sinks: Iterable[Sink],
+    run_key: str,
+    resume: bool,
+    reporter: Reporter,
 ) -> Iterator[Journal | None]:
     """The run's journal: removed at success, kept whatever else happens."""
     if not run_key:
         yield None
         return
-    names = [dataset.name(index) for index in range(len(dataset))]
     keys = [sink.key for sink in sinks]
     fingerprint = fingerprint_of([run_key, dataset.info.fingerprint, *keys, "images", *names])
     journal = Journal(fingerprint, resume=resume, reporter=reporter)
@@ -284,20 +292,48 @@ def _opened(sinks: Sequence[Sink], context: RunContext) -> Iterator[None]:
 def _consuming(consumer: Consumer) -> Iterator[None]:
     """At the end, or at an error that a user can act on, what was computed is still consumed."""
     try:
-        yield
+        try:
+            yield
+        except SegplugError:
+            consumer.finish()
+            raise
         consumer.finish()
-    except SegplugError:
-        consumer.finish()
-        raise
-    except BaseException:
-        consumer.abandon()
-        raise
+    finally:
+        consumer.abandon()  # even when it is finishing that was interrupted
 
 
-def _restore(sinks: Sequence[Sink], done: Mapping[int, Mapping[str, Any]]) -> None:
-    for index in sorted(done):
-        for sink in sinks:
-            sink.restore(index, done[index].get(sink.key, {}))
+def _restored(sinks: Sequence[Sink], journal: Journal | None, source: Source, reporter: Reporter) -> set[int]:
+    """Give the sinks what an interrupted run noted; returns the images that need no more work.
+
+    An image whose files changed since, or whose results are gone, is not one of them.
+    """
+    done: set[int] = set()
+    entries = sorted(journal.done.items()) if journal else []
+    for index, entry in entries:
+        notes = [(sink, entry.notes.get(sink.key, {})) for sink in sinks]
+        if source.states(index) != entry.files or not all(sink.has(index, note) for sink, note in notes):
+            continue
+        for sink, note in notes:
+            sink.restore(index, note)
+        done.add(index)
+    if len(done) < len(entries):
+        reporter.note(
+            f"{len(entries) - len(done)} images of the interrupted run are computed again: their files "
+            "changed, or their results are gone"
+        )
+    return done
+
+
+def _names(dataset: Dataset) -> list[str]:
+    """The images' names, no two of them equal: results go by them."""
+    names = [dataset.name(index) for index in range(len(dataset))]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DatasetError(
+            f"the data set {dataset.info.name} lists {len(twice)} images more than once; "
+            f"the first is {twice[0]}"
+        )
+    return names
 
 
 def _refuse_nothing(skipped: Sequence[Skipped], dataset: Dataset) -> None:

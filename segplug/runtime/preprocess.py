@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from segplug.engine import Axis, EngineSpec
     from segplug.model import ModelMeta, Resize
 
-__all__ = ["Geometry", "Prepared", "Preprocessor", "Size", "network_size", "preprocess"]
+__all__ = ["Geometry", "Prepared", "Preprocessor", "Size"]
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -46,21 +46,6 @@ class Prepared:
 
     array: npt.NDArray[np.float32]
     geometry: Geometry
-
-
-def preprocess(image: npt.NDArray[np.uint8], meta: ModelMeta) -> Prepared:
-    """Preprocess one image as ``meta`` says, whatever size comes out.
-
-    Args:
-        image: uint8 ``(H, W, 3)``, BGR.
-        meta: The model's metadata.
-    """
-    return Preprocessor(meta)(image, "the image")
-
-
-def network_size(size: Size, meta: ModelMeta) -> Size:
-    """The size that an image of ``size`` has after resizing and padding."""
-    return _padded_size(_resize_steps(size, meta.resize)[-1], meta)
 
 
 class Preprocessor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -16,7 +17,7 @@ from segplug.artifact import ensure_free, writing
 from segplug.errors import ArtifactError, UsageError
 from segplug.runtime.libraries import opencv
 from segplug.runtime.paint import Painter
-from segplug.runtime.sinks import ImageResult, Notes, RunContext
+from segplug.runtime.results import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from segplug.dataset import Dataset
 
 __all__ = ["RawSink", "WindowSink"]
+
+_LOOK = 50
+"""Milliseconds between looks at whether the run was interrupted while a picture is shown."""
+
+_TRIAL = "import cv2; cv2.namedWindow('segplug'); cv2.waitKey(1); cv2.destroyAllWindows()"
+_PATIENCE = 20.0
+"""Seconds that the trial window may take."""
 
 
 class RawSink:
@@ -78,11 +86,10 @@ class RawSink:
         self._done.append(result.index)
         return {}
 
+    def has(self, index: int, notes: Notes) -> bool:
+        return self._piece(index).is_file()
+
     def restore(self, index: int, notes: Notes) -> None:
-        if not self._piece(index).is_file():
-            raise ArtifactError(
-                f"the interrupted run's results in {self._spool} are gone", hint="run again without --resume"
-            )
         self._done.append(index)
 
     def close(self, *, finished: bool) -> None:
@@ -133,14 +140,19 @@ class WindowSink:
 
     def open(self, run: RunContext) -> None:
         self._painter = Painter(run.palette, opacity=self._opacity)
+        self._abandoned = run.abandoned
 
     def consume(self, result: ImageResult) -> Notes:
         cv2 = opencv()
         assert result.image is not None
         cv2.imshow("segplug", self._painter(result.image, result.labels))
         cv2.setWindowTitle("segplug", result.name)
-        cv2.waitKey(0)
+        while cv2.waitKey(_LOOK) < 0 and not self._abandoned.is_set():
+            pass
         return {}
+
+    def has(self, index: int, notes: Notes) -> bool:
+        return True
 
     def restore(self, index: int, notes: Notes) -> None:
         pass
@@ -159,3 +171,14 @@ def _require_display() -> None:
     gui = next((line for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "NONE")
     if gui.split()[-1] == "NONE":
         raise UsageError("this OpenCV is built without windows", hint=instead)
+    if not _opens_a_window():
+        raise UsageError(f"no window can be opened on the display {shown or 'of this machine'}", hint=instead)
+
+
+def _opens_a_window() -> bool:
+    """Tried in a process of its own: at a display that does not answer, OpenCV's library ends the process."""
+    try:
+        tried = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0

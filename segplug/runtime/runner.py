@@ -57,10 +57,21 @@ class Runner:
         self.seconds += time.perf_counter() - start
         self._check(output, filled)
         if self.spec.output == "labels":
+            self._check_labels(output[:count])
             return output[:count].astype(self._labels)
         if self.spec.fresh_output and output.dtype == np.float32:
             return output[:count]
         return output[:count].astype(np.float32)
+
+    def _check_labels(self, labels: npt.NDArray[Any]) -> None:
+        """A label that does not fit would become another, valid one in the type that labels are kept in."""
+        known = self.spec.meta.num_classes
+        for label in (int(labels.min()), int(labels.max())):
+            if not 0 <= label < (known or np.iinfo(self._labels).max + 1):
+                raise PluginError(
+                    f"the engine {self.spec.backend} gave the label {label}, but the model has "
+                    f"{known} classes"
+                )
 
     def _filled(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """At least the engine's smallest batch, in its steps: the last input is repeated."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segplug.errors import ModelError, ShapeError, UsageError
+from segplug.reporting import QuietReporter, Reporter
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,13 +54,14 @@ class Slider:
 
     Args:
         runner: The engine, called within its contract.
+        reporter: Where the one warning about small images goes.
 
     Raises:
-        UsageError: the engine gives labels, which cannot be averaged.
+        UsageError: the engine gives labels, which cannot be averaged, or windows would leave gaps.
         ShapeError: the engine does not take a window of the crop's size.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, reporter: Reporter | None = None) -> None:
         spec, inference = runner.spec, runner.spec.meta.inference
         if inference.crop_size is None or inference.stride is None:
             raise ModelError("the model's metadata asks for slide inference but has no crop size and stride")
@@ -69,8 +71,15 @@ class Slider:
                 hint="export it with logits as output",
             )
         self._runner = runner
+        self._reporter = reporter or QuietReporter()
+        self._warned = False
         self._crop: Size = inference.crop_size
         self._stride: Size = inference.stride
+        if not all(1 <= step <= crop for step, crop in zip(self._stride, self._crop, strict=True)):
+            raise UsageError(
+                f"slide inference with a stride of {self._stride} cannot cover an image with windows of "
+                f"{self._crop} (height, width): a stride is at least 1 and at most the window"
+            )
         if not self._takes(self._crop):
             height, width = self._crop
             raise ShapeError(
@@ -109,9 +118,19 @@ class Slider:
         size: Size = (patch.shape[1], patch.shape[2])
         if size == self._crop or self._takes(size):
             return patch
+        self._warn_padded()
         padded = np.zeros((3, *self._crop), np.float32)
         padded[:, : size[0], : size[1]] = patch
         return padded
+
+    def _warn_padded(self) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        self._reporter.warn(
+            "images smaller than the window are padded; exact results need an artifact exported with "
+            "--dynamic"
+        )
 
     def _takes(self, size: Size) -> bool:
         return self._runner.spec.height.accepts(size[0]) and self._runner.spec.width.accepts(size[1])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segplug.errors import DatasetError, ShapeError
+from segplug.runtime.files import input_files, states
 from segplug.runtime.preprocess import Geometry, Preprocessor
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Item:
     geometry: Geometry
     image: npt.NDArray[np.uint8] | None
     mask: npt.NDArray[np.uint8] | None
+    files: list[list[int] | None]
+    """The states of the files it was read from, as they were before."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,13 @@ class Source:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
+    def states(self, index: int) -> list[list[int] | None]:
+        """What shows whether the files of an image were written since it was read."""
+        return states(input_files(self._dataset, index, mask=self._read_mask))
+
     def _read(self, index: int) -> Item | Failed:
         name = self._dataset.name(index)
+        files = self.states(index)
         try:
             image = self._dataset.read_image(index)
             mask = self._dataset.read_mask(index) if self._read_mask else None
@@ -105,7 +113,8 @@ class Source:
             prepared = self._preprocessor(image, name)
         except (DatasetError, ShapeError) as error:
             return Failed(index, name, error)
-        return Item(index, name, prepared.array, prepared.geometry, image if self._keep_image else None, mask)
+        kept = image if self._keep_image else None
+        return Item(index, name, prepared.array, prepared.geometry, kept, mask, files)
 
 
 def _first(indices: Iterator[int], number: int) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -119,11 +120,14 @@ def test_class_names_come_from_the_options_or_a_file(folder):
         FolderDataset(folder, FolderOptions(classes=("nowhere.txt",)))
 
 
-def test_the_fingerprint_follows_files_and_settings(folder):
+def test_the_fingerprint_follows_names_and_settings_not_what_files_hold(folder):
     first = FolderDataset(folder).info.fingerprint
     assert FolderDataset(folder).info.fingerprint == first
     assert FolderDataset(folder, FolderOptions(ignore_index=0)).info.fingerprint != first
     _write(folder / "masks" / "a.png", 7, size=(40, 60))
+    assert FolderDataset(folder).info.fingerprint == first
+    (folder / "images" / "a.jpg").rename(folder / "images" / "a2.jpg")
+    (folder / "masks" / "a.png").rename(folder / "masks" / "a2.png")
     assert FolderDataset(folder).info.fingerprint != first
 
 
@@ -151,12 +155,31 @@ def test_files_of_equal_names_keep_as_much_of_their_paths_as_tells_them_apart(tm
 
 def test_a_list_with_missing_or_repeated_files_is_refused(tmp_path):
     _write(tmp_path / "a.jpg")
-    with pytest.raises(DatasetError, match=r"b\.jpg"):
+    with pytest.raises(UsageError, match=r"b\.jpg"):
         ImageList([tmp_path / "a.jpg", tmp_path / "b.jpg"])
     with pytest.raises(DatasetError, match="more than once"):
         ImageList([tmp_path / "a.jpg", tmp_path / "." / "a.jpg"])
     with pytest.raises(DatasetError, match="no image"):
         ImageList([])
+    with pytest.raises(UsageError, match=r"is a folder.*--dataset"):
+        ImageList([tmp_path / "a.jpg", tmp_path])
+
+
+def test_links_keep_the_names_they_were_given_by(tmp_path, monkeypatch):
+    _write(tmp_path / "real" / "a.jpg", 3)
+    for name in ("one.jpg", "two.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / "real" / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    dataset = ImageList([Path("one.jpg"), Path("two.jpg")])
+    assert [dataset.name(index) for index in range(2)] == ["one.jpg", "two.jpg"]
+    assert dataset.image_path(0) == tmp_path / "one.jpg"
+
+
+def test_names_never_lead_upwards(tmp_path):
+    for folder in ("one", "two"):
+        _write(tmp_path / folder / "a.jpg")
+    dataset = ImageList([tmp_path / "one" / "a.jpg", tmp_path / "one" / ".." / "two" / "a.jpg"])
+    assert [dataset.name(index) for index in range(2)] == ["one/a.jpg", "two/a.jpg"]
 
 
 def test_the_provider_opens_folders_through_the_hook(folder):

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 import weakref
@@ -20,7 +16,6 @@ import pytest
 from segplug.dataset import DatasetInfo
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import (
-    ArtifactError,
     DatasetError,
     MissingDependencyError,
     PluginError,
@@ -29,7 +24,6 @@ from segplug.errors import (
 )
 from segplug.model import Inference, ModelMeta
 from segplug.reporting import QuietReporter
-from segplug.runtime.journal import state_folder
 from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine
@@ -71,6 +65,9 @@ class Collect:
         self.names.append(result.name)
         self.labels.append(result.labels)
         return {}
+
+    def has(self, index, notes):
+        return True
 
     def restore(self, index, notes):
         self.names.append(f"restored {index}")
@@ -317,6 +314,65 @@ def test_bad_arguments_are_refused():
         run(_engine(), Lazy(1), [], batch_size=0)
     with pytest.raises(UsageError, match="cannot be resumed"):
         run(_engine(), Lazy(1), [], resume=True)
+    with pytest.raises(UsageError, match=r"stop, skip.*'skpi'"):
+        run(_engine(), Lazy(1), [], on_error="skpi")
+
+
+def test_two_images_of_one_name_are_refused_before_any_work():
+    dataset, engine = Lazy(4), _engine()
+    dataset.name = lambda index: f"{index % 3}.png"
+    with pytest.raises(DatasetError, match=r"1 images more than once.*0\.png"):
+        run(engine, dataset, [])
+    assert not engine.shapes
+
+
+@pytest.mark.parametrize(("label", "kind"), [(259, np.int64), (-1, np.int32), (3, np.uint8), (255, np.uint8)])
+def test_a_label_that_is_no_class_is_the_plugins_error(label, kind):
+    """259 is 3 in the eight bits that labels are kept in."""
+
+    def function(batch):
+        labels = batch.argmax(axis=1).astype(kind)
+        labels[0, 5, 5] = label
+        return labels
+
+    with pytest.raises(PluginError, match=f"label {label}.*3 classes"):
+        run(_engine(function, "labels"), Lazy(2), [])
+
+
+def test_labels_of_the_filling_of_a_batch_do_not_matter():
+    def function(batch):
+        labels = batch.argmax(axis=1)
+        labels[1:] = 77
+        return labels
+
+    assert run(_engine(function, "labels", batch=Axis.fixed(2)), Lazy(1), []).images == 1
+
+
+def test_a_run_that_is_interrupted_while_a_sink_waits_ends():
+    """A sink that waits for the user learns that the run is over."""
+
+    class Waits(Collect):
+        def open(self, run):
+            self.abandoned = run.abandoned
+
+        def consume(self, result):
+            waiting.set()
+            assert self.abandoned.wait(30)
+            return {}
+
+    waiting = threading.Event()
+
+    def function(batch):
+        if len(engine.shapes) == 2:
+            assert waiting.wait(30)
+            raise KeyboardInterrupt
+        return batch.copy()
+
+    engine = _engine(function)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        run(engine, Lazy(9), [Waits()])
+    assert threading.active_count() == before
 
 
 def test_progress_advances_once_for_each_image():
@@ -337,179 +393,7 @@ def test_progress_advances_once_for_each_image():
     assert reporter.steps == reporter.total == 8
 
 
-# --- interrupted runs ---------------------------------------------------------------------------
-
-
-def _interrupted(after, error=KeyboardInterrupt):
-    engine = _engine(lambda batch: _raise(error) if len(engine.shapes) > after else batch.copy())
-    return engine
-
-
-def _raise(error):
-    raise error
-
-
-def _noisy(batch):
-    return np.roll(batch, 3, axis=3)
-
-
-def test_an_interrupted_run_goes_on_with_the_same_scores():
-    dataset = Lazy(10, masks=True)
-    whole = run(_engine(_noisy), dataset, [ScoreSink()])
-    with pytest.raises(KeyboardInterrupt):
-        engine = _engine(lambda batch: _raise(KeyboardInterrupt) if len(engine.shapes) > 6 else _noisy(batch))
-        run(engine, dataset, [ScoreSink()], run_key="k")
-    engine = _engine(_noisy)
-    report = run(engine, dataset, [ScoreSink()], run_key="k", resume=True)
-    assert report.resumed >= 3
-    assert len(engine.shapes) == 10 - report.resumed
-    assert report.scores.to_dict() == whole.scores.to_dict()
-    assert not list(state_folder().iterdir())
-
-
-def test_a_run_is_not_resumed_unasked_or_with_another_key_or_data_set():
-    def interrupt():
-        with pytest.raises(KeyboardInterrupt):
-            run(_interrupted(6), Lazy(10), [], run_key="k")
-
-    for settings in ({"run_key": "k"}, {"run_key": "other", "resume": True}):
-        interrupt()
-        assert run(_engine(), Lazy(10), [], **settings).resumed == 0
-    interrupt()
-    assert run(_engine(), Lazy(11), [], run_key="k", resume=True).resumed == 0
-    interrupt()
-    assert run(_engine(), Lazy(10), [Collect()], run_key="k", resume=True).resumed == 0
-    assert run(_engine(), Lazy(10), [], run_key="k", resume=True).resumed > 0
-
-
-def test_a_torn_last_line_is_ignored():
-    with pytest.raises(KeyboardInterrupt):
-        run(_interrupted(6), Lazy(10), [], run_key="k")
-    (journal,) = state_folder().glob("*/journal.jsonl")
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(lines[:3]) + lines[3][:9])
-    assert run(_interrupted(100), Lazy(10), [], run_key="k", resume=True).resumed == 2
-
-
-def test_a_state_folder_that_cannot_be_written_is_one_warning(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    report = run(_engine(), Lazy(5), [], run_key="k")
-    assert report.images == 5
-    assert len(report.warnings) == 1
-    assert "cannot be resumed" in report.warnings[0]
-
-
-def test_a_journal_that_fails_on_the_way_is_one_warning_and_leaves_nothing(monkeypatch):
-    def full(self, entry):
-        if entry.get("index") == 2:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("segplug.runtime.journal.Journal._write", full)
-    report = run(_engine(), Lazy(6), [], run_key="k")
-    assert report.images == 6
-    assert len(report.warnings) == 1
-    assert "No space left" in report.warnings[0]
-    assert not list(state_folder().iterdir())
-
-
-def test_resuming_without_the_kept_results_says_so(tmp_path):
-    from segplug.runtime.raw import RawSink
-
-    with pytest.raises(KeyboardInterrupt):
-        run(_interrupted(6), Lazy(10), [RawSink(tmp_path / "r.npz")], run_key="k")
-    for piece in state_folder().glob("*/spool/*"):
-        piece.unlink()
-    with pytest.raises(ArtifactError, match="without --resume"):
-        run(_engine(), Lazy(10), [RawSink(tmp_path / "r.npz")], run_key="k", resume=True)
-    assert run(_engine(), Lazy(10), [RawSink(tmp_path / "r.npz")], run_key="k").resumed == 0
-
-
-def test_two_runs_of_one_kind_do_not_share_a_journal():
-    reports = []
-
-    def function(batch):
-        if not reports:
-            reports.append(None)
-            reports.append(run(_engine(), Lazy(4), [], run_key="k"))
-        return batch.copy()
-
-    assert not run(_engine(function), Lazy(4), [], run_key="k").warnings
-    assert "another process or thread" in reports[1].warnings[0]
-
-
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingDependencyError, match=r"segplug\[runtime\]"):
         run(_engine(), Lazy(1), [])
-
-
-_KILLED = """
-    import sys, time
-    import numpy as np
-    from pathlib import Path
-    from segplug.engine import EngineSpec
-    from segplug.model import ModelMeta
-    from segplug.runtime.folder import FolderDataset
-    from segplug.runtime.pipeline import run
-    from segplug.runtime.raw import RawSink
-    from segplug.runtime.sinks import PaintSink, ScoreSink
-    from segplug.testing.engines import FunctionEngine
-
-    folder, out, delay, resume = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == "1"
-    meta = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
-
-    def network(batch):
-        time.sleep(delay)
-        return np.roll(batch, 3, axis=3)
-
-    report = run(
-        FunctionEngine(EngineSpec(meta, "logits"), network),
-        FolderDataset(folder),
-        [ScoreSink(), RawSink(out / "raw.npz", force=True), PaintSink(out / "painted")],
-        resume=resume,
-        run_key="k",
-    )
-    import json
-    print(json.dumps([report.resumed, report.scores.to_dict()]))
-"""
-
-
-def test_a_killed_process_loses_nothing(tmp_path):
-    """SIGKILL in the middle of a run; the resumed run gives the very same files and scores."""
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(_KILLED))
-    data = tmp_path / "data"
-    for folder in ("images", "masks"):
-        (data / folder).mkdir(parents=True)
-    for index in range(40):
-        cv2.imwrite(str(data / "images" / f"{index:02d}.png"), _image(index))
-        cv2.imwrite(str(data / "masks" / f"{index:02d}.png"), _labels(_image(index)))
-
-    def start(out, delay, resume, state):
-        (tmp_path / out).mkdir(exist_ok=True)
-        command = [sys.executable, script, data, tmp_path / out, delay, "1" if resume else "0"]
-        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / state), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True)
-
-    victim = start("killed", 0.05, False, "state1")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list((tmp_path / "killed").glob("painted/*.png"))) < 8:
-        time.sleep(0.01)
-    victim.send_signal(signal.SIGKILL)
-    victim.communicate()
-    assert not (tmp_path / "killed" / "raw.npz").exists()
-
-    resumed, scores = json.loads(start("killed", 0, True, "state1").communicate(timeout=60)[0])
-    assert 6 <= resumed < 40
-    nothing, expected = json.loads(start("whole", 0, False, "state2").communicate(timeout=60)[0])
-    assert nothing == 0
-    assert scores == expected
-    with np.load(tmp_path / "killed" / "raw.npz") as one, np.load(tmp_path / "whole" / "raw.npz") as other:
-        assert list(one) == list(other)
-        assert all(np.array_equal(one[name], other[name]) for name in other)
-    painted = sorted(path.name for path in (tmp_path / "killed" / "painted").glob("[!.]*"))
-    assert len(painted) == 40
-    for name in painted:
-        whole = (tmp_path / "whole" / "painted" / name).read_bytes()
-        assert (tmp_path / "killed" / "painted" / name).read_bytes() == whole

@@ -9,9 +9,13 @@ from segplug.engine import Axis, EngineSpec
 from segplug.errors import ShapeError
 from segplug.model import ModelMeta, Pad, Resize
 from segplug.reporting import QuietReporter
-from segplug.runtime.preprocess import Preprocessor, network_size, preprocess
+from segplug.runtime.preprocess import Preprocessor
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def preprocess(image, meta):
+    return Preprocessor(meta)(image, "the image")
 
 
 def _pipeline(
@@ -96,7 +100,6 @@ def test_the_input_is_bit_for_bit_mmsegs(mmseg, photo, case, size):
     assert np.array_equal(prepared.array, expected)
     assert prepared.geometry.valid == valid
     assert prepared.geometry.original == size
-    assert network_size(size, meta) == expected.shape[1:]
 
 
 def test_every_pixel_value_is_normalised_as_mmcv_does(mmseg):

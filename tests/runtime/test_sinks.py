@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -15,11 +17,12 @@ from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
 from segplug.reporting import QuietReporter
-from segplug.runtime.folder import FolderDataset
+from segplug.runtime.files import write_atomically
+from segplug.runtime.folder import FolderDataset, ImageList
 from segplug.runtime.paint import Painter, random_palette
 from segplug.runtime.pipeline import run
 from segplug.runtime.raw import RawSink, WindowSink
-from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink, write_atomically
+from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine
 
 CLASSES = ("a", "b", "c")
@@ -93,6 +96,14 @@ def test_label_maps_are_written_in_the_data_sets_ids(tmp_path):
     with Image.open(tmp_path / "g.png") as picture:
         assert picture.mode == "L"
         assert np.array_equal(np.array(picture), _labels_of(images[0]) + 1)
+
+
+def test_an_empty_format_means_greyscale_labels(tmp_path):
+    images = _images(1)
+    run(_engine(), _Named(images, ["a.png"], label_format=LabelFormat()), [LabelMapSink(tmp_path)])
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == "L"
+        assert np.array_equal(np.array(picture), _labels_of(images[0]))
 
 
 def test_label_maps_that_would_share_a_file_are_refused_before_any_work(tmp_path):
@@ -187,16 +198,74 @@ def test_a_full_disk_while_packing_raw_results_is_one_clear_error(tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("make", "where"), [(PaintSink, "images"), (LabelMapSink, "masks")])
-def test_files_of_the_data_set_are_never_written_over(tmp_path, make, where):
+def _data_set(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), _images(1)[0])
     cv2.imwrite(str(tmp_path / "masks" / "a.png"), _images(1)[0][..., 0] % 3)
-    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    return {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+
+
+def test_masks_are_never_written_over(tmp_path):
+    kept = _data_set(tmp_path)
     with pytest.raises(UsageError, match="a file of the data set itself"):
-        run(_engine(), FolderDataset(tmp_path), [make(tmp_path / where)])
+        run(_engine(), FolderDataset(tmp_path), [LabelMapSink(tmp_path / "masks")])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == kept
+
+
+def test_images_named_one_by_one_are_never_written_over_but_results_may_lie_beside_them(tmp_path):
+    kept = _data_set(tmp_path)
+    images = ImageList([tmp_path / "images" / "a.png"])
+    with pytest.raises(UsageError, match="a file of the data set itself"):
+        run(_engine(), images, [PaintSink(tmp_path / "images")])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == kept
+    run(_engine(), images, [PaintSink(tmp_path / "images" / "out")])
+    assert (tmp_path / "images" / "out" / "a.png").is_file()
+
+
+@pytest.mark.parametrize("make", [PaintSink, LabelMapSink])
+@pytest.mark.parametrize("where", ["images", "images/out", "link/out"])
+def test_results_are_not_written_where_the_next_run_would_take_them_for_images(tmp_path, make, where):
+    _data_set(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    engine = _engine()
+    with pytest.raises(UsageError, match=r"output folder .*images.*image folder"):
+        run(engine, FolderDataset(tmp_path), [make(tmp_path / where)])
+    assert not engine.shapes
+    assert not (tmp_path / "images" / "out").exists()
+    run(engine, FolderDataset(tmp_path), [make(tmp_path / "out")])
+
+
+@pytest.mark.parametrize("suffix", [".pgm", ".pbm"])
+def test_a_format_without_colours_is_painted_as_png(tmp_path, suffix):
+    run(_engine(), _Named(_images(1), [f"a{suffix}"]), [PaintSink(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}.png"]
+    assert cv2.imread(str(tmp_path / f"a{suffix}.png")).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".jpg"])
+def test_an_image_too_large_for_its_format_is_painted_as_png(tmp_path, suffix):
+    images = [np.zeros((1, 66000, 3), np.uint8), *_images(1)]
+    names = [f"large{suffix}", f"small{suffix}"]
+    run(_engine(), _Named(images, names), [PaintSink(tmp_path)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"large{suffix}.png", f"small{suffix}"]
+    taken = [f"large{suffix}", f"large{suffix}.png"]
+    with pytest.raises(ArtifactError, match="another image's"):
+        run(_engine(), _Named(images, taken), [PaintSink(tmp_path / "again")])
+
+
+def test_what_cannot_be_painted_at_all_is_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("cv2.imencode", lambda *_: (False, None))
+    with pytest.raises(ArtifactError, match=r"a\.png.*cannot encode"):
+        run(_engine(), _Named(_images(1), ["a.png"]), [PaintSink(tmp_path)])
+
+
+def test_painted_images_that_would_share_a_file_are_refused_before_any_work(tmp_path):
+    engine = _engine()
+    with pytest.raises(UsageError, match=r"noext\.png"):
+        run(engine, _Named(_images(2), ["noext", "noext.png"]), [PaintSink(tmp_path / "out")])
+    assert not engine.shapes
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_window_without_a_display_is_refused_before_any_work(monkeypatch):
@@ -205,6 +274,55 @@ def test_a_window_without_a_display_is_refused_before_any_work(monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(UsageError, match="--show-dir"):
         WindowSink()
+
+
+def test_a_display_that_does_not_answer_is_refused_before_any_work(monkeypatch):
+    """The window library itself would end the process."""
+    monkeypatch.setenv("DISPLAY", ":98765")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(UsageError, match="--show-dir"):
+        WindowSink()
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """A display without a screen: the keys that are pressed, one at each look."""
+    pressed = []
+
+    def wait(milliseconds):
+        assert milliseconds > 0, "this waits for ever"
+        time.sleep(0.001)
+        return pressed.pop(0)
+
+    monkeypatch.setattr("segplug.runtime.raw._require_display", lambda: None)
+    for name in ("imshow", "setWindowTitle", "destroyAllWindows"):
+        monkeypatch.setattr(f"cv2.{name}", lambda *_: None)
+    monkeypatch.setattr("cv2.waitKey", wait)
+    return pressed
+
+
+def test_a_picture_is_shown_until_a_key_is_pressed(keys):
+    keys += [-1, -1, 32, -1, 32, 27]
+    run(_engine(), ArrayDataset(_images(2)), [WindowSink()])
+    assert keys == [27]
+
+
+def test_an_interrupted_run_does_not_wait_for_a_key(keys):
+    keys += [-1] * 5000 + [32] * 3
+
+    def function(batch):
+        if len(engine.shapes) == 2:
+            raise KeyboardInterrupt
+        return batch.copy()
+
+    engine = FunctionEngine(EngineSpec(META, "logits"), function)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        run(engine, ArrayDataset(_images(3)), [WindowSink()])
+    assert threading.active_count() == before
+    assert len(keys) > 3, "it waited until a key was pressed"
 
 
 def _scored(info_classes=CLASSES, masks=None, **info):

@@ -11,6 +11,7 @@ import torch
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ModelError, ShapeError, UsageError
 from segplug.model import Inference, ModelMeta
+from segplug.reporting import QuietReporter
 from segplug.runtime.runner import Runner
 from segplug.runtime.slide import Slider, windows
 from segplug.testing.engines import FunctionEngine
@@ -43,6 +44,24 @@ def _engine(crop, stride, *, output="logits", batch=None, height=None, width=Non
     axes = (batch or Axis(), height or Axis(), width or Axis())
     spec = EngineSpec(meta, output, *axes, backend="test")
     return FunctionEngine(spec, _network)
+
+
+@pytest.mark.parametrize("stride", [(25, 16), (16, 21), (0, 16), (16, -1)])
+def test_strides_that_leave_gaps_or_do_not_move_are_refused(stride):
+    with pytest.raises(UsageError, match="cannot cover"):
+        Slider(Runner(_engine((24, 20), stride)))
+
+
+def test_images_padded_to_the_window_are_one_warning():
+    reporter = QuietReporter()
+    fixed = {"height": Axis.fixed(24), "width": Axis.fixed(24)}
+    slider = Slider(Runner(_engine((24, 24), (16, 16), **fixed)), reporter)
+    slider(np.zeros((3, 24, 40), np.float32))
+    assert not reporter.warnings
+    for _ in range(2):
+        slider(np.zeros((3, 20, 40), np.float32))
+    assert len(reporter.warnings) == 1
+    assert "--dynamic" in reporter.warnings[0]
 
 
 @pytest.mark.parametrize("size", [(48, 64), (50, 71), (24, 24), (24, 90), (97, 33)])

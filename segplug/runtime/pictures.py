@@ -1,0 +1,202 @@
+"""The sinks that write one picture for each image: painted images and label maps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import ArtifactError, UsageError
+from segplug.runtime.files import (
+    inside,
+    make_folder,
+    refuse_input,
+    refuse_searched_folder,
+    write_atomically,
+)
+from segplug.runtime.libraries import opencv, pillow
+from segplug.runtime.paint import Painter
+from segplug.runtime.results import ImageResult, Notes, RunContext
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.dataset import Dataset
+
+__all__ = ["LabelMapSink", "PaintSink"]
+
+_PROBE = np.zeros((64, 64, 3), np.uint8)
+"""Shows whether OpenCV writes colour images of a type at all."""
+
+
+class PaintSink:
+    """Writes each image, painted, under the same relative name into a folder.
+
+    Args:
+        folder: Made if it is not there.
+        opacity: Weight of the colours, in (0, 1].
+    """
+
+    needs_image = True
+    needs_mask = False
+
+    def __init__(self, folder: Path, *, opacity: float = 0.5) -> None:
+        self._folder = folder
+        self._opacity = opacity
+        Painter(((0, 0, 0),), opacity=opacity)  # refuse a bad opacity before anything is loaded
+
+    @property
+    def key(self) -> str:
+        return f"paint {self._folder.resolve()} {self._opacity}"
+
+    def open(self, run: RunContext) -> None:
+        self._dataset = run.dataset
+        self._painter = Painter(run.palette, opacity=self._opacity)
+        refuse_searched_folder(self._folder, run.dataset)
+        names = [inside(run.dataset.name(index)) for index in range(len(run.dataset))]
+        written = {suffix for suffix in {name.suffix for name in names} if _encoded(suffix, _PROBE)}
+        self._targets = [name if name.suffix in written else _as_png(name) for name in names]
+        _refuse_clashes(self._targets, "painted images", hint="rename one of the images")
+        self._taken = set(self._targets)
+        make_folder(self._folder)
+
+    def consume(self, result: ImageResult) -> Notes:
+        assert result.image is not None
+        painted = self._painter(result.image, result.labels)
+        relative = self._targets[result.index]
+        content = _encoded(relative.suffix, painted)
+        if content is None:  # larger than the format allows, say
+            relative = _as_png(relative)
+            content = _encoded(relative.suffix, painted)
+        target = self._folder / relative
+        if content is None:
+            raise ArtifactError(f"cannot write {target}: OpenCV cannot encode the painted image")
+        if relative != self._targets[result.index] and relative in self._taken:
+            raise ArtifactError(
+                f"cannot write {target}: it is another image's", hint="rename one of the images"
+            )
+        refuse_input(target, self._dataset, result.index)
+        make_folder(target.parent)
+        write_atomically(target, content)
+        return {"file": str(relative)}
+
+    def has(self, index: int, notes: Notes) -> bool:
+        return (self._folder / str(notes.get("file", ""))).is_file()
+
+    def restore(self, index: int, notes: Notes) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> None:
+        pass
+
+
+def _as_png(name: PurePosixPath) -> PurePosixPath:
+    return name.with_name(name.name + ".png")
+
+
+def _encoded(suffix: str, image: npt.NDArray[np.uint8]) -> bytes | None:
+    """A colour image as a file of this type, or ``None`` where OpenCV cannot do that."""
+    cv2 = opencv()
+    try:
+        if not cv2.haveImageWriter("image" + suffix):
+            return None
+        done, content = cv2.imencode(suffix, image)
+    except cv2.error:
+        return None
+    return bytes(content.tobytes()) if done else None
+
+
+class LabelMapSink:
+    """Writes each label map as a PNG ``<stem>.png``, as the data set's evaluation server wants it.
+
+    A data set that says nothing of its format gets labels as they are, with a palette for people.
+    The parts of a concatenated data set get a folder each: ``0``, ``1``, ...
+
+    Args:
+        folder: Made if it is not there.
+    """
+
+    needs_image = False
+    needs_mask = False
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def key(self) -> str:
+        return f"label maps {self._folder.resolve()}"
+
+    def open(self, run: RunContext) -> None:
+        self._dataset = run.dataset
+        form = run.dataset.info.label_format
+        self._palette = run.palette if form is None else form.palette
+        ids = None if form is None else form.ids
+        self._ids = None if ids is None else _id_table(ids, len(run.classes))
+        refuse_searched_folder(self._folder, run.dataset)
+        self._targets = _targets(run.dataset)
+        for folder in {target.parent for target in self._targets}:
+            make_folder(self._folder / folder)
+
+    def consume(self, result: ImageResult) -> Notes:
+        target = self._folder / self._targets[result.index]
+        refuse_input(target, self._dataset, result.index)
+        ids = result.labels if self._ids is None else self._ids[result.labels]
+        write_atomically(target, _png(ids, self._palette))
+        return {}
+
+    def has(self, index: int, notes: Notes) -> bool:
+        return (self._folder / self._targets[index]).is_file()
+
+    def restore(self, index: int, notes: Notes) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> None:
+        pass
+
+
+def _targets(dataset: Dataset) -> list[PurePosixPath]:
+    """The file of each image, relative to the sink's folder; two images never share one."""
+    parts = dataset.info.parts
+    folders = [str(number) for number, (_, length) in enumerate(parts) for _ in range(length)]
+    targets = [
+        PurePosixPath(folders[index] if len(parts) > 1 else "")
+        / (PurePosixPath(dataset.name(index)).stem + ".png")
+        for index in range(len(dataset))
+    ]
+    _refuse_clashes(targets, "label maps", hint="run the folders one by one")
+    return targets
+
+
+def _refuse_clashes(targets: Sequence[PurePosixPath], called: str, *, hint: str) -> None:
+    clashes = [str(target) for target, times in Counter(targets).items() if times > 1]
+    if clashes:
+        raise UsageError(
+            f"{len(clashes)} {called} would be written twice, the first is {clashes[0]}: "
+            "several images have this name",
+            hint=hint,
+        )
+
+
+def _id_table(ids: Mapping[int, int], num_classes: int) -> npt.NDArray[Any]:
+    size = 256 if max([num_classes - 1, *ids, *ids.values()]) < 256 else 65536
+    table = np.arange(size, dtype=np.uint8 if size == 256 else np.uint16)
+    for label, written in ids.items():
+        # A negative id (Cityscapes' licence plate) is written as a byte, as everyone else does.
+        table[label] = written & 0xFF if written < 0 else written
+    return table
+
+
+def _png(ids: npt.NDArray[Any], palette: tuple[tuple[int, int, int], ...] | None) -> bytes:
+    import io
+
+    Image = pillow()
+    picture = Image.fromarray(ids.astype(np.uint8 if ids.dtype.itemsize == 1 else np.uint16))
+    if palette and ids.dtype.itemsize == 1:
+        picture = picture.convert("L")
+        picture.putpalette([value for colour in palette[:256] for value in colour])
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()

@@ -1,0 +1,101 @@
+"""What a run hands to its sinks, and what it asks of them.
+
+A sink gets every image's result once, in the data set's order, from one thread. What ``consume``
+returns is noted in the run's journal; when an interrupted run resumes, the sink gets the notes back
+through ``restore`` instead of the result.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from segplug.runtime.paint import palette_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.dataset import Dataset
+    from segplug.model import ModelMeta
+    from segplug.reporting import Reporter
+
+__all__ = ["ImageResult", "Notes", "RunContext", "Sink"]
+
+Notes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a sink may know of the run it belongs to."""
+
+    meta: ModelMeta
+    dataset: Dataset
+    reporter: Reporter
+    spool: Path | None
+    """A folder that outlives an interruption; ``None``: this run cannot be resumed."""
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """Set when the run ends early: a sink that waits for something stops waiting."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names: the data set's, else the model's, else numbers."""
+        named = self.dataset.info.classes or self.meta.classes
+        return named or tuple(str(label) for label in range(self.meta.num_classes))
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB colours: the data set's, else the model's, else the random ones that are always the same."""
+        return palette_of((self.dataset.info.palette, self.meta.palette), len(self.classes))
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One image's result."""
+
+    index: int
+    name: str
+    labels: npt.NDArray[Any]
+    """Unsigned integer ``(H, W)`` at the image's own size."""
+    image: npt.NDArray[np.uint8] | None
+    """The image, uint8 ``(H, W, 3)``, BGR; only if some sink ``needs_image``."""
+    mask: npt.NDArray[np.uint8] | None
+    """The mask, uint8 ``(H, W)``; only if some sink ``needs_mask``."""
+
+
+class Sink(Protocol):
+    """Something that takes results."""
+
+    needs_image: bool
+    needs_mask: bool
+
+    @property
+    def key(self) -> str:
+        """Names the sink and the settings that change what it writes: part of the run's fingerprint."""
+        ...
+
+    def open(self, run: RunContext) -> None:
+        """Called before any image is read: everything that can be refused is refused here."""
+        ...
+
+    def consume(self, result: ImageResult) -> Notes:
+        """Take one result; return what the journal is to keep (JSON types)."""
+        ...
+
+    def has(self, index: int, notes: Notes) -> bool:
+        """Whether what an interrupted run wrote for this image is still there.
+
+        If one sink has lost it, the image is computed again, for all of them.
+        """
+        ...
+
+    def restore(self, index: int, notes: Notes) -> None:
+        """Take what ``consume`` returned for an image that an interrupted run had finished."""
+        ...
+
+    def close(self, *, finished: bool) -> None:
+        """Called once after the last image, or (not ``finished``) when the run failed."""
+        ...

@@ -40,7 +40,7 @@ def main() -> None:
     )
 
     step("3. Score: the same images, the same preprocessing, one thread, both backends")
-    scoring = ("--dataset", CONFIG, "--eval", "mIoU", "--threads", "1")
+    scoring = ("--dataset", CONFIG, "--eval", "mIoU")
     torch = segplug("infer", "pytorch", CONFIG, "--checkpoint", WEIGHTS, *scoring)
     onnx = segplug("infer", "onnxruntime", ONNX, *scoring)
 

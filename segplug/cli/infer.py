@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,9 @@ def run(
     own: Mapping[str, Any],
 ) -> int:
     """Run the engine on the images and do what was asked with the results."""
+    # An OpenMP runtime (PyTorch's, for one) otherwise spins while it waits, on the processors that read
+    # and score: measured 1.2 to 2.5 times slower. It reads this once, when its library is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _check(provider, values)
     what = load_model(session, values["subject"], values) if provider.takes == "model" else values["subject"]
     report = session.evaluate(

@@ -140,7 +140,7 @@ class Segplug:
             dynamic: Let batch, height and width vary.
             precision: Of the artifact's arithmetic.
             force: Replace ``output`` if it is there.
-            images: Real images: the first to trace with, all to verify on.
+            images: Real images to verify on; the exporter is given the first.
             verify: Compare the artifact with the model (:meth:`verify`) and write the outcome into
                 its metadata, ``artifact.meta.verification``. An artifact that fails stays, marked.
                 Add-ons see the artifact after this.

@@ -79,7 +79,7 @@ class ExportRequest:
     force: bool = False
     """Replace ``output`` if it is there."""
     sample: npt.NDArray[np.float32] | None = None
-    """A preprocessed input ``(1, 3, H, W)`` to trace with; ``None``: the exporter makes one."""
+    """A preprocessed input ``(1, 3, H, W)``, for exporters that look at values or lack a size."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
 

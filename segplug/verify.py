@@ -55,7 +55,7 @@ def thresholds_for(precision: str) -> Thresholds:
     return THRESHOLDS[precision]
 
 
-_BAND = 1 << 22
+_BAND = 1 << 20
 """Logits that are worked on at a time."""
 
 

@@ -89,6 +89,9 @@ def test_a_config_that_is_not_there(tmp_path):
         ("d.json", "{", "Error"),
         ("e.py", "custom_imports = dict(imports=['no_such_module_anywhere'])", "PYTHONPATH"),
         ("f.json", "[1, 2]", "Error"),
+        ("g.py", "raise SystemExit(3)", "SystemExit: 3"),
+        ("h.py", "custom_imports = dict(imports=['no_such_module_anywhere'])", "no_such_module_anywhere"),
+        ("i.py", "raise RuntimeError", "RuntimeError"),
     ],
 )
 def test_a_config_that_cannot_be_read_is_one_line(tmp_path, name, text, reason):

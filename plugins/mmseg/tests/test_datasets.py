@@ -13,8 +13,10 @@ from segplug_mmseg.datasets import MmsegDataset, provider
 
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError, UsageError
+from segplug.model import ModelMeta
 from segplug.reporting import QuietReporter
 from segplug.requests import LoadDatasetRequest
+from segplug.runtime.sinks import ImageResult, LabelMapSink, RunContext
 
 CLASSES = {
     # class: (image suffix, mask suffix, needs a split file)
@@ -193,10 +195,52 @@ def test_formats_of_evaluation_servers(tmp_path):
     assert [pair for pair in zip(by_label, theirs, strict=True) if pair[0] != pair[1]] == []
     ade = open_dataset(tmp_path, make(tmp_path / "a", "ADE20KDataset")).info.label_format
     assert (ade.ids[0], ade.ids[149], ade.palette) == (1, 150, None)
-    loveda = open_dataset(tmp_path, make(tmp_path / "l", "LoveDADataset")).info.label_format
-    assert (loveda.ids, loveda.palette) == (None, None)
-    voc = open_dataset(tmp_path, make(tmp_path / "v", "PascalVOCDataset")).info
-    assert (voc.label_format.ids, voc.label_format.palette) == (None, voc.palette)
+    assert open_dataset(tmp_path, make(tmp_path / "v", "PascalVOCDataset")).info.label_format is None
+
+
+LABELS = np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE)
+
+
+def write_label_maps(dataset: MmsegDataset, folder: Path) -> list[Path]:
+    """``LABELS``, as far as there are classes, written for every image."""
+    classes = len(dataset.info.classes)
+    sink = LabelMapSink(folder)
+    meta = ModelMeta(name="m", classes=dataset.info.classes, out_channels=classes)
+    sink.open(RunContext(meta=meta, dataset=dataset, reporter=QuietReporter(), spool=None))
+    for index in range(len(dataset)):
+        sink.consume(ImageResult(index, dataset.name(index), LABELS % classes, image=None, mask=None))
+    sink.close(finished=True)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["LoveDADataset", "ADE20KDataset"])
+def test_label_maps_are_written_as_mmseg_formats_them(tmp_path, kind):
+    settings = make(tmp_path, kind)
+    own = reference(settings)
+    labels = LABELS.astype(np.int64) % len(own.CLASSES)
+    own.format_results([labels] * 2, str(tmp_path / "theirs"), indices=[0, 1])
+    theirs = sorted((tmp_path / "theirs").iterdir())
+    ours = write_label_maps(open_dataset(tmp_path, settings), tmp_path / "ours")
+    assert [path.name for path in ours] == [path.name for path in theirs]
+    for path, other in zip(ours, theirs, strict=True):
+        assert Image.open(path).mode == Image.open(other).mode == "L"
+        assert np.array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(other)))
+
+
+def test_label_maps_in_colour(tmp_path):
+    """Cityscapes' own ids and colours; the data set's colours where no server wants anything."""
+    (path, _) = write_label_maps(
+        open_dataset(tmp_path, make(tmp_path / "c", "CityscapesDataset")), tmp_path / "1"
+    )
+    cityscapes = Image.open(path)
+    assert cityscapes.mode == "P"
+    assert np.asarray(cityscapes)[0, 13] == 26  # the label of cars and their id
+    assert np.asarray(cityscapes.convert("RGB"))[0, 13].tolist() == [0, 0, 142]
+    voc = open_dataset(tmp_path, make(tmp_path / "v", "PascalVOCDataset"))
+    plain = Image.open(write_label_maps(voc, tmp_path / "2")[0])
+    assert plain.mode == "P"
+    assert np.array_equal(np.asarray(plain), LABELS % 21)
+    assert np.asarray(plain.convert("RGB"))[0, 13].tolist() == list(voc.info.palette[13])
 
 
 def test_lists_of_folders_are_scored_apart(tmp_path):
@@ -304,12 +348,31 @@ def test_a_data_set_without_masks(tmp_path):
         ({"type": "NoSuchDataset"}, "NoSuchDataset is not in the dataset registry"),
         ({"type": "CityscapesDataset", "classes": ["x"]}, "classes is not a subset"),
         ({"type": "MultiImageMixDataset"}, "MultiImageMixDataset"),
+        ({"type": "RepeatDataset"}, "RepeatDataset, which needs a `dataset` and `times`"),
+        ({"type": "RepeatDataset", "dataset": {"type": "X"}}, "`times` of 1 or more"),
+        ({"ignore_index": None}, r"data\.test\.ignore_index must be a label, not None"),
+        ({"ignore_index": "x"}, r"data\.test\.ignore_index must be a label, not 'x'"),
+        ({"data_root": 5}, r"data\.test\.data_root must be a path, not 5"),
+        ({"split": 5}, r"cannot open data\.test.*TypeError"),
+        ({"pipeline": 5}, r"cannot open data\.test of .*config\.py: TypeError"),
     ],
 )
 def test_data_that_cannot_be_opened_says_what_to_set(tmp_path, change, reason):
     with pytest.raises(DatasetError, match=reason) as caught:
         open_dataset(tmp_path, custom(tmp_path) | change)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_an_empty_split_file_is_named(tmp_path, content):
+    (tmp_path / "split.txt").write_text(content)
+    with pytest.raises(DatasetError, match=r"the split file .*split\.txt is empty"):
+        open_dataset(tmp_path, custom(tmp_path, split="split.txt"))
+
+
+def test_data_that_is_no_dict(tmp_path):
+    with pytest.raises(DatasetError, match="must be a dict, not 5"):
+        open_dataset(tmp_path, custom(tmp_path), data="5")
 
 
 def test_a_config_without_data(tmp_path):
@@ -359,9 +422,12 @@ def test_the_fingerprint_changes_with_samples_and_reading(tmp_path):
         {"reduce_zero_label": True},
         {"ignore_index": 0},
         {"classes": ["x", "y"]},
+        {"pipeline": [{"type": "LoadImageFromFile", "imdecode_backend": "pillow"}]},
+        {"gt_seg_map_loader_cfg": {"imdecode_backend": "cv2"}},
+        {"gt_seg_map_loader_cfg": {"reduce_zero_label": True, "imdecode_backend": "cv2"}},
     ]
     prints = {open_dataset(tmp_path, custom(tmp_path, **change)).info.fingerprint for change in others}
-    assert len(prints | {same[0]}) == 5
+    assert len(prints | {same[0]}) == 1 + len(others)
 
 
 def test_camvid(data_dir):

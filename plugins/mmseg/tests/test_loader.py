@@ -16,7 +16,7 @@ from segplug.errors import CheckpointError, DeviceError, ModelError, UsageError
 from segplug.model import SegmentationModel
 from segplug.reporting import QuietReporter
 from segplug.requests import LoadModelRequest
-from segplug.runtime.preprocess import preprocess
+from segplug.runtime.preprocess import Preprocessor
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -133,6 +133,39 @@ def test_a_model_that_cannot_be_built_is_one_line(config_file, key, value, reaso
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("data", "5", "data of the config must be a dict, not 5"),
+        ("model.test_cfg", "5", "model.test_cfg must be a dict, not 5"),
+        ("data.test.pipeline.1.img_scale", "(inf,inf)", "infinite in both edges"),
+    ],
+)
+def test_settings_that_make_no_sense_are_one_line(config_file, key, value, reason):
+    with pytest.raises(ModelError, match=reason) as caught:
+        load(config_file, cfg_options={key: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_whatever_else_goes_wrong_is_one_line_with_its_cause(config_file, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr("segplug_mmseg.meta.versions", fail)
+    with pytest.raises(ModelError, match=r"small\.py: ZeroDivisionError: two lines") as caught:
+        load(config_file)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_random_weights_are_warned_about(config_file, tmp_path):
+    reporter = QuietReporter()
+    model = load(config_file, reporter=reporter)
+    assert reporter.warnings == ["no checkpoint is given: the weights are random"]
+    reporter = QuietReporter()
+    load(config_file, save(model, tmp_path / "w.pth"), reporter=reporter)
+    assert reporter.warnings == []
+
+
 def test_devices_that_are_not_there(config_file):
     with pytest.raises(DeviceError, match="cuda:99"):
         load(config_file, device="cuda:99")
@@ -159,7 +192,7 @@ def test_a_sigmoid_head(config_file):
     model = load(config_file, cfg_options=options, reporter=reporter)
     assert model.module(images(1, 3, 32, 32)).shape == (1, 1, 32, 32)
     assert (model.meta.activation, model.meta.threshold, model.meta.num_classes) == ("sigmoid", 0.3, 2)
-    assert reporter.warnings == ["threshold is not defined for binary, and defaultsto 0.3"], (
+    assert reporter.warnings[1:] == ["threshold is not defined for binary, and defaultsto 0.3"], (
         "mmseg's own words"
     )
 
@@ -232,7 +265,7 @@ def test_real_weights_give_mmsegs_label_maps(data_dir, name):
     frames = sorted((data_dir / "camvid" / "test").glob("*.png"))
     agreeing = []
     for index in (0, 10):
-        prepared = preprocess(cv2.imread(str(frames[index])), model.meta)
+        prepared = Preprocessor(model.meta)(cv2.imread(str(frames[index])), frames[index].name)
         labels = model.module(torch.from_numpy(prepared.array)[None]).argmax(1)[0].numpy()
         agreeing.append((labels == golden[index]).mean())
     assert min(agreeing) > 0.9999

@@ -13,14 +13,26 @@ from segplug_mmseg.pipeline import read_pipeline
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Pad, Resize
 from segplug.reporting import QuietReporter
+from segplug.runtime.preprocess import Preprocessor
 
 NORMALISE = {"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6]}
+
+
+def head_of(model: dict) -> Head:
+    """The head that a config describes, without building the network."""
+    head = model["decode_head"]
+    head = head[-1] if isinstance(head, list) else head
+    head = head if "num_classes" in head else head["kernel_generate_head"]  # K-Net wraps a plain one
+    channels = head.get("out_channels") or head["num_classes"]
+    threshold = head.get("threshold", 0.3) if channels == 1 else None
+    return Head(head["num_classes"], channels, threshold, bool(head.get("align_corners", False)))
 
 
 def meta_of(path: Path, options: dict | None = None, **arguments) -> tuple[ModelMeta, list[str]]:
     reporter = QuietReporter()
     config = read_config(str(path), options)
-    return read_meta(config, str(path), reporter=reporter, **arguments), reporter.warnings
+    meta = read_meta(config, str(path), head=head_of(config.model), reporter=reporter, **arguments)
+    return meta, reporter.warnings
 
 
 def pipeline_of(*steps: dict, **augmentation):
@@ -58,7 +70,14 @@ def test_slide_takes_the_crop_as_input_size(config_file):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"mode": "tiles"}, {"mode": "slide"}, {"mode": "slide", "crop_size": (0, 1)}]
+    "settings",
+    [
+        5,
+        {"mode": "tiles"},
+        {"mode": "slide"},
+        {"mode": "slide", "crop_size": (0, 1)},
+        {"mode": "slide", "crop_size": (32, 32), "stride": (16, 33)},
+    ],
 )
 def test_an_inference_mode_that_cannot_be_read(config_file, settings):
     with pytest.raises(ModelError, match=r"model\.test_cfg"):
@@ -132,7 +151,62 @@ def test_resize_forms():
     )
 
 
+def test_ratios_count_beside_one_scale_and_not_beside_a_list_of_one():
+    """As mmseg has it: only a tuple is multiplied."""
+    import_mmseg()
+    from mmseg.datasets.pipelines import MultiScaleFlipAug
+
+    for scale in ((300, 200), [(300, 200)]):
+        own = MultiScaleFlipAug(transforms=[], img_scale=scale, img_ratios=[0.5]).img_scale
+        ours, warnings = pipeline_of({"type": "Resize"}, img_scale=scale, img_ratios=[0.5])
+        assert [ours.resize.scale] == own
+        assert warnings == []
+
+
+def test_an_infinite_long_edge_is_no_limit():
+    import_mmseg()
+    import mmcv
+
+    result, _ = pipeline_of({"type": "Resize"}, img_scale=(float("inf"), 512))
+    assert result.nominal_size is None
+    for size in ((40, 30), (30, 4000), (700, 700)):  # (width, height)
+        expected = mmcv.rescale_size(size, (float("inf"), 512))
+        assert mmcv.rescale_size(size, result.resize.scale) == expected
+        meta = ModelMeta(name="m", resize=result.resize)
+        array = Preprocessor(meta)(np.zeros((size[1], size[0], 3), np.uint8), "image").array
+        assert array.shape == (3, expected[1], expected[0])
+
+
+@pytest.mark.parametrize(
+    ("step", "scale"),
+    [
+        ({"keep_ratio": False}, (float("inf"), 512)),
+        ({}, (float("inf"), float("inf"))),
+        ({}, (float("nan"), 512)),
+        ({}, (0, 512)),
+        ({"min_size": 0}, (64, 32)),
+    ],
+)
+def test_sizes_that_are_none(step, scale):
+    with pytest.raises(ModelError, match="test pipeline"):
+        pipeline_of({"type": "Resize", **step}, img_scale=scale)
+
+
+@pytest.mark.parametrize(
+    "change", [{"std": [1, 0, 1]}, {"std": [1, float("inf"), 1]}, {"mean": [float("nan"), 0, 0]}]
+)
+def test_a_normalisation_that_gives_no_numbers(change):
+    with pytest.raises(ModelError, match=r"normalises with a (std|mean)"):
+        pipeline_of(NORMALISE | change)
+
+
 def test_padding_forms():
+    several, warnings = pipeline_of({"type": "Pad", "size_divisor": 8, "pad_val": (7, 7, 7)})
+    assert (several.pad, warnings) == (Pad(divisor=8, value=7.0), [])
+    _, warnings = pipeline_of({"type": "Pad", "size_divisor": 8, "pad_val": (7, 8, 9)})
+    assert "each channel" in warnings[0]
+    with pytest.raises(ModelError, match="no size in pixels"):
+        pipeline_of({"type": "Pad", "size_divisor": 0})
     assert pipeline_of({"type": "Pad", "size_divisor": 32})[0].pad == Pad(divisor=32)
     assert pipeline_of({"type": "Pad", "size": (8, 9), "pad_val": 7})[0].pad == Pad(size=(8, 9), value=7.0)
 
@@ -156,6 +230,9 @@ def test_what_is_not_done_at_test_time_is_said():
     assert warnings == ["the test pipeline has transforms that are left out: CLAHE, MySecret"]
     _, warnings = pipeline_of({"type": "Pad", "size_divisor": 2}, NORMALISE)
     assert "order" in warnings[0]
+    twice, warnings = pipeline_of({"type": "Normalize", "mean": [9] * 3, "std": [9] * 3}, NORMALISE)
+    assert warnings == ["the test pipeline has Normalize more than once: only the last is used"]
+    assert twice.mean == (1.0, 2.0, 3.0)
     _, warnings = pipeline_of({"type": "Resize", "img_scale": [(8, 8), (9, 9)]})
     assert "at random" in warnings[0]
 
@@ -175,9 +252,10 @@ def test_every_config_of_mmseg(mim_configs):
     for path in paths:
         reporter = QuietReporter()
         config = read_config(str(path))
-        meta = read_meta(config, str(path), reporter=reporter)
+        head = head_of(config.model)
+        meta = read_meta(config, str(path), head=head, reporter=reporter)
         assert runnable_model(config, str(path)).get("pretrained") is None
-        assert len(meta.classes) == meta.out_channels == Head.from_config(config.model).num_classes
+        assert len(meta.classes) == meta.out_channels == head.num_classes
         assert meta.resize is not None
         assert meta.input_size is not None
         assert meta.inference.mode == config.model.test_cfg.mode

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import onnxruntime
@@ -11,6 +13,7 @@ import pytest
 from segplug_onnx import devices
 from segplug_onnx.engine import provider
 from segplug_onnx.foreign import Options
+from segplug_onnx.metadata import write_meta
 
 from segplug.engine import Axis, Engine
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
@@ -50,6 +53,22 @@ def test_logits_of_a_file_that_gives_labels(static_labels, tiny, images, logits_
     assert engine.spec.output == "logits"
     batch = images(1, 32, 48)
     np.testing.assert_allclose(engine.run(batch), logits_of(tiny, batch), atol=1e-5)
+
+
+def test_an_opened_model_is_not_kept_in_memory_as_a_file_too(static_labels, tmp_path):
+    path = tmp_path / "large.onnx"
+    shutil.copy(static_labels.path, path)
+    padding = [f"{number:0200}" for number in range(10_000)]  # 2 MB of the file, each string small
+    meta = static_labels.meta
+    write_meta(path, meta.replace(extra={**meta.extra, "padding": padding}))
+    tracemalloc.start()
+    try:
+        engine = provider.infer(InferRequest(artifact=path, threads=1, want_logits=True))
+        largest = max(trace.size for trace in tracemalloc.take_snapshot().traces)
+    finally:
+        tracemalloc.stop()
+    assert engine.spec.output == "logits"
+    assert largest < 1_000_000
 
 
 def test_a_shape_that_the_file_cannot_take(static_labels, images):

@@ -9,7 +9,7 @@ import contextlib
 import copy
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,15 @@ from segplug_mmseg.compat import import_mmseg, quiet
 if TYPE_CHECKING:
     from mmcv import Config
 
-__all__ = ["accepts", "is_list", "one_line", "parse_cfg_options", "read_config", "runnable_model"]
+__all__ = [
+    "accepts",
+    "explained",
+    "is_list",
+    "one_line",
+    "parse_cfg_options",
+    "read_config",
+    "runnable_model",
+]
 
 _SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
@@ -57,7 +65,7 @@ def read_config(
             config = Config.fromfile(str(path))
     except SegplugError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a config is a program: it may end itself
         sys.path[:] = search_path  # mmcv leaves its temporary folder there when a config fails
         _close_temporary_files(error)
         hint = None
@@ -103,7 +111,7 @@ def _merge(config: Config, options: dict[str, Any]) -> None:
     for key, value in options.items():
         try:
             config.merge_from_dict({key: value})
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except Exception as error:
             raise UsageError(f"--cfg-options {key}={value}: {one_line(error)}") from error
 
 
@@ -163,14 +171,45 @@ def is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
+@contextlib.contextmanager
+def explained(kind: type[SegplugError], what: str) -> Iterator[None]:
+    """Turn what mmcv, mmseg or a user's own class raises into one line.
+
+    Args:
+        kind: The error to raise, with the original one as its cause.
+        what: What could not be done, naming the config.
+    """
+    try:
+        yield
+    except SegplugError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {one_line(error)}") from error
+
+
 def one_line(error: BaseException) -> str:
-    """An exception's own words on one line, with its type where they alone say little."""
+    """An exception's own words on one line, with its type where they alone say little.
+
+    mmcv replaces some errors by ones without words: then the error behind it speaks.
+    """
+    if not isinstance(error, AssertionError):
+        error = _with_words(error)
     text = " ".join(str(error).split())
     if isinstance(error, KeyError):
         text = text.strip("'\"")
     if isinstance(error, AssertionError):
         text = f"{text} {_failed_assertion(error)}".strip()
-    return text if isinstance(error, SegplugError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, SegplugError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _with_words(error: BaseException) -> BaseException:
+    """The first of an error and those behind it that says anything; else the error itself."""
+    found: BaseException | None = error
+    while found is not None and not str(found).strip():
+        found = found.__cause__ or found.__context__
+    return found or error
 
 
 def _failed_assertion(error: BaseException) -> str:

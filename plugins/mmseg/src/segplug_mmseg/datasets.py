@@ -77,6 +77,8 @@ class _Part:
     """One data set object of mmseg."""
 
     dataset: Any
+    settings: dict[str, Any]
+    """What it was built from, of the pipeline the step that reads images."""
     times: int = 1
     """How often a ``RepeatDataset`` repeats it."""
     image_loader: Any = None
@@ -150,7 +152,10 @@ def _reading(path: Path, kind: str, read: Any) -> Any:
 
 
 class MmsegDatasets:
-    """Source of data sets: ``data.test`` of configs of mmsegmentation 0.30."""
+    """Opens the data set ``data.test`` of an mmsegmentation 0.30 config (an mmcv 1.x file).
+
+    Images and masks are read, and labels mapped, as mmsegmentation scores them.
+    """
 
     api_version = 1
 
@@ -161,8 +166,15 @@ class MmsegDatasets:
     @hookimpl
     def load_dataset(self, request: LoadDatasetRequest) -> MmsegDataset:
         """List the files of ``data.test``."""
+        with configs.explained(DatasetError, f"cannot open data.test of {request.location}"):
+            return self._load(request)
+
+    def _load(self, request: LoadDatasetRequest) -> MmsegDataset:
         config = configs.read_config(request.location, request.cfg_options, reporter=request.reporter)
-        test = (config.get("data") or {}).get("test")
+        data = config.get("data") or {}
+        if not isinstance(data, dict):
+            raise DatasetError(f"data of the config {request.location} must be a dict, not {data!r}")
+        test = data.get("test")
         if not test:
             raise DatasetError(
                 f"the config {request.location} has no data.test",
@@ -186,8 +198,13 @@ def _leaves(settings: Any) -> tuple[list[tuple[dict[str, Any], int]], bool]:
     if not isinstance(settings, dict) or "type" not in settings:
         raise DatasetError("data.test of the config has no type", hint="--cfg-options data.test.type=...")
     if settings["type"] == "RepeatDataset":
+        repeats = settings.get("times")
+        if not isinstance(repeats, int) or repeats < 1 or "dataset" not in settings:
+            raise DatasetError(
+                "data.test is a RepeatDataset, which needs a `dataset` and `times` of 1 or more"
+            )
         inner, separate = _leaves(settings["dataset"])
-        return [(leaf, times * int(settings["times"])) for leaf, times in inner], separate
+        return [(leaf, times * repeats) for leaf, times in inner], separate
     if settings["type"] == "MultiImageMixDataset":
         raise DatasetError("data.test mixes images (MultiImageMixDataset): it has no masks to score against")
     separate = bool(settings.pop("separate_eval", True))
@@ -212,13 +229,12 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
     # Only reading is mmseg's work here: what follows in the pipeline need not be buildable.
     settings["pipeline"] = [step for step in (settings.get("pipeline") or [])[:1] if "transforms" not in step]
     _check_files(settings)
-    try:
-        with quiet(reporter):
-            dataset = build_dataset(settings, {"test_mode": True})
-    except Exception as error:
-        raise DatasetError(f"cannot open data.test: {configs.one_line(error)}") from error
+    with configs.explained(DatasetError, "cannot open data.test"), quiet(reporter):
+        dataset = build_dataset(settings, {"test_mode": True})
     if not isinstance(dataset, CustomDataset):
         raise DatasetError(f"{type(dataset).__name__} does not derive from mmseg's CustomDataset")
+    if dataset.split and all(sample["filename"] == dataset.img_suffix for sample in dataset.img_infos):
+        raise DatasetError(f"data.test has no images: the split file {dataset.split} is empty")
     if not dataset.img_infos:
         raise DatasetError(
             f"data.test has no images: nothing ends with '{dataset.img_suffix}' in {dataset.img_dir}",
@@ -226,7 +242,7 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
         )
     if not dataset.split:
         dataset.img_infos.sort(key=lambda sample: str(sample["filename"]))  # iSAID's come as they lie
-    part = _Part(dataset=dataset, times=times, has_masks=_has_masks(dataset, reporter))
+    part = _Part(dataset, settings, times=times, has_masks=_has_masks(dataset, reporter))
     part.image_loader = _own_image_loader(dataset)
     part.reads_masks_itself = _reads_masks_itself(dataset)
     part.labels = _label_table(part)
@@ -234,7 +250,10 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
 
 
 def _check_files(settings: dict[str, Any]) -> None:
-    """Say what is missing before mmseg's classes assert it without a word."""
+    """Say what is missing or malformed before mmseg's classes assert it without a word."""
+    for key in ("data_root", "img_dir", "ann_dir"):
+        if not isinstance(settings.get(key), (str, os.PathLike, type(None))):
+            raise DatasetError(f"data.test.{key} must be a path, not {settings[key]!r}")
     backend = (settings.get("file_client_args") or {}).get("backend", "disk")
     if backend != "disk":
         return
@@ -317,20 +336,23 @@ def _info(parts: list[_Part], separate: bool) -> DatasetInfo:
     from segplug_mmseg.meta import colours, names
 
     first = parts[0].dataset
+    ignore_index = first.ignore_index
+    if not isinstance(ignore_index, int):
+        raise DatasetError(f"data.test.ignore_index must be a label, not {ignore_index!r}")
     classes, palette = names(first.CLASSES), colours(first.PALETTE)
     for part in parts[1:]:
         other = part.dataset
-        if names(other.CLASSES) != classes or other.ignore_index != first.ignore_index:
+        if names(other.CLASSES) != classes or other.ignore_index != ignore_index:
             raise DatasetError("the data sets of data.test have different classes or ignore_index")
     sizes = tuple((_title(part.dataset), len(list(part.indices()))) for part in parts)
     return DatasetInfo(
         name=sizes[0][0] if len(parts) == 1 else f"{len(parts)} data sets",
         classes=classes,
         palette=palette if len(palette) == len(classes) else (),
-        ignore_index=int(first.ignore_index),
+        ignore_index=ignore_index,
         has_masks=all(part.has_masks for part in parts),
         parts=sizes if separate else (),
-        label_format=label_format([kind.__name__ for kind in type(first).__mro__], classes, palette),
+        label_format=label_format([kind.__name__ for kind in type(first).__mro__], classes),
         fingerprint=_fingerprint(parts),
     )
 
@@ -340,22 +362,38 @@ def _title(dataset: Any) -> str:
     return f"{type(dataset).__name__} {folder}".strip()
 
 
+_LISTING = {"data_root", "img_dir", "ann_dir", "split", "test_mode"}
+"""Settings that say which samples there are, not how they are read."""
+
+
 def _fingerprint(parts: list[_Part]) -> str:
-    """A hash of every sample and of how masks become labels."""
+    """A hash of every sample's name and of all that changes how images and masks are read.
+
+    Whether the files themselves changed is not asked: who resumes a run looks at them.
+    """
     content = [
         {
-            "type": type(part.dataset).__name__,
+            "type": f"{type(part.dataset).__module__}.{type(part.dataset).__qualname__}",
+            "reading": _own_reading(part),
             "images": os.path.abspath(part.dataset.img_dir),
             "masks": os.path.abspath(part.dataset.ann_dir) if part.has_masks else None,
             "samples": [[s["filename"], s.get("ann", {}).get("seg_map")] for s in part.dataset.img_infos],
             "times": part.times,
             "classes": list(part.dataset.CLASSES),
             "ignore": part.dataset.ignore_index,
+            "reduce_zero_label": bool(part.dataset.reduce_zero_label),
             "labels": None if part.labels is None else part.labels.tolist(),
         }
         for part in parts
     ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=repr).encode()).hexdigest()
+
+
+def _own_reading(part: _Part) -> dict[str, Any] | None:
+    """The settings of classes and loaders that read in a way of their own; ``None``: segplug reads."""
+    if part.image_loader is None and not part.reads_masks_itself:
+        return None
+    return {key: value for key, value in part.settings.items() if key not in _LISTING}
 
 
 provider = MmsegDatasets()

@@ -85,7 +85,7 @@ def _shape(batch: npt.NDArray[np.float32]) -> str:
 
 
 class PyTorchInfer:
-    """Provider of the target ``pytorch``."""
+    """Runs the loaded model itself in PyTorch (fp32), the reference of every comparison."""
 
     api_version = 1
     takes = "model"

@@ -69,21 +69,18 @@ _CITYSCAPES_COLOURS = (
 )
 
 
-def label_format(
-    ancestry: Sequence[str], classes: Sequence[str], palette: tuple[tuple[int, int, int], ...]
-) -> LabelFormat:
-    """The format for a data set.
+def label_format(ancestry: Sequence[str], classes: Sequence[str]) -> LabelFormat | None:
+    """The format for a data set; ``None``: no server wants anything of its label maps.
 
     Args:
         ancestry: Names of the data set's class and of those it derives from.
         classes: Class names, in label order.
-        palette: One colour for each class; used where no server wants something else.
     """
     if "CityscapesDataset" in ancestry and all(name in _CITYSCAPES_IDS for name in classes):
         ids = {label: _CITYSCAPES_IDS[name] for label, name in enumerate(classes)}
         return LabelFormat(ids=ids, palette=_CITYSCAPES_COLOURS)
     if "ADE20KDataset" in ancestry:  # its label 0 is "other", which networks do not predict
         return LabelFormat(ids={label: label + 1 for label in range(len(classes))})
-    if "LoveDADataset" in ancestry:
+    if "LoveDADataset" in ancestry:  # labels as they are, in grey
         return LabelFormat()
-    return LabelFormat(palette=palette or None)
+    return None

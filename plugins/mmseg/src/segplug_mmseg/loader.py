@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from segplug.errors import ModelError, SegplugError
+from segplug.errors import ModelError
 from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
 from segplug_mmseg import config as configs
@@ -19,7 +19,10 @@ __all__ = ["provider"]
 
 
 class MmsegModels:
-    """Source of models: configs of mmsegmentation 0.30."""
+    """Loads a model from an mmsegmentation 0.30 config (an mmcv 1.x file) and its checkpoint.
+
+    Nothing is downloaded: without a checkpoint the weights are random.
+    """
 
     api_version = 1
 
@@ -30,6 +33,10 @@ class MmsegModels:
     @hookimpl
     def load_model(self, request: LoadModelRequest) -> SegmentationModel:
         """Build the network, revert synchronised norms, load the checkpoint strictly."""
+        with configs.explained(ModelError, f"cannot load the model of {request.config}"):
+            return self._load(request)
+
+    def _load(self, request: LoadModelRequest) -> SegmentationModel:
         from segplug_mmseg.checkpoint import fit, read_checkpoint
         from segplug_mmseg.devices import resolve_device
         from segplug_mmseg.meta import Head, read_meta
@@ -41,6 +48,8 @@ class MmsegModels:
         checkpoint = None
         if request.checkpoint is not None:
             checkpoint = read_checkpoint(request.checkpoint, trust=request.trust_checkpoint)
+        else:
+            request.reporter.warn("no checkpoint is given: the weights are random")
         segmentor = _build(settings, request.config, request.reporter, initialise=checkpoint is None)
         segmentor = revert_sync_batchnorm(segmentor)
         if checkpoint is not None:
@@ -67,15 +76,10 @@ def _build(settings: Any, location: str, reporter: Reporter, *, initialise: bool
 
     from segplug_mmseg.compat import quiet
 
-    try:
-        with quiet(reporter):
-            segmentor: torch.nn.Module = build_segmentor(settings)
-            if initialise:
-                segmentor.init_weights()  # type: ignore[operator]
-    except SegplugError:
-        raise
-    except Exception as error:
-        raise ModelError(f"cannot build the model of {location}: {configs.one_line(error)}") from error
+    with configs.explained(ModelError, f"cannot build the model of {location}"), quiet(reporter):
+        segmentor: torch.nn.Module = build_segmentor(settings)
+        if initialise:
+            segmentor.init_weights()  # type: ignore[operator]
     return segmentor
 
 

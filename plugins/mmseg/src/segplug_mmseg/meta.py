@@ -1,4 +1,4 @@
-"""What is known of a model, read from its config and its checkpoint, without building anything."""
+"""What is known of a model, read from its config, its checkpoint and its built head."""
 
 from __future__ import annotations
 
@@ -32,29 +32,6 @@ class Head:
     align_corners: bool = False
 
     @classmethod
-    def from_config(cls, model: Mapping[str, Any]) -> Head:
-        """Read it from ``model.decode_head``, of which a cascade has several.
-
-        Raises:
-            ModelError: the head does not say how many classes it has.
-        """
-        head = model.get("decode_head")
-        if is_list(head) and head:
-            head = head[-1]
-        if isinstance(head, dict) and "num_classes" not in head:
-            head = head.get("kernel_generate_head", head)  # K-Net wraps a plain head
-        if not isinstance(head, dict) or not isinstance(head.get("num_classes"), int):
-            raise ModelError("the config's model.decode_head does not say its num_classes")
-        channels = head.get("out_channels") or head["num_classes"]
-        threshold = head.get("threshold")
-        return cls(
-            num_classes=head["num_classes"],
-            out_channels=channels,
-            threshold=_threshold(channels, threshold),
-            align_corners=bool(head.get("align_corners", False)),
-        )
-
-    @classmethod
     def from_segmentor(cls, segmentor: Any) -> Head:
         """Read it from a built segmentor, whose own defaults and decisions count."""
         head = segmentor.decode_head
@@ -78,7 +55,7 @@ def read_meta(
     config: Any,
     location: str,
     *,
-    head: Head | None = None,
+    head: Head,
     checkpoint: str | None = None,
     checkpoint_meta: Mapping[str, Any] | None = None,
     reporter: Reporter,
@@ -88,7 +65,7 @@ def read_meta(
     Args:
         config: The mmcv ``Config``, overrides merged.
         location: The config's path.
-        head: What the built network's head gives; ``None``: as the config says.
+        head: What the built network's head gives.
         checkpoint: Path of the weights, if there are any.
         checkpoint_meta: What the checkpoint's ``meta`` holds.
         reporter: Gets what a user should know before trusting the model's scores.
@@ -96,7 +73,6 @@ def read_meta(
     Raises:
         ModelError: classes do not fit the network, or a setting cannot be read.
     """
-    head = head or Head.from_config(config["model"])
     preprocessing = read_pipeline(config, reporter)
     inference = _inference(config)
     facts = class_facts(data_settings(config, "test"))
@@ -138,6 +114,8 @@ def versions() -> dict[str, str]:
 
 def _inference(config: Any) -> Inference:
     settings = config["model"].get("test_cfg") or config.get("test_cfg") or {}
+    if not isinstance(settings, dict):
+        raise ModelError(f"model.test_cfg must be a dict, not {settings!r}")
     mode = settings.get("mode", "whole")
     if mode == "whole":
         return Inference()
@@ -147,6 +125,11 @@ def _inference(config: Any) -> Inference:
         crop, stride = _edges(settings["crop_size"]), _edges(settings["stride"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError("model.test_cfg slides, but has no crop_size and stride of two numbers") from error
+    if stride[0] > crop[0] or stride[1] > crop[1]:
+        raise ModelError(
+            f"model.test_cfg slides in steps of {stride}, larger than its crop_size {crop}: "
+            "pixels between the windows would have no prediction"
+        )
     return Inference(mode="slide", crop_size=crop, stride=stride)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,12 +11,15 @@ from typing import Any, Literal
 from segplug.errors import ModelError
 from segplug.model import Pad, Resize
 from segplug.reporting import Reporter
-from segplug_mmseg.config import is_list
+from segplug_mmseg.config import is_list, one_line
 
 __all__ = ["Preprocessing", "data_settings", "find_transform", "read_pipeline"]
 
 # In the order in which segplug applies them; what only packs or does nothing at test time has no place.
 _RANK = {"Resize": 0, "ResizeToMultiple": 1, "Normalize": 2, "Pad": 3}
+_UNLIMITED = 2**31 - 1
+"""Pixels of an edge that the config leaves infinite: no image comes near."""
+
 _NO_EFFECT = {
     "LoadImageFromFile",
     "LoadAnnotations",
@@ -40,7 +45,7 @@ class Preprocessing:
     @property
     def nominal_size(self) -> tuple[int, int] | None:
         """The network input (height, width) for an image that fills the test scale."""
-        if self.scale is None:
+        if self.scale is None or max(self.scale) >= _UNLIMITED:
             return None
         width, height = self.scale
         multiple = (self.resize and self.resize.multiple_of) or (self.pad and self.pad.divisor) or 1
@@ -51,8 +56,15 @@ class Preprocessing:
 
 
 def data_settings(config: Any, split: str) -> dict[str, Any]:
-    """The first data set of ``data.<split>``, or an empty dict: its classes and pipeline stand for all."""
-    found = (config.get("data") or {}).get(split)
+    """The first data set of ``data.<split>``, or an empty dict: its classes and pipeline stand for all.
+
+    Raises:
+        ModelError: the config's ``data`` is no dict.
+    """
+    data = config.get("data") or {}
+    if not isinstance(data, dict):
+        raise ModelError(f"data of the config must be a dict, not {data!r}")
+    found = data.get(split)
     while is_list(found) and found:
         found = found[0]
     while isinstance(found, dict) and isinstance(found.get("dataset"), dict):  # a repeated data set
@@ -88,19 +100,19 @@ def read_pipeline(config: Any, reporter: Reporter) -> Preprocessing:
         pipeline = [{"type": "Normalize", **normalise}] if isinstance(normalise, dict) else []
     try:
         return _read_steps(pipeline, reporter)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"the test pipeline of the config cannot be read: {error}") from error
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise ModelError(f"the test pipeline of the config cannot be read: {one_line(error)}") from error
 
 
 def _read_steps(pipeline: Any, reporter: Reporter) -> Preprocessing:
     result = Preprocessing()
     augmentation: dict[str, Any] | None = None
     unknown: list[str] = []
-    order: list[int] = []
+    order: list[str] = []
     for step in _flat(pipeline):
         name = step["type"]
         if name in _RANK:
-            order.append(_RANK[name])
+            order.append(name)
         if name == "MultiScaleFlipAug":
             augmentation = step
             _warn_about_augmentation(step, reporter)
@@ -108,9 +120,13 @@ def _read_steps(pipeline: Any, reporter: Reporter) -> Preprocessing:
             result = _with_resize(result, step, augmentation, reporter)
         elif name == "ResizeToMultiple":
             base = result.resize or Resize()
-            result = replace(result, resize=replace(base, multiple_of=int(step.get("size_divisor", 32))))
+            result = replace(
+                result, resize=replace(base, multiple_of=_positive(step.get("size_divisor", 32)))
+            )
         elif name == "Normalize":
             mean, std = _channels(step["mean"], "mean"), _channels(step["std"], "std")
+            if 0.0 in std:
+                raise ModelError("the test pipeline normalises with a std of 0")
             in_rgb = step.get("to_rgb", True)
             result = replace(result, mean=mean, std=std, channel_order="rgb" if in_rgb else "bgr")
         elif name == "Pad":
@@ -121,13 +137,16 @@ def _read_steps(pipeline: Any, reporter: Reporter) -> Preprocessing:
             unknown.append(name)
     if unknown:
         reporter.warn(f"the test pipeline has transforms that are left out: {', '.join(unknown)}")
-    if order != sorted(order):
+    repeated = [name for name, times in Counter(order).items() if times > 1]
+    if repeated:
+        reporter.warn(f"the test pipeline has {' and '.join(repeated)} more than once: only the last is used")
+    if order != sorted(order, key=_RANK.__getitem__):
         reporter.warn("the test pipeline is applied in the order resize, normalise, pad: scores may differ")
     return result
 
 
 def _warn_about_augmentation(step: dict[str, Any], reporter: Reporter) -> None:
-    several = max(len(_ratios(step)), len(_scales(step)))
+    several = len(_scales(step)) if _lists_scales(step) else len(_ratios(step))
     extras = [f"{several} scales"] if several > 1 else []
     if step.get("flip"):
         extras.append("flips")
@@ -156,16 +175,34 @@ def _scales(step: dict[str, Any]) -> list[tuple[int, int]]:
     value = step.get("img_scale")
     if value is None:
         return []
-    return [_pair(scale) for scale in value] if is_list(value) and is_list(value[0]) else [_pair(value)]
+    return [_scale(scale) for scale in value] if _lists_scales(step) else [_scale(value)]
+
+
+def _lists_scales(step: dict[str, Any]) -> bool:
+    """Whether ``img_scale`` is a list of scales, be it of one: mmseg has no ratios beside a list."""
+    value: Any = step.get("img_scale")
+    return is_list(value) and bool(value) and is_list(value[0])
+
+
+def _scale(value: Any) -> tuple[int, int]:
+    """A (width, height) of which one edge may be infinite: it is then not a limit."""
+    edges = value if is_list(value) else (value, value)
+    width, height = (_UNLIMITED if edge == math.inf else _positive(edge) for edge in edges)
+    if width == height == _UNLIMITED:
+        raise ValueError("img_scale is infinite in both edges")
+    return width, height
+
+
+def _scaled(scale: tuple[int, int], ratio: float) -> tuple[int, int]:
+    width, height = (edge if edge == _UNLIMITED else int(edge * ratio) for edge in scale)
+    return _positive(width), _positive(height)
 
 
 def _aug_scale(step: dict[str, Any]) -> tuple[int, int] | None:
     scales = _scales(step)
     if not scales:
         return None
-    width, height = scales[0]
-    ratio = _ratio(step) if len(scales) == 1 else 1.0  # mmseg has no ratios beside several scales
-    return int(width * ratio), int(height * ratio)
+    return scales[0] if _lists_scales(step) else _scaled(scales[0], _ratio(step))
 
 
 def _with_resize(
@@ -173,11 +210,13 @@ def _with_resize(
 ) -> Preprocessing:
     resize = Resize(keep_ratio=bool(step.get("keep_ratio", True)))
     if resize.keep_ratio and step.get("min_size") is not None:
-        resize = replace(resize, min_size=int(step["min_size"]))
+        resize = replace(resize, min_size=_positive(step["min_size"]))
     if augmentation is not None:  # its scale overrides the transform's own
         scale, ratio = _aug_scale(augmentation), _ratio(augmentation)
     else:
         scale, ratio = _own_scale(step, reporter)
+    if scale and max(scale) == _UNLIMITED and not resize.keep_ratio:
+        raise ValueError("img_scale is infinite, which needs keep_ratio=True")
     return replace(result, scale=scale, resize=replace(resize, scale=scale, ratio=1.0 if scale else ratio))
 
 
@@ -188,8 +227,7 @@ def _own_scale(step: dict[str, Any], reporter: Reporter) -> tuple[tuple[int, int
         reporter.warn("the test pipeline resizes at random: its first scale is used")
     if not scales:
         return None, float(ratios[0])
-    width, height = scales[0]
-    return (int(width * ratios[0]), int(height * ratios[0])), 1.0
+    return _scaled(scales[0], float(ratios[0])), 1.0
 
 
 def _pad(step: dict[str, Any], reporter: Reporter) -> Pad:
@@ -199,7 +237,7 @@ def _pad(step: dict[str, Any], reporter: Reporter) -> Pad:
         reporter.warn("the test pipeline pads each channel with another value: the first is used for all")
     if step.get("size") is not None:
         return Pad(size=_pair(step["size"]), value=values[0])
-    return Pad(divisor=int(step["size_divisor"]), value=values[0])
+    return Pad(divisor=_positive(step["size_divisor"]), value=values[0])
 
 
 def _check_loader(step: dict[str, Any], reporter: Reporter) -> None:
@@ -211,11 +249,20 @@ def _check_loader(step: dict[str, Any], reporter: Reporter) -> None:
 def _pair(value: Any) -> tuple[int, int]:
     """A size of the config; one number stands for both edges."""
     first, second = value if is_list(value) else (value, value)
-    return int(first), int(second)
+    return _positive(first), _positive(second)
+
+
+def _positive(value: Any) -> int:
+    """A number of pixels."""
+    if not math.isfinite(value) or int(value) < 1:
+        raise ValueError(f"{value} is no size in pixels")
+    return int(value)
 
 
 def _channels(values: Any, name: str) -> tuple[float, float, float]:
     numbers = [float(value) for value in values]
     if len(numbers) != 3:
         raise ModelError(f"the test pipeline has {len(numbers)} values of {name}: networks take 3 channels")
+    if not all(map(math.isfinite, numbers)):
+        raise ModelError(f"the test pipeline normalises with a {name} that is not finite: {numbers}")
     return numbers[0], numbers[1], numbers[2]

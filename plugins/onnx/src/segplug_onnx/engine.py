@@ -23,7 +23,11 @@ __all__ = ["OnnxEngine", "provider"]
 
 
 class OnnxRuntime:
-    """Opens an ONNX file, segplug's own or a foreign one, in ONNX Runtime."""
+    """Runs an ONNX file in ONNX Runtime, on the CPU or a GPU.
+
+    A file that segplug exported describes itself; for any other file, the options say what it takes
+    and gives.
+    """
 
     api_version = 1
     options = foreign.Options

@@ -50,7 +50,11 @@ class Options:
 
 
 class OnnxExporter:
-    """Traces the model with ``torch.onnx.export`` and writes the graph with its metadata."""
+    """Writes the model as one self-contained ONNX file (fp32), with its labels or logits as output.
+
+    Classes, colours and preprocessing are kept in the file. An image that is given to trace with says
+    only which size to export for: the graph does not depend on its pixels.
+    """
 
     api_version = 1
     options = Options

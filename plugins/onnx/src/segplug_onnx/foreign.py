@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -41,6 +42,7 @@ class Options:
         None,
         help="Resize images to this before the network; default: its fixed size, else the image's own.",
         metavar="HEIGHT WIDTH",
+        minimum=1,
     )
     classes: tuple[str, ...] | None = option(None, help="Class names, in the order of the labels.")
     threshold: float | None = option(
@@ -97,6 +99,7 @@ def describe(
             contradict the file.
         ArtifactError: it is no network from one image to one segmentation.
     """
+    _check_values(options)
     image = _image_input(path, session)
     needed = [name for name in ("output_kind", "mean", "std") if getattr(options, name) is None]
     answer = _chosen_output(session, options)
@@ -126,6 +129,16 @@ def describe(
     _, height, width = tensors.axes(image.shape)
     size = (height.minimum, width.minimum) if height.is_fixed and width.is_fixed else None
     return tensors, _meta(path, options, size=size, channels=channels)
+
+
+def _check_values(options: Options) -> None:
+    for flag, values in (("--mean", options.mean), ("--std", options.std)):
+        if not all(map(math.isfinite, values or ())):
+            raise UsageError(f"{flag} takes finite numbers, not {_words(values)}")
+    if 0.0 in (options.std or ()):
+        raise UsageError("--std cannot be 0: pixels are divided by it")
+    if min(options.resize or (1,)) < 1:
+        raise UsageError(f"--resize takes two sizes in pixels, not {_words(options.resize)}")
 
 
 def _image_input(path: Path, session: onnxruntime.InferenceSession) -> Any:

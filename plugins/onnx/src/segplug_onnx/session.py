@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,8 @@ def open_session(
             raise DeviceError(f"{path} cannot be opened on '{device.name}': {reason(error)}") from error
         raise ArtifactError(f"{path} cannot be opened: {reason(error)}") from error
     session.disable_fallback()
+    session._model_bytes = None  # kept for the fallback only: as much memory as the weights
+    _return_free_memory()
     devices.check_used(session, device)
     return session
 
@@ -71,6 +74,15 @@ def _silent(onnxruntime: Any) -> Iterator[None]:
         yield
     finally:
         onnxruntime.set_default_logger_severity(_WARNING)
+
+
+def _return_free_memory() -> None:
+    """Give the memory that parsing took, about twice the weights, back to the system.
+
+    glibc keeps freed memory for itself otherwise; other C libraries are left alone.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def reason(error: Exception) -> str:

@@ -19,7 +19,7 @@ CASES = {
     "cgnet": ("cgnet/cgnet_512x1024_60k_cityscapes.py", (360, 480)),
     "fcn": ("mobilenet_v2/fcn_m-v2-d8_512x1024_80k_cityscapes.py", (360, 480)),
     "pspnet": ("pspnet/pspnet_r18-d8_512x1024_80k_cityscapes.py", (512, 1024)),
-    "segformer": ("segformer/segformer_mit-b0_8x1_1024x1024_160k_cityscapes.py", (256, 256)),
+    "segformer": ("segformer/segformer_mit-b0_512x512_160k_ade20k.py", (256, 256)),
 }
 
 
@@ -44,7 +44,8 @@ def _take_turns(config: str, shape: tuple[int, int], rounds: int) -> tuple[list[
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as work:
         new = (PYTHON, "-m", "segplug", "run", "export", "onnx", config, "--shape", *size, "--force")
-        old = (*OLD_TOOL, "pytorch2onnx.py", config, "--shape", *size)
+        # Opset 13 is the first that has what an attention needs; the script's own default is 11.
+        old = (*OLD_TOOL, "pytorch2onnx.py", config, "--opset-version", "13", "--shape", *size)
         for number in range(rounds):
             print(f"{Path(config).stem}: round {number + 1} of {rounds}", file=sys.stderr)
             ours.append(run((*new, "--output", f"{work}/new.onnx")))

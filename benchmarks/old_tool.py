@@ -8,6 +8,7 @@ as it was.
 from __future__ import annotations
 
 import functools
+import importlib
 import runpy
 import sys
 from pathlib import Path
@@ -20,12 +21,16 @@ from segplug_mmseg.compat import import_mmseg
 def main(script: str, arguments: list[str]) -> None:
     """Run the script as if it were the program."""
     mmseg = import_mmseg()
-    import mmcv.onnx
-
+    symbolic = importlib.import_module("mmcv.onnx.symbolic")
     folder = Path(str(mmseg.__file__)).parent / ".mim" / "tools"
     torch.onnx.export = functools.partial(_export, torch.onnx.export)
-    # mmcv's own symbolic functions read graph nodes as torch 1.x had them; torch's do the same work.
-    mmcv.onnx.register_extra_symbolics = lambda opset: None
+    # mmcv's symbolic functions read a node's attributes by subscript, as torch 1.x let them.
+    torch._C.Node.__getitem__ = lambda node, name: getattr(node, node.kindOf(name))(name)
+    # Those for resizing call torch's with arguments that it no longer takes; torch's own do the same.
+    register = symbolic.register_custom_op_symbolic
+    symbolic.register_custom_op_symbolic = lambda name, function, opset: (
+        None if "upsample" in name else register(name, function, opset)
+    )
     torch.load = functools.partial(torch.load, weights_only=False)
     sys.argv = [script, *arguments]
     runpy.run_path(str(folder / script), run_name="__main__")

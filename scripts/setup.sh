@@ -15,7 +15,7 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
-echo "setting up $venv (the first time fetches about 300 MB)"
+echo "setting up $venv (the first time fetches torch, which takes minutes)"
 # mmcv 1.7.2 imports pkg_resources while it builds, so this environment builds with its own, older setuptools.
 pip install --quiet -c constraints.txt "setuptools" wheel
 pip install --quiet -c constraints.txt torch numpy opencv-python

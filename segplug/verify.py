@@ -69,6 +69,8 @@ class Pair:
     """Logits ``(C, H, W)``."""
     candidate: npt.NDArray[Any]
     """Logits ``(C, H, W)``, or labels ``(H, W)``."""
+    refusal: str | None = None
+    """Why the candidate gave no answer; ``candidate`` is not looked at then."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Comparison:
 @dataclass
 class _Totals:
     inputs: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     logits_compared: bool = True
     pixels: int = 0
     equal: int = 0
@@ -149,6 +152,10 @@ def compare(
     limits = thresholds or thresholds_for(precision)
     totals = _Totals()
     for pair in pairs:
+        if pair.refusal is not None:
+            totals.inputs.append(pair.name)
+            totals.refusals.append(f"the artifact does not run {pair.name}: {pair.refusal}")
+            continue
         _check_shapes(pair)
         _add(pair, totals, limits, cut=_logit(sigmoid_threshold))
     if not totals.inputs:
@@ -156,7 +163,8 @@ def compare(
 
     firm_agreement = totals.firm_equal / totals.firm if totals.firm else 1.0
     miou = _mean_iou(totals.confusion)
-    failures = tuple(_failures(limits, totals.relative, firm_agreement, miou))
+    pixels = max(totals.pixels, 1)
+    failures = (*totals.refusals, *_failures(limits, totals.relative, firm_agreement, miou))
     return Comparison(
         passed=not failures,
         failures=failures,
@@ -168,9 +176,9 @@ def compare(
         max_logit_difference=totals.max_difference,
         mean_logit_difference=totals.difference_sum / max(totals.difference_count, 1),
         relative_difference=totals.relative,
-        label_agreement=totals.equal / totals.pixels,
+        label_agreement=totals.equal / pixels,
         firm_agreement=firm_agreement,
-        near_ties=1.0 - totals.firm / totals.pixels,
+        near_ties=1.0 - totals.firm / pixels,
         miou=miou,
         worst_input=totals.worst_input,
         worst_pixel=totals.worst_pixel,

@@ -137,6 +137,6 @@ def _print_verification(output: Output, found: Mapping[str, Any]) -> None:
 
 def _worst(found: Mapping[str, Any]) -> str:
     if found["worst_pixel"] is None:
-        return "none: all equal"
+        return "none"
     row, column = found["worst_pixel"]
     return f"{found['worst_input']}, at row {row}, column {column}"

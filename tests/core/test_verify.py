@@ -64,6 +64,15 @@ def test_labels_alone_are_compared_away_from_near_ties(rng: np.random.Generator)
     assert result.miou < 0.9
 
 
+def test_a_size_that_the_artifact_does_not_run_is_a_failure(rng: np.random.Generator) -> None:
+    reference = logits(rng)
+    refused = Pair("wide", reference, np.empty(0), refusal="axis 3 is fixed")
+    for pairs in ([Pair("a", reference, reference), refused], [refused]):
+        result = compare(pairs)
+        assert not result.passed
+        assert result.failures == ("the artifact does not run wide: axis 3 is fixed",)
+
+
 def test_undefined_logits_fail(rng: np.random.Generator) -> None:
     reference = logits(rng)
     candidate = reference.copy()

@@ -1,5 +1,6 @@
 """What plugin authors test with."""
 
 from segplug.testing.engines import ArrayDataset, EngineConformance, FunctionEngine
+from segplug.testing.weights import randomise
 
-__all__ = ["ArrayDataset", "EngineConformance", "FunctionEngine"]
+__all__ = ["ArrayDataset", "EngineConformance", "FunctionEngine", "randomise"]

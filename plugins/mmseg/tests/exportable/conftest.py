@@ -9,6 +9,8 @@ import pytest
 import torch
 from segplug_mmseg.compat import import_mmseg
 
+from segplug.testing import randomise
+
 
 @pytest.fixture(scope="session", autouse=True)
 def mmseg():
@@ -20,23 +22,12 @@ def mmseg():
 def randomised() -> Callable[[torch.nn.Module], torch.nn.Module]:
     """Gives every weight and statistic a value that an error cannot hide behind (seeded), in eval mode."""
 
-    def randomise(module: torch.nn.Module) -> torch.nn.Module:
-        generator = torch.Generator().manual_seed(7)
-        with torch.no_grad():
-            for part in module.modules():
-                if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-                    part.running_mean.normal_(0, 0.1, generator=generator)
-                    part.running_var.uniform_(0.5, 1.5, generator=generator)
-            for name, parameter in module.named_parameters():
-                if parameter.dim() > 1:  # keeps the scale of activations from layer to layer
-                    spread = 0.5 if "bias" in name else parameter[0].numel() ** -0.5
-                    parameter.normal_(0, spread, generator=generator)
-                else:
-                    parameter.uniform_(0.1, 1.0, generator=generator)
+    def randomised(module: torch.nn.Module) -> torch.nn.Module:
+        randomise(module)
         module.eval()  # not chained: some of mmseg's modules return nothing from it
         return module
 
-    return randomise
+    return randomised
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ An ``infer`` provider opens an artifact and returns an object with a :class:`Eng
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from segplug.model import ModelMeta
+    from segplug.model import InputLimits, ModelMeta
 
-__all__ = ["Axis", "Engine", "EngineSpec"]
+__all__ = ["Axis", "Engine", "EngineSpec", "limited"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,17 @@ class Axis:
         """Whether one size only is taken."""
         return self.minimum == self.maximum
 
+    def within(self, limits: Axis) -> Axis:
+        """What both axes take; an axis of one size stays as it is."""
+        if self.is_fixed:
+            return self
+        tops = [top for top in (self.maximum, limits.maximum) if top is not None]
+        return Axis(
+            minimum=max(self.minimum, limits.minimum),
+            maximum=min(tops) if tops else None,
+            multiple_of=math.lcm(self.multiple_of, limits.multiple_of),
+        )
+
     def accepts(self, size: int) -> bool:
         """Whether an input may have this size along the axis."""
         if size < self.minimum or (self.maximum is not None and size > self.maximum):
@@ -48,6 +60,15 @@ class Axis:
             return str(self.minimum)
         text = f"{self.minimum}..{'' if self.maximum is None else self.maximum}"
         return text if self.multiple_of == 1 else f"{text} in steps of {self.multiple_of}"
+
+
+def limited(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[Axis, Axis]:
+    """The axes of a file's input, narrowed to what the network that it holds takes."""
+    if limits is None:
+        return height, width
+    tops = limits.maximum or (None, None)
+    own = [Axis(low, top, limits.multiple_of) for low, top in zip(limits.minimum, tops, strict=True)]
+    return height.within(own[0]), width.within(own[1])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from segplug.errors import ArtifactError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Inference", "ModelMeta", "Pad", "Provenance", "Resize", "SegmentationModel"]
+__all__ = ["Inference", "InputLimits", "ModelMeta", "Pad", "Provenance", "Resize", "SegmentationModel"]
 
 SCHEMA_VERSION = 1
 
@@ -64,6 +64,31 @@ class Inference:
 
 
 @dataclass(frozen=True)
+class InputLimits:
+    """The input sizes that the network itself takes, whatever it is exported to. Pixels."""
+
+    minimum: tuple[int, int] = (1, 1)
+    """Smallest (height, width), as a pooling kernel or a chain of strides may ask for."""
+    multiple_of: int = 1
+    """Height and width are multiples of this."""
+    maximum: tuple[int, int] | None = None
+    """Largest (height, width): ``minimum`` where tables are fixed to one size. ``None``: no limit."""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether one size only is taken."""
+        return self.minimum == self.maximum
+
+    def __str__(self) -> str:
+        if self.is_fixed:
+            return f"{self.minimum[0]}x{self.minimum[1]} only"
+        text = f"{self.minimum[0]}x{self.minimum[1]} and larger"
+        if self.maximum is not None:
+            text = f"{self.minimum[0]}x{self.minimum[1]} to {self.maximum[0]}x{self.maximum[1]}"
+        return text if self.multiple_of == 1 else f"{text}, multiples of {self.multiple_of}"
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where a model came from. Hashes are SHA-256 hex digests of the files as they were read."""
 
@@ -95,6 +120,8 @@ class ModelMeta:
     """``None``: images are fed at their own size."""
     pad: Pad | None = None
     inference: Inference = Inference()
+    input_limits: InputLimits | None = None
+    """What the network itself takes, found when a file with free sizes was made; ``None``: not known."""
     out_channels: int = 0
     """Channels of the logits: the number of classes, or 1 for a binary sigmoid head."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
@@ -154,6 +181,7 @@ class ModelMeta:
             "resize": Resize,
             "pad": Pad,
             "inference": Inference,
+            "input_limits": InputLimits,
             "provenance": Provenance,
         }
         try:
@@ -198,3 +226,5 @@ class SegmentationModel:
     """Builds the form of ``module`` that exporters take: same contract and parameters (shared, not
     copied), with what no exporter can follow replaced by equal, traceable arithmetic."""
     device: str = "cpu"
+    input_limits: Callable[[], InputLimits | None] = lambda: None
+    """Finds the sizes that ``module`` takes, by trying: takes seconds. ``None``: not known."""

@@ -22,9 +22,10 @@ def randomise(module: torch.nn.Module, seed: int = 7) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for part in module.modules():
-            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
-                part.running_mean.normal_(0, 0.1, generator=generator)
-                part.running_var.uniform_(0.5, 1.5, generator=generator)
+            means, variances = getattr(part, "running_mean", None), getattr(part, "running_var", None)
+            if means is not None and variances is not None:
+                means.normal_(0, 0.1, generator=generator)
+                variances.uniform_(0.5, 1.5, generator=generator)
         for name, parameter in module.named_parameters():
             if parameter.dim() > 1:
                 spread = 0.5 if "bias" in name or "pos_embed" in name else parameter[0].numel() ** -0.5

@@ -64,7 +64,7 @@ def edited_config(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def mim_configs() -> Path:
-    """The 644 configs that come with mmseg."""
+    """The configs that come with mmseg."""
     spec = importlib.util.find_spec("mmseg")
     assert spec is not None
     assert spec.origin is not None

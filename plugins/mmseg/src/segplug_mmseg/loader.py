@@ -39,6 +39,7 @@ class MmsegModels:
     def _load(self, request: LoadModelRequest) -> SegmentationModel:
         from segplug_mmseg.checkpoint import fit, read_checkpoint
         from segplug_mmseg.devices import resolve_device
+        from segplug_mmseg.limits import find_input_limits
         from segplug_mmseg.meta import Head, read_meta
         from segplug_mmseg.network import TensorSegmentor, revert_sync_batchnorm
 
@@ -67,7 +68,11 @@ class MmsegModels:
             meta = meta.replace(extra={"mmseg": {"cfg_options": overrides}})
         module = TensorSegmentor(segmentor).to(device).eval().requires_grad_(False)
         return SegmentationModel(
-            module=module, meta=meta, exportable=lambda: _exportable(module), device=str(device)
+            module=module,
+            meta=meta,
+            exportable=lambda: _exportable(module),
+            device=str(device),
+            input_limits=lambda: find_input_limits(module, meta.input_size),
         )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.artifact import describe, ensure_free
-from segplug.errors import MissingDependencyError, UsageError
+from segplug.engine import Axis, limited
+from segplug.errors import MissingDependencyError, ShapeError, UsageError
 from segplug.hookspecs import hookimpl
-from segplug.model import ModelMeta
+from segplug.model import InputLimits, ModelMeta
 from segplug.options import option
 from segplug.requests import Artifact, ExportRequest
 from segplug_onnx import metadata
@@ -70,10 +73,10 @@ class OnnxExporter:
         ensure_free(request.output, force=request.force)
         kind = _output_kind(options, request.model.meta)
         size = _network_size(request)
-        traced = _generous(size) if request.dynamic else size
         with request.reporter.progress(f"exporting for {size[0]}x{size[1]}", None):
-            model = _traced(request, traced, options.opset, kind)
-            meta = _completed(request, size, traced, options.opset, kind)
+            plan = _plan(request, size)
+            model = _traced(request, plan, options.opset, kind)
+            meta = _completed(request, plan, options.opset, kind)
             if options.show:
                 from segplug_onnx.show import as_text
 
@@ -121,7 +124,39 @@ def _network_size(request: ExportRequest) -> tuple[int, int]:
     return size
 
 
-def _traced(request: ExportRequest, size: tuple[int, int], opset: int, kind: OutputKind) -> ir.Model:
+@dataclass(frozen=True)
+class _Plan:
+    """What to trace, and what the file will take."""
+
+    size: tuple[int, int]
+    """The (height, width) that is exported for."""
+    traced: tuple[int, int]
+    free: Mapping[int, str]
+    """Axes that may vary, and their names in the graph."""
+    limits: InputLimits | None = None
+    """What the network takes, where height and width vary."""
+
+
+def _plan(request: ExportRequest, size: tuple[int, int]) -> _Plan:
+    if not request.dynamic:
+        return _Plan(size, traced=size, free={})
+    limits = request.model.input_limits()
+    if limits is not None and not _takes(limits, size):
+        raise ShapeError(
+            f"the network cannot take {size[0]}x{size[1]} images, it takes {limits}",
+            hint="give another --shape HEIGHT WIDTH",
+        )
+    if limits is not None and limits.is_fixed:
+        request.reporter.warn(f"the network takes {limits}: the batch alone is free in this file")
+        return _Plan(size, traced=size, free={0: "batch"})
+    return _Plan(size, traced=_generous(size), free={0: "batch", 2: "height", 3: "width"}, limits=limits)
+
+
+def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
+    return all(axis.accepts(edge) for axis, edge in zip(limited(Axis(), Axis(), limits), size, strict=True))
+
+
+def _traced(request: ExportRequest, plan: _Plan, opset: int, kind: OutputKind) -> ir.Model:
     try:
         from segplug_onnx import heads, tracing
     except ImportError as error:
@@ -130,19 +165,13 @@ def _traced(request: ExportRequest, size: tuple[int, int], opset: int, kind: Out
         ) from error
 
     network = request.model.exportable()
-    sample = _sample(size, network, dynamic=request.dynamic)
+    sample = _sample(plan.traced, network, batch=2 if plan.free else 1)
+    multiple_of = plan.limits.multiple_of if plan.limits else 1
+    trace = partial(tracing.trace, sample=sample, opset=opset, free=plan.free, multiple_of=multiple_of)
     if kind == "logits":
-        return tracing.trace(
-            heads.LogitsOnly(network), sample, outputs=("output",), opset=opset, dynamic=request.dynamic
-        )
+        return trace(heads.LogitsOnly(network), outputs=("output",))
     # The logits are named, so that an engine can give them too, but are no output of the file.
-    model = tracing.trace(
-        heads.WithLabels(network, request.model.meta),
-        sample,
-        outputs=("output", "logits"),
-        opset=opset,
-        dynamic=request.dynamic,
-    )
+    model = trace(heads.WithLabels(network, request.model.meta), outputs=("output", "logits"))
     model.graph.outputs.pop()
     return model
 
@@ -158,7 +187,7 @@ def _generous(size: tuple[int, int]) -> tuple[int, int]:
     return (height, width + size[1]) if height == width else (height, width)
 
 
-def _sample(size: tuple[int, int], network: torch.nn.Module, *, dynamic: bool) -> torch.Tensor:
+def _sample(size: tuple[int, int], network: torch.nn.Module, *, batch: int) -> torch.Tensor:
     """An input to trace with: no arithmetic is done on it, only its shape matters.
 
     A batch of one would let the tracer take things for broadcast that are not.
@@ -167,22 +196,22 @@ def _sample(size: tuple[int, int], network: torch.nn.Module, *, dynamic: bool) -
 
     parameter = next(network.parameters(), None)
     device = "cpu" if parameter is None else parameter.device
-    return torch.zeros((2 if dynamic else 1, 3, *size), device=device)
+    return torch.zeros((batch, 3, *size), device=device)
 
 
-def _completed(
-    request: ExportRequest, size: tuple[int, int], traced: tuple[int, int], opset: int, kind: OutputKind
-) -> ModelMeta:
+def _completed(request: ExportRequest, plan: _Plan, opset: int, kind: OutputKind) -> ModelMeta:
     meta = request.model.meta
+    sizes_vary = 2 in plan.free
     details: dict[str, Any] = {
         "opset": opset,
-        "dynamic": request.dynamic,
+        "dynamic": bool(plan.free),
         "output_kind": kind,
-        "traced_size": list(traced),
+        "traced_size": list(plan.traced),
         "logits": "logits" if kind == "labels" else "output",
     }
     return meta.replace(
-        input_size=(request.shape or meta.input_size) if request.dynamic else size,
+        input_size=(request.shape or meta.input_size) if sizes_vary else plan.size,
+        input_limits=plan.limits,
         versions={**meta.versions, **_versions()},
         verification=None,
         extra={**meta.extra, "onnx": details},

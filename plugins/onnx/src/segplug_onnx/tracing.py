@@ -9,7 +9,8 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import onnx_ir as ir
 import onnxscript  # noqa: F401  (torch.onnx.export needs it; without it the reason is plain)
@@ -20,12 +21,17 @@ from segplug.errors import ModelError, ShapeError, UsageError
 
 __all__ = ["trace"]
 
-_DYNAMIC_AXES = {0: "batch", 2: "height", 3: "width"}
 _STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def trace(
-    network: nn.Module, sample: torch.Tensor, *, outputs: tuple[str, ...], opset: int, dynamic: bool
+    network: nn.Module,
+    sample: torch.Tensor,
+    *,
+    outputs: tuple[str, ...],
+    opset: int,
+    free: Mapping[int, str],
+    multiple_of: int = 1,
 ) -> ir.Model:
     """Trace ``network`` and return its graph, with input ``input`` and the named outputs.
 
@@ -34,7 +40,8 @@ def trace(
         sample: Float32 ``(N, 3, H, W)`` on the network's device. Only its shape matters.
         outputs: A name for each tensor that the network returns.
         opset: The operator set that the graph must have.
-        dynamic: Let batch, height and width vary, under these names.
+        free: The axes of the input that may vary, and their names in the graph.
+        multiple_of: What free heights and widths are multiples of.
 
     Raises:
         ShapeError: the network itself cannot take the sample's shape.
@@ -50,7 +57,7 @@ def trace(
                 opset_version=opset,
                 input_names=["input"],
                 output_names=list(outputs),
-                dynamic_shapes=(_DYNAMIC_AXES,) if dynamic else None,
+                dynamic_shapes=(_dimensions(free, multiple_of),) if free else None,
                 external_data=False,
                 optimize=True,
                 verify=False,
@@ -59,13 +66,25 @@ def trace(
         except MemoryError:
             raise
         except Exception as error:
-            raise _explained(network, sample, error, dynamic=dynamic) from error
+            raise _explained(network, sample, error, free) from error
     if program is None:
         raise ModelError("torch.onnx.export returned nothing")
     model: ir.Model = program.model
     _tidy(model)
-    _check(model, opset=opset, dynamic=dynamic)
+    _check(model, opset, free)
     return model
+
+
+def _dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
+    """The free axes as torch.export takes them.
+
+    A name alone leaves the axis' conditions to the exporter. Where sizes are multiples, that must be said:
+    halving a size and doubling it again gives the same size only then.
+    """
+    return {
+        axis: name if axis == 0 or multiple_of == 1 else multiple_of * torch.export.Dim(name)
+        for axis, name in free.items()
+    }
 
 
 @contextlib.contextmanager
@@ -86,14 +105,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _explained(
-    network: nn.Module, sample: torch.Tensor, error: Exception, *, dynamic: bool
+    network: nn.Module, sample: torch.Tensor, error: Exception, free: Mapping[int, str]
 ) -> ModelError | ShapeError:
     """What went wrong, in the network's own words where it fails by itself."""
     try:
         network(sample)
     except Exception as own:
         height, width = sample.shape[-2:]
-        if dynamic:
+        if free:
             return ModelError(
                 f"the network does not take images of every size; at {height}x{width}: {_first_line(own)}",
                 hint="export without --dynamic, for one --shape",
@@ -102,7 +121,7 @@ def _explained(
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    hint = "export without --dynamic, for one --shape" if dynamic else None
+    hint = "export without --dynamic, for one --shape" if free else None
     return ModelError(f"the network cannot be exported to ONNX: {_first_line(root)}", hint=hint)
 
 
@@ -125,7 +144,7 @@ def _tidy(model: ir.Model) -> None:
         value.metadata_props.clear()
 
 
-def _check(model: ir.Model, *, opset: int, dynamic: bool) -> None:
+def _check(model: ir.Model, opset: int, free: Mapping[int, str]) -> None:
     produced = model.opset_imports.get("")
     if produced != opset:
         raise UsageError(
@@ -142,8 +161,8 @@ def _check(model: ir.Model, *, opset: int, dynamic: bool) -> None:
     if foreign:
         raise ModelError(f"the graph needs operators that are not standard ONNX: {', '.join(foreign)}")
     shape = model.graph.inputs[0].shape
-    fixed = [name for axis, name in _DYNAMIC_AXES.items() if shape is None or isinstance(shape[axis], int)]
-    if dynamic and fixed:
+    fixed = [name for axis, name in free.items() if shape is None or isinstance(shape[axis], int)]
+    if fixed:
         raise ModelError(
             f"the network fixes its {' and '.join(fixed)}", hint="export without --dynamic, for one --shape"
         )

@@ -1,0 +1,81 @@
+"""Which input sizes a network takes, asked of the network itself by running it on small images.
+
+A pooling kernel, a chain of strides or a table of positions may ask for a smallest size, for multiples, or
+for one size only. No config says so, and a file with free sizes would fail, or answer wrongly, where the
+network itself refuses. Nothing here knows the framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import nn
+
+from segplug.model import InputLimits
+
+__all__ = ["find_input_limits"]
+
+_ENOUGH = (64, 128, 256, 512, 1024)
+"""Square sizes to begin with: nearly every network takes the first, and an image so small costs little."""
+
+_DIVISORS = (1, 2, 4, 8, 16, 32, 64)
+
+_REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError)
+
+
+def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> InputLimits | None:
+    """Try sizes on ``module`` until its limits are known.
+
+    Args:
+        module: float32 ``(N, 3, H, W)`` to anything; in eval mode, unchanged by a run.
+        nominal: A (height, width) that it should take, for networks that take no small square.
+
+    Returns:
+        The limits; ``None`` if not even the nominal size is taken.
+    """
+    takes = _asking(module)
+    start = next((edge for edge in _ENOUGH if takes(edge, edge)), None)
+    if start is not None:
+        divisor = next((d for d in _DIVISORS if takes(start + d, start + d) and _odd(takes, start, d)), None)
+        if divisor is not None:
+            smallest = _smallest(lambda edge: takes(edge, edge), start, divisor)
+            return InputLimits(minimum=(smallest, smallest), multiple_of=divisor)
+    for size in (nominal, (start, start) if start else None):
+        if size is not None and takes(*size):
+            return InputLimits(minimum=size, maximum=size)
+    return None
+
+
+def _asking(module: nn.Module) -> Callable[[int, int], bool]:
+    parameter = next(module.parameters(), None)
+    device = "cpu" if parameter is None else parameter.device
+
+    @cache
+    def takes(height: int, width: int) -> bool:
+        try:
+            with torch.inference_mode():
+                module(torch.zeros(1, 3, height, width, device=device))
+        except _REFUSALS:
+            return False
+        return True
+
+    return takes
+
+
+def _odd(takes: Callable[[int, int], bool], start: int, divisor: int) -> bool:
+    """Whether the axes may differ, and odd multiples be other than the first."""
+    return takes(start + 3 * divisor, start + divisor)
+
+
+def _smallest(takes: Callable[[int], bool], start: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is taken, given that ``start`` is; larger ones are as well."""
+    low, high = 0, start // step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if takes(middle * step):
+            high = middle
+        else:
+            low = middle
+    return high * step

@@ -1,0 +1,105 @@
+"""A file with free sizes takes what its network takes, and says so of everything else."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from segplug_onnx.engine import provider as backend
+from torch import nn
+from torch.nn import functional as F
+
+from segplug.engine import Axis
+from segplug.errors import ShapeError
+from segplug.model import InputLimits
+from segplug.reporting import QuietReporter
+from segplug.requests import InferRequest
+
+
+class Halving(nn.Module):
+    """Adds a map to itself halved twice and doubled twice, which fits for multiples of 4 alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[2:]
+        assert height % 4 == width % 4 == 0, "sizes must be multiples of 4"
+        small = F.max_pool2d(F.max_pool2d(x, 2), 2)
+        size = (small.shape[2] * 4, small.shape[3] * 4)
+        return x + F.interpolate(small, size=size, mode="bilinear", align_corners=False)
+
+
+class Table(nn.Module):
+    """Adds a table of positions of one size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(1, 3, 24, 32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.table
+
+
+class Pooling(nn.Module):
+    """Pools with a kernel that small maps do not hold."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = F.avg_pool2d(x, 20, stride=20)
+        return x + pooled.mean(dim=(2, 3), keepdim=True)
+
+
+@pytest.fixture
+def limited_model(model_of):
+    def make(network: nn.Module, limits: InputLimits | None, size: tuple[int, int]):
+        model = model_of(network, out_channels=3, classes=("a", "b", "c"), input_size=size)
+        return dataclasses.replace(model, input_limits=lambda: limits)
+
+    return make
+
+
+def test_multiples(limited_model, export, images, logits_of):
+    model = limited_model(Halving(), InputLimits((4, 4), multiple_of=4), (32, 48))
+    artifact = export(model, dynamic=True)
+    assert artifact.meta.input_limits == InputLimits((4, 4), multiple_of=4)
+    engine = backend.infer(InferRequest(artifact=artifact.path, want_logits=True))
+    assert engine.spec.height == engine.spec.width == Axis(4, None, 4)
+    for shape in [(1, 32, 48), (2, 36, 44), (1, 4, 500)]:
+        batch = images(*shape)
+        np.testing.assert_allclose(engine.run(batch), logits_of(model, batch), rtol=1e-5, atol=1e-5)
+
+
+def test_one_size_leaves_the_batch_free_and_says_so(limited_model, export, images, logits_of):
+    model = limited_model(Table(), InputLimits((24, 32), maximum=(24, 32)), (24, 32))
+    reporter = QuietReporter()
+    artifact = export(model, dynamic=True, reporter=reporter)
+    assert any("24x32 only" in text for text in reporter.warnings)
+    engine = backend.infer(InferRequest(artifact=artifact.path, want_logits=True))
+    assert (engine.spec.height, engine.spec.width) == (Axis.fixed(24), Axis.fixed(32))
+    assert not engine.spec.batch.is_fixed
+    batch = images(3, 24, 32)
+    np.testing.assert_allclose(engine.run(batch), logits_of(model, batch), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "words"),
+    [
+        (InputLimits((20, 20)), (16, 48), "cannot take 16x48 images, it takes 20x20 and larger"),
+        (InputLimits((4, 4), multiple_of=4), (32, 46), "it takes 4x4 and larger, multiples of 4"),
+        (InputLimits((24, 32), maximum=(24, 32)), (24, 40), "it takes 24x32 only"),
+    ],
+)
+def test_a_size_that_the_network_does_not_take(limited_model, export, tmp_path, limits, size, words):
+    with pytest.raises(ShapeError, match=words):
+        export(limited_model(Pooling(), limits, size), tmp_path / "m.onnx", dynamic=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_smallest_size_is_in_the_file(limited_model, export):
+    artifact = export(limited_model(Pooling(), InputLimits((20, 20)), (40, 64)), dynamic=True)
+    engine = backend.infer(InferRequest(artifact=artifact.path))
+    assert (engine.spec.height, engine.spec.width) == (Axis(20), Axis(20))
+
+
+def test_a_static_file_has_one_size(limited_model, export):
+    artifact = export(limited_model(Pooling(), InputLimits((20, 20)), (40, 64)))
+    assert artifact.meta.input_limits is None

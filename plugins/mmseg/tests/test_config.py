@@ -148,3 +148,25 @@ def test_what_a_source_accepts(tmp_path, config_file):
     assert not accepts("model.onnx")
     (tmp_path / "folder.py").mkdir()
     assert not accepts(str(tmp_path / "folder.py"))
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        "default_scope = 'mmseg'\n",
+        "test_dataloader = dict(batch_size=1)\n",
+        "model.update(data_preprocessor=dict(type='SegDataPreProcessor'))\n",
+    ],
+)
+def test_a_config_of_mmsegmentation_1_is_refused_by_name(edited_config, add):
+    path = edited_config(add=add)
+    with pytest.raises(ModelError, match=r"config of mmsegmentation 1\.x") as refused:
+        read_config(str(path))
+    assert "mmengine" in str(refused.value.hint)
+
+
+def test_a_pure_python_config_of_mmsegmentation_1_is_refused_without_running_it(tmp_path):
+    path = tmp_path / "new_style.py"
+    path.write_text("from mmengine.config import read_base\n\nwith read_base():\n    from .base import *\n")
+    with pytest.raises(ModelError, match=r"mmsegmentation 1\.x \(it has `import mmengine`\)"):
+        read_config(str(path))

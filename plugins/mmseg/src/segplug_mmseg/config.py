@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ __all__ = [
     "read_config",
     "runnable_model",
 ]
+
+_KEYS_OF_1X = ("default_scope", "train_dataloader", "test_dataloader", "test_evaluator", "data_preprocessor")
 
 _SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
@@ -61,6 +64,7 @@ def read_config(
 
     search_path = list(sys.path)
     try:
+        _refuse_next_generation(location, path.read_bytes())
         with quiet(reporter):
             config = Config.fromfile(str(path))
     except SegplugError:
@@ -72,8 +76,22 @@ def read_config(
         if isinstance(error, ImportError):
             hint = "install it, or set PYTHONPATH so that Python finds it"
         raise ModelError(f"cannot read the config {location}: {one_line(error)}", hint=hint) from error
+    model = config.get("model")
+    _refuse_next_generation(location, keys=[*config, *(model if isinstance(model, dict) else ())])
     _merge(config, parse_cfg_options(cfg_options or {}))
     return config
+
+
+def _refuse_next_generation(location: str, source: bytes = b"", keys: Iterable[str] = ()) -> None:
+    """Say so if a config is one of mmsegmentation 1.x, by its Python imports or by its keys."""
+    signs = [key for key in _KEYS_OF_1X if key in keys]
+    if re.search(rb"^\s*(from|import) mmengine\b", source, re.MULTILINE):
+        signs.append("import mmengine")
+    if signs:
+        raise ModelError(
+            f"{location} is a config of mmsegmentation 1.x (it has `{signs[0]}`), segplug-mmseg reads those of 0.x",
+            hint="mmsegmentation 1.x with mmengine and mmcv 2 reads it, in an environment of its own",
+        )
 
 
 def _close_temporary_files(error: BaseException) -> None:

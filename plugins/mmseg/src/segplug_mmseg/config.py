@@ -89,7 +89,8 @@ def _refuse_next_generation(location: str, source: bytes = b"", keys: Iterable[s
         signs.append("import mmengine")
     if signs:
         raise ModelError(
-            f"{location} is a config of mmsegmentation 1.x (it has `{signs[0]}`), segplug-mmseg reads those of 0.x",
+            f"{location} is a config of mmsegmentation 1.x (it has `{signs[0]}`), "
+            "segplug-mmseg reads those of 0.x",
             hint="mmsegmentation 1.x with mmengine and mmcv 2 reads it, in an environment of its own",
         )
 

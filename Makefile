@@ -1,6 +1,7 @@
 # make demo    the main job on data and weights that the project carries
 # make test    every test (what needs a GPU or the real data says so when it is skipped)
 # make lint    ruff and mypy
+# make matrix  export every family of mmseg and write docs/support-matrix.md (an hour or two on 2 cores)
 # Everything sets itself up in .venv first.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PLUGINS := mmseg onnx
 SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%/pyproject.toml)
 
-.PHONY: setup demo test test-full lint clean
+.PHONY: setup demo test test-full lint matrix clean
 
 setup: $(VENV)/.done
 
@@ -28,6 +29,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+matrix: setup
+	$(BIN)/python -m matrix
 
 # The compiled mmcv-full in an environment of its own: about 20 minutes to build on 2 cores.
 $(FULL)/.done: $(SOURCES)

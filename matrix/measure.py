@@ -1,0 +1,124 @@
+"""Export one family in each mode, compare, print a JSON row for each: ``python -m matrix.measure FAMILY``.
+
+A process of its own for each family: what one leaves behind, or how it dies, is no other's business.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matrix.families import FAMILIES, Case
+from matrix.rows import Row
+
+if TYPE_CHECKING:
+    from segplug.api import Segplug
+    from segplug.model import SegmentationModel
+    from segplug.requests import Artifact
+    from segplug.verify import Comparison
+
+MADE_BY = ("segplug", "segplug-mmseg", "segplug-onnx", "torch", "onnx", "onnxruntime", "onnxscript")
+
+
+def versions() -> dict[str, str]:
+    """The installed versions that a measurement depends on."""
+    return {name: metadata.version(name) for name in MADE_BY}
+
+
+def measure(family: str, case: Case) -> Iterator[Row]:
+    """One row for each mode; an export that fails is a row with its reason."""
+    from segplug import Segplug
+    from segplug.errors import SegplugError
+
+    session = Segplug()
+    with tempfile.TemporaryDirectory() as folder:
+        for mode, work in (("static", _whole), ("dynamic", _whole), ("slide", _sliding)):
+            blank = Row(family, case.config, mode, passed=False, versions=versions())
+            try:
+                yield work(session, case, blank, Path(folder) / f"{mode}.onnx")
+            except SegplugError as error:
+                yield replace(blank, reason=" ".join(str(error).split()))
+
+
+def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
+    """Static or dynamic: the file against the network, at every size that the file takes and is tried."""
+    model = _load(session, blank.family, case, {})
+    slides = model.meta.inference.mode == "slide"
+    shape = None if slides else case.size
+    artifact, seconds = _exported(session, model, file, shape=shape, dynamic=blank.mode == "dynamic")
+    comparison = session.verify(artifact, model)
+    height, width = shape or model.meta.inference.crop_size or case.size
+    return _row(replace(blank, exported_for=f"{height}x{width}"), session, artifact, comparison, seconds)
+
+
+def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
+    """The runtime's slide inference on the file of one window, against mmseg's own slide inference."""
+    import torch
+
+    from segplug.runtime.preprocess import Preprocessor
+    from segplug.runtime.runner import Runner
+    from segplug.runtime.slide import Slider
+    from segplug.sample import sample_image
+    from segplug.verify import Pair, compare
+
+    model = _load(session, blank.family, case, dict(case.window))
+    artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)
+    (crop_h, crop_w), (step_h, step_w) = model.meta.inference.crop_size, model.meta.inference.stride
+    # No whole number of steps: the last window of each axis is moved back inside the image.
+    height, width = crop_h + step_h // 2 + 5, crop_w + step_w // 2 + 7
+    image = Preprocessor(model.meta.replace(resize=None))(sample_image(height, width), "sample").array
+    with torch.inference_mode():
+        expected = model.module.segmentor.slide_inference(torch.from_numpy(image)[None], [{}], False)
+    with session.open(artifact, backend="onnxruntime") as engine:
+        actual = Slider(Runner(engine))(image)
+    comparison = compare([Pair(f"sample 1x{height}x{width}", expected[0].numpy(), actual)])
+    size = f"{crop_h}x{crop_w} every {step_h}x{step_w}"
+    return _row(replace(blank, exported_for=size), session, artifact, comparison, seconds)
+
+
+def _load(session: Segplug, family: str, case: Case, options: dict[str, object]) -> SegmentationModel:
+    from segplug_mmseg.compat import import_mmseg
+
+    from segplug.testing import randomise
+
+    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
+    model = session.load_model(configs / family / case.config, cfg_options=options)
+    randomise(model.module)
+    return model
+
+
+def _exported(
+    session: Segplug, model: SegmentationModel, file: Path, *, shape: Any, dynamic: bool
+) -> tuple[Artifact, float]:
+    start = time.perf_counter()
+    artifact = session.export("onnx", model, output=file, shape=shape, dynamic=dynamic)
+    return artifact, time.perf_counter() - start
+
+
+def _row(blank: Row, session: Segplug, artifact: Artifact, comparison: Comparison, seconds: float) -> Row:
+    with session.open(artifact, backend="onnxruntime") as engine:
+        spec = engine.spec
+    return replace(
+        blank,
+        passed=comparison.passed,
+        reason="; ".join(comparison.failures) or None,
+        takes=f"batch {spec.batch}, height {spec.height}, width {spec.width}",
+        compared_at=comparison.inputs,
+        relative_difference=comparison.relative_difference,
+        label_agreement=comparison.label_agreement,
+        firm_agreement=comparison.firm_agreement,
+        megabytes=artifact.path.stat().st_size / 1e6,
+        seconds=seconds,
+    )
+
+
+if __name__ == "__main__":
+    for row in measure(sys.argv[1], FAMILIES[sys.argv[1]]):
+        print(json.dumps(asdict(row)), flush=True)

@@ -1,0 +1,147 @@
+"""The command that measures every family, and the page that it writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from segplug_mmseg.compat import import_mmseg
+
+from matrix import __main__ as command
+from matrix.document import render
+from matrix.families import FAMILIES
+from matrix.measure import versions
+from matrix.rows import MODES, Row, add_rows, read_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def row(family: str, mode: str, **changes: object) -> Row:
+    good = Row(
+        family,
+        FAMILIES[family].config,
+        mode,
+        passed=True,
+        exported_for="128x192",
+        takes="batch 1.., height 16.. in steps of 16, width 16.. in steps of 16",
+        compared_at=("sample 1x128x192", "sample 2x128x192 [0]", "sample 2x128x192 [1]"),
+        relative_difference=2.5e-6,
+        label_agreement=0.99999,
+        firm_agreement=1.0,
+        megabytes=12.34,
+        seconds=8.6,
+        versions=versions(),
+    )
+    return replace(good, **changes)
+
+
+def measuring_nothing(family: str, *_: object) -> list[Row]:
+    raise AssertionError(f"{family} is measured, but need not be")
+
+
+def test_every_family_that_mmseg_carries_has_a_config():
+    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
+    carried = {folder.name for folder in configs.iterdir() if any(folder.glob("*.py"))} - {"_base_"}
+    assert set(FAMILIES) == carried
+    for family, case in FAMILIES.items():
+        assert (configs / family / case.config).is_file()
+
+
+def test_the_page_in_the_docs_is_generated_from_its_rows():
+    rows = read_rows(ROOT / "docs" / "support-matrix.json")
+    assert (ROOT / "docs" / "support-matrix.md").read_text() == render(rows)
+
+
+def test_the_docs_show_every_family_and_nothing_that_fails_without_a_reason():
+    rows = read_rows(ROOT / "docs" / "support-matrix.json")
+    assert set(rows) == {(family, mode) for family in FAMILIES for mode in MODES}
+    assert [key for key, one in rows.items() if not one.passed and not one.reason] == []
+
+
+def test_shards_are_all_families_once():
+    everything = sorted(FAMILIES)
+    shards = [command._share(everything, (part, 4)) for part in (1, 2, 3, 4)]
+    assert sorted(family for shard in shards for family in shard) == everything
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0/2", "no part 0 of 2"),
+        ("3/2", "no part 3 of 2"),
+        ("1", "'1' is no I/N"),
+        ("a/b", "'a/b' is no I/N"),
+    ],
+)
+def test_a_shard_that_is_none_is_refused(text, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        command.main(["--shard", text])
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_page_tells_success_freedom_failure_and_what_is_missing(tmp_path):
+    data = tmp_path / "m.json"
+    add_rows(data, [row("unet", "static"), row("unet", "dynamic")])
+    rows = add_rows(data, [row("unet", "slide", passed=False, reason="labels differ")])
+    page = render(rows)
+    assert "static 1 of 45, dynamic 1 of 45, slide 0 of 45" in page
+    assert "Not measured yet: ann," in page
+    line = next(line for line in page.splitlines() if line.startswith("| unet"))
+    assert "multiples of 16" in line
+    assert "1x128x192, 2x128x192 |" in line
+    assert "**fails**" in line
+    assert "* **unet**, slide: labels differ" in page
+
+
+def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch, capsys):
+    data = tmp_path / "m.json"
+    add_rows(data, [row("unet", mode) for mode in MODES])
+    monkeypatch.setattr(command, "_measured", measuring_nothing)
+    assert command.main(["--family", "unet", "--data", str(data)]) == 0
+    assert "measured already" in capsys.readouterr().out
+    with pytest.raises(AssertionError):
+        command.main(["--family", "unet", "--data", str(data), "--again"])
+
+
+def test_other_versions_are_measured_again_and_other_families_kept(tmp_path, monkeypatch):
+    data = tmp_path / "m.json"
+    add_rows(data, [row("unet", mode, versions={"torch": "1.0"}) for mode in MODES])
+    add_rows(data, [row("cgnet", mode) for mode in MODES])
+    fresh = [row("unet", mode, seconds=1.0) for mode in MODES]
+    monkeypatch.setattr(command, "_measured", lambda *_: fresh)
+    assert command.main(["--family", "unet", "cgnet", "--data", str(data)]) == 0
+    rows = read_rows(data)
+    assert rows["unet", "static"].seconds == 1.0
+    assert len(rows) == 6
+
+
+def test_a_process_that_dies_or_does_not_end_is_a_failure_with_its_reason(monkeypatch):
+    monkeypatch.setattr(command.sys, "executable", "false")
+    rows = list(command._measured("unet", {}, 1.0))
+    assert [one.mode for one in rows] == list(MODES)
+    assert all(not one.passed and "ended with 1" in str(one.reason) for one in rows)
+    monkeypatch.undo()
+    rows = list(command._measured("unet", {}, 0.001))
+    assert all("did not end within" in str(one.reason) for one in rows)
+
+
+def test_a_failure_makes_the_command_fail(tmp_path, monkeypatch):
+    bad = [row("unet", mode, passed=False, reason="no") for mode in MODES]
+    monkeypatch.setattr(command, "_measured", lambda *_: bad)
+    assert command.main(["--family", "unet", "--data", str(tmp_path / "m.json")]) == 1
+
+
+@pytest.mark.slow
+def test_one_family_for_real(tmp_path, capsys):
+    data = tmp_path / "m.json"
+    assert command.main(["--family", "bisenetv2", "--data", str(data)]) == 0, capsys.readouterr().out
+    rows = json.loads(data.read_text())
+    assert [one["mode"] for one in rows] == list(MODES)
+    for one in rows:
+        assert one["passed"]
+        assert one["relative_difference"] < 1e-4
+    assert len(rows[1]["compared_at"]) >= 4
+    assert "bisenetv2" in data.with_suffix(".md").read_text()

@@ -8,6 +8,7 @@ varied: a larger input, one that is not square, and a batch of two.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from segplug.engine import Axis, EngineSpec
 from segplug.errors import ShapeError
 from segplug.hookspecs import hookimpl
 from segplug.requests import Artifact, ExportRequest
+from segplug.unsteady import nudged_runs
 from segplug.verify import Pair, Thresholds
 
 if TYPE_CHECKING:
@@ -180,7 +182,18 @@ def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Rep
             continue
         for position in range(len(batch)):
             label = name if len(batch) == 1 else f"{name} [{position}]"
-            yield Pair(label, expected[position].astype(np.float32), np.array(actual[position]))
+            yield Pair(
+                label,
+                expected[position].astype(np.float32),
+                np.array(actual[position]),
+                nudged=partial(_nudged, reference, batch, position),
+            )
+
+
+def _nudged(
+    reference: Engine, batch: npt.NDArray[np.float32], position: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    return nudged_runs(lambda nudged: reference.run(nudged)[position].astype(np.float32), batch)
 
 
 class Verifying:

@@ -8,13 +8,14 @@ that an allowed difference could turn it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.errors import UsageError
+from segplug.unsteady import find_unsteady
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,6 +72,8 @@ class Pair:
     """Logits ``(C, H, W)``, or labels ``(H, W)``."""
     refusal: str | None = None
     """Why the candidate gave no answer; ``candidate`` is not looked at then."""
+    nudged: Callable[[], Iterator[npt.NDArray[np.float32]]] | None = None
+    """The reference again, on inputs changed by rounding alone (:mod:`segplug.unsteady`)."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Comparison:
     """Label agreement away from near-ties (1.0 if there is nothing but near-ties)."""
     near_ties: float
     """Share of pixels that are near-ties."""
+    unsteady: float
+    """Share of pixels left out of all other figures: rounding its input moves the reference there."""
     miou: float
     """Mean IoU of the candidate's labels against the reference's, near-ties apart."""
     worst_input: str
@@ -121,6 +126,7 @@ class _Totals:
     equal: int = 0
     firm: int = 0
     firm_equal: int = 0
+    unsteady: int = 0
     difference_sum: float = 0.0
     difference_count: int = 0
     max_difference: float = 0.0
@@ -179,6 +185,7 @@ def compare(
         label_agreement=totals.equal / pixels,
         firm_agreement=firm_agreement,
         near_ties=1.0 - totals.firm / pixels,
+        unsteady=totals.unsteady / max(totals.pixels + totals.unsteady, 1),
         miou=miou,
         worst_input=totals.worst_input,
         worst_pixel=totals.worst_pixel,
@@ -192,35 +199,58 @@ def _check_shapes(pair: Pair) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Band:
+    """Some rows of one input, compared pixel by pixel."""
+
+    rows: slice
+    expected: npt.NDArray[np.int64]
+    actual: npt.NDArray[np.int64]
+    firm: npt.NDArray[np.bool_]
+    """No near-tie."""
+    difference: npt.NDArray[np.float32] | None
+    """``(C, rows, W)``, where both sides give logits."""
+
+    @property
+    def wrong(self) -> npt.NDArray[np.bool_]:
+        """Labels that no allowed difference explains."""
+        wrong: npt.NDArray[np.bool_] = self.firm & (self.actual != self.expected)
+        return wrong
+
+    @property
+    def distance(self) -> npt.NDArray[np.float32]:
+        """The largest difference over the channels; for labels 1 where they are wrong."""
+        if self.difference is None:
+            return self.wrong.astype(np.float32)
+        largest: npt.NDArray[np.float32] = self.difference.max(axis=0)
+        return largest
+
+
 def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None:
-    """Add one input, in bands of rows: whole copies of many-class logits would be gigabytes."""
-    channels, height, width = pair.reference.shape
+    """Add one input, without the pixels that the reference itself does not hold."""
     span = max(float(pair.reference.max()) - float(pair.reference.min()), float(np.finfo(np.float32).tiny))
+    allowed = limits.logits * span
+    steady = _steady(pair, allowed, cut)
     totals.inputs.append(pair.name)
     totals.logits_compared &= pair.candidate.ndim == 3
-    rows = max(1, _BAND // (channels * width))
+    totals.unsteady += int((~steady).sum())
     wrong, worst, place = 0, 0.0, (0, 0)
-    for top in range(0, height, rows):
-        band = slice(top, top + rows)
-        expected, margin = _labels_and_margin(pair.reference[:, band], cut)
-        # An allowed difference on each of two logits can turn a margin of twice that.
-        firm = margin > 2 * limits.logits * span
-        if pair.candidate.ndim == 3:
-            actual, _ = _labels_and_margin(pair.candidate[:, band], cut)
-            distance = _logit_differences(pair.reference[:, band], pair.candidate[:, band], totals)
-        else:
-            actual = pair.candidate[band].astype(np.int64)
-            distance = ((actual != expected) & firm).astype(np.float32)
-        equal = actual == expected
-        totals.pixels += equal.size
+    for band in _bands(pair, allowed, cut):
+        kept = steady[band.rows]
+        equal, firm = (band.actual == band.expected) & kept, band.firm & kept
+        totals.pixels += int(kept.sum())
         totals.equal += int(equal.sum())
         totals.firm += int(firm.sum())
         totals.firm_equal += int((equal & firm).sum())
-        _add_confusion(totals, expected[firm], actual[firm], max(2, channels))
-        wrong += int((firm & ~equal).sum())
+        _add_confusion(totals, band.expected[firm], band.actual[firm], max(2, pair.reference.shape[0]))
+        wrong += int((band.wrong & kept).sum())
+        if band.difference is not None:
+            totals.difference_sum += float(band.difference.sum(axis=0, dtype=np.float64)[kept].sum())
+            totals.difference_count += pair.reference.shape[0] * int(kept.sum())
+        distance = np.where(kept, band.distance, 0)
         if (peak := float(distance.max())) > worst:
             row, column = np.unravel_index(int(distance.argmax()), distance.shape)
-            worst, place = peak, (top + int(row), int(column))
+            worst, place = peak, (band.rows.start + int(row), int(column))
     if pair.candidate.ndim == 3:
         totals.max_difference = max(totals.max_difference, worst)
         totals.relative = max(totals.relative, worst / span)
@@ -230,17 +260,36 @@ def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None
         totals.worst_pixel = place if score > 0 else None
 
 
-def _logit_differences(
-    reference: npt.NDArray[np.float32], candidate: npt.NDArray[Any], totals: _Totals
-) -> npt.NDArray[np.float32]:
-    """The largest difference over the channels at each pixel; adds to the mean."""
-    difference = np.abs(reference - candidate)
-    # An infinity or a NaN on one side is as wrong as can be, and must not hide behind NaN.
-    difference[~np.isfinite(difference)] = np.inf
-    totals.difference_sum += float(difference.sum(dtype=np.float64))
-    totals.difference_count += difference.size
-    largest: npt.NDArray[np.float32] = difference.max(axis=0)
-    return largest
+def _steady(pair: Pair, allowed: float, cut: float) -> npt.NDArray[np.bool_]:
+    """``(H, W)``: all pixels, unless some differ by too much and the reference itself moves there."""
+    steady = np.ones(pair.reference.shape[1:], dtype=bool)
+    if pair.nudged is None:
+        return steady
+    bands = _bands(pair, allowed, cut)
+    limit = 0 if pair.candidate.ndim == 2 else allowed
+    suspects = np.concatenate([(band.distance > limit) | band.wrong for band in bands])
+    if not suspects.any():
+        return steady
+    unsteady = find_unsteady(pair.reference, pair.nudged(), suspects, allowed)
+    return steady if unsteady is None else ~unsteady
+
+
+def _bands(pair: Pair, allowed: float, cut: float) -> Iterator[_Band]:
+    """Compare in bands of rows: whole copies of many-class logits would be gigabytes."""
+    channels, height, width = pair.reference.shape
+    step = max(1, _BAND // (channels * width))
+    for top in range(0, height, step):
+        rows = slice(top, top + step)
+        expected, margin = _labels_and_margin(pair.reference[:, rows], cut)
+        # An allowed difference on each of two logits can turn a margin of twice that.
+        firm = margin > 2 * allowed
+        if pair.candidate.ndim == 2:
+            yield _Band(rows, expected, pair.candidate[rows].astype(np.int64), firm, None)
+            continue
+        difference = np.abs(pair.reference[:, rows] - pair.candidate[:, rows])
+        # An infinity or a NaN on one side is as wrong as can be, and must not hide behind NaN.
+        difference[~np.isfinite(difference)] = np.inf
+        yield _Band(rows, expected, _labels_and_margin(pair.candidate[:, rows], cut)[0], firm, difference)
 
 
 def _labels_and_margin(

@@ -1,0 +1,100 @@
+"""Pixels that rounding alone moves in the reference are left out of a comparison, and no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segplug.unsteady import MOST_UNSTEADY, find_unsteady, nudged_runs
+from segplug.verify import Pair, compare
+
+SHAPE = (3, 40, 50)
+
+
+@pytest.fixture
+def reference() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+
+
+def moved(logits: np.ndarray, *places: tuple[int, int], by: float = 0.5) -> np.ndarray:
+    other = logits.copy()
+    for row, column in places:
+        other[:, row, column] += by * np.array([1, -1, 1])
+    return other
+
+
+def runs(*answers: np.ndarray):
+    return lambda: iter(answers)
+
+
+def test_a_pixel_that_the_reference_moves_is_left_out(reference):
+    pair = Pair("x", reference, moved(reference, (3, 4)), nudged=runs(reference, moved(reference, (3, 4))))
+    result = compare([pair])
+    assert result.passed
+    assert result.unsteady == 1 / (40 * 50)
+    assert result.pixels == 40 * 50 - 1
+    assert result.relative_difference == result.max_logit_difference == 0
+    assert result.label_agreement == 1.0
+
+
+def test_a_pixel_beside_it_is_not(reference):
+    candidate = moved(reference, (3, 4), (20, 7))
+    result = compare([Pair("x", reference, candidate, nudged=runs(moved(reference, (3, 4))))])
+    assert not result.passed
+    assert result.worst_pixel == (20, 7)
+
+
+def test_labels_alone(reference):
+    labels = reference.argmax(0)
+    labels[3, 4] = (labels[3, 4] + 1) % 3
+    other = moved(reference, (3, 4), by=9.0)
+    assert compare([Pair("x", reference, labels, nudged=runs(other))]).unsteady > 0
+    assert not compare([Pair("x", reference, labels, nudged=runs(reference))]).passed
+
+
+def test_a_reference_that_moves_everywhere_excuses_nothing(reference):
+    everywhere = reference + 0.5
+    result = compare([Pair("x", reference, moved(reference, (3, 4)), nudged=runs(everywhere))])
+    assert not result.passed
+    assert result.unsteady == 0
+
+
+def test_an_artifact_within_what_is_allowed_costs_no_further_run(reference):
+    def never():
+        raise AssertionError("the reference is run again")
+
+    assert compare([Pair("x", reference, reference + 1e-5, nudged=never)]).passed
+
+
+def test_undefined_logits_are_never_excused_by_a_steady_reference(reference):
+    candidate = reference.copy()
+    candidate[0, 1, 1] = np.nan
+    assert not compare([Pair("x", reference, candidate, nudged=runs(reference, reference))]).passed
+
+
+def test_runs_stop_when_every_suspect_has_moved(reference):
+    taken = []
+
+    def answers():
+        for answer in (reference, moved(reference, (1, 1)), reference):
+            taken.append(answer)
+            yield answer
+
+    suspects = np.zeros(SHAPE[1:], dtype=bool)
+    suspects[1, 1] = True
+    unsteady = find_unsteady(reference, answers(), suspects, 1e-3)
+    assert unsteady is not None
+    assert np.array_equal(unsteady, suspects)
+    assert len(taken) == 2
+    assert unsteady.mean() <= MOST_UNSTEADY
+
+
+def test_inputs_change_by_no_more_than_rounding():
+    batch = np.random.default_rng(1).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    nudged = list(nudged_runs(lambda array: array, batch))
+    assert len(nudged) > 16
+    for array in nudged:
+        assert array.dtype == np.float32
+        assert 0 < np.abs(array / batch - 1).max() < 2**-21
+    assert not np.array_equal(nudged[0], nudged[1])
+    assert np.array_equal(nudged[0], next(nudged_runs(lambda array: array, batch)))

@@ -8,6 +8,8 @@ A *cause* (adaptive pooling, window attention, ...) is one module of this packag
       @method_form("mmseg.models.utils.embed.AdaptivePadding")
       def adaptive_padding(self, x): ...
 
+  (or another method of it, where what cannot be followed lies in one: ``method="get_points"``);
+
 * or a **function form**: what a torch function is replaced by wherever the network calls it:
 
       @function_form(torch.nn.functional.adaptive_avg_pool2d)
@@ -25,19 +27,35 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-__all__ = ["FUNCTION_FORMS", "METHOD_FORMS", "form_of", "function_form", "method_form", "original_forward"]
+__all__ = [
+    "FUNCTION_FORMS",
+    "METHOD_FORMS",
+    "form_of",
+    "forms_of",
+    "function_form",
+    "method_form",
+    "original_forward",
+]
 
 Form = TypeVar("Form", bound=Callable[..., Any])
 
 METHOD_FORMS: dict[str, Callable[..., Any]] = {}
+"""By qualified class name, for another method than ``forward`` with ``.method`` behind it."""
 FUNCTION_FORMS: dict[Callable[..., Any], Callable[..., Any]] = {}
 
+_METHODS = {"forward"}
 
-def method_form(*qualified_names: str) -> Callable[[Form], Form]:
-    """Register the decorated function as the exportable ``forward`` of the named classes."""
+
+def _key(qualified_name: str, method: str) -> str:
+    return qualified_name if method == "forward" else f"{qualified_name}.{method}"
+
+
+def method_form(*qualified_names: str, method: str = "forward") -> Callable[[Form], Form]:
+    """Register the decorated function as the exportable ``forward`` (or ``method``) of the named classes."""
 
     def register(form: Form) -> Form:
-        for name in qualified_names:
+        _METHODS.add(method)
+        for name in (_key(qualified, method) for qualified in qualified_names):
             if name in METHOD_FORMS:
                 raise ValueError(f"two exportable forms for {name}")
             METHOD_FORMS[name] = form
@@ -58,15 +76,21 @@ def function_form(function: Callable[..., Any]) -> Callable[[Form], Form]:
     return register
 
 
-def form_of(module: nn.Module) -> Callable[..., Any] | None:
+def form_of(module: nn.Module, method: str = "forward") -> Callable[..., Any] | None:
     """The method form for ``module``: that of the class whose ``forward`` it runs, or ``None``.
 
     A subclass that keeps its parent's ``forward`` takes the parent's form; one that has its own does not.
     """
     for cls in type(module).__mro__:
-        if "forward" in cls.__dict__:
-            return METHOD_FORMS.get(f"{cls.__module__}.{cls.__qualname__}")
+        if method in cls.__dict__:
+            return METHOD_FORMS.get(_key(f"{cls.__module__}.{cls.__qualname__}", method))
     return None
+
+
+def forms_of(module: nn.Module) -> dict[str, Callable[..., Any]]:
+    """The method forms for ``module``, by the name of the method that each takes the place of."""
+    found = {method: form_of(module, method) for method in sorted(_METHODS)}
+    return {method: form for method, form in found.items() if form is not None}
 
 
 def original_forward(module: nn.Module) -> Callable[..., Any]:

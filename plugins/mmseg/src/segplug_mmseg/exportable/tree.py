@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .registry import FUNCTION_FORMS, form_of
+from .registry import FUNCTION_FORMS, forms_of
 from .resizing import unhinted_resize
 
 __all__ = ["make_exportable"]
@@ -29,9 +29,8 @@ def make_exportable(module: Module) -> Module:
     exportable = _share(module)
     exportable.eval()  # not chained: some of mmseg's modules return nothing from it
     for part in exportable.modules():
-        form = form_of(part)
-        if form is not None:
-            part.forward = types.MethodType(form, part)
+        for method, form in forms_of(part).items():
+            setattr(part, method, types.MethodType(form, part))
     exportable.forward = _with_function_forms(exportable.forward)
     return exportable
 

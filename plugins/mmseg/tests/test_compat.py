@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import pytest
+from segplug_mmseg import ops
 from segplug_mmseg.compat import has_compiled_ops, import_mmseg, quiet
 
 from segplug.errors import MissingDependencyError
@@ -109,8 +110,16 @@ def test_a_compiled_operator_says_what_it_needs_when_it_is_called():
         pytest.skip("mmcv-full is installed")
     from mmcv.ops import psa_mask
 
-    with pytest.raises(MissingDependencyError, match=r"compiled mmcv-full \(operator 'psamask_forward'\)"):
-        psa_mask.ext_module.psamask_forward()
+    with pytest.raises(MissingDependencyError, match=r"compiled mmcv-full \(operator 'psamask_backward'\)"):
+        psa_mask.ext_module.psamask_backward()
+
+
+def test_an_operator_in_plain_torch_stands_in_only_for_a_missing_one():
+    import_mmseg()
+    from mmcv.ops import psa_mask
+
+    stands_in = psa_mask.ext_module.psamask_forward is ops.psamask_forward
+    assert stands_in is not has_compiled_ops()
 
 
 def test_the_network_says_nothing_about_alignment_while_it_runs():

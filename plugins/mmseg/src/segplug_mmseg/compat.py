@@ -3,7 +3,7 @@
 mmsegmentation 0.30 imports two things that most users have no need of and that are hard to come by:
 
 * ``mmcv._ext``, the compiled part of mmcv-full. One loss imports ``mmcv.ops``, which asks for it;
-  only PSANet's attention really calls it.
+  only PSANet's attention really calls it, and :mod:`segplug_mmseg.ops` has that operator in plain torch.
 * ``torchvision``. ``mmcv.runner`` only lists model-zoo names with it.
 
 Where one of them is missing, a stand-in takes its place *while mmcv is being imported*, and is taken
@@ -116,11 +116,15 @@ def _torchvision_works() -> bool:
 
 
 class _MissingOps(types.ModuleType):
-    """Stands for ``mmcv._ext``: every name is there, and says what it needs when it is called."""
+    """Stands for ``mmcv._ext``: has its operators in plain torch, or says what they need when called."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):  # mmcv probes every loaded module for a private name
             raise AttributeError(name)
+        from segplug_mmseg import ops  # imports torch, as mmcv has by now
+
+        if name in ops.COMPILED:
+            return ops.COMPILED[name]
 
         def missing(*_args: Any, **_kwargs: Any) -> Any:
             raise MissingDependencyError(

@@ -293,3 +293,26 @@ def test_show_prints_the_graph(export, tiny):
     assert "input:1x3x32x48" in text
     assert "ArgMax(logits:1x4x32x48)" in text
     assert "tensors of weights" in text
+
+
+class Centred(nn.Module):
+    """Pads to a multiple of 4 with half of it in front, which is a negative quotient to the exporter."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        height = images.shape[2]
+        blocks = (height + 3) // 4
+        if not isinstance(blocks, int):  # a number of its own to the exporter, as big networks give it
+            blocks = torch.full((), blocks, dtype=torch.int64).item()
+            torch._check(blocks > 1)
+        before = (4 * blocks - height) // 2
+        padded = nn.functional.pad(images, (0, 0, before, 4 * blocks - height - before))
+        return padded.narrow(2, before, height) + 10 * padded.narrow(2, 0, height)
+
+
+def test_quotients_of_sizes_round_down(export, model_of, images, logits_of, tmp_path):
+    model = model_of(Centred(), out_channels=3, classes=("a", "b", "c"))
+    artifact = export(model, tmp_path / "m.onnx", dynamic=True)
+    for height in (20, 21, 22, 23, 33):
+        batch = images(1, height, 26)
+        actual = run(artifact, batch, want_logits=True)
+        np.testing.assert_allclose(actual, logits_of(model, batch), rtol=1e-6, err_msg=str(height))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import operator
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import onnx_ir as ir
-import onnxscript  # noqa: F401  (torch.onnx.export needs it; without it the reason is plain)
 import torch
+from onnxscript import opset18 as ops
 from torch import nn
 
 from segplug.errors import ModelError, ShapeError, UsageError
@@ -58,6 +59,7 @@ def trace(
                 input_names=["input"],
                 output_names=list(outputs),
                 dynamic_shapes=(_dimensions(free, multiple_of),) if free else None,
+                custom_translation_table={operator.floordiv: _floor_division},
                 external_data=False,
                 optimize=True,
                 verify=False,
@@ -85,6 +87,15 @@ def _dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
         axis: name if axis == 0 or multiple_of == 1 else multiple_of * torch.export.Dim(name)
         for axis, name in free.items()
     }
+
+
+def _floor_division(a: Any, b: Any) -> Any:
+    """``a // b`` of sizes, in the place of the exporter's own, a Div, which rounds towards zero.
+
+    Sizes are no negative numbers, but the exporter orders formulas anew: what the network computes as
+    ``(4 * u - n) // 2`` arrives as ``2 * u + (-n) // 2``, and would be off by one where n is odd.
+    """
+    return ops.Div(ops.Sub(a, ops.Mod(a, b)), b)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> Inp
     takes = _asking(module)
     start = next((edge for edge in _ENOUGH if takes(edge, edge)), None)
     if start is not None:
-        divisor = next((d for d in _DIVISORS if takes(start + d, start + d) and _odd(takes, start, d)), None)
+        divisor = next((d for d in _DIVISORS if _in_steps(takes, start, d)), None)
         if divisor is not None:
             smallest = _smallest(lambda edge: takes(edge, edge), start, divisor)
             return InputLimits(minimum=(smallest, smallest), multiple_of=divisor)
@@ -64,9 +64,13 @@ def _asking(module: nn.Module) -> Callable[[int, int], bool]:
     return takes
 
 
-def _odd(takes: Callable[[int, int], bool], start: int, divisor: int) -> bool:
-    """Whether the axes may differ, and odd multiples be other than the first."""
-    return takes(start + 3 * divisor, start + divisor)
+def _in_steps(takes: Callable[[int, int], bool], start: int, step: int) -> bool:
+    """Whether larger multiples of ``step`` are taken: odd ones, with axes that differ, by far as well.
+
+    A table of positions takes what rounds to its own size, so the next few sizes alone say little.
+    """
+    sizes = [(start + step, start + step), (start + 3 * step, start + step), (2 * start, start)]
+    return all(takes(*size) for size in sizes)
 
 
 def _smallest(takes: Callable[[int], bool], start: int, step: int) -> int:

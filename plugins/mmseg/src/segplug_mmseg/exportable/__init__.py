@@ -25,7 +25,23 @@ it a test of equal numbers at sizes that nothing divides.
 
 from __future__ import annotations
 
-from . import adaptive_pooling, padding, swin  # noqa: F401  (each registers its forms)
+from . import (  # noqa: F401  (each registers its forms)
+    adaptive_pooling,
+    attention,
+    dynamic_filters,
+    feature_fusion,
+    interlaced_attention,
+    kernel_updates,
+    mix_transformer,
+    padding,
+    point_attention,
+    point_refinement,
+    position_tables,
+    relative_positions,
+    swin,
+    twins,
+    upsampling,
+)
 from .tree import make_exportable
 
 __all__ = ["make_exportable"]

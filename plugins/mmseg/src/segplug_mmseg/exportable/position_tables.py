@@ -1,0 +1,44 @@
+"""Tables of position embeddings, made for the training size and resized to that of the input.
+
+mmseg's vision transformer asks whether the input has as many patches as the table, and resizes the table
+only if not. An export would freeze the answer. Here a size that is only known later is answered in the
+graph: the table is resized to every size, and taken as it is where the numbers agree. (They do at the
+training size, and for any other grid of as many patches: mmseg then takes the positions in their order,
+though the rows have another length.)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from .padding import Size
+from .registry import method_form, original_forward
+
+__all__: list[str] = []
+
+
+@method_form("mmseg.models.backbones.vit.VisionTransformer")
+def _vision_transformer(self: Any, inputs: Tensor) -> Any:
+    with mock.patch.object(self, "_pos_embeding", partial(_with_positions, self)):
+        return original_forward(self)(inputs)
+
+
+def _with_positions(self: Any, tokens: Tensor, hw_shape: tuple[Size, Size], table: Tensor) -> Tensor:
+    rows, columns = (edge // self.patch_size for edge in self.img_size)
+    trained = rows * columns + 1
+    if isinstance(tokens.shape[1], int) or table.shape[1] != trained:
+        embedded: Tensor = type(self)._pos_embeding(self, tokens, hw_shape, table)
+        return embedded
+    resized = self.resize_pos_embed(table, hw_shape, (rows, columns), self.interpolate_mode)
+    position = torch.arange(tokens.shape[1], device=table.device)
+    as_it_is = table.index_select(1, position.clamp(max=trained - 1))
+    # The last position, asked as a tensor: the size itself would have to be known now.
+    dropped: Tensor = self.drop_after_pos(
+        tokens + torch.where(position[-1] == trained - 1, as_it_is, resized)
+    )
+    return dropped

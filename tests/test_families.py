@@ -1,0 +1,126 @@
+"""Reduced networks of many families through the public API: every cause that an export stumbles over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segplug_mmseg.compat import import_mmseg
+from segplug_mmseg.exportable.registry import METHOD_FORMS, forms_of
+
+from matrix.sample import SAMPLE, SLIDING
+from segplug import ModelMeta, Segplug
+from segplug.model import SegmentationModel
+from segplug.testing import randomise
+
+SIZES = [(1, 104, 136), (2, 136, 96), (1, 117, 139)]
+"""Batch, height, width: no multiples of anything for those that take any size."""
+
+
+@pytest.fixture(scope="module")
+def load():
+    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
+
+    def load(name: str, **options: object) -> SegmentationModel:
+        config, reduced = SAMPLE[name]
+        model = Segplug().load_model(configs / config, cfg_options={**reduced, **options})
+        randomise(model.module)
+        return model
+
+    return load
+
+
+def sizes_for(model: SegmentationModel) -> list[tuple[int, int, int]]:
+    limits = model.input_limits()
+    assert limits is not None
+    if limits.is_fixed:
+        return [(1, *limits.minimum), (2, *limits.minimum)]
+    step = limits.multiple_of
+    return [(batch, -height % step + height, -width % step + width) for batch, height, width in SIZES]
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_the_exportable_form_is_the_network(name, load):
+    model = load(name)
+    exportable = model.exportable()
+    for batch, height, width in sizes_for(model):
+        images = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
+        with torch.inference_mode():
+            expected, actual = model.module(images), exportable(images)
+        assert expected.std() > 1e-2, "weights that say something"
+        assert (expected - actual).abs().max() / (expected.max() - expected.min()) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMPLE)
+def test_one_file_for_every_size_that_the_network_takes(name, load, tmp_path):
+    model = load(name)
+    limits = model.input_limits()
+    assert limits is not None
+    shape = limits.minimum if limits.is_fixed else (96, 160)
+    artifact = Segplug().export(
+        "onnx", model, output=tmp_path / "m.onnx", shape=shape, dynamic=True, verify=True
+    )
+    found = artifact.meta.verification
+    assert found is not None
+    assert found["passed"], found["failures"]
+    assert found["relative_difference"] < 1e-4
+    sizes = {text.split()[1] for text in found["inputs"]}
+    assert len(sizes) >= (2 if limits.is_fixed else 4)
+    assert domains(artifact.path) == {""}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fastscnn", "pspnet", "swin", "setr"])
+def test_a_static_file_of_a_size_that_nothing_divides(name, load, tmp_path):
+    artifact = Segplug().export("onnx", load(name), output=tmp_path / "m.onnx", shape=(117, 139), verify=True)
+    assert passed(artifact.meta)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLIDING)
+def test_sliding_the_window_is_mmsegs_slide_inference(name, load, tmp_path):
+    from segplug.runtime.runner import Runner
+    from segplug.runtime.slide import Slider
+
+    model = load(name, **SLIDING[name])
+    artifact = Segplug().export("onnx", model, output=tmp_path / "m.onnx", verify=True)
+    assert passed(artifact.meta)
+    image = np.random.default_rng(0).normal(size=(3, 150, 199)).astype(np.float32)
+    with torch.inference_mode():
+        expected = model.module.segmentor.slide_inference(torch.from_numpy(image)[None], [{}], False)[0]
+    with Segplug().open(artifact, backend="onnxruntime") as engine:
+        actual = Slider(Runner(engine))(image)
+    assert np.abs(expected.numpy() - actual).max() / float(expected.max() - expected.min()) < 1e-4
+
+
+NOT_IN_THE_SAMPLE = {
+    # MobileNetV3 takes no image below 385 pixels: the matrix exports it.
+    "mmcv.cnn.bricks.conv2d_adaptive_padding.Conv2dAdaptivePadding",
+    # Where mmsegmentation 1.x keeps the same class.
+    "mmseg.models.utils.wrappers.Upsample",
+}
+
+
+def test_every_form_is_reached_by_the_sample(load):
+    """A form of a class that is no longer there, or has another name, would go unnoticed."""
+    reached = set()
+    for name in SAMPLE:
+        for part in load(name).module.modules():
+            for method in forms_of(part):
+                owner = next(cls for cls in type(part).__mro__ if method in cls.__dict__)
+                reached.add((f"{owner.__module__}.{owner.__qualname__}", method))
+    keys = {cls if method == "forward" else f"{cls}.{method}" for cls, method in reached}
+    assert set(METHOD_FORMS) - keys == NOT_IN_THE_SAMPLE
+
+
+def passed(meta: ModelMeta) -> bool:
+    return bool(meta.verification and meta.verification["passed"])
+
+
+def domains(file: Path) -> set[str]:
+    import onnx
+
+    return {node.domain for node in onnx.load(file).graph.node}

@@ -10,6 +10,7 @@ How to call the exporter on the result (``D`` is ``torch.export.Dim.DYNAMIC``)::
 
 * ``Dim.DYNAMIC`` and not a named ``Dim`` with limits: it refuses a size that was fixed to a constant, and
   accepts what a network truly asks of its sizes. A named one makes an error of every derived condition.
+  Only where sizes are multiples (UNet) that must be said: ``16 * torch.export.Dim("height")``.
 * Sample: batch 2 (1 is taken for a constant), height and width different, and both large: whatever a network
   counts must be above 1 and differ between the axes on the sample, or it may be taken for a constant or for
   the same number (Swin counts windows of 7 x 7 at a 32nd of the size). Nothing is computed on the sample, so

@@ -74,7 +74,7 @@ class ExportRequest:
     shape: tuple[int, int] | None = None
     """Network input (height, width) in pixels; ``None``: the model's nominal input size."""
     dynamic: bool = False
-    """Let batch, height and width vary."""
+    """Let batch, height and width vary, within ``model.input_limits()``, which go into the meta."""
     precision: Precision = "fp32"
     force: bool = False
     """Replace ``output`` if it is there."""

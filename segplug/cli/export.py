@@ -41,7 +41,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--dynamic", "--dynamic-export", "dynamic"],
             is_flag=True,
-            help="Let batch, height and width vary.",
+            help="Let batch, height and width vary, as far as the network itself takes it.",
         ),
         GreedyOption(
             ["--input-img"],

@@ -83,14 +83,23 @@ def test_one_size_leaves_the_batch_free_and_says_so(limited_model, export, image
 @pytest.mark.parametrize(
     ("limits", "size", "words"),
     [
-        (InputLimits((20, 20)), (16, 48), "cannot take 16x48 images, it takes 20x20 and larger"),
+        (InputLimits((20, 20)), (16, 48), "it takes 20x20 and larger"),
         (InputLimits((4, 4), multiple_of=4), (32, 46), "it takes 4x4 and larger, multiples of 4"),
         (InputLimits((24, 32), maximum=(24, 32)), (24, 40), "it takes 24x32 only"),
     ],
 )
 def test_a_size_that_the_network_does_not_take(limited_model, export, tmp_path, limits, size, words):
-    with pytest.raises(ShapeError, match=words):
+    with pytest.raises(ShapeError, match=f"cannot take {size[0]}x{size[1]} images") as refused:
         export(limited_model(Pooling(), limits, size), tmp_path / "m.onnx", dynamic=True)
+    assert words in str(refused.value.hint)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fixed_size_that_the_network_does_not_take(limited_model, export, tmp_path):
+    model = limited_model(Pooling(), InputLimits((20, 20)), (16, 48))
+    with pytest.raises(ShapeError, match=r"cannot take 16x48 images: .*too small") as refused:
+        export(model, tmp_path / "m.onnx")
+    assert "20x20 and larger" in str(refused.value.hint)
     assert not list(tmp_path.iterdir())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata as distributions
@@ -75,7 +76,8 @@ class OnnxExporter:
         size = _network_size(request)
         with request.reporter.progress(f"exporting for {size[0]}x{size[1]}", None):
             plan = _plan(request, size)
-            model = _traced(request, plan, options.opset, kind)
+            with _limits_named(request):
+                model = _traced(request, plan, options.opset, kind)
             meta = _completed(request, plan, options.opset, kind)
             if options.show:
                 from segplug_onnx.show import as_text
@@ -143,8 +145,8 @@ def _plan(request: ExportRequest, size: tuple[int, int]) -> _Plan:
     limits = request.model.input_limits()
     if limits is not None and not _takes(limits, size):
         raise ShapeError(
-            f"the network cannot take {size[0]}x{size[1]} images, it takes {limits}",
-            hint="give another --shape HEIGHT WIDTH",
+            f"the network cannot take {size[0]}x{size[1]} images",
+            hint=f"it takes {limits}: give another --shape",
         )
     if limits is not None and limits.is_fixed:
         request.reporter.warn(f"the network takes {limits}: the batch alone is free in this file")
@@ -154,6 +156,18 @@ def _plan(request: ExportRequest, size: tuple[int, int]) -> _Plan:
 
 def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
     return all(axis.accepts(edge) for axis, edge in zip(limited(Axis(), Axis(), limits), size, strict=True))
+
+
+@contextmanager
+def _limits_named(request: ExportRequest) -> Iterator[None]:
+    """Add to the network's own words on a size that it does not take those that it does take."""
+    try:
+        yield
+    except ShapeError as error:
+        limits = request.model.input_limits()
+        if limits is None:
+            raise
+        raise ShapeError(error.message, hint=f"it takes {limits}: give another --shape") from error
 
 
 def _traced(request: ExportRequest, plan: _Plan, opset: int, kind: OutputKind) -> ir.Model:

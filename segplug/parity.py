@@ -186,14 +186,12 @@ def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Rep
                 label,
                 expected[position].astype(np.float32),
                 np.array(actual[position]),
-                nudged=partial(_nudged, reference, batch, position),
+                nudged=partial(_nudged, reference, batch[position : position + 1]),
             )
 
 
-def _nudged(
-    reference: Engine, batch: npt.NDArray[np.float32], position: int
-) -> Iterator[npt.NDArray[np.float32]]:
-    return nudged_runs(lambda nudged: reference.run(nudged)[position].astype(np.float32), batch)
+def _nudged(reference: Engine, image: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+    return nudged_runs(lambda nudged: reference.run(nudged)[0].astype(np.float32, copy=False), image)
 
 
 class Verifying:

@@ -158,9 +158,9 @@ def compare(
     limits = thresholds or thresholds_for(precision)
     totals = _Totals()
     for pair in pairs:
-        if pair.refusal is not None:
+        if (refusal := _incomparable(pair)) is not None:
             totals.inputs.append(pair.name)
-            totals.refusals.append(f"the artifact does not run {pair.name}: {pair.refusal}")
+            totals.refusals.append(refusal)
             continue
         _check_shapes(pair)
         _add(pair, totals, limits, cut=_logit(sigmoid_threshold))
@@ -190,6 +190,15 @@ def compare(
         worst_input=totals.worst_input,
         worst_pixel=totals.worst_pixel,
     )
+
+
+def _incomparable(pair: Pair) -> str | None:
+    """Why the two sides cannot be held against each other: a failure, whatever the thresholds."""
+    if pair.refusal is not None:
+        return f"the artifact does not run {pair.name}: {pair.refusal}"
+    if not all(np.isfinite(plane).all() for plane in pair.reference):
+        return f"the model itself gives infinite or undefined logits for {pair.name}"
+    return None
 
 
 def _check_shapes(pair: Pair) -> None:
@@ -230,7 +239,7 @@ def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None
     """Add one input, without the pixels that the reference itself does not hold."""
     span = max(float(pair.reference.max()) - float(pair.reference.min()), float(np.finfo(np.float32).tiny))
     allowed = limits.logits * span
-    steady = _steady(pair, allowed, cut)
+    steady = _steady(pair, allowed, cut, exact=limits.firm_agreement == 1.0)
     totals.inputs.append(pair.name)
     totals.logits_compared &= pair.candidate.ndim == 3
     totals.unsteady += int((~steady).sum())
@@ -260,18 +269,25 @@ def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None
         totals.worst_pixel = place if score > 0 else None
 
 
-def _steady(pair: Pair, allowed: float, cut: float) -> npt.NDArray[np.bool_]:
+def _steady(pair: Pair, allowed: float, cut: float, *, exact: bool) -> npt.NDArray[np.bool_]:
     """``(H, W)``: all pixels, unless some differ by too much and the reference itself moves there."""
     steady = np.ones(pair.reference.shape[1:], dtype=bool)
     if pair.nudged is None:
         return steady
-    bands = _bands(pair, allowed, cut)
-    limit = 0 if pair.candidate.ndim == 2 else allowed
-    suspects = np.concatenate([(band.distance > limit) | band.wrong for band in bands])
+    distances, wrong = [], []
+    for band in _bands(pair, allowed, cut):
+        distances.append(band.distance)
+        wrong.append(band.wrong)
+    # Where some labels may be wrong, a wrong one is no reason to look again.
+    suspects = np.concatenate(wrong) & exact
+    distance = np.concatenate(distances)
+    if pair.candidate.ndim == 3:
+        suspects |= distance > allowed
     if not suspects.any():
         return steady
     unsteady = find_unsteady(pair.reference, pair.nudged(), suspects, allowed)
-    return steady if unsteady is None else ~unsteady
+    # An undefined logit is no rounding, wherever it stands.
+    return steady if unsteady is None else ~unsteady | ~np.isfinite(distance)
 
 
 def _bands(pair: Pair, allowed: float, cut: float) -> Iterator[_Band]:

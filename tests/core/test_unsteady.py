@@ -72,6 +72,41 @@ def test_undefined_logits_are_never_excused_by_a_steady_reference(reference):
     assert not compare([Pair("x", reference, candidate, nudged=runs(reference, reference))]).passed
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_undefined_logits_are_not_excused_by_a_reference_that_moves_there(reference, value):
+    candidate = reference.copy()
+    candidate[:, 3, 4] = value
+    assert not compare([Pair("x", reference, candidate, nudged=runs(moved(reference, (3, 4))))]).passed
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_reference_with_undefined_logits_proves_nothing(reference, value, labels):
+    broken = reference.copy()
+    broken[1, 3, 4] = value
+    result = compare([Pair("x", broken, reference.argmax(0) if labels else reference)])
+    assert not result.passed
+    assert "the model itself" in result.failures[0]
+
+
+def test_an_artifact_that_is_wrong_all_over_costs_no_further_run(reference):
+    def answers():
+        raise AssertionError("the reference is run again")
+        yield reference
+
+    assert not compare([Pair("x", reference, -reference, nudged=answers)]).passed
+
+
+def test_labels_of_a_precision_that_may_be_wrong_cost_no_further_run(reference):
+    def answers():
+        raise AssertionError("the reference is run again")
+        yield reference
+
+    labels = reference.argmax(0)
+    labels[0, 0] = (labels[0, 0] + 1) % 3
+    compare([Pair("x", reference, labels, nudged=answers)], precision="int8")
+
+
 def test_runs_stop_when_every_suspect_has_moved(reference):
     taken = []
 

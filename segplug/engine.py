@@ -73,7 +73,7 @@ def limited(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[Axis
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What an engine takes and gives.
+    """What an engine takes and gives; free heights and widths are narrowed to ``meta.input_limits``.
 
     The input is float32 ``(N, 3, H, W)``, preprocessed as ``meta`` says. The output is
     ``(N, C, H, W)`` float32 logits, or ``(N, H, W)`` integer labels, at the input's size.
@@ -88,6 +88,12 @@ class EngineSpec:
     """The target's name and what it runs on, for people: ``onnxruntime 1.31.1 (CPU)``."""
     fresh_output: bool = False
     """Whether every ``run`` returns a new array, which the caller may keep without copying it."""
+
+    def __post_init__(self) -> None:
+        # Here, so that no backend has to think of what the network behind its file takes.
+        height, width = limited(self.height, self.width, self.meta.input_limits)
+        object.__setattr__(self, "height", height)
+        object.__setattr__(self, "width", width)
 
 
 @runtime_checkable

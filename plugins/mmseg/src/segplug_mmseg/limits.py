@@ -22,7 +22,7 @@ _ENOUGH = (64, 128, 256, 512, 1024)
 
 _DIVISORS = (1, 2, 4, 8, 16, 32, 64)
 
-_REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError)
+_REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ArithmeticError)
 
 
 def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> InputLimits | None:
@@ -36,11 +36,12 @@ def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> Inp
         The limits; ``None`` if not even the nominal size is taken.
     """
     takes = _asking(module)
-    start = next((edge for edge in _ENOUGH if takes(edge, edge)), None)
+    small = [edge for edge in _ENOUGH if nominal is None or edge <= max(nominal)]
+    start = next((edge for edge in small if takes(edge, edge)), None)
     if start is not None:
         divisor = next((d for d in _DIVISORS if _in_steps(takes, start, d)), None)
         if divisor is not None:
-            smallest = _smallest(lambda edge: takes(edge, edge), start, divisor)
+            smallest = _smallest(takes, start, divisor)
             return InputLimits(minimum=(smallest, smallest), multiple_of=divisor)
     for size in (nominal, (start, start) if start else None):
         if size is not None and takes(*size):
@@ -57,7 +58,11 @@ def _asking(module: nn.Module) -> Callable[[int, int], bool]:
         try:
             with torch.inference_mode():
                 module(torch.zeros(1, 3, height, width, device=device))
-        except _REFUSALS:
+        except torch.OutOfMemoryError:
+            raise
+        except _REFUSALS as error:
+            if "can't allocate memory" in str(error):  # what the CPU says, in a plain RuntimeError
+                raise
             return False
         return True
 
@@ -69,16 +74,18 @@ def _in_steps(takes: Callable[[int, int], bool], start: int, step: int) -> bool:
 
     A table of positions takes what rounds to its own size, so the next few sizes alone say little.
     """
-    sizes = [(start + step, start + step), (start + 3 * step, start + step), (2 * start, start)]
-    return all(takes(*size) for size in sizes)
+    steps = [(1, 1), (3, 1), (4, 6), (start // step, 0)]
+    return all(takes(start + down * step, start + right * step) for down, right in steps)
 
 
-def _smallest(takes: Callable[[int], bool], start: int, step: int) -> int:
-    """The smallest multiple of ``step`` that is taken, given that ``start`` is; larger ones are as well."""
+def _smallest(takes: Callable[[int, int], bool], start: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is taken beside any other, given that ``start`` is."""
     low, high = 0, start // step
     while high - low > 1:
         middle = (low + high) // 2
-        if takes(middle * step):
+        edge = middle * step
+        # A map that is 1 high may be refused when it is wider, though 1 x 1 is taken.
+        if all(takes(*size) for size in ((edge, edge), (edge, 2 * edge), (2 * edge, edge))):
             high = middle
         else:
             low = middle

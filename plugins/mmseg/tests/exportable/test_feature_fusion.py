@@ -31,12 +31,6 @@ def fusion(mmseg, randomised):
 SHAPES = [(2, 4, 8, 12), (1, 4, 7, 12), (1, 4, 9, 5), (2, 4, 6, 6)]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gives_mmsegs_numbers(shape, fusion, distance):
-    x = torch.randn(shape)
-    assert distance(fusion(x), make_exportable(fusion)(x)) < 1e-5
-
-
 @pytest.mark.parametrize("traced", [(2, 4, 12, 16), (2, 4, 13, 17)])
 def test_one_exported_program_follows_the_size(traced, fusion, distance):
     any_size = torch.export.Dim.DYNAMIC

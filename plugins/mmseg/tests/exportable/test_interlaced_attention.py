@@ -17,7 +17,9 @@ SIZES = [(8, 12), (7, 10), (13, 5), (3, 3), (1, 1)]
 class Network(nn.Module):
     """The head behind a stride, so that the map's size is a formula of the input's."""
 
-    def __init__(self, stride: int = 1, block: tuple[int, int] = (4, 3)) -> None:
+    def __init__(
+        self, stride: int = 1, block: tuple[int, int] = (4, 3), norm: dict[str, Any] | None = None
+    ) -> None:
         from mmseg.models.decode_heads import ISAHead
 
         super().__init__()
@@ -29,7 +31,7 @@ class Network(nn.Module):
             num_classes=3,
             down_factor=block,
             align_corners=False,
-            norm_cfg={"type": "BN"},
+            norm_cfg=norm or {"type": "BN"},
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -54,6 +56,14 @@ def network(randomised) -> Callable[..., Network]:
 @pytest.mark.parametrize("block", [(4, 3), (1, 2)])
 def test_the_head(size, block, network, distance):
     original, image = network(block=block), torch.randn(2, 3, *size)
+    assert distance(original(image), make_exportable(original)(image)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "norm", [{"type": "GN", "num_groups": 2}, {"type": "IN"}, {"type": "BN", "track_running_stats": False}]
+)
+def test_a_norm_that_looks_at_the_whole_block(norm, network, distance):
+    original, image = network(norm=norm), torch.randn(2, 3, 7, 10)
     assert distance(original(image), make_exportable(original)(image)) < 1e-5
 
 

@@ -46,12 +46,19 @@ def flat(outputs):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("size", SIZES)
-def test_gives_mmsegs_numbers(size, options, vit, distance):
-    network = vit(**options)
-    x = torch.randn(2, 3, *size)
-    for expected, actual in zip(flat(network(x)), flat(make_exportable(network)(x)), strict=True):
-        assert distance(expected, actual) < 1e-5
+def test_one_exported_program_gives_mmsegs_numbers_at_every_size(options, vit, distance):
+    network, any_size = vit(**options), torch.export.Dim.DYNAMIC
+    program = torch.export.export(
+        make_exportable(network),
+        (torch.zeros(2, 3, 96, 128),),
+        dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
+    ).module(check_guards=False)
+    for size in SIZES:
+        if size == (16, 16):
+            continue  # torch holds its program to more than one row of patches; a file is not, see below
+        x = torch.randn(2, 3, *size)
+        for expected, actual in zip(flat(network(x)), flat(program(x)), strict=True):
+            assert distance(expected, actual) < 1e-5, size
 
 
 def test_one_file_follows_the_size(vit, distance, tmp_path):

@@ -44,3 +44,13 @@ def test_one_exported_program_follows_the_size(factor, upsample):
     for shape in [(2, 3, 20, 26), (1, 3, 33, 9)]:
         x = torch.randn(shape)
         torch.testing.assert_close(program(x), module(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_factor_that_no_formula_gives_is_refused_where_the_size_is_free(upsample):
+    any_size = torch.export.Dim.DYNAMIC
+    with pytest.raises(Exception, match=r"enlarged by 1\.1"):
+        torch.export.export(
+            make_exportable(upsample(scale_factor=1.1)),
+            (torch.zeros(2, 3, 20, 26),),
+            dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
+        )

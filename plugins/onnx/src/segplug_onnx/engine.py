@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.engine import Engine, EngineSpec, limited
+from segplug.engine import Engine, EngineSpec
 from segplug.errors import DeviceError, ShapeError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
@@ -72,7 +72,6 @@ class OnnxEngine:
         self._tensors = tensors
         shape = next(node.shape for node in session.get_inputs() if node.name == tensors.input)
         batch, height, width = tensors.axes(shape)
-        height, width = limited(height, width, meta.input_limits)
         self._spec = EngineSpec(
             meta=meta,
             output="labels" if tensors.kind == "labels" else "logits",

@@ -76,7 +76,7 @@ class OnnxExporter:
         size = _network_size(request)
         with request.reporter.progress(f"exporting for {size[0]}x{size[1]}", None):
             plan = _plan(request, size)
-            with _limits_named(request):
+            with _limits_named(request, plan.size):
                 model = _traced(request, plan, options.opset, kind)
             meta = _completed(request, plan, options.opset, kind)
             if options.show:
@@ -159,13 +159,13 @@ def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
 
 
 @contextmanager
-def _limits_named(request: ExportRequest) -> Iterator[None]:
+def _limits_named(request: ExportRequest, size: tuple[int, int]) -> Iterator[None]:
     """Add to the network's own words on a size that it does not take those that it does take."""
     try:
         yield
     except ShapeError as error:
         limits = request.model.input_limits()
-        if limits is None:
+        if limits is None or _takes(limits, size):
             raise
         raise ShapeError(error.message, hint=f"it takes {limits}: give another --shape") from error
 

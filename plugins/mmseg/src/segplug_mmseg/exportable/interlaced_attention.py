@@ -1,8 +1,9 @@
 """ISANet's attention within and across blocks, whose padding and number of blocks an export would freeze.
 
 mmseg asks whether padding is needed, and merges the blocks into the batch so that convolutions take them.
-Those convolutions have 1 x 1 kernels: they see no neighbours and give the same on the whole map. Here the
-padding follows the size, the map is projected whole, and blocks are parted for the attention alone.
+Those convolutions have 1 x 1 kernels, and their batch norms have statistics of their own: they see no
+neighbours and give the same on the whole map. Here the padding follows the size, the map is projected whole,
+and blocks are parted for the attention alone.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from .padding import blocks
-from .registry import method_form
+from .registry import method_form, original_forward
 from .sizes import as_symbol
 
 __all__: list[str] = []
@@ -26,6 +28,9 @@ _WITHIN_BLOCKS = (0, 2, 4, 3, 5, 1)
 
 @method_form("mmseg.models.decode_heads.isa_head.ISAHead")
 def _isa_head(self: Any, inputs: Any) -> Tensor:
+    if not (_is_pointwise(self.global_relation) and _is_pointwise(self.local_relation)):
+        as_it_is: Tensor = original_forward(self)(inputs)
+        return as_it_is
     residual = self.in_conv(self._transform_inputs(inputs))
     (height, width), (block_h, block_w) = residual.shape[2:], self.down_factor
     rows, columns = as_symbol(blocks(height, block_h)), as_symbol(blocks(width, block_w))
@@ -38,6 +43,12 @@ def _isa_head(self: Any, inputs: Any) -> Tensor:
     x = x.narrow(2, top, height).narrow(3, left, width)
     logits: Tensor = self.cls_seg(self.out_conv(torch.cat([x, residual], dim=1)))
     return logits
+
+
+def _is_pointwise(block: nn.Module) -> bool:
+    """Whether no norm in it looks at other positions than the one that it norms."""
+    norms = [part for part in block.modules() if isinstance(part, (_NormBase, nn.GroupNorm))]
+    return all(isinstance(norm, _BatchNorm) and norm.running_mean is not None for norm in norms)
 
 
 def _relation(

@@ -9,25 +9,18 @@ though the rows have another length.)
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
 
 from .padding import Size
-from .registry import method_form, original_forward
+from .registry import method_form
 
 __all__: list[str] = []
 
 
-@method_form("mmseg.models.backbones.vit.VisionTransformer")
-def _vision_transformer(self: Any, inputs: Tensor) -> Any:
-    with mock.patch.object(self, "_pos_embeding", partial(_with_positions, self)):
-        return original_forward(self)(inputs)
-
-
+@method_form("mmseg.models.backbones.vit.VisionTransformer", method="_pos_embeding")
 def _with_positions(self: Any, tokens: Tensor, hw_shape: tuple[Size, Size], table: Tensor) -> Tensor:
     rows, columns = (edge // self.patch_size for edge in self.img_size)
     trained = rows * columns + 1

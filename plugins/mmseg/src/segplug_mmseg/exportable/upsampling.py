@@ -12,6 +12,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from segplug.errors import ModelError
+
 from .registry import method_form, original_forward
 
 __all__: list[str] = []
@@ -25,6 +27,10 @@ def _upsample(self: Any, x: Tensor) -> Tensor:
     factor = None if self.size else self.scale_factor
     multiply, divide = factor.as_integer_ratio() if isinstance(factor, float) else (0, _EXACT + 1)
     if divide > _EXACT:  # a fixed size, or a factor like 1/3
+        if factor is not None and not all(isinstance(length, int) for length in x.shape[-2:]):
+            raise ModelError(
+                f"a map is enlarged by {factor}, which gives no whole-number formula of its size"
+            )
         resized: Tensor = original_forward(self)(x)
         return resized
     size = [length * multiply // divide for length in x.shape[-2:]]

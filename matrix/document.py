@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matrix.families import FAMILIES
-from matrix.rows import MODES, Row
+from matrix.rows import MODES, Row, Rows
 
 __all__ = ["render"]
 
@@ -23,8 +23,9 @@ mmsegmentation 0.30's families, with random weights that leave nothing at zero, 
 * **slide**: the file of one window, slid by segplug's runtime, against mmseg's own slide inference.
 
 *diff* is the largest difference of a logit to PyTorch, as a share of the logits' range; *labels* is the
-share of equal labels among all pixels, near-ties included (away from near-ties every label of a row that
-passes is equal). *s* is the export alone, on a shared machine with two cores.
+share of equal labels, near-ties included (away from near-ties every label of a row that passes is equal).
+Pixels that rounding of the input alone moves in PyTorch are in neither figure
+([why](verification.md)); where there were some, *labels* says what share. *s* is the export alone.
 """
 
 COLUMNS = (
@@ -41,8 +42,6 @@ COLUMNS = (
     "MB",
     "s static / dynamic",
 )
-
-Rows = Mapping[tuple[str, str], Row]
 
 
 def render(rows: Rows) -> str:
@@ -71,10 +70,10 @@ def _summary(rows: Rows) -> str:
 def _cells(family: str, rows: Rows) -> list[str]:
     static, dynamic, slide = (rows.get((family, mode)) for mode in MODES)
     measured = [row for row in (static, dynamic, slide) if row is not None]
-    agreements = [row.label_agreement for row in measured if row.label_agreement is not None]
+    configs = dict.fromkeys(row.config for row in measured) or [FAMILIES[family].config]
     return [
         family,
-        f"`{FAMILIES[family].config.removesuffix('.py')}`",
+        ", ".join(f"`{config.removesuffix('.py')}`" for config in configs),
         _mark(static, static.exported_for if static else ""),
         _difference(static),
         _mark(dynamic, _freedom(dynamic) if dynamic else ""),
@@ -82,7 +81,7 @@ def _cells(family: str, rows: Rows) -> list[str]:
         ", ".join(_sizes(dynamic)) if dynamic else "",
         _mark(slide, slide.exported_for if slide else ""),
         _difference(slide),
-        f"{min(agreements):.4%}" if agreements else "",
+        _agreement(measured),
         f"{static.megabytes:.1f}" if static and static.megabytes else "",
         " / ".join(f"{row.seconds:.0f}" for row in (static, dynamic) if row and row.seconds is not None),
     ]
@@ -98,6 +97,13 @@ def _difference(row: Row | None) -> str:
     if row is None or row.relative_difference is None:
         return ""
     return f"{row.relative_difference:.0e}"
+
+
+def _agreement(measured: Sequence[Row]) -> str:
+    agreements = [row.label_agreement for row in measured if row.label_agreement is not None]
+    left_out = max((row.unsteady or 0.0 for row in measured), default=0.0)
+    text = f"{min(agreements):.4%}" if agreements else ""
+    return f"{text}, {left_out:.4%} left out" if left_out else text
 
 
 def _freedom(row: Row) -> str:
@@ -119,7 +125,8 @@ def _sizes(row: Row) -> list[str]:
 
 
 def _made_by(row: Row) -> str:
-    return ", ".join(f"{name} {version.split('+')[0]}" for name, version in sorted(row.versions.items()))
+    made_by = ", ".join(f"{name} {version.split('+')[0]}" for name, version in sorted(row.versions.items()))
+    return f"{made_by}; {row.cpus} CPUs" if row.cpus else made_by
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -6,10 +6,12 @@ A process of its own for each family: what one leaves behind, or how it dies, is
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from importlib import metadata
@@ -25,12 +27,31 @@ if TYPE_CHECKING:
     from segplug.requests import Artifact
     from segplug.verify import Comparison
 
-MADE_BY = ("segplug", "segplug-mmseg", "segplug-onnx", "torch", "onnx", "onnxruntime", "onnxscript")
+MADE_BY = (
+    "segplug",
+    "segplug-mmseg",
+    "segplug-onnx",
+    "mmsegmentation",
+    "mmcv",
+    "mmcv-full",
+    "torch",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+)
+
+LEAST_SIZES = 3
+"""At how many sizes a file with free sizes must have been compared to count."""
 
 
 def versions() -> dict[str, str]:
     """The installed versions that a measurement depends on."""
-    return {name: metadata.version(name) for name in MADE_BY}
+    found = {}
+    for name in MADE_BY:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def measure(family: str, case: Case) -> Iterator[Row]:
@@ -41,11 +62,12 @@ def measure(family: str, case: Case) -> Iterator[Row]:
     session = Segplug()
     with tempfile.TemporaryDirectory() as folder:
         for mode, work in (("static", _whole), ("dynamic", _whole), ("slide", _sliding)):
-            blank = Row(family, case.config, mode, passed=False, versions=versions())
+            blank = Row(family, case.config, mode, passed=False, versions=versions(), cpus=os.cpu_count())
             try:
                 yield work(session, case, blank, Path(folder) / f"{mode}.onnx")
-            except SegplugError as error:
-                yield replace(blank, reason=" ".join(str(error).split()))
+            except Exception as error:  # the other modes have their turn, whatever this one met
+                kind = "" if isinstance(error, SegplugError) else f"{type(error).__name__}: "
+                yield replace(blank, reason=kind + " ".join(str(error).split()))
 
 
 def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
@@ -56,7 +78,12 @@ def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     artifact, seconds = _exported(session, model, file, shape=shape, dynamic=blank.mode == "dynamic")
     comparison = session.verify(artifact, model)
     height, width = shape or model.meta.inference.crop_size or case.size
-    return _row(replace(blank, exported_for=f"{height}x{width}"), session, artifact, comparison, seconds)
+    row = _row(replace(blank, exported_for=f"{height}x{width}"), session, artifact, comparison, seconds)
+    if blank.mode == "dynamic" and artifact.meta.input_limits is not None:
+        sizes = {name.split()[1].split("x", 1)[1] for name in row.compared_at}
+        if len(sizes) < LEAST_SIZES:
+            return replace(row, passed=False, reason=f"compared at {', '.join(sorted(sizes))} only")
+    return row
 
 
 def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
@@ -122,6 +149,7 @@ def _row(blank: Row, session: Segplug, artifact: Artifact, comparison: Compariso
         relative_difference=comparison.relative_difference,
         label_agreement=comparison.label_agreement,
         firm_agreement=comparison.firm_agreement,
+        unsteady=comparison.unsteady,
         megabytes=artifact.path.stat().st_size / 1e6,
         seconds=seconds,
     )

@@ -103,10 +103,12 @@ class Preprocessor:
         raised = (_up(padded[0], height.multiple_of), _up(padded[1], width.multiple_of))
         if _fits(self._spec, raised):
             return steps, raised
+        limits = self._spec.meta.input_limits
+        network = f"the network itself takes {limits}: resize the images"
         raise ShapeError(
             f"the image {name} is {_by(padded)} (height x width) after preprocessing, but the engine takes "
             f"height {height} and width {width}",
-            hint="export with a shape that covers it, or dynamic",
+            hint=network if limits else "export with a shape that covers it, or dynamic",
         )
 
     def _warn_stretched(self, name: str, size: Size, fixed: Size) -> None:

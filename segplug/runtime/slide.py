@@ -127,9 +127,11 @@ class Slider:
         if self._warned:
             return
         self._warned = True
+        limits = self._runner.spec.meta.input_limits
+        exact = "exact results need an artifact exported with --dynamic"
         self._reporter.warn(
-            "images smaller than the window are padded; exact results need an artifact exported with "
-            "--dynamic"
+            "images smaller than the window are padded; "
+            + (f"the network itself takes {limits}" if limits else exact)
         )
 
     def _takes(self, size: Size) -> bool:

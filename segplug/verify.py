@@ -321,7 +321,8 @@ def _labels_and_margin(
         ahead = plane > first
         labels[ahead] = label
         np.maximum(first, plane, out=first)
-    return labels, first - second
+    with np.errstate(invalid="ignore"):  # two infinities: no margin, and a difference that fails by itself
+        return labels, first - second
 
 
 def _logit(threshold: float | None) -> float:

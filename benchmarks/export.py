@@ -3,8 +3,8 @@
     python benchmarks/export.py --rounds 3
 
 Both write the same config at the same static shape without comparing; they take turns. The first five are
-at the size that their config tests images at, which is what one ships; the light ones show what does not
-depend on the size: imports and the work on the graph.
+ResNet-50 networks with much arithmetic, at the size that their configs test images at, which is what one
+ships. The light ones show what does not depend on the arithmetic: imports and the work on the graph.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ CASES = {
     "pspnet": ("pspnet/pspnet_r50-d8_512x1024_80k_cityscapes.py", (1024, 2048)),
     "deeplabv3plus": ("deeplabv3plus/deeplabv3plus_r50-d8_512x1024_80k_cityscapes.py", (1024, 2048)),
     "upernet": ("upernet/upernet_r50_512x1024_80k_cityscapes.py", (1024, 2048)),
-    "sem_fpn": ("sem_fpn/fpn_r50_512x1024_80k_cityscapes.py", (1024, 2048)),
+    "gcnet": ("gcnet/gcnet_r50-d8_512x1024_80k_cityscapes.py", (1024, 2048)),
+    "light: sem_fpn": ("sem_fpn/fpn_r50_512x1024_80k_cityscapes.py", (1024, 2048)),
     "light: bisenetv2": ("bisenetv2/bisenetv2_fcn_4x4_1024x1024_160k_cityscapes.py", (1024, 2048)),
     "light: cgnet": ("cgnet/cgnet_512x1024_60k_cityscapes.py", (360, 480)),
     "light: segformer-b0": ("segformer/segformer_mit-b0_512x512_160k_ade20k.py", (256, 256)),

@@ -59,9 +59,7 @@ SAMPLE: dict[str, tuple[str, Options]] = {
             **_channels(16, in_channels=[16] * 4),
         },
     ),
-    "bisenetv1": ("bisenetv1/bisenetv1_r18-d32_4x4_1024x1024_160k_cityscapes.py", {}),
     "cgnet": ("cgnet/cgnet_512x1024_60k_cityscapes.py", {"model.backbone.num_blocks": (2, 2)}),
-    "deeplabv3plus": ("deeplabv3plus/deeplabv3plus_r18-d8_512x1024_80k_cityscapes.py", _channels(16)),
     "dmnet": ("dmnet/dmnet_r50-d8_512x512_80k_ade20k.py", {**_R18, **_channels(16, in_channels=512)}),
     "dpt": (
         "dpt/dpt_vit-b16_512x512_160k_ade20k.py",
@@ -78,7 +76,6 @@ SAMPLE: dict[str, tuple[str, Options]] = {
     ),
     "erfnet": ("erfnet/erfnet_fcn_4x4_512x1024_160k_cityscapes.py", {}),
     "fastscnn": ("fastscnn/fast_scnn_lr0.12_8x4_160k_cityscapes.py", {}),
-    "fcn-mobilenetv2": ("mobilenet_v2/fcn_m-v2-d8_512x1024_80k_cityscapes.py", _channels(16)),
     "isanet": (
         "isanet/isanet_r50-d8_512x512_80k_ade20k.py",
         {**_R18, **_channels(16, in_channels=512, isa_channels=8)},

@@ -20,6 +20,9 @@ _VIT = {
     "model.test_cfg": {"mode": "whole"},
 }
 
+_SIGMOID = {"out_channels": 1, "loss_decode": {"type": "CrossEntropyLoss", "use_sigmoid": True}}
+"""One channel for two classes."""
+
 
 def _channels(count: int, **others: Any) -> Options:
     """Of the decode head, and its other options."""
@@ -156,7 +159,7 @@ SAMPLE: dict[str, tuple[str, Options]] = {
         "unet/fcn_unet_s5-d16_64x64_40k_drive.py",
         {
             "model.backbone.base_channels": 8,
-            **_channels(8, in_channels=8),
+            **_channels(8, in_channels=8, **_SIGMOID),
             "model.test_cfg": {"mode": "whole"},
         },
     ),

@@ -4,14 +4,13 @@
     python -m matrix --family setr --again    some of them, measured or not
     python -m matrix --shard 1/2              every second one; two shards may run at the same time
 
-Ctrl-C at any time: what is measured is kept, and the next call goes on from there.
+Ctrl-C at any time: families that are measured are kept, and the next call goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -88,9 +87,7 @@ def _measured(family: str, made_by: dict[str, str], minutes: float) -> Iterator[
     command = [sys.executable, "-m", "matrix.measure", family]
     done = set()
     try:
-        process = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes, env=os.environ
-        )
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes)
         output, end = process.stdout, _end(process.returncode, process.stderr)
     except subprocess.TimeoutExpired as error:
         output, end = (error.stdout or b"").decode(), f"it did not end within {minutes:g} minutes"
@@ -119,4 +116,7 @@ def _told(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; the next call goes on from here")

@@ -105,10 +105,9 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     image = Preprocessor(model.meta.replace(resize=None))(sample_image(height, width), "sample").array
 
     def slid_by_mmseg(array: Any) -> Any:
+        images = torch.from_numpy(array)[None]
         with torch.inference_mode():
-            return model.module.segmentor.slide_inference(torch.from_numpy(array)[None], [{}], False)[
-                0
-            ].numpy()
+            return model.module.segmentor.slide_inference(images, [{}], False)[0].numpy()
 
     with session.open(artifact, backend="onnxruntime") as engine:
         actual = Slider(Runner(engine))(image)

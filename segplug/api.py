@@ -80,9 +80,21 @@ class Segplug:
         source: str | None = None,
         device: str = "cpu",
         trust_checkpoint: bool = False,
+        for_training: bool = False,
         **options: Any,
     ) -> SegmentationModel:
-        """Load a model through the source that reads ``config`` (or the one named ``source``)."""
+        """Load a model through the source that reads ``config`` (or the one named ``source``).
+
+        Args:
+            config: As the source reads it.
+            checkpoint: The weights; ``None``: as the source initialises them.
+            cfg_options: Dotted key to value.
+            source: Chooses between sources that read the same files.
+            device: Where the network is put.
+            trust_checkpoint: Allow the full unpickler, which can run code that the file holds.
+            for_training: Build also what only training uses, such as auxiliary heads.
+            **options: The source's own options.
+        """
         provider = self.registry.source("load_model", str(config), source)
         request = LoadModelRequest(
             config=str(config),
@@ -90,11 +102,40 @@ class Segplug:
             cfg_options=dict(cfg_options or {}),
             device=device,
             trust_checkpoint=trust_checkpoint,
+            for_training=for_training,
             options=provider.make_options(options),
             reporter=self.reporter,
         )
         model: SegmentationModel = self.registry.call(provider, request)
         return model
+
+    def config_text(
+        self, config: PathLike, *, cfg_options: Mapping[str, Any] | None = None, source: str | None = None
+    ) -> str:
+        """A config with everything it imports written out, in its source's own language.
+
+        Raises:
+            UsageError: the source cannot write its configs out.
+        """
+        provider = self.registry.source("load_model", str(config), source)
+        write_out = provider.method("config_text")
+        if write_out is None:
+            raise UsageError(f"the source {provider.entry.target} does not write its configs out")
+        request = LoadModelRequest(
+            config=str(config),
+            cfg_options=dict(cfg_options or {}),
+            options=provider.make_options({}),
+            reporter=self.reporter,
+        )
+        return str(write_out(request))
+
+    def reads_model(self, location: PathLike) -> bool:
+        """Whether ``location`` is, by its name, a model that an installed source loads: a config."""
+        try:
+            self.registry.source("load_model", str(location), None)
+        except UsageError:
+            return False
+        return True
 
     def load_dataset(
         self,
@@ -334,17 +375,30 @@ class Segplug:
             force=force,
             options=provider.make_options(options),
             reporter=self.reporter,
+            session=self,
         )
         report: ConversionReport = self.registry.call(provider, request)
         return report
 
-    def analyze(self, target: str, *subjects: PathLike, **options: Any) -> AnalyzeReport:
-        """Report on configs, artifacts or logs."""
+    def analyze(self, target: str, *subjects: PathLike, force: bool = False, **options: Any) -> AnalyzeReport:
+        """Report on configs, artifacts or logs.
+
+        :func:`segplug.reports.page.write_page` makes a page of the report and
+        :func:`segplug.reports.sheets.write_sheets` CSV files.
+
+        Args:
+            target: The report: ``flops``, ``benchmark``, ...
+            *subjects: What it is about.
+            force: Replace the files that options name, if they are there.
+            **options: The target's own options (``segplug plugins show TARGET``).
+        """
         provider = self.registry.provider("analyze", target)
         request = AnalyzeRequest(
             subjects=tuple(str(subject) for subject in subjects),
+            force=force,
             options=provider.make_options(options),
             reporter=self.reporter,
+            session=self,
         )
         report: AnalyzeReport = self.registry.call(provider, request)
         return report

@@ -166,8 +166,12 @@ def convert_weights(request: ConvertWeightsRequest) -> ConversionReport:
 def analyze(request: AnalyzeRequest) -> AnalyzeReport:
     """Report on ``request.subjects`` without changing them.
 
+    What a report needs of other hooks (a model, an engine, an export) it asks of
+    ``request.session``. It writes no file but those that its options name; tables and pages are
+    written by the core (:mod:`segplug.reports`) from what it returns.
+
     Returns:
-        Data (JSON types) and the tables that show it.
+        Data (JSON types), the tables and figures that show it, and what must be known to read them.
 
     Since API 1.
     """
@@ -181,7 +185,8 @@ def load_model(request: LoadModelRequest) -> SegmentationModel:
     The source hides its framework behind the tensor contract of
     :class:`segplug.model.SegmentationModel` and fills :class:`segplug.model.ModelMeta`.
     A source says which configs are its own with ``accepts(location: str) -> bool``, which must be
-    cheap and import no framework.
+    cheap and import no framework. One that can write a config out in full, with all that it imports
+    and ``request.cfg_options`` applied, does so in ``config_text(request) -> str``.
 
     Returns:
         The model on ``request.device``, in eval mode.

@@ -8,8 +8,8 @@ A provider's ``options`` is a frozen dataclass whose fields are made with :func:
         output_kind: Literal["auto", "labels", "logits"] = option("auto", help="What the graph gives.")
 
 Types: ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal`` of strings, a fixed-length tuple
-of one of the numbers (``tuple[int, int]``), a tuple of any length (``tuple[str, ...]``), each also
-``| None``.
+of one of the numbers (``tuple[int, int]``), a tuple of any length (``tuple[str, ...]``), a
+``Mapping[str, Any]`` (``KEY=VALUE`` on the command line, the values strings), each also ``| None``.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class OptionSpec:
     maximum: float | None = None
     metavar: str | None = None
     aliases: tuple[str, ...] = ()
+    mapping: bool = False
+    """Takes keys and values; ``type`` is then that of a ``KEY=VALUE`` string."""
 
     @property
     def flag(self) -> str:
@@ -110,6 +112,10 @@ def _spec(field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
     details = dict(field.metadata.get(_KEY, {"help": ""}))
     if field.default is dataclasses.MISSING:
         raise PluginError(f"the option '{field.name}' has no default")
+    if _is_mapping(hint):
+        return OptionSpec(
+            name=field.name, type=str, arity=None, default=field.default, mapping=True, **details
+        )
     scalar, arity, choices = _shape_of(field.name, hint)
     return OptionSpec(
         name=field.name,
@@ -118,6 +124,14 @@ def _spec(field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
         default=field.default,
         choices=choices,
         **details,
+    )
+
+
+def _is_mapping(hint: Any) -> bool:
+    alternatives = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
+    return any(
+        typing.get_origin(item) in (dict, Mapping) and typing.get_args(item)[0] is str
+        for item in (alternatives or (hint,))
     )
 
 
@@ -167,6 +181,8 @@ def _checked(spec: OptionSpec, value: Any, owner: str) -> Any:
         if spec.default is None:
             return None
         raise UsageError(f"{owner}: option '{spec.name}' needs a value")
+    if spec.mapping:
+        return _key_values(spec, value, owner)
     if spec.arity == 1:
         return _scalar(spec, value, owner)
     items = value.split() if isinstance(value, str) else value
@@ -175,6 +191,18 @@ def _checked(spec: OptionSpec, value: Any, owner: str) -> Any:
     result = tuple(_scalar(spec, item, owner) for item in items)
     if spec.arity is not None and len(result) != spec.arity:
         raise UsageError(f"{owner}: option '{spec.name}' takes {spec.arity} values, not {len(result)}")
+    return result
+
+
+def _key_values(spec: OptionSpec, value: Any, owner: str) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()}
+    result = {}
+    for pair in [value] if isinstance(value, str) else value:
+        key, separator, item = str(pair).partition("=")
+        if not separator or not key:
+            raise UsageError(f"{owner}: option '{spec.name}' takes KEY=VALUE, not {pair!r}")
+        result[key] = item
     return result
 
 

@@ -7,7 +7,7 @@ defaults, so that a hook can grow without breaking an installed plugin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from segplug.api import Segplug
     from segplug.model import ModelMeta, SegmentationModel
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ConversionReport",
     "ConvertWeightsRequest",
     "ExportRequest",
+    "Figure",
     "InferRequest",
     "LoadDatasetRequest",
     "LoadModelRequest",
@@ -35,6 +37,12 @@ __all__ = [
 ]
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+def _session() -> Segplug:
+    from segplug.api import Segplug
+
+    return Segplug()
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class LoadModelRequest:
     device: str = "cpu"
     trust_checkpoint: bool = False
     """Allow the full unpickler, which can run code that the file holds."""
+    for_training: bool = False
+    """Build also what only training uses, such as auxiliary heads. ``forward`` stays the same."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
 
@@ -137,6 +147,8 @@ class ConvertWeightsRequest:
     force: bool = False
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
+    session: Segplug = field(default_factory=_session)
+    """What the caller uses, for loading a model on the way: the same add-ons, the same reporter."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +167,13 @@ class AnalyzeRequest:
 
     subjects: tuple[str, ...]
     """Configs, artifacts, logs: as the user gave them."""
+    force: bool = False
+    """Replace the files that options name, if they are there."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
+    session: Segplug = field(default_factory=_session)
+    """What the caller uses, for all that the report asks of other hooks: the same add-ons, the same
+    reporter."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +186,28 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A picture of a report's data, drawn when somebody wants to see it."""
+
+    title: str
+    draw: Callable[[], bytes]
+    """Makes the whole picture file, in ``media_type``."""
+    media_type: Literal["image/png", "image/svg+xml", "image/jpeg"] = "image/png"
+    description: str = ""
+    """What the picture shows, for those who cannot see it."""
+    text: str = ""
+    """The picture in characters, for terminals: lines without colour codes. Empty: none."""
+
+
+@dataclass(frozen=True)
 class AnalyzeReport:
-    """A report: data first (JSON types), and tables that show it."""
+    """A report: data first (JSON types), and the tables and figures that show it."""
 
     title: str
     data: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader must know to read the numbers rightly, a sentence each."""
+    text: str = ""
+    """The report itself, where it is a text: printed as it is, before everything else."""

@@ -27,6 +27,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from segplug.reporting import Progress as ProgressHandle
+from segplug.reports.cells import cell_text, is_numeric_column
 from segplug.requests import Table
 
 __all__ = ["ConsoleReporter", "Output"]
@@ -54,10 +55,10 @@ class Output:
         """A table for people; numbers are right-aligned."""
         shown = RichTable(title=table.title or None, title_justify="left")
         for position, column in enumerate(table.columns):
-            numeric = bool(table.rows) and all(isinstance(row[position], (int, float)) for row in table.rows)
+            numeric = is_numeric_column(table.rows, position)
             shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in table.rows:
-            shown.add_row(*(_cell(value) for value in row))
+            shown.add_row(*(Text(cell_text(value)) for value in row))
         self.console.print(shown)
 
     def tables(self, tables: Iterable[Table]) -> None:
@@ -69,12 +70,6 @@ class Output:
         """The machine's document, if one is asked for. NaN and infinities become null."""
         if self.as_json:
             click.echo(json.dumps(_plain(data), indent=2, allow_nan=False))
-
-
-def _cell(value: Any) -> Text:
-    if isinstance(value, float):
-        return Text("-" if value != value else f"{value:.4f}")
-    return Text(str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -137,6 +137,8 @@ def option_from_spec(spec: OptionSpec) -> click.Option:
             return click.Option([*switches, spec.name], default=None, help=help_text)
         return click.Option(names, is_flag=True, default=None, help=help_text)
     kind = _click_type(spec)
+    if spec.mapping:
+        return GreedyOption(names, key_values=True, metavar=spec.metavar or "KEY=VALUE", help=help_text)
     if spec.arity is None:
         return GreedyOption(names, type=kind, metavar=spec.metavar, help=help_text)
     metavar = spec.metavar or ("N" if spec.type in (int, float) and spec.arity == 1 else None)

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from segplug.api import Segplug
+from segplug.artifact import ensure_free, refuse_input
 from segplug.cli.output import Output
 from segplug.registry import Provider
+from segplug.reports.page import write_page
+from segplug.reports.sheets import ensure_free_folder, write_sheets
+from segplug.requests import AnalyzeReport
 
 __all__ = ["parameters", "run"]
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
-    """The arguments of every report."""
-    return [click.Argument(["subjects"], metavar="SUBJECT...", nargs=-1, required=True)]
+    """The arguments and flags of every report."""
+    return [
+        click.Argument(["subjects"], metavar="SUBJECT...", nargs=-1, required=True),
+        click.Option(
+            ["--html"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Write the report as one page with its pictures inside.",
+        ),
+        click.Option(
+            ["--csv"],
+            type=click.Path(path_type=Path),
+            metavar="FOLDER",
+            help="Write each table as a CSV file to this folder.",
+        ),
+        click.Option(["--force"], is_flag=True, help="Replace files that are there."),
+    ]
 
 
 def run(
@@ -27,8 +47,36 @@ def run(
     own: Mapping[str, Any],
 ) -> int:
     """Analyse, and show the report."""
-    report = session.analyze(provider.entry.qualified, *values["subjects"], **own)
-    output.say(report.title)
-    output.tables(report.tables)
+    _check(values)
+    report = session.analyze(provider.entry.qualified, *values["subjects"], force=values["force"], **own)
+    _show(report, output)
+    if values["html"]:
+        write_page(report, values["html"], force=values["force"])
+        output.say(f"wrote {values['html']}")
+    if values["csv"]:
+        written = write_sheets(report.tables, values["csv"], force=values["force"])
+        output.say(f"wrote {len(written)} CSV files to {values['csv']}")
     output.document(report.data)
     return 0
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Refuse what cannot be written before any work is done."""
+    if values["html"]:
+        refuse_input(values["html"], values["subjects"])
+        ensure_free(values["html"], force=values["force"])
+    if values["csv"]:
+        ensure_free_folder(values["csv"], force=values["force"])
+
+
+def _show(report: AnalyzeReport, output: Output) -> None:
+    if report.text:
+        output.say(report.text)
+    else:
+        output.say(report.title)
+    for figure in report.figures:
+        if figure.text:
+            output.say(figure.text)
+    output.tables(report.tables)
+    for note in report.notes:
+        output.say(f"note: {note}")

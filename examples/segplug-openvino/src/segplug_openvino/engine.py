@@ -50,6 +50,7 @@ class OpenVino:
     api_version = 1
     options = Options
     takes = "artifact"
+    reads = ("onnx",)
 
     @hookimpl
     def infer(self, request: InferRequest) -> OpenVinoEngine:

@@ -134,11 +134,12 @@ def _merge(config: Config, options: dict[str, Any]) -> None:
             raise UsageError(f"--cfg-options {key}={value}: {one_line(error)}") from error
 
 
-def runnable_model(config: Config, location: str) -> Any:
+def runnable_model(config: Config, location: str, *, for_training: bool = False) -> Any:
     """A copy of ``config.model`` to build a network for inference from.
 
     It downloads nothing (no ``pretrained``, no checkpoint of an ``init_cfg``), has no training
     settings, and needs no process group (synchronised norms of mmcv-full become PyTorch's own).
+    Auxiliary heads are built only ``for_training``.
 
     Raises:
         ModelError: there is no ``model``, or it has no ``type``.
@@ -154,8 +155,8 @@ def runnable_model(config: Config, location: str) -> Any:
         if model.get(key) is None and config.get(key) is not None:
             model[key] = copy.deepcopy(config[key])  # where configs of the first versions had them
     model["train_cfg"] = None
-    if model["type"] in ("EncoderDecoder", "CascadeEncoderDecoder"):
-        model["auxiliary_head"] = None  # used in training only; its weights need not be there
+    if model["type"] in ("EncoderDecoder", "CascadeEncoderDecoder") and not for_training:
+        model["auxiliary_head"] = None  # its weights need not be there
     _for_inference(model)
     return model
 

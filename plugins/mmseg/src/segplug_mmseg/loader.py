@@ -45,7 +45,7 @@ class MmsegModels:
 
         device = resolve_device(request.device)
         config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
-        settings = configs.runnable_model(config, request.config)
+        settings = configs.runnable_model(config, request.config, for_training=request.for_training)
         checkpoint = None
         if request.checkpoint is not None:
             checkpoint = read_checkpoint(request.checkpoint, trust=request.trust_checkpoint)

@@ -32,6 +32,7 @@ class OnnxRuntime:
     api_version = 1
     options = foreign.Options
     takes = "artifact"
+    reads = ("onnx",)
 
     @hookimpl
     def infer(self, request: InferRequest) -> Engine:

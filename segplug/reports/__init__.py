@@ -1,0 +1,1 @@
+"""What becomes of an :class:`~segplug.requests.AnalyzeReport`: sheets, pages, cells of a table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,18 +56,24 @@ def refuse_input(output: Path, inputs: Iterable[str | Path | None]) -> None:
 
 
 @contextmanager
-def writing(path: Path, *, force: bool) -> Iterator[Path]:
+def writing(path: Path, *, force: bool, named: Callable[[Path], Path] | None = None) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Yields a temporary path in the same folder, with the same suffix. When the block ends well the
     file there is flushed to disk and renamed to ``path``; when it does not, everything that was
     written is removed and ``path`` is as it was.
 
+    Args:
+        path: The file to write.
+        force: Replace it if it is there.
+        named: For a file whose name depends on what is in it: gets the temporary file, returns the
+            path in ``path``'s folder that takes ``path``'s place.
+
     Raises:
         UsageError: ``path`` is there and not ``force``.
         ArtifactError: the disk is full, or the folder cannot be written.
     """
-    ensure_free(path, force=force)
+    ensure_free(path, force=force or named is not None)
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
@@ -78,9 +84,10 @@ def writing(path: Path, *, force: bool) -> Iterator[Path]:
         if not temporary.exists():
             raise ArtifactError(f"nothing was written for {path}")
         _flush(temporary)
+        final = named(temporary) if named else path
         if not force:
-            ensure_free(path, force=False)
-        os.replace(temporary, path)
+            ensure_free(final, force=False)
+        os.replace(temporary, final)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:

@@ -135,5 +135,9 @@ def _missing_module(module: str) -> str | None:
         if spec is None:
             return name
         name = f"{name}.{part}"
-        spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+        try:
+            spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+        except KeyError:
+            # A folder without __init__.py: Python looks its parent up among the imported modules.
+            return None
     return name if spec is None else None

@@ -106,6 +106,11 @@ class Registry:
         self._without = frozenset(without_addons)
         self._providers: dict[Entry, Provider] = {}
 
+    @property
+    def without_addons(self) -> frozenset[str]:
+        """The add-ons that the caller left out: a process that works for this one leaves out the same."""
+        return self._without
+
     def entry(self, hook: str, name: str) -> Entry:
         """The one entry that ``name`` (``target`` or ``distribution:target``) means.
 

@@ -12,13 +12,16 @@ import pytest
 from segplug.cli.root import run_command_line
 
 ECHO = """
+    from collections.abc import Mapping
     from dataclasses import dataclass
+    from typing import Any
     from segplug import hookimpl, option
     from segplug.errors import DatasetError
-    from segplug.requests import AnalyzeReport, Table
+    from segplug.requests import AnalyzeReport, Figure, Table
 
     @dataclass(frozen=True)
     class Options:
+        cfg_options: Mapping[str, Any] | None = option(None, help="Settings.")
         depth: int = option(1, help="How deep to look.", minimum=1, maximum=9)
         keys: tuple[str, ...] = option((), help="What to look at.")
 
@@ -40,8 +43,11 @@ ECHO = """
                     "subjects": list(request.subjects),
                     "keys": list(request.options.keys),
                     "nan": float("nan"),
+                    "settings": dict(request.options.cfg_options or {}),
                 },
                 tables=(Table("keys", ("key", "depth"), rows),),
+                figures=(Figure("curve", lambda: b"png", text="_/- drawn"),),
+                notes=("[depth] is not height",),
             )
 
     provider = Echo()
@@ -60,7 +66,7 @@ def run(*arguments: str) -> int:
 def test_json_is_one_document_on_stdout(echo, capsys) -> None:
     assert run("run", "analyze", "echo", "a", "b", "--keys", "x", "y", "--depth", "3", "--json") == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"subjects": ["a", "b"], "keys": ["x", "y"], "nan": None}
+    assert json.loads(out) == {"subjects": ["a", "b"], "keys": ["x", "y"], "nan": None, "settings": {}}
     assert "echo" in err
 
 
@@ -69,6 +75,37 @@ def test_people_read_tables(echo, capsys) -> None:
     out, _ = capsys.readouterr()
     assert "weights" in out
     assert "depth" in out
+    assert "_/- drawn" in out
+    assert "note: [depth] is not height" in out
+
+
+def test_keys_and_values_leave_the_subjects_alone(echo, capsys) -> None:
+    assert run("run", "analyze", "echo", "--cfg-options", "a.b=1", "c=2", "subject", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["settings"] == {"a.b": "1", "c": "2"}
+    assert data["subjects"] == ["subject"]
+
+
+def test_a_report_as_a_page_and_as_sheets(echo, capsys, tmp_path) -> None:
+    page, sheets = tmp_path / "r.html", tmp_path / "csv"
+    command = ("run", "analyze", "echo", "a", "--keys", "x", "--html", str(page), "--csv", str(sheets))
+    assert run(*command) == 0
+    assert "data:image/png;base64," in page.read_text()
+    assert (sheets / "keys.csv").read_text() == "key,depth\nx,1\n"
+    assert f"wrote {page}" in capsys.readouterr().out
+
+    assert run(*command) == 2
+    out, err = capsys.readouterr()
+    assert "already exists" in err
+    assert out == ""  # refused before the work
+    assert run(*command, "--force") == 0
+
+
+def test_a_report_never_writes_over_its_subject(echo, capsys, tmp_path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    subject = str(tmp_path / "a.json")
+    assert run("run", "analyze", "echo", subject, "--html", subject, "--force") == 2
+    assert "is an input" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -142,7 +179,7 @@ def test_plugins_list_shows_what_is_broken(install_plugin, capsys) -> None:
 def test_plugins_show_describes_the_options(echo, capsys) -> None:
     assert run("plugins", "show", "echo", "--json") == 0
     (record,) = json.loads(capsys.readouterr().out)
-    assert [option["flag"] for option in record["options"]] == ["--depth", "--keys"]
+    assert [option["flag"] for option in record["options"]] == ["--cfg-options", "--depth", "--keys"]
     assert record["help"] == "Says what it was asked."
 
 

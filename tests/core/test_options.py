@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -20,6 +21,7 @@ class Options:
     names: tuple[str, ...] = option((), help="Names.")
     fast: bool = option(False, help="Fast.")
     cache: Path | None = option(None, help="Cache.")
+    settings: Mapping[str, Any] | None = option(None, help="Settings.")
 
 
 def build(**given: object) -> Options:
@@ -32,6 +34,12 @@ def test_values_are_converted_to_the_declared_types() -> None:
     made = build(opset="20", mean="1 2 3.5", names=["a"], fast="true", cache="x/y")
     assert made == Options(opset=20, mean=(1.0, 2.0, 3.5), names=("a",), fast=True, cache=Path("x/y"))
     assert build() == Options()
+
+
+def test_keys_and_values_are_a_mapping_or_pairs() -> None:
+    assert build(settings={"a.b": 1}).settings == {"a.b": 1}
+    assert build(settings=("a.b=1", "c=x=y")).settings == {"a.b": "1", "c": "x=y"}
+    assert build(settings="a=1").settings == {"a": "1"}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,7 @@ def test_values_are_converted_to_the_declared_types() -> None:
         ({"mean": 5}, "takes a list"),
         ({"fast": "perhaps"}, "must be true or false"),
         ({"opset": None}, "needs a value"),
+        ({"settings": ["a"]}, "takes KEY=VALUE, not 'a'"),
     ],
 )
 def test_a_wrong_option_is_one_line_that_says_what_is_right(given: dict[str, object], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def call(registry: Registry, target: str, *subjects: str) -> str:
     return str(report.title)
 
 
+def test_a_provider_in_a_folder_without_init_is_listed_and_called(install_plugin) -> None:
+    folder = install_plugin("acme", {"segplug.analyze": {"count": "acme.reports.count:provider"}}, acme="")
+    (folder / "acme.py").unlink()
+    (folder / "acme" / "reports").mkdir(parents=True)
+    (folder / "acme" / "__init__.py").touch()
+    (folder / "acme" / "reports" / "count.py").write_text(textwrap.dedent(GOOD.format(name="acme")))
+    assert Registry().entry("analyze", "count").status == "available"
+    assert call(Registry(), "count", "a") == "acme"
+
+
 def test_a_provider_is_found_by_name_and_called(install_plugin) -> None:
     install_plugin("acme", {"segplug.analyze": {"count": "acme:provider"}}, acme=GOOD.format(name="acme"))
     install_plugin(
@@ -76,7 +87,8 @@ def test_a_target_claimed_twice_names_both_and_how_to_choose(install_plugin) -> 
     with pytest.raises(UsageError, match="acme:count or rival:count"):
         Registry().provider("analyze", "count")
     assert call(Registry(), "acme:count") == "acme"
-    assert {entry.status for entry in discovery.entries("analyze")} == {"duplicate"}
+    claims = [entry.status for entry in discovery.entries("analyze") if entry.target == "count"]
+    assert claims == ["duplicate", "duplicate"]
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,13 @@
 from __future__ import annotations
 
-import collections
-import pathlib
-import sys
-import types
-import zipfile
-
-import numpy as np
 import pytest
 import torch
-from segplug_mmseg.checkpoint import Checkpoint, fit, read_checkpoint
-from segplug_mmseg.compat import import_mmseg
+from segplug_mmseg.checkpoint import fit
 from torch import nn
 
-from segplug.errors import CheckpointError, UsageError
+from segplug.checkpoint import Checkpoint
+from segplug.errors import CheckpointError
 from segplug.reporting import QuietReporter
-
-STATE = collections.OrderedDict(weight=torch.arange(6.0).reshape(2, 3), bias=torch.ones(2))
 
 
 class Notes(QuietReporter):
@@ -26,153 +17,6 @@ class Notes(QuietReporter):
 
     def note(self, message: str) -> None:
         self.notes.append(message)
-
-
-def era_meta() -> dict:
-    import_mmseg()
-    from mmcv import ConfigDict
-
-    return {
-        "CLASSES": ("a", "b"),
-        "PALETTE": np.arange(6, dtype=np.uint8).reshape(2, 3),
-        "mIoU": np.float64(0.5),
-        "loss": np.float32(0.25),
-        "best": np.bool_(True),
-        "iter": np.int64(7),
-        "names": np.array(["x", "yz"]),
-        "cfg": ConfigDict({"model": {"type": "X", "stages": [{"n": 1}]}}),
-        "hook_msgs": {},
-    }
-
-
-@pytest.mark.parametrize("new_format", [True, False])
-def test_what_files_of_mmcv_hold_is_read_with_the_restricted_unpickler(tmp_path, new_format):
-    optimizer = {"state": {0: {"step": 3, "exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
-    path = tmp_path / "w.pth"
-    content = {"meta": era_meta(), "state_dict": STATE, "optimizer": optimizer}
-    torch.save(content, path, _use_new_zipfile_serialization=new_format)
-    before = path.read_bytes()
-    checkpoint = read_checkpoint(str(path))
-    assert torch.equal(checkpoint.state["weight"], STATE["weight"])
-    assert checkpoint.meta["PALETTE"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert checkpoint.meta["mIoU"] == 0.5
-    assert checkpoint.meta["cfg"]["model"]["stages"] == [{"n": 1}]
-    assert path.read_bytes() == before
-
-
-def test_numpy_of_the_first_generation(tmp_path):
-    """Old files name ``numpy.core``, which numpy 2 renamed to ``numpy._core``."""
-    path, old = tmp_path / "new.pth", tmp_path / "old.pth"
-    content = {"meta": {"PALETTE": np.eye(3)}, "state_dict": STATE}
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-    data = path.read_bytes()
-    assert b"numpy._core" in data
-    old.write_bytes(data.replace(b"numpy._core", b"numpy.core"))
-    assert read_checkpoint(str(old)).meta["PALETTE"].tolist() == np.eye(3).tolist()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"state_dict": STATE},
-        {"model": STATE},
-        STATE,
-        {"state_dict": {f"module.{key}": value for key, value in STATE.items()}},
-    ],
-)
-def test_the_forms_that_weights_come_in(tmp_path, content):
-    torch.save(content, tmp_path / "w.pth")
-    assert set(read_checkpoint(str(tmp_path / "w.pth")).state) == {"weight", "bias"}
-
-
-@pytest.mark.parametrize("unsafe", [pathlib.PurePosixPath("x"), eval, slice(1)])
-@pytest.mark.parametrize("new_format", [True, False])
-def test_anything_else_needs_the_users_word(tmp_path, unsafe, new_format):
-    path = tmp_path / "w.pth"
-    content = {"state_dict": STATE, "meta": {"x": unsafe}}
-    torch.save(content, path, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(CheckpointError, match=r"not known to be harmless .*--trust-checkpoint"):
-        read_checkpoint(str(path))
-    assert read_checkpoint(str(path), trust=True).meta["x"] == unsafe
-
-
-def test_a_trusted_file_whose_code_is_not_here(tmp_path):
-    module = types.ModuleType("made_up_code")
-    module.Config = type("Config", (), {"__module__": "made_up_code"})
-    sys.modules["made_up_code"] = module
-    try:
-        torch.save({"state_dict": STATE, "meta": {"x": module.Config()}}, tmp_path / "w.pth")
-    finally:
-        del sys.modules["made_up_code"]
-    with pytest.raises(CheckpointError, match="needs code that is not here: No module named 'made_up_code'"):
-        read_checkpoint(str(tmp_path / "w.pth"), trust=True)
-
-
-class Bomb:
-    def __reduce__(self):
-        return (pathlib.Path.touch, (pathlib.Path(self.target),))
-
-
-def test_code_in_a_file_does_not_run(tmp_path):
-    Bomb.target = str(tmp_path / "ran")
-    torch.save({"state_dict": STATE, "meta": {"x": Bomb()}}, tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match="--trust-checkpoint"):
-        read_checkpoint(str(tmp_path / "w.pth"))
-    assert not (tmp_path / "ran").exists()
-
-
-def damaged_files(folder):
-    whole = folder / "whole.pth"
-    torch.save({"state_dict": {"w": torch.zeros(1000)}}, whole)
-    content = whole.read_bytes()
-    torch.save({"state_dict": {"w": torch.zeros(1000)}}, whole, _use_new_zipfile_serialization=False)
-    legacy = whole.read_bytes()
-    yield "half", content[: len(content) // 2]
-    yield "legacy_half", legacy[: len(legacy) // 2]
-    yield "legacy_start", legacy[:60]
-    yield "text", b"hello, this is no checkpoint\n"
-    yield "json", b'{"state_dict": {}}'
-    yield "noise", bytes(range(256)) * 4
-    with zipfile.ZipFile(whole, "w") as archive:
-        archive.writestr("readme", "no weights")
-    yield "zip", whole.read_bytes()
-
-
-def test_damaged_files_are_one_line_and_stay_as_they_are(tmp_path):
-    for name, content in damaged_files(tmp_path):
-        path = tmp_path / name
-        path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="damaged or no PyTorch checkpoint") as caught:
-            read_checkpoint(str(path))
-        assert str(path) in str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert path.read_bytes() == content
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ([1, 2], "holds a list"),
-        ({"a": 1}, "holds no weights"),
-        ({"state_dict": 3}, "not a state dict"),
-        ({"state_dict": {}}, "holds no weights"),
-    ],
-)
-def test_files_without_weights(tmp_path, content, reason):
-    torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match=reason):
-        read_checkpoint(str(tmp_path / "w.pth"))
-
-
-def test_missing_empty_and_torchscript(tmp_path):
-    with pytest.raises(UsageError, match="there is no checkpoint"):
-        read_checkpoint(str(tmp_path / "none.pth"))
-    (tmp_path / "empty.pth").touch()
-    with pytest.raises(CheckpointError, match="is empty"):
-        read_checkpoint(str(tmp_path / "empty.pth"))
-    torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "script.pt"))
-    with pytest.raises(CheckpointError, match="TorchScript"):
-        read_checkpoint(str(tmp_path / "script.pt"))
 
 
 def test_weights_of_another_model_are_counted_and_named():

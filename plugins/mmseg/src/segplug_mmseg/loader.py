@@ -30,6 +30,13 @@ class MmsegModels:
         """Whether ``location`` can be an mmcv config."""
         return configs.accepts(location)
 
+    def config_text(self, request: LoadModelRequest) -> str:
+        """The config with its bases and overrides, as Python that loads again."""
+        from segplug_mmseg.config_text import as_python
+
+        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
+        return as_python(config, location=request.config)
+
     @hookimpl
     def load_model(self, request: LoadModelRequest) -> SegmentationModel:
         """Build the network, revert synchronised norms, load the checkpoint strictly."""
@@ -37,7 +44,8 @@ class MmsegModels:
             return self._load(request)
 
     def _load(self, request: LoadModelRequest) -> SegmentationModel:
-        from segplug_mmseg.checkpoint import fit, read_checkpoint
+        from segplug.checkpoint import read_checkpoint
+        from segplug_mmseg.checkpoint import fit
         from segplug_mmseg.devices import resolve_device
         from segplug_mmseg.limits import find_input_limits
         from segplug_mmseg.meta import Head, read_meta

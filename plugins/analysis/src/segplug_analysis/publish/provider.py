@@ -1,0 +1,111 @@
+"""``convert_weights publish``: what ``publish_model.py`` did, and what it should have done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.artifact import ensure_free, file_sha256, refuse_input, writing
+from segplug.checkpoint import SAFETENSORS, read_checkpoint
+from segplug.errors import CheckpointError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.options import option
+from segplug.requests import ConversionReport, ConvertWeightsRequest, Table
+
+if TYPE_CHECKING:
+    from segplug_analysis.publish.contents import Published
+
+__all__ = ["Options", "provider"]
+
+_HASH_DIGITS = 8
+_PICKLES = (".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``convert_weights publish``."""
+
+    ema: bool = option(False, help="Publish the weights averaged over training instead of the last ones.")
+    safetensors: bool = option(False, help="Write a .safetensors file, which holds no code by its nature.")
+    trust_checkpoint: bool = option(
+        False, help="Read a checkpoint that holds more than plain data. It can run code."
+    )
+
+
+class Publish:
+    """Makes a checkpoint ready to publish: weights on the CPU, what only training needs removed.
+
+    DST gets the first 8 hex digits of the file's SHA-256 into its name: best.pth becomes
+    best-1a2b3c4d.pth. The file is read back and compared bit for bit before it gets that name.
+    """
+
+    api_version = 1
+    options = Options
+
+    @hookimpl
+    def convert_weights(self, request: ConvertWeightsRequest) -> ConversionReport:
+        """Write the weights of ``request.source``; see :func:`segplug.hookspecs.convert_weights`."""
+        from segplug_analysis.publish.averages import are_averages, has_averages
+        from segplug_analysis.publish.contents import published
+        from segplug_analysis.publish.files import same_bits, write_pickle, write_safetensors
+
+        options: Options = request.options or Options()
+        destination = _named(request.destination, safetensors=options.safetensors)
+        ensure_free(destination, force=True)  # its folder is there; the name is known at the end only
+        checkpoint = read_checkpoint(str(request.source), trust=options.trust_checkpoint)
+        if has_averages(checkpoint) and not are_averages(checkpoint) and not options.ema:
+            request.reporter.note(f"{request.source} holds averaged weights, too; --ema publishes those")
+        content = published(checkpoint, averaged=options.ema, json_only=options.safetensors)
+        final = destination
+
+        def named(written: Path) -> Path:
+            nonlocal final
+            digest = file_sha256(written)
+            final = destination.with_name(f"{destination.stem}-{digest[:_HASH_DIGITS]}{destination.suffix}")
+            refuse_input(final, [request.source])
+            return final
+
+        with writing(destination, force=request.force, named=named) as temporary:
+            (write_safetensors if options.safetensors else write_pickle)(content, temporary)
+            if not same_bits(content.state, read_checkpoint(str(temporary)).state):
+                raise CheckpointError(f"what was written of {request.source} does not read back the same")
+        return _report(content, request.source, final)
+
+
+def _named(destination: Path, *, safetensors: bool) -> Path:
+    """The name that the user gave, with a suffix that says what the file is.
+
+    Raises:
+        UsageError: the suffix says something else.
+    """
+    wanted = (SAFETENSORS,) if safetensors else _PICKLES
+    suffix = destination.suffix.lower()
+    if suffix in wanted:
+        return destination
+    if suffix in (SAFETENSORS, *_PICKLES):
+        hint = "add --safetensors" if suffix == SAFETENSORS else f"name it {destination.stem}{SAFETENSORS}"
+        raise UsageError(f"{destination} is not what such a file is called", hint=hint)
+    return destination.with_name(destination.name + wanted[0])
+
+
+def _report(content: Published, source: Path, destination: Path) -> ConversionReport:
+    size_before, size = source.stat().st_size, destination.stat().st_size
+    summary = {
+        "tensors": len(content.state),
+        "weights": content.weights,
+        "bytes_before": size_before,
+        "bytes": size,
+        "sha256": file_sha256(destination),
+    }
+    removed = [{"what": item.what, "why": item.why, "bytes": item.bytes} for item in content.removed]
+    data: dict[str, Any] = {**summary, "removed": removed, "kept": list(content.kept)}
+    rows = tuple((item.what, item.why, item.bytes / 1e6) for item in content.removed)
+    taken_out = (Table("removed", ("what", "why", "MB of tensors"), rows),) if rows else ()
+    columns = ("tensors", "weights", "MB before", "MB", "kept beside them")
+    row = (len(content.state), content.weights, size_before / 1e6, size / 1e6, ", ".join(content.kept))
+    tables = (*taken_out, Table("published", columns, (row,)))
+    return ConversionReport(destination=destination, data=data, tables=tables)
+
+
+provider = Publish()

@@ -1,0 +1,77 @@
+"""Which backends open a file, and what leads from a model to a file that a backend opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segplug.errors import UsageError
+from segplug.registry import Registry
+from segplug.routes import backends_for, route_to
+
+ACME = """
+    from segplug import hookimpl
+
+    class Compiler:
+        api_version = 1
+        takes = "artifact"
+        reads = ("onnx",)
+        suffix = ".npu"
+
+        @hookimpl
+        def build_engine(self, request): ...
+
+    class Engine:
+        api_version = 1
+        takes = "artifact"
+        reads = ("acme",)
+
+        @hookimpl
+        def infer(self, request): ...
+
+    class Stranger:
+        api_version = 1
+        takes = "artifact"
+
+        @hookimpl
+        def infer(self, request): ...
+
+    compiler, engine, stranger = Compiler(), Engine(), Stranger()
+"""
+
+
+@pytest.fixture
+def registry(install_plugin) -> Registry:
+    groups = {
+        "segplug.build_engine": {"acme": "acme:compiler"},
+        "segplug.infer": {"npu": "acme:engine", "stranger": "acme:stranger"},
+    }
+    install_plugin("acme", groups, acme=ACME)
+    install_plugin("ill", {"segplug.infer": {"ill": "ill:provider"}}, ill="raise OSError")
+    return Registry()
+
+
+def names(route: tuple) -> list[tuple[str, str]]:
+    return [(maker.entry.hook, maker.entry.target) for maker in route]
+
+
+def test_a_backend_that_runs_models_needs_nothing_made(registry) -> None:
+    assert route_to(registry, "pytorch") == ()
+
+
+def test_an_export_is_a_route_and_so_is_an_export_that_is_compiled(registry) -> None:
+    assert names(route_to(registry, "onnxruntime")) == [("export", "onnx")]
+    assert names(route_to(registry, "npu")) == [("export", "onnx"), ("build_engine", "acme")]
+
+
+def test_what_nobody_makes_is_said(registry) -> None:
+    with pytest.raises(UsageError, match="infer stranger opens stranger files, and nothing"):
+        route_to(registry, "stranger")
+
+
+def test_a_file_is_known_by_its_suffix(registry) -> None:
+    assert "onnxruntime" in backends_for(registry, Path("m.ONNX"))
+    assert backends_for(registry, Path("m.npu")) == ("npu",)
+    assert backends_for(registry, Path("m.stranger")) == ("stranger",)
+    assert backends_for(registry, Path("m.jpg")) == ()

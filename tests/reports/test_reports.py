@@ -1,0 +1,110 @@
+"""What becomes of a report: cells, sheets, a page."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+
+import pytest
+
+from segplug.errors import UsageError
+from segplug.reports.cells import cell_text
+from segplug.reports.page import as_page, write_page
+from segplug.reports.sheets import write_sheets
+from segplug.requests import AnalyzeReport, Figure, Table
+
+PIXEL = b"<svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'/>"
+
+REPORT = AnalyzeReport(
+    title="Logs of <a & b>",
+    data={"x": 1},
+    tables=(
+        Table("Per class", ("class", "IoU"), (("road", 1 / 3), ("<sky>", None))),
+        Table("Per class", ("n",), ((12345678,),)),
+        Table("", ("n",), ()),
+    ),
+    figures=(Figure("curves", lambda: PIXEL, "image/svg+xml", description='two "curves"'),),
+    notes=("MACs are not FLOPs.",),
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (float("nan"), "-"),
+        (0.12345, "0.1235"),
+        (1429.6812, "1,429.68"),
+        (-99.99999, "-100.0000"),
+        (4096, "4096"),
+        (48975494, "48,975,494"),
+        (True, "yes"),
+        ("a", "a"),
+    ],
+)
+def test_cells(value, text) -> None:
+    assert cell_text(value) == text
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_is_whole_and_needs_nothing_beside_it() -> None:
+    page = Page(as_page(REPORT))
+    assert page.open == []
+    assert len(page.links) == 1
+    assert page.links[0].startswith("data:image/svg+xml;base64,")
+    words = "".join(page.words)
+    for word in ("Logs of <a & b>", "0.3333", "<sky>", "12,345,678", "MACs are not FLOPs."):
+        assert word in words
+
+
+def test_a_text_report_is_a_page_too() -> None:
+    assert "model = dict(a=&#x27;&lt;b&gt;&#x27;)" in as_page(
+        AnalyzeReport("t", text="model = dict(a='<b>')")
+    )
+
+
+def test_a_page_that_is_there_is_kept(tmp_path) -> None:
+    path = tmp_path / "r.html"
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="already exists"):
+        write_page(REPORT, path)
+    assert path.read_text() == "mine"
+    write_page(REPORT, path, force=True)
+    assert "Logs of" in path.read_text()
+
+
+def test_sheets_have_every_digit_and_names_of_their_own(tmp_path) -> None:
+    paths = write_sheets(REPORT.tables, tmp_path / "csv")
+    assert [path.name for path in paths] == ["per-class.csv", "per-class-2.csv", "table.csv"]
+    with open(paths[0], newline="") as file:
+        assert list(csv.reader(file)) == [["class", "IoU"], ["road", str(1 / 3)], ["<sky>", ""]]
+    with pytest.raises(UsageError, match="already holds CSV files"):
+        write_sheets(REPORT.tables, tmp_path / "csv")
+    write_sheets(REPORT.tables[:1], tmp_path / "csv", force=True)
+
+
+def test_sheets_need_a_folder(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        write_sheets(REPORT.tables, tmp_path / "file")
+    with pytest.raises(UsageError, match="does not exist"):
+        write_sheets(REPORT.tables, tmp_path / "no" / "csv")

@@ -29,7 +29,12 @@ full) MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-2} pip install --quiet -c constraints
     ;;
 esac
 
-extras() { [ "$1" = onnx ] && echo "[export]" || echo ""; }
+extras() {
+    case $1 in
+    onnx) echo "[export]" ;;
+    analysis) echo "[models,onnx]" ;;
+    esac
+}
 packages=""
 for plugin in "$@"; do
     packages="$packages -e ./plugins/$plugin$(extras "$plugin")"

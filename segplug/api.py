@@ -81,6 +81,7 @@ class Segplug:
         device: str = "cpu",
         trust_checkpoint: bool = False,
         for_training: bool = False,
+        structure_only: bool = False,
         **options: Any,
     ) -> SegmentationModel:
         """Load a model through the source that reads ``config`` (or the one named ``source``).
@@ -93,6 +94,7 @@ class Segplug:
             device: Where the network is put.
             trust_checkpoint: Allow the full unpickler, which can run code that the file holds.
             for_training: Build also what only training uses, such as auxiliary heads.
+            structure_only: The values of the weights do not matter to you.
             **options: The source's own options.
         """
         provider = self.registry.source("load_model", str(config), source)
@@ -103,6 +105,7 @@ class Segplug:
             device=device,
             trust_checkpoint=trust_checkpoint,
             for_training=for_training,
+            structure_only=structure_only,
             options=provider.make_options(options),
             reporter=self.reporter,
         )

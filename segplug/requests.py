@@ -60,6 +60,8 @@ class LoadModelRequest:
     """Allow the full unpickler, which can run code that the file holds."""
     for_training: bool = False
     """Build also what only training uses, such as auxiliary heads. ``forward`` stays the same."""
+    structure_only: bool = False
+    """Nobody will look at the values of the weights: without a checkpoint they need no initialisation."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
 

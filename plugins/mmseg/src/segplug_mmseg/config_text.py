@@ -31,7 +31,9 @@ def as_python(config: Mapping[str, Any], *, location: str) -> str:
     lines = []
     for key, value in config.items():
         if not _is_name(key):
-            raise ModelError(f"{location}: the setting {key!r} is no Python name, so it cannot be written out")
+            raise ModelError(
+                f"{location}: the setting {key!r} is no Python name, so it cannot be written out"
+            )
         lines.append(f"{key} = {_Writer(location, key).text(value, len(key) + 3, '')}")
     return "\n".join(lines) + "\n"
 

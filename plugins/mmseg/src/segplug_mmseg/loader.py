@@ -57,9 +57,10 @@ class MmsegModels:
         checkpoint = None
         if request.checkpoint is not None:
             checkpoint = read_checkpoint(request.checkpoint, trust=request.trust_checkpoint)
-        else:
+        elif not request.structure_only:
             request.reporter.warn("no checkpoint is given: the weights are random")
-        segmentor = _build(settings, request.config, request.reporter, initialise=checkpoint is None)
+        initialise = checkpoint is None and not request.structure_only
+        segmentor = _build(settings, request.config, request.reporter, initialise=initialise)
         segmentor = revert_sync_batchnorm(segmentor)
         if checkpoint is not None:
             fit(segmentor, checkpoint, reporter=request.reporter)

@@ -1,0 +1,128 @@
+"""``analyze config``: what ``print_config.py`` printed, as Python that loads again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.artifact import ensure_free, refuse_input, write_text
+from segplug.errors import MissingDependencyError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.options import option
+from segplug.requests import AnalyzeReport, AnalyzeRequest, Table
+
+if TYPE_CHECKING:
+    from segplug_analysis.modules import ModuleRecord
+
+__all__ = ["Options", "provider"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``analyze config``."""
+
+    graph: bool = option(False, help="Show the network's modules, with their output shapes and parameters.")
+    shape: tuple[int, ...] = option(
+        (), help="Height and width of the image that --graph follows; one number for a square.", minimum=1
+    )
+    cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
+    source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
+    out: Path | None = option(None, help="Write the config to this file.", metavar="FILE")
+
+
+class ConfigReport:
+    """The whole config with everything it imports, as Python that loads again; --graph: its network.
+
+    Nothing is written but what --out names.
+    """
+
+    api_version = 1
+    options = Options
+
+    @hookimpl
+    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+        """Write out ``request.subjects``, one config; see :func:`segplug.hookspecs.analyze`."""
+        options: Options = request.options or Options()
+        if len(request.subjects) != 1:
+            raise UsageError(f"analyze config takes one config, not {len(request.subjects)}")
+        (location,) = request.subjects
+        if options.out is not None:
+            refuse_input(options.out, [location])
+            ensure_free(options.out, force=request.force)
+        text = request.session.config_text(location, cfg_options=options.cfg_options, source=options.source)
+        graph = _graph(request, location, options) if options.graph else None
+        if options.out is not None:
+            write_text(options.out, text, force=request.force)
+            request.reporter.note(f"wrote {options.out}")
+        return AnalyzeReport(
+            title=f"config {location}",
+            data={"config": location, "text": text, **(graph.data if graph else {})},
+            tables=(graph.table,) if graph else (),
+            notes=graph.notes if graph else (),
+            text=text,
+        )
+
+
+_UNUSED = (
+    "Modules with parameters and no output are not called when the network runs: they are for training, or "
+    "another module reads their parameters."
+)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    data: Mapping[str, Any]
+    table: Table
+    notes: tuple[str, ...]
+
+
+def _graph(request: AnalyzeRequest, location: str, options: Options) -> _Graph:
+    try:
+        import torch  # noqa: F401 - what follows needs it
+
+        from segplug_analysis.modules import trace_modules
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "analyze config --graph needs torch", hint="pip install 'segplug-analysis[models]'"
+        ) from error
+    model = request.session.load_model(
+        location,
+        cfg_options=options.cfg_options,
+        source=options.source,
+        for_training=True,
+        structure_only=True,
+    )
+    shape = _shape(options.shape, model.meta.input_size)
+    records = trace_modules(model.module, shape)
+    unused = any(not record.calls and record.parameters for record in records)
+    return _Graph(
+        data={"shape": [1, 3, *shape], "modules": [asdict(record) for record in records]},
+        table=Table(
+            f"modules for an image of {shape[0]} x {shape[1]}",
+            ("module", "class", "output", "own parameters", "parameters"),
+            tuple(_row(record) for record in records),
+        ),
+        notes=(_UNUSED,) if unused else (),
+    )
+
+
+def _row(record: ModuleRecord) -> tuple[Any, ...]:
+    shapes = ", ".join("x".join(map(str, shape)) for shape in record.outputs)
+    calls = f"{shapes} ({record.calls} calls)" if record.calls > 1 else shapes or "-"
+    name = "  " * record.depth + (record.name or "network")
+    return (name, record.kind, calls, record.own_parameters or None, record.parameters or None)
+
+
+def _shape(given: Sequence[int], nominal: tuple[int, int] | None) -> tuple[int, int]:
+    if len(given) > 2:
+        raise UsageError(f"--shape takes height and width, not {len(given)} numbers")
+    if given:
+        return given[0], given[-1]
+    if nominal is None:
+        raise UsageError("the config names no input size", hint="add --shape HEIGHT WIDTH")
+    return nominal
+
+
+provider = ConfigReport()

@@ -185,6 +185,8 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    only_csv: bool = False
+    """Too large for a screen or a page: written where CSV files are, and nowhere else."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,6 @@ def _show(report: AnalyzeReport, output: Output) -> None:
     for figure in report.figures:
         if figure.text:
             output.say(figure.text)
-    output.tables(report.tables)
+    output.tables(table for table in report.tables if not table.only_csv)
     for note in report.notes:
         output.say(f"note: {note}")

@@ -14,6 +14,9 @@ _MANY = 10_000
 _LARGE = 100.0
 """Fractions from here on have two decimals, those below four."""
 
+_SMALL = 0.001
+"""Fractions below, such as learning rates, have three digits, whatever their size."""
+
 
 def cell_text(value: Any) -> str:
     """A value as a table shows it: numbers rounded and grouped, what is not there as a dash."""
@@ -26,6 +29,8 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         if math.isnan(value):
             return "-"
+        if 0 < abs(value) < _SMALL:
+            return f"{value:.3g}"
         return f"{value:,.2f}" if abs(value) >= _LARGE else f"{value:.4f}"
     return str(value)
 

@@ -51,7 +51,8 @@ def _lines(report: AnalyzeReport) -> Iterator[str]:
     for figure in report.figures:
         yield from _figure(figure)
     for table in report.tables:
-        yield from _table(table)
+        if not table.only_csv:
+            yield from _table(table)
     if report.notes:
         yield "<h2>To read this rightly</h2><ul>"
         yield from (f"<li>{escape(note)}</li>" for note in report.notes)

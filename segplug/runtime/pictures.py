@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from segplug.dataset import Dataset
 
-__all__ = ["LabelMapSink", "PaintSink"]
+__all__ = ["LabelMapSink", "PaintSink", "id_table", "label_map_files"]
 
 _PROBE = np.zeros((64, 64, 3), np.uint8)
 """Shows whether OpenCV writes colour images of a type at all."""
@@ -134,9 +134,9 @@ class LabelMapSink:
         form = run.dataset.info.label_format
         self._palette = run.palette if form is None else form.palette
         ids = None if form is None else form.ids
-        self._ids = None if ids is None else _id_table(ids, len(run.classes))
+        self._ids = None if ids is None else id_table(ids, len(run.classes))
         refuse_searched_folder(self._folder, run.dataset)
-        self._targets = _targets(run.dataset)
+        self._targets = label_map_files(run.dataset)
         for folder in {target.parent for target in self._targets}:
             make_folder(self._folder / folder)
 
@@ -157,8 +157,12 @@ class LabelMapSink:
         pass
 
 
-def _targets(dataset: Dataset) -> list[PurePosixPath]:
-    """The file of each image, relative to the sink's folder; two images never share one."""
+def label_map_files(dataset: Dataset) -> list[PurePosixPath]:
+    """The file of each image's label map, relative to the sink's folder; two images never share one.
+
+    Raises:
+        UsageError: they would.
+    """
     parts = dataset.info.parts
     folders = [str(number) for number, (_, length) in enumerate(parts) for _ in range(length)]
     targets = [
@@ -180,7 +184,8 @@ def _refuse_clashes(targets: Sequence[PurePosixPath], called: str, *, hint: str)
         )
 
 
-def _id_table(ids: Mapping[int, int], num_classes: int) -> npt.NDArray[Any]:
+def id_table(ids: Mapping[int, int], num_classes: int) -> npt.NDArray[Any]:
+    """What is written for each label; what is no key of ``ids`` is written as it is."""
     size = 256 if max([num_classes - 1, *ids, *ids.values()]) < 256 else 65536
     table = np.arange(size, dtype=np.uint8 if size == 256 else np.uint16)
     for label, written in ids.items():

@@ -14,7 +14,7 @@ from segplug.errors import DatasetError, UsageError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["METRICS", "Counts", "Scores", "check_metrics", "count", "score"]
+__all__ = ["METRICS", "Counts", "Scores", "check_metrics", "count", "joint_histogram", "score"]
 
 METRICS = ("mIoU", "mDice", "mFscore")
 """What can be asked for; ``aAcc`` always comes along."""
@@ -68,14 +68,7 @@ def count(
     Raises:
         DatasetError: the two are of different sizes.
     """
-    if prediction.shape != mask.shape:
-        raise DatasetError(
-            f"the mask of {name} is {mask.shape[0]}x{mask.shape[1]} (height x width), "
-            f"the image {prediction.shape[0]}x{prediction.shape[1]}"
-        )
-    table = _joint_histogram(prediction, mask, num_classes)
-    if 0 <= ignore_index < len(table):
-        table[ignore_index] = 0
+    table = joint_histogram(prediction, mask, num_classes=num_classes, ignore_index=ignore_index, name=name)
     strange = np.flatnonzero(table[num_classes:].any(axis=1)) + num_classes
     inside = table[:num_classes, :num_classes]
     labelled = table[:num_classes].sum(axis=1)
@@ -87,10 +80,33 @@ def count(
     return counts, tuple(int(value) for value in strange)
 
 
+def joint_histogram(
+    prediction: npt.NDArray[Any],
+    mask: npt.NDArray[np.uint8],
+    *,
+    num_classes: int,
+    ignore_index: int,
+    name: str,
+) -> npt.NDArray[np.int64]:
+    """How often each (mask value, predicted label) occurs; at least K rows and K columns.
+
+    Takes what :func:`count` takes, and raises what it raises. The row of ``ignore_index`` is empty; rows
+    from K on are mask values that are no class, columns from K on labels that are none.
+    """
+    if prediction.shape != mask.shape:
+        raise DatasetError(
+            f"the mask of {name} is {mask.shape[0]}x{mask.shape[1]} (height x width), "
+            f"the image {prediction.shape[0]}x{prediction.shape[1]}"
+        )
+    table = _joint_histogram(prediction, mask, num_classes)
+    if 0 <= ignore_index < len(table):
+        table[ignore_index] = 0
+    return table
+
+
 def _joint_histogram(
     prediction: npt.NDArray[Any], mask: npt.NDArray[np.uint8], num_classes: int
 ) -> npt.NDArray[np.int64]:
-    """How often each (mask value, predicted label) occurs; at least K rows and K columns."""
     rows = max(256, num_classes)
     if prediction.dtype == np.uint8 and num_classes <= 256:
         columns = 256

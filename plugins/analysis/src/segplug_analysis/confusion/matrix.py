@@ -1,0 +1,149 @@
+"""The confusion matrix: counted image by image, normalised, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from segplug.dataset import Dataset
+from segplug.errors import DatasetError
+from segplug.reporting import Reporter
+from segplug.runtime.score import Counts, Scores, joint_histogram, score
+from segplug_analysis.confusion.results import LabelMaps
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["Confusion", "Normalize", "Pair", "count_confusion"]
+
+Normalize = Literal["true", "prediction", "all", "none"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Pixels of one class that were taken for another."""
+
+    truth: str
+    predicted: str
+    pixels: int
+    share_of_truth: float
+    """Of all pixels of the true class, a fraction."""
+    share_of_errors: float
+    """Of all wrong pixels, a fraction."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pixels of each (true, predicted) class; ignored pixels are left out."""
+
+    classes: tuple[str, ...]
+    pixels: npt.NDArray[np.int64]
+    """``(K, K)``: the row is the truth, the column what was predicted."""
+    outside: npt.NDArray[np.int64]
+    """``(K,)``: predicted where the mask holds a value that is no class. They count as wrong predictions."""
+    images: int
+
+    @property
+    def counts(self) -> Counts:
+        """As :mod:`segplug.runtime.score` takes them."""
+        return Counts(
+            intersect=np.diagonal(self.pixels).astype(np.uint64),
+            prediction=(self.pixels.sum(axis=0) + self.outside).astype(np.uint64),
+            label=self.pixels.sum(axis=1).astype(np.uint64),
+        )
+
+    def scores(self) -> Scores:
+        """What segplug scores for the same labels: IoU, accuracy (recall) and precision of each class."""
+        return score(
+            [("", self.counts)], classes=self.classes, images=self.images, metrics=("mIoU", "mFscore")
+        )
+
+    def normalized(self, by: Normalize) -> npt.NDArray[np.float64]:
+        """Fractions of the true class, of the predicted class or of all pixels; NaN where there are none.
+
+        ``none`` gives pixels.
+        """
+        pixels = self.pixels.astype(np.float64)
+        totals = {
+            "true": self.counts.label.astype(np.float64)[:, None],
+            "prediction": self.counts.prediction.astype(np.float64)[None, :],
+            "all": np.array(pixels.sum()),
+            "none": np.array(1.0),
+        }[by]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(totals > 0, pixels / totals, np.nan)
+
+    def pairs(self, top: int) -> tuple[Pair, ...]:
+        """The ``top`` pairs of different classes with most pixels, most first."""
+        wrong = self.pixels.copy()
+        np.fill_diagonal(wrong, 0)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:top]
+        rows, columns = np.unravel_index(order, wrong.shape)
+        labelled, errors = self.pixels.sum(axis=1), int(wrong.sum())
+        return tuple(
+            Pair(
+                truth=self.classes[row],
+                predicted=self.classes[column],
+                pixels=int(wrong[row, column]),
+                share_of_truth=float(wrong[row, column] / labelled[row]),
+                share_of_errors=float(wrong[row, column] / errors),
+            )
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if wrong[row, column]
+        )
+
+
+def count_confusion(
+    results: LabelMaps, dataset: Dataset, classes: Sequence[str], reporter: Reporter
+) -> Confusion:
+    """Compare every result with its mask, one image in memory at a time.
+
+    Raises:
+        DatasetError: a mask cannot be read; a result is of another size than its mask, or holds a
+            label that is no class.
+    """
+    size, ignored = len(classes), dataset.info.ignore_index
+    pixels, outside = np.zeros((size, size), np.int64), np.zeros(size, np.int64)
+    strange: set[int] = set()
+    with reporter.progress("comparing", len(dataset)) as progress:
+        for index in range(len(dataset)):
+            name = dataset.name(index)
+            labels, mask = results.labels(index), dataset.read_mask(index)
+            _check_labels(labels, mask, size, name, dataset.info.name)
+            table = joint_histogram(
+                labels.astype(np.uint8 if size <= 256 else np.uint16),
+                mask,
+                num_classes=size,
+                ignore_index=ignored,
+                name=name,
+            )
+            pixels += table[:size, :size]
+            outside += table[size:, :size].sum(axis=0)
+            strange.update((np.flatnonzero(table[size:].any(axis=1)) + size).tolist())
+            progress.advance()
+    if strange:
+        reporter.warn(
+            f"masks hold values that are neither a class nor the ignored {ignored}: "
+            f"{', '.join(map(str, sorted(strange)))}; such pixels count as wrong predictions and as no label"
+        )
+    return Confusion(tuple(classes), pixels, outside, len(dataset))
+
+
+def _check_labels(
+    labels: npt.NDArray[np.integer], mask: npt.NDArray[np.uint8], size: int, name: str, dataset: str
+) -> None:
+    if labels.shape != mask.shape:
+        raise DatasetError(
+            f"the result of {name} is {labels.shape[0]}x{labels.shape[1]} (height x width), "
+            f"its mask {mask.shape[0]}x{mask.shape[1]}"
+        )
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= size:
+        raise DatasetError(
+            f"the result of {name} holds the label {lowest if lowest < 0 else highest}, and the data set "
+            f"{dataset} has {size} classes (0 to {size - 1})",
+            hint="name the data set that the results were made of",
+        )

@@ -1,0 +1,68 @@
+"""mmseg's ``results.pkl``: a list of arrays, read without running what else a pickle may hold."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["read_arrays"]
+
+_ARRAY_PARTS = frozenset(
+    {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("_codecs", "encode"),  # how pickles of the old protocols hold bytes
+    }
+)
+"""All that a list of arrays is pickled with, by numpy 1 and 2."""
+
+_TRUST = "if you trust whoever made it, add --trust-results: it may run code on this machine"
+
+
+class _Refused(Exception):
+    """The pickle asks for something that is no part of an array."""
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAY_PARTS:
+            raise _Refused(f"{module}.{name}")
+        return getattr(importlib.import_module(module), name)
+
+
+def read_arrays(path: Path, *, trust: bool) -> list[npt.NDArray[Any]]:
+    """The arrays of a pickled list. All of them are in memory at once: the format allows nothing else.
+
+    Args:
+        path: The file.
+        trust: Allow the full unpickler.
+
+    Raises:
+        ArtifactError: it is damaged, holds something else, or has to be trusted.
+    """
+    try:
+        with open(path, "rb") as file:
+            arrays = (pickle.Unpickler if trust else _ArrayUnpickler)(file).load()
+    except _Refused as error:
+        raise ArtifactError(f"{path} holds more than arrays: {error}", hint=_TRUST) from error
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise ArtifactError(f"the results {path} cannot be read: {error or type(error).__name__}") from error
+    if not isinstance(arrays, list) or not all(isinstance(item, np.ndarray) for item in arrays):
+        raise ArtifactError(
+            f"{path} is no list of label maps",
+            hint="mmseg's test tool writes one with --out and without --eval",
+        )
+    return arrays

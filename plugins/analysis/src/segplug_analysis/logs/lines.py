@@ -1,0 +1,172 @@
+"""A log's lines, one by one: what a line says, and what is no line of a log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segplug.errors import SegplugError
+from segplug.reporting import Progress
+
+__all__ = ["FileCounts", "LogLine", "key_names", "number_at", "read_lines"]
+
+_LONGEST = 4 << 20
+"""Bytes of a line. mmcv's first line holds a whole config; what is longer than this is no log."""
+
+_PLACES = frozenset({"mode", "epoch", "iter", "step"})
+"""What says where a line stands, and is no curve."""
+
+_MEGABYTE = 1 << 20
+
+_decode = json.JSONDecoder().decode
+
+
+class LogLine(NamedTuple):
+    """One line with numbers."""
+
+    training: bool
+    epoch: int | None
+    iteration: int | None
+    """``None``: the line does not say. ``iter`` of an mmcv validation line counts images, no iterations."""
+    record: Mapping[str, Any]
+
+
+@dataclass
+class FileCounts:
+    """What the lines of one file were."""
+
+    path: Path
+    training: int = 0
+    validation: int = 0
+    other: int = 0
+    """JSON that stands nowhere in the training: the environment, the config."""
+    skipped: int = 0
+    """Cut, or no JSON at all."""
+
+    @property
+    def lines(self) -> int:
+        return self.training + self.validation + self.other + self.skipped
+
+
+def read_lines(counts: FileCounts, progress: Progress) -> Iterator[LogLine]:
+    """The lines of ``counts.path`` that have numbers; all others are only counted.
+
+    Args:
+        counts: Of this file; grows while it is read.
+        progress: Advances by one for each MiB.
+
+    Raises:
+        SegplugError: the file cannot be read.
+    """
+    for text in _raw_lines(counts.path, progress):
+        line = _parsed(text)
+        if line is None:
+            counts.skipped += 1
+        elif not isinstance(line, LogLine):
+            counts.other += 1
+        else:
+            if line.training:
+                counts.training += 1
+            else:
+                counts.validation += 1
+            yield line
+
+
+def _raw_lines(path: Path, progress: Progress) -> Iterator[bytes]:
+    """Lines that are not blank. One that is too long comes out cut, which makes it no JSON."""
+    seen = 0
+    try:
+        with open(path, "rb") as file:
+            while line := file.readline(_LONGEST):
+                seen += len(line)
+                if len(line) == _LONGEST and not line.endswith(b"\n"):
+                    seen += _skip_rest(line_of=file)
+                if seen >= _MEGABYTE:
+                    progress.advance(seen // _MEGABYTE)
+                    seen %= _MEGABYTE
+                if not line.isspace():
+                    yield line
+    except OSError as error:
+        raise SegplugError(f"cannot read the log {path}: {error.strerror or error}") from error
+
+
+def _skip_rest(line_of: Any) -> int:
+    skipped = 0
+    while rest := line_of.readline(_LONGEST):
+        skipped += len(rest)
+        if rest.endswith(b"\n"):
+            break
+    return skipped
+
+
+def _parsed(text: bytes) -> LogLine | bool | None:
+    """The line; ``False``: JSON without a place in the training; ``None``: no JSON object."""
+    try:
+        record = _decode(text.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    mode = record.get("mode")
+    line = _of_mmengine(record) if mode is None else _of_mmcv(record, mode)
+    return False if line is None else line
+
+
+def _of_mmcv(record: dict[str, Any], mode: Any) -> LogLine | None:
+    epoch, iteration = _whole(record.get("epoch")), _whole(record.get("iter"))
+    if epoch is None and iteration is None:
+        return None
+    training = mode == "train"
+    return LogLine(training, epoch, iteration if training else None, record)
+
+
+def _of_mmengine(record: dict[str, Any]) -> LogLine | None:
+    """A training line has what only the optimiser's step makes; a validation line has metrics alone."""
+    step = _whole(record.get("step"))
+    if step is None:
+        return None
+    training = any(key in record for key in ("lr", "loss", "base_lr", "iter"))
+    return LogLine(training, _whole(record.get("epoch")), step, record)
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if _is_number(value) and value % 1 == 0 else None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (float, int)  # of what JSON holds; true and false are none
+
+
+def number_at(record: Mapping[str, Any], key: str) -> float | None:
+    """The number of a key, ``None`` if there is none: ``lr.backbone`` is ``record["lr"]["backbone"]``."""
+    value = record.get(key)
+    if value is None and "." in key:
+        group, _, member = key.partition(".")
+        value = dict(_members(record.get(group))).get(member)
+    if not _is_number(value):
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return None
+
+
+def key_names(record: Mapping[str, Any], known: set[str]) -> Iterator[str]:
+    """The keys of numbers that are not known yet, as :func:`number_at` takes them."""
+    for key in record.keys() - known - _PLACES:
+        value = record[key]
+        if _is_number(value):
+            yield key
+        else:
+            yield from (f"{key}.{member}" for member, number in _members(value) if _is_number(number))
+
+
+def _members(group: Any) -> Iterator[tuple[str, Any]]:
+    """mmcv logs several parameter groups as a mapping or a list."""
+    if isinstance(group, dict):
+        yield from group.items()
+    elif isinstance(group, list):
+        yield from ((str(position), item) for position, item in enumerate(group))

@@ -1,0 +1,133 @@
+"""``analyze logs``: the curves of training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segplug import hookimpl, option
+from segplug.requests import AnalyzeReport, AnalyzeRequest, Figure
+from segplug_analysis.pictures import Kind, Style, check_picture, write_picture
+
+if TYPE_CHECKING:
+    from segplug_analysis.logs.run import Run
+
+__all__ = ["Options", "provider"]
+
+_MEGABYTE = 1 << 20
+
+_NAMED = 4
+"""How many keys a title names."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to draw, and how."""
+
+    keys: tuple[str, ...] = option(
+        (), help="The keys to draw; default: mIoU mAcc aAcc where they are there, else loss.", metavar="KEY"
+    )
+    legend: tuple[str, ...] = option(
+        (), help="Names for the legend: one for each run, or one for each run and key.", metavar="NAME"
+    )
+    title: str | None = option(None, help="The picture's title.")
+    style: Style = option("whitegrid", help="seaborn's style of the picture.")
+    out: Path | None = option(
+        None, help="Write the picture to this file: .png, .svg or .pdf.", metavar="FILE"
+    )
+    backend: str | None = option(
+        None,
+        help="Show the curves in a window of this matplotlib backend, unless --out is there.",
+        metavar="NAME",
+    )
+    smooth: float = option(
+        0.0,
+        help="Smooth training curves with an exponential moving average: the weight of the past.",
+        minimum=0,
+        maximum=0.9999,
+    )
+    log_y: bool = option(False, help="Draw values on a logarithmic axis.")
+
+
+class Logs:
+    """Draw the curves of training logs: mmcv's .log.json and mmengine's scalars.json.
+
+    Each LOG is a run: a file, or a folder with the files of a run that was resumed.
+    """
+
+    api_version = 1
+    options = Options
+
+    @hookimpl
+    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+        from segplug_analysis.logs.choice import all_series, choose_keys, choose_unit
+        from segplug_analysis.logs.drawing import CurvePicture
+        from segplug_analysis.logs.report import data_of, notes_of, tables_of
+
+        options: Options = request.options
+        kind = _check(request)
+        runs = _read(request)
+        keys = choose_keys(options.keys, runs)
+        unit = choose_unit(runs)
+        series = all_series(runs, keys, options.legend, unit)
+        title = options.title or _title(keys, [run.name for run in runs])
+        picture = CurvePicture(series, title, unit, options.style, options.log_y)
+        if options.out and kind:
+            write_picture(options.out, picture.encoded(kind), force=request.force)
+            request.reporter.note(f"wrote {options.out}")
+        elif options.backend:
+            picture.show()
+        return AnalyzeReport(
+            title=title,
+            data=data_of(runs, series, unit, options.smooth),
+            tables=tables_of(runs, series, unit),
+            figures=(
+                Figure(
+                    title=title,
+                    draw=lambda: picture.encoded("svg"),
+                    media_type="image/svg+xml",
+                    description=f"Curves over the {unit}: " + ", ".join(one.label for one in series),
+                    text=picture.text(),
+                ),
+            ),
+            notes=notes_of(runs, series, keys, unit, options.smooth, log_y=options.log_y),
+        )
+
+
+def _check(request: AnalyzeRequest) -> Kind | None:
+    """Refuse what cannot be done before a log is read; the kind of picture to write, if any."""
+    from segplug_analysis.logs.choice import check_legend
+    from segplug_analysis.logs.window import check_backend
+
+    options: Options = request.options
+    if options.legend and options.keys:
+        check_legend(options.legend, len(request.subjects), len(set(options.keys)))
+    if options.backend:
+        check_backend(options.backend, shows=options.out is None)
+    return check_picture(options.out, request.subjects, force=request.force) if options.out else None
+
+
+def _read(request: AnalyzeRequest) -> list[Run]:
+    from segplug_analysis.logs.choice import DEFAULT_KEYS
+    from segplug_analysis.logs.run import Run, read_run
+    from segplug_analysis.logs.sources import log_files, run_names
+
+    options: Options = request.options
+    files = [log_files(log) for log in request.subjects]
+    names = run_names(request.subjects)
+    megabytes = sum(path.stat().st_size for paths in files for path in paths) // _MEGABYTE
+    with request.reporter.progress("reading logs (MiB)", megabytes) as progress:
+        return [
+            read_run(Run(name, options.keys or DEFAULT_KEYS, options.smooth), paths, progress)
+            for name, paths in zip(names, files, strict=True)
+        ]
+
+
+def _title(keys: Sequence[str], names: Sequence[str]) -> str:
+    runs = names[0] if len(names) == 1 else f"{len(names)} runs"
+    return f"{', '.join(keys)} of {runs}" if len(keys) <= _NAMED else f"{len(keys)} keys of {runs}"
+
+
+provider = Logs()

@@ -1,0 +1,57 @@
+"""Which files a LOG is made of, and what people call the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segplug.errors import UsageError
+
+__all__ = ["log_files", "run_names"]
+
+_PATTERNS = ("*.log.json", "scalars.json", "vis_data/scalars.json", "*/vis_data/scalars.json")
+"""What a folder is searched for; the first that finds something wins."""
+
+_ANYWHERE = frozenset({"vis_data", "scalars", "log", ""})
+"""Parts of paths that name no run."""
+
+
+def log_files(log: str) -> tuple[Path, ...]:
+    """The files of one LOG, in the order in which they were written: a folder is one resumed run.
+
+    Raises:
+        UsageError: there is nothing of that name, or a folder holds no log.
+    """
+    path = Path(log)
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise UsageError(f"there is no log {log}")
+    for pattern in _PATTERNS:
+        found = tuple(sorted(file for file in path.glob(pattern) if file.is_file()))
+        if found:
+            return found
+    raise UsageError(f"the folder {log} holds no log", hint=f"looked for {', '.join(_PATTERNS)}")
+
+
+def run_names(logs: Sequence[str]) -> tuple[str, ...]:
+    """The shortest ends of the paths that tell the runs apart.
+
+    Raises:
+        UsageError: one log is named twice.
+    """
+    paths = [Path(log).resolve() for log in logs]
+    twice = [log for log, path in zip(logs, paths, strict=True) if paths.count(path) > 1]
+    if twice:
+        raise UsageError(f"the log {twice[0]} is named twice")
+    parts = [_telling_parts(path) for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = tuple("/".join(part[-length:]) for part in parts)
+        if len(set(names)) == len(names):
+            return names
+    return tuple(logs)
+
+
+def _telling_parts(path: Path) -> list[str]:
+    name = path.name.removesuffix(".json").removesuffix(".log") if path.is_file() else path.name
+    return [part for part in (*path.parent.parts, name) if part not in _ANYWHERE and part != path.anchor]

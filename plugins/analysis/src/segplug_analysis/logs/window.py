@@ -1,0 +1,55 @@
+"""A window with the curves: the one place where matplotlib's own state is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from segplug.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["check_backend", "open_window"]
+
+_INSTEAD = "write a file with --out, or leave out --backend"
+
+
+def check_backend(name: str, *, shows: bool) -> None:
+    """Check, before any work is done, that there is such a backend and that it can show a window.
+
+    Raises:
+        UsageError: matplotlib does not know it or, if it ``shows``, it opens no window here.
+    """
+    # Through Any: matplotlib's own types leave the registry out.
+    registry: Any = importlib.import_module("matplotlib.backends").backend_registry
+    try:
+        _, framework = registry.resolve_backend(name)
+    except (ImportError, RuntimeError, ValueError) as error:
+        known = ", ".join(registry.list_all())
+        raise UsageError(f"matplotlib has no backend '{name}'", hint=f"there are: {known}") from error
+    if not shows:
+        return
+    if framework is None and not name.startswith("module://"):  # of those it knows nothing
+        raise UsageError(f"the backend {name} only writes files", hint="name one with --out")
+    _switch(name)
+
+
+def _switch(name: str) -> None:
+    from matplotlib import pyplot
+
+    try:
+        pyplot.switch_backend(name)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise UsageError(f"no window can be opened with {name}: {error}", hint=_INSTEAD) from error
+
+
+def open_window(draw: Callable[[Figure], None], size: tuple[float, float]) -> None:
+    """Show what ``draw`` draws until the window is closed."""
+    from matplotlib import pyplot
+
+    figure = pyplot.figure(figsize=size, layout="constrained")
+    draw(figure)
+    pyplot.show()
+    pyplot.close(figure)

@@ -1,0 +1,125 @@
+"""What every picture has in common: a figure without global state, looks of lines, the file it becomes.
+
+matplotlib and seaborn are imported inside the calls: a provider that names this module stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from segplug.artifact import ensure_free, refuse_input, writing
+from segplug.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Kind",
+    "LineLook",
+    "Style",
+    "check_picture",
+    "encode",
+    "line_looks",
+    "new_figure",
+    "styled",
+    "write_picture",
+]
+
+Kind = Literal["png", "svg", "pdf"]
+
+Style = Literal["darkgrid", "whitegrid", "dark", "white", "ticks"]
+"""The names of seaborn's styles."""
+
+_DPI = 150
+
+_COLOURS = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#cc3311",
+    "#b55fa6",
+    "#7a4a1f",
+    "#56b4e9",
+    "#6b6b6b",
+    "#e377c2",
+    "#a8a000",
+)
+"""seaborn's "colorblind" hues, the pale ones darkened: a thin line needs more contrast than an area."""
+
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+_SAME_DASH = 5
+"""Lines that share one dash. Colours come round after ten, so that twenty lines all look different."""
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class LineLook:
+    """How one of several lines is drawn; the names are matplotlib's."""
+
+    color: str
+    linestyle: Any
+    marker: str
+    """For lines of few points."""
+
+
+def line_looks(count: int) -> tuple[LineLook, ...]:
+    """Looks that differ in more than the colour: for colour-blind readers, and on grey paper."""
+    return tuple(
+        LineLook(
+            color=_COLOURS[index % len(_COLOURS)],
+            linestyle=_DASHES[index // _SAME_DASH % len(_DASHES)],
+            marker=_MARKERS[index % len(_MARKERS)],
+        )
+        for index in range(count)
+    )
+
+
+def styled(style: Style) -> AbstractContextManager[Any]:
+    """seaborn's style for all that is drawn while the context is open."""
+    seaborn = importlib.import_module("seaborn")  # has no types
+    return cast("AbstractContextManager[Any]", seaborn.axes_style(style))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that makes room for its labels and legends by itself."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def encode(figure: Figure, kind: Kind) -> bytes:
+    """The figure as a whole file. Equal figures give equal files."""
+    import matplotlib
+
+    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "segplug"}):
+        figure.savefig(buffer, format=kind, dpi=_DPI, metadata=undated, facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+def check_picture(path: Path, inputs: Iterable[str], *, force: bool) -> Kind:
+    """Check, before any work is done, that a picture can be written to ``path``.
+
+    Raises:
+        UsageError: its suffix names no format, it is an input, or it is not free.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in get_args(Kind):
+        raise UsageError(f"{path.name} names no kind of picture", hint="name it .png, .svg or .pdf")
+    refuse_input(path, inputs)
+    ensure_free(path, force=force)
+    return cast("Kind", kind)
+
+
+def write_picture(path: Path, content: bytes, *, force: bool) -> None:
+    """Write a picture whole or not at all; raises as :func:`segplug.artifact.writing` does."""
+    with writing(path, force=force) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,75 @@
+"""What all pictures share."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib
+import pytest
+from segplug_analysis.pictures import check_picture, encode, line_looks, new_figure, styled
+
+from segplug.errors import UsageError
+
+
+def figure():
+    made = new_figure(2, 2)
+    made.subplots().plot([1, 2], [3, 4])
+    return made
+
+
+@pytest.mark.parametrize(("kind", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_equal_figures_give_equal_files(kind, magic):
+    content = encode(figure(), kind)
+    assert content.startswith(magic)
+    assert content == encode(figure(), kind)
+
+
+def test_a_style_is_gone_with_its_context():
+    before = dict(matplotlib.rcParams)
+    with styled("darkgrid"):
+        assert matplotlib.rcParams["axes.grid"]
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_twenty_lines_look_different_and_ten_have_colours_of_their_own():
+    looks = line_looks(20)
+    assert len({(look.color, str(look.linestyle)) for look in looks}) == 20
+    assert len({look.color for look in looks[:10]}) == 10
+
+
+def rgb_linear(colour):
+    values = matplotlib.colors.to_rgb(colour)
+    return [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values]
+
+
+def as_deuteranope(colour):
+    """Machado, Oliveira and Fernandes' matrix for a reader without green cones."""
+    matrix = ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969))
+    linear = rgb_linear(colour)
+    seen = (
+        max(0.0, sum(weight * value for weight, value in zip(row, linear, strict=True))) for row in matrix
+    )
+    return tuple(value ** (1 / 2.2) for value in seen)
+
+
+def test_a_colour_blind_reader_tells_lines_apart():
+    for one, other in itertools.combinations(line_looks(10), 2):
+        distance = sum(
+            (a - b) ** 2 for a, b in zip(as_deuteranope(one.color), as_deuteranope(other.color), strict=True)
+        )
+        assert distance**0.5 > 0.1 or one.linestyle != other.linestyle, (one, other)
+
+
+def test_every_line_stands_out_from_white():
+    for look in line_looks(10):
+        red, green, blue = rgb_linear(look.color)
+        contrast = 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+        assert contrast > 2, look
+
+
+def test_where_a_picture_can_go(tmp_path):
+    assert check_picture(tmp_path / "a.SVG", [], force=False) == "svg"
+    with pytest.raises(UsageError, match=r"name it \.png, \.svg or \.pdf"):
+        check_picture(tmp_path / "a.jpeg", [], force=False)
+    with pytest.raises(UsageError, match="the folder of"):
+        check_picture(tmp_path / "no" / "a.png", [], force=False)

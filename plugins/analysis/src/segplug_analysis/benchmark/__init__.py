@@ -1,0 +1,1 @@
+"""``analyze benchmark``: engines side by side, each in a process of its own."""

@@ -1,0 +1,165 @@
+"""Which engines a benchmark compares: every subject with every backend that takes it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.api import REFERENCE_BACKEND
+from segplug.errors import UsageError
+from segplug.routes import backends_for
+
+if TYPE_CHECKING:
+    from segplug.api import Segplug
+    from segplug.registry import Registry
+    from segplug_analysis.benchmark.provider import Options
+
+__all__ = ["Candidate", "choose"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One engine to be timed: all that its process needs to open it."""
+
+    name: str
+    """Unique among the candidates, for people."""
+    subject: str
+    is_model: bool
+    """Whether ``subject`` is a config, to be loaded, and no artifact."""
+    backend: str
+    """The ``infer`` target."""
+    device: str
+    threads: int | None
+    checkpoint: str | None = None
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    trust_checkpoint: bool = False
+    backend_options: Mapping[str, str] = field(default_factory=dict)
+    without_addons: tuple[str, ...] = ()
+
+
+def choose(subjects: Sequence[str], options: Options, session: Segplug) -> list[Candidate]:
+    """The candidates, in the order of the subjects and of the backends as they were named.
+
+    Raises:
+        UsageError: a subject is not there, no backend takes it, or a backend takes none of them.
+        PluginError: a backend that was named is broken.
+    """
+    own = _backend_options(options.backend_options)
+    weights = iter(_weights(subjects, options, session))
+    found: list[Candidate] = []
+    for subject in subjects:
+        is_model = _is_model(session, subject, options.source)
+        candidate = Candidate(
+            name=subject,
+            subject=subject,
+            is_model=is_model,
+            backend="",
+            device=options.device,
+            threads=options.threads,
+            checkpoint=next(weights) if is_model else None,
+            cfg_options=dict(options.cfg_options or {}),
+            source=options.source,
+            trust_checkpoint=options.trust_checkpoint,
+            without_addons=tuple(sorted(session.registry.without_addons)),
+        )
+        backends = _backends(session.registry, subject, is_model, options.backend)
+        found += [replace(candidate, backend=name, backend_options=own.get(name, {})) for name in backends]
+    _refuse_idle(options.backend, found, "--backend")
+    _refuse_idle(own, found, "--backend-options")
+    for candidate in found:
+        provider = session.registry.provider("infer", candidate.backend)
+        provider.make_options(dict(candidate.backend_options))
+    return _named(found)
+
+
+def _is_model(session: Segplug, subject: str, source: str | None) -> bool:
+    if source is None:
+        return session.reads_model(subject)
+    accepts = session.registry.provider("load_model", source).method("accepts")
+    return accepts is not None and bool(accepts(subject))
+
+
+def _weights(subjects: Sequence[str], options: Options, session: Segplug) -> list[str | None]:
+    """A checkpoint, or none, for each of the subjects that are configs."""
+    configs = [subject for subject in subjects if _is_model(session, subject, options.source)]
+    given = options.checkpoint
+    for path in (*configs, *given):
+        if not Path(path).expanduser().is_file():
+            raise UsageError(f"there is no file {path}")
+    if (given or options.cfg_options) and not configs:
+        flag = "--checkpoint" if given else "--cfg-options"
+        raise UsageError(f"{flag} belongs to a config, and there is none here")
+    if not given:
+        return [None] * len(configs)
+    if len(given) != len(configs):
+        raise UsageError(
+            f"--checkpoint names {len(given)} files for {len(configs)} configs",
+            hint="name one for each config, in the same order, or none",
+        )
+    return list(given)
+
+
+def _backends(registry: Registry, subject: str, is_model: bool, wanted: Sequence[str]) -> list[str]:
+    """The backends, of those wanted or else of all, that take the subject."""
+    if is_model:
+        chosen = [name for name in wanted if registry.provider("infer", name).takes == "model"]
+        if wanted and not chosen:
+            raise UsageError(f"none of the backends {', '.join(wanted)} runs the config {subject} itself")
+        return chosen or [REFERENCE_BACKEND]
+    if not Path(subject).exists():
+        raise UsageError(f"there is no file {subject}")
+    fitting = backends_for(registry, Path(subject))
+    if not wanted:
+        if not fitting:
+            raise UsageError(f"no installed backend opens {subject}, by its name")
+        return list(fitting)
+    # A name that says nothing is no reason to refuse: the backend itself finds out.
+    providers = {name: registry.provider("infer", name) for name in wanted}
+    chosen = [
+        name
+        for name, provider in providers.items()
+        if provider.takes == "artifact" and (not fitting or provider.entry.target in fitting)
+    ]
+    if not chosen:
+        known = f"it is opened by {', '.join(fitting)}" if fitting else None
+        raise UsageError(f"none of the backends {', '.join(wanted)} opens {subject}", hint=known)
+    return chosen
+
+
+def _backend_options(given: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """``onnxruntime.output_kind`` to value, as backend to its options."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in (given or {}).items():
+        backend, dot, name = key.rpartition(".")
+        if not dot or not backend:
+            raise UsageError(
+                f"--backend-options: '{key}' does not say whose option it is",
+                hint="BACKEND.OPTION=VALUE, such as onnxruntime.output_kind=logits",
+            )
+        found.setdefault(backend, {})[name] = value
+    return found
+
+
+def _refuse_idle(names: Sequence[str] | Mapping[str, Any], found: Sequence[Candidate], flag: str) -> None:
+    """A backend that nothing was found for is a slip, not a wish for nothing."""
+    used = {candidate.backend for candidate in found}
+    for name in names:
+        if name not in used:
+            raise UsageError(f"{flag} {name}: it takes none of what is to be timed")
+
+
+def _named(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Short names where they are enough, and no two alike: the same pair twice shows the noise."""
+    short = Counter(Path(subject).name for subject in {candidate.subject for candidate in candidates})
+    seen: Counter[str] = Counter()
+    named = []
+    for candidate in candidates:
+        file = Path(candidate.subject).name
+        name = f"{file if short[file] == 1 else candidate.subject} on {candidate.backend}"
+        seen[name] += 1
+        named.append(replace(candidate, name=name if seen[name] == 1 else f"{name} ({seen[name]})"))
+    return named

@@ -1,0 +1,165 @@
+"""Time the candidates in turns, so that a machine that drifts drifts for all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from segplug.engine import Axis
+from segplug.errors import ShapeError, UsageError
+from segplug_analysis.benchmark.candidates import Candidate
+from segplug_analysis.benchmark.processes import Worker, pool
+
+if TYPE_CHECKING:
+    from segplug.reporting import Reporter
+
+__all__ = ["MAX_ROUNDS", "PAUSE_SECONDS", "Measured", "Plan", "Shape", "measure", "order_of"]
+
+MAX_ROUNDS = 10
+"""Each candidate's runs are spread over up to this many rounds."""
+
+PAUSE_SECONDS = 0.02
+"""Between two blocks: the threads of the last one go to sleep."""
+
+_UNTIMED = 1
+"""Runs at the start of a block that do not count: they bring the caches back that others have used."""
+
+Shape = tuple[int, int, int, int]
+"""N, channels, height, width of an input."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure."""
+
+    runs: int
+    """Timed runs of each candidate."""
+    warmup: int
+    """Untimed runs of each before the first round, after its very first run."""
+    size: tuple[int, int] | None = None
+    """Height and width for all; ``None``: each engine's own."""
+    batch: int | None = None
+    """Pictures in one run; ``None``: each engine's own fixed batch, else one."""
+
+    @property
+    def blocks(self) -> list[int]:
+        """Timed runs of each candidate in each round."""
+        rounds = min(MAX_ROUNDS, self.runs)
+        whole, rest = divmod(self.runs, rounds)
+        return [whole + (index < rest) for index in range(rounds)]
+
+
+@dataclass
+class Measured:
+    """What one candidate's process said."""
+
+    candidate: Candidate
+    engine: Mapping[str, Any]
+    """As the worker describes it."""
+    start_seconds: float
+    """From the start of the process until the engine was open."""
+    shape: Shape
+    first_run_seconds: float = 0.0
+    rounds: list[list[float]] = field(default_factory=list)
+    """Seconds of each timed run, round by round."""
+    memory: Mapping[str, int | None] = field(default_factory=dict)
+    """Peaks at the end, in bytes."""
+
+
+def measure(candidates: Sequence[Candidate], plan: Plan, reporter: Reporter) -> list[Measured]:
+    """Open every candidate, then time them in turns.
+
+    Raises:
+        ShapeError: an engine does not take the input; nothing has been timed then.
+        SegplugError: as the engine or its process fails; no process is left.
+    """
+    with pool() as start:
+        workers = [start(candidates[0])]
+        engines = [_opened(workers[0], reporter)]
+        for candidate in candidates[1:]:  # one after the other: start-up is measured too
+            workers.append(start(candidate))
+            engines.append(_opened(workers[-1], reporter))
+        shapes = _shapes(candidates, engines, plan)
+        found = [
+            Measured(worker.candidate, engine, worker.start_seconds, shape)
+            for worker, engine, shape in zip(workers, engines, shapes, strict=True)
+        ]
+        _warm_up(workers, found, plan, reporter)
+        _time(workers, found, plan, reporter)
+        return found
+
+
+def _opened(worker: Worker, reporter: Reporter) -> dict[str, Any]:
+    with reporter.progress(f"opening {worker.candidate.name}", None):
+        engine = worker.open()
+    for warning in engine["warnings"]:
+        reporter.warn(f"{worker.candidate.name}: {warning}")
+    return engine
+
+
+def _shapes(candidates: Sequence[Candidate], engines: Sequence[Mapping[str, Any]], plan: Plan) -> list[Shape]:
+    """The input of each candidate: as asked, else its fixed size, else that of the first that has one."""
+    fixed = [_fixed_size(engine) for engine in engines]
+    shared = next((size for size in fixed if size is not None), None)
+    shapes = []
+    for candidate, engine, own in zip(candidates, engines, fixed, strict=True):
+        size = plan.size or own or shared or engine["nominal_size"]
+        if size is None:
+            raise UsageError(
+                f"{candidate.name}: it does not say its input size", hint="give --shape HEIGHT WIDTH"
+            )
+        axes = {name: Axis(**engine[name]) for name in ("batch", "height", "width")}
+        batch = plan.batch or (axes["batch"].minimum if axes["batch"].is_fixed else 1)
+        for (name, axis), length in zip(axes.items(), (batch, *size), strict=True):
+            if not axis.accepts(length):
+                flag = "--batch" if name == "batch" else "--shape"
+                raise ShapeError(
+                    f"{candidate.name}: a {name} of {length} is not taken, only {axis}",
+                    hint=f"give another {flag}",
+                )
+        shapes.append((batch, 3, int(size[0]), int(size[1])))
+    return shapes
+
+
+def _fixed_size(engine: Mapping[str, Any]) -> tuple[int, int] | None:
+    height, width = Axis(**engine["height"]), Axis(**engine["width"])
+    return (height.minimum, width.minimum) if height.is_fixed and width.is_fixed else None
+
+
+def _warm_up(workers: Sequence[Worker], found: Sequence[Measured], plan: Plan, reporter: Reporter) -> None:
+    """Every first run comes before every other one: a size that a network refuses is found out here."""
+    with reporter.progress("warming up", len(workers) * (1 + plan.warmup)) as progress:
+        for worker, measured in zip(workers, found, strict=True):
+            answer = worker.ask({"shape": measured.shape})
+            (measured.first_run_seconds,) = answer["seconds"]
+            progress.advance()
+        for worker in workers:
+            worker.ask({"untimed": plan.warmup, "runs": 0})
+            progress.advance(plan.warmup)
+
+
+def _time(workers: Sequence[Worker], found: Sequence[Measured], plan: Plan, reporter: Reporter) -> None:
+    turns = list(zip(workers, found, strict=True))
+    with reporter.progress("timing", len(turns) * plan.runs) as progress:
+        for number, block in enumerate(plan.blocks):
+            for worker, measured in order_of(turns, number):
+                time.sleep(PAUSE_SECONDS)
+                answer = worker.ask({"untimed": _UNTIMED, "runs": block})
+                measured.rounds.append(answer["seconds"])
+                measured.memory = {key: answer[key] for key in ("peak_bytes", "cuda_peak_bytes")}
+                progress.advance(block)
+
+
+def order_of(items: Sequence[Item], number: int) -> list[Item]:
+    """Whose turn it is in round ``number``: there and back, and each second time one further on.
+
+    Two rounds together give every candidate the same mean place in time, and none always follows
+    the same other one.
+    """
+    first = (number // 2) % len(items)
+    order = [*items[first:], *items[:first]]
+    return order[::-1] if number % 2 else order

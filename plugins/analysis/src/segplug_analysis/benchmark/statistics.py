@@ -1,0 +1,62 @@
+"""Numbers from seconds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segplug_analysis.benchmark.measure import Measured
+
+__all__ = ["Summary", "percentile", "summarise"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One candidate's timed runs. Times are seconds."""
+
+    median: float
+    p95: float
+    mean: float
+    deviation: float
+    """Standard deviation of all runs."""
+    round_medians: tuple[float, ...]
+    images_per_second: float
+    """All images of the timed runs over all their time."""
+    ratios: tuple[float, ...]
+    """In each round, its median over the first candidate's."""
+
+    @property
+    def drift(self) -> float:
+        """How far the medians of the rounds lie apart: largest less smallest, over the median of all."""
+        return (max(self.round_medians) - min(self.round_medians)) / self.median
+
+    @property
+    def ratio(self) -> float:
+        """Median of the rounds' ratios: what the machine does to a whole round cancels."""
+        return statistics.median(self.ratios)
+
+
+def summarise(measured: Measured, first: Measured) -> Summary:
+    """One candidate's numbers, beside the first's."""
+    seconds = [second for block in measured.rounds for second in block]
+    medians = tuple(statistics.median(block) for block in measured.rounds)
+    beside = (statistics.median(block) for block in first.rounds)
+    return Summary(
+        median=statistics.median(seconds),
+        p95=percentile(seconds, 0.95),
+        mean=statistics.fmean(seconds),
+        deviation=statistics.stdev(seconds) if len(seconds) > 1 else 0.0,
+        round_medians=medians,
+        images_per_second=measured.shape[0] * len(seconds) / sum(seconds),
+        ratios=tuple(own / other for own, other in zip(medians, beside, strict=True)),
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of the values lie, on the line between the two nearest."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

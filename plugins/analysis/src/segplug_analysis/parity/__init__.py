@@ -1,0 +1,1 @@
+"""``analyze parity``: what a trained model scores on every backend, beside PyTorch."""

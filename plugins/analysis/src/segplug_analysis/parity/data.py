@@ -1,0 +1,108 @@
+"""A parity report as JSON types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segplug.runtime.pipeline import RunReport
+from segplug_analysis.parity.form import Form
+from segplug_analysis.parity.numbers import METRICS, classes_of, points_of, speed_of
+from segplug_analysis.parity.plan import Plan
+from segplug_analysis.parity.run import Job, Outcome, Reference
+
+__all__ = ["as_data"]
+
+
+def as_data(
+    job: Job, form: Form, reference: Reference, outcomes: Sequence[Outcome], plan: Plan
+) -> Mapping[str, Any]:
+    info, origin = job.dataset.info, job.model.meta.provenance
+    return {
+        "model": {
+            "name": job.model.meta.name,
+            "config": origin.config,
+            "checkpoint": origin.checkpoint,
+            "checkpoint_sha256": origin.checkpoint_sha256,
+        },
+        "dataset": {
+            "name": info.name,
+            "images": len(job.dataset),
+            "classes": list(classes_of(reference.report)),
+            "ignore_index": info.ignore_index,
+        },
+        "form": {
+            "size": None if form.size is None else list(form.size),
+            "dynamic": form.size is None,
+            "output_kind": form.output_kind,
+            "reason": form.reason,
+        },
+        "device": job.device,
+        "threads": job.threads,
+        "work_dir": str(job.folder),
+        "reference": {"labels": str(reference.labels), **_run_data(reference.report)},
+        "runs": [_outcome_data(outcome, reference) for outcome in outcomes],
+        "left_out": [{"backend": backend, "reason": reason} for backend, reason in plan.left_out],
+    }
+
+
+def _run_data(report: RunReport) -> dict[str, Any]:
+    milliseconds, rate = speed_of(report)
+    metrics = report.scores.metrics if report.scores is not None else {}
+    return {
+        "scores": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+        "engine_ms_per_image": milliseconds,
+        "images_per_second": rate,
+        "images": report.images,
+        "resumed": report.resumed,
+        "warnings": list(report.warnings),
+    }
+
+
+def _outcome_data(outcome: Outcome, reference: Reference) -> dict[str, Any]:
+    trial, agreement = outcome.trial, outcome.agreement
+    data: dict[str, Any] = {
+        "backend": trial.backend,
+        "precision": trial.precision,
+        "compared": outcome.error is None,
+        "reason": None if outcome.error is None else str(outcome.error),
+        "files": [
+            {
+                "path": str(made.path),
+                "format": made.format,
+                "precision": made.precision,
+                "reused": made.reused,
+                "seconds_to_make": made.seconds,
+                "bytes": made.bytes,
+            }
+            for made in outcome.made
+        ],
+    }
+    if outcome.report is None or agreement is None:
+        return data
+    return {
+        **data,
+        **_run_data(outcome.report),
+        "difference_points": {
+            metric: points_of(outcome.report, reference.report, metric) for metric in METRICS
+        },
+        "agreement": {
+            "share": agreement.share,
+            "pixels": agreement.pixels,
+            "pixels_differing": agreement.differing,
+            "scored_share": agreement.scored_share,
+            "scored_pixels": agreement.scored_pixels,
+            "scored_pixels_differing": agreement.scored_differing,
+            "images_differing": agreement.images_differing,
+        },
+        "worst": [
+            {
+                "image": picture.worst.name,
+                "pixels": picture.worst.pixels,
+                "pixels_differing": picture.worst.differing,
+                "picture": str(picture.path),
+            }
+            for picture in outcome.pictures
+        ],
+    }

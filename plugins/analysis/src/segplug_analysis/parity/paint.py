@@ -1,0 +1,76 @@
+"""A picture of one image on which a backend and PyTorch differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.runtime.libraries import opencv
+from segplug.runtime.paint import Painter
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.runtime.paint import Palette
+
+__all__ = ["painted"]
+
+_MARK = (0, 94, 213)
+"""Vermilion (BGR), which colour-blind readers tell from the grey behind it."""
+
+_WIDTH = 11.0
+"""Of the whole picture, in inches."""
+
+
+def painted(
+    image: npt.NDArray[np.uint8],
+    expected: npt.NDArray[Any],
+    actual: npt.NDArray[Any],
+    *,
+    palette: Palette,
+    name: str,
+    backend: str,
+) -> bytes:
+    """Image, both label maps painted over it, and where they differ, as a PNG.
+
+    Args:
+        image: uint8 ``(H, W, 3)``, BGR.
+        expected: PyTorch's labels ``(H, W)``.
+        actual: The backend's.
+        palette: RGB, one colour for each label.
+        name: The image's.
+        backend: What the other side is called.
+    """
+    from segplug_analysis.pictures import encode, new_figure
+
+    differs = expected != actual
+    count = int(np.count_nonzero(differs))
+    title = f"difference: {count:,} of {differs.size:,} pixels, marks thickened"
+    paint = Painter(palette, opacity=0.6)
+    panels = {
+        "image": image,
+        "PyTorch": paint(image, expected),
+        title: _marked(image, differs),
+        backend: paint(image, actual),
+    }
+    height, width = differs.shape
+    figure = new_figure(_WIDTH, _WIDTH * height / width + 1)
+    figure.suptitle(name, fontsize=11, parse_math=False)
+    places = figure.subplots(2, 2).flat
+    for axes, (title, panel) in zip(places, panels.items(), strict=True):
+        axes.imshow(panel[..., ::-1], interpolation="antialiased")
+        axes.set_title(title, fontsize=10, parse_math=False)
+        axes.set_axis_off()
+    return encode(figure, "png")
+
+
+def _marked(image: npt.NDArray[np.uint8], differs: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """The image in pale grey, with marks where labels differ: a single pixel would not be seen."""
+    cv2 = opencv()
+    side = max(differs.shape) // 120 + 1
+    marks = cv2.dilate(differs.astype(np.uint8), np.ones((side, side), np.uint8))
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) // 3 + 160
+    shown: npt.NDArray[np.uint8] = np.repeat(grey[..., None], 3, axis=2)
+    shown[marks > 0] = _MARK
+    return shown

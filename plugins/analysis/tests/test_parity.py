@@ -1,0 +1,576 @@
+"""``analyze parity``: scores beside PyTorch's, what is made and used again, what differs, what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from segplug_analysis.parity.compare import CompareSink
+from segplug_analysis.parity.form import form_for
+
+from segplug import discovery
+from segplug.api import Segplug
+from segplug.cli.root import run_command_line
+from segplug.errors import ArtifactError, CheckpointError, DatasetError, SegplugError, UsageError
+from segplug.model import Inference, ModelMeta, Resize
+from segplug.reporting import QuietReporter
+from segplug.reports.page import as_page
+from segplug.requests import AnalyzeReport
+from segplug.runtime.raw import RawSink
+from segplug.sample import sample_image
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / "demo" / "config.py"
+WEIGHTS = ROOT / "demo" / "weights.pth"
+
+# The demo's network, at a size that costs nothing.
+SMALL = {"data.test.pipeline.1.img_scale": (64, 32)}
+
+TOY = """
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from segplug import Axis, EngineSpec, hookimpl, option
+from segplug.artifact import describe, read_sidecar, write_sidecar
+from segplug.errors import ArtifactError, RefusedError
+
+WORK = Path(__file__).parent  # what was asked of the toys, and what they shall do
+MODELS = {}  # a file names one of these
+
+
+def log(**entry):
+    with open(WORK / "log.jsonl", "a") as file:
+        file.write(json.dumps(entry) + "\\n")
+
+
+@dataclass(frozen=True)
+class Options:
+    output_kind: Literal["auto", "labels", "logits"] = option("auto", help="As export onnx has it.")
+
+
+class Exporter:
+    api_version = 1
+    options = Options
+    suffix = ".toymodel"
+
+    @hookimpl
+    def export(self, request):
+        kind = request.options.output_kind
+        asked = {"precision": request.precision, "shape": request.shape, "dynamic": request.dynamic}
+        log(hook="export", kind=kind, **asked)
+        key = f"model {len(MODELS)}"
+        MODELS[key] = request.model.exportable()
+        request.output.write_text(key)
+        size = {} if request.dynamic else {"size": request.shape}
+        meta = request.model.meta.replace(extra={"toy": {"kind": kind, **size}}, versions={"numpy": "1.0"})
+        if not (WORK / "old").exists():
+            meta = meta.replace(versions={"no-such-distribution": "1.0"})
+        write_sidecar(request.output, meta)
+        return describe(request.output, format="toymodel", meta=meta)
+
+
+class Builder:
+    api_version = 1
+    takes = "artifact"
+    reads = ("toymodel",)
+
+    @hookimpl
+    def build_engine(self, request):
+        log(hook="build", precision=request.precision, source=str(request.artifact), device=request.device)
+        if request.precision == "int8":
+            raise ArtifactError("int8 needs images to calibrate with")
+        shutil.copy(request.artifact, request.output)
+        meta = read_sidecar(request.artifact)
+        meta = meta.replace(extra={"toy": {**meta.extra["toy"], "precision": request.precision}})
+        write_sidecar(request.output, meta)
+        return describe(request.output, format="toyengine", meta=meta)
+
+
+class Engine:
+    def __init__(self, path):
+        meta = read_sidecar(path)
+        self.toy = meta.extra["toy"]
+        self.module = MODELS[path.read_text()]
+        size = self.toy.get("size")
+        axes = dict(zip(("height", "width"), map(Axis.fixed, size))) if size else {}
+        kind = "labels" if self.toy["kind"] == "labels" else "logits"
+        self.spec = EngineSpec(meta=meta, output=kind, backend="toy", fresh_output=True, **axes)
+        self.runs = 0
+
+    def run(self, batch):
+        self.runs += 1
+        if (WORK / "interrupt").exists() and self.runs == 3:
+            raise KeyboardInterrupt
+        with torch.inference_mode():
+            logits = self.module(torch.from_numpy(batch)).numpy()
+        if self.toy["precision"] == "fp16":  # a square of wrong answers that grows with each image
+            side = 2 * self.runs
+            logits[:, :, :side, :side] *= -1
+        return logits.argmax(1) if self.spec.output == "labels" else logits
+
+    def close(self):
+        pass
+
+
+class Infer:
+    api_version = 1
+    takes = "artifact"
+
+    @hookimpl
+    def infer(self, request):
+        return Engine(request.artifact)
+
+
+class Orphan(Infer):
+    reads = ("a-format-that-nobody-makes",)
+
+
+class Rule:
+    api_version = 1
+
+    @hookimpl(wrapper=True)
+    def export(self, request):
+        raise RefusedError("nothing leaves this house")
+        yield
+
+
+exporter, builder, infer, orphan, rule = Exporter(), Builder(), Infer(), Orphan(), Rule()
+"""
+
+POINTS = {
+    "export": {"toymodel": "toy_parity:exporter"},
+    "build_engine": {"toyengine": "toy_parity:builder"},
+    "infer": {"toyengine": "toy_parity:infer", "orphan": "toy_parity:orphan"},
+}
+
+
+class Toys:
+    """The installed toys: what they were asked, and what they shall do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def log(self) -> list[dict[str, Any]]:
+        path = self.folder / "log.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def forget(self) -> None:
+        (self.folder / "log.jsonl").unlink(missing_ok=True)
+
+    def shall(self, word: str, *, yes: bool = True) -> None:
+        path = self.folder / word
+        path.touch() if yes else path.unlink()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Toys]]:
+    """Install an exporter, an engine builder and a backend that lead from one to the other."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(**more: dict[str, str]) -> Toys:
+        folder = tmp_path / "site"
+        info = folder / "toy_parity-1.0.dist-info"
+        info.mkdir(parents=True)
+        folder.joinpath("toy_parity.py").write_text(textwrap.dedent(TOY))
+        info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: toy-parity\nVersion: 1.0\n")
+        groups = [
+            f"[segplug.{hook}]\n" + "\n".join(f"{target} = {value}" for target, value in targets.items())
+            for hook, targets in {**POINTS, **more}.items()
+        ]
+        info.joinpath("entry_points.txt").write_text("\n".join(groups) + "\n")
+        monkeypatch.syspath_prepend(str(folder))
+        discovery.forget()
+        return Toys(folder)
+
+    yield run
+    sys.modules.pop("toy_parity", None)
+    discovery.forget()
+
+
+@pytest.fixture
+def toys(install: Callable[..., Toys]) -> Toys:
+    return install()
+
+
+def write_images(folder: Path, *sizes: tuple[int, int]) -> Path:
+    """A data set with a picture of each size, and masks of the demo's classes with an ignored stripe."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number, (height, width) in enumerate(sizes):
+        image = sample_image(height, width, seed=number)
+        mask = np.random.default_rng(number).integers(0, 8, (height, width), np.uint8)
+        mask[-height // 4 :] = 255
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+        cv2.imwrite(str(folder / "masks" / f"{number}.png"), mask)
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "data", *[(32, 64)] * 4)
+
+
+@pytest.fixture
+def parity(tmp_path: Path, images: Path) -> Callable[..., AnalyzeReport]:
+    """Analyse the demo's model on four small pictures, with the toy engine."""
+
+    def run(*, session: Segplug | None = None, **options: Any) -> AnalyzeReport:
+        given = {
+            "backend": ("toyengine",),
+            "dataset": str(images),
+            "cfg_options": SMALL,
+            "work_dir": tmp_path / "work",
+            **options,
+        }
+        return (session or Segplug()).analyze("parity", CONFIG, WEIGHTS, **given)
+
+    return run
+
+
+def table(report: AnalyzeReport, title: str) -> list[dict[str, Any]]:
+    found = next(table for table in report.tables if table.title == title)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def infer(*arguments: str, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capfd.readouterr()
+    assert run_command_line(["run", "infer", *arguments, "--eval", "mIoU", "--json"]) == 0
+    scores: dict[str, Any] = json.loads(capfd.readouterr().out)["scores"]
+    return scores
+
+
+def test_scores_are_those_of_infer_for_pytorch_and_an_exported_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = write_images(tmp_path / "data", (32, 64), (32, 64))
+    options = ["--dataset", str(data), "--cfg-options", "data.test.pipeline.1.img_scale=(64,32)"]
+    arguments = ["run", "analyze", "parity", str(CONFIG), str(WEIGHTS), *options, "--json"]
+    arguments += ["--work-dir", str(tmp_path / "work"), "--precision", "fp32", "fp16"]
+    arguments += ["--html", str(tmp_path / "page.html"), "--csv", str(tmp_path / "csv")]
+
+    assert run_command_line(arguments) == 0
+
+    shown = capfd.readouterr()
+    found = json.loads(shown.out)
+    fp32, fp16 = found["runs"]
+    assert (fp32["backend"], fp32["precision"], fp32["compared"]) == ("onnxruntime", "fp32", True)
+    assert found["form"]["size"] == [32, 64]
+    assert found["form"]["output_kind"] == "labels"
+    (made,) = fp32["files"]
+    config = [str(CONFIG), "--checkpoint", str(WEIGHTS)]
+    assert infer("pytorch", *config, *options, capfd=capfd) == found["reference"]["scores"]
+    assert infer("onnxruntime", made["path"], "--dataset", str(data), capfd=capfd) == fp32["scores"]
+    assert fp32["agreement"]["pixels"] == 2 * 32 * 64
+    assert fp32["agreement"]["scored_pixels"] == 2 * 24 * 64
+    assert fp32["agreement"]["share"] > 0.999
+    # What cannot be had is a line with its reason, and no failure.
+    assert not fp16["compared"]
+    assert fp16["reason"] == "export onnx writes fp32 models, not fp16"
+    assert "Not compared" in (tmp_path / "page.html").read_text()
+    assert (tmp_path / "csv" / "against-pytorch.csv").is_file()
+
+
+def test_scores_of_a_real_model(data_dir: Path, tmp_path: Path) -> None:
+    """Of the project's reference scores, which mmseg's own code gave."""
+    models = data_dir / "models"
+    report = Segplug().analyze(
+        "parity",
+        models / "fastscnn_480x360_camvid.py",
+        models / "fastscnn_480x360_camvid.pth",
+        backend=("onnxruntime",),
+        cfg_options={"data.test.data_root": str(data_dir / "camvid")},
+        work_dir=tmp_path,
+    )
+    expected = {"mIoU": 0.4867, "mAcc": 0.6443, "aAcc": 0.8359}
+    for row in table(report, "Results"):
+        assert round(row["pytorch fp32"], 4) == expected[row["metric"]]
+        assert round(row["onnxruntime fp32"], 4) == expected[row["metric"]]
+    (run,) = report.data["runs"]
+    assert run["agreement"]["share"] > 0.9999
+
+
+def test_files_are_made_in_two_steps_and_what_differs_is_painted(
+    toys: Toys, parity: Callable[..., AnalyzeReport], tmp_path: Path
+) -> None:
+    report = parity(precision=("fp32", "fp16", "int8"), images=2)
+
+    exports = [entry for entry in toys.log() if entry["hook"] == "export"]
+    builds = [entry for entry in toys.log() if entry["hook"] == "build"]
+    assert exports == [
+        {"hook": "export", "precision": "fp32", "shape": [32, 64], "dynamic": False, "kind": "labels"}
+    ]  # once, for all engines that are built from it
+    assert [entry["precision"] for entry in builds] == ["fp32", "fp16", "int8"]
+    assert len({entry["source"] for entry in builds}) == 1
+    equal, half, refused = report.data["runs"]
+    assert equal["agreement"]["pixels_differing"] == 0
+    assert equal["difference_points"] == {"mIoU": 0, "mAcc": 0, "aAcc": 0}
+    assert not refused["compared"]
+    assert refused["reason"] == "int8 needs images to calibrate with"
+    # The squares of wrong answers grow: the last image is the worst.
+    assert [worst["image"] for worst in half["worst"]] == ["3.png", "2.png"]
+    assert half["agreement"]["images_differing"] == 4
+    assert 0 < half["agreement"]["pixels_differing"] <= 4 + 16 + 36 + 64
+    assert half["agreement"]["scored_pixels_differing"] == half["agreement"]["pixels_differing"]
+    assert any(half["difference_points"].values())
+    for worst in half["worst"]:
+        picture = cv2.imread(worst["picture"])
+        assert picture is not None
+        assert 0 < worst["pixels_differing"] <= 64
+    assert [figure.draw()[:4] for figure in report.figures] == [b"\x89PNG"] * 2
+    assert as_page(report).count("data:image/png;base64,") == 2
+    row = table(report, "Against PyTorch")[2]
+    assert (row["backend"], row["file"]) == ("toyengine fp16", "built")
+    assert row["pixels differing"] == half["agreement"]["pixels_differing"]
+    assert [row["file"] for row in table(report, "Against PyTorch")][3] == "not compared"
+    # Pictures of an earlier run do not stay among those of a later one.
+    again = parity(precision=("fp16",), images=1)
+    folder = Path(again.data["runs"][0]["worst"][0]["picture"]).parent
+    assert [path.name for path in folder.iterdir()] == ["01-3.png"]
+
+
+def test_what_lies_in_the_work_folder_is_used_again_if_it_is_whole_and_the_same(
+    toys: Toys, parity: Callable[..., AnalyzeReport], tmp_path: Path
+) -> None:
+    def asked(**options: Any) -> list[str]:
+        toys.forget()
+        report = parity(**options)
+        assert report.data["runs"][0]["agreement"]["share"] == 1
+        (row,) = table(report, "Against PyTorch")[1:]
+        steps = [entry["hook"] for entry in toys.log()]
+        assert row["file"] == ("built" if "build" in steps else "reused")
+        return steps
+
+    assert asked() == ["export", "build"]
+    assert asked() == []
+    assert asked(threads=1, images=0) == []
+
+    (model,) = tmp_path.glob("work/toymodel-fp32-32x64-labels-*/config.toymodel")
+    (engine,) = tmp_path.glob("work/toyengine-fp32-32x64-labels-*/config.toyengine")
+    engine.write_bytes(engine.read_bytes()[:-1])  # cut
+    assert asked() == ["build"]
+    model.with_name(model.name + ".json").unlink()  # what lies beside it belongs to it
+    assert asked() == ["export"]
+    (engine.parent / "made.json").write_text("{")
+    assert asked() == ["build"]
+
+    changed = {**SMALL, "model.decode_head.dropout_ratio": 0.5}
+    assert asked(cfg_options=changed) == ["export", "build"]
+    assert asked() == []  # both have their place
+    assert not list(tmp_path.glob("work/.making*"))
+
+
+def test_a_file_of_another_librarys_version_is_made_anew(
+    toys: Toys, parity: Callable[..., AnalyzeReport]
+) -> None:
+    toys.shall("old")
+    parity()
+    toys.forget()
+    parity()
+    assert [entry["hook"] for entry in toys.log()] == ["export", "build"]  # numpy is not 1.0 here
+
+
+def test_images_of_several_sizes_get_a_file_for_any_size(
+    toys: Toys, parity: Callable[..., AnalyzeReport], tmp_path: Path
+) -> None:
+    data = write_images(tmp_path / "mixed", (32, 64), (48, 64), (64, 64))
+    report = parity(dataset=str(data))
+    (export,) = [entry for entry in toys.log() if entry["hook"] == "export"]
+    # They are scaled into 64x32, each to its own size: labels could not be scaled back.
+    assert (export["shape"], export["dynamic"], export["kind"]) == (None, True, "logits")
+    assert report.data["runs"][0]["agreement"]["share"] == 1
+    assert report.data["form"]["dynamic"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes", "size", "kind"),
+    [
+        ({}, [(20, 30)], (20, 30), "labels"),
+        ({}, [(20, 30), (30, 20)], None, "labels"),
+        ({"resize": Resize(scale=(30, 20))}, [(20, 30), (40, 60)], (20, 30), "logits"),
+        ({"resize": Resize(scale=(30, 20), keep_ratio=True)}, [(40, 60), (60, 40)], None, "logits"),
+        ({"inference": Inference("slide", (8, 8), (4, 4))}, [(20, 30), (30, 20)], (8, 8), "logits"),
+    ],
+)
+def test_the_form_is_the_one_with_exact_scores(
+    changes: dict[str, Any], sizes: list[tuple[int, int]], size: tuple[int, int] | None, kind: str
+) -> None:
+    form = form_for(ModelMeta(name="x", **changes), sizes)
+    assert (form.size, form.output_kind) == (size, kind)
+
+
+def test_no_more_images_are_looked_at_than_matter() -> None:
+    meta = ModelMeta(name="x", resize=Resize(scale=(30, 20), keep_ratio=True))
+    sizes = iter([(40, 60), (40, 60), (60, 40), (1, 1)])
+    assert form_for(meta, sizes).size is None
+    assert list(sizes) == [(1, 1)]
+
+
+def test_label_maps_of_the_reference_are_on_disk(
+    toys: Toys, parity: Callable[..., AnalyzeReport], images: Path, tmp_path: Path
+) -> None:
+    report = parity()
+    session = Segplug()
+    model = session.load_model(CONFIG, checkpoint=WEIGHTS, cfg_options=SMALL)
+    raw = RawSink(tmp_path / "own.npz")
+    session.evaluate(model, backend="pytorch", dataset=images, sinks=[raw])
+    with np.load(report.data["reference"]["labels"]) as kept, np.load(tmp_path / "own.npz") as own:
+        assert kept.files == own.files == ["0.png", "1.png", "2.png", "3.png"]
+        assert all(np.array_equal(kept[name], own[name]) for name in own.files)
+
+
+def test_an_interrupted_run_goes_on(toys: Toys, parity: Callable[..., AnalyzeReport]) -> None:
+    whole = parity(precision=("fp16",)).data["runs"][0]
+    toys.shall("interrupt")
+    with pytest.raises(KeyboardInterrupt):
+        parity()
+    toys.shall("interrupt", yes=False)
+
+    report = parity(resume=True)
+
+    (run,) = report.data["runs"]
+    assert run["resumed"] == 2
+    assert run["images"] == 4
+    assert run["agreement"]["pixels"] == whole["agreement"]["pixels"] == 4 * 32 * 64
+    assert any("went on with an interrupted one" in note for note in report.notes)
+
+
+def test_all_that_is_installed_is_compared_where_nothing_is_named(
+    toys: Toys, parity: Callable[..., AnalyzeReport]
+) -> None:
+    report = parity(backend=())
+    assert [run["backend"] for run in report.data["runs"]] == ["onnxruntime", "toyengine"]
+    (left_out,) = report.data["left_out"]
+    assert left_out["backend"] == "orphan"
+    assert "nothing that is installed makes them" in left_out["reason"]
+    assert any(note.startswith("orphan is left out: ") for note in report.notes)
+
+
+def test_a_refusal_of_a_rule_is_a_reason(
+    install: Callable[..., Toys], parity: Callable[..., AnalyzeReport]
+) -> None:
+    install(addon={"house-rules": "toy_parity:rule"})
+    with pytest.raises(SegplugError, match="nothing could be compared: toyengine fp32: nothing leaves"):
+        parity()
+    report = parity(session=Segplug(without_addons=["house-rules"]))
+    assert report.data["runs"][0]["compared"]
+
+
+def test_nothing_compared_is_an_error(
+    toys: Toys, parity: Callable[..., AnalyzeReport], tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactError, match=r"nothing could be compared: toyengine int8: int8 needs images"):
+        parity(precision=("int8",))
+    assert not list(tmp_path.glob("work/*.npz"))  # and is known before the reference has run
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"backend": ("tojengine",)}, UsageError, "did you mean 'toyengine'"),
+        ({"backend": ("orphan",)}, UsageError, "nothing that is installed makes them"),
+        ({"backend": ("pytorch",)}, UsageError, "no backend to compare pytorch with"),
+        ({"precision": ("fp8",)}, UsageError, "must be one of fp32, fp16, bf16, int8"),
+        ({"work_dir": CONFIG}, UsageError, r"config\.py is a file; name a folder with --work-dir"),
+        ({"dataset": "nowhere"}, SegplugError, "nowhere"),
+    ],
+)
+def test_wrong_options(
+    toys: Toys,
+    parity: Callable[..., AnalyzeReport],
+    options: dict[str, Any],
+    kind: type[SegplugError],
+    words: str,
+) -> None:
+    with pytest.raises(kind, match=words):
+        parity(**options)
+    assert not toys.log()
+
+
+def test_a_data_set_that_cannot_be_scored(
+    toys: Toys, parity: Callable[..., AnalyzeReport], images: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"lies in .*images, the image folder of the data set"):
+        parity(work_dir=images / "images" / "work")
+    (images / "masks" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"masks/2\.png is not an image"):
+        parity()
+    with pytest.raises(UsageError, match="has no masks, so there is nothing to score against"):
+        parity(dataset=str(images / "images"))
+
+
+@pytest.mark.parametrize(
+    ("subjects", "words"),
+    [
+        ((CONFIG,), "takes a config and its checkpoint, not 1 files"),
+        ((CONFIG, "no.pth"), "there is no file no.pth"),
+        ((WEIGHTS, CONFIG), "no installed source reads a"),
+    ],
+)
+def test_wrong_subjects(subjects: tuple[Any, ...], words: str, tmp_path: Path, images: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        Segplug().analyze("parity", *subjects, dataset=str(images), work_dir=tmp_path / "work")
+
+
+def test_a_checkpoint_of_another_model(
+    toys: Toys, parity: Callable[..., AnalyzeReport], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError):
+        parity(cfg_options={**SMALL, "model.decode_head.channels": 16})
+    assert not toys.log()
+    assert not (tmp_path / "work").exists()
+
+
+def _compared(
+    sink: CompareSink, ignore: int, *results: tuple[int, Any, Any], notes: dict[int, Any] | None = None
+) -> list[Any]:
+    info = SimpleNamespace(ignore_index=ignore)
+    sink.open(SimpleNamespace(dataset=SimpleNamespace(info=info), reporter=QuietReporter()))  # type: ignore[arg-type]
+    for index, note in (notes or {}).items():
+        sink.restore(index, note)
+    taken = [
+        sink.consume(SimpleNamespace(index=index, name=f"{index}.png", labels=labels, mask=mask))  # type: ignore[arg-type]
+        for index, labels, mask in results
+    ]
+    sink.close(finished=True)
+    return taken
+
+
+def test_differing_pixels_are_counted_and_the_worst_images_kept(tmp_path: Path) -> None:
+    expected = np.zeros((4, 4), np.uint8)
+    np.savez(tmp_path / "reference.npz", **{f"{index}.png": expected for index in range(4)})
+    mask = np.zeros((4, 4), np.uint8)
+    mask[0] = 9
+    labels = [expected.copy() for _ in range(4)]
+    labels[1][0] = 1  # four, all of them ignored
+    labels[2][3, :2] = 1
+    labels[3][1:3] = 1
+    sink = CompareSink(tmp_path / "reference.npz", keep=2)
+
+    notes = _compared(sink, 9, *((index, labels[index], mask) for index in range(4)))
+
+    agreement = sink.agreement
+    assert (agreement.pixels, agreement.differing, agreement.images_differing) == (64, 14, 3)
+    assert (agreement.scored_pixels, agreement.scored_differing) == (48, 10)
+    assert agreement.share == pytest.approx(50 / 64)
+    assert agreement.scored_share == pytest.approx(38 / 48)
+    assert [worst.name for worst in sink.worst] == ["3.png", "1.png"]
+    assert sink.worst[0].share == 0.5
+    # Label maps that are kept are in memory: after an interruption those images are computed again.
+    assert [sink.has(index, note) for index, note in enumerate(notes)] == [True, False, False, False]
+    again = CompareSink(tmp_path / "reference.npz", keep=2)
+    left = [(index, labels[index], mask) for index in (1, 2, 3)]
+    _compared(again, 9, *left, notes={0: notes[0]})
+    assert again.agreement == agreement
+    assert [worst.name for worst in again.worst] == ["3.png", "1.png"]

@@ -18,9 +18,21 @@ from segplug.errors import ArtifactError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Inference", "InputLimits", "ModelMeta", "Pad", "Provenance", "Resize", "SegmentationModel"]
+__all__ = [
+    "META_ENTRY",
+    "Inference",
+    "InputLimits",
+    "ModelMeta",
+    "Pad",
+    "Provenance",
+    "Resize",
+    "SegmentationModel",
+]
 
 SCHEMA_VERSION = 1
+
+META_ENTRY = "segplug.meta"
+"""What the metadata is called in files that have entries for such things (ONNX ``metadata_props``)."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,6 @@ __all__ = ["cell_text", "is_numeric_column"]
 _MANY = 10_000
 """Whole numbers from here on are grouped by thousands: below are years, sizes and steps of a loop."""
 
-_LARGE = 100.0
-"""Fractions from here on have two decimals, those below four."""
-
 _SMALL = 0.001
 """Fractions below, such as learning rates, have three digits, whatever their size."""
 
@@ -31,7 +28,9 @@ def cell_text(value: Any) -> str:
             return "-"
         if 0 < abs(value) < _SMALL:
             return f"{value:.3g}"
-        return f"{value:,.2f}" if abs(value) >= _LARGE else f"{value:.4f}"
+        # Four digits that count: 0.8565, 3.010, 48.98; from there on two decimals.
+        decimals = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2
+        return f"{value:,.{decimals}f}"
     return str(value)
 
 

@@ -11,12 +11,10 @@ from typing import BinaryIO
 
 from segplug.artifact import writing
 from segplug.errors import ArtifactError, UsageError
-from segplug.model import ModelMeta
+from segplug.model import META_ENTRY, ModelMeta
 from segplug_onnx.wire import MalformedError, bytes_field, copy_range, fields, number_field
 
-__all__ = ["META_KEY", "MODEL_GRAPH", "meta_entry", "read_meta", "with_extra_output", "write_meta"]
-
-META_KEY = "segplug.meta"
+__all__ = ["MODEL_GRAPH", "meta_entry", "read_meta", "with_extra_output", "write_meta"]
 
 # Field numbers of onnx.proto: ModelProto, StringStringEntryProto, GraphProto and ValueInfoProto.
 MODEL_GRAPH, _MODEL_PROPERTY = 7, 14
@@ -48,7 +46,7 @@ def read_meta(path: Path) -> ModelMeta | None:
                 has_graph = has_graph or field.number == MODEL_GRAPH
                 if field.number == _MODEL_PROPERTY:
                     key, value = _entry(file, field.content, field.end)
-                    found = value if key == META_KEY else found
+                    found = value if key == META_ENTRY else found
     except (MalformedError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
     if not has_graph:
@@ -69,7 +67,7 @@ def write_meta(path: Path, meta: ModelMeta) -> None:
     entry = meta_entry(meta)
     with writing(path, force=True) as temporary, open(path, "rb") as source, open(temporary, "wb") as copy:
         for field in fields(source, 0, path.stat().st_size):
-            if field.number == _MODEL_PROPERTY and _entry(source, field.content, field.end)[0] == META_KEY:
+            if field.number == _MODEL_PROPERTY and _entry(source, field.content, field.end)[0] == META_ENTRY:
                 continue
             if field.number == MODEL_GRAPH:
                 copy.write(entry)
@@ -78,7 +76,7 @@ def write_meta(path: Path, meta: ModelMeta) -> None:
 
 def meta_entry(meta: ModelMeta) -> bytes:
     """The field of a ModelProto that holds ``meta``."""
-    pair = bytes_field(_KEY, META_KEY.encode()) + bytes_field(_VALUE, meta.to_json().encode())
+    pair = bytes_field(_KEY, META_ENTRY.encode()) + bytes_field(_VALUE, meta.to_json().encode())
     return bytes_field(_MODEL_PROPERTY, pair)
 
 

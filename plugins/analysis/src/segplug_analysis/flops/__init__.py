@@ -1,0 +1,1 @@
+"""``analyze flops``: what a network costs, counted operator by operator."""

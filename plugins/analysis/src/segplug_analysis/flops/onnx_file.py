@@ -1,0 +1,119 @@
+"""An ONNX file as it is read for counting: its graph without its weights' values, and its one image input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, inliner
+
+from segplug.errors import ArtifactError, ShapeError, UsageError
+from segplug.model import META_ENTRY, ModelMeta
+from segplug_analysis.flops.rules import Shape
+
+__all__ = ["ImageInput", "check_limits", "image_input", "read_file", "read_meta"]
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The one input of a graph. An axis is 0 where it is free."""
+
+    name: str
+    axes: tuple[int, int, int, int]
+    channels_last: bool
+
+    @property
+    def own_size(self) -> tuple[int, int] | None:
+        """The (height, width) that the file fixes, if it does."""
+        height, width = self.size_of(self.axes)
+        return (height, width) if height and width else None
+
+    def size_of(self, shape: Shape) -> tuple[int, int]:
+        """Height and width in a shape of this input."""
+        return (shape[1], shape[2]) if self.channels_last else (shape[2], shape[3])
+
+    def fed(self, size: tuple[int, int], path: Path) -> Shape:
+        """The whole shape for an image of ``size`` (height, width), one where the batch is free.
+
+        Raises:
+            ShapeError: an axis is fixed to another size.
+        """
+        batch, *others = self.axes
+        height, width = self.size_of(self.axes)
+        if (height or size[0], width or size[1]) != size:
+            fixed = "x".join(str(axis or "any") for axis in (height, width))
+            raise ShapeError(f"{path} takes an input of {fixed} only, not of {size[0]}x{size[1]}")
+        channels = others[-1] if self.channels_last else others[0]
+        middle = (*size, channels) if self.channels_last else (channels, *size)
+        return (batch or 1, *middle)
+
+
+def read_file(path: Path) -> onnx.ModelProto:
+    """The graph, with local functions written out; weights in files of their own are not read.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: it is no ONNX file, or weights that it names are not there.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's own errors share no base class
+        raise ArtifactError(f"{path} is not an ONNX file, or was cut") from error
+    if not model.graph.node:
+        raise ArtifactError(f"{path} is not an ONNX file, or was cut: it holds no graph")
+    _check_weights_are_there(model, path)
+    return inliner.inline_local_functions(model) if model.functions else model
+
+
+def _check_weights_are_there(model: onnx.ModelProto, path: Path) -> None:
+    for weight in model.graph.initializer:
+        if weight.data_location != TensorProto.EXTERNAL:
+            continue
+        location = next((entry.value for entry in weight.external_data if entry.key == "location"), "")
+        if not (path.parent / location).is_file():
+            raise ArtifactError(f"the weights of {path} lie in {path.parent / location}, which is not there")
+
+
+def check_limits(meta: ModelMeta | None, size: tuple[int, int], path: Path) -> None:
+    """Check what the graph itself may not refuse: the sizes that the network took before it was exported.
+
+    Raises:
+        ShapeError: ``size`` (height, width) is none of them.
+    """
+    limits = None if meta is None else meta.input_limits
+    if limits is None:
+        return
+    largest = limits.maximum or size
+    for length, lower, upper in zip(size, limits.minimum, largest, strict=True):
+        if not lower <= length <= upper or length % limits.multiple_of:
+            raise ShapeError(f"the network of {path} takes {limits}, not {size[0]}x{size[1]}")
+
+
+def read_meta(model: onnx.ModelProto) -> ModelMeta | None:
+    """What segplug wrote into the file when it exported it; ``None`` for a file of another's."""
+    text = next((entry.value for entry in model.metadata_props if entry.key == META_ENTRY), None)
+    return None if text is None else ModelMeta.from_json(text)
+
+
+def image_input(model: onnx.ModelProto, path: Path) -> ImageInput:
+    """The input that takes the image.
+
+    Raises:
+        ArtifactError: there is none, or there are others beside it.
+    """
+    weights = {weight.name for weight in model.graph.initializer}
+    inputs = [info for info in model.graph.input if info.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(info.name for info in inputs)
+        raise ArtifactError(f"{path} takes {len(inputs)} inputs, not one image: {names}")
+    (info,) = inputs
+    dims = tuple(int(dim.dim_value) for dim in info.type.tensor_type.shape.dim)
+    if len(dims) != 4:
+        raise ArtifactError(f"{path} does not take images: its input {info.name} has {len(dims)} axes, not 4")
+    channels_last = dims[1] != 3 and dims[3] == 3
+    if not dims[3 if channels_last else 1]:
+        raise ArtifactError(f"{path} does not say how many channels its input {info.name} has")
+    return ImageInput(info.name, dims, channels_last)

@@ -1,0 +1,107 @@
+"""``analyze flops``: MACs, FLOPs and parameters of a config's network or of an ONNX file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.errors import MissingDependencyError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.options import option
+from segplug.requests import AnalyzeReport, AnalyzeRequest
+
+if TYPE_CHECKING:
+    from segplug_analysis.flops.tally import Complexity
+
+__all__ = ["Options", "provider"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``analyze flops``."""
+
+    shape: tuple[int, ...] = option(
+        (),
+        help="Network input in pixels; one number is a square. Default: the model's own size.",
+        metavar="H W",
+        minimum=1,
+    )
+    depth: int = option(2, help="How deep the table of modules goes; 0: the network alone.", minimum=0)
+    cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
+    source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
+
+
+class Flops:
+    """MACs, FLOPs and parameters of a config's network or of an ONNX file.
+
+    In all, per module and per operator, with how each operator is counted. A config's network is not
+    computed where that can be helped: no checkpoint is needed, and little time and memory.
+    """
+
+    api_version = 1
+    options = Options
+
+    @hookimpl
+    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+        """Count ``request.subjects``' only one; see :func:`segplug.hookspecs.analyze`."""
+        options: Options = request.options or Options()
+        if len(request.subjects) != 1:
+            raise UsageError(f"analyze flops takes one config or ONNX file, not {len(request.subjects)}")
+        if len(options.shape) > 2:
+            raise UsageError(f"--shape takes height and width, not {len(options.shape)} numbers")
+        shape = (options.shape[0], options.shape[-1]) if options.shape else None
+        (subject,) = request.subjects
+        if Path(subject).suffix.lower() == ".onnx":
+            name, complexity = _of_onnx(Path(subject), shape, options)
+        else:
+            name, complexity = _of_config(subject, shape, request, options)
+        from segplug_analysis.flops.report import as_report
+
+        return as_report(name, complexity, depth=options.depth)
+
+
+def _of_config(
+    subject: str, shape: tuple[int, int] | None, request: AnalyzeRequest, options: Options
+) -> tuple[str, Complexity]:
+    try:
+        from segplug_analysis.flops.torch_counter import count_network
+    except ImportError as error:
+        raise _missing("models", error) from error
+    from segplug_analysis.flops.windows import windows_note
+
+    model = request.session.load_model(
+        subject,
+        cfg_options=options.cfg_options,
+        source=options.source,
+        for_training=True,
+        structure_only=True,
+    )
+    shape = shape or model.meta.input_size
+    if shape is None:
+        raise UsageError(f"{subject} says no input size", hint="give --shape H W")
+    complexity = count_network(model.module, shape)
+    notes = (*complexity.notes, *windows_note(model.meta, shape))
+    return model.meta.name, dataclasses.replace(complexity, notes=notes)
+
+
+def _of_onnx(path: Path, shape: tuple[int, int] | None, options: Options) -> tuple[str, Complexity]:
+    if options.cfg_options or options.source:
+        raise UsageError(f"--cfg-options and --source are for configs, not for {path}")
+    try:
+        from segplug_analysis.flops.onnx_counter import count_file
+    except ImportError as error:
+        raise _missing("onnx", error) from error
+    return path.name, count_file(path, shape)
+
+
+def _missing(extra: str, error: ImportError) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"analyze flops needs a library that is not installed: {error}",
+        hint=f"pip install 'segplug-analysis[{extra}]'",
+    )
+
+
+provider = Flops()

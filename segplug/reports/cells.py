@@ -8,11 +8,8 @@ from typing import Any
 
 __all__ = ["cell_text", "is_numeric_column"]
 
-_MANY = 10_000
-"""Whole numbers from here on are grouped by thousands: below are years, sizes and steps of a loop."""
-
-_SMALL = 0.001
-"""Fractions below, such as learning rates, have three digits, whatever their size."""
+_SMALL = 0.00005
+"""Fractions below would show no digit with four decimals: they have three digits, whatever their size."""
 
 
 def cell_text(value: Any) -> str:
@@ -22,7 +19,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= _MANY else str(value)
+        return f"{value:,}"
     if isinstance(value, float):
         if math.isnan(value):
             return "-"

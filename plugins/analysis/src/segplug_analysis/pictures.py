@@ -87,11 +87,18 @@ def styled(style: Style) -> AbstractContextManager[Any]:
     return cast("AbstractContextManager[Any]", seaborn.axes_style(style))
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that makes room for its labels and legends by itself."""
+def new_figure(width: float, height: float, *, fixed_aspect: bool = False) -> Figure:
+    """An empty figure, in inches, that makes room for its labels and legends by itself.
+
+    Args:
+        width: Of the whole picture.
+        height: Of the whole picture.
+        fixed_aspect: What is drawn has square cells, and does not fill the room that it is given.
+    """
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    layout = "compressed" if fixed_aspect else "constrained"
+    return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def encode(figure: Figure, kind: Kind) -> bytes:

@@ -77,7 +77,7 @@ class ConfusionPicture:
         layout = _layout(len(self.confusion.classes))
         side = layout.cell * len(self.confusion.classes) + layout.margin
         with styled("white"):
-            figure = new_figure(max(side + 0.6, 5.5), max(side - 0.6, 4.5))
+            figure = new_figure(max(side + 0.6, 6.5), max(side - 0.2, 5.0), fixed_aspect=True)
             self._draw(figure, layout)
             return encode(figure, kind)
 
@@ -87,19 +87,21 @@ class ConfusionPicture:
         diagonal = np.eye(len(values), dtype=bool)
         axes.set_facecolor(_NO_PIXELS)
         images = []
-        for right, colours, label in ((True, _RIGHT, "right (diagonal)"), (False, _WRONG, "confused")):
+        for right, colours, label in ((True, _RIGHT, "right: the diagonal"), (False, _WRONG, "confused")):
             shown = np.where(diagonal == right, values, np.nan)
             norm, scale = self._norm(shown, diagonal=right)
             visible = np.ma.masked_invalid(np.maximum(shown, norm.vmin))  # a log axis has no 0
             image = axes.imshow(visible, cmap=colours, norm=norm, interpolation="nearest")
             images.append(image)
             bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.015)
-            bar.set_label(f"{label}: {self.unit}{scale}", fontsize=layout.labels)
+            bar.set_label(f"{label}{scale}", fontsize=layout.labels)
             bar.ax.tick_params(labelsize=layout.labels)
         _name_classes(axes, self.confusion.classes, layout)
         if len(values) <= _ANNOTATED:
             self._annotate(axes, values, images)
-        axes.set_title(self.title, fontsize=layout.labels + 4, pad=12)
+        # The unit has a line of its own: beside a bar it would be longer than the bar of a small matrix.
+        figure.suptitle(self.title, fontsize=layout.labels + 4, wrap=True)
+        axes.set_title(self.unit, fontsize=layout.labels + 1, pad=10)
 
     def _norm(self, shown: npt.NDArray[np.float64], *, diagonal: bool) -> tuple[Any, str]:
         """Small shares must show beside large ones, and counts span magnitudes."""

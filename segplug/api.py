@@ -134,11 +134,7 @@ class Segplug:
 
     def reads_model(self, location: PathLike) -> bool:
         """Whether ``location`` is, by its name, a model that an installed source loads: a config."""
-        try:
-            self.registry.source("load_model", str(location), None)
-        except UsageError:
-            return False
-        return True
+        return self.registry.is_source("load_model", str(location))
 
     def load_dataset(
         self,

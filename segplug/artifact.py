@@ -30,8 +30,15 @@ def ensure_free(path: Path, *, force: bool) -> None:
     """Check, before any work is done, that ``path`` can be written.
 
     Raises:
-        UsageError: its folder does not exist, it is a folder, or it is there and not ``force``.
+        UsageError: its folder does not exist, it is a folder, or it is there and not ``force``, or the
+            system has no files of such a name.
     """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file to write")
     if not path.parent.is_dir():

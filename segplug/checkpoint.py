@@ -161,7 +161,9 @@ def _opened(content: Any, location: str) -> Checkpoint:
     if not tensors:
         raise CheckpointError(f"{location} holds no weights")
     meta = {} if key is None else content.get(META_KEY)
-    beside = {} if key is None else {str(k): v for k, v in content.items() if k not in (key, META_KEY)}
+    beside = {} if key is None else {str(k): v for k, v in content.items() if k != key}
+    if isinstance(meta, Mapping):
+        beside.pop(META_KEY, None)
     beside |= {f"state_dict.{name}": value for name, value in inside.items() if str(name) not in tensors}
     versions = getattr(inside, "_metadata", None) or {}
     if all(name.startswith(_WRAPPER) for name in tensors):
@@ -209,6 +211,6 @@ def _noted(header: Mapping[str, str]) -> dict[str, Any]:
     """The training run's notes in a header; what somebody else's header holds there is no error."""
     try:
         meta = json.loads(header.get(META_KEY, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return meta if isinstance(meta, dict) else {}

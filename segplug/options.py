@@ -197,6 +197,8 @@ def _checked(spec: OptionSpec, value: Any, owner: str) -> Any:
 def _key_values(spec: OptionSpec, value: Any, owner: str) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {str(key): item for key, item in value.items()}
+    if not isinstance(value, Iterable):
+        raise UsageError(f"{owner}: option '{spec.name}' takes keys and values, not {value!r}")
     result = {}
     for pair in [value] if isinstance(value, str) else value:
         key, separator, item = str(pair).partition("=")
@@ -214,8 +216,9 @@ def _scalar(spec: OptionSpec, value: Any, owner: str) -> Any:
         raise UsageError(
             f"{owner}: option '{spec.name}' must be one of {', '.join(spec.choices)}, not {value!r}"
         )
-    too_small = spec.minimum is not None and converted < spec.minimum
-    too_large = spec.maximum is not None and converted > spec.maximum
+    # Written so that NaN, which is neither smaller nor larger, is outside of every range.
+    too_small = spec.minimum is not None and not converted >= spec.minimum
+    too_large = spec.maximum is not None and not converted <= spec.maximum
     if too_small or too_large:
         low = "" if spec.minimum is None else f"{spec.minimum:g}"
         high = "" if spec.maximum is None else f"{spec.maximum:g}"

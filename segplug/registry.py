@@ -195,13 +195,7 @@ class Registry:
         """
         if name is not None:
             return self.provider(hook, name)
-        usable, broken = [], []
-        for entry in entries(hook):
-            try:
-                usable.append(self.load(entry))
-            except PluginError as error:
-                broken.append(str(error))
-        takers = [provider for provider in usable if _accepts(provider, location, broken)]
+        takers, usable, broken = self._takers(hook, location)
         if len(takers) == 1:
             return takers[0]
         what = "model" if hook == "load_model" else "data set"
@@ -215,6 +209,21 @@ class Registry:
             f"no installed source reads a {what} from {location}",
             hint=f"installed sources: {names}{trouble}",
         )
+
+    def is_source(self, hook: str, location: str) -> bool:
+        """Whether any installed source accepts a location."""
+        return bool(self._takers(hook, location)[0])
+
+    def _takers(self, hook: str, location: str) -> tuple[list[Provider], list[Provider], list[str]]:
+        """The sources that accept a location, all that work, and why the others do not."""
+        usable, broken = [], []
+        for entry in entries(hook):
+            try:
+                usable.append(self.load(entry))
+            except PluginError as error:
+                broken.append(str(error))
+        takers = [provider for provider in usable if _accepts(provider, location, broken)]
+        return takers, usable, broken
 
     def addons(self) -> list[tuple[Entry, object]]:
         """The add-ons in use, loaded, in the order of their names.

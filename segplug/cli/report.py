@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from segplug.api import Segplug
 from segplug.artifact import ensure_free, refuse_input
 from segplug.cli.output import Output
+from segplug.errors import UsageError
 from segplug.registry import Provider
 from segplug.reports.page import write_page
 from segplug.reports.sheets import ensure_free_folder, write_sheets
@@ -47,7 +48,7 @@ def run(
     own: Mapping[str, Any],
 ) -> int:
     """Analyse, and show the report."""
-    _check(values)
+    _check(values, [value for value in own.values() if isinstance(value, Path)])
     report = session.analyze(provider.entry.qualified, *values["subjects"], force=values["force"], **own)
     _show(report, output)
     if values["html"]:
@@ -60,8 +61,10 @@ def run(
     return 0
 
 
-def _check(values: Mapping[str, Any]) -> None:
-    """Refuse what cannot be written before any work is done."""
+def _check(values: Mapping[str, Any], others: Sequence[Path]) -> None:
+    """Refuse what cannot be written before any work is done; ``others`` are the target's own files."""
+    if values["html"] and values["html"] in (values["csv"], *others):
+        raise UsageError(f"{values['html']} is named twice", hint="give each output a name of its own")
     if values["html"]:
         refuse_input(values["html"], values["subjects"])
         ensure_free(values["html"], force=values["force"])

@@ -35,7 +35,9 @@ def write_page(report: AnalyzeReport, path: Path, *, force: bool = False) -> Non
 
 def as_page(report: AnalyzeReport) -> str:
     """The page's HTML. Every figure is drawn for it."""
-    return "\n".join(_lines(report)) + "\n"
+    text = "\n".join(_lines(report)) + "\n"
+    # The name of a file may hold bytes that are no text.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _lines(report: AnalyzeReport) -> Iterator[str]:

@@ -101,6 +101,13 @@ def test_a_report_as_a_page_and_as_sheets(echo, capsys, tmp_path) -> None:
     assert run(*command, "--force") == 0
 
 
+def test_two_outputs_have_two_names(echo, capsys, tmp_path) -> None:
+    name = str(tmp_path / "r")
+    assert run("run", "analyze", "echo", "a", "--html", name, "--csv", name) == 2
+    assert "is named twice" in capsys.readouterr().err
+    assert list(tmp_path.glob("r*")) == []
+
+
 def test_a_report_never_writes_over_its_subject(echo, capsys, tmp_path) -> None:
     (tmp_path / "a.json").write_text("{}")
     subject = str(tmp_path / "a.json")

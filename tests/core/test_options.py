@@ -20,6 +20,7 @@ class Options:
     mean: tuple[float, float, float] | None = option(None, help="Mean.")
     names: tuple[str, ...] = option((), help="Names.")
     fast: bool = option(False, help="Fast.")
+    share: float = option(0.5, help="Share.", minimum=0, maximum=1)
     cache: Path | None = option(None, help="Cache.")
     settings: Mapping[str, Any] | None = option(None, help="Settings.")
 
@@ -55,6 +56,9 @@ def test_keys_and_values_are_a_mapping_or_pairs() -> None:
         ({"mean": 5}, "takes a list"),
         ({"fast": "perhaps"}, "must be true or false"),
         ({"opset": None}, "needs a value"),
+        ({"share": float("nan")}, "within 0..1, not nan"),
+        ({"share": 1.5}, "within 0..1, not 1.5"),
+        ({"settings": 5}, "takes keys and values, not 5"),
         ({"settings": ["a"]}, "takes KEY=VALUE, not 'a'"),
     ],
 )

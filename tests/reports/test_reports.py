@@ -86,6 +86,11 @@ def test_a_text_report_is_a_page_too() -> None:
     )
 
 
+def test_a_name_that_is_no_text(tmp_path) -> None:
+    write_page(AnalyzeReport("log of \udcff.json"), tmp_path / "r.html")
+    assert "log of ?.json" in (tmp_path / "r.html").read_text()
+
+
 def test_a_page_that_is_there_is_kept(tmp_path) -> None:
     path = tmp_path / "r.html"
     path.write_text("mine")

@@ -83,6 +83,7 @@ def test_the_graph_for_people(capsys):
         (("a.py", "b.py"), 2, "takes one config, not 2"),
         (("a.py", "--out", "no/out.py"), 2, "does not exist"),
         (("a.py", "--out", "a.py", "--force"), 2, "is an input"),
+        (("a.py", "--shape", "64"), 2, "is the size that --graph follows (add --graph)"),
         (("a.py", "--graph"), 1, "has no `model`"),
         (("function.py", "--out", "out.py"), 1, "`hook` holds a type, which cannot be written out"),
         (("small.py", "--graph"), 2, "names no input size (add --shape"),

@@ -87,12 +87,61 @@ def test_the_weights_stay_and_what_training_needs_goes(tmp_path, safetensors):
     assert sorted(item.name for item in tmp_path.iterdir()) == sorted(["latest.pth", path.name])
 
 
-def test_equal_weights_have_equal_names(tmp_path):
-    source = training_run(tmp_path)
-    first, _ = publish(source, tmp_path / "a.pth")
-    second, _ = publish(source, tmp_path / "b.pth")
-    assert first.read_bytes() == second.read_bytes()
-    assert first.name[1:] == second.name[1:]
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_equal_weights_have_equal_names(tmp_path, suffix):
+    """Also when equal notes are one object here and two there, which pickle writes differently."""
+    text = "".join(["a ", "note"])
+    for name, other in (("one", text), ("two", "".join(["a ", "note"]))):
+        (tmp_path / name).mkdir()
+        training_run(tmp_path / name, meta={**META, "first": text, "second": other})
+    contents = {
+        publish(
+            tmp_path / folder / "latest.pth", tmp_path / f"{number}{suffix}", safetensors=suffix[1] == "s"
+        )[0].read_bytes()
+        for number, folder in enumerate(["one", "two"] * 6)
+    }
+    assert len(contents) == 1
+
+
+def test_everybody_loads_what_is_published(tmp_path):
+    """PyTorch itself, which knows nothing of numpy's arrays in a file."""
+    path, _ = publish(training_run(tmp_path), tmp_path / "a.pth")
+    content = torch.load(path, weights_only=True)
+    assert content["meta"]["PALETTE"] == [[1, 2, 3], [4, 5, 6]]
+    assert content["meta"]["CLASSES"] == ("road", "sky")
+
+
+def test_a_networks_own_module_may_be_called_ema(tmp_path):
+    state = {"a": torch.ones(1), "ema_attn.conv.weight": torch.ones(2), "ema_gain": torch.ones(3)}
+    path, data = publish(training_run(tmp_path, state_dict=state), tmp_path / "a.pth")
+    assert set(read_checkpoint(str(path)).state) == set(state)
+    assert "ema" not in str(data["removed"])
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        (torch.eye(3).to_sparse(), "sparse"),
+        (torch.ones(3, device="meta"), "without values"),
+        (torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "quantised"),
+    ],
+)
+def test_tensors_of_other_kinds_are_named(tmp_path, tensor, kind):
+    source = training_run(tmp_path, state_dict={"a": torch.ones(1), "b.weight": tensor})
+    with pytest.raises(CheckpointError, match=f"the tensor b.weight is {kind}"):
+        publish(source, tmp_path / "a.pth", trust_checkpoint=True)
+    assert [item.name for item in tmp_path.iterdir()] == ["latest.pth"]
+
+
+def test_a_conjugate_view_is_written_as_it_is_seen(tmp_path):
+    source = training_run(tmp_path, state_dict={"a": torch.tensor([1 + 2j, 3 - 1j]).conj()})
+    path, _ = publish(source, tmp_path / "a.pth")
+    assert read_checkpoint(str(path)).state["a"].tolist() == [1 - 2j, 3 + 1j]
+
+
+def test_notes_that_are_no_mapping_are_told_of(tmp_path):
+    _, data = publish(training_run(tmp_path, meta="a text"), tmp_path / "a.pth")
+    assert "meta" in {item["what"] for item in data["removed"]}
 
 
 def test_a_published_file_is_not_replaced_without_force(tmp_path):
@@ -190,7 +239,7 @@ def test_averages_of_a_runner_that_counts_iterations(tmp_path):
     plain, data = publish(source, tmp_path / "plain.pth")
     assert matches(plain, last)
     assert not matches(plain, averages)
-    assert "6 tensors ema_*" not in str(data)
+    assert "4 tensors ema_*" in {item["what"] for item in data["removed"]}
     averaged, data = publish(source, tmp_path / "averaged.pth", ema=True)
     assert matches(averaged, averages)
     assert data["weights"] == "the averages that lay under ema_*"
@@ -209,6 +258,32 @@ def test_averages_of_a_runner_that_counts_epochs(tmp_path):
         assert matches(path, averages)
         assert not matches(path, last)
         assert data["weights"] == "the averages, which the training run saved as the network's own"
+
+
+@pytest.mark.parametrize(
+    ("config", "swapped", "guessed"),
+    [
+        ("runner = dict(type='EpochBasedRunner', max_epochs=2)", True, False),
+        ("checkpoint_config = dict(interval=1)\ntotal_epochs = 12", True, False),
+        ("runner = {'type': 'EpochBasedRunner'}", True, False),
+        (
+            "runner = dict(type='EpochBasedRunner')\n"
+            "checkpoint_config = dict(meta=dict(x=(1,)), interval=1, by_epoch=False)",
+            False,
+            False,
+        ),
+        ("runner = dict(type='IterBasedRunner')", False, False),
+        ("model = dict()", False, True),
+        ("no python", False, True),
+    ],
+)
+def test_the_runs_config_says_whether_the_two_are_swapped(tmp_path, config, swapped, guessed):
+    state = {"w": torch.zeros(1), "ema_w": torch.ones(1)}
+    source = training_run(tmp_path, state_dict=state, meta={"config": config})
+    session = Segplug()
+    report = session.convert_weights("publish", source, tmp_path / "a.pth", ema=True)
+    assert read_checkpoint(str(report.destination)).state["w"].tolist() == [0.0 if swapped else 1.0]
+    assert bool(session.reporter.warnings) == guessed
 
 
 @pytest.mark.parametrize("key", ["state_dict_ema", "model_ema"])
@@ -235,9 +310,6 @@ def test_averages_that_are_not_there_or_of_another_network(tmp_path):
         publish(training_run(tmp_path), tmp_path / "a.pth", ema=True)
     with pytest.raises(CheckpointError, match="have different names, such as"):
         publish(training_run(tmp_path, model_ema={"w": torch.zeros(1)}), tmp_path / "a.pth", ema=True)
-    strange = {**STATE, "ema_w": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match="belong to no weight of the network, such as ema_w"):
-        publish(training_run(tmp_path, state_dict=strange), tmp_path / "a.pth", ema=True)
     assert [item.name for item in tmp_path.iterdir()] == ["latest.pth"]
 
 
@@ -286,7 +358,7 @@ def test_what_runs_code_is_published_without_it_when_trusted(tmp_path):
     torch.save(content, tmp_path / "w.pth")
     path, data = publish(tmp_path / "w.pth", tmp_path / "out.pth", trust_checkpoint=True)
     assert "meta.x" in {item["what"] for item in data["removed"]}
-    read_checkpoint(str(path))  # by everybody, without trust
+    torch.load(path, weights_only=True)  # by everybody, without trust
 
 
 def test_a_name_without_a_suffix_gets_one(tmp_path):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import AnalyzeReport, AnalyzeRequest
+from segplug_analysis.sizes import given_size
 
 __all__ = ["Options", "provider"]
 
@@ -69,9 +69,7 @@ class Benchmark:
         from segplug_analysis.benchmark.report import make_report
 
         options: Options = request.options or Options()
-        if len(options.shape) > 2:
-            raise UsageError(f"--shape takes height and width, not {len(options.shape)} numbers")
-        size = (options.shape[0], options.shape[-1]) if options.shape else None
+        size = given_size(options.shape)
         plan = Plan(runs=options.runs, warmup=options.warmup, size=size, batch=options.batch)
         candidates = choose(request.subjects, options, request.session)
         machine = this_machine()

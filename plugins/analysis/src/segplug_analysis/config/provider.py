@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import AnalyzeReport, AnalyzeRequest, Table
+from segplug_analysis.sizes import given_size
 
 if TYPE_CHECKING:
     from segplug_analysis.modules import ModuleRecord
@@ -47,6 +48,8 @@ class ConfigReport:
         options: Options = request.options or Options()
         if len(request.subjects) != 1:
             raise UsageError(f"analyze config takes one config, not {len(request.subjects)}")
+        if options.shape and not options.graph:
+            raise UsageError("--shape is the size that --graph follows", hint="add --graph")
         (location,) = request.subjects
         if options.out is not None:
             refuse_input(options.out, [location])
@@ -94,7 +97,9 @@ def _graph(request: AnalyzeRequest, location: str, options: Options) -> _Graph:
         for_training=True,
         structure_only=True,
     )
-    shape = _shape(options.shape, model.meta.input_size)
+    shape = given_size(options.shape) or model.meta.input_size
+    if shape is None:
+        raise UsageError("the config names no input size", hint="add --shape HEIGHT WIDTH")
     records = trace_modules(model.module, shape)
     unused = any(not record.calls and record.parameters for record in records)
     return _Graph(
@@ -113,16 +118,6 @@ def _row(record: ModuleRecord) -> tuple[Any, ...]:
     calls = f"{shapes} ({record.calls} calls)" if record.calls > 1 else shapes or "-"
     name = "  " * record.depth + (record.name or "network")
     return (name, record.kind, calls, record.own_parameters or None, record.parameters or None)
-
-
-def _shape(given: Sequence[int], nominal: tuple[int, int] | None) -> tuple[int, int]:
-    if len(given) > 2:
-        raise UsageError(f"--shape takes height and width, not {len(given)} numbers")
-    if given:
-        return given[0], given[-1]
-    if nominal is None:
-        raise UsageError("the config names no input size", hint="add --shape HEIGHT WIDTH")
-    return nominal
 
 
 provider = ConfigReport()

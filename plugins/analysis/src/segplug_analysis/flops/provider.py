@@ -12,6 +12,7 @@ from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import AnalyzeReport, AnalyzeRequest
+from segplug_analysis.sizes import given_size
 
 if TYPE_CHECKING:
     from segplug_analysis.flops.tally import Complexity
@@ -50,9 +51,7 @@ class Flops:
         options: Options = request.options or Options()
         if len(request.subjects) != 1:
             raise UsageError(f"analyze flops takes one config or ONNX file, not {len(request.subjects)}")
-        if len(options.shape) > 2:
-            raise UsageError(f"--shape takes height and width, not {len(options.shape)} numbers")
-        shape = (options.shape[0], options.shape[-1]) if options.shape else None
+        shape = given_size(options.shape)
         (subject,) = request.subjects
         if Path(subject).suffix.lower() == ".onnx":
             name, complexity = _of_onnx(Path(subject), shape, options)

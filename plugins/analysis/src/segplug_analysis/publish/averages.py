@@ -7,7 +7,7 @@ and the last weights under ``ema_``; a runner that counts iterations never swaps
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,9 @@ from segplug.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AVERAGE_KEYS", "PREFIX", "Averages", "are_averages", "averaged_state", "has_averages"]
+__all__ = ["AVERAGE_KEYS", "Averages", "averaged_buffers", "averages_of"]
 
-PREFIX = "ema_"
-
+_PREFIX = "ema_"
 _SWAPPED_KEY = "ema_state_dict"  # mmengine
 _OWN_KEYS = ("state_dict_ema", "model_ema", "ema")  # timm, BEiT and DeiT, others
 AVERAGE_KEYS = (_SWAPPED_KEY, *_OWN_KEYS)
@@ -35,43 +34,42 @@ class Averages:
     state: Mapping[str, torch.Tensor]
     origin: str
     """Where they were, in words."""
+    swapped: bool
+    """They are what the file holds as the network's own weights: nobody gets others from it."""
+    guessed: bool = False
+    """Nothing in the file says whether they were swapped."""
 
 
-def has_averages(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint holds averaged weights, wherever they are."""
-    return (
-        _SWAPPED_KEY in checkpoint.rest
-        or _own_key(checkpoint) is not None
-        or any(name.startswith(PREFIX) for name in checkpoint.state)
-    )
-
-
-def are_averages(checkpoint: Checkpoint) -> bool:
-    """Whether the weights under the network's own names are the averages."""
-    by_mmcv = _own_key(checkpoint) is None and any(name.startswith(PREFIX) for name in checkpoint.state)
-    return _SWAPPED_KEY in checkpoint.rest or (by_mmcv and _saved_by_epoch(checkpoint.meta))
-
-
-def averaged_state(checkpoint: Checkpoint) -> Averages:
-    """The averaged weights of a checkpoint.
+def averages_of(checkpoint: Checkpoint) -> Averages | None:
+    """The averaged weights of a checkpoint; ``None``: it holds none.
 
     Raises:
-        CheckpointError: there are none, or they do not fit the network's names.
+        CheckpointError: they do not fit the network's names.
     """
-    if are_averages(checkpoint):
-        return Averages(checkpoint.state, "the averages, which the training run saved as the network's own")
-    key = _own_key(checkpoint)
+    key = next((key for key in _OWN_KEYS if isinstance(checkpoint.rest.get(key), Mapping)), None)
+    if _SWAPPED_KEY in checkpoint.rest:
+        return _swapped(checkpoint)
     if key is not None:
         return _beside(checkpoint, key)
-    if has_averages(checkpoint):
-        return _of_mmcv(checkpoint)
-    raise CheckpointError(
-        f"{checkpoint.path} holds no averaged weights", hint="leave out --ema to publish the weights it has"
-    )
+    if not averaged_buffers(checkpoint.state):
+        return None
+    by_epoch = _saved_by_epoch(checkpoint.meta)
+    return _swapped(checkpoint) if by_epoch else _of_mmcv(checkpoint, guessed=by_epoch is None)
 
 
-def _own_key(checkpoint: Checkpoint) -> str | None:
-    return next((key for key in _OWN_KEYS if isinstance(checkpoint.rest.get(key), Mapping)), None)
+def averaged_buffers(state: Mapping[str, Any]) -> dict[str, str]:
+    """The network's own names that have a buffer of mmcv's ``EMAHook``, and the buffers' names.
+
+    A network may have a module called ``ema_...`` itself: a buffer is one only beside its weight.
+    """
+    buffers = {name: _PREFIX + name.replace(".", "_") for name in state}
+    return {name: buffer for name, buffer in buffers.items() if buffer in state}
+
+
+def _swapped(checkpoint: Checkpoint) -> Averages:
+    buffers = set(averaged_buffers(checkpoint.state).values())
+    own = {name: value for name, value in checkpoint.state.items() if name not in buffers}
+    return Averages(own, "the averages, which the training run saved as the network's own", swapped=True)
 
 
 def _beside(checkpoint: Checkpoint, key: str) -> Averages:
@@ -84,43 +82,57 @@ def _beside(checkpoint: Checkpoint, key: str) -> Averages:
         for name, value in found.items()
         if isinstance(value, torch.Tensor)
     }
-    _check_names(checkpoint, set(averages), key)
-    return Averages(averages, f"the averages that lay under {key}")
-
-
-def _of_mmcv(checkpoint: Checkpoint) -> Averages:
-    own = [name for name in checkpoint.state if not name.startswith(PREFIX)]
-    average_of = {name: PREFIX + name.replace(".", "_") for name in own}
-    averages = {
-        # Buffers, such as the statistics of a norm, are not averaged.
-        name: checkpoint.state[average_of[name]]
-        if average_of[name] in checkpoint.state
-        else checkpoint.state[name]
-        for name in own
-    }
-    left = {name for name in checkpoint.state if name.startswith(PREFIX)} - set(average_of.values())
-    if left:
-        raise CheckpointError(
-            f"{checkpoint.path}: {len(left)} averages belong to no weight of the network, such as {min(left)}"
-        )
-    return Averages(averages, f"the averages that lay under {PREFIX}*")
-
-
-def _check_names(checkpoint: Checkpoint, names: set[str], key: str) -> None:
-    own = {name for name in checkpoint.state if not name.startswith(PREFIX)}
-    differing = names ^ own
+    differing = averages.keys() ^ checkpoint.state.keys()
     if differing:
         raise CheckpointError(
             f"{checkpoint.path}: {key} and the network's weights have different names, "
             f"such as {min(differing)}"
         )
+    return Averages(averages, f"the averages that lay under {key}", swapped=False)
 
 
-def _saved_by_epoch(meta: Mapping[str, Any]) -> bool:
-    """Whether the run's config, which mmcv notes as text, says that epochs were counted."""
-    config = str(meta.get("config", ""))
-    by_epoch = (
-        "EpochBasedRunner" in config or re.search(r"^total_epochs\s*=", config, re.MULTILINE) is not None
-    )
-    saved = re.search(r"^checkpoint_config\s*=\s*dict\(([^)]*)\)", config, re.MULTILINE)
-    return by_epoch and not (saved is not None and re.search(r"by_epoch\s*=\s*False", saved.group(1)))
+def _of_mmcv(checkpoint: Checkpoint, *, guessed: bool) -> Averages:
+    buffers = averaged_buffers(checkpoint.state)
+    own = checkpoint.state.keys() - set(buffers.values())
+    averages = {
+        # What has no buffer, such as the statistics of a norm, is not averaged.
+        name: checkpoint.state[buffers.get(name, name)]
+        for name in checkpoint.state
+        if name in own
+    }
+    return Averages(averages, f"the averages that lay under {_PREFIX}*", swapped=False, guessed=guessed)
+
+
+def _saved_by_epoch(meta: Mapping[str, Any]) -> bool | None:
+    """Whether epochs were counted when the file was saved; ``None``: its config is not there to say so."""
+    try:
+        settings = _settings(str(meta["config"]))
+    except (KeyError, SyntaxError, ValueError, RecursionError):
+        return None
+    runner = settings.get("runner", {})
+    if "type" in runner:
+        by_epoch = runner["type"] == "EpochBasedRunner"
+    elif "total_epochs" in settings:
+        by_epoch = True
+    else:
+        return None
+    return by_epoch and settings.get("checkpoint_config", {}).get("by_epoch", True) is not False
+
+
+def _settings(config: str) -> dict[str, Any]:
+    """The settings of a config's text, those written ``dict(...)`` as a mapping of their constants."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(config).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = _constants(node.value)
+    return found
+
+
+def _constants(node: ast.expr) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if isinstance(node, ast.Call):
+        found = {str(word.arg): word.value for word in node.keywords}
+    elif isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        found = {str(key.value): value for key, value in pairs if isinstance(key, ast.Constant)}
+    return {key: value.value for key, value in found.items() if isinstance(value, ast.Constant)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segplug.checkpoint import Checkpoint
-from segplug_analysis.publish.averages import AVERAGE_KEYS, PREFIX, are_averages, averaged_state
+from segplug.errors import CheckpointError
+from segplug_analysis.publish.averages import AVERAGE_KEYS, Averages, averaged_buffers, averages_of
 
 if TYPE_CHECKING:
     import torch
@@ -35,45 +37,62 @@ class Published:
     state: Mapping[str, torch.Tensor]
     """Contiguous tensors on the CPU, each with no more storage than its own."""
     meta: Mapping[str, Any]
+    """Plain data: dicts, lists, tuples, strings, numbers."""
     versions: Mapping[str, Any]
+    """As :attr:`segplug.checkpoint.Checkpoint.versions`."""
     weights: str
     """Which weights these are, in words."""
     removed: tuple[Removed, ...]
     kept: tuple[str, ...]
     """The entries of ``meta``."""
+    averages: Averages | None
+    """The averaged weights of the checkpoint, published or not."""
 
 
-def published(checkpoint: Checkpoint, *, averaged: bool, json_only: bool) -> Published:
+def published(checkpoint: Checkpoint, *, averaged: bool, keeps_versions: bool) -> Published:
     """Choose what is published of a checkpoint.
 
     Args:
         checkpoint: As it was read.
         averaged: Take the weights averaged over training.
-        json_only: The notes must be JSON, as a ``.safetensors`` header has them.
+        keeps_versions: The file that is written has a place for PyTorch's layout versions.
 
     Raises:
-        CheckpointError: averaged weights are asked for, and there are none.
+        CheckpointError: averaged weights are asked for, and there are none; or a tensor is of a kind
+            that is not published.
     """
-    chosen = averaged_state(checkpoint) if averaged or are_averages(checkpoint) else None
-    state = chosen.state if chosen else checkpoint.state
+    averages = averages_of(checkpoint)
+    if averaged and averages is None:
+        raise CheckpointError(
+            f"{checkpoint.path} holds no averaged weights", hint="leave out --ema to publish those it has"
+        )
+    chosen = averages if averages is not None and (averaged or averages.swapped) else None
+    buffers = {name: checkpoint.state[name] for name in averaged_buffers(checkpoint.state).values()}
+    own = {name: value for name, value in checkpoint.state.items() if name not in buffers}
+    state = chosen.state if chosen else own
+
     removed = [Removed(name, _why(name), _bytes(value)) for name, value in checkpoint.rest.items()]
-    averages = {name: value for name, value in state.items() if name.startswith(PREFIX)}
-    if averages:
-        removed.append(Removed(f"{len(averages)} tensors {PREFIX}*", _AVERAGES, _bytes(averages)))
+    if buffers:
+        removed.append(Removed(f"{len(buffers)} tensors ema_*", _AVERAGES, _bytes(buffers)))
+    if checkpoint.versions and not keeps_versions:
+        removed.append(Removed("state_dict._metadata", "the format has no place for layout versions", 0))
     meta = {}
     for name, value in checkpoint.meta.items():
-        why = _why_not_noted(str(name), value, json_only)
-        if why:
-            removed.append(Removed(f"meta.{name}", why, _bytes(value)))
+        note = plain(value)
+        if name in _NOTES_OF_TRAINING:
+            removed.append(Removed(f"meta.{name}", "about the training run, not the model", _bytes(value)))
+        elif note is _NOT_PLAIN:
+            removed.append(Removed(f"meta.{name}", "is no plain data", _bytes(value)))
         else:
-            meta[str(name)] = plain(value) if json_only else value
+            meta[sys.intern(str(name))] = note
     return Published(
-        state={name: _own(tensor) for name, tensor in state.items() if name not in averages},
+        state={sys.intern(name): _own(tensor, name, checkpoint.path) for name, tensor in state.items()},
         meta=meta,
-        versions=checkpoint.versions,
+        versions=plain(checkpoint.versions) if keeps_versions else {},
         weights=chosen.origin if chosen else "the network's own",
         removed=tuple(removed),
         kept=tuple(meta),
+        averages=averages,
     )
 
 
@@ -96,19 +115,14 @@ def _why(name: str) -> str:
     return "nothing that running the model needs"
 
 
-def _why_not_noted(name: str, value: Any, json_only: bool) -> str | None:
-    if name in _NOTES_OF_TRAINING:
-        return "about the training run, not the model"
-    if json_only and plain(value) is _NOT_PLAIN:
-        return "cannot be written as JSON"
-    if not json_only and not _loads_safely(value):
-        return "is not plain data: loading it could run code"
-    return None
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
+def _own(tensor: torch.Tensor, name: str, path: str) -> torch.Tensor:
     """The tensor alone: on the CPU, without gradient, and without the rest of a storage it is a part of."""
-    tensor = tensor.detach().cpu().contiguous()
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        kind = "quantised" if tensor.is_quantized else "without values" if tensor.is_meta else "sparse"
+        raise CheckpointError(f"{path}: the tensor {name} is {kind}, which is not published")
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     whole = tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size()
     return tensor.clone() if whole else tensor
 
@@ -134,28 +148,27 @@ _NOT_PLAIN = object()
 
 
 def plain(value: Any) -> Any:
-    """A note as JSON types, arrays as lists; ``_NOT_PLAIN`` for what is no data."""
+    """A note as data that everybody loads: numpy's arrays as lists; ``_NOT_PLAIN`` for what is no data.
+
+    Every value is made anew, of exactly these types, and equal strings are one object: pickle writes
+    whether they are, and equal notes must give equal bytes.
+    """
     import numpy as np
 
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, Mapping):
-        items = {str(key): plain(item) for key, item in value.items()}
-        return _NOT_PLAIN if _NOT_PLAIN in items.values() else items
+        items = {sys.intern(str(key)): plain(item) for key, item in value.items()}
+        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items.values()) else items
     if isinstance(value, (list, tuple)):
         values = [plain(item) for item in value]
-        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in values) else values
-    return value if value is None or isinstance(value, (bool, int, float, str)) else _NOT_PLAIN
-
-
-def _loads_safely(value: Any) -> bool:
-    """Whether everybody can load the value without trusting the file."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return True
-    if isinstance(value, Mapping):
-        return all(_loads_safely(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return all(_loads_safely(item) for item in value)
-    return plain(value) is not _NOT_PLAIN
+        if any(item is _NOT_PLAIN for item in values):
+            return _NOT_PLAIN
+        return tuple(values) if isinstance(value, tuple) else values
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return sys.intern(str.__str__(value))
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if isinstance(value, float) else _NOT_PLAIN

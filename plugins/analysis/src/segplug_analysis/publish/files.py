@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import collections
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segplug.checkpoint import META_KEY
-from segplug.errors import MissingDependencyError
+from segplug.errors import ArtifactError, MissingDependencyError
 from segplug_analysis.publish.contents import Published
 
 if TYPE_CHECKING:
@@ -40,9 +41,22 @@ def write_safetensors(content: Published, path: Path) -> None:
         ) from error
     # The format has no tensors that share memory.
     alone = {name: tensor.clone() for name, tensor in content.state.items()}
-    save_file(
-        alone, path, metadata={"format": "pt", META_KEY: json.dumps(dict(content.meta), sort_keys=True)}
-    )
+    notes = json.dumps(dict(content.meta), sort_keys=True)
+    save_file(alone, path, metadata={"format": "pt", META_KEY: notes})
+    _sort_metadata(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put a header's own entries in order, in place: the library writes them in a different one each time."""
+    with open(path, "r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ArtifactError(f"the header of {path.name} is not written as it was expected")
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def same_bits(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:

@@ -14,6 +14,7 @@ from segplug.options import option
 from segplug.requests import ConversionReport, ConvertWeightsRequest, Table
 
 if TYPE_CHECKING:
+    from segplug_analysis.publish.averages import Averages
     from segplug_analysis.publish.contents import Published
 
 __all__ = ["Options", "provider"]
@@ -26,7 +27,10 @@ _PICKLES = (".pth", ".pt")
 class Options:
     """Options of ``convert_weights publish``."""
 
-    ema: bool = option(False, help="Publish the weights averaged over training instead of the last ones.")
+    ema: bool = option(
+        False,
+        help="Publish the weights averaged over training, where the file holds them beside the last ones.",
+    )
     safetensors: bool = option(False, help="Write a .safetensors file, which holds no code by its nature.")
     trust_checkpoint: bool = option(
         False, help="Read a checkpoint that holds more than plain data. It can run code."
@@ -46,7 +50,6 @@ class Publish:
     @hookimpl
     def convert_weights(self, request: ConvertWeightsRequest) -> ConversionReport:
         """Write the weights of ``request.source``; see :func:`segplug.hookspecs.convert_weights`."""
-        from segplug_analysis.publish.averages import are_averages, has_averages
         from segplug_analysis.publish.contents import published
         from segplug_analysis.publish.files import same_bits, write_pickle, write_safetensors
 
@@ -54,9 +57,8 @@ class Publish:
         destination = _named(request.destination, safetensors=options.safetensors)
         ensure_free(destination, force=True)  # its folder is there; the name is known at the end only
         checkpoint = read_checkpoint(str(request.source), trust=options.trust_checkpoint)
-        if has_averages(checkpoint) and not are_averages(checkpoint) and not options.ema:
-            request.reporter.note(f"{request.source} holds averaged weights, too; --ema publishes those")
-        content = published(checkpoint, averaged=options.ema, json_only=options.safetensors)
+        content = published(checkpoint, averaged=options.ema, keeps_versions=not options.safetensors)
+        _tell_of_averages(content.averages, request, taken=options.ema)
         final = destination
 
         def named(written: Path) -> Path:
@@ -71,6 +73,18 @@ class Publish:
             if not same_bits(content.state, read_checkpoint(str(temporary)).state):
                 raise CheckpointError(f"what was written of {request.source} does not read back the same")
         return _report(content, request.source, final)
+
+
+def _tell_of_averages(averages: Averages | None, request: ConvertWeightsRequest, *, taken: bool) -> None:
+    if averages is None:
+        return
+    if averages.guessed:
+        request.reporter.warn(
+            f"nothing in {request.source} says whether mmcv counted epochs or iterations: taken as "
+            "iterations, as mmseg's configs have it, where ema_* are the averages (with epochs the two are swapped)"
+        )
+    if not taken and not averages.swapped:
+        request.reporter.note(f"{request.source} holds averaged weights, too; --ema publishes those")
 
 
 def _named(destination: Path, *, safetensors: bool) -> Path:

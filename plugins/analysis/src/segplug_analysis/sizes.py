@@ -1,0 +1,20 @@
+"""``--shape``, as every report has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segplug.errors import UsageError
+
+__all__ = ["given_size"]
+
+
+def given_size(numbers: Sequence[int]) -> tuple[int, int] | None:
+    """``--shape 512`` (square) or ``--shape 512 1024`` (height, width), in pixels; ``None`` if not given.
+
+    Raises:
+        UsageError: there are more numbers.
+    """
+    if len(numbers) > 2:
+        raise UsageError(f"--shape takes height and width, not {len(numbers)} numbers")
+    return (numbers[0], numbers[-1]) if numbers else None

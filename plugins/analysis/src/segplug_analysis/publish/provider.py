@@ -80,8 +80,8 @@ def _tell_of_averages(averages: Averages | None, request: ConvertWeightsRequest,
         return
     if averages.guessed:
         request.reporter.warn(
-            f"nothing in {request.source} says whether mmcv counted epochs or iterations: taken as "
-            "iterations, as mmseg's configs have it, where ema_* are the averages (with epochs the two are swapped)"
+            f"nothing in {request.source} says whether mmcv counted epochs or iterations: "
+            "taken as iterations, as mmseg's configs have it, where ema_* are the averages (not with epochs)"
         )
     if not taken and not averages.swapped:
         request.reporter.note(f"{request.source} holds averaged weights, too; --ema publishes those")

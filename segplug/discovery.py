@@ -6,19 +6,23 @@ cache does not keep, comes from ``importlib.metadata``.
 
 from __future__ import annotations
 
+import ast
 import importlib.machinery
 import importlib.util
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
 from typing import Literal
 
 from stevedore import NamedExtensionManager
 
 from segplug.hookspecs import ADDON_GROUP, HOOKS, SOURCE_HOOKS, group_of
 
-__all__ = ["Entry", "Status", "addon_entries", "all_entries", "entries", "forget"]
+__all__ = ["Entry", "Status", "about", "addon_entries", "all_entries", "entries", "forget"]
 
 Status = Literal["available", "duplicate", "broken"]
 
@@ -64,6 +68,26 @@ def all_entries() -> tuple[Entry, ...]:
     """All of the above, hook by hook."""
     found = [entry for hook in (*HOOKS, *SOURCE_HOOKS) for entry in entries(hook)]
     return (*found, *addon_entries())
+
+
+def about(entry: Entry) -> str:
+    """One line on a target, for listings.
+
+    It is the first line of the module's docstring, where that is ``hook target``, a colon and the text;
+    read from the source, which is not run. Otherwise it is what the distribution says of itself.
+    """
+    spec = _find(entry.value.partition(":")[0])
+    if not isinstance(spec, ModuleSpec) or not spec.origin or not spec.origin.endswith(".py"):
+        return entry.summary
+    try:
+        docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return entry.summary
+    heading, _, text = (docstring or "").partition("\n")[0].partition(": ")
+    if heading != f"``{entry.hook} {entry.target}``" or not text:
+        return entry.summary
+    plain = re.sub(r"(:\w+:)?`+([^`]*)`+", r"\2", text)
+    return plain[0].upper() + plain[1:]
 
 
 def forget() -> None:
@@ -125,6 +149,15 @@ def _checked(entry: Entry, claims: tuple[Entry, ...] | list[Entry]) -> Entry:
 
 def _missing_module(module: str) -> str | None:
     """The first part of a dotted module name that is not on the path; imports nothing."""
+    found = _find(module)
+    return found if isinstance(found, str) else None
+
+
+def _find(module: str) -> ModuleSpec | str | None:
+    """Where a module lies, or the first part of its name that is nowhere; imports nothing.
+
+    ``None``: cannot be known without importing, as below a folder without ``__init__.py``.
+    """
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -137,7 +170,6 @@ def _missing_module(module: str) -> str | None:
         name = f"{name}.{part}"
         try:
             spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
-        except KeyError:
-            # A folder without __init__.py: Python looks its parent up among the imported modules.
+        except KeyError:  # Python looks the folder's parent up among the imported modules
             return None
-    return name if spec is None else None
+    return spec or name

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segplug.discovery import Entry, all_entries
+from segplug.discovery import Entry, about, all_entries
 from segplug.errors import PluginError
 from segplug.options import OptionSpec, unknown
 from segplug.requests import Table
@@ -40,7 +40,7 @@ def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
             entry.target,
             f"{entry.distribution} {entry.version}",
             entry.status,
-            entry.reason or entry.summary,
+            entry.reason or about(entry),
         )
         for entry in found
     )

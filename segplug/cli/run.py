@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segplug.discovery import Entry, entries
+from segplug.discovery import Entry, about, entries
 from segplug.hookspecs import HOOKS
 from segplug.registry import Registry, hook_name
 
@@ -77,7 +77,7 @@ def _spelled(entry: Entry) -> str:
 
 def _described(entry: Entry) -> str:
     state = "" if entry.status == "available" else f"{entry.status.upper()}: {entry.reason}. "
-    return f"{state}{entry.summary} ({entry.distribution} {entry.version})"
+    return f"{state}{about(entry)} ({entry.distribution} {entry.version})"
 
 
 run = _Hooks(

@@ -1,4 +1,4 @@
-"""Data sets without a framework: a folder of images (and masks), or a list of image files.
+"""``load_dataset folder``: a folder of images (and masks), or a list of image files.
 
 A folder holds either ``images`` and one of ``masks``, ``annotations``, ``labels``, or the images
 themselves. Images are found in all subfolders, in the order of their names. The mask of

@@ -51,6 +51,27 @@ def call(registry: Registry, target: str, *subjects: str) -> str:
     return str(report.title)
 
 
+@pytest.mark.parametrize(
+    ("docstring", "line"),
+    [
+        ("``analyze count``: how *many* ``subjects`` of :class:`Any`.", "How *many* subjects of Any."),
+        ("``analyze other``: nothing of this target.", "acme for tests"),
+        ("Some module.", "acme for tests"),
+    ],
+)
+def test_a_listing_says_of_each_target_what_its_module_says_without_running_it(
+    install_plugin, docstring, line
+) -> None:
+    source = f'"""{docstring}\n\nMore.\n"""\nraise SystemExit("run")'
+    install_plugin("acme", {"segplug.analyze": {"count": "acme:provider"}}, acme=source)
+    assert discovery.about(Registry().entry("analyze", "count")) == line
+
+
+def test_a_listing_reads_no_damaged_module(install_plugin) -> None:
+    install_plugin("acme", {"segplug.analyze": {"count": "acme:provider"}}, acme="def (")
+    assert discovery.about(Registry().entry("analyze", "count")) == "acme for tests"
+
+
 def test_a_provider_in_a_folder_without_init_is_listed_and_called(install_plugin) -> None:
     folder = install_plugin("acme", {"segplug.analyze": {"count": "acme.reports.count:provider"}}, acme="")
     (folder / "acme.py").unlink()

@@ -1,4 +1,4 @@
-"""``load_model``: an mmsegmentation 0.30 config and checkpoint as a :class:`SegmentationModel`."""
+"""``load_model mmseg``: an mmsegmentation 0.30 config and checkpoint as a :class:`SegmentationModel`."""
 
 from __future__ import annotations
 

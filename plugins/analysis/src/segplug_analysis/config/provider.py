@@ -1,4 +1,4 @@
-"""``analyze config``: what ``print_config.py`` printed, as Python that loads again."""
+"""``analyze config``: the whole config as Python that loads again, and the network that it describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``analyze logs``: the curves of training runs."""
+"""``analyze logs``: training curves of mmcv and mmengine logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``convert_weights publish``: what ``publish_model.py`` did, and what it should have done."""
+"""``convert_weights publish``: a checkpoint without what only training needs, its hash in its name."""
 
 from __future__ import annotations
 

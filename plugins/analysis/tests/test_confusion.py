@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -221,6 +223,41 @@ def test_results_that_cannot_be_read(results, dataset, tmp_path, capsys):
     assert not (tmp_path / "made").exists()
 
 
+def changed(results, path, offset, value):
+    """The archive with another byte in the entry of its first member in the directory."""
+    content = bytearray(results.read_bytes())
+    content[content.find(b"PK\x01\x02") + offset] = value
+    path.write_bytes(content)
+    return path
+
+
+def test_archives_that_only_look_like_results(results, dataset, tmp_path, capsys):
+    texts = tmp_path / "texts.npz"
+    with zipfile.ZipFile(texts, "w") as archive:
+        for name in NAMES:
+            archive.writestr(name + ".npy", "hello")
+    for path, message in (
+        (changed(results, tmp_path / "directory.npz", 0, 0x51), "directory.npz are damaged: Bad magic"),
+        (changed(results, tmp_path / "method.npz", 10, 99), "method.npz is damaged: That compression"),
+        (changed(results, tmp_path / "secret.npz", 8, 1), "secret.npz is damaged: File"),
+        (texts, "the result of a.png in"),
+    ):
+        assert command(path, dataset) == 1
+        printed = capsys.readouterr().err
+        assert message in printed
+        assert printed.count("\n") == 1
+
+
+def test_results_of_eval_are_named_as_such_at_once(dataset, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "results.pkl"
+    path.write_bytes(pickle.dumps([(torch.zeros(3),) * 4] * 2))
+    assert command(path, dataset) == 1
+    printed = capsys.readouterr().err
+    assert "is no list of label maps" in printed
+    assert "--trust-results" not in printed
+
+
 def test_what_has_to_be_said(results, dataset, tmp_path, capsys):
     masks = dataset / "masks"
     words = ["run", "analyze", "confusion", str(results)]
@@ -264,6 +301,28 @@ def test_a_picture_of_any_number_of_classes_names_them_all(count, normalize):
         assert content.count(f"<!-- {name} -->") >= (2 if count <= 25 else 4)
     assert "<!-- predicted -->" in content
     assert "<!-- true -->" in content
+
+
+def test_a_picture_of_very_many_classes_stays_small_and_names_some():
+    confusion = synthetic(200)
+    picture = ConfusionPicture(confusion, "true", "title")
+    content = picture.encoded("svg").decode()
+    assert [name for name in confusion.classes if f"<!-- {name} -->" in content] == list(
+        confusion.classes[::2]
+    )
+    assert picture.notes() == ["the picture names one of every 2 classes, for want of room"]
+    wide, high = (float(side) for side in re.findall(r'(?:width|height)="([\d.]+)pt"', content)[:2])
+    assert max(wide, high) / 72 * 150 < 4700
+    assert ConfusionPicture(synthetic(150), "true", "title").notes() == []
+
+
+def test_names_of_classes_are_no_formulas():
+    confusion = Confusion((r"$\foo$", "a_$", "\ue123"), np.ones((3, 3), np.int64), np.zeros(3, np.int64), 1)
+    picture = ConfusionPicture(confusion, "true", r"a $\foo$ b")
+    content = picture.encoded("svg").decode()
+    for text in (r"$\foo$", "a_$", r"a $\foo$ b"):
+        assert f"<!-- {text} -->" in content
+    assert len(picture.notes()) == 1
 
 
 def test_a_matrix_too_large_for_a_screen_is_a_sheet_alone(dataset, tmp_path, truth, capsys):
@@ -319,6 +378,40 @@ def test_ids_of_a_server_become_labels_again_and_others_are_refused(dataset, pre
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(folder / "a.png")
     with pytest.raises(DatasetError, match=r"a\.png holds 0, which is no id of a class"):
         opened.labels(0)
+
+
+def opened_with_ids(dataset, folder, ids, classes):
+    from segplug_analysis.confusion.results import open_results
+
+    from segplug.runtime.folder import FolderDataset, FolderOptions
+
+    names = tuple(f"class {number}" for number in range(classes))
+    return open_results(
+        str(folder), Server(FolderDataset(dataset, FolderOptions(classes=names)), ids), classes, trust=False
+    )
+
+
+def test_many_classes_have_ids_too(dataset, predicted, tmp_path):
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    written = np.arange(600, dtype=np.uint16).reshape(20, 30) % 256
+    for name in predicted:
+        Image.fromarray(written.astype(np.uint8)).save(folder / name.rpartition("/")[2])
+    every = opened_with_ids(dataset, folder, {0: 0}, 256)
+    np.testing.assert_array_equal(every.labels(0), written)
+    turned = opened_with_ids(dataset, folder, {label: 299 - label for label in range(300)}, 300)
+    np.testing.assert_array_equal(turned.labels(0), 299 - written)
+
+
+def test_ids_that_stand_for_several_labels_are_refused(dataset, predicted, tmp_path):
+    from segplug.errors import DatasetError
+
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    for name, labels in predicted.items():
+        Image.fromarray(labels).save(folder / name.rpartition("/")[2])
+    with pytest.raises(DatasetError, match="writes the labels 0, 1 as one id, 1"):
+        opened_with_ids(dataset, folder, {0: 1, 1: 1}, 3)
 
 
 def test_scores_are_those_of_the_run_itself(data_dir, tmp_path):

@@ -9,49 +9,9 @@ import sys
 
 import pytest
 
+from plugins.analysis.tests.training_logs import curves, labels, train, val, write
 from segplug import Segplug
 from segplug.cli.root import run_command_line
-
-HEADER = {"env_info": "sys.platform: linux", "config": "model = dict()\n", "seed": 0, "exp_name": "a.py"}
-
-
-def train(iteration, loss, epoch=1, **more):
-    return {"mode": "train", "epoch": epoch, "iter": iteration, "lr": 0.01, "loss": loss, **more}
-
-
-def val(miou, epoch=1, images=500, **more):
-    return {"mode": "val", "epoch": epoch, "iter": images, "lr": 0.01, "mIoU": miou, **more}
-
-
-def write(path, *lines):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = [line if isinstance(line, str) else json.dumps(line) for line in (HEADER, *lines)]
-    path.write_text("\n".join(text) + "\n")
-    return path
-
-
-@pytest.fixture
-def by_iteration(tmp_path):
-    lines = []
-    for iteration in range(50, 401, 50):
-        lines.append(train(iteration, 400 / iteration, epoch=1 + iteration // 150))
-        if iteration % 200 == 0:
-            lines.append(val(iteration / 1000, mAcc=0.5, **{"IoU.road": 0.9}))
-    return write(tmp_path / "run.log.json", *lines)
-
-
-@pytest.fixture
-def by_epoch(tmp_path):
-    lines = []
-    for epoch in (1, 2, 3):
-        lines += [train(iteration, 1 / epoch, epoch=epoch) for iteration in (10, 20)]
-        lines.append(val(epoch / 10, epoch=epoch))
-    return write(tmp_path / "epochs.log.json", *lines)
-
-
-def curves(*logs, **options):
-    report = Segplug().analyze("logs", *logs, **options)
-    return {(one["run"], one["key"], one["mode"]): one for one in report.data["curves"]}
 
 
 def test_validations_stand_at_the_training_iteration_not_at_their_own_iter(by_iteration):
@@ -220,10 +180,6 @@ def test_a_long_log_keeps_its_shape_and_its_extremes(tmp_path):
     assert loss["x"][-1] == 10_000
     assert 7_778 <= loss["x"][loss["max"].index(99)] < 7_778 + loss["points_per_part"]
     assert any("lowest to the highest" in note for note in report.notes)
-
-
-def labels(report):
-    return [one["label"] for one in report.data["curves"]]
 
 
 def test_a_legend_is_for_each_run_or_for_each_run_and_key(by_iteration, by_epoch):

@@ -71,7 +71,13 @@ def test_rewinding_leaves_at_most_one_bin_of_older_points():
     assert curve.replaced == 4 * CAPACITY - sum(part.points for part in curve.bins)
 
 
-def test_a_second_point_at_one_place_takes_the_first_ones():
+def test_only_a_rewind_takes_points_away():
     curve = filled([1.0])
     curve.add(Place(1, 1), 2.0)
-    assert [part.mean for part in curve.bins] == [2.0]
+    assert [part.mean for part in curve.bins] == [1.0, 2.0]
+
+
+def test_sums_of_huge_values_stay_numbers():
+    curve = filled([1.7e308, 1.0, -1.7e308, 1.7e308] * CAPACITY)
+    assert {part.mean for part in curve.bins} == {1.0}
+    assert curve.bins[0].first == 1.7e308

@@ -6,7 +6,15 @@ import itertools
 
 import matplotlib
 import pytest
-from segplug_analysis.pictures import check_picture, encode, line_looks, new_figure, styled
+from segplug_analysis.pictures import (
+    check_picture,
+    encode,
+    font_notes,
+    line_looks,
+    new_figure,
+    plain_text,
+    styled,
+)
 
 from segplug.errors import UsageError
 
@@ -73,3 +81,63 @@ def test_where_a_picture_can_go(tmp_path):
         check_picture(tmp_path / "a.jpeg", [], force=False)
     with pytest.raises(UsageError, match="the folder of"):
         check_picture(tmp_path / "no" / "a.png", [], force=False)
+
+
+@pytest.mark.parametrize("text", [r"a $\foo$ b", "cost $a^$", "5 $", r"\$ and \\$", "_base", "$"])
+def test_texts_are_drawn_as_they_are(text):
+    drawn = matplotlib.text.Text(text=plain_text(text))
+    assert drawn._preprocess_math(drawn.get_text()) == (text, False)
+
+
+def test_a_name_that_is_no_unicode_can_be_drawn():
+    assert plain_text("run\udcff") == "run?"
+
+
+def with_title(title):
+    with styled("white"):
+        made = figure()
+        made.suptitle(title)
+        return encode(made, "png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_characters_without_a_glyph_are_a_note_and_no_warning():
+    letters = "\ue123\ue124"  # in no font: they mean nothing
+    assert with_title(letters).startswith(b"\x89PNG")
+    (note,) = font_notes(["loss", letters])
+    assert note.endswith(f"no font here has: {letters}")
+    assert font_notes(["loss", "loss μ, é"]) == []
+
+
+@pytest.fixture
+def chinese_font(tmp_path, monkeypatch):
+    """A font of a common name, with the one character that the test needs."""
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.pens.ttGlyphPen import TTGlyphPen
+    from matplotlib import font_manager
+
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 900), (900, 900), (900, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    glyphs = (".notdef", "han")
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(glyphs)
+    builder.setupCharacterMap({ord("\ue123"): "han"})
+    builder.setupGlyf(dict.fromkeys(glyphs, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 0)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "SimHei", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "font.ttf")
+    manager = font_manager.fontManager
+    monkeypatch.setattr(manager, "ttflist", list(manager.ttflist))
+    manager.addfont(tmp_path / "font.ttf")
+
+
+def test_an_installed_font_lends_the_characters_that_the_usual_one_lacks(chinese_font):
+    missing = with_title("\ue124")
+    assert font_notes(["\ue123"]) == []
+    assert with_title("\ue123") != missing

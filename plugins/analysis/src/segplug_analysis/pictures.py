@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -25,8 +26,10 @@ __all__ = [
     "Style",
     "check_picture",
     "encode",
+    "font_notes",
     "line_looks",
     "new_figure",
+    "plain_text",
     "styled",
     "write_picture",
 ]
@@ -37,6 +40,12 @@ Style = Literal["darkgrid", "whitegrid", "dark", "white", "ticks"]
 """The names of seaborn's styles."""
 
 _DPI = 150
+
+_LATIN = 0x24F
+"""Every font has the characters up to here."""
+
+_LISTED = 20
+"""How many characters a note names."""
 
 _COLOURS = (
     "#0173b2",
@@ -55,6 +64,22 @@ _COLOURS = (
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _SAME_DASH = 5
 """Lines that share one dash. Colours come round after ten, so that twenty lines all look different."""
+
+_WIDE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Arial Unicode MS",
+)
+"""Fonts of common systems that have Chinese characters, for what the usual font lacks."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -81,10 +106,44 @@ def line_looks(count: int) -> tuple[LineLook, ...]:
     )
 
 
-def styled(style: Style) -> AbstractContextManager[Any]:
+def plain_text(text: str) -> str:
+    """A text for matplotlib that is drawn as it is: no part of a file's or a class's name is a formula."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
+
+
+@contextmanager
+def styled(style: Style) -> Iterator[None]:
     """seaborn's style for all that is drawn while the context is open."""
-    seaborn = importlib.import_module("seaborn")  # has no types
-    return cast("AbstractContextManager[Any]", seaborn.axes_style(style))
+    import matplotlib
+
+    seaborn: Any = importlib.import_module("seaborn")  # has no types
+    with seaborn.axes_style(style), matplotlib.rc_context():
+        matplotlib.rcParams["font.family"] = _font_families()
+        yield
+
+
+def _font_families() -> list[str]:
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    return ["sans-serif", *(name for name in _WIDE_FONTS if name in installed)][:2]
+
+
+def font_notes(texts: Iterable[str]) -> list[str]:
+    """What must be said of a picture with these texts if no font has all of their characters."""
+    unusual = sorted({letter for text in texts for letter in text if ord(letter) > _LATIN})
+    if not unusual:
+        return []
+    from matplotlib import font_manager
+
+    with styled("white"):
+        named = [font_manager.FontProperties(family=[name]) for name in _font_families()]
+        fonts = [font_manager.get_font(font_manager.findfont(one)) for one in named]
+    missing = [letter for letter in unusual if not any(font.get_char_index(ord(letter)) for font in fonts)]
+    if not missing:
+        return []
+    listed = "".join(missing[:_LISTED]) + (" ..." if len(missing) > _LISTED else "")
+    return [f"the picture shows boxes in the place of characters that no font here has: {listed}"]
 
 
 def new_figure(width: float, height: float, *, fixed_aspect: bool = False) -> Figure:
@@ -97,7 +156,7 @@ def new_figure(width: float, height: float, *, fixed_aspect: bool = False) -> Fi
     """
     from matplotlib.figure import Figure
 
-    layout = "compressed" if fixed_aspect else "constrained"
+    layout: Literal["compressed", "constrained"] = "compressed" if fixed_aspect else "constrained"
     return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
@@ -107,7 +166,8 @@ def encode(figure: Figure, kind: Kind) -> bytes:
 
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "segplug"}):
+    with matplotlib.rc_context({"svg.hashsalt": "segplug"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a report says it in a note
         figure.savefig(buffer, format=kind, dpi=_DPI, metadata=undated, facecolor=figure.get_facecolor())
     return buffer.getvalue()
 

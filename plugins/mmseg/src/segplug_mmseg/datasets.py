@@ -1,4 +1,4 @@
-"""``load_dataset mmseg``: ``data.test`` of an mmsegmentation 0.30 config as a segplug data set.
+"""``load_dataset mmseg``: the test data of an mmsegmentation 0.30 config, read as mmseg reads them.
 
 mmseg's own classes list the files and read what is unusual; what is usual (images with OpenCV, index
 masks with Pillow) is read by segplug's runtime, which gives the same arrays and clear errors.

@@ -40,7 +40,7 @@ def bars(shown: Sequence[Bar]) -> Figure:
 
 
 def _drawn(shown: Sequence[Bar]) -> bytes:
-    from segplug_analysis.pictures import encode, line_looks, new_figure, styled
+    from segplug_analysis.pictures import encode, line_looks, new_figure, plain_text, styled
 
     colour = line_looks(1)[0].color
     with styled("whitegrid"):
@@ -60,7 +60,7 @@ def _drawn(shown: Sequence[Bar]) -> bytes:
         for place, bar in zip(places, shown, strict=True):
             axes.text(bar.p95 + longest * 0.015, place, f"{bar.median:.4g}", va="center", fontsize=9)
         axes.set_xlim(0, longest * 1.12)
-        axes.set_yticks(list(places), [_shortened(bar.name) for bar in shown], parse_math=False)
+        axes.set_yticks(list(places), [plain_text(_shortened(bar.name)) for bar in shown])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("ms for one run (number: median; line: to the 95th percentile)")

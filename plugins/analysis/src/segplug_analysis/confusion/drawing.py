@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug_analysis.confusion.matrix import Confusion, Normalize
-from segplug_analysis.pictures import Kind, encode, new_figure, styled
+from segplug_analysis.pictures import Kind, encode, font_notes, new_figure, plain_text, styled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,6 +20,12 @@ __all__ = ["ConfusionPicture"]
 
 _ANNOTATED = 25
 """With up to so many classes every cell says its number; with more, colours do."""
+
+_CELL = 0.135
+"""Side of a cell with a name beside it, in inches."""
+
+_NAMED = 180
+"""With more classes the cells shrink and not all have a name: a picture is held in memory several times."""
 
 _RIGHT, _WRONG = "Blues", "Oranges"
 """The diagonal has a colour of its own: its large numbers would wash out all others. Colour-blind readers
@@ -52,12 +59,22 @@ class _Layout:
     """For names, titles and colour bars."""
     every_side: bool
     """Names on all four sides: the other end of a long row is far away."""
+    step: int = 1
+    """Every how many classes there is room for a name."""
 
 
 def _layout(classes: int) -> _Layout:
     if classes <= _ANNOTATED:
         return _Layout(cell=0.5, names=10, labels=10, margin=3.4, every_side=False)
-    return _Layout(cell=0.135, names=7, labels=max(10, classes / 9), margin=6.0, every_side=True)
+    shown = min(classes, _NAMED)
+    return _Layout(
+        cell=_CELL * shown / classes,
+        names=7,
+        labels=max(10, shown / 9),
+        margin=6.0,
+        every_side=True,
+        step=math.ceil(classes / _NAMED),
+    )
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,13 @@ class ConfusionPicture:
     @property
     def unit(self) -> str:
         return _UNITS[self.normalize]
+
+    def notes(self) -> list[str]:
+        """What the picture does not show."""
+        classes = self.confusion.classes
+        step = _layout(len(classes)).step
+        notes = [f"the picture names one of every {step} classes, for want of room"] if step > 1 else []
+        return notes + font_notes([self.title, *classes])
 
     def encoded(self, kind: Kind) -> bytes:
         """The picture as a whole file."""
@@ -100,7 +124,7 @@ class ConfusionPicture:
         if len(values) <= _ANNOTATED:
             self._annotate(axes, values, images)
         # The unit has a line of its own: beside a bar it would be longer than the bar of a small matrix.
-        figure.suptitle(self.title, fontsize=layout.labels + 4, wrap=True)
+        figure.suptitle(plain_text(self.title), fontsize=layout.labels + 4, wrap=True)
         axes.set_title(self.unit, fontsize=layout.labels + 1, pad=10)
 
     def _norm(self, shown: npt.NDArray[np.float64], *, diagonal: bool) -> tuple[Any, str]:
@@ -132,14 +156,17 @@ class ConfusionPicture:
 
 def _name_classes(axes: Any, classes: Sequence[str], layout: _Layout) -> None:
     names = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in classes]
-    positions = range(len(names))
-    axes.set_xticks(positions, names, rotation=90, fontsize=layout.names)
-    axes.set_yticks(positions, names, fontsize=layout.names)
+    positions = range(0, len(names), layout.step)
+    shown = [plain_text(names[position]) for position in positions]
+    axes.set_xticks(positions, shown, rotation=90, fontsize=layout.names)
+    axes.set_yticks(positions, shown, fontsize=layout.names)
     sides = {"top": layout.every_side, "labeltop": layout.every_side}
     sides |= {"right": layout.every_side, "labelright": layout.every_side}
     axes.tick_params(length=2, pad=2, bottom=True, left=True, **sides)
     axes.set_xlabel("predicted", fontsize=layout.labels + 2)
     axes.set_ylabel("true", fontsize=layout.labels + 2)
+    if layout.step > 1:
+        return  # lines would hide cells of a few pixels
     edges = np.arange(-0.5, len(names))
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)

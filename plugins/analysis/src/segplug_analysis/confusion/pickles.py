@@ -57,12 +57,18 @@ def read_arrays(path: Path, *, trust: bool) -> list[npt.NDArray[Any]]:
         with open(path, "rb") as file:
             arrays = (pickle.Unpickler if trust else _ArrayUnpickler)(file).load()
     except _Refused as error:
+        if str(error).startswith("torch."):
+            raise _no_list(path) from error
         raise ArtifactError(f"{path} holds more than arrays: {error}", hint=_TRUST) from error
     except Exception as error:  # a damaged pickle raises almost anything
         raise ArtifactError(f"the results {path} cannot be read: {error or type(error).__name__}") from error
     if not isinstance(arrays, list) or not all(isinstance(item, np.ndarray) for item in arrays):
-        raise ArtifactError(
-            f"{path} is no list of label maps",
-            hint="mmseg's test tool writes one with --out and without --eval",
-        )
+        raise _no_list(path)
     return arrays
+
+
+def _no_list(path: Path) -> ArtifactError:
+    return ArtifactError(
+        f"{path} is no list of label maps",
+        hint="mmseg's test tool writes one with --out and without --eval, whose results are sums of pixels",
+    )

@@ -84,7 +84,7 @@ class ConfusionReport:
                     description=f"Confusion matrix: rows true, columns predicted, in {picture.unit}",
                 ),
             ),
-            notes=notes_of(confusion, dataset.info.ignore_index),
+            notes=(*notes_of(confusion, dataset.info.ignore_index), *picture.notes()),
         )
 
 

@@ -24,7 +24,18 @@ __all__ = ["LabelMaps", "open_results"]
 _NAMED = 3
 """How many of many an error names."""
 
-_NO_LABEL = 255
+_DAMAGES = (
+    OSError,
+    ValueError,
+    MemoryError,
+    EOFError,
+    RuntimeError,  # encrypted; with NotImplementedError: an unknown compression
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged .npz raises."""
+
+_NO_LABEL = -1
 """What an id becomes that the data set's format does not know."""
 
 _PICKLES = (".pkl", ".pickle")
@@ -79,7 +90,10 @@ class _Archive:
         self._dataset = dataset
         if not zipfile.is_zipfile(path):
             raise ArtifactError(f"the results {path} are damaged: no .npz, or cut off")
-        self._archive: Any = np.load(path, allow_pickle=False)
+        try:
+            self._archive: Any = np.load(path, allow_pickle=False)
+        except _DAMAGES as error:
+            raise ArtifactError(f"the results {path} are damaged: {error}") from error
         names = [dataset.name(index) for index in range(len(dataset))]
         _check_names(names, self._archive.files, str(path), dataset.info.name)
 
@@ -87,8 +101,10 @@ class _Archive:
         name = self._dataset.name(index)
         try:
             labels = self._archive[name]
-        except (OSError, ValueError, MemoryError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGES as error:
             raise ArtifactError(f"the result of {name} in {self._path} is damaged: {error}") from error
+        if not isinstance(labels, np.ndarray):  # what numpy hands out of a member that is no .npy
+            raise ArtifactError(f"the result of {name} in {self._path} is damaged: it is no .npy")
         return _label_map(labels, name)
 
 
@@ -100,7 +116,7 @@ class _Folder:
         self._files = label_map_files(dataset)
         found = [file.relative_to(folder).as_posix() for file in folder.rglob("*.png")]
         _check_names([str(file) for file in self._files], found, str(folder), dataset.info.name)
-        self._labels = _labels_of_ids(dataset.info.label_format, num_classes)
+        self._labels = _labels_of_ids(dataset.info.label_format, num_classes, dataset.info.name)
 
     def labels(self, index: int) -> npt.NDArray[Any]:
         path = self._folder / self._files[index]
@@ -118,12 +134,25 @@ class _Folder:
         return labels
 
 
-def _labels_of_ids(form: LabelFormat | None, num_classes: int) -> npt.NDArray[np.uint8] | None:
-    """Written id to label; ``None``: labels are written as they are."""
+def _labels_of_ids(form: LabelFormat | None, num_classes: int, dataset: str) -> npt.NDArray[np.int32] | None:
+    """Written id to label; ``None``: labels are written as they are.
+
+    Raises:
+        DatasetError: several labels are written as one id.
+    """
     if form is None or form.ids is None:
         return None
     written = id_table(form.ids, num_classes)[:num_classes]
-    labels = np.full(max(256, int(written.max()) + 1), _NO_LABEL, np.uint8)
+    ids, times = np.unique(written, return_counts=True)
+    if len(ids) < num_classes:
+        twice = int(ids[times > 1][0])
+        same = np.flatnonzero(written == twice).astype(str).tolist()
+        raise DatasetError(
+            f"the data set {dataset} writes the labels {_listing(same)} as one id, {twice}: its PNGs do not "
+            "say which was meant",
+            hint="name an .npz that run infer wrote with --out",
+        )
+    labels = np.full(max(256, int(written.max()) + 1), _NO_LABEL, np.int32)
     labels[written] = np.arange(num_classes)
     return labels
 

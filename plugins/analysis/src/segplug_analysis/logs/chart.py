@@ -7,12 +7,13 @@ import math
 import string
 from collections.abc import Sequence
 
+from segplug_analysis.logs.curve import is_drawable
 from segplug_analysis.logs.series import Series, Unit
 
 __all__ = ["text_chart"]
 
 _WIDTH, _HEIGHT = 72, 14
-_MARKS = string.ascii_lowercase + string.ascii_uppercase
+_MARKS = string.ascii_lowercase + string.ascii_uppercase + string.digits
 _OVERLAP = "*"
 
 
@@ -41,12 +42,14 @@ def text_chart(title: str, series: Sequence[Series], unit: Unit, *, log_y: bool 
     ends = f"{left:.6g}", f"{right:.6g}"
     lines.append(" " * (margin + 2) + ends[0] + unit.center(_WIDTH - len("".join(ends))) + ends[1])
     overlaps = [f"  {_OVERLAP} several"] if _OVERLAP in cells.values() else []
-    return "\n".join([*lines, *(f"  {mark} {one.label}" for mark, one, _ in drawn), *overlaps])
+    more = len(series) - len(drawn)
+    missing = [f"  not drawn here: {more} more curves"] if more else []
+    return "\n".join([*lines, *(f"  {mark} {one.label}" for mark, one, _ in drawn), *overlaps, *missing])
 
 
 def _points(one: Series, log_y: bool) -> list[tuple[float, float]]:
     finite = [
-        (x, y) for x, y in zip(one.x, one.values, strict=True) if math.isfinite(y) and (y > 0 or not log_y)
+        (x, y) for x, y in zip(one.x, one.values, strict=True) if is_drawable(y) and (y > 0 or not log_y)
     ]
     return [(x, math.log10(y)) for x, y in finite] if log_y else finite
 

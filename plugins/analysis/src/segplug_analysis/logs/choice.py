@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segplug.errors import UsageError
+from segplug.errors import SegplugError, UsageError
 from segplug.options import nearest
 from segplug_analysis.logs.curve import Place
 from segplug_analysis.logs.run import Run
-from segplug_analysis.logs.series import Series, Unit
+from segplug_analysis.logs.series import Series, Unit, scale_of
 
 __all__ = ["DEFAULT_KEYS", "all_series", "check_legend", "choose_keys", "choose_unit"]
+
+_LISTED = 40
+"""How many keys an error names."""
 
 _DEFAULT_SCORES = ("mIoU", "mAcc", "aAcc")
 DEFAULT_KEYS = (*_DEFAULT_SCORES, "loss")
@@ -22,32 +25,46 @@ def choose_keys(asked: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
 
     Raises:
         UsageError: a key is in none of the logs.
+        SegplugError: the keys had points, and resumes took away all of them.
     """
-    known = set[str]().union(*(run.known for run in runs))
-    listing = f"there are: {', '.join(sorted(known)) or 'none'}"
-    if not asked:
-        scores = tuple(key for key in _DEFAULT_SCORES if key in known)
-        keys = scores or tuple(key for key in ("loss",) if key in known)
-        if not keys:
-            raise UsageError("the logs have no mIoU, mAcc, aAcc nor loss: name --keys", hint=listing)
-        return keys
-    missing = [key for key in asked if key not in known]
+    missing = [key for key in asked if not any(run.has(key) for run in runs)]
     if missing:
+        known = set[str]().union(*(run.known for run in runs))
         guess = nearest(missing[0], known)
         meant = f"; did you mean '{guess}'?" if guess else ""
-        raise UsageError(f"no log has the key {' nor '.join(missing)}{meant}", hint=listing)
-    return tuple(dict.fromkeys(asked))
+        raise UsageError(f"no log has the key {' nor '.join(missing)}{meant}", hint=_listing(runs))
+    for keys in (asked,) if asked else (_DEFAULT_SCORES, ("loss",)):
+        chosen = tuple(dict.fromkeys(key for key in keys if any(run.has(key) for run in runs)))
+        if any(run.modes(key) for run in runs for key in chosen):
+            return chosen
+    lost = asked or [key for key in DEFAULT_KEYS if any(run.has(key) for run in runs)]
+    if lost:
+        raise SegplugError(
+            f"no point of {', '.join(lost)} is left: the log goes back to before the first",
+            hint=_listing(runs),
+        )
+    raise UsageError("the logs have no mIoU, mAcc, aAcc nor loss: name --keys", hint=_listing(runs))
 
 
-def choose_unit(runs: Sequence[Run]) -> Unit:
-    """Epochs where all runs count by them, else iterations.
+def _listing(runs: Sequence[Run]) -> str:
+    known = sorted(set[str]().union(*(run.known for run in runs)))
+    shown = ", ".join(known[:_LISTED]) or "none"
+    more = len(known) - _LISTED
+    if more > 0:
+        shown += f" and {more} more" + (" at least" if any(run.unlisted for run in runs) else "")
+    return f"there are: {shown}"
+
+
+def choose_unit(runs: Sequence[Run], keys: Sequence[str]) -> Unit:
+    """Epochs where all runs that are drawn count by them, else iterations.
 
     Raises:
         UsageError: iterations are needed, and a run does not say how many an epoch has.
     """
-    if all(run.by_epoch for run in runs):
+    drawn = [run for run in runs if any(run.modes(key) for key in keys)]
+    if all(run.by_epoch for run in drawn):
         return "epoch"
-    lost = [run.name for run in runs if run.by_epoch and not run.epoch_length]
+    lost = [run.name for run in drawn if run.by_epoch and not run.epoch_length]
     if lost:
         raise UsageError(
             f"the log of {lost[0]} counts epochs and names no iteration, other logs count iterations",
@@ -82,7 +99,7 @@ def all_series(
     for number, run in enumerate(runs):
         for position, key in enumerate(keys):
             name = _label(run.name, number, key, position, len(runs), len(keys), legend)
-            modes = [mode for mode in ("train", "val") if (key, mode) in run.curves]
+            modes = run.modes(key)
             for mode in modes:
                 # A user's own name stays as it is, unless two curves would have it.
                 label = f"{name} ({mode})" if len(modes) > 1 or not legend else name
@@ -114,12 +131,18 @@ def _as_series(run: Run, key: str, mode: str, label: str, unit: Unit) -> Series:
         x=tuple(x_of[part.end] for part in curve.bins),
         x_of=x_of,
         smooth=curve.smooth > 0,
+        percent=(scale_of(key), mode) in run.in_percent,
     )
 
 
 def _position(place: Place, run: Run, unit: Unit) -> float:
     if not run.by_epoch:
         return place.iteration
+    length = run.epoch_length
     if unit == "iteration":
-        return (place.epoch - 1) * run.epoch_length + place.iteration
-    return place.epoch - 1 + place.iteration / run.epoch_length if run.epoch_length else place.epoch
+        return float(
+            place.epoch * length if place.ends_epoch else (place.epoch - 1) * length + place.iteration
+        )
+    if place.ends_epoch or not length:
+        return place.epoch
+    return place.epoch - 1 + place.iteration / length

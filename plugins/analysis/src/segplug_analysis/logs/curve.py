@@ -12,10 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["CAPACITY", "Bin", "Curve", "Place"]
+__all__ = ["CAPACITY", "LARGEST", "Bin", "Curve", "Place", "is_drawable"]
 
 CAPACITY = 1024
 """Bins of a curve, about what a picture is wide in pixels."""
+
+LARGEST = 1e100
+"""Sums and differences of millions of such numbers still are numbers. No float32 comes near."""
+
+
+def is_drawable(value: float) -> bool:
+    """Whether a value is a number that can be added up and drawn: finite, and not absurdly large."""
+    return abs(value) <= LARGEST  # false for NaN, too
 
 
 class Place(NamedTuple):
@@ -24,11 +32,13 @@ class Place(NamedTuple):
     epoch: int
     iteration: int
     """Since the start; since the start of the epoch in runs that count by epochs."""
+    ends_epoch: bool = False
+    """Stands after the whole epoch, of which no iteration was logged; ``iteration`` is an earlier one's."""
 
 
 @dataclass(slots=True)
 class Bin:
-    """Points that follow one another. Values that are no finite numbers count as points and nothing more.
+    """Points that follow one another. Values that cannot be drawn count as points and nothing more.
 
     The only thing that changes in place, and only the last one of a curve: a long log has millions of points.
     """
@@ -64,7 +74,7 @@ class Bin:
         """One more point."""
         self.end, self.last = place, value
         self.points += 1
-        if not math.isfinite(value):
+        if not is_drawable(value):
             return
         self.finite += 1
         self.total += value
@@ -106,10 +116,8 @@ class Curve:
     """Points that a resumed run computed again."""
 
     def add(self, place: Place, value: float) -> None:
-        """The next point. A second one at the same place takes the first one's."""
+        """The next point. Several can stand at one place: only :meth:`rewind` takes points away."""
         bins = self.bins
-        if bins and bins[-1].end == place:
-            self.rewind(lambda start: start != place)
         if not bins or bins[-1].points >= self.width:
             self._open(place, value)
         self.bins[-1].take(place, value, self.smooth)

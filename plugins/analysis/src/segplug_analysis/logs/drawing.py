@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segplug_analysis.logs.chart import text_chart
 from segplug_analysis.logs.series import Series, Unit, panels_of
 from segplug_analysis.logs.window import open_window
-from segplug_analysis.pictures import Kind, LineLook, Style, encode, line_looks, new_figure, styled
+from segplug_analysis.pictures import (
+    Kind,
+    LineLook,
+    Style,
+    encode,
+    font_notes,
+    line_looks,
+    new_figure,
+    plain_text,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,6 +31,18 @@ __all__ = ["CurvePicture"]
 _PANEL_WIDTH, _PANEL_HEIGHT = 7.5, 3.4
 _LETTER = 0.085
 """Width of a letter of the legend, in inches."""
+
+_LINE = 0.21
+"""Height of a line of the legend, in inches."""
+
+_ROWS, _NAMED = 30, 120
+"""Lines of a legend's column, and how many curves a legend names."""
+
+_PANELS = 20
+"""How many panels a picture has: no format and no viewer takes one of any height."""
+
+_LONGEST = 60
+"""Letters of a label in the picture."""
 
 _MARKED = 60
 """Lines with at most this many points get markers: those of validations, usually."""
@@ -50,24 +75,76 @@ class CurvePicture:
         panels = panels_of(self.series).items()
         return "\n\n".join(text_chart(name, one, self.unit, log_y=self.log_y) for name, one in panels)
 
+    def notes(self) -> list[str]:
+        """What the picture does not show."""
+        notes = []
+        panels = panels_of(self.series)
+        if len(panels) > _PANELS:
+            notes.append(f"the picture has the first {_PANELS} of {len(panels)} panels")
+        unnamed = sum(max(len(members) - _NAMED, 0) for members in self._panels().values())
+        if unnamed:
+            notes.append(
+                f"{unnamed} curves are in the picture and not in its legend, which has room for {_NAMED}"
+            )
+        return notes + font_notes([self.title, *(one.label for one in self.series)])
+
+    def _panels(self) -> dict[str, list[Series]]:
+        return dict(itertools.islice(panels_of(self.series).items(), _PANELS))
+
     def _size(self) -> tuple[float, float]:
         """Width and height in inches: the legend is beside the curves, never over them."""
-        legend = max(len(one.label) for one in self.series) * _LETTER + 0.9
-        return _PANEL_WIDTH + legend, max(_PANEL_HEIGHT * len(panels_of(self.series)), 4.2)
+        panels = self._panels()
+        legends = [
+            _columns(len(members)) * (max(len(_shortened(one.label)) for one in members) * _LETTER + 0.9)
+            for members in panels.values()
+        ]
+        return _PANEL_WIDTH + max(legends), max(sum(map(_height, panels.values())), 4.2)
 
     def _draw(self, figure: Figure) -> None:
-        panels = panels_of(self.series)
-        all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        panels = self._panels()
+        heights = [_height(members) for members in panels.values()]
+        all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (name, members) in zip(all_axes, panels.items(), strict=True):
-            for one, look in zip(members, line_looks(len(members)), strict=True):
-                _draw_line(axes, one, look)
-            axes.set_ylabel(f"{name}, log scale" if self.log_y else name)
+            looks = line_looks(len(members))
+            lines = [_draw_line(axes, one, look) for one, look in zip(members, looks, strict=True)]
+            axes.set_ylabel(plain_text(f"{_shortened(name)}, log scale" if self.log_y else _shortened(name)))
             axes.margins(x=0.01)
             if self.log_y:
                 _make_logarithmic(axes)
-            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False)
+            _add_legend(axes, lines[:_NAMED], [_shortened(one.label) for one in members[:_NAMED]])
         all_axes[-1].set_xlabel(self.unit)
-        figure.suptitle(self.title)
+        figure.suptitle(plain_text(self.title))
+
+
+def _columns(curves: int) -> int:
+    return math.ceil(min(curves, _NAMED) / _ROWS)
+
+
+def _height(members: Sequence[Series]) -> float:
+    return max(_PANEL_HEIGHT, min(len(members), _ROWS) * _LINE + 0.5)
+
+
+def _shortened(label: str) -> str:
+    """Both ends of a long label: the run stands at one, the key at the other."""
+    if len(label) <= _LONGEST:
+        return label
+    half = _LONGEST // 2
+    return f"{label[: half - 1]}…{label[-half:]}"
+
+
+def _add_legend(axes: Any, lines: Sequence[Any], labels: Sequence[str]) -> None:
+    legend = axes.legend(
+        lines,
+        ["-"] * len(lines),
+        ncols=_columns(len(lines)),
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+        frameon=False,
+    )
+    # Set afterwards: matplotlib leaves out what has a label that begins with an underscore.
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_text(plain_text(label))
 
 
 def _make_logarithmic(axes: Any) -> None:
@@ -78,7 +155,7 @@ def _make_logarithmic(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
 
 
-def _draw_line(axes: Any, one: Series, look: LineLook) -> None:
+def _draw_line(axes: Any, one: Series, look: LineLook) -> Any:
     few = len(one.parts) <= _MARKED
     line = {"color": look.color, "linestyle": look.linestyle}
     if one.width > 1:
@@ -86,12 +163,12 @@ def _draw_line(axes: Any, one: Series, look: LineLook) -> None:
         axes.fill_between(one.x, low, high, color=look.color, alpha=0.15, linewidth=0)
     if one.smooth:
         axes.plot(one.x, one.means, color=look.color, linewidth=0.8, alpha=0.35)
-    axes.plot(
+    (drawn,) = axes.plot(
         one.x,
         one.values,
         **line,
         linewidth=1.6,
         marker=look.marker if few else None,
         markersize=4,
-        label=one.label,
     )
+    return drawn

@@ -16,8 +16,15 @@ __all__ = ["FileCounts", "LogLine", "key_names", "number_at", "read_lines"]
 _LONGEST = 4 << 20
 """Bytes of a line. mmcv's first line holds a whole config; what is longer than this is no log."""
 
-_PLACES = frozenset({"mode", "epoch", "iter", "step"})
+_NUMBERED = ("epoch", "iter", "step")
+_PLACES = frozenset({"mode", *_NUMBERED})
 """What says where a line stands, and is no curve."""
+
+_FARTHEST = 10**12
+"""No training has more epochs or iterations; a line that names more stands nowhere."""
+
+_LONGEST_KEY = 200
+"""Letters of a key that is listed. A longer one can still be asked for."""
 
 _MEGABYTE = 1 << 20
 
@@ -105,11 +112,13 @@ def _skip_rest(line_of: Any) -> int:
 def _parsed(text: bytes) -> LogLine | bool | None:
     """The line; ``False``: JSON without a place in the training; ``None``: no JSON object."""
     try:
-        record = _decode(text.decode("utf-8"))
+        record = _decode(text.decode("utf-8-sig"))  # editors of Windows put a mark before the first line
     except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
         return None
+    if any(_is_number(record.get(key)) and abs(record[key]) > _FARTHEST for key in _NUMBERED):
+        return False
     mode = record.get("mode")
     line = _of_mmengine(record) if mode is None else _of_mmcv(record, mode)
     return False if line is None else line
@@ -155,13 +164,12 @@ def number_at(record: Mapping[str, Any], key: str) -> float | None:
 
 
 def key_names(record: Mapping[str, Any], known: set[str]) -> Iterator[str]:
-    """The keys of numbers that are not known yet, as :func:`number_at` takes them."""
+    """The keys that are not known yet and of which :func:`number_at` finds a number."""
     for key in record.keys() - known - _PLACES:
-        value = record[key]
-        if _is_number(value):
-            yield key
-        else:
-            yield from (f"{key}.{member}" for member, number in _members(value) if _is_number(number))
+        names = [key, *(f"{key}.{member}" for member, _ in _members(record[key]))]
+        yield from (
+            name for name in names if len(name) <= _LONGEST_KEY and number_at(record, name) is not None
+        )
 
 
 def _members(group: Any) -> Iterator[tuple[str, Any]]:

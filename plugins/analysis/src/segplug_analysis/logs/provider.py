@@ -70,7 +70,7 @@ class Logs:
         kind = _check(request)
         runs = _read(request)
         keys = choose_keys(options.keys, runs)
-        unit = choose_unit(runs)
+        unit = choose_unit(runs, keys)
         series = all_series(runs, keys, options.legend, unit)
         title = options.title or _title(keys, [run.name for run in runs])
         picture = CurvePicture(series, title, unit, options.style, options.log_y)
@@ -92,7 +92,10 @@ class Logs:
                     text=picture.text(),
                 ),
             ),
-            notes=notes_of(runs, series, keys, unit, options.smooth, log_y=options.log_y),
+            notes=(
+                *notes_of(runs, series, keys, unit, options.smooth, log_y=options.log_y),
+                *picture.notes(),
+            ),
         )
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from segplug.requests import Table
+from segplug_analysis.logs.curve import LARGEST
 from segplug_analysis.logs.run import Run
 from segplug_analysis.logs.series import Series, Unit, is_score, without_values
 
 __all__ = ["data_of", "notes_of", "tables_of"]
-
-_NAMED = 5
-"""How many of many a note names."""
 
 
 def data_of(runs: Sequence[Run], series: Sequence[Series], unit: Unit, smooth: float) -> dict[str, Any]:
@@ -29,8 +28,9 @@ def _run_data(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "keys": sorted(run.known),
+        "keys_complete": not run.unlisted,
         "by_epoch": run.by_epoch,
-        "resumes": len(run.resumed_at),
+        "resumes": run.resumes,
         "replaced_points": run.replaced,
         "files": [
             {
@@ -47,8 +47,8 @@ def _run_data(run: Run) -> dict[str, Any]:
 
 
 def tables_of(runs: Sequence[Run], series: Sequence[Series], unit: Unit) -> tuple[Table, ...]:
-    """What the curves come to, and what was read."""
-    return (_curve_table(series, unit), _file_table(runs))
+    """What the curves come to, what was read, and every point that is drawn."""
+    return (_curve_table(series, unit), _file_table(runs), _point_table(series, unit))
 
 
 def _curve_table(series: Sequence[Series], unit: Unit) -> Table:
@@ -69,6 +69,19 @@ def _file_table(runs: Sequence[Run]) -> Table:
         for counts in run.files
     )
     return Table("lines of the logs", ("run", "file", "train", "val", "no numbers", "skipped"), rows)
+
+
+def _point_table(series: Sequence[Series], unit: Unit) -> Table:
+    rows = tuple(
+        (one.run, one.key, one.mode, x, part.mean, smoothed, part.points)
+        + ((part.low, part.high) if part.finite else (None, None))
+        for one in series
+        for x, part, smoothed in zip(
+            one.x, one.parts, one.smoothed if one.smooth else [None] * len(one.x), strict=True
+        )
+    )
+    columns = ("run", "key", "lines", unit, "mean", "smoothed", "points", "lowest", "highest")
+    return Table("points", columns, rows, only_csv=True)
 
 
 def notes_of(
@@ -94,19 +107,23 @@ def _about_lines(runs: Sequence[Run]) -> Iterator[str]:
         if skipped:
             lines = "1 line is" if skipped == 1 else f"{skipped} lines are"
             yield f"{run.name}: {lines} cut or no JSON, and not counted in"
-        if run.resumed_at:
+        if run.resumes:
             unit = "epoch" if run.by_epoch else "iteration"
             places = [str(place.epoch if run.by_epoch else place.iteration) for place in run.resumed_at]
-            shown = ", ".join(places[:_NAMED]) + (", ..." if len(places) > _NAMED else "")
+            more = run.resumes - len(places)
+            shown = ", ".join(places) + (f" and {more} times more" if more else "")
             yield (
                 f"{run.name} was resumed: it goes back to {unit} {shown}, and what "
                 f"it computed again took the place of {run.replaced} older points"
             )
+        emptied = [f"{key} ({mode})" for (key, mode), curve in run.curves.items() if not curve.bins]
+        if emptied:
+            yield f"{run.name} goes back to before its first {', '.join(emptied)}: no point of it is left"
 
 
 def _about_keys(runs: Sequence[Run], series: Sequence[Series], keys: Sequence[str]) -> Iterator[str]:
     for run in runs:
-        missing = [key for key in keys if key not in run.known]
+        missing = [key for key in keys if not run.has(key)]
         if missing:
             yield f"{run.name} has no {', '.join(missing)}"
     for key in keys:
@@ -118,8 +135,18 @@ def _about_keys(runs: Sequence[Run], series: Sequence[Series], keys: Sequence[st
 def _about_axes(
     runs: Sequence[Run], series: Sequence[Series], unit: Unit, smooth: float, *, log_y: bool
 ) -> Iterator[str]:
-    if any(one.mode == "val" for one in series):
-        yield "validations stand at the last training line that was logged before them"
+    validated = [one for one in series if one.mode == "val"]
+    trained = {run.name for run in runs if any(counts.training for counts in run.files)}
+    if any(one.run in trained for one in validated):
+        yield (
+            "validations stand at the last training line that was logged before them, or at a later "
+            "iteration or epoch that they name"
+        )
+    if any(before == after for one in validated for before, after in itertools.pairwise(one.x)):
+        yield "several validations stand at one place: the log has no training line between them"
+    gaps = sum(part.points - part.finite for one in series for part in one.parts)
+    if gaps:
+        yield f"{gaps} values are left out of the curves: no finite numbers, or beyond {LARGEST:.0e}"
     if unit == "iteration":
         for run in runs:
             if run.by_epoch:

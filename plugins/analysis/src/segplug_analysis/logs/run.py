@@ -10,11 +10,15 @@ from segplug.errors import SegplugError
 from segplug.reporting import Progress
 from segplug_analysis.logs.curve import Curve, Place
 from segplug_analysis.logs.lines import FileCounts, LogLine, key_names, number_at, read_lines
+from segplug_analysis.logs.series import is_percent, scale_of
 
 __all__ = ["Mode", "Run", "read_run"]
 
 Mode = str
 """``train`` or ``val``."""
+
+_KEYS, _RESUMES = 1000, 5
+"""How many keys and places a run remembers: a log can have any number of them."""
 
 
 @dataclass
@@ -32,26 +36,47 @@ class Run:
     smooth: float = 0.0
     files: list[FileCounts] = field(default_factory=list)
     curves: dict[tuple[str, Mode], Curve] = field(default_factory=dict)
+    """Of the keys that the log has. A resume can leave a curve without points."""
     known: set[str] = field(default_factory=set)
-    """All keys of numbers that the log has."""
+    """Keys of numbers that the log has: all of them, unless ``unlisted``."""
+    unlisted: bool = False
+    """Whether there were more keys than a run remembers."""
+    in_percent: set[tuple[str, Mode]] = field(default_factory=set)
+    """Which scores are in percent, by :func:`~segplug_analysis.logs.series.scale_of` and mode."""
     by_epoch: bool = False
     """Whether iterations start again in every epoch."""
     epoch_length: int = 0
     """Most iterations that were logged of one epoch; a lower bound of its true length."""
+    resumes: int = 0
     resumed_at: list[Place] = field(default_factory=list)
-    """Where training lines went back to, in order."""
+    """Where lines went back to, in order: the first few of ``resumes``."""
     _last: Place | None = None
+    """Of the last training line."""
+    _validated: Place | None = None
+    """Of the last validation line since then."""
+    _names_iterations: bool = False
 
     @property
     def replaced(self) -> int:
         """Points that were computed again after a resume."""
         return sum(curve.replaced for curve in self.curves.values())
 
+    def modes(self, key: str) -> list[Mode]:
+        """The lines that have points of a key."""
+        return [
+            mode for mode in ("train", "val") if (key, mode) in self.curves and self.curves[key, mode].bins
+        ]
+
+    def has(self, key: str) -> bool:
+        """Whether the log has numbers of one of ``keys``, even if a resume took all of them away."""
+        return any((key, mode) in self.curves for mode in ("train", "val"))
+
     def feed(self, line: LogLine) -> None:
         """Take the next line."""
-        self.known.update(key_names(line.record, self.known))
-        place = self._training_place(line) if line.training else self._validation_place(line)
         mode = "train" if line.training else "val"
+        self._look_at_keys(line, mode)
+        place = self._training_place(line) if line.training else self._validation_place(line)
+        self._names_iterations |= place.iteration != 0
         for key in self.keys:
             value = number_at(line.record, key)
             if value is None:
@@ -63,45 +88,65 @@ class Run:
 
     def end(self) -> None:
         """All lines were read."""
-        if self._last is None and self.curves:
-            # Only validation lines, which say nothing but their epoch (or, in mmengine, a step).
-            ends = (part.end for curve in self.curves.values() for part in curve.bins)
-            self.by_epoch = all(end.iteration == 0 for end in ends)
+        # Nothing but epochs: one training line for each of them, or validations alone.
+        self.by_epoch |= not self._names_iterations
+
+    def _look_at_keys(self, line: LogLine, mode: Mode) -> None:
+        if not self.unlisted:
+            for name in key_names(line.record, self.known):
+                if len(self.known) == _KEYS:
+                    self.unlisted = True
+                    break
+                self.known.add(name)
+        self.in_percent.update(
+            (scale_of(key), mode) for key, value in line.record.items() if is_percent(key, value)
+        )
 
     def _training_place(self, line: LogLine) -> Place:
         place = Place(line.epoch or 0, line.iteration or 0)
-        before = self._last
+        before, validated = self._last, self._validated
         if before is not None:
             if place.epoch > before.epoch and place.iteration <= before.iteration:
                 # An epoch later, and the iterations begin again. A resumed run that counts by
                 # iterations begins with its first epoch again, so it does not look like this.
                 self.by_epoch = True
-            if self._order(place) < self._order(before):
-                self._resume(place)
-        self._last = place
+            validated_later = self.by_epoch and validated is not None and validated.epoch > place.epoch
+            if self._order(place) < self._order(before) or validated_later:
+                self._resume(place, ("train", "val"))
+        self._last, self._validated = place, None
         self.epoch_length = max(self.epoch_length, place.iteration)
         return place
 
-    def _resume(self, place: Place) -> None:
-        self.resumed_at.append(place)
-        begin = self._order(place)
-        for curve in self.curves.values():
-            curve.rewind(lambda start: self._order(start) < begin)
-
     def _validation_place(self, line: LogLine) -> Place:
-        """At the last training iteration, unless the line names a later one: validation comes after it.
+        """At the last training line, after which it came, or at a later iteration or epoch that it names.
 
         A smaller number is none of an iteration: mmengine can number validations by epochs.
         """
-        last = self._last
-        if last is None:
-            return Place(line.epoch or 0, line.iteration or 0)
+        last = self._last or Place(0, 0)
+        place = last
         if line.iteration is not None and line.iteration > last.iteration:
-            return Place(last.epoch, line.iteration)
-        return last
+            place = Place(last.epoch, line.iteration)
+        elif line.epoch is not None and line.epoch > last.epoch:
+            place = Place(line.epoch, last.iteration, ends_epoch=True)
+        if self._validated is not None and self._order(place) < self._order(self._validated):
+            # No training line was logged since then, so that there is none to take back.
+            self._resume(place, ("val",))
+        self._validated = place
+        return place
 
-    def _order(self, place: Place) -> Place | tuple[int]:
-        return place if self.by_epoch else (place.iteration,)
+    def _resume(self, place: Place, modes: Sequence[Mode]) -> None:
+        self.resumes += 1
+        if self.resumes <= _RESUMES:
+            self.resumed_at.append(place)
+        begin = self._order(place)
+        for (_, mode), curve in self.curves.items():
+            if mode in modes:
+                curve.rewind(lambda start: self._order(start) < begin)
+
+    def _order(self, place: Place) -> tuple[int, ...]:
+        if self.by_epoch or self._last is None:
+            return place.epoch, place.ends_epoch, place.iteration
+        return (place.iteration,)
 
 
 def read_run(run: Run, files: Iterable[Path], progress: Progress) -> Run:

@@ -7,9 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from segplug_analysis.logs.curve import Bin, Place
+from segplug_analysis.logs.curve import Bin, Place, is_drawable
 
-__all__ = ["Series", "Unit", "is_loss", "is_score", "panels_of", "without_values"]
+__all__ = [
+    "Series",
+    "Unit",
+    "is_loss",
+    "is_percent",
+    "is_score",
+    "panels_of",
+    "scale_of",
+    "without_values",
+]
 
 Unit = Literal["iteration", "epoch"]
 """What the horizontal axis counts."""
@@ -18,7 +27,7 @@ _SCORES = ("miou", "macc", "aacc", "iou", "acc", "mdice", "dice", "mfscore", "fs
 _SCORE_PARTS = ("mprecision", "precision", "mrecall", "recall", "acc_seg")
 
 _PERCENT = 1.5
-"""A score that ever exceeds this is in percent, as mmengine and ``acc_seg`` have it; others are fractions."""
+"""A run of which a score exceeds this has percent, as mmengine and ``acc_seg`` do; others have fractions."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Series:
     """Of the extremes."""
     smooth: bool
     """Whether the values to look at are those of the moving average."""
+    percent: bool
+    """Whether the run's scores are in percent: one class's alone may be 0 throughout."""
 
     @property
     def points(self) -> int:
@@ -78,7 +89,7 @@ class Series:
             return "loss"
         if not is_score(self.key):
             return self.key
-        return "score (%)" if any(part.high > _PERCENT for part in self.parts) else "score (0 to 1)"
+        return "score (%)" if self.percent else "score (0 to 1)"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types; ``x`` is in the report's unit, the values in the log's own."""
@@ -113,6 +124,16 @@ def is_score(key: str) -> bool:
     return words[0] in _SCORES or any(part in words for part in _SCORE_PARTS)
 
 
+def is_percent(key: str, value: Any) -> bool:
+    """Whether this is a score that no fraction can be."""
+    return type(value) in (float, int) and _PERCENT < value < math.inf and is_score(key)
+
+
+def scale_of(key: str) -> str:
+    """Scores of one scale are in percent all together: ``acc_seg`` always is, beside fractions of mIoU."""
+    return "acc_seg" if "acc_seg" in key else ""
+
+
 def panels_of(series: Sequence[Series]) -> dict[str, list[Series]]:
     """The curves that share a vertical axis, under what it says."""
     panels: dict[str, list[Series]] = {}
@@ -126,5 +147,5 @@ def without_values(series: Sequence[Series], *, positive: bool) -> list[str]:
     return [
         one.label
         for one in series
-        if not any(math.isfinite(value) and (value > 0 or not positive) for value in one.values)
+        if not any(is_drawable(value) and (value > 0 or not positive) for value in one.values)
     ]

@@ -43,6 +43,8 @@ def ensure_free(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is a folder; name a file to write")
     if not path.parent.is_dir():
         raise UsageError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder of {path} cannot be written to")
     if path.exists() and not force:
         raise UsageError(f"{path} already exists", hint="add --force to replace it")
 

@@ -185,13 +185,18 @@ def _checked(spec: OptionSpec, value: Any, owner: str) -> Any:
         return _key_values(spec, value, owner)
     if spec.arity == 1:
         return _scalar(spec, value, owner)
-    items = value.split() if isinstance(value, str) else value
+    items = _split(value) if isinstance(value, str) else value
     if not isinstance(items, Iterable) or isinstance(items, Mapping):
         raise UsageError(f"{owner}: option '{spec.name}' takes a list, not {value!r}")
     result = tuple(_scalar(spec, item, owner) for item in items)
     if spec.arity is not None and len(result) != spec.arity:
         raise UsageError(f"{owner}: option '{spec.name}' takes {spec.arity} values, not {len(result)}")
     return result
+
+
+def _split(text: str) -> list[str]:
+    """Several values in one string, as in ``KEY=1,2,3``: between commas, or else between spaces."""
+    return [item.strip() for item in text.strip("[]()").split(",")] if "," in text else text.split()
 
 
 def _key_values(spec: OptionSpec, value: Any, owner: str) -> dict[str, Any]:

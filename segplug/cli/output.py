@@ -33,6 +33,31 @@ from segplug.requests import Table
 __all__ = ["ConsoleReporter", "Output"]
 
 
+_FEW_ROWS = 8
+_NARROWEST_TEXT = 12
+"""Characters in which a text is still readable when it is broken."""
+
+
+def _least_width(table: Table) -> int:
+    """Characters that a table needs, with its texts broken and its numbers whole."""
+    width = 1
+    for position, column in enumerate(table.columns):
+        longest = max([len(column), *(len(cell_text(row[position])) for row in table.rows)])
+        whole = is_numeric_column(table.rows, position)
+        width += 3 + (longest if whole else min(longest, _NARROWEST_TEXT))
+    return width
+
+
+def _on_its_side(table: Table) -> Table:
+    """The same with a line for each column, and a column for each row."""
+    heads = tuple(cell_text(row[0]) for row in table.rows)
+    lines = tuple(
+        (column, *(cell_text(row[position]) for row in table.rows))
+        for position, column in enumerate(table.columns[1:], start=1)
+    )
+    return Table(table.title, (table.columns[0], *heads), lines)
+
+
 class Output:
     """Where a command's result goes.
 
@@ -52,11 +77,19 @@ class Output:
         self.console.print(line, markup=False, soft_wrap=True)
 
     def table(self, table: Table) -> None:
-        """A table for people; numbers are right-aligned."""
+        """A table for people; numbers are right-aligned and never broken.
+
+        One of few rows that is too wide for the terminal is turned on its side.
+        """
+        if len(table.rows) <= _FEW_ROWS and _least_width(table) > self.console.width:
+            table = _on_its_side(table)
         shown = RichTable(title=table.title or None, title_justify="left")
         for position, column in enumerate(table.columns):
             numeric = is_numeric_column(table.rows, position)
-            shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
+            if numeric:
+                shown.add_column(column, justify="right", no_wrap=True)
+            else:
+                shown.add_column(column, overflow="fold")
         for row in table.rows:
             shown.add_row(*(Text(cell_text(value)) for value in row))
         self.console.print(shown)

@@ -15,7 +15,7 @@ from segplug.errors import UsageError
 from segplug.registry import Provider
 from segplug.reports.page import write_page
 from segplug.reports.sheets import ensure_free_folder, write_sheets
-from segplug.requests import AnalyzeReport
+from segplug.requests import AnalyzeReport, Table
 
 __all__ = ["parameters", "run"]
 
@@ -55,10 +55,18 @@ def run(
         write_page(report, values["html"], force=values["force"])
         output.say(f"wrote {values['html']}")
     if values["csv"]:
-        written = write_sheets(report.tables, values["csv"], force=values["force"])
-        output.say(f"wrote {len(written)} CSV files to {values['csv']}")
-    output.document(report.data)
+        _write_sheets(report, values["csv"], output, force=values["force"])
+    output.document({**report.data, "notes": list(report.notes)})
     return 0
+
+
+def _write_sheets(report: AnalyzeReport, folder: Path, output: Output, *, force: bool) -> None:
+    notes = Table("notes", ("note",), tuple((note,) for note in report.notes))
+    written = write_sheets((*report.tables, *([notes] if report.notes else [])), folder, force=force)
+    output.say(f"wrote {len(written)} CSV files to {folder}")
+    others = sorted(path.name for path in folder.glob("*.csv") if path not in written)
+    if others:
+        output.say(f"{folder} holds CSV files of something else as well: {', '.join(others)}")
 
 
 def _check(values: Mapping[str, Any], others: Sequence[Path]) -> None:

@@ -66,7 +66,13 @@ def run(*arguments: str) -> int:
 def test_json_is_one_document_on_stdout(echo, capsys) -> None:
     assert run("run", "analyze", "echo", "a", "b", "--keys", "x", "y", "--depth", "3", "--json") == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"subjects": ["a", "b"], "keys": ["x", "y"], "nan": None, "settings": {}}
+    assert json.loads(out) == {
+        "subjects": ["a", "b"],
+        "keys": ["x", "y"],
+        "nan": None,
+        "settings": {},
+        "notes": ["[depth] is not height"],
+    }
     assert "echo" in err
 
 
@@ -98,7 +104,10 @@ def test_a_report_as_a_page_and_as_sheets(echo, capsys, tmp_path) -> None:
     out, err = capsys.readouterr()
     assert "already exists" in err
     assert out == ""  # refused before the work
+    (sheets / "mine.csv").write_text("1\n")
     assert run(*command, "--force") == 0
+    assert "holds CSV files of something else as well: mine.csv" in capsys.readouterr().out
+    assert (sheets / "notes.csv").read_text() == "note\n[depth] is not height\n"
 
 
 def test_two_outputs_have_two_names(echo, capsys, tmp_path) -> None:

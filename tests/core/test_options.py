@@ -37,6 +37,12 @@ def test_values_are_converted_to_the_declared_types() -> None:
     assert build() == Options()
 
 
+@pytest.mark.parametrize("text", ["1 2 3.5", "1,2,3.5", "[1, 2, 3.5]", "(1,2,3.5)"])
+def test_several_values_in_one_string(text: str) -> None:
+    assert build(mean=text).mean == (1.0, 2.0, 3.5)
+    assert build(names="traffic light,sky").names == ("traffic light", "sky")
+
+
 def test_keys_and_values_are_a_mapping_or_pairs() -> None:
     assert build(settings={"a.b": 1}).settings == {"a.b": 1}
     assert build(settings=("a.b=1", "c=x=y")).settings == {"a.b": "1", "c": "x=y"}

@@ -15,6 +15,9 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+
+# The exporter imports this where it takes every exception, Ctrl-C included, for a network's fault.
+import torch._dynamo
 from onnxscript import opset18 as ops
 from torch import nn
 

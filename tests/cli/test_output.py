@@ -1,0 +1,43 @@
+"""Tables for people, on narrow terminals and wide ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from segplug.cli.output import Output
+from segplug.requests import Table
+
+WIDE = Table(
+    "latency",
+    ("engine", *(f"some number {index}" for index in range(8))),
+    (("a.onnx on onnxruntime", *(1000.25 + index for index in range(8))), ("b", *(8 * [None]))),
+)
+
+
+def printed(table: Table, width: int, capsys: pytest.CaptureFixture[str]) -> str:
+    output = Output(as_json=False)
+    output.console.width = width
+    output.table(table)
+    return capsys.readouterr().out
+
+
+def test_a_table_that_is_too_wide_is_turned_on_its_side(capsys) -> None:
+    text = printed(WIDE, 80, capsys)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    for index in range(8):
+        (line,) = [line for line in lines if f"some number {index}" in line]
+        assert f"{1000.25 + index:,.2f}" in line
+
+
+def test_a_table_that_fits_is_as_it_was_given(capsys) -> None:
+    lines = printed(WIDE, 200, capsys).splitlines()
+    (row,) = [line for line in lines if "a.onnx" in line]
+    assert row.count("│") == 10
+
+
+def test_texts_are_broken_before_numbers(capsys) -> None:
+    table = Table("", ("text", "number"), (("word " * 30, 123456789.25),))
+    text = printed(table, 60, capsys)
+    assert "123,456,789.25" in text
+    assert max(map(len, text.splitlines())) <= 60

@@ -39,13 +39,21 @@ _NARROWEST_TEXT = 12
 
 
 def _least_width(table: Table) -> int:
-    """Characters that a table needs, with its texts broken and its numbers whole."""
+    """Characters that a table needs, with its texts and headings broken and its numbers whole."""
     width = 1
     for position, column in enumerate(table.columns):
-        longest = max([len(column), *(len(cell_text(row[position])) for row in table.rows)])
-        whole = is_numeric_column(table.rows, position)
-        width += 3 + (longest if whole else min(longest, _NARROWEST_TEXT))
+        if is_numeric_column(table.rows, position):
+            width += 3 + _number_width(table, position)
+        else:
+            longest = max([len(column), *(len(cell_text(row[position])) for row in table.rows)])
+            width += 3 + min(longest, _NARROWEST_TEXT)
     return width
+
+
+def _number_width(table: Table, position: int) -> int:
+    """Characters of a column's longest number, and of the longest word above it."""
+    words = table.columns[position].split()
+    return max(len(text) for text in (*words, *(cell_text(row[position]) for row in table.rows), ""))
 
 
 def _on_its_side(table: Table) -> Table:
@@ -85,9 +93,8 @@ class Output:
             table = _on_its_side(table)
         shown = RichTable(title=table.title or None, title_justify="left")
         for position, column in enumerate(table.columns):
-            numeric = is_numeric_column(table.rows, position)
-            if numeric:
-                shown.add_column(column, justify="right", no_wrap=True)
+            if is_numeric_column(table.rows, position):
+                shown.add_column(column, justify="right", min_width=_number_width(table, position))
             else:
                 shown.add_column(column, overflow="fold")
         for row in table.rows:

@@ -72,7 +72,6 @@ def _data(
         "modules": [_module(cost) for cost in modules],
         "operators": [_operator(cost) for cost in operators],
         "not_counted": [cost.operator for cost in operators if cost.how is None],
-        "notes": list(complexity.notes),
     }
 
 

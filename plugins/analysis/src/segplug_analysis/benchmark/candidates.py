@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,14 +46,20 @@ def choose(subjects: Sequence[str], options: Options, session: Segplug) -> list[
     """The candidates, in the order of the subjects and of the backends as they were named.
 
     Raises:
-        UsageError: a subject is not there, no backend takes it, or a backend takes none of them.
+        UsageError: no subject is named or one is not there, no backend takes it, or a backend takes
+            none of them.
         PluginError: a backend that was named is broken.
     """
+    if not subjects:
+        raise UsageError("analyze benchmark takes one or more configs and artifacts, and none is named")
+    subjects = [os.path.expanduser(subject) for subject in subjects]
+    configs = [subject for subject in subjects if _is_model(session, subject, options.source)]
+    slip = "the weights of a config are named with --checkpoint" if configs else None
     own = _backend_options(options.backend_options)
-    weights = iter(_weights(subjects, options, session))
+    weights = iter(_weights(configs, options))
     found: list[Candidate] = []
     for subject in subjects:
-        is_model = _is_model(session, subject, options.source)
+        is_model = subject in configs
         candidate = Candidate(
             name=subject,
             subject=subject,
@@ -66,7 +73,10 @@ def choose(subjects: Sequence[str], options: Options, session: Segplug) -> list[
             trust_checkpoint=options.trust_checkpoint,
             without_addons=tuple(sorted(session.registry.without_addons)),
         )
-        backends = _backends(session.registry, subject, is_model, options.backend)
+        if is_model:
+            backends = _backends_of_model(session.registry, subject, options.backend)
+        else:
+            backends = _backends_of_artifact(session.registry, subject, options.backend, hint=slip)
         found += [replace(candidate, backend=name, backend_options=own.get(name, {})) for name in backends]
     _refuse_idle(options.backend, found, "--backend")
     _refuse_idle(own, found, "--backend-options")
@@ -83,12 +93,11 @@ def _is_model(session: Segplug, subject: str, source: str | None) -> bool:
     return accepts is not None and bool(accepts(subject))
 
 
-def _weights(subjects: Sequence[str], options: Options, session: Segplug) -> list[str | None]:
-    """A checkpoint, or none, for each of the subjects that are configs."""
-    configs = [subject for subject in subjects if _is_model(session, subject, options.source)]
-    given = options.checkpoint
+def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
+    """A checkpoint, or none, for each of the configs."""
+    given = [os.path.expanduser(path) for path in options.checkpoint]
     for path in (*configs, *given):
-        if not Path(path).expanduser().is_file():
+        if not Path(path).is_file():
             raise UsageError(f"there is no file {path}")
     if (given or options.cfg_options) and not configs:
         flag = "--checkpoint" if given else "--cfg-options"
@@ -100,22 +109,27 @@ def _weights(subjects: Sequence[str], options: Options, session: Segplug) -> lis
             f"--checkpoint names {len(given)} files for {len(configs)} configs",
             hint="name one for each config, in the same order, or none",
         )
-    return list(given)
+    return [*given]
 
 
-def _backends(registry: Registry, subject: str, is_model: bool, wanted: Sequence[str]) -> list[str]:
-    """The backends, of those wanted or else of all, that take the subject."""
-    if is_model:
-        chosen = [name for name in wanted if registry.provider("infer", name).takes == "model"]
-        if wanted and not chosen:
-            raise UsageError(f"none of the backends {', '.join(wanted)} runs the config {subject} itself")
-        return chosen or [REFERENCE_BACKEND]
+def _backends_of_model(registry: Registry, config: str, wanted: Sequence[str]) -> list[str]:
+    """The backends, of those wanted or else PyTorch, that run a config's network itself."""
+    chosen = [name for name in wanted if registry.provider("infer", name).takes == "model"]
+    if wanted and not chosen:
+        raise UsageError(f"none of the backends {', '.join(wanted)} runs the config {config} itself")
+    return chosen or [REFERENCE_BACKEND]
+
+
+def _backends_of_artifact(
+    registry: Registry, subject: str, wanted: Sequence[str], hint: str | None
+) -> list[str]:
+    """The backends, of those wanted or else of all, that open an artifact."""
     if not Path(subject).exists():
         raise UsageError(f"there is no file {subject}")
     fitting = backends_for(registry, Path(subject))
     if not wanted:
         if not fitting:
-            raise UsageError(f"no installed backend opens {subject}, by its name")
+            raise UsageError(f"no installed backend opens {subject}, by its name", hint=hint)
         return list(fitting)
     # A name that says nothing is no reason to refuse: the backend itself finds out.
     providers = {name: registry.provider("infer", name) for name in wanted}
@@ -125,8 +139,8 @@ def _backends(registry: Registry, subject: str, is_model: bool, wanted: Sequence
         if provider.takes == "artifact" and (not fitting or provider.entry.target in fitting)
     ]
     if not chosen:
-        known = f"it is opened by {', '.join(fitting)}" if fitting else None
-        raise UsageError(f"none of the backends {', '.join(wanted)} opens {subject}", hint=known)
+        hint = f"it is opened by {', '.join(fitting)}" if fitting else hint
+        raise UsageError(f"none of the backends {', '.join(wanted)} opens {subject}", hint=hint)
     return chosen
 
 

@@ -43,7 +43,7 @@ class Plan:
     size: tuple[int, int] | None = None
     """Height and width for all; ``None``: each engine's own."""
     batch: int | None = None
-    """Pictures in one run; ``None``: each engine's own fixed batch, else one."""
+    """Pictures in one run; ``None``: each engine's own fixed number, else the first fixed one, else one."""
 
     @property
     def blocks(self) -> list[int]:
@@ -68,6 +68,12 @@ class Measured:
     """Seconds of each timed run, round by round."""
     memory: Mapping[str, int | None] = field(default_factory=dict)
     """Peaks at the end, in bytes."""
+
+    @property
+    def threads(self) -> int | None:
+        """Of one run: as asked, else what the library says that it uses; ``None``: it does not say."""
+        own: int | None = self.engine["torch_threads"] if self.candidate.is_model else None
+        return self.candidate.threads or own
 
 
 def measure(candidates: Sequence[Candidate], plan: Plan, reporter: Reporter) -> list[Measured]:
@@ -102,19 +108,22 @@ def _opened(worker: Worker, reporter: Reporter) -> dict[str, Any]:
 
 
 def _shapes(candidates: Sequence[Candidate], engines: Sequence[Mapping[str, Any]], plan: Plan) -> list[Shape]:
-    """The input of each candidate: as asked, else its fixed size, else that of the first that has one."""
-    fixed = [_fixed_size(engine) for engine in engines]
-    shared = next((size for size in fixed if size is not None), None)
+    """The input of each candidate: as asked, else as its file fixes it, else as the first file that does.
+
+    So that engines with free axes do the same work as those without.
+    """
+    shared_size = _first_fixed(engines, "height", "width")
+    shared_batch = _first_fixed(engines, "batch")
     shapes = []
-    for candidate, engine, own in zip(candidates, engines, fixed, strict=True):
-        size = plan.size or own or shared or engine["nominal_size"]
+    for candidate, engine in zip(candidates, engines, strict=True):
+        size = plan.size or _fixed(engine, "height", "width") or shared_size or engine["nominal_size"]
         if size is None:
             raise UsageError(
                 f"{candidate.name}: it does not say its input size", hint="give --shape HEIGHT WIDTH"
             )
-        axes = {name: Axis(**engine[name]) for name in ("batch", "height", "width")}
-        batch = plan.batch or (axes["batch"].minimum if axes["batch"].is_fixed else 1)
-        for (name, axis), length in zip(axes.items(), (batch, *size), strict=True):
+        (batch,) = (plan.batch,) if plan.batch else _fixed(engine, "batch") or shared_batch or (1,)
+        for name, length in zip(("batch", "height", "width"), (batch, *size), strict=True):
+            axis = Axis(**engine[name])
             if not axis.accepts(length):
                 flag = "--batch" if name == "batch" else "--shape"
                 raise ShapeError(
@@ -125,9 +134,14 @@ def _shapes(candidates: Sequence[Candidate], engines: Sequence[Mapping[str, Any]
     return shapes
 
 
-def _fixed_size(engine: Mapping[str, Any]) -> tuple[int, int] | None:
-    height, width = Axis(**engine["height"]), Axis(**engine["width"])
-    return (height.minimum, width.minimum) if height.is_fixed and width.is_fixed else None
+def _first_fixed(engines: Sequence[Mapping[str, Any]], *names: str) -> tuple[int, ...] | None:
+    return next(filter(None, (_fixed(engine, *names) for engine in engines)), None)
+
+
+def _fixed(engine: Mapping[str, Any], *names: str) -> tuple[int, ...] | None:
+    """The only lengths that an engine takes along these axes; ``None``: it takes several."""
+    axes = [Axis(**engine[name]) for name in names]
+    return tuple(axis.minimum for axis in axes) if all(axis.is_fixed for axis in axes) else None
 
 
 def _warm_up(workers: Sequence[Worker], found: Sequence[Measured], plan: Plan, reporter: Reporter) -> None:

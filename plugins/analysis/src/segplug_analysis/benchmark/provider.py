@@ -36,12 +36,14 @@ class Options:
     )
     shape: tuple[int, ...] = option(
         (),
-        help="Network input, pixels; default: the engine's own size.",
+        help="Network input, pixels; default: as a file fixes it, for free ones as the first that does.",
         minimum=1,
         metavar="HEIGHT WIDTH",
     )
     batch: int | None = option(
-        None, help="Pictures in one run; default: the engine's fixed number, else 1.", minimum=1
+        None,
+        help="Pictures in one run; default: as a file fixes it, for free ones as the first that does; or 1.",
+        minimum=1,
     )
     device: str = option("cpu", help="cpu, cuda, cuda:1, ...")
     threads: int | None = option(None, help="Threads of one run; default: the library's own.", minimum=1)

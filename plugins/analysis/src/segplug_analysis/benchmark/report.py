@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,11 @@ from segplug.requests import AnalyzeReport, Table
 from segplug_analysis.benchmark.chart import Bar, bars
 from segplug_analysis.benchmark.machine import Machine
 from segplug_analysis.benchmark.measure import PAUSE_SECONDS, Measured, Plan
+from segplug_analysis.benchmark.notes import notes_on
 from segplug_analysis.benchmark.processes import wait_policy
-from segplug_analysis.benchmark.statistics import Summary, summarise
+from segplug_analysis.benchmark.statistics import Row, Summary, summarise
 
 __all__ = ["make_report"]
-
-_DRIFT = 0.10
-"""From here on it is said that the medians of a candidate's rounds lie apart."""
-
-_BUSY = 0.5
-"""Load for each core from which on the machine was not free for measuring."""
-
-Row = tuple[Measured, Summary]
 
 
 def make_report(found: Sequence[Measured], plan: Plan, machine: Machine) -> AnalyzeReport:
@@ -41,46 +34,48 @@ def make_report(found: Sequence[Measured], plan: Plan, machine: Machine) -> Anal
                 "pause_seconds": PAUSE_SECONDS,
                 "omp_wait_policy": wait_policy(),
             },
-            "candidates": [_data(*row, machine) for row in rows],
+            "candidates": [_data(*row) for row in rows],
         },
-        tables=(_latency(rows), _start_up(rows, machine)),
+        tables=(_latency(rows), _spread(rows), _engines(rows, machine), _start_and_memory(rows)),
         figures=(bars(shown),),
-        notes=tuple(_notes(rows, plan, machine)),
+        notes=tuple(notes_on(rows, plan, machine)),
     )
 
 
 def _latency(rows: Sequence[Row]) -> Table:
-    columns = ("engine", "median ms", "p95 ms", "mean ms", "stdev ms", "rounds differ by %", "images/s")
+    columns = ("engine", "median ms", "p95 ms", "images/s")
     compared = len(rows) > 1
     return Table(
         "Latency of one run",
-        (*columns, *(("ratio to first", "in the rounds") if compared else ())),
+        (*columns, *(("x time of first", "lowest", "highest") if compared else ())),
         tuple(
             (
                 measured.candidate.name,
-                *(1e3 * value for value in (each.median, each.p95, each.mean, each.deviation)),
-                100 * each.drift,
+                1e3 * each.median,
+                1e3 * each.p95,
                 each.images_per_second,
-                *((each.ratio, _range(each)) if compared else ()),
+                *((each.ratio, min(each.ratios), max(each.ratios)) if compared else ()),
             )
             for measured, each in rows
         ),
     )
 
 
-def _range(summary: Summary) -> str | None:
-    low, high = min(summary.ratios), max(summary.ratios)
-    return f"{low:.3f} to {high:.3f}" if low < high else None
+def _spread(rows: Sequence[Row]) -> Table:
+    return Table(
+        "Spread",
+        ("engine", "mean ms", "stdev ms", "rounds differ %"),
+        tuple(
+            (measured.candidate.name, 1e3 * each.mean, 1e3 * each.deviation, 100 * each.drift)
+            for measured, each in rows
+        ),
+    )
 
 
-def _start_up(rows: Sequence[Row], machine: Machine) -> Table:
-    on_cuda = any(measured.memory["cuda_peak_bytes"] is not None for measured, _ in rows)
+def _engines(rows: Sequence[Row], machine: Machine) -> Table:
     return Table(
         "Engines",
-        (
-            *("engine", "runs on", "threads", "input", "gives", "start-up s", "of it opening s"),
-            *("first run ms", "peak MB", *(["peak CUDA MB"] if on_cuda else [])),
-        ),
+        ("engine", "runs on", "threads", "input", "output"),
         tuple(
             (
                 measured.candidate.name,
@@ -88,6 +83,29 @@ def _start_up(rows: Sequence[Row], machine: Machine) -> Table:
                 _threads(measured, machine),
                 "x".join(str(length) for length in measured.shape),
                 measured.engine["output"],
+            )
+            for measured, _ in rows
+        ),
+    )
+
+
+def _threads(measured: Measured, machine: Machine) -> str:
+    if measured.threads is None:
+        return f"its default ({machine.cores} cores)"
+    return str(measured.threads) + ("" if measured.candidate.threads else " (its default)")
+
+
+def _start_and_memory(rows: Sequence[Row]) -> Table:
+    on_cuda = any(measured.memory["cuda_peak_bytes"] is not None for measured, _ in rows)
+    return Table(
+        "Start and memory",
+        (
+            *("engine", "start-up s", "opening s", "first run ms", "peak MB"),
+            *(["peak CUDA MB"] if on_cuda else []),
+        ),
+        tuple(
+            (
+                measured.candidate.name,
                 measured.start_seconds,
                 measured.engine["open_seconds"],
                 1e3 * measured.first_run_seconds,
@@ -99,24 +117,11 @@ def _start_up(rows: Sequence[Row], machine: Machine) -> Table:
     )
 
 
-def _threads(measured: Measured, machine: Machine) -> str:
-    if measured.candidate.threads is not None:
-        return str(measured.candidate.threads)
-    own = _own_threads(measured)
-    return f"{own} (its default)" if own else f"its default ({machine.cores} cores)"
-
-
-def _own_threads(measured: Measured) -> int | None:
-    """What the library says that it uses, where it does."""
-    threads: int | None = measured.engine["torch_threads"] if measured.candidate.is_model else None
-    return threads
-
-
 def _megabytes(count: int | None) -> float | None:
     return None if count is None else count / 1e6
 
 
-def _data(measured: Measured, summary: Summary, machine: Machine) -> dict[str, Any]:
+def _data(measured: Measured, summary: Summary) -> dict[str, Any]:
     candidate = measured.candidate
     return {
         "name": candidate.name,
@@ -126,7 +131,7 @@ def _data(measured: Measured, summary: Summary, machine: Machine) -> dict[str, A
         "backend": candidate.backend,
         "engine": measured.engine["engine"],
         "device": candidate.device,
-        "threads": candidate.threads or _own_threads(measured),
+        "threads": measured.threads,
         "threads_asked": candidate.threads,
         "input_shape": list(measured.shape),
         "output": measured.engine["output"],
@@ -146,51 +151,3 @@ def _data(measured: Measured, summary: Summary, machine: Machine) -> dict[str, A
         "peak_cuda_memory_mb": _megabytes(measured.memory["cuda_peak_bytes"]),
         "times_ms": [[1e3 * seconds for seconds in block] for block in measured.rounds],
     }
-
-
-def _notes(rows: Sequence[Row], plan: Plan, machine: Machine) -> Iterator[str]:
-    several = len(rows) > 1
-    load = "" if machine.load is None else f", load {machine.load:.2f} before the start"
-    yield f"measured on {machine.processor}, {machine.cores} cores, {machine.system}{load}"
-    if machine.load is not None and machine.load > _BUSY * machine.cores:
-        yield "the machine was busy with other work before the start: take no number here for its best"
-    yield (
-        "timed is the engine's run alone, on random normalised pictures: reading, preprocessing and "
-        "what makes label maps of logits are not in it"
-    )
-    yield (
-        f"{plan.runs} timed runs each in {len(plan.blocks)} rounds, after the first run and {plan.warmup} to "
-        "warm up; one more before each block is not counted"
-    )
-    if several:
-        yield (
-            "each engine has a process of its own; in every round they take turns, in changing order, while "
-            f"the others wait (OMP_WAIT_POLICY={wait_policy()}); the ratio is the median of the rounds' own "
-            "ratios to the first engine, so that a machine that gets slower or faster does not change it"
-        )
-    yield (
-        "start-up is the time from the start of the process until the engine is open, measured once: files "
-        "that were not read before come from the disk, and the first engine waits for them; peak MB is the "
-        "largest resident size of the process, libraries and weights included"
-    )
-    yield from _differences(rows)
-    for measured, summary in rows:
-        if summary.drift > _DRIFT:
-            yield (
-                f"{measured.candidate.name}: the medians of its rounds differ by {100 * summary.drift:.0f}%: "
-                "the machine was not steady" + (", the ratio says more than the times" if several else "")
-            )
-
-
-def _differences(rows: Sequence[Row]) -> Iterator[str]:
-    """Where the candidates do not do the same work."""
-    if len({measured.shape for measured, _ in rows}) > 1:
-        yield "the inputs have different shapes: the ratios do not compare the same work"
-    outputs = {measured.engine["output"] for measured, _ in rows}
-    if len(outputs) > 1:
-        yield (
-            "some engines give labels and some logits: the former choose the class of each pixel inside "
-            "their run, for the latter that work comes on top"
-        )
-    if any(measured.engine["slides"] for measured, _ in rows):
-        yield "the model slides a window over an image: one run is one window (a batch of them), not an image"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from segplug_analysis.benchmark.measure import Measured
 
-__all__ = ["Summary", "percentile", "summarise"]
+__all__ = ["Row", "Summary", "percentile", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Summary:
     def ratio(self) -> float:
         """Median of the rounds' ratios: what the machine does to a whole round cancels."""
         return statistics.median(self.ratios)
+
+
+Row = tuple[Measured, Summary]
+"""One candidate: what its process said, and its numbers."""
 
 
 def summarise(measured: Measured, first: Measured) -> Summary:

@@ -2,8 +2,8 @@
 
 The parent writes one order a line to stdin and reads one answer a line from stdout, both JSON. First
 comes the :class:`~segplug_analysis.benchmark.candidates.Candidate`, answered with what its engine takes;
-then the shape of its input, answered with the seconds of the first run; then blocks of runs. At the end
-of stdin the process ends, whatever became of the parent.
+then the shape of its input, answered with the seconds of the first run; then blocks of runs. The process
+ends at the end of stdin, and between two runs of a block when the parent is gone.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def _serve(orders: Iterator[Mapping[str, Any]], answer: Answer) -> None:
         if fed is None:
             return
         batch = _pictures(fed["shape"])
-        answer({"seconds": _timed(engine, batch, 1), **_memory()})
+        parent = os.getppid()
+        answer({"seconds": _timed(engine, batch, 1, parent), **_memory()})
         for order in orders:
-            for _ in range(order["untimed"]):
-                engine.run(batch)
-            answer({"seconds": _timed(engine, batch, order["runs"]), **_memory()})
+            _timed(engine, batch, order["untimed"], parent)
+            answer({"seconds": _timed(engine, batch, order["runs"], parent), **_memory()})
 
 
 def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
@@ -132,9 +132,12 @@ def _pictures(shape: list[int]) -> npt.NDArray[np.float32]:
     return np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
 
 
-def _timed(engine: Engine, batch: npt.NDArray[np.float32], runs: int) -> list[float]:
+def _timed(engine: Engine, batch: npt.NDArray[np.float32], runs: int, parent: int) -> list[float]:
+    """Seconds of each run; the process ends instead when ``parent`` is no more its parent."""
     seconds = []
     for _ in range(runs):
+        if os.getppid() != parent:  # killed: nobody waits for the rest of what may be thousands of runs
+            sys.exit()
         start = time.perf_counter()
         engine.run(batch)
         seconds.append(time.perf_counter() - start)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +14,18 @@ import pytest
 from segplug_analysis.parity.compare import CompareSink
 from segplug_analysis.parity.form import form_for
 
-from segplug import discovery
+from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
+    CONFIG,
+    SMALL,
+    WEIGHTS,
+    Toys,
+    images_fixture,
+    install_fixture,
+    parity_fixture,
+    table,
+    toys_fixture,
+    write_images,
+)
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import ArtifactError, CheckpointError, DatasetError, SegplugError, UsageError
@@ -25,223 +34,6 @@ from segplug.reporting import QuietReporter
 from segplug.reports.page import as_page
 from segplug.requests import AnalyzeReport
 from segplug.runtime.raw import RawSink
-from segplug.sample import sample_image
-
-ROOT = Path(__file__).resolve().parents[3]
-CONFIG = ROOT / "demo" / "config.py"
-WEIGHTS = ROOT / "demo" / "weights.pth"
-
-# The demo's network, at a size that costs nothing.
-SMALL = {"data.test.pipeline.1.img_scale": (64, 32)}
-
-TOY = """
-import json
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
-
-import torch
-from segplug import Axis, EngineSpec, hookimpl, option
-from segplug.artifact import describe, read_sidecar, write_sidecar
-from segplug.errors import ArtifactError, RefusedError
-
-WORK = Path(__file__).parent  # what was asked of the toys, and what they shall do
-MODELS = {}  # a file names one of these
-
-
-def log(**entry):
-    with open(WORK / "log.jsonl", "a") as file:
-        file.write(json.dumps(entry) + "\\n")
-
-
-@dataclass(frozen=True)
-class Options:
-    output_kind: Literal["auto", "labels", "logits"] = option("auto", help="As export onnx has it.")
-
-
-class Exporter:
-    api_version = 1
-    options = Options
-    suffix = ".toymodel"
-
-    @hookimpl
-    def export(self, request):
-        kind = request.options.output_kind
-        asked = {"precision": request.precision, "shape": request.shape, "dynamic": request.dynamic}
-        log(hook="export", kind=kind, **asked)
-        key = f"model {len(MODELS)}"
-        MODELS[key] = request.model.exportable()
-        request.output.write_text(key)
-        size = {} if request.dynamic else {"size": request.shape}
-        meta = request.model.meta.replace(extra={"toy": {"kind": kind, **size}}, versions={"numpy": "1.0"})
-        if not (WORK / "old").exists():
-            meta = meta.replace(versions={"no-such-distribution": "1.0"})
-        write_sidecar(request.output, meta)
-        return describe(request.output, format="toymodel", meta=meta)
-
-
-class Builder:
-    api_version = 1
-    takes = "artifact"
-    reads = ("toymodel",)
-
-    @hookimpl
-    def build_engine(self, request):
-        log(hook="build", precision=request.precision, source=str(request.artifact), device=request.device)
-        if request.precision == "int8":
-            raise ArtifactError("int8 needs images to calibrate with")
-        shutil.copy(request.artifact, request.output)
-        meta = read_sidecar(request.artifact)
-        meta = meta.replace(extra={"toy": {**meta.extra["toy"], "precision": request.precision}})
-        write_sidecar(request.output, meta)
-        return describe(request.output, format="toyengine", meta=meta)
-
-
-class Engine:
-    def __init__(self, path):
-        meta = read_sidecar(path)
-        self.toy = meta.extra["toy"]
-        self.module = MODELS[path.read_text()]
-        size = self.toy.get("size")
-        axes = dict(zip(("height", "width"), map(Axis.fixed, size))) if size else {}
-        kind = "labels" if self.toy["kind"] == "labels" else "logits"
-        self.spec = EngineSpec(meta=meta, output=kind, backend="toy", fresh_output=True, **axes)
-        self.runs = 0
-
-    def run(self, batch):
-        self.runs += 1
-        if (WORK / "interrupt").exists() and self.runs == 3:
-            raise KeyboardInterrupt
-        with torch.inference_mode():
-            logits = self.module(torch.from_numpy(batch)).numpy()
-        if self.toy["precision"] == "fp16":  # a square of wrong answers that grows with each image
-            side = 2 * self.runs
-            logits[:, :, :side, :side] *= -1
-        return logits.argmax(1) if self.spec.output == "labels" else logits
-
-    def close(self):
-        pass
-
-
-class Infer:
-    api_version = 1
-    takes = "artifact"
-
-    @hookimpl
-    def infer(self, request):
-        return Engine(request.artifact)
-
-
-class Orphan(Infer):
-    reads = ("a-format-that-nobody-makes",)
-
-
-class Rule:
-    api_version = 1
-
-    @hookimpl(wrapper=True)
-    def export(self, request):
-        raise RefusedError("nothing leaves this house")
-        yield
-
-
-exporter, builder, infer, orphan, rule = Exporter(), Builder(), Infer(), Orphan(), Rule()
-"""
-
-POINTS = {
-    "export": {"toymodel": "toy_parity:exporter"},
-    "build_engine": {"toyengine": "toy_parity:builder"},
-    "infer": {"toyengine": "toy_parity:infer", "orphan": "toy_parity:orphan"},
-}
-
-
-class Toys:
-    """The installed toys: what they were asked, and what they shall do."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def log(self) -> list[dict[str, Any]]:
-        path = self.folder / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def forget(self) -> None:
-        (self.folder / "log.jsonl").unlink(missing_ok=True)
-
-    def shall(self, word: str, *, yes: bool = True) -> None:
-        path = self.folder / word
-        path.touch() if yes else path.unlink()
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Toys]]:
-    """Install an exporter, an engine builder and a backend that lead from one to the other."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(**more: dict[str, str]) -> Toys:
-        folder = tmp_path / "site"
-        info = folder / "toy_parity-1.0.dist-info"
-        info.mkdir(parents=True)
-        folder.joinpath("toy_parity.py").write_text(textwrap.dedent(TOY))
-        info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: toy-parity\nVersion: 1.0\n")
-        groups = [
-            f"[segplug.{hook}]\n" + "\n".join(f"{target} = {value}" for target, value in targets.items())
-            for hook, targets in {**POINTS, **more}.items()
-        ]
-        info.joinpath("entry_points.txt").write_text("\n".join(groups) + "\n")
-        monkeypatch.syspath_prepend(str(folder))
-        discovery.forget()
-        return Toys(folder)
-
-    yield run
-    sys.modules.pop("toy_parity", None)
-    discovery.forget()
-
-
-@pytest.fixture
-def toys(install: Callable[..., Toys]) -> Toys:
-    return install()
-
-
-def write_images(folder: Path, *sizes: tuple[int, int]) -> Path:
-    """A data set with a picture of each size, and masks of the demo's classes with an ignored stripe."""
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True)
-    for number, (height, width) in enumerate(sizes):
-        image = sample_image(height, width, seed=number)
-        mask = np.random.default_rng(number).integers(0, 8, (height, width), np.uint8)
-        mask[-height // 4 :] = 255
-        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
-        cv2.imwrite(str(folder / "masks" / f"{number}.png"), mask)
-    return folder
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path / "data", *[(32, 64)] * 4)
-
-
-@pytest.fixture
-def parity(tmp_path: Path, images: Path) -> Callable[..., AnalyzeReport]:
-    """Analyse the demo's model on four small pictures, with the toy engine."""
-
-    def run(*, session: Segplug | None = None, **options: Any) -> AnalyzeReport:
-        given = {
-            "backend": ("toyengine",),
-            "dataset": str(images),
-            "cfg_options": SMALL,
-            "work_dir": tmp_path / "work",
-            **options,
-        }
-        return (session or Segplug()).analyze("parity", CONFIG, WEIGHTS, **given)
-
-    return run
-
-
-def table(report: AnalyzeReport, title: str) -> list[dict[str, Any]]:
-    found = next(table for table in report.tables if table.title == title)
-    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 
 def infer(*arguments: str, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -328,16 +120,18 @@ def test_files_are_made_in_two_steps_and_what_differs_is_painted(
         picture = cv2.imread(worst["picture"])
         assert picture is not None
         assert 0 < worst["pixels_differing"] <= 64
-    assert [figure.draw()[:4] for figure in report.figures] == [b"\x89PNG"] * 2
-    assert as_page(report).count("data:image/png;base64,") == 2
-    row = table(report, "Against PyTorch")[2]
-    assert (row["backend"], row["file"]) == ("toyengine fp16", "built")
-    assert row["pixels differing"] == half["agreement"]["pixels_differing"]
-    assert [row["file"] for row in table(report, "Against PyTorch")][3] == "not compared"
+    assert [figure.draw()[:2] for figure in report.figures] == [b"\xff\xd8"] * 2
+    assert as_page(report).count("data:image/jpeg;base64,") == 2
+    row = table(report, "Against PyTorch")[1]
+    assert row["backend"] == "toyengine fp16"
+    assert row["pixels"] == half["agreement"]["pixels_differing"]
+    assert row["labels differ %"] == pytest.approx(100 * row["pixels"] / (4 * 32 * 64))
+    (row,) = table(report, "Not compared")
+    assert row == {"backend": "toyengine int8", "why": refused["reason"]}
     # Pictures of an earlier run do not stay among those of a later one.
     again = parity(precision=("fp16",), images=1)
     folder = Path(again.data["runs"][0]["worst"][0]["picture"]).parent
-    assert [path.name for path in folder.iterdir()] == ["01-3.png"]
+    assert [path.name for path in folder.iterdir()] == ["01-3.jpg"]
 
 
 def test_what_lies_in_the_work_folder_is_used_again_if_it_is_whole_and_the_same(
@@ -347,17 +141,18 @@ def test_what_lies_in_the_work_folder_is_used_again_if_it_is_whole_and_the_same(
         toys.forget()
         report = parity(**options)
         assert report.data["runs"][0]["agreement"]["share"] == 1
-        (row,) = table(report, "Against PyTorch")[1:]
+        how = {row["format"]: row["this time"] for row in table(report, "Files")}
         steps = [entry["hook"] for entry in toys.log()]
-        assert row["file"] == ("built" if "build" in steps else "reused")
+        assert how["toymodel"] == ("exported" if "export" in steps else "reused")
+        assert how["toyengine"] == ("built" if "build" in steps else "reused")
         return steps
 
     assert asked() == ["export", "build"]
     assert asked() == []
     assert asked(threads=1, images=0) == []
 
-    (model,) = tmp_path.glob("work/toymodel-fp32-32x64-labels-*/config.toymodel")
-    (engine,) = tmp_path.glob("work/toyengine-fp32-32x64-labels-*/config.toyengine")
+    (model,) = tmp_path.glob("work/config-toymodel-fp32-32x64-labels-*/config.toymodel")
+    (engine,) = tmp_path.glob("work/config-toyengine-fp32-32x64-labels-*/config.toyengine")
     engine.write_bytes(engine.read_bytes()[:-1])  # cut
     assert asked() == ["build"]
     model.with_name(model.name + ".json").unlink()  # what lies beside it belongs to it
@@ -533,11 +328,16 @@ def test_a_checkpoint_of_another_model(
 
 
 def _compared(
-    sink: CompareSink, ignore: int, *results: tuple[int, Any, Any], notes: dict[int, Any] | None = None
+    sink: CompareSink,
+    spool: Path | None,
+    *results: tuple[int, Any, Any],
+    notes: dict[int, Any] | None = None,
 ) -> list[Any]:
-    info = SimpleNamespace(ignore_index=ignore)
-    sink.open(SimpleNamespace(dataset=SimpleNamespace(info=info), reporter=QuietReporter()))  # type: ignore[arg-type]
+    info = SimpleNamespace(ignore_index=9)
+    dataset = SimpleNamespace(info=info, name=lambda index: f"{index}.png")
+    sink.open(SimpleNamespace(dataset=dataset, reporter=QuietReporter(), spool=spool))  # type: ignore[arg-type]
     for index, note in (notes or {}).items():
+        assert sink.has(index, note)
         sink.restore(index, note)
     taken = [
         sink.consume(SimpleNamespace(index=index, name=f"{index}.png", labels=labels, mask=mask))  # type: ignore[arg-type]
@@ -558,7 +358,7 @@ def test_differing_pixels_are_counted_and_the_worst_images_kept(tmp_path: Path) 
     labels[3][1:3] = 1
     sink = CompareSink(tmp_path / "reference.npz", keep=2)
 
-    notes = _compared(sink, 9, *((index, labels[index], mask) for index in range(4)))
+    notes = _compared(sink, tmp_path, *((index, labels[index], mask) for index in range(4)))
 
     agreement = sink.agreement
     assert (agreement.pixels, agreement.differing, agreement.images_differing) == (64, 14, 3)
@@ -567,10 +367,14 @@ def test_differing_pixels_are_counted_and_the_worst_images_kept(tmp_path: Path) 
     assert agreement.scored_share == pytest.approx(38 / 48)
     assert [worst.name for worst in sink.worst] == ["3.png", "1.png"]
     assert sink.worst[0].share == 0.5
-    # Label maps that are kept are in memory: after an interruption those images are computed again.
-    assert [sink.has(index, note) for index, note in enumerate(notes)] == [True, False, False, False]
+    # After an interruption the label maps that are to be painted come from the disk.
     again = CompareSink(tmp_path / "reference.npz", keep=2)
-    left = [(index, labels[index], mask) for index in (1, 2, 3)]
-    _compared(again, 9, *left, notes={0: notes[0]})
+    done = {index: notes[index] for index in (0, 1, 2)}
+    _compared(again, tmp_path, (3, labels[3], mask), notes=done)
     assert again.agreement == agreement
     assert [worst.name for worst in again.worst] == ["3.png", "1.png"]
+    assert all(np.array_equal(again.labels(worst), labels[worst.index]) for worst in again.worst)
+    # Where there is no such place, those images are computed again.
+    bare = CompareSink(tmp_path / "reference.npz", keep=2)
+    _compared(bare, None)
+    assert [bare.has(index, note) for index, note in enumerate(notes)] == [True, False, False, False]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segplug.runtime.pipeline import RunReport
 from segplug_analysis.parity.form import Form
-from segplug_analysis.parity.numbers import METRICS, classes_of, points_of, speed_of
+from segplug_analysis.parity.job import Job, Outcome, Reference
+from segplug_analysis.parity.numbers import METRICS, RunNumbers, points_of
 from segplug_analysis.parity.plan import Plan
-from segplug_analysis.parity.run import Job, Outcome, Reference
 
 __all__ = ["as_data"]
 
@@ -29,7 +27,7 @@ def as_data(
         "dataset": {
             "name": info.name,
             "images": len(job.dataset),
-            "classes": list(classes_of(reference.report)),
+            "classes": list(reference.numbers.classes),
             "ignore_index": info.ignore_index,
         },
         "form": {
@@ -41,23 +39,16 @@ def as_data(
         "device": job.device,
         "threads": job.threads,
         "work_dir": str(job.folder),
-        "reference": {"labels": str(reference.labels), **_run_data(reference.report)},
+        "reference": {"labels": str(reference.labels), **_run_data(reference.numbers)},
         "runs": [_outcome_data(outcome, reference) for outcome in outcomes],
         "left_out": [{"backend": backend, "reason": reason} for backend, reason in plan.left_out],
     }
 
 
-def _run_data(report: RunReport) -> dict[str, Any]:
-    milliseconds, rate = speed_of(report)
-    metrics = report.scores.metrics if report.scores is not None else {}
-    return {
-        "scores": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
-        "engine_ms_per_image": milliseconds,
-        "images_per_second": rate,
-        "images": report.images,
-        "resumed": report.resumed,
-        "warnings": list(report.warnings),
-    }
+def _run_data(run: RunNumbers) -> dict[str, Any]:
+    data = run.to_dict()
+    del data["classes"]  # the data set's
+    return data
 
 
 def _outcome_data(outcome: Outcome, reference: Reference) -> dict[str, Any]:
@@ -79,13 +70,13 @@ def _outcome_data(outcome: Outcome, reference: Reference) -> dict[str, Any]:
             for made in outcome.made
         ],
     }
-    if outcome.report is None or agreement is None:
+    if outcome.numbers is None or agreement is None:
         return data
     return {
         **data,
-        **_run_data(outcome.report),
+        **_run_data(outcome.numbers),
         "difference_points": {
-            metric: points_of(outcome.report, reference.report, metric) for metric in METRICS
+            metric: points_of(outcome.numbers, reference.numbers, metric) for metric in METRICS
         },
         "agreement": {
             "share": agreement.share,

@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from segplug.runtime.pipeline import RunReport
+if TYPE_CHECKING:
+    from segplug.runtime.pipeline import RunReport
 
-__all__ = ["METRICS", "classes_of", "points_of", "score_of", "speed_of"]
+__all__ = ["METRICS", "RunNumbers", "points_of", "score_of"]
 
 METRICS = ("mIoU", "mAcc", "aAcc")
 
 
-def score_of(report: RunReport | None, metric: str) -> float | None:
-    return None if report is None or report.scores is None else report.scores.metrics.get(metric)
+@dataclass(frozen=True)
+class RunNumbers:
+    """A run's scores and times, in JSON types."""
+
+    scores: Mapping[str, float | None]
+    """By name, as fractions; ``None``: nothing is defined."""
+    classes: tuple[str, ...]
+    images: int
+    resumed: int
+    """How many of the images an interrupted run had finished."""
+    engine_ms_per_image: float | None
+    """Of the images that were left; ``None``: there were none."""
+    images_per_second: float | None
+    warnings: tuple[str, ...]
+    kept: bool = False
+    """Whether the run had finished before, and its numbers were kept."""
+
+    @classmethod
+    def of(cls, report: RunReport) -> RunNumbers:
+        scores = report.scores.metrics if report.scores is not None else {}
+        ran = report.images - report.resumed
+        return cls(
+            scores={name: value if math.isfinite(value) else None for name, value in scores.items()},
+            classes=report.scores.classes if report.scores is not None else (),
+            images=report.images,
+            resumed=report.resumed,
+            engine_ms_per_image=1e3 * report.engine_seconds / ran if ran else None,
+            images_per_second=report.images_per_second if ran else None,
+            warnings=report.warnings,
+        )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunNumbers:
+        """The inverse of :meth:`to_dict`, for numbers that were kept."""
+        known = {**data, "classes": tuple(data["classes"]), "warnings": tuple(data["warnings"])}
+        return cls(**{**known, "kept": True})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
 
 
-def points_of(report: RunReport | None, reference: RunReport, metric: str) -> float | None:
+def score_of(run: RunNumbers | None, metric: str) -> float | None:
+    return None if run is None else run.scores.get(metric)
+
+
+def points_of(run: RunNumbers | None, reference: RunNumbers, metric: str) -> float | None:
     """The difference in points: hundredths of the metric."""
-    ours, theirs = score_of(report, metric), score_of(reference, metric)
+    ours, theirs = score_of(run, metric), score_of(reference, metric)
     return None if ours is None or theirs is None else 100 * (ours - theirs)
-
-
-def speed_of(report: RunReport | None) -> tuple[float | None, float | None]:
-    """Milliseconds of the engine for one image, and images per second of the whole run."""
-    if report is None or report.images == report.resumed:
-        return None, None
-    return 1e3 * report.engine_seconds / (report.images - report.resumed), report.images_per_second
-
-
-def classes_of(report: RunReport) -> Sequence[str]:
-    return report.scores.classes if report.scores is not None else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from segplug.requests import AnalyzeReport, AnalyzeRequest
 if TYPE_CHECKING:
     from segplug.api import Segplug
     from segplug.dataset import Dataset
-    from segplug.model import SegmentationModel
-    from segplug_analysis.parity.run import Outcome
+    from segplug_analysis.parity.job import Outcome
 
 __all__ = ["Options", "provider"]
 
@@ -57,15 +55,17 @@ class Options:
     images: int = option(
         3, help="Paint this many of the images that differ most, for each backend.", minimum=0, maximum=100
     )
-    resume: bool = option(False, help="Go on where an interrupted run stopped.")
+    resume: bool = option(
+        False, help="Go on where an interrupted run stopped; what had finished is not run again."
+    )
 
 
 class Parity:
     """Scores a trained model on every backend, beside PyTorch: SUBJECTs are a config and its checkpoint.
 
-    It exports what the backends open into a work folder, and uses again what lies there already. A
-    backend or precision that does not work is a line of the report that says why; it is an error
-    only if nothing could be compared.
+    It exports what the backends open into a work folder, and uses again what lies there already;
+    --force makes it anew. A backend or precision that does not work is a line of the report that says
+    why; it is an error only if nothing could be compared.
     """
 
     api_version = 1
@@ -77,12 +77,16 @@ class Parity:
         # As `segplug run infer` has it, for the same scores per second: threads that wait do not spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from segplug.runtime.files import make_folder
+        from segplug_analysis.parity.job import Job
+        from segplug_analysis.parity.origin import origin_of
         from segplug_analysis.parity.plan import choose
+        from segplug_analysis.parity.recorder import recorded
         from segplug_analysis.parity.report import make_report
-        from segplug_analysis.parity.run import Job, find_form, make_files, run_reference, run_trial
+        from segplug_analysis.parity.run import find_form, make_files, run_reference, run_trial
+        from segplug_analysis.parity.work import Workshop
 
         options: Options = request.options or Options()
-        session = request.session
+        session, warnings = recorded(request.session)
         config, checkpoint = _config_and_checkpoint(request)
         plan = choose(options.backend, options.precision, session.registry)
         dataset = _dataset(session, config, options)
@@ -98,22 +102,24 @@ class Parity:
         job = Job(
             session=session,
             model=model,
-            origin=_origin(session, model, config, options),
+            origin=origin_of(session, model, config, cfg_options=options.cfg_options, source=options.source),
             dataset=dataset,
             folder=options.work_dir,
             device=options.device,
             threads=options.threads,
             resume=options.resume,
+            force=request.force,
             images=options.images,
         )
         form = find_form(job)
         make_folder(job.folder)
-        made = [make_files(job, trial, form) for trial in plan.trials]
+        workshop = Workshop(job.folder, session, model, job.origin, form, job.device, job.force)
+        made = [make_files(workshop, trial) for trial in plan.trials]
         _refuse_nothing(made)
         reference = run_reference(job)
         outcomes = [run_trial(job, outcome, reference) for outcome in made]
         _refuse_nothing(outcomes)
-        return make_report(job, form, reference, outcomes, plan)
+        return make_report(job, form, reference, outcomes, plan, warnings)
 
 
 def _refuse_nothing(outcomes: Sequence[Outcome]) -> None:
@@ -156,23 +162,6 @@ def _refuse_folder(folder: Path, dataset: Dataset) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder with --work-dir")
     refuse_searched_folder(folder, dataset)
-
-
-def _origin(session: Segplug, model: SegmentationModel, config: str, options: Options) -> dict[str, Any]:
-    """All that makes the model what it is: weights, the config with what it imports, versions, meta."""
-    meta = model.meta.to_dict()
-    provenance = meta.pop("provenance")
-    try:
-        text = session.config_text(config, cfg_options=options.cfg_options, source=options.source)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-    except UsageError:
-        digest = provenance["config_sha256"]  # this source cannot say what its configs import
-    return {
-        "meta": meta,
-        "config": digest,
-        "cfg_options": {key: str(value) for key, value in (options.cfg_options or {}).items()},
-        "checkpoint": provenance["checkpoint_sha256"],
-    }
 
 
 provider = Parity()

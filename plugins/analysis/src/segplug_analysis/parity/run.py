@@ -5,108 +5,37 @@ Files come first: what an exporter refuses is known before the reference has run
 
 from __future__ import annotations
 
-import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.api import REFERENCE_BACKEND
-from segplug.errors import DatasetError, SegplugError, UsageError
+from segplug.artifact import file_sha256
+from segplug.errors import DatasetError, PluginError, SegplugError, UsageError
 from segplug.runtime.files import make_folder, write_atomically
 from segplug.runtime.paint import palette_of
 from segplug.runtime.raw import RawSink
 from segplug_analysis.parity.compare import Agreement, CompareSink, Worst
 from segplug_analysis.parity.form import Form, form_for
+from segplug_analysis.parity.headers import size_in_header, size_of_image
+from segplug_analysis.parity.job import Job, Outcome, Picture, Reference, file_name
+from segplug_analysis.parity.kept import circumstances, keep, recall
+from segplug_analysis.parity.numbers import RunNumbers
 from segplug_analysis.parity.paint import painted
-from segplug_analysis.parity.work import Made, Workshop, key_of
+from segplug_analysis.parity.work import RECORD, Workshop, key_of
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
     from segplug.dataset import Dataset
-    from segplug.model import SegmentationModel
     from segplug.reporting import Progress
-    from segplug.runtime.pipeline import RunReport
     from segplug.runtime.preprocess import Size
-    from segplug.runtime.sinks import Sink
     from segplug_analysis.parity.plan import Trial
 
-__all__ = [
-    "Job",
-    "Outcome",
-    "Picture",
-    "Reference",
-    "find_form",
-    "make_files",
-    "run_reference",
-    "run_trial",
-]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is compared, and with what."""
-
-    session: Segplug
-    model: SegmentationModel
-    origin: Mapping[str, Any]
-    """All that makes the model what it is (JSON types)."""
-    dataset: Dataset
-    folder: Path
-    """The work folder; it is there when files are made."""
-    device: str
-    threads: int | None
-    resume: bool
-    images: int
-    """How many of the images that differ most are painted, for each trial."""
-
-    def evaluate(self, what: Any, backend: str, *sinks: Sink) -> RunReport:
-        """Score on the data set, as ``segplug run infer`` does."""
-        return self.session.evaluate(
-            what,
-            backend=backend,
-            dataset=self.dataset,
-            sinks=sinks,
-            device=self.device,
-            threads=self.threads,
-            resume=self.resume,
-        )
-
-
-@dataclass(frozen=True)
-class Reference:
-    """PyTorch's own run."""
-
-    report: RunReport
-    labels: Path
-    """Its label maps."""
-    key: str
-    """Names the model and the data set."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image that differs, and the file that shows it."""
-
-    worst: Worst
-    path: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a trial."""
-
-    trial: Trial
-    made: tuple[Made, ...] = ()
-    report: RunReport | None = None
-    agreement: Agreement | None = None
-    """``None``, as ``report`` is: it could not be compared."""
-    pictures: tuple[Picture, ...] = ()
-    error: SegplugError | None = None
-    """Why it could not be compared."""
+__all__ = ["find_form", "make_files", "run_reference", "run_trial"]
 
 
 def find_form(job: Job) -> Form:
@@ -120,38 +49,64 @@ def find_form(job: Job) -> Form:
 
 
 def _sizes(dataset: Dataset, progress: Progress) -> Iterator[Size]:
+    in_headers = len(dataset) > 0 and size_in_header(dataset, 0) == size_of_image(dataset, 0)
     for index in range(len(dataset)):
-        height, width = dataset.read_image(index).shape[:2]
-        yield height, width
+        yield (size_in_header(dataset, index) if in_headers else None) or size_of_image(dataset, index)
         progress.advance()
 
 
-def make_files(job: Job, trial: Trial, form: Form) -> Outcome:
+def make_files(workshop: Workshop, trial: Trial) -> Outcome:
     """Make what the trial's backend opens, or say why not."""
     if not trial.route:
         refused = UsageError(f"{trial.backend} runs the loaded model itself, in fp32")
         return Outcome(trial, error=None if trial.precision == "fp32" else refused)
-    workshop = Workshop(job.folder, job.session, job.model, job.origin, form, job.device)
     try:
         return Outcome(trial, tuple(workshop.make(trial)))
-    except SegplugError as error:
-        return Outcome(trial, error=error)
+    except Exception as error:
+        return Outcome(trial, error=_as_reason(trial, error))
+
+
+def _as_reason(trial: Trial, error: Exception) -> SegplugError:
+    """Why a trial came to nothing. A defect of one plugin does not cost the report of the others."""
+    if isinstance(error, SegplugError):
+        return error
+    defect = PluginError(f"{trial.backend} is broken: {type(error).__name__}: {error}")
+    defect.__cause__ = error
+    return defect
 
 
 def run_reference(job: Job) -> Reference:
-    """Run PyTorch and keep its label maps on disk.
+    """Run PyTorch and keep its label maps on disk; or use those of a finished run, to resume.
 
     Raises:
         SegplugError: as the run does; without a reference there is nothing to compare with.
     """
     key = key_of({"origin": job.origin, "dataset": job.dataset.info.fingerprint, "device": job.device})
-    labels = job.folder / f"{REFERENCE_BACKEND}-labels-{key}.npz"
+    labels = job.folder / f"{job.name}-{REFERENCE_BACKEND}-labels-{key}.npz"
+    record = _record(job, REFERENCE_BACKEND, {"origin": job.origin})
+
+    def kept(data: Mapping[str, Any]) -> Reference | None:
+        whole = _digest(labels) == data["labels"]
+        return (
+            Reference(RunNumbers.from_dict(data["numbers"]), labels, data["labels"], key) if whole else None
+        )
+
+    if job.goes_on and (before := recall(record, kept)) is not None:
+        return before
     report = job.evaluate(job.model, REFERENCE_BACKEND, RawSink(labels, force=True))
-    return Reference(report, labels, key)
+    reference = Reference(RunNumbers.of(report), labels, _digest(labels), key)
+    keep(record, {"numbers": reference.numbers.to_dict(), "labels": reference.digest})
+    return reference
+
+
+def _digest(labels: Path) -> str:
+    """Of the label maps, not of the file: that holds the time at which it was written."""
+    with zipfile.ZipFile(labels) as archive:
+        return key_of({entry.filename: entry.CRC for entry in archive.infolist()})
 
 
 def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
-    """Run the backend on what was made for it, and compare it.
+    """Run the backend on what was made for it, and compare it; or use a finished run, to resume.
 
     What goes wrong with this backend is its outcome; a damaged data set is everybody's.
 
@@ -161,43 +116,72 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
     if made.error is not None:
         return made
     trial = made.trial
+    file = made.made[-1].path if made.made else None
+    what = {
+        # Its record names the files with their digests, the versions, and the model that it is of.
+        "file": job.origin if file is None else file_sha256(file.with_name(RECORD)),
+        "reference": reference.digest,
+        "images": job.images,
+    }
+    record = _record(job, trial.name, what)
+    if job.goes_on and (before := recall(record, lambda data: _kept(made, data))) is not None:
+        return before
     sink = CompareSink(reference.labels, keep=job.images)
     try:
-        report = job.evaluate(made.made[-1].path if made.made else job.model, trial.backend, sink)
+        report = job.evaluate(file or job.model, trial.backend, sink)
     except DatasetError:
         raise
-    except SegplugError as error:
-        return replace(made, error=error)
-    pictures = _paint(job, trial, reference, sink.worst)
-    return replace(made, report=report, agreement=sink.agreement, pictures=pictures)
+    except Exception as error:
+        return replace(made, error=_as_reason(trial, error))
+    pictures = _paint(job, trial, reference, sink)
+    numbers = RunNumbers.of(report)
+    keep(
+        record,
+        {
+            "numbers": numbers.to_dict(),
+            "agreement": sink.agreement.to_dict(),
+            "worst": [[picture.worst.to_dict(), str(picture.path)] for picture in pictures],
+        },
+    )
+    return replace(made, numbers=numbers, agreement=sink.agreement, pictures=pictures)
 
 
-def _paint(job: Job, trial: Trial, reference: Reference, worst: tuple[Worst, ...]) -> tuple[Picture, ...]:
+def _record(job: Job, name: str, what: Mapping[str, Any]) -> Path:
+    """Where what a run found is kept."""
+    around = {**circumstances(job.dataset), "device": job.device, "threads": job.threads}
+    return job.folder / f"{job.name}-{file_name(name)}-run-{key_of({**around, **what})}.json"
+
+
+def _kept(made: Outcome, data: Mapping[str, Any]) -> Outcome | None:
+    pictures = tuple(Picture(Worst(**worst), Path(path)) for worst, path in data["worst"])
+    if not all(picture.path.is_file() for picture in pictures):
+        return None
+    numbers, agreement = RunNumbers.from_dict(data["numbers"]), Agreement(**data["agreement"])
+    return replace(made, numbers=numbers, agreement=agreement, pictures=pictures)
+
+
+def _paint(job: Job, trial: Trial, reference: Reference, sink: CompareSink) -> tuple[Picture, ...]:
     """A picture of each in a folder of the trial's own, in place of those of an earlier run."""
-    folder = job.folder / f"differences-{_file_name(trial.name)}-{reference.key}"
+    folder = job.folder / f"{job.name}-differences-{file_name(trial.name)}-{reference.key}"
     if folder.is_dir():
         shutil.rmtree(folder)
-    if not worst:
+    if not sink.worst:
         return ()
     make_folder(folder)
     info, meta = job.dataset.info, job.model.meta
     palette = palette_of((info.palette, meta.palette), len(info.classes or meta.classes))
     pictures = []
     with np.load(reference.labels) as maps:
-        for rank, item in enumerate(worst, start=1):
+        for rank, item in enumerate(sink.worst, start=1):
             content = painted(
                 job.dataset.read_image(item.index),
                 maps[item.name],
-                item.labels,
+                sink.labels(item),
                 palette=palette,
                 name=item.name,
                 backend=trial.name,
             )
-            path = folder / f"{rank:02d}-{_file_name(Path(item.name).stem)}.png"
+            path = folder / f"{rank:02d}-{file_name(Path(item.name).stem)}.jpg"
             write_atomically(path, content)
             pictures.append(Picture(item, path))
     return tuple(pictures)
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text)

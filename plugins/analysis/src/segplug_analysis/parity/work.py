@@ -1,28 +1,25 @@
 """The work folder: files that a model was made into, made once and used again.
 
-A folder for each file, named for people (what, precision, size, output) and by a key over everything
-that changes the file. Beside the file lies ``made.json``, written last: without it, or where it does
-not tell of the very same recipe, files and versions, the file is made anew.
+A folder for each file, named for people (model, what, precision, size, output) and by a key over
+everything that changes the file. Beside the file lies ``made.json``, written last: without it, or
+where it does not tell of the very same recipe, files and versions, the file is made anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
-from segplug.errors import ArtifactError
 from segplug.routes import suffix_of
+from segplug_analysis.parity.building import built
+from segplug_analysis.parity.job import file_name
 
 if TYPE_CHECKING:
     from segplug.api import Segplug
@@ -32,9 +29,11 @@ if TYPE_CHECKING:
     from segplug_analysis.parity.form import Form
     from segplug_analysis.parity.plan import Trial
 
-__all__ = ["Made", "Workshop", "key_of"]
+__all__ = ["RECORD", "Made", "Workshop", "key_of"]
 
-_RECORD = "made.json"
+RECORD = "made.json"
+"""What lies beside a file that was made."""
+
 _KEY_DIGITS = 12
 
 
@@ -65,6 +64,7 @@ class Workshop:
         origin: All that makes the model what it is (JSON types).
         form: What an exporter is asked for.
         device: What engines are compiled for.
+        force: Make files anew, even where they would be used again.
     """
 
     folder: Path
@@ -73,6 +73,8 @@ class Workshop:
     origin: Mapping[str, Any]
     form: Form
     device: str
+    force: bool
+    _done: dict[Path, Made] = field(default_factory=dict)
 
     def make(self, trial: Trial) -> list[Made]:
         """Every file on the way to the one that the trial's backend opens; none if it takes the model.
@@ -111,18 +113,23 @@ class Workshop:
         self, maker: Provider, precision: Precision, recipe: Mapping[str, Any], source: Path | None
     ) -> Made:
         target = maker.entry.target
+        stem = self.model.meta.name
         words = (target, precision, self.form.size_text, self.form.output_kind, key_of(recipe))
-        folder = self.folder / "-".join(words)
-        name = self.model.meta.name + suffix_of(maker)
-        seconds = _seconds_if_reusable(folder, recipe)
+        folder = self.folder / file_name("-".join((stem, *words)))
+        if folder in self._done:  # for another trial
+            return self._done[folder]
+        name = stem + suffix_of(maker)
+        seconds = None if self.force else _seconds_if_reusable(folder, recipe)
         reused = seconds is not None
         if seconds is None:
-            with _built(folder) as building:
+            with built(folder) as building:
                 start = time.perf_counter()
                 artifact = self._made(maker, precision, source, building / name)
                 seconds = time.perf_counter() - start
                 _write_record(building, recipe, artifact.meta.versions, seconds)
-        return Made(folder / name, target, precision, maker.entry.hook, reused, seconds, _size(folder))
+        made = Made(folder / name, target, precision, maker.entry.hook, reused, seconds, _size(folder))
+        self._done[folder] = made
+        return made
 
     def _made(self, maker: Provider, precision: Precision, source: Path | None, output: Path) -> Artifact:
         target, options = maker.entry.qualified, self._options(maker)
@@ -152,35 +159,6 @@ def key_of(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
 
-@contextmanager
-def _built(folder: Path) -> Iterator[Path]:
-    """A folder that takes the place of ``folder`` when all that belongs into it is there."""
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    try:
-        building = temporary / folder.name
-        building.mkdir()
-        yield building
-        _put(building, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put(building: Path, folder: Path) -> None:
-    try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(building, folder)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-
-
-def _cannot_write(folder: Path, error: OSError) -> ArtifactError:
-    return ArtifactError(f"cannot write {folder}: {error.strerror or error}")
-
-
 def _write_record(
     folder: Path, recipe: Mapping[str, Any], versions: Mapping[str, str], seconds: float
 ) -> None:
@@ -190,13 +168,13 @@ def _write_record(
         "files": {name: file_sha256(folder / name) for name in _files(folder)},
         "seconds": seconds,
     }
-    (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _seconds_if_reusable(folder: Path, recipe: Mapping[str, Any]) -> float | None:
     """How long the file in ``folder`` took, if it is whole and would be made the same today."""
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         same = record["recipe"] == json.loads(json.dumps(recipe))
         whole = all(file_sha256(folder / name) == digest for name, digest in record["files"].items())
         current = all(_installed(name) in (None, version) for name, version in record["versions"].items())
@@ -218,7 +196,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != _RECORD
+        if path.is_file() and path.name != RECORD
     )
 
 

@@ -1,0 +1,36 @@
+"""Sizes of images, without decoding them where that can be avoided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segplug.runtime.libraries import pillow
+
+if TYPE_CHECKING:
+    from segplug.dataset import Dataset
+    from segplug.runtime.preprocess import Size
+
+__all__ = ["size_in_header", "size_of_image"]
+
+_ORIENTATION = 0x0112
+"""The EXIF tag; from 5 on, height and width change places."""
+
+
+def size_in_header(dataset: Dataset, index: int) -> Size | None:
+    """(Height, width) as the file says it; ``None``: there is no file, or Pillow does not read it."""
+    find = getattr(dataset, "image_path", None)
+    if find is None:
+        return None
+    try:
+        with pillow().open(find(index)) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+    except Exception:  # whatever is wrong with the file, reading it says so better
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def size_of_image(dataset: Dataset, index: int) -> Size:
+    """(Height, width) of the decoded image; raises :class:`DatasetError` if it cannot be read."""
+    height, width = dataset.read_image(index).shape[:2]
+    return height, width

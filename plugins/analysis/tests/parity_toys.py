@@ -1,0 +1,265 @@
+"""What the tests of ``analyze parity`` share: small pictures, and a maker and an engine that do as told.
+
+A test file has the fixtures when it imports them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from segplug import discovery
+from segplug.api import Segplug
+from segplug.requests import AnalyzeReport
+from segplug.sample import sample_image
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / "demo" / "config.py"
+WEIGHTS = ROOT / "demo" / "weights.pth"
+
+# The demo's network, at a size that costs nothing.
+SMALL = {"data.test.pipeline.1.img_scale": (64, 32)}
+
+TOY = """
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from segplug import Axis, EngineSpec, hookimpl, option
+from segplug.artifact import describe, read_sidecar, write_sidecar
+from segplug.errors import ArtifactError, RefusedError
+
+WORK = Path(__file__).parent  # what was asked of the toys, and what they shall do
+MODELS = {}  # a file names one of these
+
+
+def log(**entry):
+    with open(WORK / "log.jsonl", "a") as file:
+        file.write(json.dumps(entry) + "\\n")
+
+
+@dataclass(frozen=True)
+class Options:
+    output_kind: Literal["auto", "labels", "logits"] = option("auto", help="As export onnx has it.")
+
+
+class Exporter:
+    api_version = 1
+    options = Options
+    suffix = ".toymodel"
+
+    @hookimpl
+    def export(self, request):
+        kind = request.options.output_kind
+        asked = {"precision": request.precision, "shape": request.shape, "dynamic": request.dynamic}
+        log(hook="export", kind=kind, **asked)
+        key = f"model {len(MODELS)}"
+        MODELS[key] = request.model.exportable()
+        request.output.write_text(key)
+        size = {} if request.dynamic else {"size": request.shape}
+        meta = request.model.meta.replace(extra={"toy": {"kind": kind, **size}}, versions={"numpy": "1.0"})
+        if not (WORK / "old").exists():
+            meta = meta.replace(versions={"no-such-distribution": "1.0"})
+        write_sidecar(request.output, meta)
+        return describe(request.output, format="toymodel", meta=meta)
+
+
+class Builder:
+    api_version = 1
+    takes = "artifact"
+    reads = ("toymodel",)
+
+    @hookimpl
+    def build_engine(self, request):
+        log(hook="build", precision=request.precision, source=str(request.artifact), device=request.device)
+        if request.precision == "int8":
+            raise ArtifactError("int8 needs images to calibrate with")
+        shutil.copy(request.artifact, request.output)
+        meta = read_sidecar(request.artifact)
+        meta = meta.replace(extra={"toy": {**meta.extra["toy"], "precision": request.precision}})
+        write_sidecar(request.output, meta)
+        return describe(request.output, format="toyengine", meta=meta)
+
+
+class Engine:
+    def __init__(self, path):
+        meta = read_sidecar(path)
+        self.toy = meta.extra["toy"]
+        self.module = MODELS[path.read_text()]
+        size = self.toy.get("size")
+        axes = dict(zip(("height", "width"), map(Axis.fixed, size))) if size else {}
+        kind = "labels" if self.toy["kind"] == "labels" else "logits"
+        self.spec = EngineSpec(meta=meta, output=kind, backend="toy", fresh_output=True, **axes)
+        self.runs = 0
+
+    def run(self, batch):
+        self.runs += 1
+        if (WORK / "interrupt").exists() and self.runs == 3:
+            time.sleep(0.5)  # the two before are consumed in another thread
+            raise KeyboardInterrupt
+        with torch.inference_mode():
+            logits = self.module(torch.from_numpy(batch)).numpy()
+        if self.toy["precision"] == "fp16":  # a square of wrong answers that grows with each image
+            side = 2 * self.runs
+            logits[:, :, :side, :side] *= -1
+        return logits.argmax(1) if self.spec.output == "labels" else logits
+
+    def close(self):
+        pass
+
+
+class Infer:
+    api_version = 1
+    takes = "artifact"
+
+    @hookimpl
+    def infer(self, request):
+        (WORK / "opened").write_text(json.dumps([request.device, request.threads]))
+        if (WORK / "ruin").exists():
+            Path((WORK / "ruin").read_text()).write_bytes(b"no picture")
+        return Engine(request.artifact)
+
+
+class Orphan(Infer):
+    reads = ("a-format-that-nobody-makes",)
+
+
+class BrokenEngine(Engine):
+    def run(self, batch):
+        return {}["no such key"]
+
+
+class Broken(Infer):
+    reads = ("toyengine",)
+
+    @hookimpl
+    def infer(self, request):
+        return BrokenEngine(request.artifact)
+
+
+class BrokenMaker(Builder):
+    @hookimpl
+    def build_engine(self, request):
+        raise IndexError("list index out of range")
+
+
+class Rule:
+    api_version = 1
+
+    @hookimpl(wrapper=True)
+    def export(self, request):
+        raise RefusedError("nothing leaves this house")
+        yield
+
+
+exporter, builder, infer, orphan, rule = Exporter(), Builder(), Infer(), Orphan(), Rule()
+broken, broken_maker = Broken(), BrokenMaker()
+"""
+
+POINTS = {
+    "export": {"toymodel": "toy_parity:exporter"},
+    "build_engine": {"toyengine": "toy_parity:builder"},
+    "infer": {"toyengine": "toy_parity:infer", "orphan": "toy_parity:orphan"},
+}
+
+
+class Toys:
+    """The installed toys: what they were asked, and what they shall do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def log(self) -> list[dict[str, Any]]:
+        path = self.folder / "log.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def forget(self) -> None:
+        (self.folder / "log.jsonl").unlink(missing_ok=True)
+
+    def shall(self, word: str, *, yes: bool = True) -> None:
+        path = self.folder / word
+        path.touch() if yes else path.unlink()
+
+
+@pytest.fixture(name="install")
+def install_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Toys]]:
+    """Install an exporter, an engine builder and a backend that lead from one to the other."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(**more: dict[str, str]) -> Toys:
+        folder = tmp_path / "site"
+        info = folder / "toy_parity-1.0.dist-info"
+        info.mkdir(parents=True)
+        folder.joinpath("toy_parity.py").write_text(textwrap.dedent(TOY))
+        info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: toy-parity\nVersion: 1.0\n")
+        groups = [
+            f"[segplug.{hook}]\n" + "\n".join(f"{target} = {value}" for target, value in targets.items())
+            for hook, targets in {**POINTS, **more}.items()
+        ]
+        info.joinpath("entry_points.txt").write_text("\n".join(groups) + "\n")
+        monkeypatch.syspath_prepend(str(folder))
+        discovery.forget()
+        return Toys(folder)
+
+    yield run
+    sys.modules.pop("toy_parity", None)
+    discovery.forget()
+
+
+@pytest.fixture(name="toys")
+def toys_fixture(install: Callable[..., Toys]) -> Toys:
+    return install()
+
+
+def write_images(folder: Path, *sizes: tuple[int, int]) -> Path:
+    """A data set with a picture of each size, and masks of the demo's classes with an ignored stripe."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number, (height, width) in enumerate(sizes):
+        image = sample_image(height, width, seed=number)
+        mask = np.random.default_rng(number).integers(0, 8, (height, width), np.uint8)
+        mask[-height // 4 :] = 255
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+        cv2.imwrite(str(folder / "masks" / f"{number}.png"), mask)
+    return folder
+
+
+@pytest.fixture(name="images")
+def images_fixture(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "data", *[(32, 64)] * 4)
+
+
+@pytest.fixture(name="parity")
+def parity_fixture(tmp_path: Path, images: Path) -> Callable[..., AnalyzeReport]:
+    """Analyse the demo's model on four small pictures, with the toy engine."""
+
+    def run(
+        *, session: Segplug | None = None, config: Path = CONFIG, checkpoint: Path = WEIGHTS, **options: Any
+    ) -> AnalyzeReport:
+        given = {
+            "backend": ("toyengine",),
+            "dataset": str(images),
+            "cfg_options": SMALL,
+            "work_dir": tmp_path / "work",
+            **options,
+        }
+        return (session or Segplug()).analyze("parity", config, checkpoint, **given)
+
+    return run
+
+
+def table(report: AnalyzeReport, title: str) -> list[dict[str, Any]]:
+    found = next(table for table in report.tables if table.title == title)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]

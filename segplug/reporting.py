@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-__all__ = ["Progress", "QuietReporter", "Reporter"]
+__all__ = ["Progress", "QuietReporter", "Recorder", "Reporter"]
 
 
 class Progress(Protocol):
@@ -55,3 +55,21 @@ class QuietReporter:
 
     def progress(self, description: str, total: int | None) -> AbstractContextManager[Progress]:
         return nullcontext(_NoProgress())
+
+
+class Recorder:
+    """Passes everything on to another reporter, and keeps the warnings for a report."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.warnings: list[str] = []
+
+    def note(self, message: str) -> None:
+        self._reporter.note(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+        self._reporter.warn(message)
+
+    def progress(self, description: str, total: int | None) -> AbstractContextManager[Progress]:
+        return self._reporter.progress(description, total)

@@ -11,14 +11,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from segplug.errors import DatasetError, SegplugError, UsageError
-from segplug.reporting import Progress, QuietReporter, Reporter
+from segplug.reporting import Progress, QuietReporter, Recorder, Reporter
 from segplug.runtime.consumer import Answered, Consumer
 from segplug.runtime.journal import Journal, fingerprint_of
 from segplug.runtime.libraries import opencv
@@ -128,7 +128,7 @@ def run(
     if resume and not run_key:
         raise UsageError("a run without a key cannot be resumed")
     names = _names(dataset)
-    recorder = _Recorder(reporter or QuietReporter())
+    recorder = Recorder(reporter or QuietReporter())
     runner = Runner(engine)
     stream = _Stream(dataset, sinks, runner, recorder, on_error, batch_size, readers)
     start = time.perf_counter()
@@ -205,24 +205,6 @@ class _Stream:
                 raise item.error
             self.skipped.append(Skipped(item.name, str(item.error)))
             progress.advance()
-
-
-class _Recorder:
-    """Passes everything on to the caller's reporter and keeps the warnings for the report."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self._reporter.note(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-        self._reporter.warn(message)
-
-    def progress(self, description: str, total: int | None) -> AbstractContextManager[Progress]:
-        return self._reporter.progress(description, total)
 
 
 @contextmanager

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
+
+from segplug.reporting import Recorder
 
 if TYPE_CHECKING:
     from segplug.api import Segplug
-    from segplug.reporting import Progress, Reporter
 
-__all__ = ["Recorder", "recorded"]
-
-
-class Recorder:
-    """Passes everything on to another reporter, and keeps the warnings."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self._reporter.note(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-        self._reporter.warn(message)
-
-    def progress(self, description: str, total: int | None) -> AbstractContextManager[Progress]:
-        return self._reporter.progress(description, total)
+__all__ = ["recorded"]
 
 
 def recorded(session: Segplug) -> tuple[Segplug, list[str]]:

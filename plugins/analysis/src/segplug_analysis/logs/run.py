@@ -98,9 +98,9 @@ class Run:
                     self.unlisted = True
                     break
                 self.known.add(name)
-        self.in_percent.update(
-            (scale_of(key), mode) for key, value in line.record.items() if is_percent(key, value)
-        )
+        for key, value in line.record.items():
+            if is_percent(key, value):
+                self.in_percent.add((scale_of(key), mode))
 
     def _training_place(self, line: LogLine) -> Place:
         place = Place(line.epoch or 0, line.iteration or 0)

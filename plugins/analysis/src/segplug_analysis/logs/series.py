@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from segplug_analysis.logs.curve import Bin, Place, is_drawable
@@ -118,6 +119,7 @@ def is_loss(key: str) -> bool:
     return "loss" in key.lower()
 
 
+@lru_cache(maxsize=2048)  # asked of every number of a log
 def is_score(key: str) -> bool:
     """Whether more is better: mmsegmentation's metrics, in all or of one class (``IoU.road``)."""
     words = key.lower().split(".")
@@ -126,7 +128,7 @@ def is_score(key: str) -> bool:
 
 def is_percent(key: str, value: Any) -> bool:
     """Whether this is a score that no fraction can be."""
-    return type(value) in (float, int) and _PERCENT < value < math.inf and is_score(key)
+    return is_score(key) and type(value) in (float, int) and _PERCENT < value < math.inf
 
 
 def scale_of(key: str) -> str:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import collections
+import json
 import pathlib
+import struct
+import subprocess
 import sys
 import types
 import zipfile
@@ -13,10 +16,11 @@ import torch
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
-from segplug.checkpoint import read_checkpoint
+from segplug.checkpoint import read_checkpoint, write_weights
 from segplug.errors import CheckpointError, UsageError
 
 STATE = collections.OrderedDict(weight=torch.arange(6.0).reshape(2, 3), bias=torch.ones(2))
+OTHER = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
 
 
 def era_meta() -> dict:
@@ -69,11 +73,57 @@ def test_numpy_of_the_first_generation(tmp_path):
         {"model": STATE},
         STATE,
         {"state_dict": {f"module.{key}": value for key, value in STATE.items()}},
+        {"model_ema": STATE, "epoch": 3},
+        {"model_ema": {f"module.{key}": value for key, value in STATE.items()}},
+        {f"module.{key}": value for key, value in STATE.items()},
+        {"model": {"state_dict": STATE, "epoch": 3}},
+        {"model": {"state_dict": {f"module.{key}": value for key, value in STATE.items()}}},
+        {"state_dict": {"model": {"model_ema": STATE}}},
+        {"model": {"state_dict": STATE, "step": torch.tensor(3)}},
+        {"model": "the network's name", "model_ema": STATE},
+        {"model_ema": OTHER, "model": OTHER, "state_dict": STATE},
+        {"model_ema": OTHER, "model": STATE},
     ],
 )
 def test_the_forms_that_weights_come_in(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
-    assert set(read_checkpoint(str(tmp_path / "w.pth")).state) == {"weight", "bias"}
+    state = read_checkpoint(str(tmp_path / "w.pth")).state
+    assert {name: value.tolist() for name, value in state.items()} == {
+        name: value.tolist() for name, value in STATE.items()
+    }
+
+
+def test_what_lies_beside_wrapped_weights(tmp_path):
+    inner = {"state_dict": STATE, "meta": {"iter": 7}, "epoch": 3}
+    torch.save({"model": inner, "model_ema": OTHER, "epoch": 4}, tmp_path / "w.pth")
+    read = read_checkpoint(str(tmp_path / "w.pth"))
+    assert set(read.rest) == {"model_ema", "epoch", "model.epoch"}
+    assert (read.rest["epoch"], read.rest["model.epoch"]) == (4, 3)
+    assert dict(read.meta) == {"iter": 7}
+    torch.save({"model": inner, "meta": {"iter": 8}}, tmp_path / "w.pth")
+    read = read_checkpoint(str(tmp_path / "w.pth"))
+    assert (dict(read.meta), read.rest["model.meta"]) == ({"iter": 8}, {"iter": 7})
+
+
+def test_a_file_that_holds_itself(tmp_path):
+    content = {}
+    content["model"] = content
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="wraps its weights more than 4 times"):
+        read_checkpoint(str(tmp_path / "w.pth"))
+
+
+def test_a_tensor_may_be_called_like_a_wrapper(tmp_path):
+    torch.save({"model": torch.ones(2), "weight": torch.zeros(1)}, tmp_path / "w.pth")
+    assert set(read_checkpoint(str(tmp_path / "w.pth")).state) == {"model", "weight"}
+
+
+def test_parameters_are_read_as_tensors_without_gradient(tmp_path):
+    state = {"a": nn.Parameter(torch.ones(2)), "b": torch.ones(1, requires_grad=True)}
+    torch.save(state, tmp_path / "w.pth")
+    for tensor in read_checkpoint(str(tmp_path / "w.pth")).state.values():
+        assert type(tensor) is torch.Tensor
+        assert not tensor.requires_grad
 
 
 @pytest.mark.parametrize("unsafe", [pathlib.PurePosixPath("x"), eval, slice(1)])
@@ -204,3 +254,44 @@ def test_safetensors(tmp_path):
 def test_the_header_of_somebody_elses_safetensors(tmp_path, metadata):
     safetensors.torch.save_file(dict(STATE), tmp_path / "w.safetensors", metadata=metadata)
     assert read_checkpoint(str(tmp_path / "w.safetensors")).meta == {}
+
+
+def test_safetensors_of_a_network_trained_in_parallel(tmp_path):
+    state = {f"module.{name}": value for name, value in STATE.items()}
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+    assert set(read_checkpoint(str(tmp_path / "w.safetensors")).state) == {"weight", "bias"}
+
+
+def test_safetensors_whose_numbers_lie_anywhere(tmp_path):
+    """Nothing in the format asks for aligned numbers; the library only writes them so."""
+    places = {
+        "a": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},
+        "b": {"dtype": "F32", "shape": [2], "data_offsets": [3, 11]},
+        "c": {"dtype": "F32", "shape": [0, 2], "data_offsets": [11, 11]},
+    }
+    header = json.dumps(places).encode()
+    header += b" " * (-len(header) % 8)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"abc" + struct.pack("<2f", 1.5, -2))
+    state = read_checkpoint(str(path)).state
+    assert state["b"].data_ptr() % 4 == 0
+    assert state["b"].tolist() == [1.5, -2]
+    assert state["a"].tolist() == [97, 98, 99]
+    assert state["c"].shape == (0, 2)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_changed_tensor_does_not_change_the_file(tmp_path, suffix):
+    path = tmp_path / f"w{suffix}"
+    write_weights(path, STATE)
+    before = path.read_bytes()
+    state = read_checkpoint(str(path)).state
+    state["weight"].add_(1)
+    assert state["weight"][0, 0] == 1
+    assert path.read_bytes() == before
+
+
+def test_what_looks_at_commands_only_imports_no_large_library():
+    code = "import sys, segplug.checkpoint; print({'torch', 'numpy', 'safetensors'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "set()\n"

@@ -3,60 +3,32 @@
 from __future__ import annotations
 
 import collections
-import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segplug.checkpoint import META_KEY
-from segplug.errors import ArtifactError, MissingDependencyError
+from segplug.checkpoint import META_KEY, SAFETENSORS, write_pickle, write_safetensors
 from segplug_analysis.publish.contents import Published
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["same_bits", "write_pickle", "write_safetensors"]
+__all__ = ["same_bits", "write"]
 
 
-def write_pickle(content: Published, path: Path) -> None:
-    """Write ``{"meta": ..., "state_dict": ...}`` as mmcv and mmseg read it."""
-    import torch
+def write(content: Published, path: Path) -> None:
+    """Write ``{"meta": ..., "state_dict": ...}`` as mmcv and mmseg read it, or a ``.safetensors`` file.
 
+    Raises:
+        CheckpointError: a ``.safetensors`` file cannot hold a tensor's type.
+    """
+    if path.suffix.lower() == SAFETENSORS:
+        write_safetensors(path, content.state, content.meta)
+        return
     state = collections.OrderedDict(content.state)
     if content.versions:
         state._metadata = collections.OrderedDict(content.versions)  # type: ignore[attr-defined]
-    with open(path, "wb") as file:
-        # Given a path, PyTorch would write the file's name into it, and so into its hash.
-        torch.save({META_KEY: dict(content.meta), "state_dict": state}, file)
-
-
-def write_safetensors(content: Published, path: Path) -> None:
-    """Write the tensors, and the notes as JSON text in the header."""
-    try:
-        from safetensors.torch import save_file
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "writing .safetensors needs safetensors", hint="pip install 'segplug-analysis[models]'"
-        ) from error
-    # The format has no tensors that share memory.
-    alone = {name: tensor.clone() for name, tensor in content.state.items()}
-    notes = json.dumps(dict(content.meta), sort_keys=True)
-    save_file(alone, path, metadata={"format": "pt", META_KEY: notes})
-    _sort_metadata(path)
-
-
-def _sort_metadata(path: Path) -> None:
-    """Put a header's own entries in order, in place: the library writes them in a different one each time."""
-    with open(path, "r+b") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) > length:
-            raise ArtifactError(f"the header of {path.name} is not written as it was expected")
-        file.seek(8)
-        file.write(text.ljust(length))
+    write_pickle(path, {META_KEY: dict(content.meta), "state_dict": state})
 
 
 def same_bits(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import ensure_free, file_sha256, refuse_input, writing
-from segplug.checkpoint import SAFETENSORS, read_checkpoint
+from segplug.checkpoint import PICKLES, SAFETENSORS, read_checkpoint
 from segplug.errors import CheckpointError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Options", "provider"]
 
 _HASH_DIGITS = 8
-_PICKLES = (".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Publish:
     def convert_weights(self, request: ConvertWeightsRequest) -> ConversionReport:
         """Write the weights of ``request.source``; see :func:`segplug.hookspecs.convert_weights`."""
         from segplug_analysis.publish.contents import published
-        from segplug_analysis.publish.files import same_bits, write_pickle, write_safetensors
+        from segplug_analysis.publish.files import same_bits, write
 
         options: Options = request.options or Options()
         destination = _named(request.destination, safetensors=options.safetensors)
@@ -69,7 +68,7 @@ class Publish:
             return final
 
         with writing(destination, force=request.force, named=named) as temporary:
-            (write_safetensors if options.safetensors else write_pickle)(content, temporary)
+            write(content, temporary)
             if not same_bits(content.state, read_checkpoint(str(temporary)).state):
                 raise CheckpointError(f"what was written of {request.source} does not read back the same")
         return _report(content, request.source, final)
@@ -93,11 +92,11 @@ def _named(destination: Path, *, safetensors: bool) -> Path:
     Raises:
         UsageError: the suffix says something else.
     """
-    wanted = (SAFETENSORS,) if safetensors else _PICKLES
+    wanted = (SAFETENSORS,) if safetensors else PICKLES
     suffix = destination.suffix.lower()
     if suffix in wanted:
         return destination
-    if suffix in (SAFETENSORS, *_PICKLES):
+    if suffix in (SAFETENSORS, *PICKLES):
         hint = "add --safetensors" if suffix == SAFETENSORS else f"name it {destination.stem}{SAFETENSORS}"
         raise UsageError(f"{destination} is not what such a file is called", hint=hint)
     return destination.with_name(destination.name + wanted[0])

@@ -1,0 +1,83 @@
+"""Pickles of PyTorch, read so that they cannot run code unless the user trusts them."""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from segplug.checkpoint.forms import first_words
+from segplug.errors import CheckpointError
+
+__all__ = ["load"]
+
+_TRUST = "if you trust whoever made it, add --trust-checkpoint: it may run code on this machine"
+_DICTS = ("mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict", "addict.addict.Dict")
+_ZIP_MAGIC = b"PK\x03\x04"
+
+
+def load(path: Path, location: str, *, trust: bool) -> Any:
+    """What the file holds, its tensors mapped from it where its format can be.
+
+    Args:
+        path: The file.
+        location: What the user called it.
+        trust: Allow the full unpickler.
+
+    Raises:
+        CheckpointError: it is damaged, another kind of file, or holds what is not known as harmless.
+    """
+    import torch
+
+    is_zip = False
+    try:
+        with open(path, "rb") as file:
+            is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+        with torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.
+            return torch.load(path, map_location="cpu", weights_only=not trust, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        raise _refused(location, str(error), is_zip=is_zip) from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {location}: {error.strerror or error}") from error
+    except (ImportError, AttributeError) as error:  # of the full unpickler only
+        raise CheckpointError(f"the checkpoint {location} needs code that is not here: {error}") from error
+    except Exception as error:
+        if "TorchScript" in str(error):
+            raise CheckpointError(f"{location} is a TorchScript file, not a checkpoint") from error
+        reason = first_words(error) if isinstance(error, RuntimeError) else None
+        raise CheckpointError(f"{location} is damaged or no PyTorch checkpoint", hint=reason) from error
+
+
+def _refused(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
+    """Tell a file that holds something unsafe from one that is no pickle at all."""
+    named = re.search(r"GLOBAL ([A-Za-z_][\w.]*)", reason)
+    if named:
+        what = f"'{named.group(1)}', which is not known to be harmless"
+    elif is_zip:
+        what = "something that the restricted unpickler cannot read"
+    else:
+        return CheckpointError(f"{location} is damaged or no PyTorch checkpoint")
+    return CheckpointError(f"the checkpoint {location} holds {what}", hint=_TRUST)
+
+
+def _harmless_types() -> list[Any]:
+    """Types without side effects that such files hold: arrays and numbers of numpy, configs' dicts.
+
+    A file names a type by the module it was in when the file was written; numpy 2 moved its own.
+    The dicts become plain ones, so that no framework code runs.
+    """
+    import numpy as np
+    from numpy._core import multiarray
+
+    array, scalar = multiarray._reconstruct, multiarray.scalar
+    types: list[Any] = [np.ndarray, np.dtype]
+    for package in ("numpy.core", "numpy._core"):
+        types += [(array, f"{package}.multiarray._reconstruct"), (scalar, f"{package}.multiarray.scalar")]
+    types += {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}
+    types += [(collections.OrderedDict, name) for name in _DICTS]
+    return types

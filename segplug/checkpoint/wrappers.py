@@ -1,0 +1,85 @@
+"""Where in a pickle's content the weights lie, and what lies beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from segplug.checkpoint.forms import META_KEY
+from segplug.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Unwrapped", "unwrapped"]
+
+_WEIGHTS_KEYS = ("state_dict", "model", "model_ema")
+_DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The content of a pickle, taken apart; see :class:`segplug.checkpoint.Checkpoint`."""
+
+    state: Mapping[str, torch.Tensor]
+    meta: Mapping[str, Any]
+    versions: Mapping[Any, Any]
+    rest: Mapping[str, Any]
+
+
+def unwrapped(content: Any, location: str) -> Unwrapped:
+    """The weights in a file, under known keys or the file itself, and what lies beside them.
+
+    Raises:
+        CheckpointError: there are no weights.
+    """
+    content = _plain(content)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{location} holds a {type(content).__name__}, not a checkpoint")
+    meta: Mapping[str, Any] | None = None
+    rest: dict[str, Any] = {}
+    keys: list[str] = []
+    while (key := _wrapper_key(content, outermost=not keys)) is not None:
+        if len(keys) == _DEEPEST:  # a pickle may even hold itself
+            raise CheckpointError(f"{location} wraps its weights more than {_DEEPEST} times")
+        beside = {str(name): value for name, value in content.items() if name != key}
+        if meta is None and isinstance(beside.get(META_KEY), Mapping):
+            meta = beside.pop(META_KEY)
+        rest |= {".".join([*keys, name]): value for name, value in beside.items()}
+        keys.append(key)
+        content = _plain(content[key])
+        if not isinstance(content, Mapping):
+            raise CheckpointError(
+                f"the weights in {location} are a {type(content).__name__}, not a state dict"
+            )
+    state = _tensors(content)
+    if not state:
+        raise CheckpointError(f"{location} holds no weights")
+    rest |= {f"state_dict.{name}": value for name, value in content.items() if str(name) not in state}
+    return Unwrapped(state, meta or {}, getattr(content, "_metadata", None) or {}, rest)
+
+
+def _wrapper_key(content: Mapping[Any, Any], *, outermost: bool) -> str | None:
+    """The key that the weights lie under; ``None`` where ``content`` is the weights."""
+    from torch import nn
+
+    for key in _WEIGHTS_KEYS:
+        if isinstance(content.get(key), (Mapping, nn.Module)):
+            return key
+    if outermost and not _tensors(content):  # a checkpoint whose weights are something else
+        return next((key for key in _WEIGHTS_KEYS if key in content), None)
+    return None
+
+
+def _plain(content: Any) -> Any:
+    """The state of a whole network that was pickled."""
+    from torch import nn
+
+    return content.state_dict() if isinstance(content, nn.Module) else content
+
+
+def _tensors(state: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
+    import torch
+
+    return {str(key): value.detach() for key, value in state.items() if isinstance(value, torch.Tensor)}

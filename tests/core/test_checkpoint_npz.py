@@ -1,0 +1,169 @@
+"""Numpy's archives: what is read, what is mapped, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from segplug.checkpoint import read_checkpoint
+from segplug.errors import CheckpointError, MissingDependencyError
+
+ARRAYS = {
+    "Transformer/encoder/kernel": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    "columns": np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3)),
+    "big": np.arange(5, dtype=">f4"),
+    "half": np.array([1.5, -2], dtype=np.float16),
+    "scalar": np.array(7, dtype=np.int64),
+    "none": np.zeros((0, 3), dtype=np.float32),
+    "flags": np.array([True, False]),
+    "waves": np.array([1 + 2j, 3 - 1j], dtype=np.complex64),
+    "unsigned": np.array([1, 65535], dtype=np.uint16),
+}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_are_read_as_tensors(tmp_path, save):
+    save(tmp_path / "w.npz", **ARRAYS)
+    read = read_checkpoint(str(tmp_path / "w.npz"))
+    assert list(read.state) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert read.state[name].tolist() == array.tolist(), name
+        expected = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        assert read.state[name].dtype == expected.dtype, name
+        assert read.state[name].shape == array.shape
+    assert not read.meta
+    assert not read.rest
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_what_is_stored_as_it_is_is_mapped_where_numbers_are_aligned(tmp_path):
+    path = tmp_path / "w.npz"
+    arrays = {"n" * length: np.full(1000, length, np.float32) for length in range(1, 9)}
+    np.savez(path, **arrays)
+    state = read_checkpoint(str(path)).state
+    inside = [line for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if str(path) in line]
+    ranges = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in inside]
+    mapped = [name for name, value in state.items() if any(a <= value.data_ptr() < b for a, b in ranges)]
+    assert 0 < len(mapped) < len(state)
+    for name, array in arrays.items():
+        assert state[name].data_ptr() % 4 == 0
+        assert state[name].untyped_storage().nbytes() == 4000
+        assert state[name].tolist() == array.tolist()
+    before = path.read_bytes()
+    for value in state.values():
+        value.zero_()
+    assert path.read_bytes() == before
+
+
+def test_bfloat16_as_jax_stores_it(tmp_path):
+    values = torch.tensor([[1.5, -2.0], [float("inf"), 3e38]], dtype=torch.bfloat16)
+    np.savez(tmp_path / "w.npz", a=values.view(torch.int16).numpy().view("V2"))
+    state = read_checkpoint(str(tmp_path / "w.npz")).state
+    assert state["a"].dtype == torch.bfloat16
+    assert torch.equal(state["a"], values)
+
+
+def test_texts_are_no_weights(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.ones(2), note=np.array("ViT-B"))
+    read = read_checkpoint(str(tmp_path / "w.npz"))
+    assert set(read.state) == {"a"}
+    assert read.rest["state_dict.note"] == "ViT-B"
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pathlib.Path.touch, (pathlib.Path(self.target),))
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_code_in_an_archive_does_not_run(tmp_path, trust):
+    Bomb.target = str(tmp_path / "ran")
+    np.savez(tmp_path / "w.npz", a=np.ones(2), b=np.array([Bomb()], dtype=object))
+    with pytest.raises(CheckpointError, match=r"holds b\.npy, an array of Python objects") as caught:
+        read_checkpoint(str(tmp_path / "w.npz"), trust=trust)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(2, "V4"),
+        np.zeros(2, [("a", "f4")]),
+        np.zeros(2, "M8[s]"),
+        pytest.param(
+            np.zeros(2, np.longdouble),
+            marks=pytest.mark.skipif(np.longdouble(0).itemsize == 8, reason="is float64 here"),
+        ),
+    ],
+)
+def test_arrays_that_are_no_tensors_are_named(tmp_path, array):
+    np.savez(tmp_path / "w.npz", odd=array)
+    with pytest.raises(CheckpointError, match=r"holds odd\.npy, an array of the type .*, which is not read"):
+        read_checkpoint(str(tmp_path / "w.npz"))
+
+
+def lies(header: bytes, values: bytes = b"") -> bytes:
+    """An archive with one array, whose header is made up."""
+    padded = header + b" " * (-(len(header) + 11) % 64) + b"\n"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        array = b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + values
+        archive.writestr("a.npy", array)
+    return file.getvalue()
+
+
+def damaged(compress: bool) -> bytes:
+    file = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(file, abc=np.arange(1000.0))
+    content = bytearray(file.getvalue())
+    content[len(content) // 2] ^= 255
+    return bytes(content)
+
+
+def damaged_files():
+    file = io.BytesIO()
+    np.savez(file, a=np.arange(1000.0))
+    whole = file.getvalue()
+    yield "half", whole[: len(whole) // 2]
+    yield "no start", whole[100:]
+    yield "text", b"no archive\n"
+    yield "one array", whole[whole.index(b"\x93NUMPY") :][:500]
+    file = io.BytesIO()
+    torch.save({"w": torch.zeros(3)}, file)
+    yield "a pickle of PyTorch", file.getvalue()
+    yield "too short", lies(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }", b"1234")
+    yield "huge", lies(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1 << 60,), }", b"1234")
+    yield "negative", lies(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1), }", b"1234")
+    yield "no type", lies(b"{'descr': '<x4', 'fortran_order': False, 'shape': (1,), }", b"1234")
+    yield "no header", lies(b"{{{{ '''", b"1234")
+    yield "compressed", damaged(compress=True)
+
+
+@pytest.mark.parametrize("content", [pytest.param(data, id=name) for name, data in damaged_files()])
+def test_damaged_files_are_one_line(tmp_path, content):
+    path = tmp_path / "w.npz"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"is damaged or no \.npz file") as caught:
+        read_checkpoint(str(path))
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_an_archive_without_arrays(tmp_path):
+    np.savez(tmp_path / "w.npz")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        read_checkpoint(str(tmp_path / "w.npz"))
+
+
+def test_without_pytorch(tmp_path, monkeypatch):
+    np.savez(tmp_path / "w.npz", a=np.ones(2))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingDependencyError, match="pip install torch"):
+        read_checkpoint(str(tmp_path / "w.npz"))

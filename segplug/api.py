@@ -28,6 +28,7 @@ from segplug.requests import (
     AnalyzeReport,
     AnalyzeRequest,
     Artifact,
+    BackboneFit,
     BuildEngineRequest,
     ConversionReport,
     ConvertWeightsRequest,
@@ -39,6 +40,8 @@ from segplug.requests import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from segplug.dataset import Dataset
     from segplug.engine import Engine
     from segplug.runtime.pipeline import RunReport
@@ -131,6 +134,35 @@ class Segplug:
             reporter=self.reporter,
         )
         return str(write_out(request))
+
+    def fit_backbone(
+        self,
+        config: PathLike,
+        state: Mapping[str, torch.Tensor],
+        *,
+        optional: Collection[str] = (),
+        source: str | None = None,
+    ) -> BackboneFit:
+        """Load weights strictly into the backbone of a config's model, as its source's framework would.
+
+        Args:
+            config: As the source reads it.
+            state: Parameter and buffer name to tensor, named as in the backbone.
+            optional: Names of ``state`` that the backbone may be built without.
+            source: Chooses between sources that read the same files.
+
+        Raises:
+            UsageError: the source cannot do that.
+        """
+        provider = self.registry.source("load_model", str(config), source)
+        fit = provider.method("fit_backbone")
+        if fit is None:
+            raise UsageError(f"the source {provider.entry.target} has no backbones to load weights into")
+        request = LoadModelRequest(
+            config=str(config), structure_only=True, options=provider.make_options({}), reporter=self.reporter
+        )
+        fitted: BackboneFit = fit(request, state, optional)
+        return fitted
 
     def reads_model(self, location: PathLike) -> bool:
         """Whether ``location`` is, by its name, a model that an installed source loads: a config."""

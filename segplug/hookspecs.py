@@ -186,7 +186,9 @@ def load_model(request: LoadModelRequest) -> SegmentationModel:
     :class:`segplug.model.SegmentationModel` and fills :class:`segplug.model.ModelMeta`.
     A source says which configs are its own with ``accepts(location: str) -> bool``, which must be
     cheap and import no framework. One that can write a config out in full, with all that it imports
-    and ``request.cfg_options`` applied, does so in ``config_text(request) -> str``.
+    and ``request.cfg_options`` applied, does so in ``config_text(request) -> str``. One whose networks
+    have backbones loads weights strictly into them, resizing tables of positions as its framework does,
+    in ``fit_backbone(request, state, optional) -> BackboneFit`` (:meth:`segplug.Segplug.fit_backbone`).
 
     Returns:
         The model on ``request.device``, in eval mode.

@@ -17,6 +17,7 @@ from segplug.reporting import QuietReporter, Reporter
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
 
     from segplug.api import Segplug
     from segplug.model import ModelMeta, SegmentationModel
@@ -25,6 +26,7 @@ __all__ = [
     "AnalyzeReport",
     "AnalyzeRequest",
     "Artifact",
+    "BackboneFit",
     "BuildEngineRequest",
     "ConversionReport",
     "ConvertWeightsRequest",
@@ -33,6 +35,7 @@ __all__ = [
     "InferRequest",
     "LoadDatasetRequest",
     "LoadModelRequest",
+    "ResizedTensor",
     "Table",
 ]
 
@@ -64,6 +67,43 @@ class LoadModelRequest:
     """Nobody will look at the values of the weights: without a checkpoint they need no initialisation."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
+
+
+@dataclass(frozen=True)
+class ResizedTensor:
+    """A table of positions that was brought to another size, as the source's framework does it."""
+
+    name: str
+    before: tuple[int, ...]
+    """Its shape in the weights."""
+    after: tuple[int, ...]
+    """Its shape in the network."""
+    how: str
+    """The method, in a few words: ``bicubic, 14x14 to 32x32``."""
+
+
+@dataclass(frozen=True)
+class BackboneFit:
+    """How weights fit the backbone of a model. They were loaded strictly if ``fits``."""
+
+    backbone: str
+    """What the source calls the network: ``VisionTransformer``."""
+    state: Mapping[str, torch.Tensor]
+    """The weights as they were loaded: position tables resized, ``left_out`` left out."""
+    resized: tuple[ResizedTensor, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Names of parts that this network is built without, and may be."""
+    missing: tuple[str, ...] = ()
+    """Names of the network that the weights lack."""
+    unexpected: tuple[str, ...] = ()
+    """Names of the weights that the network lacks."""
+    misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+    """Name, shape in the weights, shape in the network."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing is missing, unexpected, or of another shape."""
+        return not (self.missing or self.unexpected or self.misshaped)
 
 
 @dataclass(frozen=True)
@@ -161,6 +201,8 @@ class ConversionReport:
     """``None``: nothing was written (a dry run)."""
     data: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader must know to use the weights rightly, a sentence each."""
 
 
 @dataclass(frozen=True)

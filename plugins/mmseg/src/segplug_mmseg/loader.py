@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from segplug.reporting import Reporter
-    from segplug.requests import LoadModelRequest
+    from segplug.requests import BackboneFit, LoadModelRequest
 
 __all__ = ["provider"]
 
@@ -36,6 +37,31 @@ class MmsegModels:
 
         config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
         return as_python(config, location=request.config)
+
+    def fit_backbone(
+        self, request: LoadModelRequest, state: Mapping[str, torch.Tensor], optional: Collection[str]
+    ) -> BackboneFit:
+        """Load weights strictly into the backbone, tables of positions resized as mmseg does.
+
+        Args:
+            request: Its ``config`` and ``cfg_options`` say what is built.
+            state: Name to tensor, under the backbone's own names. Not modified, and not copied.
+            optional: Names of ``state`` that the backbone may be built without.
+
+        Returns:
+            What was loaded; or, with nothing loaded, what does not fit.
+
+        Raises:
+            ModelError: the config cannot be read or built, or its model has no backbone.
+            MissingDependencyError: a table of BEiT or MAE has another size, and SciPy is not installed.
+        """
+        from segplug_mmseg.backbone import Uninitialised, find_backbone, fit
+
+        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
+        settings = configs.runnable_model(config, request.config)
+        with Uninitialised():
+            segmentor = _build(settings, request.config, request.reporter, initialise=False)
+        return fit(find_backbone(segmentor, request.config), state, optional)
 
     @hookimpl
     def load_model(self, request: LoadModelRequest) -> SegmentationModel:

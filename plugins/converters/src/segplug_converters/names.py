@@ -1,0 +1,144 @@
+"""Names of tensors as templates: ``blocks.<i>.norm<n>.<p>``.
+
+A part in angle brackets is a variable: a *word*, whose values the layout lists (``p``: weight or bias),
+or a number, of any value. ``<s-1>`` stands for one less than ``s``. ``<*>`` stands for anything and has no
+value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+__all__ = ["Template", "Values", "Words", "grouped"]
+
+Words = Mapping[str, Sequence[str]]
+"""A variable's name to the values that it can have."""
+
+Values = Mapping[str, int | str]
+"""A variable's name to its value."""
+
+_VARIABLE = re.compile(r"<(\*|[a-z]+)([+-]\d+)?>")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A pattern of names that can be matched and filled in."""
+
+    text: str
+    words: Words
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """The variables with values, in order."""
+        return tuple(dict.fromkeys(m.group(1) for m in _VARIABLE.finditer(self.text) if m.group(1) != "*"))
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """The variables that are numbers."""
+        return frozenset(name for name in self.variables if name not in self.words)
+
+    def fill(self, values: Values) -> str:
+        """The name with these values in it."""
+
+        def value(match: re.Match[str]) -> str:
+            name, shift = match.groups()
+            found = values[name]
+            return str(int(found) + int(shift)) if shift else str(found)
+
+        return _VARIABLE.sub(value, self.text)
+
+    def match(self, name: str) -> dict[str, int | str] | None:
+        """The values that make this name, or ``None``."""
+        found = self._pattern.fullmatch(name)
+        return None if found is None else self._read(found.groups())
+
+    def search(self, name: str) -> tuple[str, dict[str, int | str]] | None:
+        """The prefix that stands before a match at the name's end, and the match's values, or ``None``.
+
+        A prefix is a path of attributes (``encoder.``), never a place in a list (``layers.0.``).
+        """
+        found = self._prefixed.fullmatch(name)
+        if found is None:
+            return None
+        prefix, *groups = found.groups()
+        values = self._read(groups)
+        return None if values is None else (prefix, values)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(self._source)
+
+    @cached_property
+    def _prefixed(self) -> re.Pattern[str]:
+        return re.compile(rf"((?:[A-Za-z_]\w*\.)*?){self._source}")
+
+    @cached_property
+    def _source(self) -> str:
+        """The template as a regular expression with a group for each place of a variable."""
+        source, end = "", 0
+        for place in _VARIABLE.finditer(self.text):
+            source += re.escape(self.text[end : place.start()])
+            end = place.end()
+            name = place.group(1)
+            if name == "*":
+                source += ".+"
+            else:
+                source += (
+                    f"({'|'.join(map(re.escape, self.words[name])) if name in self.words else '[0-9]+'})"
+                )
+        return source + re.escape(self.text[end:])
+
+    def _read(self, groups: Sequence[str]) -> dict[str, int | str] | None:
+        """The variables' values; ``None`` where a variable would have two."""
+        places = [place for place in _VARIABLE.finditer(self.text) if place.group(1) != "*"]
+        values: dict[str, int | str] = {}
+        for place, text in zip(places, groups, strict=True):
+            name, shift = place.groups()
+            value = text if name in self.words else int(text) - int(shift or 0)
+            if values.setdefault(name, value) != value:
+                return None
+        return values
+
+
+_NUMBER = re.compile(r"(?<![A-Za-z])\d+|\d+(?=\.|$)")
+
+
+def grouped(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in as few lines as tell exactly them: numbers that follow each other become ``0-11``."""
+    groups: dict[tuple[str, ...], set[tuple[int, ...]]] = {}
+    for name in names:
+        numbers = tuple(int(number) for number in _NUMBER.findall(name))
+        groups.setdefault(tuple(_NUMBER.split(name)), set()).add(numbers)
+    return tuple(
+        "".join(part + number for part, number in zip(parts, [*columns, ""], strict=True))
+        for parts, numbers in groups.items()
+        for columns in _products(numbers)
+    )
+
+
+def _products(rows: Collection[tuple[int, ...]]) -> list[tuple[str, ...]]:
+    """Rows of numbers as products of ranges, column by column."""
+    if () in rows:
+        return [()]
+    after: dict[int, set[tuple[int, ...]]] = {}
+    for first, *rest in sorted(rows):
+        after.setdefault(first, set()).add(tuple(rest))
+    alike: dict[frozenset[tuple[int, ...]], list[int]] = {}
+    for first, rests in after.items():
+        alike.setdefault(frozenset(rests), []).append(first)
+    return [(_range(firsts), *line) for rests, firsts in alike.items() for line in _products(rests)]
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """Sorted numbers: ``0-3`` where they follow each other, ``{0-3,7}`` where there are gaps."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return texts[0] if len(texts) == 1 else "{" + ",".join(texts) + "}"

@@ -1,0 +1,105 @@
+"""What becomes of tensors on their way from one layout to another, and on their way back.
+
+No operation looks at a tensor's values or changes its dtype: bits are moved, never computed, so that the
+way there and back gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["RENAME", "Kind", "Operation", "merge", "reorder", "reshape"]
+
+Kind = Literal["renamed", "reshaped", "transposed", "merged", "reordered", "computed"]
+
+Tensors = Sequence["torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Tensors of the one layout to tensors of the other."""
+
+    kind: Kind
+    text: str
+    """What it does, in a few words."""
+    forward: Callable[[Tensors], Tensors]
+    """The foreign layout's tensors, in the rule's order, to mmseg's.
+
+    Raises:
+        ValueError: the tensors do not have the shapes that the operation needs; the text says which.
+    """
+    backward: Callable[[Tensors], Tensors] | None
+    """mmseg's tensors to the foreign layout's; ``None``: there is no way back."""
+
+
+def _same(tensors: Tensors) -> Tensors:
+    return tensors
+
+
+RENAME = Operation("renamed", "", _same, _same)
+
+
+def merge(*shares: int) -> Operation:
+    """Tensors put one after the other along the first dimension.
+
+    Args:
+        *shares: How many parts of the result each one is: ``merge(1, 2)`` for q, and k and v in one.
+    """
+
+    def forward(tensors: Tensors) -> Tensors:
+        import torch
+
+        unit = tensors[0].shape[0] // shares[0]
+        for tensor, share in zip(tensors, shares, strict=True):
+            if tensor.shape[0] != unit * share or tensor.shape[1:] != tensors[0].shape[1:]:
+                shapes = " and ".join("x".join(map(str, each.shape)) for each in tensors)
+                raise ValueError(f"{shapes} do not go together as {':'.join(map(str, shares))}")
+        return [torch.cat(list(tensors))]
+
+    def backward(tensors: Tensors) -> Tensors:
+        (tensor,) = tensors
+        unit, rest = divmod(tensor.shape[0], sum(shares))
+        if rest:
+            raise ValueError(f"{tensor.shape[0]} rows do not come apart as {':'.join(map(str, shares))}")
+        return tensor.split([unit * share for share in shares])
+
+    return Operation("merged", f"along the rows, {':'.join(map(str, shares))}", forward, backward)
+
+
+def reshape(
+    text: str,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    backward: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> Operation:
+    """One tensor seen with other dimensions."""
+    return _of_one("reshaped", text, forward, backward)
+
+
+def reorder(
+    text: str,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    backward: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> Operation:
+    """One tensor of the same shape, its elements elsewhere."""
+    return _of_one("reordered", text, forward, backward)
+
+
+def _of_one(
+    kind: Kind,
+    text: str,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    backward: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> Operation:
+    def there(tensors: Tensors) -> Tensors:
+        return [forward(tensors[0])]
+
+    def back(tensors: Tensors) -> Tensors:
+        assert backward is not None
+        return [backward(tensors[0])]
+
+    return Operation(kind, text, there, None if backward is None else back)

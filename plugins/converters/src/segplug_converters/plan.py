@@ -1,0 +1,230 @@
+"""Which tensor becomes which: a layout's rules laid over the names that a file holds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from segplug.errors import CheckpointError
+from segplug_converters.layout import Layout
+from segplug_converters.names import Template, Values
+from segplug_converters.rules import Drop, Make, Move
+
+__all__ = ["Dropped", "Plan", "Step", "lay_out"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One application of a rule."""
+
+    rule: Move | Make
+    sources: tuple[str, ...]
+    """Names in the file, without the prefix; of a :class:`Make`, mmseg's name that was made before."""
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A tensor of the file that is left out."""
+
+    name: str
+    """In full, as in the file."""
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, and what is left over on either side."""
+
+    layout: Layout
+    prefix: str
+    """What stands before every name of the backbone in the file."""
+    steps: tuple[Step, ...]
+    dropped: tuple[Dropped, ...]
+    unknown: tuple[str, ...]
+    """Names in the file that no rule knows, without the prefix."""
+    missing: tuple[str, ...]
+    """Names that the rules want and the file lacks, without the prefix."""
+    notes: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left over on either side."""
+        return not (self.unknown or self.missing)
+
+    @property
+    def merit(self) -> tuple[int, int]:
+        """The smaller, the better the layout explains the file."""
+        used = sum(len(step.sources) for step in self.steps if isinstance(step.rule, Move))
+        return len(self.unknown) + len(self.missing), -used
+
+    @property
+    def spare(self) -> tuple[str, ...]:
+        """mmseg's names that a network may be built without."""
+        return tuple(name for step in self.steps if step.rule.spare for name in step.targets)
+
+
+def lay_out(layout: Layout, names: Collection[str], *, reverse: bool = False) -> Plan | None:
+    """Lay a layout's rules over the names of a file; ``None`` where its first anchor has no match.
+
+    Args:
+        layout: The rules.
+        names: All names in the file.
+        reverse: The file has mmseg's names, and the layout's are wanted.
+
+    Raises:
+        CheckpointError: the first anchor matches under several prefixes: the file holds several networks.
+    """
+    anchors = [Template(pair[1 if reverse else 0], layout.words) for pair in layout.anchors]
+    prefix = _prefix(anchors[0], names)
+    if prefix is None:
+        return None
+    inside = {name.removeprefix(prefix): None for name in names if name.startswith(prefix)}
+    numbers = _Numbers(anchors, inside)
+    steps, missing = _moved(layout, numbers, inside, reverse=reverse)
+    if not reverse:
+        steps += _made(layout, numbers, {name for step in steps for name in step.targets})
+    used = {name for step in steps for name in step.sources}
+    dropped, unknown, notes = _left_out(
+        layout, [name for name in inside if name not in used], reverse=reverse
+    )
+    notes = [step.rule.note for step in steps if isinstance(step.rule, Move)] + notes
+    outside = [Dropped(name, f"outside of {prefix}*") for name in names if not name.startswith(prefix)]
+    return Plan(
+        layout=layout,
+        prefix=prefix,
+        steps=tuple(steps),
+        dropped=(*(Dropped(prefix + drop.name, drop.why) for drop in dropped), *outside),
+        unknown=tuple(unknown),
+        missing=tuple(missing),
+        notes=tuple(dict.fromkeys([*layout.notes, *filter(None, notes)])),
+    )
+
+
+def _prefix(anchor: Template, names: Collection[str]) -> str | None:
+    """What stands before the names of the network; ``None``: it is not there."""
+    found = {match[0] for name in names if (match := anchor.search(name))}
+    if len(found) > 1:
+        several = " and ".join(repr(prefix) for prefix in sorted(found))
+        raise CheckpointError(
+            f"the file holds several networks, under {several}",
+            hint="put the one you want into a file of its own",
+        )
+    return found.pop() if found else None
+
+
+class _Numbers:
+    """The numbers of blocks and stages, read from the names that match the anchors."""
+
+    def __init__(self, anchors: Sequence[Template], names: Collection[str]) -> None:
+        self._tables = [
+            (anchor.numbers, [values for name in names if (values := anchor.match(name)) is not None])
+            for anchor in anchors
+        ]
+
+    def values(self, templates: Sequence[Template]) -> Iterator[Values]:
+        """Every set of values that the variables of these templates can have."""
+        words = {
+            name: template.words[name]
+            for template in templates
+            for name in template.variables
+            if name in template.words
+        }
+        for numbers in self._numbers(frozenset().union(*(template.numbers for template in templates))):
+            for chosen in itertools.product(*words.values()):
+                yield {**numbers, **dict(zip(words, chosen, strict=True))}
+
+    def _numbers(self, wanted: frozenset[str]) -> list[Values]:
+        """The values of the anchor with these variables, or else of the first that has them among others."""
+        tables = [table for table in self._tables if table[0] == wanted]
+        tables += [table for table in self._tables if table[0] > wanted]
+        if not tables:
+            raise LookupError(f"no anchor has the variables {sorted(wanted)}")
+        found = tables[0][1] if wanted else [{}]
+        chosen = ({name: values[name] for name in values if name in wanted} for values in found)
+        return [dict(pairs) for pairs in dict.fromkeys(tuple(values.items()) for values in chosen)]
+
+
+def _moved(
+    layout: Layout, numbers: _Numbers, inside: Collection[str], *, reverse: bool
+) -> tuple[list[Step], list[str]]:
+    """What the rules make of the names that are there, and the names that they miss."""
+    steps: list[Step] = []
+    missing: dict[str, None] = {}
+    for rule in layout.rules:
+        if not isinstance(rule, Move):
+            continue
+        sources = [Template(text, layout.words) for text in rule.sources]
+        targets = [Template(text, layout.words) for text in rule.targets]
+        given, wanted = (targets, sources) if reverse else (sources, targets)
+        if rule.shared:
+            made, absent = _shared(rule, given[0], wanted[0], numbers, inside, reverse=reverse)
+            steps += made
+            missing.update(dict.fromkeys(absent))
+            continue
+        for values in numbers.values(given):
+            names = tuple(template.fill(values) for template in given)
+            absent = [name for name in names if name not in inside]
+            if not absent:
+                steps.append(Step(rule, names, tuple(template.fill(values) for template in wanted)))
+            elif not rule.optional or len(absent) < len(names):
+                missing.update(dict.fromkeys(absent))
+    return steps, list(missing)
+
+
+def _shared(
+    rule: Move,
+    given: Template,
+    wanted: Template,
+    numbers: _Numbers,
+    inside: Collection[str],
+    *,
+    reverse: bool,
+) -> tuple[list[Step], list[str]]:
+    """A step to every block on the way there, one step from all blocks on the way back."""
+    sources, targets = (
+        tuple(template.fill(values) for values in numbers.values([template])) for template in (given, wanted)
+    )
+    absent = [name for name in sources if name not in inside]
+    if absent:
+        return [], absent
+    if reverse:
+        return [Step(rule, sources, targets)], []
+    return [Step(rule, sources, (target,)) for target in targets], []
+
+
+def _made(layout: Layout, numbers: _Numbers, there: Collection[str]) -> list[Step]:
+    """What the foreign layout lacks and is known."""
+    steps = []
+    for rule in layout.rules:
+        if not isinstance(rule, Make):
+            continue
+        like, target = Template(rule.like, layout.words), Template(rule.target, layout.words)
+        for values in numbers.values([like, target]):
+            name, source = target.fill(values), like.fill(values)
+            if source in there and name not in there:
+                steps.append(Step(rule, (source,), (name,)))
+    return steps
+
+
+def _left_out(
+    layout: Layout, names: Sequence[str], *, reverse: bool
+) -> tuple[list[Dropped], list[str], list[str]]:
+    """Of the names that no rule moves: what a rule drops, what none knows, and the rules' notes."""
+    rules: list[tuple[Template, str, str]] = []
+    for rule in layout.rules:
+        if isinstance(rule, Drop) and not reverse:
+            rules.append((Template(rule.source, layout.words), rule.why, rule.note))
+        elif isinstance(rule, Make) and reverse:
+            rules.append((Template(rule.target, layout.words), f"{layout.name} has none: {rule.why}", ""))
+    dropped, unknown, notes = [], [], []
+    for name in names:
+        for template, why, note in rules:
+            if template.match(name) is not None:
+                dropped.append(Dropped(name, why))
+                notes.append(note)
+                break
+        else:
+            unknown.append(name)
+    return dropped, unknown, notes

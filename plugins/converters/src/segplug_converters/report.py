@@ -1,0 +1,112 @@
+"""The mapping report: what became of every tensor, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from segplug.requests import BackboneFit, Table
+from segplug_converters.layout import Variant
+from segplug_converters.names import grouped
+from segplug_converters.plan import Dropped, Plan, Step
+from segplug_converters.rules import Make
+
+__all__ = ["as_data", "as_tables"]
+
+
+def as_data(plan: Plan, variant: Variant, fit: BackboneFit | None) -> dict[str, Any]:
+    """The report as JSON types.
+
+    ``renamed``, ``reshaped``, ``transposed``, ``merged``, ``reordered`` and ``computed`` are lists of
+    ``{"from": [names], "to": [names]}``, without the prefix; a name that stays counts among the renamed.
+    """
+    moved: dict[str, list[dict[str, list[str]]]] = {
+        kind: [] for kind in ("renamed", "reshaped", "transposed", "merged", "reordered", "computed")
+    }
+    for step in plan.steps:
+        moved[_kind(step)].append({"from": list(step.sources), "to": list(step.targets)})
+    data: dict[str, Any] = {
+        "layout": plan.layout.name,
+        "prefix": plan.prefix,
+        "variant": variant.name,
+        "backbone": dict(variant.backbone),
+        **moved,
+        "dropped": [{"name": drop.name, "why": drop.why} for drop in plan.dropped],
+        "left_over": {"source": list(plan.unknown), "target": list(plan.missing)},
+    }
+    if fit is not None:
+        data["check"] = {
+            "backbone": fit.backbone,
+            "tensors": len(fit.state),
+            "resized": [
+                {"name": each.name, "before": list(each.before), "after": list(each.after), "how": each.how}
+                for each in fit.resized
+            ],
+            "left_out": list(fit.left_out),
+        }
+    return data
+
+
+def as_tables(plan: Plan, variant: Variant, fit: BackboneFit | None) -> tuple[Table, ...]:
+    """The report as tables: a row for each rule, not for each tensor."""
+    tables = [Table("mapping", ("what", "from", "to", "tensors"), tuple(_by_rule(plan.steps)))]
+    if plan.dropped:
+        tables.append(Table("dropped", ("name", "why", "tensors"), tuple(_by_reason(plan.dropped))))
+    if plan.unknown:
+        rows = tuple((name,) for name in grouped(plan.unknown))
+        tables.append(Table("left over: no rule knows them, kept as they are", ("name",), rows))
+    if fit is not None and fit.resized:
+        shapes = ((r.name, _shape(r.before), _shape(r.after), r.how) for r in fit.resized)
+        tables.append(Table("resized for the config", ("name", "from", "to", "how"), tuple(shapes)))
+    if fit is not None and fit.left_out:
+        rows = tuple((name,) for name in grouped(fit.left_out))
+        tables.append(Table("left out: the config has no such part", ("name",), rows))
+    tables.append(_summary(plan, variant, fit))
+    return tuple(tables)
+
+
+def _by_rule(steps: Iterable[Step]) -> Iterable[tuple[Any, ...]]:
+    """One row for each rule that was used, in its own words."""
+    counts: dict[int, list[Step]] = {}
+    for step in steps:
+        counts.setdefault(id(step.rule), []).append(step)
+    for used in counts.values():
+        rule = used[0].rule
+        if isinstance(rule, Make):
+            yield "computed", rule.why, rule.target, len(used)
+        else:
+            source, target = " + ".join(rule.sources), " + ".join(rule.targets)
+            yield _kind(used[0]), source, target, len(used)
+
+
+def _kind(step: Step) -> str:
+    return "computed" if isinstance(step.rule, Make) else step.rule.operation.kind
+
+
+def _by_reason(dropped: Iterable[Dropped]) -> Iterable[tuple[Any, ...]]:
+    reasons: dict[str, list[str]] = {}
+    for drop in dropped:
+        reasons.setdefault(drop.why, []).append(drop.name)
+    for why, names in reasons.items():
+        lines = grouped(names)
+        shown = ", ".join(lines[:3]) + (f", ... ({len(lines)} kinds)" if len(lines) > 3 else "")
+        yield shown, why, len(names)
+
+
+def _summary(plan: Plan, variant: Variant, fit: BackboneFit | None) -> Table:
+    rows: list[tuple[str, Any]] = [
+        ("layout", plan.layout.what),
+        ("variant", variant.name),
+        ("fits the backbone", _settings(variant.backbone)),
+    ]
+    if fit is not None:
+        rows.append(("check", f"{len(fit.state)} tensors loaded strictly into {fit.backbone}"))
+    return Table("weights", ("", ""), tuple(rows))
+
+
+def _settings(backbone: Mapping[str, Any]) -> str:
+    return "dict(" + ", ".join(f"{name}={value!r}" for name, value in backbone.items()) + ")"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,49 @@
+"""What every family's tests do: convert through the public API, load strictly into mmseg, go back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from segplug_mmseg.compat import import_mmseg
+
+from segplug import Segplug
+from segplug.checkpoint import read_checkpoint, write_weights
+from segplug.requests import ConversionReport
+
+State = Mapping[str, torch.Tensor]
+
+
+def converted(
+    target: str, state: State, folder: Path, *, suffix: str = ".pth", **options: Any
+) -> tuple[dict[str, torch.Tensor], ConversionReport]:
+    """Weights written to a file, converted, and read again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source, destination = folder / f"source{suffix}", folder / f"{target}.pth"
+    write_weights(source, state)
+    report = Segplug().convert_weights(target, source, destination, force=True, **options)
+    return dict(read_checkpoint(str(destination)).state), report
+
+
+def backbone(settings: Mapping[str, Any], state: State) -> torch.nn.Module:
+    """mmseg's backbone of these settings, with the weights loaded strictly, in eval mode."""
+    import_mmseg()
+    from mmseg.models import build_backbone
+
+    network: torch.nn.Module = build_backbone(dict(settings))
+    network.load_state_dict(dict(state), strict=True)
+    network.eval()  # whose result is no network with every backbone of mmseg
+    return network
+
+
+def assert_comes_back(target: str, layout: str, state: State, folder: Path) -> None:
+    """The way to mmseg and back gives the same bits, for all that was not dropped on the way."""
+    ours, there = converted(target, state, folder / "there")
+    back, _ = converted(target, ours, folder / "back", reverse=True, layout=layout)
+    dropped = {item["name"] for item in there.data["dropped"]}
+    assert back.keys() == state.keys() - dropped
+    for name, tensor in back.items():
+        assert tensor.dtype == state[name].dtype, name
+        assert torch.equal(tensor, state[name]), name

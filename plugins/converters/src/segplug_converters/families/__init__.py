@@ -1,0 +1,1 @@
+"""One module for each target: its layouts, as tables, and how its variant is read."""

@@ -1,0 +1,238 @@
+"""``convert_weights mit``: SegFormer's MiT of NVlabs, smp, transformers for mmseg's MixVisionTransformer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segplug.errors import CheckpointError
+from segplug_converters import Converter, Layout, Shapes, Variant, drop, join, merge, move, reshape
+from segplug_converters.layout import WEIGHT_OR_BIAS
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["provider"]
+
+_WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2")}
+
+
+def _as_kernel(matrix: torch.Tensor) -> torch.Tensor:
+    if matrix.ndim != 2:
+        raise ValueError(f"it has {matrix.ndim} dimensions, not 2")
+    return matrix[:, :, None, None]
+
+
+def _as_matrix(kernel: torch.Tensor) -> torch.Tensor:
+    if kernel.shape[2:] != (1, 1):
+        raise ValueError("it is no kernel of 1x1")
+    return kernel[:, :, 0, 0]
+
+
+_KERNEL = reshape("a linear layer as a convolution of 1x1", _as_kernel, _as_matrix)
+
+_EPS_NOTE = (
+    "LayerNorm has eps=1e-5 after the patch embeddings, and mmseg's default is 1e-6: set "
+    "norm_cfg=dict(type='LN', eps=1e-5) in the backbone, or features differ where the embeddings are small"
+)
+
+OFFICIAL = Layout(
+    name="official",
+    what="NVlabs' own SegFormer files, and the MiT encoders of segmentation-models-pytorch",
+    anchors=(
+        ("block<s>.<i>.attn.q.weight", "layers.<s-1>.1.<i>.attn.attn.in_proj_weight"),
+        ("patch_embed<s>.proj.weight", "layers.<s-1>.0.projection.weight"),
+    ),
+    words=_WORDS,
+    rules=(
+        move("patch_embed<s>.proj.<p>", "layers.<s-1>.0.projection.<p>"),
+        move("patch_embed<s>.norm.<p>", "layers.<s-1>.0.norm.<p>"),
+        move("block<s>.<i>.norm<n>.<p>", "layers.<s-1>.1.<i>.norm<n>.<p>"),
+        join(
+            ("block<s>.<i>.attn.q.<p>", "block<s>.<i>.attn.kv.<p>"),
+            "layers.<s-1>.1.<i>.attn.attn.in_proj_<p>",
+            merge(1, 2),
+        ),
+        move("block<s>.<i>.attn.proj.<p>", "layers.<s-1>.1.<i>.attn.attn.out_proj.<p>"),
+        move("block<s>.<i>.attn.sr.<p>", "layers.<s-1>.1.<i>.attn.sr.<p>", optional=True),
+        move("block<s>.<i>.attn.norm.<p>", "layers.<s-1>.1.<i>.attn.norm.<p>", optional=True),
+        move("block<s>.<i>.mlp.fc1.weight", "layers.<s-1>.1.<i>.ffn.layers.0.weight", _KERNEL),
+        move("block<s>.<i>.mlp.fc1.bias", "layers.<s-1>.1.<i>.ffn.layers.0.bias"),
+        move("block<s>.<i>.mlp.dwconv.dwconv.<p>", "layers.<s-1>.1.<i>.ffn.layers.1.<p>"),
+        move("block<s>.<i>.mlp.fc2.weight", "layers.<s-1>.1.<i>.ffn.layers.4.weight", _KERNEL),
+        move("block<s>.<i>.mlp.fc2.bias", "layers.<s-1>.1.<i>.ffn.layers.4.bias"),
+        move("norm<s>.<p>", "layers.<s-1>.2.<p>"),
+        drop("head.<*>", "the classifier"),
+    ),
+    notes=(
+        _EPS_NOTE,
+        "the official network has eps=1e-6 before attention and MLP and after each stage, which mmseg "
+        "cannot have beside 1e-5: with random weights, 4e-6 of the largest feature remains",
+    ),
+)
+
+TRANSFORMERS = Layout(
+    name="transformers",
+    what="SegFormer files of transformers",
+    anchors=(
+        ("encoder.block.<s>.<i>.attention.self.query.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
+        ("encoder.patch_embeddings.<s>.proj.weight", "layers.<s>.0.projection.weight"),
+    ),
+    words=_WORDS,
+    rules=(
+        move("encoder.patch_embeddings.<s>.proj.<p>", "layers.<s>.0.projection.<p>"),
+        move("encoder.patch_embeddings.<s>.layer_norm.<p>", "layers.<s>.0.norm.<p>"),
+        move("encoder.block.<s>.<i>.layer_norm_<n>.<p>", "layers.<s>.1.<i>.norm<n>.<p>"),
+        join(
+            (
+                "encoder.block.<s>.<i>.attention.self.query.<p>",
+                "encoder.block.<s>.<i>.attention.self.key.<p>",
+                "encoder.block.<s>.<i>.attention.self.value.<p>",
+            ),
+            "layers.<s>.1.<i>.attn.attn.in_proj_<p>",
+            merge(1, 1, 1),
+        ),
+        move("encoder.block.<s>.<i>.attention.output.dense.<p>", "layers.<s>.1.<i>.attn.attn.out_proj.<p>"),
+        move("encoder.block.<s>.<i>.attention.self.sr.<p>", "layers.<s>.1.<i>.attn.sr.<p>", optional=True),
+        move(
+            "encoder.block.<s>.<i>.attention.self.layer_norm.<p>",
+            "layers.<s>.1.<i>.attn.norm.<p>",
+            optional=True,
+        ),
+        move("encoder.block.<s>.<i>.mlp.dense1.weight", "layers.<s>.1.<i>.ffn.layers.0.weight", _KERNEL),
+        move("encoder.block.<s>.<i>.mlp.dense1.bias", "layers.<s>.1.<i>.ffn.layers.0.bias"),
+        move("encoder.block.<s>.<i>.mlp.dwconv.dwconv.<p>", "layers.<s>.1.<i>.ffn.layers.1.<p>"),
+        move("encoder.block.<s>.<i>.mlp.dense2.weight", "layers.<s>.1.<i>.ffn.layers.4.weight", _KERNEL),
+        move("encoder.block.<s>.<i>.mlp.dense2.bias", "layers.<s>.1.<i>.ffn.layers.4.bias"),
+        move("encoder.layer_norm.<s>.<p>", "layers.<s>.2.<p>"),
+    ),
+    notes=(_EPS_NOTE,),
+)
+
+TRANSFORMERS_5 = Layout(
+    name="transformers-5",
+    what="the names that SegFormer has in the memory of transformers 5",
+    anchors=(
+        ("stages.<s>.blocks.<i>.attention.q_proj.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
+        ("stages.<s>.patch_embeddings.proj.weight", "layers.<s>.0.projection.weight"),
+    ),
+    words=WEIGHT_OR_BIAS,
+    rules=(
+        move("stages.<s>.patch_embeddings.proj.<p>", "layers.<s>.0.projection.<p>"),
+        move("stages.<s>.patch_embeddings.layer_norm.<p>", "layers.<s>.0.norm.<p>"),
+        move("stages.<s>.blocks.<i>.layernorm_before.<p>", "layers.<s>.1.<i>.norm1.<p>"),
+        join(
+            (
+                "stages.<s>.blocks.<i>.attention.q_proj.<p>",
+                "stages.<s>.blocks.<i>.attention.k_proj.<p>",
+                "stages.<s>.blocks.<i>.attention.v_proj.<p>",
+            ),
+            "layers.<s>.1.<i>.attn.attn.in_proj_<p>",
+            merge(1, 1, 1),
+        ),
+        move("stages.<s>.blocks.<i>.attention.o_proj.<p>", "layers.<s>.1.<i>.attn.attn.out_proj.<p>"),
+        move(
+            "stages.<s>.blocks.<i>.attention.sequence_reduction.sequence_reduction.<p>",
+            "layers.<s>.1.<i>.attn.sr.<p>",
+            optional=True,
+        ),
+        move(
+            "stages.<s>.blocks.<i>.attention.sequence_reduction.layer_norm.<p>",
+            "layers.<s>.1.<i>.attn.norm.<p>",
+            optional=True,
+        ),
+        move("stages.<s>.blocks.<i>.layernorm_after.<p>", "layers.<s>.1.<i>.norm2.<p>"),
+        move("stages.<s>.blocks.<i>.mlp.fc1.weight", "layers.<s>.1.<i>.ffn.layers.0.weight", _KERNEL),
+        move("stages.<s>.blocks.<i>.mlp.fc1.bias", "layers.<s>.1.<i>.ffn.layers.0.bias"),
+        move("stages.<s>.blocks.<i>.mlp.dwconv.dwconv.<p>", "layers.<s>.1.<i>.ffn.layers.1.<p>"),
+        move("stages.<s>.blocks.<i>.mlp.fc2.weight", "layers.<s>.1.<i>.ffn.layers.4.weight", _KERNEL),
+        move("stages.<s>.blocks.<i>.mlp.fc2.bias", "layers.<s>.1.<i>.ffn.layers.4.bias"),
+        move("stages.<s>.layer_norm.<p>", "layers.<s>.2.<p>"),
+    ),
+    notes=(_EPS_NOTE,),
+)
+
+_PUBLISHED: dict[tuple[int, tuple[int, ...]], str] = {
+    (32, (2, 2, 2, 2)): "MiT-B0",
+    (64, (2, 2, 2, 2)): "MiT-B1",
+    (64, (3, 4, 6, 3)): "MiT-B2",
+    (64, (3, 4, 18, 3)): "MiT-B3",
+    (64, (3, 8, 27, 3)): "MiT-B4",
+    (64, (3, 6, 40, 3)): "MiT-B5",
+}
+"""Width of the first stage and blocks of each stage, to the name."""
+_HEADS = [1, 2, 5, 8]
+_REDUCTIONS = [8, 4, 2, 1]
+
+
+def describe(shapes: Shapes) -> Variant:
+    """MiT's size, from the embeddings and blocks of its stages."""
+    stages = range(shapes.count("layers.<n>.0.projection.weight"))
+    embeddings = [shapes.of(f"layers.{stage}.0.projection.weight") for stage in stages]
+    widths = [embedding[0] for embedding in embeddings]
+    depths = [shapes.count(f"layers.{stage}.1.<n>.norm1.weight") for stage in stages]
+    heads = _heads(widths)
+    reductions = [_reduction(shapes, stage, depth) for stage, depth in enumerate(depths)]
+    ratio = _mlp_ratio(shapes, widths)
+    settings = {
+        "type": "MixVisionTransformer",
+        "in_channels": embeddings[0][1],
+        "embed_dims": widths[0],
+        "num_stages": len(widths),
+        "num_layers": depths,
+        "num_heads": heads,
+        "patch_sizes": [embedding[2] for embedding in embeddings],
+        "strides": [4] + [2] * (len(widths) - 1),
+        "sr_ratios": reductions,
+        "out_indices": list(stages),
+        "mlp_ratio": ratio,
+        "norm_cfg": {"type": "LN", "eps": 1e-5},
+    }
+    name = _PUBLISHED.get((widths[0], tuple(depths)))
+    if name is not None and (heads, reductions, ratio) == (_HEADS, _REDUCTIONS, 4):
+        return Variant(name, settings)
+    named = f"MiT, {'/'.join(map(str, widths))} channels, {'/'.join(map(str, depths))} blocks"
+    assumed = (
+        f"the weights do not tell the number of heads: one for every {widths[0]} channels is assumed",
+        "the weights do not tell the strides of the stages: 4, then 2 is assumed, as in all published ones",
+    )
+    return Variant(named, settings, assumed)
+
+
+def _heads(widths: list[int]) -> list[int]:
+    """mmseg's widths are multiples of one head's, and the published first stages have one head."""
+    if any(width % widths[0] for width in widths):
+        given = ", ".join(map(str, widths))
+        raise CheckpointError(
+            f"stages of {given} channels do not fit mmseg's MixVisionTransformer, "
+            f"which wants multiples of the first"
+        )
+    return [width // widths[0] for width in widths]
+
+
+def _reduction(shapes: Shapes, stage: int, depth: int) -> int:
+    """How much a stage's keys and values are reduced, along each side."""
+    names = [f"layers.{stage}.1.{block}.attn.sr.weight" for block in range(depth)]
+    if not any(name in shapes for name in names):
+        return 1
+    kernels = {shapes.of(name)[2] for name in names}
+    if len(kernels) > 1 or kernels == {1}:
+        raise CheckpointError(
+            f"stage {stage} has spatial reductions by {' and '.join(map(str, sorted(kernels)))}: "
+            "mmseg's MixVisionTransformer has one in a stage, by 2 or more"
+        )
+    return kernels.pop()
+
+
+def _mlp_ratio(shapes: Shapes, widths: list[int]) -> int:
+    hidden = [shapes.of(f"layers.{stage}.1.0.ffn.layers.0.weight")[0] for stage in range(len(widths))]
+    ratio = hidden[0] // widths[0]
+    if hidden != [width * ratio for width in widths]:
+        given = ", ".join(f"{inner} of {width}" for inner, width in zip(hidden, widths, strict=True))
+        raise CheckpointError(
+            f"hidden channels {given} do not fit mmseg's MixVisionTransformer, "
+            f"which has one whole ratio for all stages"
+        )
+    return ratio
+
+
+provider = Converter(family="MiT", layouts=(OFFICIAL, TRANSFORMERS, TRANSFORMERS_5), describe=describe)

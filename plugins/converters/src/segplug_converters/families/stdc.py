@@ -1,0 +1,123 @@
+"""``convert_weights stdc``: STDC1 and STDC2 of the official repository for mmseg's STDCNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+
+from segplug.errors import CheckpointError
+from segplug_converters import Converter, Layout, Operation, Shapes, Variant, drop
+from segplug_converters.convolutions import CONVOLUTIONAL, conv_module
+from segplug_converters.rules import Move, Rule
+
+__all__ = ["provider"]
+
+_BLOCKS = {1: (2, 2, 2), 2: (4, 5, 3)}
+"""STDC1 and STDC2: blocks in each of the three stages, which follow two convolutions."""
+
+_FIRST = 2
+"""The official number of the first block, and mmseg's of the first stage."""
+
+_CONVOLUTIONS = ("0", "1", "2", "3")
+"""In every block."""
+
+_BLOCK_WORDS = ("u", "v", "w")
+"""For each stage, the variable that stands for the official numbers of its blocks."""
+
+_AROUND: tuple[Rule, ...] = (
+    *conv_module("features.0.conv", "features.0.bn", "stages.0"),
+    *conv_module("features.1.conv", "features.1.bn", "stages.1"),
+    *conv_module("conv_last.conv", "conv_last.bn", "final_conv", optional=True, spare=True),
+    drop("x<n>.<*>", "features.* a second time"),
+    drop("fc.<*>", "the classifier"),
+    drop("bn.<*>", "the classifier"),
+    drop("linear.<*>", "the classifier"),
+)
+
+
+def _concatenating(stage: int, word: str, first: int) -> Iterator[Rule]:
+    """A stage whose blocks join the outputs of their convolutions ("cat")."""
+    theirs, ours = f"features.<{word}>.conv_list.<k>", f"stages.{stage}.<{word}-{first}>.layers.<k>"
+    yield from conv_module(f"{theirs}.conv", f"{theirs}.bn", ours)
+    strided = f"features.{first}.avd_layer"
+    yield from conv_module(f"{strided}.0", f"{strided}.1", f"stages.{stage}.0.downsample")
+
+
+def _adding(stage: int, word: str, first: int) -> Iterator[Rule]:
+    """A stage whose blocks add their input to that ("add"); ``word`` stands for all but its first block."""
+    theirs, ours = f"features.<{word}>.conv_list.<k>", f"stages.{stage}.<{word}-{first}>.layers.<k>"
+    yield from conv_module(f"{theirs}.conv", f"{theirs}.bn", ours)
+    theirs, ours = f"features.{first}", f"stages.{stage}.0"
+    yield from conv_module(f"{theirs}.conv_list.0.conv", f"{theirs}.conv_list.0.bn", f"{ours}.layers.0.0")
+    yield from conv_module(f"{theirs}.conv_list.<l>.conv", f"{theirs}.conv_list.<l>.bn", f"{ours}.layers.<l>")
+    yield from conv_module(f"{theirs}.skip.0", f"{theirs}.skip.1", f"{ours}.skip.0")
+    yield from conv_module(f"{theirs}.skip.2", f"{theirs}.skip.3", f"{ours}.skip.1")
+    strided = f"{theirs}.avd_layer"
+    for once in conv_module(f"{strided}.0", f"{strided}.1", f"{ours}.downsample"):
+        (name,) = once.targets
+        again = name.replace("downsample", "layers.0.1")
+        yield Move(once.sources, (name, again), _TWICE, optional=once.optional)
+
+
+_TWICE = Operation(
+    "renamed", "under two names", lambda tensors: [tensors[0]] * 2, lambda tensors: [tensors[0]]
+)
+"""mmseg's block holds the strided convolution twice."""
+
+
+def _layout(size: int, *, adding: bool) -> Layout:
+    ranges = pairwise(accumulate(_BLOCKS[size], initial=_FIRST))
+    words = {"k": _CONVOLUTIONS, "l": _CONVOLUTIONS[1:]}
+    rules: list[Rule] = [*_AROUND]
+    for stage, (word, (first, after)) in enumerate(zip(_BLOCK_WORDS, ranges, strict=True), _FIRST):
+        words[word] = tuple(map(str, range(first + adding, after)))
+        rules += _adding(stage, word, first) if adding else _concatenating(stage, word, first)
+    return Layout(
+        name=f"stdc{size}-add" if adding else f"stdc{size}",
+        what=f"the official STDC{size}{', type add' if adding else ''}, alone or in a segmentation network",
+        anchors=(("features.0.conv.weight", "stages.0.conv.weight"),),
+        words={**CONVOLUTIONAL, **words},
+        rules=tuple(rules),
+    )
+
+
+def describe(shapes: Shapes) -> Variant:
+    """STDC1 or STDC2, and the widths, from the blocks."""
+    adding = "stages.2.0.skip.0.conv.weight" in shapes
+    blocks = tuple(shapes.count(f"stages.{stage}.<n>.layers.1.conv.weight") for stage in (2, 3, 4))
+    if blocks not in _BLOCKS.values():
+        listed = ", ".join(map(str, blocks))
+        raise CheckpointError(f"mmseg has no STDCNet with {listed} blocks in its stages")
+    size = next(size for size, known in _BLOCKS.items() if known == blocks)
+    channels = [shapes.of(f"stages.{stage}.conv.weight")[0] for stage in (0, 1)]
+    # A block's convolutions after the first have a quarter, an eighth and an eighth of its channels.
+    channels += [4 * shapes.of(f"stages.{stage}.0.layers.1.conv.weight")[0] for stage in (2, 3, 4)]
+    final = "final_conv.conv.weight" in shapes
+    if final:  # whose rules are optional, one by one
+        for name in CONVOLUTIONAL["b"]:
+            shapes.of(f"final_conv.bn.{name}")
+    settings = {
+        "type": "STDCNet",
+        "stdc_type": f"STDCNet{size}",
+        "in_channels": shapes.of("stages.0.conv.weight")[1],
+        "channels": channels,
+        "bottleneck_type": "add" if adding else "cat",
+        "norm_cfg": {"type": "BN"},
+        "act_cfg": {"type": "ReLU"},
+        "num_convs": len(_CONVOLUTIONS),
+        "with_final_conv": final,
+    }
+    notes = (_FINAL_CONV,) if final else ()
+    return Variant(f"STDC{size}", settings, notes)
+
+
+_FINAL_CONV = (
+    "with_final_conv=True makes mmseg's last output that of conv_last; mmseg's own configs leave it off, and "
+    "then the last output is that of the last block"
+)
+
+provider = Converter(
+    family="STDC",
+    layouts=tuple(_layout(size, adding=adding) for adding in (False, True) for size in _BLOCKS),
+    describe=describe,
+)

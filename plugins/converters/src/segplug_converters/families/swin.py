@@ -1,0 +1,113 @@
+"""``convert_weights swin``: Swin of the official files, timm and transformers for mmseg's SwinTransformer."""
+
+from __future__ import annotations
+
+from segplug_converters import Converter, Layout, Rule, drop, move
+from segplug_converters.families.swin_parts import FLATTENED, MADE, NO_SHIFT, UNFOLDED, WORDS
+from segplug_converters.families.swin_transformers import (
+    BACKBONE,
+    BACKBONE_5,
+    MASKFORMER,
+    TRANSFORMERS,
+    TRANSFORMERS_5,
+)
+from segplug_converters.families.swin_variant import describe
+
+__all__ = ["provider"]
+
+_CONSTANTS: tuple[Rule, ...] = (
+    drop("layers.<s>.blocks.<i>.attn.relative_position_index", "a constant, made anew"),
+    drop(
+        "layers.<s>.blocks.<i>.attn_mask", "a constant of one image size, which mmseg makes for every image"
+    ),
+    drop("mask_token", "stands for hidden patches in pre-training"),
+    drop("head.<*>", "the classifier"),
+)
+
+# patch_embed.norm must be there: without it mmseg's network leaves out the norms of the downsamplings, too.
+_BLOCKS: tuple[Rule, ...] = (
+    move("patch_embed.proj.<p>", "patch_embed.projection.<p>"),
+    move("patch_embed.norm.<p>", "patch_embed.norm.<p>"),
+    move("layers.<s>.blocks.<i>.norm<n>.<p>", "stages.<s>.blocks.<i>.norm<n>.<p>"),
+    move(
+        "layers.<s>.blocks.<i>.attn.relative_position_bias_table",
+        "stages.<s>.blocks.<i>.attn.w_msa.relative_position_bias_table",
+    ),
+    move("layers.<s>.blocks.<i>.attn.qkv.weight", "stages.<s>.blocks.<i>.attn.w_msa.qkv.weight"),
+    move("layers.<s>.blocks.<i>.attn.qkv.bias", "stages.<s>.blocks.<i>.attn.w_msa.qkv.bias", optional=True),
+    move("layers.<s>.blocks.<i>.attn.proj.<p>", "stages.<s>.blocks.<i>.attn.w_msa.proj.<p>"),
+    move("layers.<s>.blocks.<i>.mlp.fc1.<p>", "stages.<s>.blocks.<i>.ffn.layers.0.0.<p>"),
+    move("layers.<s>.blocks.<i>.mlp.fc2.<p>", "stages.<s>.blocks.<i>.ffn.layers.1.<p>"),
+)
+
+_AT_THE_END: tuple[Rule, ...] = (
+    move("layers.<d>.downsample.norm.<p>", "stages.<d>.downsample.norm.<p>", UNFOLDED),
+    move("layers.<d>.downsample.reduction.weight", "stages.<d>.downsample.reduction.weight", UNFOLDED),
+)
+
+_AT_THE_START: tuple[Rule, ...] = (
+    move("layers.<d+1>.downsample.norm.<p>", "stages.<d>.downsample.norm.<p>", UNFOLDED),
+    move("layers.<d+1>.downsample.reduction.weight", "stages.<d>.downsample.reduction.weight", UNFOLDED),
+)
+
+_ANCHORS = (("layers.<s>.blocks.<i>.norm1.weight", "stages.<s>.blocks.<i>.norm1.weight"),)
+
+OFFICIAL = Layout(
+    name="official",
+    what="the official Swin's classification files, SimMIM, timm before 0.9",
+    anchors=_ANCHORS,
+    words=WORDS,
+    rules=(
+        move("absolute_pos_embed", "absolute_pos_embed", optional=True),
+        *_BLOCKS,
+        *_AT_THE_END,
+        move("norm.<p>", "norm3.<p>", spare=True),
+        *MADE,
+        *_CONSTANTS,
+    ),
+    notes=(NO_SHIFT,),
+)
+
+OFFICIAL_SEGMENTATION = Layout(
+    name="official-segmentation",
+    what="the official Swin's segmentation and detection files",
+    anchors=(*_ANCHORS, ("norm<o>.weight", "norm<o>.weight")),
+    words=WORDS,
+    rules=(
+        move("absolute_pos_embed", "absolute_pos_embed", FLATTENED, optional=True),
+        *_BLOCKS,
+        *_AT_THE_END,
+        move("norm<o>.<p>", "norm<o>.<p>", spare=True),
+        *MADE,
+        *_CONSTANTS,
+    ),
+)
+
+TIMM = Layout(
+    name="timm",
+    what="timm's SwinTransformer since 0.9",
+    anchors=_ANCHORS,
+    words=WORDS,
+    rules=(*_BLOCKS, *_AT_THE_START, move("norm.<p>", "norm3.<p>", spare=True), *MADE, *_CONSTANTS),
+    notes=(
+        NO_SHIFT,
+        "timm shifts a map before it pads it to windows, mmseg after: features differ where a stage's map is "
+        "no multiple of the window",
+    ),
+)
+
+# Backbones come before classifiers: one that gives out a single stage has as many norms as a classifier.
+provider = Converter(
+    family="Swin",
+    layouts=(
+        OFFICIAL,
+        OFFICIAL_SEGMENTATION,
+        TIMM,
+        BACKBONE,
+        BACKBONE_5,
+        MASKFORMER,
+        TRANSFORMERS,
+        TRANSFORMERS_5,
+    ),
+    describe=describe,
+)

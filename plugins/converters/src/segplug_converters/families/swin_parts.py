@@ -1,0 +1,86 @@
+"""What Swin's layouts share: the order of a downsampling's channels, and what mmseg has more than they."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING
+
+from segplug_converters import WEIGHT_OR_BIAS, Rule, make, reorder, reshape
+from segplug_converters.families.new_norm import new_norm
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FLATTENED", "MADE", "NO_SHIFT", "UNFOLDED", "WORDS"]
+
+# "d" are the stages with a downsampling behind them. They are listed, not found in the names: timm and the
+# official repository differ in nothing but which stages have one.
+WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2"), "d": ("0", "1", "2")}
+
+NO_SHIFT = (
+    "where a stage's map is no larger than the window, the classifier does not shift its windows and mmseg "
+    "does, as segmentation networks do: at the size of the training (224 pixels with windows of 7, 384 with "
+    "12) the last stage's features differ"
+)
+
+
+def _channels_to_front(tensor: torch.Tensor) -> torch.Tensor:
+    """``(..., 4C)``, four neighbours by column, row, channel: by channel, row, column, as Unfold does."""
+    *rows, width = tensor.shape
+    return tensor.reshape(*rows, 2, 2, width // 4).transpose(-1, -3).reshape(tensor.shape)
+
+
+def _channels_to_back(tensor: torch.Tensor) -> torch.Tensor:
+    *rows, width = tensor.shape
+    return tensor.reshape(*rows, width // 4, 2, 2).transpose(-1, -3).reshape(tensor.shape)
+
+
+UNFOLDED = reorder(
+    "the four neighbours of a downsampling, channels first", _channels_to_front, _channels_to_back
+)
+
+
+def _as_sequence(tensor: torch.Tensor) -> torch.Tensor:
+    """``(1, C, rows, columns)`` to ``(1, L, C)``."""
+    return tensor.flatten(2).transpose(1, 2)
+
+
+def _as_map(tensor: torch.Tensor) -> torch.Tensor:
+    """``(1, L, C)`` to ``(1, C, side, side)``: mmseg keeps no sign of the map's shape, which is square."""
+    side = isqrt(tensor.shape[1])
+    return tensor.transpose(1, 2).reshape(1, tensor.shape[2], side, side)
+
+
+FLATTENED = reshape("a map to a sequence", _as_sequence, _as_map)
+
+
+def _relative_positions(table: torch.Tensor) -> torch.Tensor:
+    """Which row of the table every pair of places in a window looks up.
+
+    Args:
+        table: A row for each offset, ``((2 * window - 1) ** 2, heads)``.
+
+    Returns:
+        int64 ``(window ** 2, window ** 2)``.
+    """
+    import torch
+
+    side = isqrt(table.shape[0])  # offsets along an axis: 2 * window - 1
+    window = (side + 1) // 2
+    axis = torch.arange(window, device=table.device)
+    offsets = axis[:, None] - axis[None, :] + window - 1
+    # by row and column of the one place, then of the other
+    rows, columns = offsets[:, None, :, None], offsets[None, :, None, :]
+    return (rows * side + columns).reshape(window**2, window**2)
+
+
+MADE: tuple[Rule, ...] = (
+    make(
+        "stages.<s>.blocks.<i>.attn.w_msa.relative_position_index",
+        "stages.<s>.blocks.<i>.attn.w_msa.relative_position_bias_table",
+        "a constant of the window size",
+        _relative_positions,
+        spare=False,
+    ),
+    *new_norm("norm<s>", "stages.<s>.blocks.0.norm1"),
+)

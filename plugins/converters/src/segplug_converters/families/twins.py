@@ -1,0 +1,215 @@
+"""``convert_weights twins``: Twins of timm and the official files for mmseg's PCPVT and SVT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from segplug.errors import CheckpointError
+from segplug_converters import (
+    WEIGHT_OR_BIAS,
+    Converter,
+    Layout,
+    Rule,
+    Shapes,
+    Variant,
+    drop,
+    join,
+    merge,
+    move,
+)
+from segplug_converters.families.new_norm import new_norm
+
+__all__ = ["provider"]
+
+_WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2")}
+
+# Blocks are s.i; of these, g.b have global attention, whose keys may be subsampled, and l.a local attention.
+_ANY_BLOCK = ("blocks.<s>.<i>.norm1.weight", "layers.<s>.<i>.norm1.weight")
+_GLOBAL_BLOCK = ("blocks.<g>.<b>.attn.q.weight", "layers.<g>.<b>.attn.attn.in_proj_weight")
+_LOCAL_BLOCK = ("blocks.<l>.<a>.attn.qkv.weight", "layers.<l>.<a>.attn.qkv.weight")
+
+# All biases must be there: mmseg's attention without that of q, k and v is without the projection's, too.
+_BLOCKS: tuple[Rule, ...] = (
+    move("patch_embeds.<s>.proj.<p>", "patch_embeds.<s>.projection.<p>"),
+    move("patch_embeds.<s>.norm.<p>", "patch_embeds.<s>.norm.<p>"),
+    move("pos_block.<s>.proj.0.<p>", "position_encodings.<s>.proj.<p>"),
+    move("blocks.<s>.<i>.norm<n>.<p>", "layers.<s>.<i>.norm<n>.<p>"),
+    join(
+        ("blocks.<g>.<b>.attn.q.<p>", "blocks.<g>.<b>.attn.kv.<p>"),
+        "layers.<g>.<b>.attn.attn.in_proj_<p>",
+        merge(1, 2),
+    ),
+    move("blocks.<g>.<b>.attn.proj.<p>", "layers.<g>.<b>.attn.attn.out_proj.<p>"),
+    move("blocks.<g>.<b>.attn.sr.<p>", "layers.<g>.<b>.attn.sr.<p>", optional=True),
+    move("blocks.<g>.<b>.attn.norm.<p>", "layers.<g>.<b>.attn.norm.<p>", optional=True),
+    move("blocks.<s>.<i>.mlp.fc1.<p>", "layers.<s>.<i>.ffn.layers.0.0.<p>"),
+    move("blocks.<s>.<i>.mlp.fc2.<p>", "layers.<s>.<i>.ffn.layers.1.<p>"),
+    drop("head.<*>", "the classifier"),
+)
+
+_LOCAL_ATTENTION: tuple[Rule, ...] = (
+    move("blocks.<l>.<a>.attn.qkv.<p>", "layers.<l>.<a>.attn.qkv.<p>"),
+    move("blocks.<l>.<a>.attn.proj.<p>", "layers.<l>.<a>.attn.proj.<p>"),
+)
+
+# The classifier's norm follows its last stage, where mmseg's SVT has one of its own and mmseg's PCPVT none.
+# Those of the other stages are new, as they are in mmseg's own training from classification weights.
+_CLASSIFIERS_NORM: tuple[Rule, ...] = (
+    move("norm.<p>", "norm_list.3.<p>", spare=True),
+    *new_norm("norm_list.<s>", "layers.<s>.0.norm1"),
+)
+
+_EPSILON = (
+    "the norms in blocks and behind stages have eps=1e-6, in mmseg 1e-5 (in blocks whatever norm_cfg says): "
+    "a norm's output differs by about 5e-6 of itself, divided by the variance of the map along its channels"
+)
+_MASK = (
+    "timm's local attention sees the zeros that pad a map to whole windows, mmseg hides them where it pads "
+    "both height and width: features differ there"
+)
+_NORMS_BETWEEN = (
+    "mmseg's SVT normalises what a stage gives out before the next one sees it, the classifier does not: its "
+    "features are those of norm_after_stage=False; with True, as in mmseg's configs, new norms are in "
+    "between, and the network is to be trained"
+)
+_CUT = "timm cuts off what is no whole patch at a map's right and lower border, mmseg pads it"
+
+PCPVT = Layout(
+    name="pcpvt",
+    what="Twins-PCPVT of timm and the official files",
+    anchors=(_GLOBAL_BLOCK, _ANY_BLOCK),
+    words=_WORDS,
+    rules=(
+        *_BLOCKS,
+        drop("norm.<p>", "the classifier's norm: mmseg's PCPVT gives out the stages as they are"),
+    ),
+    notes=(_EPSILON, _CUT),
+)
+
+SVT = Layout(
+    name="svt",
+    what="Twins-SVT of timm and the official classification files",
+    anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _ANY_BLOCK),
+    words=_WORDS,
+    rules=(*_BLOCKS, *_LOCAL_ATTENTION, *_CLASSIFIERS_NORM),
+    notes=(_NORMS_BETWEEN, _EPSILON, _MASK, _CUT),
+)
+
+SVT_SEGMENTATION = Layout(
+    name="svt-segmentation",
+    what="Twins-SVT of the official segmentation and detection files",
+    anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _ANY_BLOCK),
+    words=_WORDS,
+    rules=(
+        *_BLOCKS,
+        *_LOCAL_ATTENTION,
+        move("norm_list.<s>.<p>", "norm_list.<s>.<p>", spare=True),
+        drop("norm.<p>", "a norm of which the network makes no use"),
+    ),
+    notes=(_EPSILON,),
+)
+
+_WINDOW = 7
+_PUBLISHED: Mapping[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {
+    ("PCPVT", (64, 128, 320, 512), (3, 4, 6, 3)): "S",
+    ("PCPVT", (64, 128, 320, 512), (3, 4, 18, 3)): "B",
+    ("PCPVT", (64, 128, 320, 512), (3, 8, 27, 3)): "L",
+    ("SVT", (64, 128, 256, 512), (2, 2, 10, 4)): "S",
+    ("SVT", (96, 192, 384, 768), (2, 2, 18, 2)): "B",
+    ("SVT", (128, 256, 512, 1024), (2, 2, 18, 2)): "L",
+}
+_CHANNELS_OF_A_HEAD = {"PCPVT": 64, "SVT": 32}
+"""In all published networks."""
+
+
+def describe(shapes: Shapes) -> Variant:
+    """PCPVT or SVT by its first block's attention; sizes by stage."""
+    stages = range(shapes.count("patch_embeds.<n>.projection.weight"))
+    embeds = [shapes.of(f"patch_embeds.{stage}.projection.weight") for stage in stages]
+    widths = [width for width, *_ in embeds]
+    depths = [shapes.count(f"layers.{stage}.<n>.norm1.weight") for stage in stages]
+    kind = "SVT" if "layers.0.0.attn.qkv.weight" in shapes else "PCPVT"
+    if kind == "SVT":
+        _check_stages(shapes, depths)
+    settings: dict[str, Any] = {
+        "type": kind,
+        "embed_dims": widths,
+        "depths": depths,
+        "num_heads": [_heads(kind, width) for width in widths],
+        "mlp_ratios": [_mlp_ratio(shapes, stage) for stage in stages],
+        "sr_ratios": [_subsampling(shapes, stage, depth) for stage, depth in enumerate(depths)],
+        "patch_sizes": [side for *_, side in embeds],
+        "strides": [side for *_, side in embeds],
+        "qkv_bias": True,
+        "norm_after_stage": kind == "SVT",
+    }
+    if kind == "SVT":
+        settings["windiow_sizes"] = [_WINDOW for _ in stages]  # mmseg's own spelling
+    channels = embeds[0][1]
+    if channels != 3:
+        settings["in_channels"] = channels
+    size = _PUBLISHED.get((kind, tuple(widths), tuple(depths)))
+    if size is not None:
+        return Variant(f"Twins-{kind}-{size}", settings)
+    name = f"Twins-{kind}, {widths[0]} to {widths[-1]} channels, {sum(depths)} blocks"
+    return Variant(name, settings, _assumed(kind))
+
+
+def _assumed(kind: str) -> tuple[str, ...]:
+    """What the weights of a network that nobody published do not tell."""
+    heads = f"heads of {_CHANNELS_OF_A_HEAD[kind]} channels are assumed, as all published Twins-{kind} have"
+    windows = f"windows of {_WINDOW} x {_WINDOW} are assumed, as all published Twins-SVT have"
+    return (heads, windows) if kind == "SVT" else (heads,)
+
+
+def _check_stages(shapes: Shapes, depths: list[int]) -> None:
+    """Local and global attention take turns in every stage of mmseg's SVT, local first; stages are four.
+
+    Raises:
+        CheckpointError: here they do not, or are not.
+    """
+    if len(depths) != 4:
+        raise CheckpointError(f"{len(depths)} stages, where all published Twins-SVT have 4")
+    for stage, depth in enumerate(depths):
+        for block in range(depth):
+            if (f"layers.{stage}.{block}.attn.qkv.weight" in shapes) != (block % 2 == 0):
+                raise CheckpointError(
+                    f"block {block} of stage {stage} has another kind of attention than in mmseg's SVT, "
+                    "where local and global take turns"
+                )
+
+
+def _heads(kind: str, width: int) -> int:
+    heads, rest = divmod(width, _CHANNELS_OF_A_HEAD[kind])
+    if rest:
+        raise CheckpointError(
+            f"a stage of {width} channels has no whole number of heads of {_CHANNELS_OF_A_HEAD[kind]}, as "
+            f"all published Twins-{kind} have: this is another network"
+        )
+    return heads
+
+
+def _mlp_ratio(shapes: Shapes, stage: int) -> int:
+    hidden, width = shapes.of(f"layers.{stage}.0.ffn.layers.0.0.weight")
+    ratio, rest = divmod(hidden, width)
+    if rest:
+        raise CheckpointError(
+            f"stage {stage} has {hidden} hidden channels for {width}: in mmseg's Twins that is a whole ratio"
+        )
+    return ratio
+
+
+def _subsampling(shapes: Shapes, stage: int, depth: int) -> int:
+    """How many times smaller the map of a stage's keys is, along an axis; 1 has no convolution."""
+    kernels = {
+        shapes.of(name)[2] if (name := f"layers.{stage}.{block}.attn.sr.weight") in shapes else 1
+        for block in range(depth)
+        if f"layers.{stage}.{block}.attn.attn.in_proj_weight" in shapes
+    }
+    if len(kernels) > 1:
+        raise CheckpointError(f"blocks of stage {stage} differ in attn.sr: mmseg's Twins has one for all")
+    return kernels.pop() if kernels else 1
+
+
+provider = Converter(family="Twins", layouts=(PCPVT, SVT, SVT_SEGMENTATION), describe=describe)

@@ -1,0 +1,287 @@
+"""``convert_weights twins``: the same features as timm's networks, stage by stage."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from segplug_converters.convert import carry_out
+from segplug_converters.families.twins import provider
+from segplug_converters.layout import Shapes
+from segplug_converters.recognise import best_plan
+
+from plugins.converters.tests.conversion import State, assert_comes_back, backbone, converted
+from plugins.converters.tests.foreign import TOLERANCE, assert_same_features, image, library, seeded
+from plugins.converters.tests.judges import old_script
+from plugins.converters.tests.outputs import meta_shapes
+from segplug.errors import CheckpointError
+
+_PCPVT: dict[str, Any] = {
+    "embed_dims": (64, 128, 64, 128),
+    "num_heads": (1, 2, 1, 2),
+    "mlp_ratios": (2, 3, 4, 1),
+    "depths": (2, 1, 2, 1),
+    "sr_ratios": (8, 4, 2, 1),
+}
+_SVT: dict[str, Any] = {
+    **_PCPVT,
+    "num_heads": (2, 4, 2, 4),
+    "depths": (2, 2, 3, 2),
+    "wss": (7, 7, 7, 7),
+}
+
+
+def twins(settings: dict[str, Any]) -> Any:
+    library("timm")
+    from timm.models.twins import Twins
+
+    return seeded(Twins(**settings, num_classes=3))
+
+
+def run(network: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return list(network(pixels))
+
+
+def features(network: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
+    """What timm's stages give out."""
+    with torch.no_grad():
+        return list(network.forward_intermediates(pixels, intermediates_only=True))
+
+
+def features_with_norms(network: Any, norms: State, pixels: torch.Tensor) -> list[torch.Tensor]:
+    """What timm's stages give out with a norm behind each, as the official segmentation network has them."""
+    stages, maps = [], pixels
+    with torch.no_grad():
+        for stage, blocks in enumerate(network.blocks):
+            tokens, size = network.patch_embeds[stage](maps)
+            for number, block in enumerate(blocks):
+                tokens = block(tokens, size)
+                if number == 0:
+                    tokens = network.pos_block[stage](tokens, size)
+            weight, bias = norms[f"norm_list.{stage}.weight"], norms[f"norm_list.{stage}.bias"]
+            tokens = torch.nn.functional.layer_norm(tokens, tokens.shape[-1:], weight, bias)
+            maps = tokens.transpose(1, 2).reshape(1, -1, *size)
+            stages.append(maps)
+    return stages
+
+
+def own_norms() -> dict[str, torch.Tensor]:
+    """Weights for the norms behind all stages."""
+    norms = torch.nn.ModuleList(torch.nn.LayerNorm(width) for width in _SVT["embed_dims"])
+    return {f"norm_list.{name}": tensor for name, tensor in seeded(norms, seed=3).state_dict().items()}
+
+
+def without_norms(settings: dict[str, Any], state: State) -> torch.nn.Module:
+    """The backbone as a config without ``norm_after_stage`` builds it."""
+    kept = {name: tensor for name, tensor in state.items() if not name.startswith("norm_list.")}
+    return backbone({**settings, "norm_after_stage": False}, kept)
+
+
+def segmentation_file() -> tuple[Any, dict[str, torch.Tensor]]:
+    """A network, and its weights as the official segmentation network has them."""
+    network = twins(_SVT)
+    kept = {k: v for k, v in network.state_dict().items() if not k.startswith(("norm.", "head."))}
+    return network, {**kept, **own_norms()}
+
+
+def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
+@pytest.mark.parametrize("size", [(64, 128), (224, 160)])
+def test_features_of_pcpvt_are_those_of_timm(size: tuple[int, int], tmp_path: Path) -> None:
+    network = twins(_PCPVT)
+    state, report = converted("twins", network.state_dict(), tmp_path)
+    assert report.data["layout"] == "pcpvt"
+    assert report.data["backbone"]["type"] == "PCPVT"
+    pixels = image(*size)
+    assert_same_features(run(backbone(report.data["backbone"], state), pixels), features(network, pixels))
+
+
+@pytest.mark.parametrize("size", [(224, 448), (224, 96)])
+def test_features_of_svt_are_those_of_timm_without_norms_between(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    network = twins(_SVT)
+    state, report = converted("twins", network.state_dict(), tmp_path)
+    assert report.data["layout"] == "svt"
+    assert report.data["backbone"]["type"] == "SVT"
+    pixels = image(*size)
+    assert_same_features(
+        run(without_norms(report.data["backbone"], state), pixels), features(network, pixels)
+    )
+
+
+def test_norms_of_a_classifier_are_new_but_for_its_own(tmp_path: Path) -> None:
+    network = twins(_SVT)
+    state, report = converted("twins", network.state_dict(), tmp_path)
+    assert torch.equal(state["norm_list.3.weight"], network.norm.weight)
+    assert torch.equal(state["norm_list.3.bias"], network.norm.bias)
+    assert all((state[f"norm_list.{stage}.weight"] == 1).all() for stage in range(3))
+    assert all((state[f"norm_list.{stage}.bias"] == 0).all() for stage in range(3))
+    pixels = image(224, 96)
+    ours = run(backbone(report.data["backbone"], state), pixels)
+    assert_same_features(ours, features_with_norms(network, state, pixels))
+    assert any("norm_after_stage=False" in note for note in report.notes)
+    assert difference(run(without_norms(report.data["backbone"], state), pixels)[1], ours[1]) > TOLERANCE
+
+
+def test_features_of_official_segmentation_files_have_their_own_norms(tmp_path: Path) -> None:
+    """No package holds the official segmentation network: it is timm's with the norms put in between."""
+    network, weights = segmentation_file()
+    file = {f"backbone.{name}": tensor for name, tensor in weights.items()}
+    file["decode_head.conv_seg.weight"] = torch.zeros(2, 2, 1, 1)
+    state, report = converted("twins", file, tmp_path)
+    assert (report.data["layout"], report.data["prefix"]) == ("svt-segmentation", "backbone.")
+    pixels = image(224, 96)
+    ours = run(backbone(report.data["backbone"], state), pixels)
+    assert_same_features(ours, features_with_norms(network, weights, pixels))
+
+
+def test_mmsegs_blocks_have_another_epsilon(tmp_path: Path) -> None:
+    network = twins(_PCPVT)
+    with torch.no_grad():  # maps of a small variance
+        for parameter in network.patch_embeds[0].norm.parameters():
+            parameter.mul_(1e-2)
+    state, report = converted("twins", network.state_dict(), tmp_path)
+    assert any("eps=1e-6" in note for note in report.notes)
+    ours, pixels = backbone(report.data["backbone"], state), image(64, 64)
+    theirs = features(network, pixels)
+    assert difference(run(ours, pixels)[0], theirs[0]) > TOLERANCE
+
+    for block in (block for stage in ours.layers for block in stage):
+        block.norm1.eps = block.norm2.eps = 1e-6
+    assert_same_features(run(ours, pixels), theirs)
+
+
+def test_mmseg_hides_what_it_pads_in_both_directions(tmp_path: Path) -> None:
+    network = twins(_SVT)
+    state, report = converted("twins", network.state_dict(), tmp_path)
+    assert any("hides them" in note for note in report.notes)
+    pixels = image(96, 96)
+    ours = run(without_norms(report.data["backbone"], state), pixels)
+    assert difference(ours[0], features(network, pixels)[0]) > 100 * TOLERANCE
+
+
+def test_timm_cuts_off_what_mmseg_pads(tmp_path: Path) -> None:
+    network = twins(_PCPVT)
+    state, report = converted("twins", network.state_dict(), tmp_path)
+    assert any("cuts off" in note for note in report.notes)
+    pixels = image(70, 64)
+    ours, theirs = run(backbone(report.data["backbone"], state), pixels), features(network, pixels)
+    assert ours[0].shape[2:] == (18, 16)
+    assert theirs[0].shape[2:] == (17, 16)
+
+
+@pytest.mark.parametrize("kind", ["pcpvt", "svt"])
+@pytest.mark.parametrize("size", ["small", "base", "large"])
+def test_every_published_size_is_known_by_its_name(
+    kind: str, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm = library("timm")
+    assert len(timm.list_models("twins_*")) == 6
+    with torch.device("meta"):
+        network = timm.create_model(f"twins_{kind}_{size}")
+        state = network.state_dict()
+        plan = best_plan(provider.layouts, state)
+        assert plan is not None
+        result = carry_out(plan, state)
+    assert plan.complete
+    assert plan.layout.name == kind
+    shapes = {key: tuple(tensor.shape) for key, tensor in result.items()}
+    variant = provider.describe(Shapes(shapes))
+    # mmseg reads numbers from a linspace, which the meta device has none of
+    monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
+    assert meta_shapes(variant.backbone) == shapes
+    assert variant.name == f"Twins-{kind.upper()}-{size[0].upper()}"
+    assert variant.notes == ()
+    heads = [stage[0].attn.num_heads for stage in network.blocks]
+    ratios = [getattr(stage[-1].attn, "sr_ratio", 1) for stage in network.blocks]
+    assert variant.backbone["num_heads"] == heads
+    assert variant.backbone["sr_ratios"] == ratios
+
+
+def test_what_is_assumed_of_an_unknown_network_is_said(tmp_path: Path) -> None:
+    _, pcpvt = converted("twins", twins(_PCPVT).state_dict(), tmp_path)
+    _, svt = converted("twins", twins(_SVT).state_dict(), tmp_path)
+    assert any("heads of 64 channels are assumed" in note for note in pcpvt.notes)
+    assert any("heads of 32 channels are assumed" in note for note in svt.notes)
+    assert any("windows of 7 x 7 are assumed" in note for note in svt.notes)
+    assert not any("windows of 7" in note for note in pcpvt.notes)
+
+
+@pytest.mark.parametrize("layout", [layout.name for layout in provider.layouts])
+def test_the_way_back_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
+    weights = {
+        "pcpvt": lambda: twins(_PCPVT).state_dict(),
+        "svt": lambda: twins(_SVT).state_dict(),
+        "svt-segmentation": lambda: segmentation_file()[1],
+    }[layout]()
+    assert_comes_back("twins", layout, weights, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("pcpvt", _PCPVT), ("svt", _SVT)])
+def test_mmsegs_old_script_gives_the_same_bits(kind: str, settings: dict[str, Any]) -> None:
+    """On purpose otherwise: the old script keeps the classifier's ``norm`` under a name that mmseg does not
+    have; here it is dropped (PCPVT) or the norm behind the last stage (SVT), and the other norms are made.
+    """
+    state = dict(twins(settings).state_dict())
+    judge = old_script("twins2mmseg").convert_twins(SimpleNamespace(model=kind), dict(state))
+    plan = best_plan(provider.layouts, state)
+    assert plan is not None
+    ours = carry_out(plan, state)
+
+    norms = {f"norm_list.{stage}.{part}" for stage in range(4) for part in ("weight", "bias")}
+    assert ours.keys() - judge.keys() == (norms if kind == "svt" else set())
+    assert judge.keys() - ours.keys() == {"norm.weight", "norm.bias"}
+    for name in ours.keys() & judge.keys():
+        assert torch.equal(ours[name], judge[name]), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({**_PCPVT, "embed_dims": (64, 96, 64, 128)}, "96 channels has no whole number of heads of 64"),
+        ({**_PCPVT, "mlp_ratios": (2.5, 3, 4, 1)}, "160 hidden channels for 64"),
+    ],
+)
+def test_a_network_that_mmseg_cannot_build_is_refused(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        converted("twins", twins(settings).state_dict(), tmp_path)
+
+
+def test_attentions_that_do_not_take_turns_are_refused(tmp_path: Path) -> None:
+    """Stage 2 of three blocks, its second one gone and the third in its place."""
+    third = {
+        name.replace("blocks.2.2.", "blocks.2.1."): tensor
+        for name, tensor in twins(_SVT).state_dict().items()
+        if not name.startswith("blocks.2.1.")
+    }
+    with pytest.raises(CheckpointError, match="block 1 of stage 2 has another kind of attention"):
+        converted("twins", third, tmp_path)
+
+
+def test_an_svt_of_three_stages_is_refused(tmp_path: Path) -> None:
+    three = {name: values[:3] for name, values in _SVT.items()}
+    with pytest.raises(CheckpointError, match="3 stages, where all published Twins-SVT have 4"):
+        converted("twins", twins(three).state_dict(), tmp_path)
+
+
+def test_subsampling_that_differs_in_a_stage_is_refused(tmp_path: Path) -> None:
+    state = dict(twins(_PCPVT).state_dict())
+    state["blocks.0.1.attn.sr.weight"] = torch.zeros(64, 64, 4, 4)
+    with pytest.raises(CheckpointError, match=r"blocks of stage 0 differ in attn\.sr"):
+        converted("twins", state, tmp_path)
+
+
+def test_keys_without_their_query_are_missed(tmp_path: Path) -> None:
+    state = {k: v for k, v in twins(_PCPVT).state_dict().items() if k != "blocks.0.0.attn.kv.bias"}
+    with pytest.raises(CheckpointError, match=r"missing \(blocks\.0\.0\.attn\.kv\.bias\)"):
+        converted("twins", state, tmp_path)

@@ -1,0 +1,85 @@
+"""What the tests of ViT weights share: small networks of timm and transformers, and features as tokens."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from segplug_mmseg.compat import import_mmseg
+
+from plugins.converters.tests.conversion import State, backbone
+from plugins.converters.tests.foreign import TOLERANCE, library, seeded
+from segplug.requests import ConversionReport
+
+Network = torch.nn.Module
+
+
+def timm_vit(kind: str = "vit_tiny_patch16_224", **settings: Any) -> Any:
+    """One of timm's, of three blocks for images of 64x64."""
+    small = {"depth": 3, "img_size": 64, "num_classes": 5}
+    return seeded(library("timm").create_model(kind, **{**small, **settings}))
+
+
+def transformers_vit(kind: str = "ViTModel", config: str = "ViTConfig", **settings: Any) -> Any:
+    """One of transformers', of three blocks, 128 channels and two heads for images of 64x64."""
+    transformers = library("transformers")
+    small = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 512}
+    chosen = getattr(transformers, config)(**{**small, "image_size": 64, "patch_size": 16, **settings})
+    return seeded(getattr(transformers, kind)(chosen))
+
+
+def tokens(
+    report: ConversionReport, state: State, image: torch.Tensor, **settings: Any
+) -> list[torch.Tensor]:
+    """What every block of mmseg's network gives, as ``(batch, 1 + patches, channels)``, class token first."""
+    reported = {**report.data["backbone"], **settings}
+    reported |= {"out_indices": list(range(reported["num_layers"])), "output_cls_token": True}
+    network = backbone(reported, state)
+    with torch.no_grad():
+        stages = network(image)
+    return [torch.cat([token[:, None], map_.flatten(2).transpose(1, 2)], dim=1) for map_, token in stages]
+
+
+def outputs(modules: Sequence[Network], run: Callable[[], Any]) -> list[torch.Tensor]:
+    """What these modules of a network give while it runs."""
+    found: list[torch.Tensor] = []
+    hooks = [module.register_forward_hook(lambda _m, _i, output: found.append(output)) for module in modules]
+    with torch.no_grad():
+        run()
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def normed(found: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Of all blocks' tokens and the final norm's: the norm's in place of the last block's."""
+    return [*found[:-2], found[-1]]
+
+
+def differ(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
+    """Whether a stage differs by more than is tolerated."""
+    pairs = zip(ours, theirs, strict=True)
+    return any(float((our - their).abs().max() / their.abs().max()) > TOLERANCE for our, their in pairs)
+
+
+def old_script(name: str) -> ModuleType:
+    """A converter of mmseg's own tools."""
+    folder = Path(import_mmseg().__file__).parent / ".mim/tools/model_converters"
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def assert_same_bits(ours: State, theirs: Mapping[str, torch.Tensor]) -> None:
+    """The same names, and the same values to the bit."""
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert ours[name].dtype == tensor.dtype, name
+        assert torch.equal(ours[name], tensor), name

@@ -33,6 +33,7 @@ extras() {
     case $1 in
     onnx) echo "[export]" ;;
     analysis) echo "[models,onnx]" ;;
+    mmseg) echo "[resize]" ;;
     esac
 }
 packages=""
@@ -41,3 +42,9 @@ for plugin in "$@"; do
 done
 # shellcheck disable=SC2086
 pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest ruff mypy openvino
+
+# What converted weights are compared with. These libraries import torchvision, which must match torch to the
+# build: it stays out of the environment's own packages, so that all other tests run as without it.
+pip install --quiet -c constraints.txt transformers
+pip install --quiet -c constraints.txt --no-deps --upgrade --target "$venv/proofs" \
+    timm segmentation-models-pytorch torchvision

@@ -1,0 +1,128 @@
+"""How much memory and time the conversion of large weights takes.
+
+    python benchmarks/convert.py [--gb 1.2]
+
+Writes random weights of a ViT of the given size (blocks as in ViT-L, as many as it takes), converts each
+file as a whole process, and prints what the operating system saw: in timm's layout, where every tensor is
+only renamed, and in that of transformers, where q, k and v are merged. The peak is told without that of a
+process that does nothing but import torch, as a multiple of the file's size; what a process has read of a
+file that is mapped into its memory counts in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from measure import PYTHON, run, show
+
+from segplug.checkpoint import write_weights
+
+WIDTH = 1024
+BLOCK_BYTES = 12 * WIDTH * WIDTH * 4
+"""Four square matrices of attention, two of four times that of the perceptron, float32."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def main() -> None:
+    """Write, convert, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gb", type=float, default=1.2, help="size of the weights, 10^9 bytes")
+    blocks = max(1, round(parser.parse_args().gb * 1e9 / BLOCK_BYTES))
+    torch_alone = run((PYTHON, "-c", "import torch")).peak_mb
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for what, layout in LAYOUTS.items():
+            for suffix in (".pth", ".safetensors"):
+                source, result = Path(folder, f"source{suffix}"), Path(folder, f"result{suffix}")
+                in_a_process(write_random, source, layout(blocks))
+                usage = run((*CONVERT, str(source), str(result), "--force"))
+                size = source.stat().st_size / 1e6
+                peak = usage.peak_mb - torch_alone
+                rows.append((what, suffix, size / 1e3, usage.wall, peak, peak / size))
+    print(f"a process that only imports torch: {torch_alone:.0f} MB")
+    show(f"ViT of {blocks} blocks", ("what", "file", "GB", "s", "peak MB beyond it", "of the file"), rows)
+
+
+def in_a_process(work: Callable[..., None], *arguments: object) -> None:
+    """Do something elsewhere: the system counts this process's memory in the peak of those it starts."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise SystemExit(f"{work.__name__} ended with {process.exitcode}")
+
+
+def write_random(path: Path, shapes: Shapes) -> None:
+    """Write seeded random values of these shapes."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    write_weights(path, {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()})
+
+
+CONVERT = (PYTHON, "-m", "segplug", "run", "convert_weights", "vit")
+
+
+def timm(blocks: int) -> Shapes:
+    """Names and shapes as in timm's files."""
+    tensors: Shapes = {
+        "cls_token": (1, 1, WIDTH),
+        "pos_embed": (1, 197, WIDTH),
+        **layer("patch_embed.proj", WIDTH, 3, 16, 16),
+        **layer("norm", WIDTH),
+    }
+    for number in range(blocks):
+        block = f"blocks.{number}"
+        tensors |= {
+            **layer(f"{block}.norm1", WIDTH),
+            **layer(f"{block}.attn.qkv", 3 * WIDTH, WIDTH),
+            **layer(f"{block}.attn.proj", WIDTH, WIDTH),
+            **layer(f"{block}.norm2", WIDTH),
+            **layer(f"{block}.mlp.fc1", 4 * WIDTH, WIDTH),
+            **layer(f"{block}.mlp.fc2", WIDTH, 4 * WIDTH),
+        }
+    return tensors
+
+
+def transformers(blocks: int) -> Shapes:
+    """Names and shapes as in the files of transformers."""
+    tensors: Shapes = {
+        "vit.embeddings.cls_token": (1, 1, WIDTH),
+        "vit.embeddings.position_embeddings": (1, 197, WIDTH),
+        **layer("vit.embeddings.patch_embeddings.projection", WIDTH, 3, 16, 16),
+        **layer("vit.layernorm", WIDTH),
+    }
+    for number in range(blocks):
+        block = f"vit.encoder.layer.{number}"
+        for part in ("query", "key", "value"):
+            tensors |= layer(f"{block}.attention.attention.{part}", WIDTH, WIDTH)
+        tensors |= {
+            **layer(f"{block}.attention.output.dense", WIDTH, WIDTH),
+            **layer(f"{block}.intermediate.dense", 4 * WIDTH, WIDTH),
+            **layer(f"{block}.output.dense", WIDTH, 4 * WIDTH),
+            **layer(f"{block}.layernorm_before", WIDTH),
+            **layer(f"{block}.layernorm_after", WIDTH),
+        }
+    return tensors
+
+
+LAYOUTS: dict[str, Callable[[int], Shapes]] = {
+    "timm: renamed": timm,
+    "transformers: q, k, v merged": transformers,
+}
+
+
+def layer(name: str, *shape: int) -> Shapes:
+    """The weight of a layer and its bias."""
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+if __name__ == "__main__":
+    main()

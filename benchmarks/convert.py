@@ -4,7 +4,8 @@
 
 Writes random weights of a ViT of the given size (blocks as in ViT-L, as many as it takes), converts each
 file as a whole process, and prints what the operating system saw: in timm's layout, where every tensor is
-only renamed, and in that of transformers, where q, k and v are merged. The peak is told without that of a
+only renamed, in that of transformers, where q, k and v are merged, and in that of JAX, where nearly every
+tensor is transposed. The peak is told without that of a
 process that does nothing but import torch, as a multiple of the file's size; what a process has read of a
 file that is mapped into its memory counts in it.
 """
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from measure import PYTHON, run, show
 
 from segplug.checkpoint import write_weights
@@ -38,14 +40,14 @@ def main() -> None:
     torch_alone = run((PYTHON, "-c", "import torch")).peak_mb
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for what, layout in LAYOUTS.items():
-            for suffix in (".pth", ".safetensors"):
-                source, result = Path(folder, f"source{suffix}"), Path(folder, f"result{suffix}")
-                in_a_process(write_random, source, layout(blocks))
-                usage = run((*CONVERT, str(source), str(result), "--force"))
-                size = source.stat().st_size / 1e6
-                peak = usage.peak_mb - torch_alone
-                rows.append((what, suffix, size / 1e3, usage.wall, peak, peak / size))
+        for what, target, layout, suffix in CASES:
+            source, result = Path(folder, f"source{suffix}"), Path(folder, "result.pth")
+            in_a_process(write_random, source, layout(blocks))
+            usage = run((*CONVERT, target, str(source), str(result), "--force"))
+            size = source.stat().st_size / 1e6
+            peak = usage.peak_mb - torch_alone
+            rows.append((what, suffix, size / 1e3, usage.wall, peak, peak / size))
+            source.unlink()
     print(f"a process that only imports torch: {torch_alone:.0f} MB")
     show(f"ViT of {blocks} blocks", ("what", "file", "GB", "s", "peak MB beyond it", "of the file"), rows)
 
@@ -64,10 +66,14 @@ def write_random(path: Path, shapes: Shapes) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    write_weights(path, {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()})
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    if path.suffix == ".npz":
+        np.savez(path, **{name: tensor.numpy() for name, tensor in state.items()})
+    else:
+        write_weights(path, state)
 
 
-CONVERT = (PYTHON, "-m", "segplug", "run", "convert_weights", "vit")
+CONVERT = (PYTHON, "-m", "segplug", "run", "convert_weights")
 
 
 def timm(blocks: int) -> Shapes:
@@ -113,15 +119,52 @@ def transformers(blocks: int) -> Shapes:
     return tensors
 
 
-LAYOUTS: dict[str, Callable[[int], Shapes]] = {
-    "timm: renamed": timm,
-    "transformers: q, k, v merged": transformers,
-}
+def jax(blocks: int) -> Shapes:
+    """Names and shapes as in Google's files."""
+    tensors: Shapes = {
+        "cls": (1, 1, WIDTH),
+        "Transformer/posembed_input/pos_embedding": (1, 197, WIDTH),
+        **kernel("embedding", 16, 16, 3, WIDTH),
+        **scale("Transformer/encoder_norm"),
+    }
+    for number in range(blocks):
+        block = f"Transformer/encoderblock_{number}"
+        attention = f"{block}/MultiHeadDotProductAttention_1"
+        for part in ("query", "key", "value"):
+            tensors[f"{attention}/{part}/kernel"] = (WIDTH, 16, WIDTH // 16)
+            tensors[f"{attention}/{part}/bias"] = (16, WIDTH // 16)
+        tensors |= {
+            **kernel(f"{attention}/out", 16, WIDTH // 16, WIDTH),
+            **kernel(f"{block}/MlpBlock_3/Dense_0", WIDTH, 4 * WIDTH),
+            **kernel(f"{block}/MlpBlock_3/Dense_1", 4 * WIDTH, WIDTH),
+            **scale(f"{block}/LayerNorm_0"),
+            **scale(f"{block}/LayerNorm_2"),
+        }
+    return tensors
 
 
 def layer(name: str, *shape: int) -> Shapes:
     """The weight of a layer and its bias."""
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def kernel(name: str, *shape: int) -> Shapes:
+    """The same in JAX, whose outputs are the last axis."""
+    return {f"{name}/kernel": shape, f"{name}/bias": shape[-1:]}
+
+
+def scale(name: str) -> Shapes:
+    """A norm in JAX."""
+    return {f"{name}/scale": (WIDTH,), f"{name}/bias": (WIDTH,)}
+
+
+CASES: tuple[tuple[str, str, Callable[[int], Shapes], str], ...] = (
+    ("timm: renamed", "vit", timm, ".pth"),
+    ("timm: renamed", "vit", timm, ".safetensors"),
+    ("transformers: q, k, v merged", "vit", transformers, ".pth"),
+    ("transformers: q, k, v merged", "vit", transformers, ".safetensors"),
+    ("JAX: transposed", "vit-jax", jax, ".npz"),
+)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def test_a_listing_and_the_help_say_what_it_reads(entry) -> None:  # type: ignor
     for layout in provider.plugin.layouts:  # type: ignore[attr-defined]
         assert f"{layout.name}: {layout.what}" in provider.help
         assert layout.what[-1] not in ".:", "the help puts the full stop"
+        assert all(isinstance(note, str) for note in layout.notes)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.target)

@@ -31,8 +31,8 @@ def _as_matrix(kernel: torch.Tensor) -> torch.Tensor:
 _KERNEL = reshape("a linear layer as a convolution of 1x1", _as_kernel, _as_matrix)
 
 _EPS_NOTE = (
-    "LayerNorm has eps=1e-5 after the patch embeddings, and mmseg's default is 1e-6: set "
-    "norm_cfg=dict(type='LN', eps=1e-5) in the backbone, or features differ where the embeddings are small"
+    "LayerNorm has eps=1e-5 after the patch embeddings, which the settings have in norm_cfg; with mmseg's "
+    "default, 1e-6, features differ where the embeddings are small"
 )
 
 OFFICIAL = Layout(

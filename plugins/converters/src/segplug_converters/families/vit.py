@@ -186,7 +186,7 @@ TIMM = _layouts(
 )
 _TRANSFORMERS_EPS = (
     "transformers' LayerNorm has eps=1e-12 unless the network's config says otherwise (layer_norm_eps), "
-    "which the settings have in norm_cfg; that of ViT's and DeiT's authors is 1e-6, mmseg's default 1e-5",
+    "which the settings have in norm_cfg; that of ViT's and DeiT's authors is 1e-6, mmseg's default 1e-5"
 )
 IN_FILES = _layouts(
     "transformers",

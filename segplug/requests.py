@@ -99,6 +99,9 @@ class BackboneFit:
     """Names of the weights that the network lacks."""
     misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     """Name, shape in the weights, shape in the network."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the config builds the backbone with, the source's own defaults included: plain data. What no shape
+    tells is there, too: heads, kinds of activations, strides."""
 
     @property
     def fits(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError
@@ -55,13 +56,15 @@ class MmsegModels:
             ModelError: the config cannot be read or built, or its model has no backbone.
             MissingDependencyError: a table of BEiT or MAE has another size, and SciPy is not installed.
         """
-        from segplug_mmseg.backbone import Uninitialised, find_backbone, fit
+        from segplug_mmseg.backbone import Uninitialised, find_backbone, fit, settings_of
 
         config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
         settings = configs.runnable_model(config, request.config)
         with Uninitialised():
             segmentor = _build(settings, request.config, request.reporter, initialise=False)
-        return fit(find_backbone(segmentor, request.config), state, optional)
+        backbone = find_backbone(segmentor, request.config)
+        fitted = fit(backbone, state, optional)
+        return replace(fitted, settings=settings_of(backbone, settings["backbone"]))
 
     @hookimpl
     def load_model(self, request: LoadModelRequest) -> SegmentationModel:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segplug.errors import ArtifactError, UsageError
+from segplug.checkpoint.shards import is_index, shards
+from segplug.errors import ArtifactError, CheckpointError, UsageError
 from segplug.model import ModelMeta
 from segplug.requests import Artifact
 
@@ -45,23 +46,33 @@ def ensure_free(path: Path, *, force: bool) -> None:
         raise UsageError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"the folder of {path} cannot be written to")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:  # a link that leads nowhere is there, too
         raise UsageError(f"{path} already exists", hint="add --force to replace it")
 
 
 def refuse_input(output: Path, inputs: Iterable[str | Path | None]) -> None:
     """Check that an output is none of the inputs: an input is never modified, not even with ``force``.
 
+    The files that the index of a checkpoint lists are inputs as it is.
+
     Raises:
         UsageError: ``output`` is the same file as one of them.
     """
-    for item in inputs:
-        if item is None:
-            continue
-        path = Path(item).expanduser()
+    given = [Path(item).expanduser() for item in inputs if item is not None]
+    listed = [shard for index in given for shard in _shards_of(index)]
+    for path in given + listed:
         same = output.resolve() == path.resolve()
         if same or (output.exists() and path.exists() and output.samefile(path)):
             raise UsageError(f"{output} is an input: it is not written over", hint="name another output")
+
+
+def _shards_of(path: Path) -> Iterable[Path]:
+    if not (is_index(path) and path.is_file()):
+        return ()
+    try:
+        return shards(path, str(path))
+    except CheckpointError:  # whoever reads the index says so
+        return ()
 
 
 @contextmanager

@@ -30,12 +30,10 @@ def alone(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in a storage that holds nothing else, so that nothing else is written with it.
 
     It goes on sharing the memory; it is copied only where other values lie between its own. Strides stay
-    as they are otherwise. Tensors that are not plain numbers in memory are given back.
+    as they are otherwise. For tensors that :func:`kind` has no word for.
     """
     import torch
 
-    if kind(tensor):
-        return tensor
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
     count = tensor.numel()
     if tensor.untyped_storage().nbytes() == count * tensor.element_size():

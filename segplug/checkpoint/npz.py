@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ _WIDEST = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
 """Kinds of numbers to the bytes of the widest that PyTorch has."""
 _TEXTS = "SU"
 _CHUNK = 1 << 20
+_MOST_MAPPED = 128
+"""Mappings at most: each holds a file descriptor, of which a process has few (256 on macOS)."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class _Header:
 def arrays(path: Path, location: str) -> Arrays:
     """The arrays of an archive as tensors on the CPU.
 
-    Values of members that are stored as they are lie in the file until they are used, and the checksums of
-    these are not verified: that would read the whole file.
+    Values of large members that are stored as they are lie in the file until they are used, and the checksums
+    of these are not verified: that would read the whole file.
 
     Args:
         path: The file.
@@ -85,17 +88,14 @@ def arrays(path: Path, location: str) -> Arrays:
 
 
 def _members(file: IO[bytes], location: str) -> Arrays:
-    import numpy as np
-
     state: dict[str, torch.Tensor] = {}
     texts: dict[str, Array] = {}
     with zipfile.ZipFile(file) as archive:
-        # Copy on write: whoever changes a tensor does not change the file.
-        mapped = np.memmap(file, np.uint8, mode="c").view(np.ndarray)
+        size = os.fstat(file.fileno()).st_size
         for member in archive.infolist():
             name = member.filename.removesuffix(_MEMBER)
             header = _header(archive, member, location)
-            array = _shaped(_values(file, archive, member, header, mapped), header)
+            array = _shaped(_values(file, archive, member, header, size), header)
             if header.dtype.kind in _TEXTS:
                 texts[f"state_dict.{name}"] = array
             else:
@@ -139,17 +139,22 @@ def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
 
 
 def _values(
-    file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header, mapped: Bytes
+    file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header, size: int
 ) -> Bytes:
-    """The bytes of the values, aligned for their type."""
+    """The bytes of the values, aligned for their type; ``size`` is the whole file's."""
+    import numpy as np
+
     if member.compress_type == zipfile.ZIP_STORED:
         start = _start(file, member) + header.length
-        if start + header.values > len(mapped):
+        if start + header.values > size:
             raise ValueError(f"{member.filename} goes on beyond the end of the file")
         # The format puts values anywhere, and compiled code may crash on numbers at odd addresses. Those are
         # read: a copy of what is mapped would hold them in memory twice.
-        if start % max(header.dtype.itemsize, 1) == 0:
-            return mapped[start : start + header.values]
+        is_aligned = start % max(header.dtype.itemsize, 1) == 0
+        if is_aligned and header.values * _MOST_MAPPED > size:
+            # A mapping of its own is given back with its tensor. Copy on write: whoever changes the tensor
+            # does not change the file.
+            return np.memmap(file, np.uint8, "c", start, (header.values,)).view(np.ndarray)
     return _read(archive, member, header)
 
 

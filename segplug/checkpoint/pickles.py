@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import pickle
 import re
@@ -15,7 +16,12 @@ from segplug.errors import CheckpointError
 __all__ = ["load"]
 
 _TRUST = "if you trust whoever made it, add --trust-checkpoint: it may run code on this machine"
-_DICTS = ("mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict", "addict.addict.Dict")
+_DICTS = (
+    "mmcv.utils.config.ConfigDict",
+    "mmengine.config.config.ConfigDict",
+    "addict.addict.Dict",
+    "yacs.config.CfgNode",
+)
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -66,7 +72,8 @@ def _refused(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
 
 
 def _harmless_types() -> list[Any]:
-    """Types without side effects that such files hold: arrays and numbers of numpy, configs' dicts.
+    """Types without side effects that such files hold: arrays and numbers of numpy, configs' dicts,
+    the parsed arguments of training scripts.
 
     A file names a type by the module it was in when the file was written; numpy 2 moved its own.
     The dicts become plain ones, so that no framework code runs.
@@ -75,7 +82,7 @@ def _harmless_types() -> list[Any]:
     from numpy._core import multiarray
 
     array, scalar = multiarray._reconstruct, multiarray.scalar
-    types: list[Any] = [np.ndarray, np.dtype]
+    types: list[Any] = [np.ndarray, np.dtype, argparse.Namespace]
     for package in ("numpy.core", "numpy._core"):
         types += [(array, f"{package}.multiarray._reconstruct"), (scalar, f"{package}.multiarray.scalar")]
     types += {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}

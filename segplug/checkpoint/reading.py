@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.checkpoint.forms import META_KEY, NPZ, SAFETENSORS, first_words
+from segplug.checkpoint.forms import META_KEY, NPZ, PICKLES, SAFETENSORS, first_words
+from segplug.checkpoint.shards import check_names, is_index, refuse_shard, shards
 from segplug.errors import CheckpointError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -46,21 +47,60 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
         trust: Allow the full unpickler, which can run code that the file holds.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, it is a folder, or it is one of several that an index lists.
         CheckpointError: it is damaged, no checkpoint, or holds types that are not known as harmless.
         MissingDependencyError: PyTorch (or safetensors) is not installed.
     """
     path = Path(location).expanduser()
+    if path.is_dir():
+        raise UsageError(f"{location} is a folder; name the file in it", hint=_files_in(path))
     if not path.is_file():
         raise UsageError(f"there is no checkpoint {location}")
+    with _needed_libraries():
+        if is_index(path):
+            return _without_parallel(_read_shards(path, location, trust=trust))
+        refuse_shard(path, location)
+        return _without_parallel(_read_file(path, location, trust=trust))
+
+
+def _files_in(folder: Path) -> str | None:
+    """What a user may have meant who named a folder: the list of its shards before each of them."""
+    forms = (SAFETENSORS, NPZ, *PICKLES, ".bin")
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    found = [path for path in files if is_index(path)] or [
+        path for path in files if path.suffix.lower() in forms
+    ]
+    return ", ".join(path.name for path in found[:3]) or None
+
+
+def _read_shards(path: Path, location: str, *, trust: bool) -> Checkpoint:
+    """All files of an index as one; it decides what is taken from which.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or does not hold what the index says.
+    """
+    state: dict[str, torch.Tensor] = {}
+    meta: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for shard, names in shards(path, location).items():
+        part = _read_file(shard, str(shard), trust=trust)
+        check_names(names, part.state, shard, location)
+        state |= part.state
+        meta |= part.meta
+        versions |= part.versions
+        rest |= part.rest
+    return Checkpoint(path=location, state=state, meta=meta, versions=versions, rest=rest)
+
+
+def _read_file(path: Path, location: str, *, trust: bool) -> Checkpoint:
     if path.stat().st_size == 0:
         raise CheckpointError(f"the checkpoint {location} is empty")
-    with _needed_libraries():
-        if path.suffix.lower() == SAFETENSORS:
-            return _read_safetensors(path, location)
-        if path.suffix.lower() == NPZ:
-            return _read_npz(path, location)
-        return _read_pickle(path, location, trust=trust)
+    if path.suffix.lower() == SAFETENSORS:
+        return _read_safetensors(path, location)
+    if path.suffix.lower() == NPZ:
+        return _read_npz(path, location)
+    return _read_pickle(path, location, trust=trust)
 
 
 @contextmanager
@@ -80,10 +120,7 @@ def _read_pickle(path: Path, location: str, *, trust: bool) -> Checkpoint:
     from segplug.checkpoint.wrappers import unwrapped
 
     found = unwrapped(load(path, location, trust=trust), location)
-    state, versions = found.state, found.versions
-    if _is_parallel(state):
-        state, versions = _without_prefix(state), _without_prefix(versions)
-    return Checkpoint(path=location, state=state, meta=found.meta, versions=versions, rest=found.rest)
+    return Checkpoint(location, found.state, found.meta, found.versions, found.rest)
 
 
 def _read_safetensors(path: Path, location: str) -> Checkpoint:
@@ -103,8 +140,6 @@ def _read_safetensors(path: Path, location: str) -> Checkpoint:
         ) from error
     if not state:
         raise CheckpointError(f"{location} holds no weights")
-    if _is_parallel(state):
-        state = _without_prefix(state)
     return Checkpoint(path=location, state=state, meta=_noted(header))
 
 
@@ -126,8 +161,11 @@ def _read_npz(path: Path, location: str) -> Checkpoint:
     return Checkpoint(path=location, state=found.state, rest=found.texts)
 
 
-def _is_parallel(state: Mapping[str, torch.Tensor]) -> bool:
-    return all(name.startswith(_PARALLEL) for name in state)
+def _without_parallel(checkpoint: Checkpoint) -> Checkpoint:
+    if not all(name.startswith(_PARALLEL) for name in checkpoint.state):
+        return checkpoint
+    names, versions = _without_prefix(checkpoint.state), _without_prefix(checkpoint.versions)
+    return replace(checkpoint, state=names, versions=versions)
 
 
 def _without_prefix(names: Mapping[Any, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["Unwrapped", "unwrapped"]
 
 _WEIGHTS_KEYS = ("state_dict", "model", "model_ema")
+_LONE_KEYS = ("module", "state_dict_ema", "teacher")
+"""Where weights lie, too: taken where no other entry holds a network."""
 _DEEPEST = 4
+_NAMED = 6
+"""Entries that an error names."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,15 @@ def unwrapped(content: Any, location: str) -> Unwrapped:
     """The weights in a file, under known keys or the file itself, and what lies beside them.
 
     Raises:
-        CheckpointError: there are no weights.
+        CheckpointError: there are no weights, or several networks of which none is under a key that says so.
     """
-    content = _plain(content)
+    whole = content = _plain(content)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{location} holds a {type(content).__name__}, not a checkpoint")
     meta: Mapping[str, Any] | None = None
     rest: dict[str, Any] = {}
     keys: list[str] = []
-    while (key := _wrapper_key(content, outermost=not keys)) is not None:
+    while (key := _wrapper_key(content, location, outermost=not keys)) is not None:
         if len(keys) == _DEEPEST:  # a pickle may even hold itself
             raise CheckpointError(f"{location} wraps its weights more than {_DEEPEST} times")
         beside = {str(name): value for name, value in content.items() if name != key}
@@ -55,21 +59,51 @@ def unwrapped(content: Any, location: str) -> Unwrapped:
             )
     state = _tensors(content)
     if not state:
-        raise CheckpointError(f"{location} holds no weights")
+        raise CheckpointError(f"{location} holds no weights", hint=_entries(whole))
     rest |= {f"state_dict.{name}": value for name, value in content.items() if str(name) not in state}
     return Unwrapped(state, meta or {}, getattr(content, "_metadata", None) or {}, rest)
 
 
-def _wrapper_key(content: Mapping[Any, Any], *, outermost: bool) -> str | None:
+def _wrapper_key(content: Mapping[Any, Any], location: str, *, outermost: bool) -> str | None:
     """The key that the weights lie under; ``None`` where ``content`` is the weights."""
     from torch import nn
 
     for key in _WEIGHTS_KEYS:
         if isinstance(content.get(key), (Mapping, nn.Module)):
             return key
+    networks = [key for key, value in content.items() if _holds_weights(value)]
+    if len(networks) == 1 and networks[0] in _LONE_KEYS:
+        return str(networks[0])
+    if len(networks) > 1 and not _tensors(content):
+        raise CheckpointError(
+            f"{location} holds several networks: {_listed(networks)}",
+            hint="put the one you want into a file of its own",
+        )
     if outermost and not _tensors(content):  # a checkpoint whose weights are something else
         return next((key for key in _WEIGHTS_KEYS if key in content), None)
     return None
+
+
+def _holds_weights(value: Any, depth: int = 1) -> bool:
+    """Whether an entry is a network's weights, or leads to them by keys that say so."""
+    value = _plain(value)
+    if not isinstance(value, Mapping) or depth > _DEEPEST:
+        return False
+    inner = (value.get(key) for key in (*_WEIGHTS_KEYS, *_LONE_KEYS))
+    return bool(_tensors(value)) or any(_holds_weights(item, depth + 1) for item in inner)
+
+
+def _entries(content: Mapping[Any, Any]) -> str | None:
+    """What a file without weights has at its top."""
+    if not content:
+        return None
+    known = ", ".join((*_WEIGHTS_KEYS, *_LONE_KEYS))
+    return f"its entries: {_listed(list(content))}; weights are looked for there and under {known}"
+
+
+def _listed(keys: Sequence[Any]) -> str:
+    names = [str(key)[:40] for key in keys[:_NAMED]]
+    return ", ".join(names + ["..."] * (len(keys) > _NAMED))
 
 
 def _plain(content: Any) -> Any:

@@ -66,27 +66,41 @@ def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
 
     Raises:
         UsageError: the suffix is another one.
-        CheckpointError: a ``.safetensors`` file cannot hold a tensor of this kind or type.
+        CheckpointError: a tensor is sparse, quantised or without values, or of a type that a
+            ``.safetensors`` file cannot hold. Nothing is written then.
     """
     check_weights_suffix(path)
+    _check_kinds(state)
     if path.suffix.lower() == SAFETENSORS:
         write_safetensors(path, state)
     else:
         write_pickle(path, _separate(state))
 
 
+def _check_kinds(state: Mapping[str, torch.Tensor]) -> None:
+    """No network takes other kinds for its parameters, and what PyTorch writes of them may be nothing."""
+    from segplug.checkpoint.memory import kind
+
+    for name, tensor in state.items():
+        if odd := kind(tensor):
+            raise CheckpointError(
+                f"the tensor {name} is {odd}: weights are written as plain numbers only",
+                hint="convert it before" if tensor.device.type != "meta" else "load its values before",
+            )
+
+
 def _separate(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors alone, so that ``torch.save`` takes them.
+    """The tensors, all of plain numbers, alone, so that ``torch.save`` takes them.
 
     It refuses one address that is seen as two types.
     """
-    from segplug.checkpoint.memory import alone, kind
+    from segplug.checkpoint.memory import alone
 
     separate: dict[str, torch.Tensor] = collections.OrderedDict()
     types: dict[int, torch.dtype] = {}
     for name, tensor in state.items():
         own = alone(tensor)
-        if not kind(own) and own.numel():
+        if own.numel():
             address = own.untyped_storage().data_ptr()
             if types.setdefault(address, own.dtype) != own.dtype:
                 own = own.clone()
@@ -95,12 +109,23 @@ def _separate(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def write_pickle(path: Path, content: Any) -> None:
-    """Write plain containers of tensors and plain values as PyTorch does."""
+    """Write plain containers of tensors and plain values as PyTorch does.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+    """
     import torch
 
     # Given a path, PyTorch would write the file's name into it.
     with open(path, "wb") as file:
-        torch.save(content, file)
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # Where writing ends early PyTorch still finishes the archive, finds that bytes are missing, and
+            # what it says of that hides the reason.
+            if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
+                raise error.__context__ from None
+            raise
 
 
 def write_safetensors(

@@ -13,5 +13,6 @@ __all__ = ["main"]
 def main() -> None:
     """Run ``segplug`` with the process's arguments and exit."""
     from segplug.cli.root import run_command_line
+    from segplug.cli.signals import run_until_terminated
 
-    sys.exit(run_command_line(sys.argv[1:]))
+    sys.exit(run_until_terminated(lambda: run_command_line(sys.argv[1:])))

@@ -74,8 +74,7 @@ def convert_weights(
         provider.entry.qualified, values["source"], values["destination"], force=values["force"], **own
     )
     output.tables(report.tables)
-    for note in report.notes:
-        output.say(f"note: {note}")
+    output.notes(report.notes)
     if report.destination is not None:
         output.say(f"wrote {report.destination}")
     output.document({"destination": report.destination and str(report.destination), **report.data})

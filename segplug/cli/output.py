@@ -6,6 +6,7 @@ One JSON document goes to stdout with ``--json``, and all that is for people goe
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,6 +84,25 @@ class Output:
     def say(self, line: str) -> None:
         """One line for people."""
         self.console.print(line, markup=False, soft_wrap=True)
+
+    def notes(self, notes: Iterable[str]) -> None:
+        """What a reader must know, after all else.
+
+        In a terminal words stay whole, and lines after a note's first are indented; elsewhere a note is one
+        line, which programs can search.
+        """
+        for note in notes:
+            line = f"note: {note}"
+            if self.console.is_terminal:
+                # Settings and paths stay whole, however long: they are there to be copied.
+                line = textwrap.fill(
+                    line,
+                    self.console.width,
+                    subsequent_indent=" " * len("note: "),
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            self.say(line)
 
     def table(self, table: Table) -> None:
         """A table for people; numbers are right-aligned and never broken.

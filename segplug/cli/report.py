@@ -89,5 +89,4 @@ def _show(report: AnalyzeReport, output: Output) -> None:
         if figure.text:
             output.say(figure.text)
     output.tables(table for table in report.tables if not table.only_csv)
-    for note in report.notes:
-        output.say(f"note: {note}")
+    output.notes(report.notes)

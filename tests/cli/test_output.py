@@ -1,4 +1,4 @@
-"""Tables for people, on narrow terminals and wide ones."""
+"""Tables and notes for people, on narrow terminals, on wide ones, and in a pipe."""
 
 from __future__ import annotations
 
@@ -41,3 +41,25 @@ def test_texts_are_broken_before_numbers(capsys) -> None:
     text = printed(table, 60, capsys)
     assert "123,456,789.25" in text
     assert max(map(len, text.splitlines())) <= 60
+
+
+NOTE = f"set this in the backbone, {'word ' * 20}norm_cfg=dict(type='BN', eps=0.001) and {'x' * 70}"
+
+
+def test_notes_are_wrapped_in_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    Output(as_json=False).notes([NOTE, "short [bold]"])
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("note: set this")
+    assert all(line.startswith(6 * " ") for line in lines[1:])
+    assert [line.strip() for line in lines if len(line) > 60] == ["x" * 70]
+    assert " ".join(line.strip() for line in lines) == f"note: {NOTE}"
+    assert last == "note: short [bold]"
+
+
+def test_notes_are_a_line_each_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=False).notes([NOTE, "short [bold]"])
+    assert capsys.readouterr().out == f"note: {NOTE}\nnote: short [bold]\n"

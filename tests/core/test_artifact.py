@@ -53,6 +53,17 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
+def test_a_link_that_leads_nowhere_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match="already exists"):
+        artifact.ensure_free(path, force=False)
+    with artifact.writing(path, force=True) as temporary:
+        temporary.write_bytes(b"new")
+    assert not path.is_symlink()
+    assert names(tmp_path) == ["m.onnx"]
+
+
 def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     with pytest.raises(UsageError, match="already exists"), artifact.writing(path, force=False) as temporary:
@@ -86,3 +97,15 @@ def test_an_input_is_never_an_output(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is an input"):
             artifact.refuse_input(output, [None, "config.py", weights])
     artifact.refuse_input(tmp_path / "m.onnx", [weights])
+
+
+def test_the_files_of_an_index_are_inputs(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"w": "part.safetensors"}}')
+    part = tmp_path / "part.safetensors"
+    part.write_bytes(b"precious")
+    with pytest.raises(UsageError, match=r"part\.safetensors is an input"):
+        artifact.refuse_input(part, [index])
+    artifact.refuse_input(tmp_path / "other.pth", [index])
+    index.write_text("no index")
+    artifact.refuse_input(part, [index])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import collections
 import json
 import pathlib
@@ -83,6 +84,12 @@ def test_numpy_of_the_first_generation(tmp_path):
         {"model": "the network's name", "model_ema": STATE},
         {"model_ema": OTHER, "model": OTHER, "state_dict": STATE},
         {"model_ema": OTHER, "model": STATE},
+        {"module": STATE, "optimizer": {"state": {0: {"step": torch.tensor(3)}}}, "step": torch.tensor(3)},
+        {"state_dict_ema": STATE, "epoch": 3},
+        {"teacher": {f"module.{key}": value for key, value in STATE.items()}},
+        {"teacher": {"module": STATE}},
+        {"state_dict": STATE, "state_dict_ema": OTHER},
+        {"model": {"module": STATE}, "module": OTHER},
     ],
 )
 def test_the_forms_that_weights_come_in(tmp_path, content):
@@ -103,6 +110,57 @@ def test_what_lies_beside_wrapped_weights(tmp_path):
     torch.save({"model": inner, "meta": {"iter": 8}}, tmp_path / "w.pth")
     read = read_checkpoint(str(tmp_path / "w.pth"))
     assert (dict(read.meta), read.rest["model.meta"]) == ({"iter": 8}, {"iter": 7})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"student": STATE, "teacher": OTHER, "epoch": 3},
+        {"teacher": OTHER, "student": STATE},
+        {"student": {"model": STATE}, "teacher": {"module": OTHER}},
+        {"student": nn.Linear(2, 2).state_dict(), "epoch": 3, "teacher": OTHER, "args": {"lr": 1}},
+    ],
+)
+def test_of_several_networks_none_is_guessed(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(
+        CheckpointError, match=r"holds several networks: (student|teacher), (student|teacher) \(put"
+    ):
+        read_checkpoint(str(tmp_path / "w.pth"))
+
+
+def test_a_network_under_an_unknown_key_is_not_guessed(tmp_path):
+    torch.save({"net": STATE, 7: 1, **{f"note{i}": i for i in range(9)}}, tmp_path / "w.pth")
+    line = r"w\.pth holds no weights \(its entries: net, 7, note0, note1, note2, note3, \.\.\.; weights"
+    with pytest.raises(CheckpointError, match=line):
+        read_checkpoint(str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_the_arguments_of_a_training_script_lie_beside_the_weights(tmp_path, new_format):
+    args = argparse.Namespace(lr=0.1, device="cuda", inner=argparse.Namespace(depth=3))
+    path = tmp_path / "w.pth"
+    torch.save({"model": STATE, "args": args}, path, _use_new_zipfile_serialization=new_format)
+    assert read_checkpoint(str(path)).rest["args"] == args
+    args.path = pathlib.PurePosixPath("out")
+    torch.save({"model": STATE, "args": args}, path, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(CheckpointError, match=r"PurePosixPath', which is not known to be harmless"):
+        read_checkpoint(str(path))
+
+
+def test_a_config_of_yacs_lies_beside_the_weights(tmp_path, monkeypatch):
+    """Swin's official files; yacs need not be here to read them."""
+    module = types.ModuleType("yacs.config")
+    module.CfgNode = type("CfgNode", (dict,), {"__module__": "yacs.config"})
+    config = module.CfgNode(MODEL=module.CfgNode(TYPE="swin"))
+    config.__dict__["__immutable__"] = True
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "yacs", types.ModuleType("yacs"))
+        patch.setitem(sys.modules, "yacs.config", module)
+        torch.save({"model": STATE, "config": config}, tmp_path / "w.pth")
+    read = read_checkpoint(str(tmp_path / "w.pth")).rest["config"]
+    assert read == {"MODEL": {"TYPE": "swin"}}
+    assert type(read) is collections.OrderedDict
 
 
 def test_a_file_that_holds_itself(tmp_path):
@@ -194,7 +252,8 @@ def test_damaged_files_are_one_line_and_stay_as_they_are(tmp_path):
     ("content", "reason"),
     [
         ([1, 2], "holds a list"),
-        ({"a": 1}, "holds no weights"),
+        ({"a": 1}, "holds no weights .its entries: a; weights are looked for there and under state_dict"),
+        ({}, "holds no weights$"),
         ({"state_dict": 3}, "not a state dict"),
         ({"state_dict": {}}, "holds no weights"),
     ],

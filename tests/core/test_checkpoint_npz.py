@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import pathlib
+import struct
+import subprocess
 import sys
 import zipfile
 
@@ -59,6 +62,58 @@ def test_what_is_stored_as_it_is_is_mapped_where_numbers_are_aligned(tmp_path):
     for value in state.values():
         value.zero_()
     assert path.read_bytes() == before
+    kept = state[mapped[0]]
+    del value, state
+    maps = pathlib.Path("/proc/self/maps").read_text().splitlines()
+    assert sum(str(path) in line for line in maps) == 1  # of the tensor that is still there
+    assert torch.equal(kept, torch.zeros(1000))
+
+
+PEAK = """
+import os, sys
+import numpy, torch
+def peak():
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) * 1024
+from segplug.checkpoint import read_checkpoint
+before = peak()
+state = dict(read_checkpoint(sys.argv[1]).state)
+turned = {name: state.pop(name).t().contiguous() for name in list(state)}
+print((peak() - before) / os.path.getsize(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process's peak")
+@pytest.mark.parametrize("remainder", [0, 1])
+def test_an_array_that_is_used_up_is_given_back(tmp_path, remainder):
+    """As a converter does it: one tensor after the other is replaced by another one."""
+    path = tmp_path / "w.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for place in range(64):
+            write_member(archive, f"a{place}", np.full((512, 1024), place, np.float32), remainder)
+    command = [sys.executable, "-c", PEAK, str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert float(answer.stdout) < 1.5
+
+
+def write_member(archive: zipfile.ZipFile, name: str, array, remainder: int) -> None:
+    """An array whose values begin at a multiple of 64, and ``remainder``."""
+    file = io.BytesIO()
+    np.save(file, array)
+    content, member = file.getvalue(), zipfile.ZipInfo(f"{name}.npy")
+    values = archive.fp.tell() + 30 + len(member.filename) + 4 + len(content) - array.nbytes
+    gap = (remainder - values) % 64
+    member.extra = struct.pack("<HH", 0x7777, gap) + bytes(gap)
+    archive.writestr(member, content)
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/fd").exists(), reason="only Linux tells what is open")
+def test_many_arrays_do_not_use_up_the_files_that_a_process_may_open(tmp_path):
+    np.savez(tmp_path / "w.npz", **{f"{place:04}": np.full(16, place, np.float32) for place in range(2000)})
+    before = len(list(pathlib.Path("/proc/self/fd").iterdir()))
+    state = read_checkpoint(str(tmp_path / "w.npz")).state
+    assert len(list(pathlib.Path("/proc/self/fd").iterdir())) <= before + 128
+    assert all(float(value[0]) == int(name) for name, value in state.items())
 
 
 def test_bfloat16_as_jax_stores_it(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import io
 import json
 import os
 import struct
@@ -133,19 +134,72 @@ def test_notes_are_read_again(tmp_path):
     assert read_checkpoint(str(tmp_path / "w.safetensors")).meta == notes
 
 
+ODD = [
+    (torch.eye(3).to_sparse(), "sparse"),
+    (torch.ones(3, device="meta"), "without values"),
+    (torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "quantised"),
+]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(("tensor", "kind"), ODD)
+def test_weights_are_plain_numbers(tmp_path, tensor, kind, suffix):
+    with pytest.raises(
+        CheckpointError, match=f"the tensor w is {kind}: weights are written as plain numbers"
+    ):
+        write_weights(tmp_path / f"w{suffix}", {"a": torch.ones(1), "w": tensor})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
-    ("tensor", "kind"),
-    [
-        (torch.eye(3).to_sparse(), "sparse"),
-        (torch.ones(3, device="meta"), "without values"),
-        (torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "quantised"),
-        (torch.ones(3, dtype=torch.complex128), "of the type complex128"),
-    ],
+    ("tensor", "kind"), [*ODD, (torch.ones(3, dtype=torch.complex128), "of the type complex128")]
 )
 def test_what_safetensors_cannot_hold(tmp_path, tensor, kind):
     with pytest.raises(CheckpointError, match=rf"the tensor w is {kind}, which \.safetensors cannot hold"):
-        write_weights(tmp_path / "w.safetensors", {"a": torch.ones(1), "w": tensor})
+        write_safetensors(tmp_path / "w.safetensors", {"a": torch.ones(1), "w": tensor})
     assert not list(tmp_path.iterdir())
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from segplug.artifact import writing
+from segplug.checkpoint import write_weights
+from segplug.errors import ArtifactError
+state = {f"layer{place}": torch.zeros(50_000) for place in range(20)}
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with writing(Path(sys.argv[1]), force=False) as temporary:
+        write_weights(temporary, state)
+except ArtifactError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit can be set there")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_is_one_line(tmp_path, suffix):
+    """A process that may not write more stands for a disk that takes no more."""
+    command = [sys.executable, "-c", FULL, str(tmp_path / f"w{suffix}")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout == f"cannot write {tmp_path / f'w{suffix}'}: File too large\n"
+    assert not answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_ends_the_writing_of_a_pickle_is_not_hidden(tmp_path, monkeypatch, error):
+    class Ends(io.BytesIO):
+        def write(self, content):
+            if self.tell() > 100_000:
+                raise error
+            return super().write(content)
+
+    monkeypatch.setattr("segplug.checkpoint.writing.open", lambda path, mode: Ends(), raising=False)
+    with pytest.raises(type(error)) as caught:
+        write_weights(tmp_path / "w.pth", {f"layer{place}": torch.zeros(50_000) for place in range(3)})
+    assert caught.value is error
 
 
 @pytest.mark.parametrize("name", ["w", "w.npz", "w.onnx", "w.pth.gz"])

@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from segplug_converters import Shapes
+from segplug_converters.convert import carry_out
+from segplug_converters.recognise import best_plan
+from segplug_converters.rules import Move
 from segplug_mmseg.compat import import_mmseg
 
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint, write_weights
+from segplug.errors import CheckpointError
+from segplug.registry import Registry
 from segplug.requests import ConversionReport
 
 State = Mapping[str, torch.Tensor]
@@ -47,3 +53,33 @@ def assert_comes_back(target: str, layout: str, state: State, folder: Path) -> N
     for name, tensor in back.items():
         assert tensor.dtype == state[name].dtype, name
         assert torch.equal(tensor, state[name]), name
+
+
+def unnoticed_losses(target: str, state: State) -> list[str]:
+    """The tensors without which a file is still taken for a whole one.
+
+    Each tensor that a rule moves is left out in turn; a plan that is complete all the same, and a variant
+    that is read from it, mean that nobody would know.
+    """
+    converter: Any = Registry().provider("convert_weights", target).plugin
+    whole = best_plan(converter.layouts, state)
+    assert whole is not None
+    assert whole.complete
+    moved = [
+        whole.prefix + name for step in whole.steps if isinstance(step.rule, Move) for name in step.sources
+    ]
+    return [name for name in dict.fromkeys(moved) if _is_taken(converter, {**state}, without=name)]
+
+
+def _is_taken(converter: Any, state: dict[str, torch.Tensor], *, without: str) -> bool:
+    del state[without]
+    try:
+        plan = best_plan(converter.layouts, state)
+        if plan is None or not plan.complete:
+            return False
+        in_file = {name.removeprefix(plan.prefix): tuple(tensor.shape) for name, tensor in state.items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in carry_out(plan, state).items()}
+        converter.describe(Shapes(shapes, in_file=in_file))
+    except CheckpointError:
+        return False
+    return True

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from segplug.checkpoint import read_checkpoint
 
 _PROOFS = Path(sys.prefix) / "proofs"
 _library = torch.library.Library("torchvision", "FRAGMENT")
@@ -61,11 +64,41 @@ def image(height: int, width: int, batch: int = 1, seed: int = 1) -> torch.Tenso
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
+def saved(network: Any, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a network of transformers as its files name them."""
+    network.save_pretrained(folder)
+    return dict(read_checkpoint(str(folder / "model.safetensors")).state)
+
+
+def outputs_of(modules: Sequence[torch.nn.Module], run: Callable[[], Any]) -> list[Any]:
+    """What each of the modules gives out while ``run`` runs the network, in the order of ``modules``."""
+    found: dict[int, Any] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda _module, _inputs, output, place=place: found.update({place: output})
+        )
+        for place, module in enumerate(modules)
+    ]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [found[place] for place in range(len(modules))]
+
+
+def difference(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> float:
+    """The largest difference of any stage, relative to the largest value of that stage."""
+    pairs = zip(ours, theirs, strict=True)
+    return max(((our - their).abs().max() / their.abs().max()).item() for our, their in pairs)
+
+
 def assert_same_features(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> None:
     """Every stage has the same shape and, to TOLERANCE, the same values."""
     assert len(ours) == len(theirs)
     for stage, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         assert our.shape == their.shape, f"stage {stage}"
         assert torch.isfinite(our).all()
-        difference = ((our - their).abs().max() / their.abs().max()).item()
-        assert difference < TOLERANCE, f"stage {stage}: {difference:.2e} of the largest value"
+        apart = difference([our], [their])
+        assert apart < TOLERANCE, f"stage {stage}: {apart:.2e} of the largest value"

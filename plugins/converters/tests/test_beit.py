@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from segplug_converters.convert import carry_out
 from segplug_converters.families.beit import describe, provider
 from segplug_converters.layout import Shapes
@@ -18,104 +16,11 @@ from segplug_converters.plan import Plan
 from segplug_converters.recognise import best_plan
 from segplug_mmseg.compat import import_mmseg
 
-from plugins.converters.tests.conversion import State, assert_comes_back, converted
-from plugins.converters.tests.foreign import TOLERANCE, assert_same_features, image, library, seeded
+from plugins.converters.tests import beits
+from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
+from plugins.converters.tests.foreign import TOLERANCE, assert_same_features, difference, library, saved
 from plugins.converters.tests.judges import old_script
 from segplug.errors import CheckpointError, UsageError
-
-DEPTH = 3
-SMALL = {"img_size": 64, "patch_size": 16, "embed_dim": 64, "depth": DEPTH, "num_heads": 4, "num_classes": 5}
-TIMM_KINDS: dict[str, dict[str, Any]] = {
-    "timm": {"use_rel_pos_bias": True},
-    "timm-shared": {"use_shared_rel_pos_bias": True, "global_pool": "token"},
-}
-TRANSFORMERS_KINDS: dict[str, dict[str, Any]] = {
-    "transformers": {"use_relative_position_bias": True},
-    "transformers-shared": {"use_shared_relative_position_bias": True, "use_mean_pooling": False},
-}
-ALL_KINDS = [*TIMM_KINDS, *TRANSFORMERS_KINDS, "transformers-5", "transformers-5-shared"]
-
-
-def timm_beit(layout: str, **changed: Any) -> torch.nn.Module:
-    """A small network of timm; the shared kind has a norm at its end."""
-    beit = library("timm.models.beit")
-    settings = {"use_abs_pos_emb": False, "init_values": 0.1, **SMALL, **TIMM_KINDS[layout], **changed}
-    return seeded(beit.Beit(**settings))
-
-
-def transformers_beit(layout: str, kind: str = "BeitModel", **changed: Any) -> Any:
-    """A small network of transformers; the shared kind has a norm at its end."""
-    transformers = library("transformers")
-    config = transformers.BeitConfig(
-        **{
-            "hidden_size": 64,
-            "num_hidden_layers": DEPTH,
-            "num_attention_heads": 4,
-            "intermediate_size": 256,
-            "image_size": 64,
-            "use_mask_token": True,
-            **TRANSFORMERS_KINDS[layout.replace("-5", "")],
-            **changed,
-        }
-    )
-    return seeded(getattr(transformers, kind)(config))
-
-
-def timm_vit(**changed: Any) -> torch.nn.Module:
-    """The encoder of a small MAE, whose heads have 64 channels as all published ones."""
-    vit = library("timm.models.vision_transformer")
-    return seeded(vit.VisionTransformer(**{**SMALL, "embed_dim": 128, "num_heads": 2, **changed}))
-
-
-def foreign(layout: str, folder: Path) -> tuple[Any, State]:
-    """A network and its weights in a layout."""
-    if layout in TIMM_KINDS:
-        network: Any = timm_beit(layout)
-        return network, network.state_dict()
-    network = transformers_beit(layout)
-    if "-5" in layout:
-        return network, network.state_dict()
-    network.save_pretrained(folder)
-    return network, load_file(folder / "model.safetensors")
-
-
-@torch.no_grad()
-def block_outputs(network: Any, pixels: int) -> list[torch.Tensor]:
-    """What every block of a foreign network puts out, the last one after the norm at the end, as maps."""
-    blocks = network.blocks if hasattr(network, "blocks") else network.layers
-    norm = network.norm if hasattr(network, "norm") else network.layernorm
-    outputs: list[torch.Tensor] = []
-    with contextlib.ExitStack() as stack:
-        for block in blocks:
-            hook = block.register_forward_hook(lambda module, given, made: outputs.append(made))
-            stack.callback(hook.remove)
-        network(image(pixels, pixels))
-    outputs[-1] = norm(outputs[-1])
-    edge = pixels // 16
-    return [out[:, 1:].transpose(1, 2).reshape(len(out), -1, edge, edge) for out in outputs]
-
-
-def backbone(settings: dict[str, Any], state: State, **changed: Any) -> torch.nn.Module:
-    """mmseg's backbone of these settings, strictly loaded, with the outputs of every block."""
-    import_mmseg()
-    from mmseg.models import build_backbone
-
-    blocks = list(range(settings["num_layers"]))
-    network: torch.nn.Module = build_backbone({**settings, "out_indices": blocks, **changed})
-    network.load_state_dict(dict(state), strict=True)
-    network.eval()  # mmseg's BEiT gives None back, and not itself
-    return network
-
-
-@torch.no_grad()
-def run(network: torch.nn.Module, pixels: int) -> Sequence[torch.Tensor]:
-    return network(image(pixels, pixels))  # type: ignore[no-any-return]
-
-
-def difference(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
-    """The largest of all blocks, relative to the block's largest value."""
-    pairs = zip(one, other, strict=True)
-    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
 
 
 def planned(names: State) -> Plan:
@@ -124,38 +29,53 @@ def planned(names: State) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize("layout", ALL_KINDS)
+@pytest.mark.parametrize("layout", beits.ALL_KINDS)
 def test_features_are_the_same(tmp_path: Path, layout: str) -> None:
-    theirs, given = foreign(layout, tmp_path)
+    theirs, given = beits.foreign(layout, tmp_path)
     state, report = converted("beit", given, tmp_path)
     assert report.data["layout"] == layout
-    assert report.data["backbone"]["final_norm"] == ("shared" in layout)
-    ours = backbone(report.data["backbone"], state)
-    assert_same_features(run(ours, 64), block_outputs(theirs, 64))
+    assert report.data["backbone"]["final_norm"] == ("shared" in layout or beits.PRETRAINING in layout)
+    assert_same_features(beits.features(report.data["backbone"], state), beits.block_outputs(theirs, 64))
 
 
 @pytest.mark.parametrize("pixels", [64, 96])
 def test_mae_features_are_the_same(tmp_path: Path, pixels: int) -> None:
-    theirs = timm_vit(img_size=pixels)
+    theirs = beits.timm_vit(img_size=pixels)
     state, report = converted("beit", theirs.state_dict(), tmp_path)
     assert (report.data["layout"], report.data["backbone"]["type"]) == ("mae", "MAE")
-    ours = backbone(report.data["backbone"], state)
-    assert_same_features(run(ours, pixels), block_outputs(theirs, pixels))
+    assert_same_features(
+        beits.features(report.data["backbone"], state, pixels), beits.block_outputs(theirs, pixels)
+    )
+
+
+@pytest.mark.parametrize("where", ["file", "memory"])
+@pytest.mark.parametrize("kind", ["ViTMAEModel", "ViTMAEForPreTraining"])
+def test_mae_of_transformers_gives_the_same(tmp_path: Path, kind: str, where: str) -> None:
+    theirs = beits.transformers_mae(kind)
+    given = saved(theirs, tmp_path / "saved") if where == "file" else theirs.state_dict()
+    state, report = converted("beit", given, tmp_path)
+    assert report.data["layout"] == "mae-transformers" + ("" if where == "file" else "-5")
+    assert report.data["prefix"] == ("vit." if kind == "ViTMAEForPreTraining" else "")
+    assert (report.data["backbone"]["type"], report.data["backbone"]["final_norm"]) == ("MAE", True)
+    in_order = torch.arange(16.0)[None]
+    expected = beits.block_outputs(theirs, 64, noise=in_order)
+    assert_same_features(beits.features(report.data["backbone"], state), expected)
+    assert unnoticed_losses("beit", given) == []
 
 
 def test_window_is_read_from_the_table(tmp_path: Path) -> None:
-    theirs = timm_beit("timm", img_size=96)
+    theirs = beits.timm_beit("timm", img_size=96)
     state, report = converted("beit", theirs.state_dict(), tmp_path)
     assert report.data["backbone"]["img_size"] == 96
-    assert_same_features(run(backbone(report.data["backbone"], state), 96), block_outputs(theirs, 96))
+    assert_same_features(beits.features(report.data["backbone"], state, 96), beits.block_outputs(theirs, 96))
 
 
 @pytest.mark.parametrize(
     ("build", "eps"),
     [
-        (lambda: timm_beit("timm"), 1e-6),
-        (timm_vit, 1e-6),
-        (lambda: transformers_beit("transformers-5"), 1e-12),
+        (lambda: beits.timm_beit("timm"), 1e-6),
+        (beits.timm_vit, 1e-6),
+        (lambda: beits.transformers_beit("transformers-5"), 1e-12),
     ],
 )
 def test_eps_matters_where_features_are_small(tmp_path: Path, build: Callable[[], Any], eps: float) -> None:
@@ -165,33 +85,55 @@ def test_eps_matters_where_features_are_small(tmp_path: Path, build: Callable[[]
         for name, tensor in theirs.state_dict().items():
             if name.endswith("cls_token") or "embed" in name:
                 tensor.mul_(0.01)
-    expected = block_outputs(theirs, 64)
+    expected = beits.block_outputs(theirs, 64)
     state, report = converted("beit", theirs.state_dict(), tmp_path)
     settings = report.data["backbone"]
     assert settings["norm_cfg"] == {"type": "LN", "eps": eps}
     assert any("in norm_cfg" in note for note in report.notes)
     default = {name: value for name, value in settings.items() if name != "norm_cfg"}
-    assert difference(run(backbone(default, state), 64), expected) > TOLERANCE
-    assert_same_features(run(backbone(settings, state), 64), expected)
+    assert difference(beits.features(default, state), expected) > TOLERANCE
+    assert_same_features(beits.features(settings, state), expected)
 
 
 def test_only_transformers_takes_images_of_another_size(tmp_path: Path) -> None:
-    theirs = transformers_beit("transformers-5")
+    theirs = beits.transformers_beit("transformers-5")
     state, report = converted("beit", theirs.state_dict(), tmp_path)
-    assert any("mmseg's BEiT takes no other" in note for note in report.notes)
-    assert block_outputs(theirs, 96)[0].shape[2:] == (6, 6)
+    assert any("mmseg's network takes no other" in note for note in report.notes)
+    assert beits.block_outputs(theirs, 96)[0].shape[2:] == (6, 6)
     with pytest.raises(RuntimeError, match="must match the size"):
-        run(backbone(report.data["backbone"], state), 96)
+        beits.features(report.data["backbone"], state, 96)
 
 
-@pytest.mark.parametrize("layout", ALL_KINDS)
+@pytest.mark.parametrize("layout", beits.ALL_KINDS)
 def test_way_back_gives_the_same_bits(tmp_path: Path, layout: str) -> None:
-    _, given = foreign(layout, tmp_path)
+    _, given = beits.foreign(layout, tmp_path)
     assert_comes_back("beit", layout, given, tmp_path)
 
 
+@pytest.mark.parametrize("layout", beits.ALL_KINDS)
+def test_files_that_lost_any_tensor_are_refused(tmp_path: Path, layout: str) -> None:
+    _, given = beits.foreign(layout, tmp_path)
+    assert unnoticed_losses("beit", given) == []
+
+
+def test_mae_that_lost_any_tensor_is_refused() -> None:
+    assert unnoticed_losses("beit", beits.timm_vit().state_dict()) == []
+
+
+@pytest.mark.parametrize("build", [lambda: beits.timm_beit("timm"), beits.timm_vit])
+def test_mmseg_itself_cannot_resize(tmp_path: Path, build: Callable[[], Any]) -> None:
+    state, report = converted("beit", build().state_dict(), tmp_path)
+    assert any("with --check CONFIG" in note for note in report.notes)
+    import_mmseg()
+    from mmseg.models import build_backbone
+
+    larger = build_backbone({**report.data["backbone"], "img_size": 96})
+    with pytest.raises(NotImplementedError, match="interp2d"):
+        larger.resize_rel_pos_embed(state)
+
+
 def test_no_way_back_to_one_table_after_training(tmp_path: Path) -> None:
-    ours, _ = converted("beit", timm_beit("timm").state_dict(), tmp_path)
+    ours, _ = converted("beit", beits.timm_beit("timm").state_dict(), tmp_path)
     with pytest.raises(
         CheckpointError, match=r"layers\.0-2\.attn\.relative_position_bias_table cannot become"
     ):
@@ -199,16 +141,16 @@ def test_no_way_back_to_one_table_after_training(tmp_path: Path) -> None:
 
 
 def test_no_way_back_to_mae(tmp_path: Path) -> None:
-    ours, _ = converted("beit", timm_vit().state_dict(), tmp_path)
+    ours, _ = converted("beit", beits.timm_vit().state_dict(), tmp_path)
     with pytest.raises(UsageError, match="there is no way back to mae: mmseg's MAE learns scales"):
         converted("beit", ours, tmp_path / "back", reverse=True, layout="mae")
 
 
 def test_authors_fine_tuned_file(tmp_path: Path) -> None:
     """It keeps the indices, which timm no longer does."""
-    bare = timm_beit("timm").state_dict()
+    bare = beits.timm_beit("timm").state_dict()
     index = torch.zeros(17, 17, dtype=torch.int64)
-    indices = {f"blocks.{block}.attn.relative_position_index": index for block in range(DEPTH)}
+    indices = {f"blocks.{block}.attn.relative_position_index": index for block in range(beits.DEPTH)}
     expected, _ = converted("beit", bare, tmp_path / "bare")
     state, _ = converted("beit", {**bare, **indices}, tmp_path / "whole")
     assert_same_tensors(state, expected)
@@ -217,7 +159,7 @@ def test_authors_fine_tuned_file(tmp_path: Path) -> None:
 
 def test_authors_pretrained_file(tmp_path: Path) -> None:
     """With BEiT v2's head for the class token, too."""
-    bare = timm_beit("timm-shared", num_classes=0).state_dict()
+    bare = beits.timm_beit("timm-shared", num_classes=0).state_dict()
     own = {
         "mask_token": torch.ones(1, 1, 64),
         "lm_head.weight": torch.ones(9, 64),
@@ -233,7 +175,7 @@ def test_authors_pretrained_file(tmp_path: Path) -> None:
 
 
 def test_mae_decoder_is_left_out(tmp_path: Path) -> None:
-    bare = timm_vit(num_classes=0).state_dict()
+    bare = beits.timm_vit(num_classes=0).state_dict()
     decoder = {
         "mask_token": torch.ones(1, 1, 32),
         "decoder_pos_embed": torch.ones(1, 17, 32),
@@ -248,36 +190,41 @@ def test_mae_decoder_is_left_out(tmp_path: Path) -> None:
     assert_same_tensors(state, expected)
 
 
-@pytest.mark.parametrize(
-    ("kind", "layout"),
-    [
-        ("BeitForSemanticSegmentation", "transformers"),
-        ("BeitForImageClassification", "transformers"),
-        ("BeitForMaskedImageModeling", "transformers-shared"),
-    ],
-)
-def test_heads_of_transformers_are_left_out(tmp_path: Path, kind: str, layout: str) -> None:
-    changed = {"vocab_size": 9} if kind == "BeitForMaskedImageModeling" else {"out_indices": [0, 1, 2, 3]}
-    whole = transformers_beit(layout, kind, **changed)
-    whole.save_pretrained(tmp_path)
+@pytest.mark.parametrize("kind", ["BeitForSemanticSegmentation", "BeitForImageClassification"])
+def test_heads_of_transformers_are_left_out(tmp_path: Path, kind: str) -> None:
+    whole = beits.transformers_beit("transformers", kind, out_indices=[0, 1, 2, 3])
     expected, _ = converted("beit", whole.beit.state_dict(), tmp_path / "bare")
-    state, report = converted("beit", load_file(tmp_path / "model.safetensors"), tmp_path / "whole")
-    assert (report.data["layout"], report.data["prefix"]) == (layout, "beit.")
+    state, report = converted("beit", saved(whole, tmp_path), tmp_path / "whole")
+    assert (report.data["layout"], report.data["prefix"]) == ("transformers", "beit.")
     assert_same_tensors(state, expected)
 
 
 def test_neck_and_indices_of_transformers_are_left_out(tmp_path: Path) -> None:
     """Of a backbone, whose files have no prefix; older files hold the indices, too."""
-    whole = transformers_beit("transformers", "BeitBackbone", out_indices=[0, 1, 2, 3], add_fpn=True)
-    whole.save_pretrained(tmp_path)
+    whole = beits.transformers_beit("transformers", "BeitBackbone", out_indices=[0, 1, 2, 3], add_fpn=True)
     bias = "attention.attention.relative_position_bias"
     index = torch.zeros(17, 17, dtype=torch.int64)
-    indices = {f"encoder.layer.{block}.{bias}.relative_position_index": index for block in range(DEPTH)}
-    given = {**load_file(tmp_path / "model.safetensors"), **indices}
+    indices = {f"encoder.layer.{block}.{bias}.relative_position_index": index for block in range(beits.DEPTH)}
     expected, _ = converted("beit", whole.beit.state_dict(), tmp_path / "bare")
-    state, report = converted("beit", given, tmp_path / "whole")
+    state, report = converted("beit", {**saved(whole, tmp_path), **indices}, tmp_path / "whole")
     assert (report.data["layout"], report.data["prefix"]) == ("transformers", "")
     assert any(item["name"].startswith("fpn1.") for item in report.data["dropped"])
+    assert_same_tensors(state, expected)
+
+
+@pytest.mark.parametrize("build", [lambda: beits.timm_beit("timm"), beits.timm_vit])
+def test_neck_of_a_segmentor_is_left_out(tmp_path: Path, build: Callable[[], Any]) -> None:
+    """In the authors' files the backbone makes its maps of four sizes itself."""
+    bare = build().state_dict()
+    neck = {"fpn1.0.weight": torch.ones(64, 64, 2, 2), "fpn1.1.running_mean": torch.ones(64)}
+    neck |= {"fpn1.1.num_batches_tracked": torch.tensor(1), "fpn2.0.bias": torch.ones(64)}
+    given = {f"backbone.{name}": tensor for name, tensor in {**bare, **neck}.items()}
+    given["decode_head.conv_seg.weight"] = torch.ones(5, 64, 1, 1)
+    expected, _ = converted("beit", bare, tmp_path / "bare")
+    state, report = converted("beit", given, tmp_path / "whole")
+    assert report.data["prefix"] == "backbone."
+    whys = {item["name"]: item["why"] for item in report.data["dropped"]}
+    assert all("the segmentor's neck" in whys[f"backbone.{name}"] for name in neck)
     assert_same_tensors(state, expected)
 
 
@@ -288,7 +235,7 @@ def assert_same_tensors(ours: State, theirs: State) -> None:
 
 def test_old_script_agrees_bit_for_bit(tmp_path: Path) -> None:
     """On all that it renames; the rest it leaves in the file, under names that mmseg does not have."""
-    given = timm_beit("timm", global_pool="token").state_dict()
+    given = beits.timm_beit("timm", global_pool="token").state_dict()
     judged = old_script("beit2mmseg").convert_beit(given)
     state, _ = converted("beit", given, tmp_path)
     left = {"norm.weight", "norm.bias", "head.weight", "head.bias"}
@@ -301,14 +248,14 @@ def test_config_that_is_checked_gets_what_it_builds(tmp_path: Path) -> None:
     """Tables of its image size, and no norm at the end unless it has one."""
     config = tmp_path / "config.py"
     config.write_text(CONFIG)
-    given = timm_beit("timm-shared").state_dict()
+    given = beits.timm_beit("timm-shared").state_dict()
     state, report = converted("beit", given, tmp_path, check=str(config))
     check = report.data["check"]
     assert check["left_out"] == ["ln1.weight", "ln1.bias"]
     tables = [each["name"] for each in check["resized"] if each["name"].endswith("table")]
-    assert tables == [f"layers.{block}.attn.relative_position_bias_table" for block in range(DEPTH)]
+    assert tables == [f"layers.{block}.attn.relative_position_bias_table" for block in range(beits.DEPTH)]
     settings = {**report.data["backbone"], "img_size": 96, "final_norm": False}
-    assert len(run(backbone(settings, state), 96)) == DEPTH
+    assert len(beits.features(settings, state, 96)) == beits.DEPTH
 
 
 CONFIG = """
@@ -386,37 +333,53 @@ def without(state: State, *parts: str) -> State:
     return {name: tensor for name, tensor in state.items() if not any(part in name for part in parts)}
 
 
+def in_one_row(network: torch.nn.Module, *names: str) -> State:
+    return {name: t.flatten() if name in names else t for name, t in network.state_dict().items()}
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (
-            lambda: without(timm_beit("timm").state_dict(), "blocks.1."),
+            lambda: without(beits.timm_beit("timm").state_dict(), "blocks.1."),
             "lack layers.1.ffn.layers.1.weight, but",
         ),
         (
-            lambda: without(timm_beit("timm").state_dict(), "blocks.1.attn.relative"),
+            lambda: without(beits.timm_beit("timm").state_dict(), "blocks.1.attn.relative"),
             "1 tensors missing .blocks.1.attn.relative_position_bias_table",
         ),
         (
-            lambda: without(timm_beit("timm-shared").state_dict(), "rel_pos_bias"),
+            lambda: without(beits.timm_beit("timm-shared").state_dict(), "norm.bias"),
+            "1 tensors missing .norm.bias",
+        ),
+        (
+            lambda: without(beits.timm_beit("timm-shared").state_dict(), "rel_pos_bias"),
             "tensors missing .*relative_position_bias_table",
         ),
         (
-            lambda: timm_beit("timm", img_size=(64, 96)).state_dict(),
+            lambda: beits.timm_beit("timm", img_size=(64, 96)).state_dict(),
             "a table of 80 relative positions is of no square image",
         ),
         (
-            lambda: timm_vit(img_size=(64, 96)).state_dict(),
+            lambda: beits.timm_vit(img_size=(64, 96)).state_dict(),
             "pos_embed has positions of 24 patches, which is no square image",
         ),
-        (lambda: timm_vit(embed_dim=96).state_dict(), "96 channels are no multiple of 64"),
-        (lambda: timm_beit("timm", mlp_ratio=2.5).state_dict(), "160 hidden channels for 64 do not fit"),
+        (lambda: in_one_row(beits.timm_vit(), "pos_embed"), "pos_embed has 1 dimensions, not 3"),
         (
-            lambda: timm_beit("timm", use_shared_rel_pos_bias=True).state_dict(),
+            lambda: in_one_row(beits.timm_beit("timm"), "blocks.1.attn.qkv.weight"),
+            "layers.1.attn.qkv.weight is 12288, that of block 0 192x64",
+        ),
+        (lambda: beits.timm_vit(embed_dim=96).state_dict(), "96 channels are no multiple of 64"),
+        (
+            lambda: beits.timm_beit("timm", mlp_ratio=2.5).state_dict(),
+            "160 hidden channels for 64 do not fit",
+        ),
+        (
+            lambda: beits.timm_beit("timm", use_shared_rel_pos_bias=True).state_dict(),
             "1 tensors that no rule knows .rel_pos_bias.relative_position_bias_table",
         ),
         (
-            lambda: timm_beit("timm", use_abs_pos_emb=True).state_dict(),
+            lambda: beits.timm_beit("timm", use_abs_pos_emb=True).state_dict(),
             "1 tensors that no rule knows .pos_embed",
         ),
     ],
@@ -427,6 +390,6 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, build: Callable[[], State]
 
 
 def test_what_weights_do_not_tell_is_said(tmp_path: Path) -> None:
-    _, report = converted("beit", timm_vit().state_dict(), tmp_path)
+    _, report = converted("beit", beits.timm_vit().state_dict(), tmp_path)
     assert report.data["variant"] == "MAE, 128 channels, 3 blocks, patch 16, at 64 pixels"
     assert "the weights do not tell the number of heads: 2 is assumed, one for 64 channels" in report.notes

@@ -120,6 +120,15 @@ def test_safetensors_give_the_same_as_a_pickle(vit: Mapping[str, Any], tmp_path:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_what_lies_beside_the_weights_is_said(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
+    write_pickle(tmp_path / "vit.pth", {"model": vit, "model_ema": vit, "epoch": 3})
+    code, out, err = run("vit", "vit.pth", "mmseg.pth", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert sorted(report["beside"]) == ["epoch", "model_ema"]
+    assert any("model_ema" in note for note in report["notes"])
+
+
 def test_a_dry_run_writes_nothing(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
     write_weights(tmp_path / "vit.pth", vit)
     code, out, _ = run("vit", "vit.pth", "mmseg.pth", "--dry-run")
@@ -173,6 +182,31 @@ class TestCheck:
         refused(result, "VisionTransformer of config.py", "12 missing", "layers.2.ln1-2.weight")
         assert not (tmp_path / "mmseg.pth").exists()
 
+    def test_settings_that_no_shape_tells_are_compared(
+        self, run: Run, vit: Mapping[str, Any], tmp_path: Path
+    ) -> None:
+        write_weights(tmp_path / "vit.pth", vit)
+        name = config(tmp_path)
+        Path(name).write_text(Path(name).read_text().replace("num_heads=3", "num_heads=8"))
+        code, out, err = run("vit", "vit.pth", "mmseg.pth", "--check", name, "--json")
+        assert code == 0, err
+        (note,) = (note for note in json.loads(out)["notes"] if "config.py" in note)
+        assert "num_heads=8" in note
+        assert "num_heads=3" in note
+        assert "eps" in note  # mmseg's default, which the config does not even name
+
+    def test_settings_that_agree_are_not_worth_a_note(
+        self, run: Run, vit: Mapping[str, Any], tmp_path: Path
+    ) -> None:
+        write_weights(tmp_path / "vit.pth", vit)
+        name = config(tmp_path)
+        Path(name).write_text(
+            Path(name).read_text().replace("num_heads=3", "num_heads=3, norm_cfg=dict(type='LN', eps=1e-6)")
+        )
+        code, out, err = run("vit", "vit.pth", "mmseg.pth", "--check", name, "--json")
+        assert code == 0, err
+        assert not [note for note in json.loads(out)["notes"] if "config.py" in note]
+
     def test_a_config_that_is_not_there(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
         write_weights(tmp_path / "vit.pth", vit)
         refused(run("vit", "vit.pth", "mmseg.pth", "--check", "none.py"), "none.py", code=2)
@@ -198,6 +232,13 @@ class TestLeftOver:
         assert code == 0, err
         assert json.loads(out)["left_over"]["source"] == ["strange"]
         assert torch.equal(read_checkpoint("mmseg.pth").state["strange"], torch.ones(3))
+
+    def test_they_are_never_kept_in_the_place_of_others(
+        self, run: Run, vit: Mapping[str, Any], tmp_path: Path
+    ) -> None:
+        write_weights(tmp_path / "vit.pth", {**vit, "layers.0.ln1.weight": torch.full((192,), 7.0)})
+        refused(run("vit", "vit.pth", "mmseg.pth", "--allow-unknown"), "layers.0.ln1.weight")
+        assert not (tmp_path / "mmseg.pth").exists()
 
     def test_a_file_that_lacks_tensors_is_refused(
         self, run: Run, vit: Mapping[str, Any], tmp_path: Path

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from segplug_converters.convert import carry_out
 from segplug_converters.families.mit import describe, provider
 from segplug_converters.layout import Shapes
@@ -17,8 +16,22 @@ from segplug_converters.plan import Plan
 from segplug_converters.recognise import best_plan
 from segplug_mmseg.compat import import_mmseg
 
-from plugins.converters.tests.conversion import State, assert_comes_back, backbone, converted
-from plugins.converters.tests.foreign import TOLERANCE, assert_same_features, image, library, seeded
+from plugins.converters.tests.conversion import (
+    State,
+    assert_comes_back,
+    backbone,
+    converted,
+    unnoticed_losses,
+)
+from plugins.converters.tests.foreign import (
+    TOLERANCE,
+    assert_same_features,
+    difference,
+    image,
+    library,
+    saved,
+    seeded,
+)
 from plugins.converters.tests.judges import old_script
 from segplug.errors import CheckpointError
 
@@ -52,12 +65,6 @@ def segformer(kind: str = "SegformerModel", **changed: Any) -> Any:
     return seeded(getattr(transformers, kind)(transformers.SegformerConfig(**{**small, **changed})))
 
 
-def saved(network: Any, folder: Path) -> State:
-    """The weights under the names that transformers writes into files."""
-    network.save_pretrained(folder)
-    return load_file(folder / "model.safetensors")
-
-
 def foreign(layout: str, folder: Path) -> tuple[torch.nn.Module, State]:
     """A small network and its weights in a layout."""
     network: torch.nn.Module = smp_encoder() if layout == "official" else segformer()
@@ -77,12 +84,6 @@ def ours(
     settings: Mapping[str, Any], state: State, size: tuple[int, int] = (64, 64)
 ) -> Sequence[torch.Tensor]:
     return tuple(backbone(settings, state)(image(*size)))
-
-
-def difference(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
-    """The largest of all stages, relative to the stage's largest value."""
-    pairs = zip(one, other, strict=True)
-    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -114,6 +115,28 @@ def test_small_embeddings_need_the_eps_that_is_reported(tmp_path: Path, layout: 
 def test_way_back_gives_the_same_bits(tmp_path: Path, layout: str) -> None:
     _, given = foreign(layout, tmp_path)
     assert_comes_back("mit", layout, given, tmp_path)
+
+
+def test_way_back_leads_to_the_official_names(tmp_path: Path) -> None:
+    _, given = foreign("official", tmp_path)
+    state, _ = converted("mit", given, tmp_path / "there")
+    back, report = converted("mit", state, tmp_path / "back", reverse=True)
+    assert report.data["layout"] == "official"
+    assert back.keys() == given.keys()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_tensor_is_lost_unnoticed(tmp_path: Path, layout: str) -> None:
+    assert unnoticed_losses("mit", foreign(layout, tmp_path)[1]) == []
+
+
+@pytest.mark.parametrize("kind", ["as saved", "in memory"])
+def test_stages_that_reduce_nothing_are_read(tmp_path: Path, kind: str) -> None:
+    network = segformer(sr_ratios=[4, 1, 1, 1])
+    given = saved(network, tmp_path) if kind == "as saved" else network.state_dict()
+    state, report = converted("mit", given, tmp_path)
+    assert report.data["backbone"]["sr_ratios"] == [4, 1, 1, 1]
+    assert_same_features(ours(report.data["backbone"], state), features(network))
 
 
 def official_segmentor(folder: Path) -> tuple[State, State]:
@@ -219,7 +242,19 @@ def without(state: State, *parts: str) -> State:
     ("damaged", "message"),
     [
         (lambda state: without(state, "block2.0."), "lack layers.1.1.0.norm1.weight, but have others after"),
-        (lambda state: without(state, "block2.1.attn.sr."), "lack layers.1.1.1.attn.sr.weight"),
+        (lambda state: without(state, "block2.1.attn.sr."), "no rule knows .block2.1.attn.norm."),
+        (
+            lambda state: without(state, "block2.1.attn.sr.", "block2.1.attn.norm."),
+            "layers.1.1.1.attn.norm.bias is missing, that of block 0 32: blocks of one stage must be alike",
+        ),
+        (
+            lambda state: without(state, "block4.", "patch_embed4.", "norm4."),
+            "3 stages, where all published MiT have 4: is the file whole",
+        ),
+        (
+            lambda state: {**state, "block2.1.mlp.fc1.bias": torch.ones(7)},
+            "layers.1.1.1.ffn.layers.0.bias is 7, that of block 0 128",
+        ),
         (
             lambda state: without(state, "block3.0.mlp.dwconv"),
             "2 tensors missing .block3.0.mlp.dwconv.dwconv",
@@ -249,6 +284,15 @@ def test_networks_that_mmseg_cannot_build_are_refused(
     """The first has the names and blocks of PVT v2."""
     with pytest.raises(CheckpointError, match=message):
         converted("mit", smp_encoder(**changed).state_dict(), tmp_path)
+
+
+def test_part_of_a_file_does_not_pass_for_a_smaller_network(tmp_path: Path) -> None:
+    """Two stages, and the beginning of the third, which is let through."""
+    behind = [f"{part}{stage}." for part in ("block", "patch_embed", "norm") for stage in (3, 4)]
+    network = smp_encoder().state_dict()
+    shard = {**without(network, *behind), "patch_embed3.norm.bias": network["patch_embed3.norm.bias"]}
+    with pytest.raises(CheckpointError, match="2 stages, where all published MiT have 4"):
+        converted("mit", shard, tmp_path, allow_unknown=True)
 
 
 def test_what_weights_do_not_tell_is_said(tmp_path: Path) -> None:

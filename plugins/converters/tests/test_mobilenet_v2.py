@@ -16,9 +16,9 @@ from segplug_converters.recognise import best_plan
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
-from plugins.converters.tests.conversion import State, assert_comes_back, converted
-from plugins.converters.tests.foreign import assert_same_features, image, library, seeded
-from plugins.converters.tests.outputs import meta_shapes, of_mmseg, of_modules
+from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
+from plugins.converters.tests.foreign import assert_same_features, image, library, outputs_of, seeded
+from plugins.converters.tests.outputs import meta_shapes, of_mmseg
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint, write_weights
 from segplug.errors import CheckpointError
@@ -47,6 +47,11 @@ def timm() -> nn.Module:
     return seeded(library("timm").create_model("mobilenetv2_035", num_classes=5))
 
 
+def layers(network: nn.Module, ends: Sequence[str], pixels: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of the seven layers."""
+    return outputs_of([network.get_submodule(end) for end in ends], lambda: network(pixels))
+
+
 @pytest.mark.parametrize(
     ("network", "ends", "layout", "width"),
     [
@@ -66,7 +71,7 @@ def test_all_layers(
     assert report.data["backbone"]["widen_factor"] == width
     for pixels in (image(96, 64), image(75, 107)):
         features = of_mmseg({**report.data["backbone"], **ALL}, ours, pixels)
-        assert_same_features(features, of_modules(theirs, ends, pixels))
+        assert_same_features(features, layers(theirs, ends, pixels))
     assert_comes_back("mobilenet-v2", layout, theirs.state_dict(), tmp_path)
 
 
@@ -83,7 +88,7 @@ def test_the_published_file(data_dir: Path, tmp_path: Path) -> None:
     assert not loaded.unexpected_keys
     pixels = photograph(data_dir)
     features = of_mmseg({**report.data["backbone"], **ALL}, ours, pixels)
-    assert_same_features(features, of_modules(network, TORCHVISION_ENDS, pixels))
+    assert_same_features(features, layers(network, TORCHVISION_ENDS, pixels))
 
 
 def photograph(data_dir: Path) -> torch.Tensor:
@@ -179,6 +184,33 @@ def test_a_truncated_file(network: Callable[[], nn.Module], tmp_path: Path) -> N
 def test_a_truncated_file_of_timm(tmp_path: Path) -> None:
     state = {name: each for name, each in timm().state_dict().items() if not name.startswith("blocks.5.2.")}
     refused(state, tmp_path, "1, 2, 3, 4, 3, 2, 1 blocks")
+
+
+NETWORKS = pytest.mark.parametrize(
+    "network", [torchvision, lambda: flat(torchvision()), timm], ids=["torchvision", "flat", "timm"]
+)
+
+
+@NETWORKS
+def test_no_tensor_is_lost_unnoticed(network: Callable[[], nn.Module]) -> None:
+    assert unnoticed_losses("mobilenet-v2", network().state_dict()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("conv_stem.weight", (16, 1, 3, 3)),
+        ("blocks.0.0.conv_pw.weight", (8, 16, 3, 3)),
+        ("blocks.3.1.conv_dw.weight", (144, 1, 5, 5)),
+        ("blocks.4.2.conv_pw.weight", (191, 32, 1, 1)),
+        ("blocks.5.0.bn3.bias", (57,)),
+    ],
+)
+def test_a_tensor_of_another_shape(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    state = dict(timm().state_dict())
+    assert name in state
+    wrong = "x".join(map(str, shape))
+    refused({**state, name: torch.zeros(shape)}, tmp_path, f" is {wrong}, that of mmseg's MobileNetV2 x0.35 ")
 
 
 def test_channels_of_no_width(tmp_path: Path) -> None:

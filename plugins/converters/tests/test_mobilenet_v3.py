@@ -16,9 +16,17 @@ from segplug_converters.recognise import best_plan
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
-from plugins.converters.tests.conversion import assert_comes_back, converted
-from plugins.converters.tests.foreign import TOLERANCE, assert_same_features, image, library, seeded
-from plugins.converters.tests.outputs import meta_shapes, of_mmseg, of_modules
+from plugins.converters.tests.conversion import assert_comes_back, converted, unnoticed_losses
+from plugins.converters.tests.foreign import (
+    TOLERANCE,
+    assert_same_features,
+    difference,
+    image,
+    library,
+    outputs_of,
+    seeded,
+)
+from plugins.converters.tests.outputs import meta_shapes, of_mmseg
 from segplug import Segplug
 from segplug.checkpoint import write_weights
 from segplug.errors import CheckpointError
@@ -50,7 +58,8 @@ def everything(arch: str) -> dict[str, tuple[int, ...]]:
 
 
 def outputs(network: nn.Module, features: str, arch: str, pixels: torch.Tensor) -> list[torch.Tensor]:
-    return of_modules(network, [f"{features}.{number}" for number in range(BLOCKS[arch] + 2)], pixels)
+    modules = [network.get_submodule(f"{features}.{number}") for number in range(BLOCKS[arch] + 2)]
+    return outputs_of(modules, lambda: network(pixels))
 
 
 @pytest.mark.parametrize("arch", ["large", "small"])
@@ -81,10 +90,6 @@ def test_in_a_segmentation_network(tmp_path: Path) -> None:
     assert_same_features(of_mmseg(settings, ours, pixels), outputs(network, "backbone", "large", pixels))
 
 
-def differences(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> list[float]:
-    return [((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, theirs, strict=True)]
-
-
 @pytest.mark.parametrize(("size", "same"), [((65, 65), True), ((64, 64), False), ((67, 65), False)])
 def test_padding(size: tuple[int, int], same: bool, tmp_path: Path) -> None:
     """The note is true: one more than a multiple of 8, or features differ."""
@@ -93,8 +98,8 @@ def test_padding(size: tuple[int, int], same: bool, tmp_path: Path) -> None:
     assert any("multiple of 8" in note for note in report.notes)
     as_in_mmseg(network.get_submodule("features"), "small")
     settings, pixels = {**report.data["backbone"], **everything("small")}, image(*size)
-    found = differences(of_mmseg(settings, ours, pixels), outputs(network, "features", "small", pixels))
-    assert (max(found) < TOLERANCE) is same
+    theirs = outputs(network, "features", "small", pixels)
+    assert (difference(of_mmseg(settings, ours, pixels), theirs) < TOLERANCE) is same
 
 
 def test_epsilon(tmp_path: Path) -> None:
@@ -104,8 +109,8 @@ def test_epsilon(tmp_path: Path) -> None:
     as_in_mmseg(network.get_submodule("features"), "small")
     settings = {**report.data["backbone"], **everything("small"), "norm_cfg": {"type": "BN"}}
     pixels = image(65, 65)
-    found = differences(of_mmseg(settings, ours, pixels), outputs(network, "features", "small", pixels))
-    assert max(found) > TOLERANCE
+    theirs = outputs(network, "features", "small", pixels)
+    assert difference(of_mmseg(settings, ours, pixels), theirs) > TOLERANCE
 
 
 CONFIG = """
@@ -168,6 +173,35 @@ def test_a_truncated_file(gone: str, tmp_path: Path) -> None:
         name: each for name, each in torchvision("large").state_dict().items() if not name.startswith(gone)
     }
     refused(state, tmp_path, gone.removesuffix("fc1."))
+
+
+@pytest.mark.parametrize("arch", ["large", "small"])
+def test_no_tensor_is_lost_unnoticed(arch: str) -> None:
+    assert unnoticed_losses("mobilenet-v3", torchvision(arch).state_dict()) == []
+
+
+def test_no_tensor_is_lost_unnoticed_in_a_segmentation_network() -> None:
+    state = torchvision("large").state_dict()
+    inside = {name.replace("features.", "backbone."): each for name, each in state.items()}
+    assert unnoticed_losses("mobilenet-v3", inside) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("features.0.0.weight", (16, 1, 3, 3)),
+        ("features.4.block.1.0.weight", (72, 1, 3, 3)),
+        ("features.7.block.0.0.weight", (239, 40, 1, 1)),
+        ("features.12.block.2.fc1.weight", (160, 672, 1, 1)),
+        ("features.15.block.2.fc2.bias", (959,)),
+        ("features.16.1.running_mean", (1,)),
+    ],
+)
+def test_a_tensor_of_another_shape(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    state = dict(torchvision("large").state_dict())
+    assert name in state
+    wrong = "x".join(map(str, shape))
+    refused({**state, name: torch.zeros(shape)}, tmp_path, f" is {wrong}, that of mmseg's MobileNetV3-large ")
 
 
 def test_another_family(tmp_path: Path) -> None:

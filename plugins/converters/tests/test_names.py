@@ -52,6 +52,14 @@ def test_a_prefix_is_a_path_of_attributes() -> None:
     assert anchor.search("layers.0.blocks.3.norm1.weight") is None
 
 
+def test_a_prefix_of_a_path_of_folders_is_one() -> None:
+    anchor = template("Transformer/block_<i>/scale")
+    assert anchor.search("opt/target/Transformer/block_3/scale") == ("opt/target/", {"i": 3})
+    assert anchor.search("Transformer/block_3/scale") == ("", {"i": 3})
+    assert anchor.search("opt.target.Transformer/block_3/scale") is None
+    assert anchor.search("opt/0/Transformer/block_3/scale") is None
+
+
 def test_grouped_names_show_ranges_and_gaps() -> None:
     names = [f"blocks.{i}.fc.weight" for i in (0, 1, 2, 5)] + ["head.weight", "norm1.bias", "norm2.bias"]
     assert grouped(names) == ("blocks.{0-2,5}.fc.weight", "head.weight", "norm1-2.bias")

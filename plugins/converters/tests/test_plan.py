@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 import torch
-from segplug_converters import Layout, drop, join, make, merge, move
+from segplug_converters import Layout, Rule, drop, join, make, merge, move, reshape
 from segplug_converters.convert import carry_out
 from segplug_converters.plan import lay_out
 from segplug_converters.recognise import best_plan
 
-from segplug.errors import CheckpointError
+from segplug.errors import CheckpointError, PluginError
 
 LAYOUT = Layout(
     name="made-up",
@@ -19,14 +19,16 @@ LAYOUT = Layout(
     anchors=(
         ("stage<s>.<i>.norm.weight", "layers.<s-1>.<i>.ln.weight"),
         ("stage<r>.<j>.sr.weight", "layers.<r-1>.<j>.sr.weight"),
+        ("stage<k>.norm.weight", "norm<k-1>.weight"),
     ),
     rules=(
         move("stem.<p>", "stem.<p>"),
         move("stage<s>.<i>.norm.<p>", "layers.<s-1>.<i>.ln.<p>"),
         move("stage<r>.<j>.sr.weight", "layers.<r-1>.<j>.sr.weight", note="it reduces"),
         join(("stage<s>.<i>.q.<p>", "stage<s>.<i>.kv.<p>"), "layers.<s-1>.<i>.in_<p>", merge(1, 2)),
-        move("stage<s>.norm.<p>", "norm<s-1>.<p>", optional=True, spare=True),
+        move("stage<k>.norm.<p>", "norm<k-1>.<p>", spare=True),
         make("norm<s-1>.weight", "layers.<s-1>.0.ln.weight", "a starting value", torch.ones_like),
+        make("norm<s-1>.bias", "layers.<s-1>.0.ln.weight", "a starting value", torch.zeros_like),
         drop("head.<*>", "the classifier", note="no classes"),
     ),
     notes=("always said",),
@@ -59,7 +61,7 @@ def test_every_tensor_finds_its_place() -> None:
         for name in ("ln.weight", "ln.bias", "in_weight", "in_bias")
     }
     expected |= {"stem.weight", "stem.bias", "layers.0.0.sr.weight", "layers.0.1.sr.weight"}
-    expected |= {"norm0.weight", "norm1.weight", "norm1.bias"}
+    expected |= {"norm0.weight", "norm0.bias", "norm1.weight", "norm1.bias"}
     assert set(result) == expected
     merged = torch.cat([state()["stage2.1.q.weight"], state()["stage2.1.kv.weight"]])
     assert torch.equal(result["layers.1.1.in_weight"], merged)
@@ -70,7 +72,7 @@ def test_every_tensor_finds_its_place() -> None:
 def test_what_is_spare_or_dropped_or_worth_a_note_is_said() -> None:
     plan = lay_out(LAYOUT, state())
     assert plan is not None
-    assert set(plan.spare) == {"norm0.weight", "norm1.weight", "norm1.bias"}
+    assert set(plan.spare) == {f"norm{k}.{p}" for k in (0, 1) for p in ("weight", "bias")}
     assert [(drop.name, drop.why) for drop in plan.dropped] == [("head.fc.weight", "the classifier")]
     assert plan.notes == ("always said", "it reduces", "no classes")
 
@@ -89,9 +91,9 @@ def test_the_way_back_gives_the_same_bits() -> None:
     back = lay_out(LAYOUT, ours, reverse=True)
     assert back is not None
     assert back.complete
-    theirs = carry_out(back, ours, reverse=True)
+    theirs = carry_out(back, ours)
     # norm0 was made for mmseg. It may have been trained since and has a name to go to; nobody can tell.
-    assert theirs.keys() - state().keys() == {"stage1.norm.weight"}
+    assert theirs.keys() - state().keys() == {"stage1.norm.weight", "stage1.norm.bias"}
     assert state().keys() - theirs.keys() == {"head.fc.weight"}
     assert all(torch.equal(theirs[name], state()[name]) for name in theirs.keys() & state().keys())
 
@@ -113,7 +115,7 @@ def test_a_tensor_that_is_lost_is_missed(lost: str, missing: str) -> None:
 
 def test_half_of_an_optional_merge_is_missed() -> None:
     rules = tuple(
-        dataclasses.replace(rule, optional=True)
+        dataclasses.replace(rule, optional="q and kv")
         if getattr(rule, "operation", None) is LAYOUT.rules[3].operation
         else rule
         for rule in LAYOUT.rules
@@ -139,6 +141,59 @@ def test_what_no_rule_knows_is_unknown_and_can_be_kept() -> None:
     assert plan.unknown == ("gamma",)
     assert "gamma" not in carry_out(plan, dict(given))
     assert "gamma" in carry_out(plan, given, keep_unknown=True)
+
+
+def test_a_name_of_mmsegs_in_the_file_is_unknown_even_where_others_are_made_from_it() -> None:
+    plan = lay_out(LAYOUT, [*state(), "layers.0.0.ln.weight"])
+    assert plan is not None
+    assert plan.unknown == ("layers.0.0.ln.weight",)
+
+
+def test_a_decoder_with_blocks_is_no_second_network() -> None:
+    given = [f"encoder.{name}" for name in state()] + ["decoder.stage1.0.norm.weight"]
+    plan = lay_out(LAYOUT, given)
+    assert plan is not None
+    assert plan.complete
+    assert plan.prefix == "encoder."
+
+
+def test_a_layout_that_others_make_up_for_is_not_taken() -> None:
+    rules = tuple(rule for rule in LAYOUT.rules if getattr(rule, "targets", ()) != ("stem.<p>",))
+    without = dataclasses.replace(LAYOUT, rules=(*rules, drop("x", "nothing")), without=("stem.<p>",))
+    assert lay_out(without, state()) is None
+    assert lay_out(without, [name for name in state() if not name.startswith("stem.")]) is not None
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (move("stage<z>.x", "layers.<z>.x"), "no anchor has the numbers z"),
+        (move("stage<s>.x", "layers.x"), "differ in their variables"),
+        (
+            make("norm<s-1>.x", "layers.<r-1>.<j>.sr.weight", "why", torch.ones_like),
+            "differ in their variables",
+        ),
+        (move("x", "y", reshape("", torch.flatten, None)), "does not say that it is one_way"),
+    ],
+)
+def test_a_table_with_a_slip_is_refused(rule: Rule, words: str) -> None:
+    with pytest.raises(PluginError, match=words):
+        dataclasses.replace(LAYOUT, rules=(*LAYOUT.rules, rule))
+
+
+def test_two_rules_for_one_name_are_refused() -> None:
+    twice = dataclasses.replace(LAYOUT, rules=(*LAYOUT.rules, move("other", "stem.weight")))
+    with pytest.raises(PluginError, match=r"several rules give stem\.weight"):
+        lay_out(twice, [*state(), "other"])
+
+
+def test_tensors_of_different_types_do_not_merge() -> None:
+    given = {**state()}
+    given["stage1.0.kv.weight"] = given["stage1.0.kv.weight"].half()
+    plan = lay_out(LAYOUT, given)
+    assert plan is not None
+    with pytest.raises(CheckpointError, match="float32 and float16 are different types"):
+        carry_out(plan, given)
 
 
 def test_what_lies_outside_of_the_prefix_is_dropped_and_said_so() -> None:

@@ -55,7 +55,7 @@ def test_it_comes_back_as_one() -> None:
     plan = lay_out(LAYOUT, made, reverse=True)
     assert plan is not None
     assert plan.complete
-    back = carry_out(plan, made, reverse=True)
+    back = carry_out(plan, made)
     given = {name.removeprefix("encoder."): tensor for name, tensor in state().items()}
     assert back.keys() == given.keys()
     assert all(torch.equal(back[name], given[name]) for name in given)
@@ -67,7 +67,7 @@ def test_it_does_not_come_back_once_blocks_differ() -> None:
     plan = lay_out(LAYOUT, made, reverse=True)
     assert plan is not None
     with pytest.raises(CheckpointError) as caught:
-        carry_out(plan, made, reverse=True)
+        carry_out(plan, made)
     assert str(caught.value) == "layers.0-2.table cannot become bias.table: their values differ"
 
 

@@ -7,21 +7,19 @@ against mmseg's own script, which was written for the official files, by names a
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
-from plugins.converters.tests.conversion import assert_comes_back, converted
-from plugins.converters.tests.foreign import assert_same_features, image, seeded
-from plugins.converters.tests.outputs import meta_shapes, of_mmseg, of_modules
+from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
+from plugins.converters.tests.foreign import assert_same_features, image, outputs_of, seeded
+from plugins.converters.tests.judges import old_script
+from plugins.converters.tests.outputs import meta_shapes, of_mmseg
 from segplug import Segplug
 from segplug.checkpoint import write_weights
 from segplug.errors import CheckpointError
@@ -118,7 +116,7 @@ class Around(nn.Module):
 def theirs(network: OfficialSTDC, pixels: torch.Tensor, *, last: bool) -> list[torch.Tensor]:
     """The last three stages, the last one behind the last convolution or before it."""
     names = [*network.stage_ends[:2], "conv_last" if last else network.stage_ends[2]]
-    return of_modules(network, names, pixels)
+    return outputs_of([network.get_submodule(name) for name in names], lambda: network(pixels))
 
 
 @pytest.mark.parametrize("adding", [False, True], ids=["cat", "add"])
@@ -166,11 +164,6 @@ def test_published_networks(size: int, tmp_path: Path) -> None:
     assert meta_shapes(report.data["backbone"]) == {name: tuple(each.shape) for name, each in ours.items()}
 
 
-def installed() -> Path:
-    """The folder with mmseg's configs and tools."""
-    return Path(str(import_mmseg().__file__)).parent / ".mim"
-
-
 CONFIG = """
 _base_ = ["{configs}/_base_/models/stdc.py"]
 norm_cfg = dict(type='BN', requires_grad=True)
@@ -180,21 +173,12 @@ model = dict(backbone=dict(backbone_cfg=dict(norm_cfg=norm_cfg)))
 
 def test_check_with_a_config_of_mmseg(tmp_path: Path) -> None:
     """The backbone lies inside of another one there, and is built without the last convolution."""
-    (tmp_path / "config.py").write_text(CONFIG.format(configs=installed() / "configs"))
+    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
+    (tmp_path / "config.py").write_text(CONFIG.format(configs=configs))
     state = OfficialSTDC(1, base=64).state_dict()
     ours, report = converted("stdc", state, tmp_path, check=str(tmp_path / "config.py"))
     assert {name.split(".")[0] for name in report.data["check"]["left_out"]} == {"final_conv"}
     assert {name.split(".")[0] for name in ours} == {"stages"}
-
-
-def old_script() -> types.ModuleType:
-    path = installed() / "tools" / "model_converters" / "stdc2mmseg.py"
-    spec = importlib.util.spec_from_file_location("stdc2mmseg", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -206,12 +190,13 @@ def test_as_the_old_script(size: int, tmp_path: Path) -> None:
     network = seeded(OfficialSTDC(size))
     state = {name: each for name, each in network.state_dict().items() if not name.startswith("x")}
     ours, _ = converted("stdc", state, tmp_path)
-    old = old_script().convert_stdc(state, f"STDC{size}")
+    script = old_script("stdc2mmseg")
+    old = script.convert_stdc(state, f"STDC{size}")
     assert {name for name in ours if not name.startswith("final_conv.")} == old.keys()
     for name, tensor in old.items():
         assert torch.equal(ours[name], tensor), name
     with pytest.raises(ValueError):
-        old_script().convert_stdc(Around(network).state_dict(), f"STDC{size}")
+        script.convert_stdc(Around(network).state_dict(), f"STDC{size}")
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -221,7 +206,44 @@ def test_comes_back(size: int, adding: bool, tmp_path: Path) -> None:
     assert_comes_back("stdc", f"stdc{size}-add" if adding else f"stdc{size}", state, tmp_path)
 
 
-def without(state: dict[str, Any], *prefixes: str) -> dict[str, Any]:
+def test_it_does_not_come_back_once_the_copies_differ(tmp_path: Path) -> None:
+    """mmseg holds a strided convolution twice; whoever changes one of the two must not lose it in silence."""
+    ours, _ = converted("stdc", OfficialSTDC(1, adding=True).state_dict(), tmp_path / "there")
+    ours["stages.3.0.layers.0.1.conv.weight"] = ours["stages.3.0.layers.0.1.conv.weight"] + 1
+    with pytest.raises(CheckpointError, match="their values differ"):
+        converted("stdc", ours, tmp_path / "back", reverse=True, layout="stdc1-add")
+
+
+def state_of(size: int, *, adding: bool = False) -> dict[str, torch.Tensor]:
+    """A network's tensors, each under one name."""
+    return without(OfficialSTDC(size, adding=adding).state_dict(), "x")
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("adding", [False, True], ids=["cat", "add"])
+def test_no_tensor_is_lost_unnoticed(size: int, adding: bool) -> None:
+    assert unnoticed_losses("stdc", state_of(size, adding=adding)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("features.3.conv_list.1.conv.weight", (16, 32, 5, 5)),
+        ("features.5.conv_list.0.bn.weight", (63,)),
+        ("features.0.bn.running_var", (1,)),
+        ("conv_last.conv.weight", (1024, 255, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("adding", [False, True], ids=["cat", "add"])
+def test_a_tensor_of_another_shape(name: str, shape: tuple[int, ...], adding: bool, tmp_path: Path) -> None:
+    state = state_of(1, adding=adding)
+    assert name in state
+    wrong = "x".join(map(str, shape))
+    with pytest.raises(CheckpointError, match=rf" is {wrong}, that of mmseg's STDC1 \d"):
+        converted("stdc", {**state, name: torch.zeros(shape)}, tmp_path)
+
+
+def without(state: State, *prefixes: str) -> dict[str, torch.Tensor]:
     return {name: each for name, each in state.items() if not name.startswith(prefixes)}
 
 
@@ -230,11 +252,12 @@ def without(state: dict[str, Any], *prefixes: str) -> dict[str, Any]:
     [
         (("features.13.", "x"), "features.13.conv_list"),  # STDC2 without its last block
         (("features.6.conv_list.2.bn", "x"), "features.6.conv_list.2.bn"),
-        (("conv_last.bn", "x"), "final_conv.bn"),
+        (("conv_last.bn", "x"), "conv_last.bn.weight"),
+        (("conv_last.conv", "x"), "conv_last.conv.weight"),
     ],
 )
 def test_a_truncated_file(prefixes: Sequence[str], expected: str, tmp_path: Path) -> None:
-    state = without(dict(OfficialSTDC(2).state_dict()), *prefixes)
+    state = without(OfficialSTDC(2).state_dict(), *prefixes)
     write_weights(tmp_path / "source.pth", state)
     with pytest.raises(CheckpointError, match=expected):
         Segplug().convert_weights("stdc", tmp_path / "source.pth", tmp_path / "ours.pth")

@@ -14,8 +14,21 @@ from segplug_converters.families.twins import provider
 from segplug_converters.layout import Shapes
 from segplug_converters.recognise import best_plan
 
-from plugins.converters.tests.conversion import State, assert_comes_back, backbone, converted
-from plugins.converters.tests.foreign import TOLERANCE, assert_same_features, image, library, seeded
+from plugins.converters.tests.conversion import (
+    State,
+    assert_comes_back,
+    backbone,
+    converted,
+    unnoticed_losses,
+)
+from plugins.converters.tests.foreign import (
+    TOLERANCE,
+    assert_same_features,
+    difference,
+    image,
+    library,
+    seeded,
+)
 from plugins.converters.tests.judges import old_script
 from plugins.converters.tests.outputs import meta_shapes
 from segplug.errors import CheckpointError
@@ -78,19 +91,24 @@ def own_norms() -> dict[str, torch.Tensor]:
 
 def without_norms(settings: dict[str, Any], state: State) -> torch.nn.Module:
     """The backbone as a config without ``norm_after_stage`` builds it."""
-    kept = {name: tensor for name, tensor in state.items() if not name.startswith("norm_list.")}
-    return backbone({**settings, "norm_after_stage": False}, kept)
+    return backbone({**settings, "norm_after_stage": False}, without(state, "norm_list."))
 
 
 def segmentation_file() -> tuple[Any, dict[str, torch.Tensor]]:
     """A network, and its weights as the official segmentation network has them."""
     network = twins(_SVT)
-    kept = {k: v for k, v in network.state_dict().items() if not k.startswith(("norm.", "head."))}
-    return network, {**kept, **own_norms()}
+    return network, {**without(network.state_dict(), "norm.", "head."), **own_norms()}
 
 
-def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+def whole(layout: str) -> dict[str, torch.Tensor]:
+    """A file of the layout."""
+    if layout == "svt-segmentation":
+        return segmentation_file()[1]
+    return dict(twins(_SVT if layout == "svt" else _PCPVT).state_dict())
+
+
+def without(state: State, *starts: str) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in state.items() if not name.startswith(starts)}
 
 
 @pytest.mark.parametrize("size", [(64, 128), (224, 160)])
@@ -127,8 +145,22 @@ def test_norms_of_a_classifier_are_new_but_for_its_own(tmp_path: Path) -> None:
     pixels = image(224, 96)
     ours = run(backbone(report.data["backbone"], state), pixels)
     assert_same_features(ours, features_with_norms(network, state, pixels))
-    assert any("norm_after_stage=False" in note for note in report.notes)
-    assert difference(run(without_norms(report.data["backbone"], state), pixels)[1], ours[1]) > TOLERANCE
+    assert "with norm_after_stage=True" in report.notes[0]
+    assert difference(run(without_norms(report.data["backbone"], state), pixels), ours) > TOLERANCE
+
+
+@pytest.mark.parametrize("norms", [True, False])
+def test_a_classifier_fits_configs_with_and_without_norms_between(norms: bool, tmp_path: Path) -> None:
+    network = twins(_SVT)
+    _, report = converted("twins", network.state_dict(), tmp_path)
+    settings = {**report.data["backbone"], "norm_after_stage": norms}
+    config = tmp_path / "config.py"
+    head = {"type": "FCNHead", "in_channels": 64, "channels": 8, "num_convs": 1, "num_classes": 3}
+    config.write_text(f"model = dict(type='EncoderDecoder', backbone={settings}, decode_head={head})")
+    state, report = converted("twins", network.state_dict(), tmp_path, check=str(config))
+    left_out = {f"norm_list.{stage}.{part}" for stage in range(4) for part in ("weight", "bias")}
+    assert set(report.data["check"]["left_out"]) == (set() if norms else left_out)
+    backbone(settings, state)
 
 
 def test_features_of_official_segmentation_files_have_their_own_norms(tmp_path: Path) -> None:
@@ -152,7 +184,7 @@ def test_mmsegs_blocks_have_another_epsilon(tmp_path: Path) -> None:
     assert any("eps=1e-6" in note for note in report.notes)
     ours, pixels = backbone(report.data["backbone"], state), image(64, 64)
     theirs = features(network, pixels)
-    assert difference(run(ours, pixels)[0], theirs[0]) > TOLERANCE
+    assert difference(run(ours, pixels), theirs) > TOLERANCE
 
     for block in (block for stage in ours.layers for block in stage):
         block.norm1.eps = block.norm2.eps = 1e-6
@@ -165,7 +197,7 @@ def test_mmseg_hides_what_it_pads_in_both_directions(tmp_path: Path) -> None:
     assert any("hides them" in note for note in report.notes)
     pixels = image(96, 96)
     ours = run(without_norms(report.data["backbone"], state), pixels)
-    assert difference(ours[0], features(network, pixels)[0]) > 100 * TOLERANCE
+    assert difference(ours[:1], features(network, pixels)[:1]) > 100 * TOLERANCE
 
 
 def test_timm_cuts_off_what_mmseg_pads(tmp_path: Path) -> None:
@@ -217,12 +249,21 @@ def test_what_is_assumed_of_an_unknown_network_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", [layout.name for layout in provider.layouts])
 def test_the_way_back_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
-    weights = {
-        "pcpvt": lambda: twins(_PCPVT).state_dict(),
-        "svt": lambda: twins(_SVT).state_dict(),
-        "svt-segmentation": lambda: segmentation_file()[1],
-    }[layout]()
-    assert_comes_back("twins", layout, weights, tmp_path)
+    assert_comes_back("twins", layout, whole(layout), tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["pcpvt", "svt"])
+def test_the_way_back_of_a_classifier_leads_to_a_classifier(layout: str, tmp_path: Path) -> None:
+    given = without(whole(layout), "head.")
+    ours, _ = converted("twins", given, tmp_path / "there")
+    back, report = converted("twins", ours, tmp_path / "back", reverse=True)
+    assert report.data["layout"] == layout
+    assert back.keys() == (without(given, "norm.") if layout == "pcpvt" else given).keys()
+
+
+@pytest.mark.parametrize("layout", [layout.name for layout in provider.layouts])
+def test_no_tensor_is_lost_unnoticed(layout: str) -> None:
+    assert unnoticed_losses("twins", whole(layout)) == []
 
 
 @pytest.mark.parametrize(("kind", "settings"), [("pcpvt", _PCPVT), ("svt", _SVT)])
@@ -259,29 +300,52 @@ def test_a_network_that_mmseg_cannot_build_is_refused(
 
 def test_attentions_that_do_not_take_turns_are_refused(tmp_path: Path) -> None:
     """Stage 2 of three blocks, its second one gone and the third in its place."""
-    third = {
-        name.replace("blocks.2.2.", "blocks.2.1."): tensor
-        for name, tensor in twins(_SVT).state_dict().items()
-        if not name.startswith("blocks.2.1.")
-    }
+    two = without(whole("svt"), "blocks.2.1.")
+    third = {name.replace("blocks.2.2.", "blocks.2.1."): tensor for name, tensor in two.items()}
     with pytest.raises(CheckpointError, match="block 1 of stage 2 has another kind of attention"):
         converted("twins", third, tmp_path)
 
 
-def test_an_svt_of_three_stages_is_refused(tmp_path: Path) -> None:
-    three = {name: values[:3] for name, values in _SVT.items()}
-    with pytest.raises(CheckpointError, match="3 stages, where all published Twins-SVT have 4"):
-        converted("twins", twins(three).state_dict(), tmp_path)
+@pytest.mark.parametrize("layout", ["pcpvt", "svt", "svt-segmentation"])
+def test_a_file_cut_behind_a_stage_is_refused(layout: str, tmp_path: Path) -> None:
+    parts = ("patch_embeds.3.", "pos_block.3.", "blocks.3.", "norm_list.3.")
+    with pytest.raises(CheckpointError, match="3 stages, where all published Twins have 4"):
+        converted("twins", without(whole(layout), *parts), tmp_path)
 
 
-def test_subsampling_that_differs_in_a_stage_is_refused(tmp_path: Path) -> None:
-    state = dict(twins(_PCPVT).state_dict())
-    state["blocks.0.1.attn.sr.weight"] = torch.zeros(64, 64, 4, 4)
+@pytest.mark.parametrize(
+    ("layout", "block"),
+    [("pcpvt", "0.0"), ("pcpvt", "0.1"), ("pcpvt", "3.0"), ("svt", "0.0"), ("svt", "0.1"), ("svt", "3.1")],
+)
+def test_a_block_without_attention_is_refused(layout: str, block: str, tmp_path: Path) -> None:
+    stage, number = block.split(".")
+    with pytest.raises(CheckpointError, match=f"block {number} of stage {stage} has no attention"):
+        converted("twins", without(whole(layout), f"blocks.{block}.attn."), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "message"),
+    [
+        ("pcpvt", "blocks.2.1.mlp.fc1.bias", r"2\.1\.ffn\.layers\.0\.0\.bias is 7, that of block 0 256"),
+        ("svt", "blocks.2.2.attn.qkv.bias", r"2\.2\.attn\.qkv\.bias is 7, that of block 0 192"),
+    ],
+)
+def test_blocks_of_a_stage_that_differ_are_refused(
+    layout: str, name: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        converted("twins", {**whole(layout), name: torch.zeros(7)}, tmp_path)
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_subsampling_that_differs_in_a_stage_is_refused(absent: bool, tmp_path: Path) -> None:
+    state = {**whole("pcpvt"), "blocks.0.1.attn.sr.weight": torch.zeros(64, 64, 4, 4)}
+    if absent:
+        state = without(state, "blocks.0.1.attn.sr.", "blocks.0.1.attn.norm.")
     with pytest.raises(CheckpointError, match=r"blocks of stage 0 differ in attn\.sr"):
         converted("twins", state, tmp_path)
 
 
 def test_keys_without_their_query_are_missed(tmp_path: Path) -> None:
-    state = {k: v for k, v in twins(_PCPVT).state_dict().items() if k != "blocks.0.0.attn.kv.bias"}
     with pytest.raises(CheckpointError, match=r"missing \(blocks\.0\.0\.attn\.kv\.bias\)"):
-        converted("twins", state, tmp_path)
+        converted("twins", without(whole("pcpvt"), "blocks.0.0.attn.kv.bias"), tmp_path)

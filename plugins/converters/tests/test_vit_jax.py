@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from plugins.converters.tests import vits
-from plugins.converters.tests.conversion import State
-from plugins.converters.tests.foreign import assert_same_features, image
+from plugins.converters.tests.conversion import State, unnoticed_losses
+from plugins.converters.tests.foreign import assert_same_features, image, outputs_of
+from plugins.converters.tests.judges import old_script
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint
 from segplug.errors import CheckpointError, UsageError
@@ -77,7 +78,7 @@ def timm_with(held: Arrays, folder: Path, **settings: Any) -> Any:
 
 
 def features(network: Any) -> list[torch.Tensor]:
-    found = vits.outputs([*network.blocks, network.norm], lambda: network(image(64, 64)))
+    found = outputs_of([*network.blocks, network.norm], lambda: network(image(64, 64)))
     return vits.normed(found)
 
 
@@ -99,7 +100,7 @@ class TestFeatures:
 
     def test_same_as_the_old_script(self, tmp_path: Path) -> None:
         held = arrays()
-        old = vits.old_script("vitjax2mmseg").vit_jax_to_torch(
+        old = old_script("vitjax2mmseg").vit_jax_to_torch(
             {name: torch.from_numpy(array) for name, array in held.items()}, num_layer=3
         )
         vits.assert_same_bits(converted(held, tmp_path)[0], old)
@@ -109,6 +110,16 @@ class TestFeatures:
         state, report = converted(arrays(depth=24, heads=1, width=64), tmp_path)
         assert report.data["backbone"]["num_layers"] == 24
         assert "layers.23.ffn.layers.1.weight" in state
+
+    def test_file_of_a_training(self, tmp_path: Path) -> None:
+        """It holds the weights beside the state of the optimiser, which timm passes over, too."""
+        held = {f"opt/target/{name}": array for name, array in arrays().items()}
+        held["opt/state/step"] = np.zeros(1, np.int32)
+        held["opt/state/param_states/Transformer/encoderblock_0/LayerNorm_0/scale/momentum"] = np.zeros(9)
+        state, report = converted(held, tmp_path)
+        assert report.data["prefix"] == "opt/target/"
+        network = timm_with(held, tmp_path, act_layer="gelu_tanh")
+        assert_same_features(vits.tokens(report, state, image(64, 64)), features(network))
 
     @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
     def test_tensors_lie_in_order(self, suffix: str, tmp_path: Path) -> None:
@@ -145,6 +156,10 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"missing \(Transformer/posembed_input/pos_embedding\)"):
             converted(held, tmp_path)
 
+    def test_file_that_lost_any_array(self) -> None:
+        held = {name: torch.from_numpy(array) for name, array in arrays(depth=2).items()}
+        assert unnoticed_losses("vit-jax", held) == []
+
     def test_positions_elsewhere(self, tmp_path: Path) -> None:
         """big_vision's files: the class token has no position."""
         held = arrays()
@@ -152,18 +167,21 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"no rule knows \(pos_embedding\).* missing"):
             converted(held, tmp_path)
 
-    def test_training_checkpoint(self, tmp_path: Path) -> None:
-        held = {f"opt/target/{name}": array for name, array in arrays(depth=1).items()}
-        with pytest.raises(CheckpointError, match="holds no ViT in a layout that is known"):
+    def test_hybrid_of_resnet_and_vit(self, tmp_path: Path) -> None:
+        """Its patches are of the ResNet's map."""
+        held = arrays(patch=1)
+        held["embedding/kernel"] = np.zeros((1, 1, 1024, 128), np.float32)
+        held["conv_root/kernel"] = np.zeros((7, 7, 3, 64), np.float32)
+        for unit in (1, 2):
+            held[f"block1/unit{unit}/gn1/scale"] = np.zeros(64, np.float32)
+            held[f"block1/unit{unit}/conv1/kernel"] = np.zeros((1, 1, 64, 64), np.float32)
+        with pytest.raises(CheckpointError, match=r"5 tensors that no rule knows \(conv_root/kernel, block1"):
             converted(held, tmp_path)
 
-    def test_hybrid_of_resnet_and_vit(self, tmp_path: Path) -> None:
+    def test_blocks_of_other_heads(self, tmp_path: Path) -> None:
         held = arrays()
-        held["conv_root/kernel"] = np.zeros((7, 7, 3, 64), np.float32)
-        held["block1/unit1/gn1/scale"] = np.zeros(64, np.float32)
-        with pytest.raises(
-            CheckpointError, match=r"no rule knows \(conv_root/kernel, block1/unit1/gn1/scale\)"
-        ):
+        held |= {name: array for name, array in arrays(heads=4).items() if "encoderblock_1/MultiHead" in name}
+        with pytest.raises(CheckpointError, match=r"key/bias is 4x32, that of block 0 2x64"):
             converted(held, tmp_path)
 
     def test_arrays_of_another_shape(self, tmp_path: Path) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from segplug_mmseg.compat import import_mmseg
 
 from plugins.converters.tests.conversion import State, backbone
-from plugins.converters.tests.foreign import TOLERANCE, library, seeded
+from plugins.converters.tests.foreign import TOLERANCE, difference, library, seeded
 from segplug.requests import ConversionReport
-
-Network = torch.nn.Module
 
 
 def timm_vit(kind: str = "vit_tiny_patch16_224", **settings: Any) -> Any:
@@ -44,17 +38,6 @@ def tokens(
     return [torch.cat([token[:, None], map_.flatten(2).transpose(1, 2)], dim=1) for map_, token in stages]
 
 
-def outputs(modules: Sequence[Network], run: Callable[[], Any]) -> list[torch.Tensor]:
-    """What these modules of a network give while it runs."""
-    found: list[torch.Tensor] = []
-    hooks = [module.register_forward_hook(lambda _m, _i, output: found.append(output)) for module in modules]
-    with torch.no_grad():
-        run()
-    for hook in hooks:
-        hook.remove()
-    return found
-
-
 def normed(found: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Of all blocks' tokens and the final norm's: the norm's in place of the last block's."""
     return [*found[:-2], found[-1]]
@@ -62,19 +45,7 @@ def normed(found: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 def differ(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
     """Whether a stage differs by more than is tolerated."""
-    pairs = zip(ours, theirs, strict=True)
-    return any(float((our - their).abs().max() / their.abs().max()) > TOLERANCE for our, their in pairs)
-
-
-def old_script(name: str) -> ModuleType:
-    """A converter of mmseg's own tools."""
-    folder = Path(import_mmseg().__file__).parent / ".mim/tools/model_converters"
-    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return difference(ours, theirs) > TOLERANCE
 
 
 def assert_same_bits(ours: State, theirs: Mapping[str, torch.Tensor]) -> None:

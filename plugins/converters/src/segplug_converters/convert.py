@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 from segplug.errors import CheckpointError
@@ -18,7 +18,7 @@ __all__ = ["carry_out"]
 
 
 def carry_out(
-    plan: Plan, state: MutableMapping[str, torch.Tensor], *, reverse: bool = False, keep_unknown: bool = False
+    plan: Plan, state: MutableMapping[str, torch.Tensor], *, keep_unknown: bool = False
 ) -> dict[str, torch.Tensor]:
     """The tensors under their new names, in the order of the rules.
 
@@ -29,33 +29,40 @@ def carry_out(
     Args:
         plan: What becomes of each; complete but for ``unknown``.
         state: The file's tensors, by their names in full. What the plan uses is gone afterwards.
-        reverse: The plan leads from mmseg's names to the layout's.
         keep_unknown: Keep what no rule knows, under its name without the prefix.
 
     Raises:
-        CheckpointError: a tensor has a shape that its rule cannot take.
+        CheckpointError: a tensor has a shape or type that its rule cannot take, or one that no rule knows has
+            the name of another that a rule makes.
     """
     result: dict[str, torch.Tensor] = {}
     uses = Counter(name for step in plan.steps if isinstance(step.rule, Move) for name in step.sources)
     for step in plan.steps:
-        if isinstance(step.rule, Make):
-            result[step.targets[0]] = step.rule.compute(result[step.sources[0]])
-            continue
-        operation = step.rule.operation
-        work = operation.backward if reverse else operation.forward
-        assert work is not None, "a layout with such a rule says that it is one_way"
         try:
-            made = work([state[plan.prefix + name] for name in step.sources])
-        except (ValueError, RuntimeError) as error:
+            made = _made(step, plan, state, result)
+        except (ValueError, RuntimeError, IndexError, TypeError) as error:
             raise CheckpointError(_of_another_shape(step, error)) from error
         result.update(zip(step.targets, made, strict=True))
-        for name in step.sources:
+        for name in step.sources if isinstance(step.rule, Move) else ():
             uses[name] -= 1
             if not uses[name]:
                 del state[plan.prefix + name]
     if keep_unknown:
+        taken = [name for name in plan.unknown if name in result]
+        if taken:
+            raise CheckpointError(f"what no rule knows cannot keep names that are given: {', '.join(taken)}")
         result.update({name: state[plan.prefix + name] for name in plan.unknown})
     return result
+
+
+def _made(
+    step: Step, plan: Plan, state: Mapping[str, torch.Tensor], result: Mapping[str, torch.Tensor]
+) -> Sequence[torch.Tensor]:
+    if isinstance(step.rule, Make):
+        return [step.rule.compute(result[step.sources[0]])]
+    work = step.rule.operation.backward if plan.reverse else step.rule.operation.forward
+    assert work is not None, "a layout with such a rule says that it is one_way"
+    return work([state[plan.prefix + name] for name in step.sources])
 
 
 def _of_another_shape(step: Step, error: Exception) -> str:

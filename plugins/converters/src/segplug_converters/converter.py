@@ -11,6 +11,7 @@ from segplug.errors import CheckpointError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import BackboneFit, ConversionReport, ConvertWeightsRequest
+from segplug_converters.differences import differences
 from segplug_converters.layout import Layout, Shapes, Variant
 from segplug_converters.names import grouped
 from segplug_converters.plan import Plan, lay_out
@@ -89,14 +90,17 @@ class Converter:
         _check_options(options)
         check_weights_suffix(request.destination)
         ensure_free(request.destination, force=request.force or options.dry_run)
-        given = dict(read_checkpoint(str(request.source), trust=options.trust_checkpoint).state)
+        checkpoint = read_checkpoint(str(request.source), trust=options.trust_checkpoint)
+        given, beside = dict(checkpoint.state), tuple(checkpoint.rest)
+        del checkpoint  # or what is given would stay in memory when it is used up
         plan = self._plan(request, given, options)
         state, variant, fit = self._converted(request, plan, given, options)
+        notes = (*plan.notes, *variant.notes, *_notes(beside, variant, fit, options))
         report = ConversionReport(
             destination=None if options.dry_run else request.destination,
-            data={**as_data(plan, variant, fit), "notes": [*plan.notes, *variant.notes]},
+            data={**as_data(plan, variant, fit), "beside": list(beside), "notes": list(notes)},
             tables=as_tables(plan, variant, fit),
-            notes=(*plan.notes, *variant.notes),
+            notes=notes,
         )
         if not options.dry_run:
             with writing(request.destination, force=request.force) as temporary:
@@ -112,7 +116,7 @@ class Converter:
             CheckpointError: the file is of another family, or something is left over on either side.
         """
         plan = self._way_back(state, options.layout) if options.reverse else best_plan(self.layouts, state)
-        if plan is None:
+        if plan is None or not plan.plausible:
             raise self._other_family(request, state, options)
         if plan.complete or (options.allow_unknown and not plan.missing):
             return plan
@@ -121,17 +125,25 @@ class Converter:
         raise left_over(plan, str(request.source), keeps_unknown=options.allow_unknown)
 
     def _way_back(self, names: Collection[str], chosen: str | None) -> Plan | None:
-        by_name = {layout.name: layout for layout in self.layouts}
-        if chosen is None:
-            there = [layout for layout in self.layouts if not layout.one_way]
-            if not there:
-                raise UsageError(f"there is no way back to {self.layouts[0].name}: {self.layouts[0].one_way}")
-            return best_plan(there, names, reverse=True)
-        if chosen not in by_name:
-            raise UsageError(f"there is no layout '{chosen}'", hint=f"one of {', '.join(by_name)}")
-        if by_name[chosen].one_way:
-            raise UsageError(f"there is no way back to {chosen}: {by_name[chosen].one_way}")
-        return lay_out(by_name[chosen], names, reverse=True)
+        """The plan to the layout that was chosen, or to the first that fits.
+
+        Raises:
+            UsageError: there is no such layout, or no way back to it.
+        """
+        layouts = [layout for layout in self.layouts if chosen in (None, layout.name)]
+        if not layouts:
+            known = ", ".join(layout.name for layout in self.layouts)
+            raise UsageError(f"there is no layout '{chosen}'", hint=f"one of {known}")
+        plans = [plan for layout in layouts if (plan := lay_out(layout, names, reverse=True)) is not None]
+        whole = [plan for plan in plans if plan.complete]
+        there = [plan for plan in whole or plans if not plan.layout.one_way]
+        if there:
+            # Where nothing fits, the layout that comes nearest says best what is left over.
+            return there[0] if whole else min(there, key=lambda plan: plan.merit)
+        if whole or all(layout.one_way for layout in layouts):
+            closed = whole[0].layout if whole else layouts[0]
+            raise UsageError(f"there is no way back to {closed.name}: {closed.one_way}")
+        return None
 
     def _other_family(
         self, request: ConvertWeightsRequest, names: Collection[str], options: Options
@@ -167,11 +179,14 @@ class Converter:
         """
         from segplug_converters.convert import carry_out
 
-        before = _shapes({name.removeprefix(plan.prefix): tensor for name, tensor in given.items()})
-        result: Mapping[str, torch.Tensor] = carry_out(
-            plan, given, reverse=options.reverse, keep_unknown=options.allow_unknown
-        )
-        shapes = Shapes(before) if options.reverse else Shapes(_shapes(result), in_file=before)
+        before = {
+            name.removeprefix(plan.prefix): tuple(tensor.shape)
+            for name, tensor in given.items()
+            if name.startswith(plan.prefix)
+        }
+        result: Mapping[str, torch.Tensor] = carry_out(plan, given, keep_unknown=options.allow_unknown)
+        after = {name: tuple(tensor.shape) for name, tensor in result.items()}
+        shapes = Shapes(before) if plan.reverse else Shapes(after, in_file=before)
         variant = self._variant(shapes, request.source)
         variant = replace(variant, backbone={**variant.backbone, **plan.layout.backbone})
         if options.check is None:
@@ -190,8 +205,16 @@ class Converter:
             ) from error
 
 
-def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+def _notes(
+    beside: Collection[str], variant: Variant, fit: BackboneFit | None, options: Options
+) -> tuple[str, ...]:
+    """What is to be said of this file and this config."""
+    notes: tuple[str, ...] = ()
+    if beside:
+        notes = (f"beside the weights, and not converted: {', '.join(grouped(beside))}",)
+    if fit is not None and options.check is not None:
+        notes += differences(variant.backbone, fit.settings, options.check)
+    return notes
 
 
 def _check_options(options: Options) -> None:

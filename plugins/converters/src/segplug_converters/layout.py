@@ -34,6 +34,21 @@ class Layout:
     """Why there is no way back to it; empty: there is."""
     backbone: Mapping[str, Any] = field(default_factory=dict)
     """mmseg's settings that follow from the library, not from the weights: an eps of its norms."""
+    without: tuple[str, ...] = ()
+    """Templates of names that no network of this layout has, for one that makes what others have."""
+    nowhere: tuple[str, ...] = ()
+    """Templates of names that do not lie beside such a network either, under whatever prefix: what has them
+    is of another layout, of which this one would see a part only."""
+
+    def __post_init__(self) -> None:
+        """Check the table, whoever wrote it.
+
+        Raises:
+            PluginError: a rule cannot be applied.
+        """
+        from segplug_converters.checks import check_table
+
+        check_table(self)
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,34 @@ class Shapes:
             raise CheckpointError(f"the weights lack {name}, from which the variant is read")
         return self._shapes[name]
 
+    def check_alike(self, template: str) -> None:
+        """Check that all blocks have tensors of the same names and shapes.
+
+        Args:
+            template: What the names of a block begin with, with one variable: ``layers.<n>.``.
+
+        Raises:
+            CheckpointError: a block differs from the first.
+        """
+        start = Template(template + "<*>", {})
+        (variable,) = start.variables
+        blocks: dict[int, dict[str, tuple[int, ...]]] = {}
+        for name, shape in self._shapes.items():
+            values = start.match(name)
+            if values is not None:
+                number = int(values[variable])
+                own = name[len(Template(template, {}).fill({variable: number})) :]
+                blocks.setdefault(number, {})[own] = shape
+        first = min(blocks, default=0)
+        for number, block in blocks.items():
+            for own in sorted(block.keys() | blocks[first].keys()):
+                if block.get(own) != blocks[first].get(own):
+                    where = Template(template, {}).fill({variable: number})
+                    raise CheckpointError(
+                        f"{where}{own} is {_shown(block.get(own))}, that of block {first} "
+                        f"{_shown(blocks[first].get(own))}: blocks of one stage must be alike"
+                    )
+
     def count(self, template: str) -> int:
         """How many numbers ``n`` give a name with ``template``, which has one variable ``<n>``.
 
@@ -89,3 +132,7 @@ class Shapes:
                 gap = pattern.fill({variable: number})
                 raise CheckpointError(f"the weights lack {gap}, but have others after it: is the file whole?")
         return len(found)
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"

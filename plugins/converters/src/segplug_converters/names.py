@@ -58,7 +58,8 @@ class Template:
     def search(self, name: str) -> tuple[str, dict[str, int | str]] | None:
         """The prefix that stands before a match at the name's end, and the match's values, or ``None``.
 
-        A prefix is a path of attributes (``encoder.``), never a place in a list (``layers.0.``).
+        A prefix is a path of attributes (``encoder.``), never a place in a list (``layers.0.``); where the
+        template is a path of folders, so is its prefix (``opt/target/``).
         """
         found = self._prefixed.fullmatch(name)
         if found is None:
@@ -73,7 +74,8 @@ class Template:
 
     @cached_property
     def _prefixed(self) -> re.Pattern[str]:
-        return re.compile(rf"((?:[A-Za-z_]\w*\.)*?){self._source}")
+        separator = "/" if "/" in self.text else r"\."
+        return re.compile(rf"((?:[A-Za-z_]\w*{separator})*?){self._source}")
 
     @cached_property
     def _source(self) -> str:
@@ -103,7 +105,7 @@ class Template:
         return values
 
 
-_NUMBER = re.compile(r"(?<![A-Za-z])\d+|\d+(?=\.|$)")
+_NUMBER = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=[A-Za-z]))(?:0|[1-9]\d*)(?![A-Za-z0-9])")
 
 
 def grouped(names: Iterable[str]) -> tuple[str, ...]:

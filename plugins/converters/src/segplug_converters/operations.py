@@ -55,6 +55,9 @@ def merge(*shares: int) -> Operation:
         import torch
 
         unit = tensors[0].shape[0] // shares[0]
+        if len({tensor.dtype for tensor in tensors}) > 1:
+            types = " and ".join(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)
+            raise ValueError(f"{types} are different types")
         for tensor, share in zip(tensors, shares, strict=True):
             if tensor.shape[0] != unit * share or tensor.shape[1:] != tensors[0].shape[1:]:
                 shapes = " and ".join("x".join(map(str, each.shape)) for each in tensors)
@@ -62,11 +65,13 @@ def merge(*shares: int) -> Operation:
         return [torch.cat(list(tensors))]
 
     def backward(tensors: Tensors) -> Tensors:
+        import torch
+
         (tensor,) = tensors
         unit, rest = divmod(tensor.shape[0], sum(shares))
         if rest:
             raise ValueError(f"{tensor.shape[0]} rows do not come apart as {':'.join(map(str, shares))}")
-        return tensor.split([unit * share for share in shares])
+        return torch.split(tensor, [unit * share for share in shares])
 
     return Operation("merged", f"along the rows, {':'.join(map(str, shares))}", forward, backward)
 

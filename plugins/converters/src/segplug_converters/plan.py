@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from segplug.errors import CheckpointError
+from segplug.errors import CheckpointError, PluginError
 from segplug_converters.layout import Layout
-from segplug_converters.names import Template, Values
+from segplug_converters.names import Template, Values, grouped
 from segplug_converters.rules import Drop, Make, Move
 
 __all__ = ["Dropped", "Plan", "Step", "lay_out"]
@@ -47,6 +48,8 @@ class Plan:
     missing: tuple[str, ...]
     """Names that the rules want and the file lacks, without the prefix."""
     notes: tuple[str, ...]
+    reverse: bool = False
+    """The file has mmseg's names, and the layout's are wanted."""
 
     @property
     def complete(self) -> bool:
@@ -56,8 +59,16 @@ class Plan:
     @property
     def merit(self) -> tuple[int, int]:
         """The smaller, the better the layout explains the file."""
-        used = sum(len(step.sources) for step in self.steps if isinstance(step.rule, Move))
-        return len(self.unknown) + len(self.missing), -used
+        return len(self.unknown) + len(self.missing), -self._used
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the rules know more of the network than they do not: another one may share a few names."""
+        return self._used >= len(self.unknown) + len(self.missing)
+
+    @property
+    def _used(self) -> int:
+        return sum(len(step.sources) for step in self.steps if isinstance(step.rule, Move))
 
     @property
     def spare(self) -> tuple[str, ...]:
@@ -66,7 +77,7 @@ class Plan:
 
 
 def lay_out(layout: Layout, names: Collection[str], *, reverse: bool = False) -> Plan | None:
-    """Lay a layout's rules over the names of a file; ``None`` where its first anchor has no match.
+    """Lay a layout's rules over the names of a file; ``None`` where they show that it is of another one.
 
     Args:
         layout: The rules.
@@ -74,18 +85,39 @@ def lay_out(layout: Layout, names: Collection[str], *, reverse: bool = False) ->
         reverse: The file has mmseg's names, and the layout's are wanted.
 
     Raises:
-        CheckpointError: the first anchor matches under several prefixes: the file holds several networks.
+        CheckpointError: the file holds several networks of this layout.
     """
-    anchors = [Template(pair[1 if reverse else 0], layout.words) for pair in layout.anchors]
-    prefix = _prefix(anchors[0], names)
-    if prefix is None:
+    elsewhere = [Template(text, layout.words) for text in layout.nowhere]
+    if not reverse and any(template.search(name) for template in elsewhere for name in names):
         return None
+    anchors = [Template(pair[1 if reverse else 0], layout.words) for pair in layout.anchors]
+    prefixes = sorted({match[0] for name in names if (match := anchors[0].search(name))})
+    plans = [_under(prefix, layout, anchors, names, reverse=reverse) for prefix in prefixes]
+    whole = [plan for plan in plans if plan is not None and plan.complete]
+    if len(whole) > 1:
+        raise CheckpointError(
+            f"the file holds several networks, under {' and '.join(repr(plan.prefix) for plan in whole)}",
+            hint="put the one you want into a file of its own",
+        )
+    # What looks like another network may be a part of the first: decoders have blocks, too.
+    return min(filter(None, whole or plans), key=lambda plan: plan.merit, default=None)
+
+
+def _under(
+    prefix: str, layout: Layout, anchors: Sequence[Template], names: Collection[str], *, reverse: bool
+) -> Plan | None:
+    """The plan for the network whose names begin with ``prefix``."""
     inside = {name.removeprefix(prefix): None for name in names if name.startswith(prefix)}
+    if not reverse and any(
+        Template(text, layout.words).match(name) for text in layout.without for name in inside
+    ):
+        return None
     numbers = _Numbers(anchors, inside)
     steps, missing = _moved(layout, numbers, inside, reverse=reverse)
     if not reverse:
         steps += _made(layout, numbers, {name for step in steps for name in step.targets})
-    used = {name for step in steps for name in step.sources}
+    _check_targets(layout, steps)
+    used = {name for step in steps if isinstance(step.rule, Move) for name in step.sources}
     dropped, unknown, notes = _left_out(
         layout, [name for name in inside if name not in used], reverse=reverse
     )
@@ -99,19 +131,15 @@ def lay_out(layout: Layout, names: Collection[str], *, reverse: bool = False) ->
         unknown=tuple(unknown),
         missing=tuple(missing),
         notes=tuple(dict.fromkeys([*layout.notes, *filter(None, notes)])),
+        reverse=reverse,
     )
 
 
-def _prefix(anchor: Template, names: Collection[str]) -> str | None:
-    """What stands before the names of the network; ``None``: it is not there."""
-    found = {match[0] for name in names if (match := anchor.search(name))}
-    if len(found) > 1:
-        several = " and ".join(repr(prefix) for prefix in sorted(found))
-        raise CheckpointError(
-            f"the file holds several networks, under {several}",
-            hint="put the one you want into a file of its own",
-        )
-    return found.pop() if found else None
+def _check_targets(layout: Layout, steps: Sequence[Step]) -> None:
+    counts = Counter(name for step in steps for name in step.targets)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise PluginError(f"layout {layout.name}: several rules give {', '.join(grouped(twice))}")
 
 
 class _Numbers:
@@ -139,8 +167,6 @@ class _Numbers:
         """The values of the anchor with these variables, or else of the first that has them among others."""
         tables = [table for table in self._tables if table[0] == wanted]
         tables += [table for table in self._tables if table[0] > wanted]
-        if not tables:
-            raise LookupError(f"no anchor has the variables {sorted(wanted)}")
         found = tables[0][1] if wanted else [{}]
         chosen = ({name: values[name] for name in values if name in wanted} for values in found)
         return [dict(pairs) for pairs in dict.fromkeys(tuple(values.items()) for values in chosen)]
@@ -151,26 +177,46 @@ def _moved(
 ) -> tuple[list[Step], list[str]]:
     """What the rules make of the names that are there, and the names that they miss."""
     steps: list[Step] = []
-    missing: dict[str, None] = {}
+    missing: list[str] = []
+    absent_of: dict[str, list[str]] = {}
+    begun: dict[str, None] = {}
     for rule in layout.rules:
         if not isinstance(rule, Move):
             continue
-        sources = [Template(text, layout.words) for text in rule.sources]
-        targets = [Template(text, layout.words) for text in rule.targets]
-        given, wanted = (targets, sources) if reverse else (sources, targets)
-        if rule.shared:
-            made, absent = _shared(rule, given[0], wanted[0], numbers, inside, reverse=reverse)
-            steps += made
-            missing.update(dict.fromkeys(absent))
+        made, absent, partly = _applied(rule, layout, numbers, inside, reverse=reverse)
+        steps += made
+        if not rule.optional:
+            missing += absent
             continue
-        for values in numbers.values(given):
-            names = tuple(template.fill(values) for template in given)
-            absent = [name for name in names if name not in inside]
-            if not absent:
-                steps.append(Step(rule, names, tuple(template.fill(values) for template in wanted)))
-            elif not rule.optional or len(absent) < len(names):
-                missing.update(dict.fromkeys(absent))
-    return steps, list(missing)
+        absent_of.setdefault(rule.optional, []).extend(absent)
+        if made or partly:
+            begun[rule.optional] = None
+    missing += [name for group in begun for name in absent_of[group]]
+    return steps, list(dict.fromkeys(missing))
+
+
+def _applied(
+    rule: Move, layout: Layout, numbers: _Numbers, inside: Collection[str], *, reverse: bool
+) -> tuple[list[Step], list[str], bool]:
+    """The steps of one rule, the names that it misses, and whether it misses a part of a step only."""
+    sources = [Template(text, layout.words) for text in rule.sources]
+    targets = [Template(text, layout.words) for text in rule.targets]
+    given, wanted = (targets, sources) if reverse else (sources, targets)
+    if rule.shared:
+        made, absent = _shared(rule, given[0], wanted[0], numbers, inside, reverse=reverse)
+        return made, absent, False
+    steps, missing, partly = [], [], False
+    for values in numbers.values(given):
+        names = tuple(template.fill(values) for template in given)
+        absent = [name for name in names if name not in inside]
+        if not absent:
+            steps.append(Step(rule, names, tuple(template.fill(values) for template in wanted)))
+        missing += absent
+        partly = partly or 0 < len(absent) < len(names)
+    if not steps and not missing:
+        # No block has what the numbers are found by: the rule's own words say best what is not there.
+        missing = [template.text for template in given]
+    return steps, missing, partly
 
 
 def _shared(
@@ -217,7 +263,7 @@ def _left_out(
         if isinstance(rule, Drop) and not reverse:
             rules.append((Template(rule.source, layout.words), rule.why, rule.note))
         elif isinstance(rule, Make) and reverse:
-            rules.append((Template(rule.target, layout.words), f"{layout.name} has none: {rule.why}", ""))
+            rules.append((Template(rule.target, layout.words), f"{layout.name} has no such tensor", ""))
     dropped, unknown, notes = [], [], []
     for name in names:
         for template, why, note in rules:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from segplug.errors import SegplugError
 from segplug_converters.layout import Layout
 from segplug_converters.plan import Plan, lay_out
 
@@ -30,9 +29,10 @@ def fitting_targets(session: Segplug, names: Collection[str]) -> dict[str, str]:
     targets = {}
     for entry in session.targets("convert_weights"):
         try:
+            # Whatever a stranger's provider does, it is not what the user asked about.
             explains = session.registry.provider("convert_weights", entry.qualified).method("explains")
             if explains is not None and (whose := explains(names)):
                 targets[entry.target] = str(whose)
-        except SegplugError:
+        except Exception:
             continue
     return targets

@@ -22,7 +22,7 @@ def left_over(plan: Plan, source: str, *, keeps_unknown: bool) -> CheckpointErro
         parts.append(f"{len(plan.unknown)} tensors that no rule knows ({_listed(plan.unknown)})")
     if plan.missing:
         parts.append(f"{len(plan.missing)} tensors missing ({_listed(plan.missing)})")
-    hint = "--allow-unknown keeps them under their own names"
+    hint = "if the network computes with them, it is not mmseg's; --allow-unknown keeps them all the same"
     if plan.missing:
         hint = "it is another network, or in another layout" if plan.unknown else "is the file whole?"
     whose = f"as {plan.layout.what}" if not plan.prefix else f"as {plan.layout.what} under {plan.prefix}*"

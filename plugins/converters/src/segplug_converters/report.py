@@ -11,7 +11,7 @@ from segplug_converters.names import grouped
 from segplug_converters.plan import Dropped, Plan, Step
 from segplug_converters.rules import Make
 
-__all__ = ["as_data", "as_tables"]
+__all__ = ["as_data", "as_tables", "settings"]
 
 
 def as_data(plan: Plan, variant: Variant, fit: BackboneFit | None) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def as_data(plan: Plan, variant: Variant, fit: BackboneFit | None) -> dict[str, 
 
     ``renamed``, ``reshaped``, ``transposed``, ``merged``, ``reordered`` and ``computed`` are lists of
     ``{"from": [names], "to": [names]}``, without the prefix; a name that stays counts among the renamed.
+    On the way back ``merged`` are those that come apart again.
     """
     moved: dict[str, list[dict[str, list[str]]]] = {
         kind: [] for kind in ("renamed", "reshaped", "transposed", "merged", "reordered", "computed")
@@ -49,34 +50,36 @@ def as_data(plan: Plan, variant: Variant, fit: BackboneFit | None) -> dict[str, 
 
 def as_tables(plan: Plan, variant: Variant, fit: BackboneFit | None) -> tuple[Table, ...]:
     """The report as tables: a row for each rule, not for each tensor."""
-    tables = [Table("mapping", ("what", "from", "to", "tensors"), tuple(_by_rule(plan.steps)))]
+    tables = [Table("mapping", ("what", "from", "to", "tensors"), tuple(_by_rule(plan)))]
     if plan.dropped:
         tables.append(Table("dropped", ("name", "why", "tensors"), tuple(_by_reason(plan.dropped))))
     if plan.unknown:
-        rows = tuple((name,) for name in grouped(plan.unknown))
-        tables.append(Table("left over: no rule knows them, kept as they are", ("name",), rows))
+        kept = tuple((name, "no rule knows it, kept as it is") for name in grouped(plan.unknown))
+        tables.append(Table("left over", ("name", "why"), kept))
     if fit is not None and fit.resized:
         shapes = ((r.name, _shape(r.before), _shape(r.after), r.how) for r in fit.resized)
         tables.append(Table("resized for the config", ("name", "from", "to", "how"), tuple(shapes)))
     if fit is not None and fit.left_out:
-        rows = tuple((name,) for name in grouped(fit.left_out))
-        tables.append(Table("left out: the config has no such part", ("name",), rows))
+        absent = tuple((name, "the config has no such part") for name in grouped(fit.left_out))
+        tables.append(Table("left out", ("name", "why"), absent))
     tables.append(_summary(plan, variant, fit))
     return tuple(tables)
 
 
-def _by_rule(steps: Iterable[Step]) -> Iterable[tuple[Any, ...]]:
+def _by_rule(plan: Plan) -> Iterable[tuple[Any, ...]]:
     """One row for each rule that was used, in its own words."""
     counts: dict[int, list[Step]] = {}
-    for step in steps:
+    for step in plan.steps:
         counts.setdefault(id(step.rule), []).append(step)
     for used in counts.values():
         rule = used[0].rule
         if isinstance(rule, Make):
             yield "computed", rule.why, rule.target, len(used)
-        else:
-            source, target = " + ".join(rule.sources), " + ".join(rule.targets)
-            yield _kind(used[0]), source, target, len(used)
+            continue
+        given, wanted = (rule.targets, rule.sources) if plan.reverse else (rule.sources, rule.targets)
+        kind, text = _kind(used[0]), rule.operation.text
+        what = "split" if plan.reverse and kind == "merged" else kind
+        yield f"{what} ({text})" if text else what, " + ".join(given), " + ".join(wanted), len(used)
 
 
 def _kind(step: Step) -> str:
@@ -97,14 +100,15 @@ def _summary(plan: Plan, variant: Variant, fit: BackboneFit | None) -> Table:
     rows: list[tuple[str, Any]] = [
         ("layout", plan.layout.what),
         ("variant", variant.name),
-        ("fits the backbone", _settings(variant.backbone)),
+        ("backbone settings", settings(variant.backbone)),
     ]
     if fit is not None:
         rows.append(("check", f"{len(fit.state)} tensors loaded strictly into {fit.backbone}"))
     return Table("weights", ("", ""), tuple(rows))
 
 
-def _settings(backbone: Mapping[str, Any]) -> str:
+def settings(backbone: Mapping[str, Any]) -> str:
+    """mmseg's settings as one writes them in a config."""
     return "dict(" + ", ".join(f"{name}={value!r}" for name, value in backbone.items()) + ")"
 
 

@@ -25,7 +25,7 @@ from segplug_converters.operations import RENAME, Operation
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Drop", "Make", "Move", "Rule", "drop", "join", "make", "move", "share"]
+__all__ = ["Drop", "Make", "Move", "Rule", "drop", "join", "make", "move", "share", "the_one"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Move:
     targets: tuple[str, ...]
     """Templates of mmseg's names; with the variables of ``sources``, unless ``shared``."""
     operation: Operation = RENAME
-    optional: bool = False
-    """A file may be without it."""
+    optional: str = ""
+    """What a file may be without, in a few words. All tensors of all rules with the same words are there, or
+    none is: a file that lost one of them is not taken for one that never had them."""
     spare: bool = False
     """mmseg's network may be built without it, as a config says."""
     note: str = ""
@@ -77,7 +78,7 @@ def move(
     target: str,
     operation: Operation = RENAME,
     *,
-    optional: bool = False,
+    optional: str = "",
     spare: bool = False,
     note: str = "",
 ) -> Move:
@@ -86,7 +87,7 @@ def move(
 
 
 def join(
-    sources: tuple[str, ...], target: str, operation: Operation, *, optional: bool = False, note: str = ""
+    sources: tuple[str, ...], target: str, operation: Operation, *, optional: str = "", note: str = ""
 ) -> Move:
     """Several tensors to one."""
     return Move(sources, (target,), operation, optional=optional, note=note)
@@ -112,8 +113,12 @@ def drop(source: str, why: str, *, note: str = "") -> Drop:
     return Drop(source, why, note)
 
 
-def _the_one(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """The first, of which all others are copies."""
+def the_one(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """The first, of which all others are copies: the way back of what is there more than once.
+
+    Raises:
+        ValueError: they differ.
+    """
     import torch
 
     if not all(torch.equal(tensor, tensors[0]) for tensor in tensors[1:]):
@@ -121,4 +126,4 @@ def _the_one(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     return tensors[:1]
 
 
-_SHARED = Operation("renamed", "for every block", RENAME.forward, _the_one)
+_SHARED = Operation("renamed", "for every block", RENAME.forward, the_one)

@@ -6,8 +6,9 @@ from typing import Any
 
 from segplug.errors import CheckpointError
 from segplug_converters import Converter, Shapes, Variant
-from segplug_converters.families import beit_layouts as layouts
+from segplug_converters.families.beit_layouts import MAE, TIMM, TIMM_SHARED
 from segplug_converters.families.beit_positions import window_of
+from segplug_converters.families.beit_transformers import BEITS, MAES
 
 __all__ = ["provider"]
 
@@ -19,6 +20,7 @@ def describe(shapes: Shapes) -> Variant:
     """BEiT's or MAE's size, from the embedding, the blocks and the table of relative positions."""
     width, channels, patch, _ = shapes.of("patch_embed.projection.weight")
     depth = shapes.count("layers.<n>.ffn.layers.1.weight")
+    shapes.check_alike("layers.<n>.")
     rows, heads = shapes.of("layers.0.attn.relative_position_bias_table")
     image = window_of(rows) * patch
     settings: dict[str, Any] = {
@@ -58,14 +60,6 @@ def _mlp_ratio(shapes: Shapes, width: int) -> int:
 
 provider = Converter(
     family="BEiT",
-    layouts=(
-        layouts.TIMM,
-        layouts.TIMM_SHARED,
-        layouts.TRANSFORMERS,
-        layouts.TRANSFORMERS_SHARED,
-        layouts.TRANSFORMERS_5,
-        layouts.TRANSFORMERS_5_SHARED,
-        layouts.MAE,
-    ),
+    layouts=(TIMM, TIMM_SHARED, *BEITS, MAE, *MAES),
     describe=describe,
 )

@@ -67,6 +67,8 @@ def ones(like: torch.Tensor) -> torch.Tensor:
 
 
 def _window_of_embedding(positions: torch.Tensor) -> int:
+    if positions.ndim != 3:
+        raise CheckpointError(f"pos_embed has {positions.ndim} dimensions, not 3: image, tokens, channels")
     patches = positions.shape[1] - 1
     window = math.isqrt(patches)
     if window * window != patches:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from segplug.errors import CheckpointError
 from segplug_converters import Converter, Layout, Shapes, Variant, drop, join, merge, move, reshape
+from segplug_converters.families.stages import four_stages
 from segplug_converters.layout import WEIGHT_OR_BIAS
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["provider"]
 
 _WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2")}
+
+# Blocks are s.i; of these, r.j reduce their keys and values, which those of a last stage do not.
+_REDUCTION = "spatial reductions"
 
 
 def _as_kernel(matrix: torch.Tensor) -> torch.Tensor:
@@ -40,6 +44,7 @@ OFFICIAL = Layout(
     what="NVlabs' own SegFormer files, and the MiT encoders of segmentation-models-pytorch",
     anchors=(
         ("block<s>.<i>.attn.q.weight", "layers.<s-1>.1.<i>.attn.attn.in_proj_weight"),
+        ("block<r>.<j>.attn.sr.weight", "layers.<r-1>.1.<j>.attn.sr.weight"),
         ("patch_embed<s>.proj.weight", "layers.<s-1>.0.projection.weight"),
     ),
     words=_WORDS,
@@ -53,8 +58,8 @@ OFFICIAL = Layout(
             merge(1, 2),
         ),
         move("block<s>.<i>.attn.proj.<p>", "layers.<s-1>.1.<i>.attn.attn.out_proj.<p>"),
-        move("block<s>.<i>.attn.sr.<p>", "layers.<s-1>.1.<i>.attn.sr.<p>", optional=True),
-        move("block<s>.<i>.attn.norm.<p>", "layers.<s-1>.1.<i>.attn.norm.<p>", optional=True),
+        move("block<r>.<j>.attn.sr.<p>", "layers.<r-1>.1.<j>.attn.sr.<p>", optional=_REDUCTION),
+        move("block<r>.<j>.attn.norm.<p>", "layers.<r-1>.1.<j>.attn.norm.<p>", optional=_REDUCTION),
         move("block<s>.<i>.mlp.fc1.weight", "layers.<s-1>.1.<i>.ffn.layers.0.weight", _KERNEL),
         move("block<s>.<i>.mlp.fc1.bias", "layers.<s-1>.1.<i>.ffn.layers.0.bias"),
         move("block<s>.<i>.mlp.dwconv.dwconv.<p>", "layers.<s-1>.1.<i>.ffn.layers.1.<p>"),
@@ -75,6 +80,7 @@ TRANSFORMERS = Layout(
     what="SegFormer files of transformers",
     anchors=(
         ("encoder.block.<s>.<i>.attention.self.query.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
+        ("encoder.block.<r>.<j>.attention.self.sr.weight", "layers.<r>.1.<j>.attn.sr.weight"),
         ("encoder.patch_embeddings.<s>.proj.weight", "layers.<s>.0.projection.weight"),
     ),
     words=_WORDS,
@@ -92,11 +98,13 @@ TRANSFORMERS = Layout(
             merge(1, 1, 1),
         ),
         move("encoder.block.<s>.<i>.attention.output.dense.<p>", "layers.<s>.1.<i>.attn.attn.out_proj.<p>"),
-        move("encoder.block.<s>.<i>.attention.self.sr.<p>", "layers.<s>.1.<i>.attn.sr.<p>", optional=True),
         move(
-            "encoder.block.<s>.<i>.attention.self.layer_norm.<p>",
-            "layers.<s>.1.<i>.attn.norm.<p>",
-            optional=True,
+            "encoder.block.<r>.<j>.attention.self.sr.<p>", "layers.<r>.1.<j>.attn.sr.<p>", optional=_REDUCTION
+        ),
+        move(
+            "encoder.block.<r>.<j>.attention.self.layer_norm.<p>",
+            "layers.<r>.1.<j>.attn.norm.<p>",
+            optional=_REDUCTION,
         ),
         move("encoder.block.<s>.<i>.mlp.dense1.weight", "layers.<s>.1.<i>.ffn.layers.0.weight", _KERNEL),
         move("encoder.block.<s>.<i>.mlp.dense1.bias", "layers.<s>.1.<i>.ffn.layers.0.bias"),
@@ -113,6 +121,10 @@ TRANSFORMERS_5 = Layout(
     what="the names that SegFormer has in the memory of transformers 5",
     anchors=(
         ("stages.<s>.blocks.<i>.attention.q_proj.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
+        (
+            "stages.<r>.blocks.<j>.attention.sequence_reduction.sequence_reduction.weight",
+            "layers.<r>.1.<j>.attn.sr.weight",
+        ),
         ("stages.<s>.patch_embeddings.proj.weight", "layers.<s>.0.projection.weight"),
     ),
     words=WEIGHT_OR_BIAS,
@@ -131,14 +143,14 @@ TRANSFORMERS_5 = Layout(
         ),
         move("stages.<s>.blocks.<i>.attention.o_proj.<p>", "layers.<s>.1.<i>.attn.attn.out_proj.<p>"),
         move(
-            "stages.<s>.blocks.<i>.attention.sequence_reduction.sequence_reduction.<p>",
-            "layers.<s>.1.<i>.attn.sr.<p>",
-            optional=True,
+            "stages.<r>.blocks.<j>.attention.sequence_reduction.sequence_reduction.<p>",
+            "layers.<r>.1.<j>.attn.sr.<p>",
+            optional=_REDUCTION,
         ),
         move(
-            "stages.<s>.blocks.<i>.attention.sequence_reduction.layer_norm.<p>",
-            "layers.<s>.1.<i>.attn.norm.<p>",
-            optional=True,
+            "stages.<r>.blocks.<j>.attention.sequence_reduction.layer_norm.<p>",
+            "layers.<r>.1.<j>.attn.norm.<p>",
+            optional=_REDUCTION,
         ),
         move("stages.<s>.blocks.<i>.layernorm_after.<p>", "layers.<s>.1.<i>.norm2.<p>"),
         move("stages.<s>.blocks.<i>.mlp.fc1.weight", "layers.<s>.1.<i>.ffn.layers.0.weight", _KERNEL),
@@ -166,12 +178,14 @@ _REDUCTIONS = [8, 4, 2, 1]
 
 def describe(shapes: Shapes) -> Variant:
     """MiT's size, from the embeddings and blocks of its stages."""
-    stages = range(shapes.count("layers.<n>.0.projection.weight"))
+    stages = four_stages(shapes, "layers.<n>.0.projection.weight", "MiT")
+    for stage in stages:
+        shapes.check_alike(f"layers.{stage}.1.<n>.")
     embeddings = [shapes.of(f"layers.{stage}.0.projection.weight") for stage in stages]
     widths = [embedding[0] for embedding in embeddings]
     depths = [shapes.count(f"layers.{stage}.1.<n>.norm1.weight") for stage in stages]
     heads = _heads(widths)
-    reductions = [_reduction(shapes, stage, depth) for stage, depth in enumerate(depths)]
+    reductions = [_reduction(shapes, stage) for stage in stages]
     ratio = _mlp_ratio(shapes, widths)
     settings = {
         "type": "MixVisionTransformer",
@@ -209,18 +223,18 @@ def _heads(widths: list[int]) -> list[int]:
     return [width // widths[0] for width in widths]
 
 
-def _reduction(shapes: Shapes, stage: int, depth: int) -> int:
-    """How much a stage's keys and values are reduced, along each side."""
-    names = [f"layers.{stage}.1.{block}.attn.sr.weight" for block in range(depth)]
-    if not any(name in shapes for name in names):
+def _reduction(shapes: Shapes, stage: int) -> int:
+    """How much a stage's keys and values are reduced, along each side; 1 has no convolution."""
+    name = f"layers.{stage}.1.0.attn.sr.weight"
+    if name not in shapes:
         return 1
-    kernels = {shapes.of(name)[2] for name in names}
-    if len(kernels) > 1 or kernels == {1}:
+    side = shapes.of(name)[2]
+    if side == 1:
         raise CheckpointError(
-            f"stage {stage} has spatial reductions by {' and '.join(map(str, sorted(kernels)))}: "
-            "mmseg's MixVisionTransformer has one in a stage, by 2 or more"
+            f"stage {stage} has a spatial reduction by 1: mmseg's MixVisionTransformer has one by 2 or more, "
+            "or none"
         )
-    return kernels.pop()
+    return side
 
 
 def _mlp_ratio(shapes: Shapes, widths: list[int]) -> int:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from segplug.errors import CheckpointError
 from segplug_converters import Converter, Layout, Shapes, Variant, drop
-from segplug_converters.convolutions import CONVOLUTIONAL, conv_module
+from segplug_converters.convolutions import (
+    CONVOLUTIONAL,
+    NamedShape,
+    check_network,
+    conv_module,
+    in_eights,
+    module,
+)
 from segplug_converters.names import Words
 from segplug_converters.rules import Rule
 
@@ -125,8 +132,10 @@ def describe(shapes: Shapes) -> Variant:
     if width is None:
         listed = ", ".join(map(str, channels))
         raise CheckpointError(f"no width factor gives a MobileNetV2 of {listed} channels")
+    name = "MobileNetV2" if width == 1 else f"MobileNetV2 x{width:g}"
+    check_network(shapes, name, _network(channels))
     return Variant(
-        "MobileNetV2" if width == 1 else f"MobileNetV2 x{width:g}",
+        name,
         {
             "type": "MobileNetV2",
             "widen_factor": width,
@@ -146,13 +155,25 @@ _DILATED = (
 
 
 def _channels(width: float) -> list[int]:
-    """The channels of mmseg's stem and layers at a width factor: multiples of 8, not under 90 %."""
-    channels = []
-    for full in (32, *(full for full, _ in _STAGES)):
-        scaled = full * width
-        rounded = max(8, int(scaled + 4) // 8 * 8)
-        channels.append(rounded + 8 if rounded < 0.9 * scaled else rounded)
-    return channels
+    """The channels of mmseg's stem and layers at a width factor."""
+    return [in_eights(full * width) for full in (32, *(full for full, _ in _STAGES))]
+
+
+def _network(channels: Sequence[int]) -> Iterator[NamedShape]:
+    """The tensors of mmseg's network with these channels of the stem and the layers."""
+    before = channels[0]
+    yield from module("conv1", before, 3, 3)
+    for layer, (after, (_, blocks)) in enumerate(zip(channels[1:], _STAGES, strict=True), 1):
+        for block in range(blocks):
+            inside = before if layer == 1 else _EXPANSION * before
+            widen = [] if layer == 1 else [(inside, before, 1)]
+            for place, sizes in enumerate([*widen, (inside, 1, 3), (after, inside, 1)]):
+                yield from module(f"layer{layer}.{block}.conv.{place}", *sizes)
+            before = after
+
+
+_EXPANSION = 6
+"""How many times more channels a block has inside; the first has no more."""
 
 
 provider = Converter(family="MobileNetV2", layouts=(TORCHVISION, FLAT, TIMM), describe=describe)

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from segplug.errors import CheckpointError
 from segplug_converters import Converter, Layout, Shapes, Variant, drop, move
-from segplug_converters.convolutions import CONVOLUTIONAL, conv_module
+from segplug_converters.convolutions import (
+    CONVOLUTIONAL,
+    NamedShape,
+    check_network,
+    conv_module,
+    in_eights,
+    module,
+)
 from segplug_converters.rules import Rule
 
 __all__ = ["provider"]
+
+
+class _Block(NamedTuple):
+    kernel: int
+    inside: int
+    """Channels of the depthwise convolution."""
+    channels: int
+    """Of the output."""
+    excited: bool
+    """With squeeze and excitation."""
 
 
 @dataclass(frozen=True)
@@ -17,31 +36,66 @@ class _Arch:
     """What the two architectures differ in; block ``n`` is ``features.n`` and ``layer<n>`` on either side."""
 
     name: str
-    channels: tuple[int, ...]
-    """Of the outputs of block 1, 2, ..."""
+    blocks: tuple[_Block, ...]
+    """Block 1, 2, ..."""
     last: int
     """Channels of the convolution behind the blocks."""
-    excited: frozenset[int]
-    """Blocks with squeeze and excitation."""
+
+    @property
+    def excited(self) -> frozenset[int]:
+        """The numbers of the blocks with squeeze and excitation."""
+        return frozenset(number for number, block in enumerate(self.blocks, 1) if block.excited)
 
 
 _LARGE = _Arch(
     "large",
-    (16, 24, 24, 40, 40, 40, 80, 80, 80, 80, 112, 112, 160, 160, 160),
+    (
+        _Block(3, 16, 16, False),
+        _Block(3, 64, 24, False),
+        _Block(3, 72, 24, False),
+        _Block(5, 72, 40, True),
+        _Block(5, 120, 40, True),
+        _Block(5, 120, 40, True),
+        _Block(3, 240, 80, False),
+        _Block(3, 200, 80, False),
+        _Block(3, 184, 80, False),
+        _Block(3, 184, 80, False),
+        _Block(3, 480, 112, True),
+        _Block(3, 672, 112, True),
+        _Block(5, 672, 160, True),
+        _Block(5, 960, 160, True),
+        _Block(5, 960, 160, True),
+    ),
     960,
-    frozenset({4, 5, 6, 11, 12, 13, 14, 15}),
 )
 _SMALL = _Arch(
     "small",
-    (16, 24, 24, 40, 40, 40, 48, 48, 96, 96, 96),
+    (
+        _Block(3, 16, 16, True),
+        _Block(3, 72, 24, False),
+        _Block(3, 88, 24, False),
+        _Block(5, 96, 40, True),
+        _Block(5, 240, 40, True),
+        _Block(5, 240, 40, True),
+        _Block(5, 120, 48, True),
+        _Block(5, 144, 48, True),
+        _Block(5, 288, 96, True),
+        _Block(5, 576, 96, True),
+        _Block(5, 576, 96, True),
+    ),
     576,
-    frozenset({1, 4, 5, 6, 7, 8, 9, 10, 11}),
 )
+
+_STEM = 16
+"""Channels of the first convolution."""
+
+_SQUEEZED = 4
+"""How many times fewer channels there are inside of an excitation."""
 
 
 def _rules(arch: _Arch, features: str) -> tuple[Rule, ...]:
     """The table, where ``features`` stands before the numbers; see :func:`_words` for the variables."""
-    theirs, after = f"{features}<a>.block", len(arch.channels) + 1
+    theirs, after = f"{features}<a>.block", len(arch.blocks) + 1
     first = f"{features}1.block"
     linear = 2 if 1 in arch.excited else 1
     return (
@@ -65,7 +119,7 @@ def _excitation(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 def _words(arch: _Arch) -> dict[str, tuple[str, ...]]:
     """a: all blocks but the first, which does not expand; e: with excitation; n: without."""
-    blocks = range(2, len(arch.channels) + 1)
+    blocks = range(2, len(arch.blocks) + 1)
     return {
         "a": tuple(map(str, blocks)),
         "e": tuple(str(block) for block in blocks if block in arch.excited),
@@ -108,12 +162,15 @@ _LAYOUTS = (
 def describe(shapes: Shapes) -> Variant:
     """Large or small, from the number of blocks; mmseg has one width of each."""
     arch = _LARGE if "layer16.conv.weight" in shapes else _SMALL
-    for block, channels in enumerate(arch.channels, 1):
-        _check_width(f"layer{block}", shapes.of(f"layer{block}.linear_conv.conv.weight")[0], channels)
-    last = len(arch.channels) + 1
+    for number, block in enumerate(arch.blocks, 1):
+        found = shapes.of(f"layer{number}.linear_conv.conv.weight")[0]
+        _check_width(f"layer{number}", found, block.channels)
+    last = len(arch.blocks) + 1
     _check_width(f"layer{last}", shapes.of(f"layer{last}.conv.weight")[0], arch.last)
+    name = f"MobileNetV3-{arch.name}"
+    check_network(shapes, name, _network(arch))
     return Variant(
-        f"MobileNetV3-{arch.name}",
+        name,
         {"type": "MobileNetV3", "arch": arch.name, "norm_cfg": {"type": "BN", "eps": 0.001}},
         (
             "torchvision's normalisation has eps=0.001: set it in the backbone's norm_cfg, as mmseg does",
@@ -126,6 +183,29 @@ _DILATED = (
     "mmseg's backbone has a stride of 8 and dilates its last blocks: its features are those of torchvision's "
     "network with the same strides and dilations, not those that the classifier was trained on"
 )
+
+
+def _network(arch: _Arch) -> Iterator[NamedShape]:
+    """The tensors of mmseg's network."""
+    yield from module("layer0", _STEM, 3, 3)
+    before = _STEM
+    for number, block in enumerate(arch.blocks, 1):
+        name = f"layer{number}"
+        if block.inside != before:
+            yield from module(f"{name}.expand_conv", block.inside, before, 1)
+        yield from module(f"{name}.depthwise_conv", block.inside, 1, block.kernel)
+        if block.excited:
+            squeezed = in_eights(block.inside // _SQUEEZED)
+            yield from _with_bias(f"{name}.se.conv1.conv", squeezed, block.inside)
+            yield from _with_bias(f"{name}.se.conv2.conv", block.inside, squeezed)
+        yield from module(f"{name}.linear_conv", block.channels, block.inside, 1)
+        before = block.channels
+    yield from module(f"layer{len(arch.blocks) + 1}", arch.last, before, 1)
+
+
+def _with_bias(name: str, after: int, before: int) -> Iterator[NamedShape]:
+    yield f"{name}.weight", (after, before, 1, 1)
+    yield f"{name}.bias", (after,)
 
 
 def _check_width(layer: str, found: int, known: int) -> None:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segplug.errors import CheckpointError
 from segplug_converters import Converter, Layout, Rule, Shapes, Variant, drop, move
-from segplug_converters.convolutions import CONVOLUTIONAL, norm
+from segplug_converters.convolutions import CONVOLUTIONAL, NamedShape, check_network, convolution, norm
+from segplug_converters.names import Words
 
 __all__ = ["provider"]
 
 _BLOCK = ("layer<s>.<i>.conv1.weight", "layer<s>.<i>.conv1.weight")
 
-# A variable of its own for each kind of thing that only some blocks have: a third convolution (c), a
-# downsampling (d), one behind an average pooling (a). So each is either there as a whole or missed.
-_IN_BLOCKS = (
-    ("layer<s>.<i>.conv<c>.weight", "layer<s>.<i>.conv<c>.weight"),
-    ("layer<s>.<d>.downsample.0.weight", "layer<s>.<d>.downsample.0.weight"),
-    ("layer<s>.<a>.downsample.2.weight", "layer<s>.<a>.downsample.2.weight"),
+# The first stage may have no downsampling: its stages have a variable of their own for a convolution (d),
+# and for one behind an average pooling (a).
+_DOWNSAMPLINGS = (
+    ("layer<d>.0.downsample.0.weight", "layer<d>.0.downsample.0.weight"),
+    ("layer<a>.0.downsample.2.weight", "layer<a>.0.downsample.2.weight"),
 )
 
+_WORDS: Words = {**CONVOLUTIONAL, "c": ("1", "2")}
+
+
+def _same(conv: str, bn: str, *, optional: str = "") -> tuple[Rule, ...]:
+    """A convolution and its normalisation, which mmseg calls the same."""
+    weight = f"{conv}.weight"
+    return (move(weight, weight, optional=optional), *norm(bn, bn, optional=optional))
+
+
 _BLOCKS: tuple[Rule, ...] = (
-    move("layer<s>.<i>.conv<c>.weight", "layer<s>.<i>.conv<c>.weight"),
-    *norm("layer<s>.<i>.bn<c>", "layer<s>.<i>.bn<c>"),
-    move("layer<s>.<d>.downsample.0.weight", "layer<s>.<d>.downsample.0.weight"),
-    *norm("layer<s>.<d>.downsample.1", "layer<s>.<d>.downsample.1"),
-    move("layer<s>.<a>.downsample.1.weight", "layer<s>.<a>.downsample.1.weight"),
-    *norm("layer<s>.<a>.downsample.2", "layer<s>.<a>.downsample.2"),
+    *_same("layer<s>.<i>.conv<c>", "layer<s>.<i>.bn<c>"),
+    *_same("layer<s>.<i>.conv3", "layer<s>.<i>.bn3", optional="third convolutions"),
+    *_same("layer<d>.0.downsample.0", "layer<d>.0.downsample.1", optional="downsamplings"),
+    *_same("layer<a>.0.downsample.1", "layer<a>.0.downsample.2", optional="downsamplings behind a pooling"),
+    drop("fc.<n>.<*>", "the projection of MoCo v2's training"),
     drop("fc.<*>", "the classifier"),
+    drop("projection_head.<*>", "the projection of SwAV's training"),
+    drop("prototypes.<*>", "the prototypes of SwAV's training"),
 )
 
 _POOLING = (
@@ -38,11 +49,11 @@ _POOLING = (
 TORCHVISION = Layout(
     name="torchvision",
     what="ResNet and ResNeXt of torchvision, and timm's with one convolution before the stages",
-    anchors=(_BLOCK, *_IN_BLOCKS),
-    words=CONVOLUTIONAL,
-    rules=(move("conv1.weight", "conv1.weight"), *norm("bn1", "bn1"), *_BLOCKS),
+    anchors=(_BLOCK, *_DOWNSAMPLINGS),
+    words=_WORDS,
+    rules=(*_same("conv1", "bn1"), *_BLOCKS),
     notes=(
-        "mmseg's names are the same: nothing but the classifier goes",
+        "mmseg's names are the same: nothing but the heads goes",
         "torchvision's segmentation networks dilate: for a backbone out of one, set strides=(1, 2, 1, 1), "
         "dilations=(1, 1, 2, 4), contract_dilation=True",
         _POOLING,
@@ -52,8 +63,8 @@ TORCHVISION = Layout(
 DEEP_STEM = Layout(
     name="timm-deep-stem",
     what="timm's ResNet and ResNeXt with three convolutions before the stages: *c, *d, *s",
-    anchors=(("conv1.0.weight", "stem.0.weight"), _BLOCK, *_IN_BLOCKS),
-    words=CONVOLUTIONAL,
+    anchors=(("conv1.0.weight", "stem.0.weight"), _BLOCK, *_DOWNSAMPLINGS),
+    words=_WORDS,
     rules=(
         move("conv1.0.weight", "stem.0.weight"),
         *norm("conv1.1", "stem.1"),
@@ -75,12 +86,20 @@ _DEPTHS: dict[tuple[int, tuple[int, ...]], int] = {
 }
 """Convolutions in a block and blocks in each stage, to what mmseg calls the depth."""
 
+_WIDTH = 64
+"""Channels of the stem, and of the first stage's blocks inside, where a config says nothing else."""
+
+_COLOURS = 3
+"""Channels of an image, where a config says nothing else."""
+
+_WIDER = 4
+"""How many times more channels the output of a block of three convolutions has."""
+
 
 def describe(shapes: Shapes) -> Variant:
     """Depth, stem, downsampling and groups, from the blocks."""
     convolutions = 3 if "layer1.0.conv3.weight" in shapes else 2
     blocks = tuple(shapes.count(f"layer{stage}.<n>.conv1.weight") for stage in range(1, 5))
-    _check_whole(shapes, blocks, convolutions)
     if (convolutions, blocks) not in _DEPTHS:
         listed = ", ".join(map(str, blocks))
         raise CheckpointError(
@@ -103,38 +122,70 @@ def describe(shapes: Shapes) -> Variant:
         "style": "pytorch",
         "norm_cfg": {"type": "BN"},
     }
+    network = dict(_network(settings, blocks, convolutions, deep=deep, averaged=averaged))
+    check_network(shapes, name, network.items())
+    needless = [each for each in _FIRST_DOWNSAMPLINGS if each in shapes and each not in network]
+    if needless:
+        raise CheckpointError(
+            f"{needless[0]} has no place: mmseg's {name} downsamples from its second stage on"
+        )
     notes = () if deep else (f"{_ONE_CONVOLUTION} type='{kind}'",)
-    return Variant(name, settings, notes)
+    return Variant(name, settings, notes if convolutions == 2 else (*notes, _STYLE))
 
+
+_FIRST_DOWNSAMPLINGS = ("layer1.0.downsample.0.weight", "layer1.0.downsample.1.weight")
 
 _ONE_CONVOLUTION = (
     "most of mmseg's segmentation configs build ResNetV1c, whose stem has three convolutions: for these "
     "weights, the backbone needs"
 )
 
+_STYLE = (
+    "style='pytorch' (the stride in a block's second convolution) is assumed: a network in Caffe's style has "
+    "the same tensors and the stride in the first one; it needs style='caffe'"
+)
 
-def _check_whole(shapes: Shapes, blocks: tuple[int, ...], convolutions: int) -> None:
-    """Every block has all its convolutions, and every stage that needs it its downsampling.
 
-    Raises:
-        CheckpointError: one is not there.
-    """
-    for stage, count in enumerate(blocks, 1):
+def _network(
+    settings: Mapping[str, Any], blocks: tuple[int, ...], convolutions: int, *, deep: bool, averaged: bool
+) -> Iterator[NamedShape]:
+    """The tensors of mmseg's network with these settings."""
+    planes = settings.get("base_channels", _WIDTH)
+    groups = settings.get("groups", 1)
+    inside = groups * settings["base_width"] if groups > 1 else planes
+    before = settings.get("stem_channels", _WIDTH)
+    yield from _stem(settings.get("in_channels", _COLOURS), before, deep=deep)
+    for stage, count in enumerate(blocks):
+        after = planes * 2**stage * (_WIDER if convolutions == 3 else 1)
         for block in range(count):
-            for convolution in range(1, convolutions + 1):
-                shapes.of(f"layer{stage}.{block}.conv{convolution}.weight")
-        before = shapes.of(f"layer{stage}.0.conv1.weight")[1]
-        after = shapes.of(f"layer{stage}.0.conv{convolutions}.weight")[0]
-        if stage > 1 or before != after:
-            averaged = f"layer{stage}.0.downsample.2.weight" in shapes
-            shapes.of(f"layer{stage}.0.downsample.{1 if averaged else 0}.weight")
+            name, width = f"layer{stage + 1}.{block}", inside * 2**stage
+            sizes = [(width, before, 3), (after, width, 3)]
+            if convolutions == 3:
+                sizes = [(width, before, 1), (width, width // groups, 3), (after, width, 1)]
+            for number, each in enumerate(sizes, 1):
+                yield from convolution(f"{name}.conv{number}", f"{name}.bn{number}", *each)
+            if block == 0 and (stage > 0 or before != after):
+                at = 1 if averaged else 0
+                yield from convolution(
+                    f"{name}.downsample.{at}", f"{name}.downsample.{at + 1}", after, before, 1
+                )
+            before = after
+
+
+def _stem(colours: int, after: int, *, deep: bool) -> Iterator[NamedShape]:
+    if not deep:
+        yield from convolution("conv1", "bn1", after, colours, 7)
+        return
+    half = after // 2
+    for place, sizes in zip((0, 3, 6), ((half, colours), (half, half), (after, half)), strict=True):
+        yield from convolution(f"stem.{place}", f"stem.{place + 1}", *sizes, 3)
 
 
 def _block_settings(shapes: Shapes, convolutions: int, depth: int) -> tuple[str, str, dict[str, Any]]:
     """mmseg's type, the name that people know, and the settings of widths."""
-    planes = shapes.of(f"layer1.0.conv{convolutions}.weight")[0] // (4 if convolutions == 3 else 1)
+    planes = shapes.of(f"layer1.0.conv{convolutions}.weight")[0] // (_WIDER if convolutions == 3 else 1)
     width, per_group, _, _ = shapes.of(f"layer1.0.conv{convolutions - 1}.weight")
-    settings = {} if planes == 64 else {"base_channels": planes}
+    settings = {} if planes == _WIDTH else {"base_channels": planes}
     if convolutions == 2:
         return "ResNet", f"ResNet-{depth}", settings
     groups = width // per_group
@@ -149,7 +200,7 @@ def _block_settings(shapes: Shapes, convolutions: int, depth: int) -> tuple[str,
 
 
 def _stem_settings(shapes: Shapes, *, deep: bool) -> dict[str, Any]:
-    """The setting of the stem's width, where it is not mmseg's own.
+    """The settings of the stem, where they are not mmseg's own.
 
     Raises:
         CheckpointError: the first two convolutions of a deep stem are not half as wide as the third.
@@ -160,7 +211,9 @@ def _stem_settings(shapes: Shapes, *, deep: bool) -> dict[str, Any]:
         if widths != [width // 2, width // 2, width]:
             listed = ", ".join(map(str, widths))
             raise CheckpointError(f"a stem of {listed} channels; mmseg's has {width // 2} in the first two")
-    return {} if width == 64 else {"stem_channels": width}
+    colours = shapes.of("stem.0.weight" if deep else "conv1.weight")[1]
+    settings = {} if width == _WIDTH else {"stem_channels": width}
+    return settings if colours == _COLOURS else {"in_channels": colours, **settings}
 
 
 provider = Converter(family="ResNet", layouts=(TORCHVISION, DEEP_STEM), describe=describe)

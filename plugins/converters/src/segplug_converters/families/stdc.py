@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 from segplug.errors import CheckpointError
 from segplug_converters import Converter, Layout, Operation, Shapes, Variant, drop
-from segplug_converters.convolutions import CONVOLUTIONAL, conv_module
-from segplug_converters.rules import Move, Rule
+from segplug_converters.convolutions import CONVOLUTIONAL, NamedShape, check_network, conv_module, module
+from segplug_converters.rules import Move, Rule, the_one
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["provider"]
 
@@ -27,7 +31,7 @@ _BLOCK_WORDS = ("u", "v", "w")
 _AROUND: tuple[Rule, ...] = (
     *conv_module("features.0.conv", "features.0.bn", "stages.0"),
     *conv_module("features.1.conv", "features.1.bn", "stages.1"),
-    *conv_module("conv_last.conv", "conv_last.bn", "final_conv", optional=True, spare=True),
+    *conv_module("conv_last.conv", "conv_last.bn", "final_conv", optional="the last convolution", spare=True),
     drop("x<n>.<*>", "features.* a second time"),
     drop("fc.<*>", "the classifier"),
     drop("bn.<*>", "the classifier"),
@@ -59,9 +63,7 @@ def _adding(stage: int, word: str, first: int) -> Iterator[Rule]:
         yield Move(once.sources, (name, again), _TWICE, optional=once.optional)
 
 
-_TWICE = Operation(
-    "renamed", "under two names", lambda tensors: [tensors[0]] * 2, lambda tensors: [tensors[0]]
-)
+_TWICE = Operation("renamed", "under two names", lambda tensors: [tensors[0]] * 2, the_one)
 """mmseg's block holds the strided convolution twice."""
 
 
@@ -93,13 +95,13 @@ def describe(shapes: Shapes) -> Variant:
     # A block's convolutions after the first have a quarter, an eighth and an eighth of its channels.
     channels += [4 * shapes.of(f"stages.{stage}.0.layers.1.conv.weight")[0] for stage in (2, 3, 4)]
     final = "final_conv.conv.weight" in shapes
-    if final:  # whose rules are optional, one by one
-        for name in CONVOLUTIONAL["b"]:
-            shapes.of(f"final_conv.bn.{name}")
+    before = shapes.of("stages.0.conv.weight")[1]
+    network = _network(size, (before, *channels), adding=adding, final=final)
+    check_network(shapes, f"STDC{size}", network)
     settings = {
         "type": "STDCNet",
         "stdc_type": f"STDCNet{size}",
-        "in_channels": shapes.of("stages.0.conv.weight")[1],
+        "in_channels": before,
         "channels": channels,
         "bottleneck_type": "add" if adding else "cat",
         "norm_cfg": {"type": "BN"},
@@ -109,6 +111,37 @@ def describe(shapes: Shapes) -> Variant:
     }
     notes = (_FINAL_CONV,) if final else ()
     return Variant(f"STDC{size}", settings, notes)
+
+
+def _network(size: int, channels: Sequence[int], *, adding: bool, final: bool) -> Iterator[NamedShape]:
+    """The tensors of mmseg's network with these channels: of the image, and of the output of each stage."""
+    for stage in range(_FIRST):
+        yield from module(f"stages.{stage}", channels[stage + 1], channels[stage], 3)
+    for stage, count in enumerate(_BLOCKS[size], _FIRST):
+        before, after = channels[stage : stage + 2]
+        yield from _block(f"stages.{stage}.0", before, after, adding=adding, strided=True)
+        for block in range(1, count):
+            yield from _block(f"stages.{stage}.{block}", after, after, adding=adding, strided=False)
+    if final:
+        yield from module("final_conv", max(_LEAST_AT_THE_END, channels[-1]), channels[-1], 1)
+
+
+_LEAST_AT_THE_END = 1024
+"""Channels of the last convolution, where the last stage has no more."""
+
+
+def _block(name: str, before: int, after: int, *, adding: bool, strided: bool) -> Iterator[NamedShape]:
+    half = after // 2
+    yield from module(f"{name}.layers.0{'.0' if strided and adding else ''}", half, before, 1)
+    widths = (half, after // 4, after // 8, after // 8)
+    for place, (wider, narrower) in zip(_CONVOLUTIONS[1:], pairwise(widths), strict=True):
+        yield from module(f"{name}.layers.{place}", narrower, wider, 3)
+    if strided:
+        yield from module(f"{name}.downsample", half, 1, 3)
+    if strided and adding:
+        yield from module(f"{name}.layers.0.1", half, 1, 3)
+        yield from module(f"{name}.skip.0", before, 1, 3)
+        yield from module(f"{name}.skip.1", after, before, 1)
 
 
 _FINAL_CONV = (

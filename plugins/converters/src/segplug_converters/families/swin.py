@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from segplug_converters import Converter, Layout, Rule, drop, move
-from segplug_converters.families.swin_parts import FLATTENED, MADE, NO_SHIFT, UNFOLDED, WORDS
+from segplug_converters.families.swin_parts import (
+    FLATTENED,
+    MADE,
+    NO_SHIFT,
+    POSITIONS,
+    QKV_BIASES,
+    UNFOLDED,
+    WORDS,
+)
 from segplug_converters.families.swin_transformers import (
     BACKBONE,
     BACKBONE_5,
@@ -21,6 +29,11 @@ _CONSTANTS: tuple[Rule, ...] = (
         "layers.<s>.blocks.<i>.attn_mask", "a constant of one image size, which mmseg makes for every image"
     ),
     drop("mask_token", "stands for hidden patches in pre-training"),
+)
+
+# Not in segmentation files: a classifier that lost its norm must not pass for one of them.
+_CLASSIFIERS: tuple[Rule, ...] = (
+    move("norm.<p>", "norm3.<p>", spare=True),
     drop("head.<*>", "the classifier"),
 )
 
@@ -34,7 +47,11 @@ _BLOCKS: tuple[Rule, ...] = (
         "stages.<s>.blocks.<i>.attn.w_msa.relative_position_bias_table",
     ),
     move("layers.<s>.blocks.<i>.attn.qkv.weight", "stages.<s>.blocks.<i>.attn.w_msa.qkv.weight"),
-    move("layers.<s>.blocks.<i>.attn.qkv.bias", "stages.<s>.blocks.<i>.attn.w_msa.qkv.bias", optional=True),
+    move(
+        "layers.<s>.blocks.<i>.attn.qkv.bias",
+        "stages.<s>.blocks.<i>.attn.w_msa.qkv.bias",
+        optional=QKV_BIASES,
+    ),
     move("layers.<s>.blocks.<i>.attn.proj.<p>", "stages.<s>.blocks.<i>.attn.w_msa.proj.<p>"),
     move("layers.<s>.blocks.<i>.mlp.fc1.<p>", "stages.<s>.blocks.<i>.ffn.layers.0.0.<p>"),
     move("layers.<s>.blocks.<i>.mlp.fc2.<p>", "stages.<s>.blocks.<i>.ffn.layers.1.<p>"),
@@ -58,10 +75,10 @@ OFFICIAL = Layout(
     anchors=_ANCHORS,
     words=WORDS,
     rules=(
-        move("absolute_pos_embed", "absolute_pos_embed", optional=True),
+        move("absolute_pos_embed", "absolute_pos_embed", optional=POSITIONS),
         *_BLOCKS,
         *_AT_THE_END,
-        move("norm.<p>", "norm3.<p>", spare=True),
+        *_CLASSIFIERS,
         *MADE,
         *_CONSTANTS,
     ),
@@ -74,7 +91,7 @@ OFFICIAL_SEGMENTATION = Layout(
     anchors=(*_ANCHORS, ("norm<o>.weight", "norm<o>.weight")),
     words=WORDS,
     rules=(
-        move("absolute_pos_embed", "absolute_pos_embed", FLATTENED, optional=True),
+        move("absolute_pos_embed", "absolute_pos_embed", FLATTENED, optional=POSITIONS),
         *_BLOCKS,
         *_AT_THE_END,
         move("norm<o>.<p>", "norm<o>.<p>", spare=True),
@@ -88,7 +105,7 @@ TIMM = Layout(
     what="timm's SwinTransformer since 0.9",
     anchors=_ANCHORS,
     words=WORDS,
-    rules=(*_BLOCKS, *_AT_THE_START, move("norm.<p>", "norm3.<p>", spare=True), *MADE, *_CONSTANTS),
+    rules=(*_BLOCKS, *_AT_THE_START, *_CLASSIFIERS, *MADE, *_CONSTANTS),
     notes=(
         NO_SHIFT,
         "timm shifts a map before it pads it to windows, mmseg after: features differ where a stage's map is "
@@ -96,7 +113,8 @@ TIMM = Layout(
     ),
 )
 
-# Backbones come before classifiers: one that gives out a single stage has as many norms as a classifier.
+# The way back leads to the first that fits: to the official classifier, whose names timm reads, too.
+# transformers' backbones come before its classifiers: one that gives out a single stage has as many norms.
 provider = Converter(
     family="Swin",
     layouts=(

@@ -11,11 +11,15 @@ from segplug_converters.families.new_norm import new_norm
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FLATTENED", "MADE", "NO_SHIFT", "UNFOLDED", "WORDS"]
+__all__ = ["FLATTENED", "MADE", "NO_SHIFT", "POSITIONS", "QKV_BIASES", "UNFOLDED", "WORDS"]
 
 # "d" are the stages with a downsampling behind them. They are listed, not found in the names: timm and the
 # official repository differ in nothing but which stages have one.
 WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2"), "d": ("0", "1", "2")}
+
+# what a Swin may be without
+POSITIONS = "absolute positions"
+QKV_BIASES = "the biases of q, k and v"
 
 NO_SHIFT = (
     "where a stage's map is no larger than the window, the classifier does not shift its windows and mmseg "
@@ -42,13 +46,18 @@ UNFOLDED = reorder(
 
 def _as_sequence(tensor: torch.Tensor) -> torch.Tensor:
     """``(1, C, rows, columns)`` to ``(1, L, C)``."""
-    return tensor.flatten(2).transpose(1, 2)
+    if tensor.ndim != 4:
+        raise ValueError(f"it has {tensor.ndim} dimensions, not 4")
+    return tensor.flatten(2).transpose(1, 2).contiguous()
 
 
 def _as_map(tensor: torch.Tensor) -> torch.Tensor:
     """``(1, L, C)`` to ``(1, C, side, side)``: mmseg keeps no sign of the map's shape, which is square."""
-    side = isqrt(tensor.shape[1])
-    return tensor.transpose(1, 2).reshape(1, tensor.shape[2], side, side)
+    _, places, width = tensor.shape
+    side = isqrt(places)
+    if side**2 != places:
+        raise ValueError(f"its {places} places are no square")
+    return tensor.transpose(1, 2).reshape(1, width, side, side)
 
 
 FLATTENED = reshape("a map to a sequence", _as_sequence, _as_map)

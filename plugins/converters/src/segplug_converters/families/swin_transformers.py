@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segplug_converters import Layout, Rule, drop, join, merge, move
-from segplug_converters.families.swin_parts import MADE, NO_SHIFT, UNFOLDED, WORDS
+from segplug_converters.families.swin_parts import MADE, NO_SHIFT, POSITIONS, QKV_BIASES, UNFOLDED, WORDS
 
 __all__ = ["BACKBONE", "BACKBONE_5", "MASKFORMER", "TRANSFORMERS", "TRANSFORMERS_5"]
 
@@ -44,7 +44,7 @@ def _transformers(names: Mapping[str, str], swin: str = "") -> tuple[Rule, ...]:
     down = f"{swin}encoder.layers.<d>.downsample."
     q, k, v = (block + names[part] for part in "qkv")
     return (
-        move(f"{swin}embeddings.position_embeddings", "absolute_pos_embed", optional=True),
+        move(f"{swin}embeddings.position_embeddings", "absolute_pos_embed", optional=POSITIONS),
         move(f"{swin}embeddings.patch_embeddings.projection.<p>", "patch_embed.projection.<p>"),
         move(f"{swin}embeddings.norm.<p>", "patch_embed.norm.<p>"),
         move(block + "layernorm_before.<p>", ours + "norm1.<p>"),
@@ -54,7 +54,7 @@ def _transformers(names: Mapping[str, str], swin: str = "") -> tuple[Rule, ...]:
             (q + ".bias", k + ".bias", v + ".bias"),
             ours + "attn.w_msa.qkv.bias",
             merge(1, 1, 1),
-            optional=True,
+            optional=QKV_BIASES,
         ),
         move(block + names["proj"] + ".<p>", ours + "attn.w_msa.proj.<p>"),
         move(block + "layernorm_after.<p>", ours + "norm2.<p>"),
@@ -82,6 +82,7 @@ def _classifier(name: str, what: str, names: Mapping[str, str]) -> Layout:
         words=WORDS,
         rules=(*_transformers(names), move("layernorm.<p>", "norm3.<p>", spare=True)),
         notes=(NO_SHIFT,),
+        nowhere=("hidden_states_norms.<*>",),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from segplug.errors import CheckpointError
 from segplug_converters import Shapes, Variant
+from segplug_converters.families.stages import four_stages
 
 __all__ = ["describe"]
 
@@ -22,10 +23,12 @@ _PUBLISHED: Mapping[tuple[int, tuple[int, ...]], str] = {
 def describe(shapes: Shapes) -> Variant:
     """Swin's size from its blocks, heads and window from its tables of relative positions."""
     width, channels, patch, _ = shapes.of("patch_embed.projection.weight")
-    stages = range(4)  # as the layouts have it
+    stages = four_stages(shapes, "stages.<n>.blocks.0.norm1.weight", "Swin")
     depths = [shapes.count(f"stages.{stage}.blocks.<n>.norm1.weight") for stage in stages]
     blocks = [f"stages.{stage}.blocks.0" for stage in stages]
     window = _window(shapes, depths)
+    for stage in stages:
+        shapes.check_alike(f"stages.{stage}.blocks.<n>.")
     heads = [shapes.of(f"{block}.attn.w_msa.relative_position_bias_table")[1] for block in blocks]
     settings: dict[str, Any] = {
         "type": "SwinTransformer",

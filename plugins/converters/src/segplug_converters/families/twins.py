@@ -19,15 +19,19 @@ from segplug_converters import (
     move,
 )
 from segplug_converters.families.new_norm import new_norm
+from segplug_converters.families.stages import four_stages
 
 __all__ = ["provider"]
 
 _WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2")}
 
-# Blocks are s.i; of these, g.b have global attention, whose keys may be subsampled, and l.a local attention.
+# Blocks are s.i; of these, g.b have global attention and l.a local attention. Of the global ones, r.j
+# subsample their keys, which those of a last stage do not.
 _ANY_BLOCK = ("blocks.<s>.<i>.norm1.weight", "layers.<s>.<i>.norm1.weight")
 _GLOBAL_BLOCK = ("blocks.<g>.<b>.attn.q.weight", "layers.<g>.<b>.attn.attn.in_proj_weight")
+_SUBSAMPLING_BLOCK = ("blocks.<r>.<j>.attn.sr.weight", "layers.<r>.<j>.attn.sr.weight")
 _LOCAL_BLOCK = ("blocks.<l>.<a>.attn.qkv.weight", "layers.<l>.<a>.attn.qkv.weight")
+_SUBSAMPLING = "the subsampling of keys"
 
 # All biases must be there: mmseg's attention without that of q, k and v is without the projection's, too.
 _BLOCKS: tuple[Rule, ...] = (
@@ -41,8 +45,8 @@ _BLOCKS: tuple[Rule, ...] = (
         merge(1, 2),
     ),
     move("blocks.<g>.<b>.attn.proj.<p>", "layers.<g>.<b>.attn.attn.out_proj.<p>"),
-    move("blocks.<g>.<b>.attn.sr.<p>", "layers.<g>.<b>.attn.sr.<p>", optional=True),
-    move("blocks.<g>.<b>.attn.norm.<p>", "layers.<g>.<b>.attn.norm.<p>", optional=True),
+    move("blocks.<r>.<j>.attn.sr.<p>", "layers.<r>.<j>.attn.sr.<p>", optional=_SUBSAMPLING),
+    move("blocks.<r>.<j>.attn.norm.<p>", "layers.<r>.<j>.attn.norm.<p>", optional=_SUBSAMPLING),
     move("blocks.<s>.<i>.mlp.fc1.<p>", "layers.<s>.<i>.ffn.layers.0.0.<p>"),
     move("blocks.<s>.<i>.mlp.fc2.<p>", "layers.<s>.<i>.ffn.layers.1.<p>"),
     drop("head.<*>", "the classifier"),
@@ -69,16 +73,17 @@ _MASK = (
     "both height and width: features differ there"
 )
 _NORMS_BETWEEN = (
-    "mmseg's SVT normalises what a stage gives out before the next one sees it, the classifier does not: its "
-    "features are those of norm_after_stage=False; with True, as in mmseg's configs, new norms are in "
-    "between, and the network is to be trained"
+    "the settings are those of mmseg's configs, with norm_after_stage=True: new norms normalise what a stage "
+    "gives out before the next one sees it, which the classifier does not do, so features differ from its "
+    "own until the network is trained; its features are those of norm_after_stage=False, which has no "
+    "norm_list.* to load"
 )
 _CUT = "timm cuts off what is no whole patch at a map's right and lower border, mmseg pads it"
 
 PCPVT = Layout(
     name="pcpvt",
     what="Twins-PCPVT of timm and the official files",
-    anchors=(_GLOBAL_BLOCK, _ANY_BLOCK),
+    anchors=(_GLOBAL_BLOCK, _SUBSAMPLING_BLOCK, _ANY_BLOCK),
     words=_WORDS,
     rules=(
         *_BLOCKS,
@@ -90,7 +95,7 @@ PCPVT = Layout(
 SVT = Layout(
     name="svt",
     what="Twins-SVT of timm and the official classification files",
-    anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _ANY_BLOCK),
+    anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _SUBSAMPLING_BLOCK, _ANY_BLOCK),
     words=_WORDS,
     rules=(*_BLOCKS, *_LOCAL_ATTENTION, *_CLASSIFIERS_NORM),
     notes=(_NORMS_BETWEEN, _EPSILON, _MASK, _CUT),
@@ -99,7 +104,7 @@ SVT = Layout(
 SVT_SEGMENTATION = Layout(
     name="svt-segmentation",
     what="Twins-SVT of the official segmentation and detection files",
-    anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _ANY_BLOCK),
+    anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _SUBSAMPLING_BLOCK, _ANY_BLOCK),
     words=_WORDS,
     rules=(
         *_BLOCKS,
@@ -124,14 +129,13 @@ _CHANNELS_OF_A_HEAD = {"PCPVT": 64, "SVT": 32}
 
 
 def describe(shapes: Shapes) -> Variant:
-    """PCPVT or SVT by its first block's attention; sizes by stage."""
-    stages = range(shapes.count("patch_embeds.<n>.projection.weight"))
+    """PCPVT or SVT by the attention of its blocks; sizes by stage."""
+    stages = four_stages(shapes, "patch_embeds.<n>.projection.weight", "Twins")
     embeds = [shapes.of(f"patch_embeds.{stage}.projection.weight") for stage in stages]
     widths = [width for width, *_ in embeds]
     depths = [shapes.count(f"layers.{stage}.<n>.norm1.weight") for stage in stages]
-    kind = "SVT" if "layers.0.0.attn.qkv.weight" in shapes else "PCPVT"
-    if kind == "SVT":
-        _check_stages(shapes, depths)
+    kind = _kind(shapes, depths)
+    _check_alike(shapes, stages)
     settings: dict[str, Any] = {
         "type": kind,
         "embed_dims": widths,
@@ -163,21 +167,42 @@ def _assumed(kind: str) -> tuple[str, ...]:
     return (heads, windows) if kind == "SVT" else (heads,)
 
 
-def _check_stages(shapes: Shapes, depths: list[int]) -> None:
-    """Local and global attention take turns in every stage of mmseg's SVT, local first; stages are four.
+def _kind(shapes: Shapes, depths: list[int]) -> str:
+    """SVT has blocks of local attention, which in mmseg's take turns with global ones, local first.
 
     Raises:
-        CheckpointError: here they do not, or are not.
+        CheckpointError: here they do not, or a block has no attention.
     """
-    if len(depths) != 4:
-        raise CheckpointError(f"{len(depths)} stages, where all published Twins-SVT have 4")
-    for stage, depth in enumerate(depths):
-        for block in range(depth):
-            if (f"layers.{stage}.{block}.attn.qkv.weight" in shapes) != (block % 2 == 0):
-                raise CheckpointError(
-                    f"block {block} of stage {stage} has another kind of attention than in mmseg's SVT, "
-                    "where local and global take turns"
-                )
+    local = {
+        (stage, block): _is_local(shapes, stage, block)
+        for stage, depth in enumerate(depths)
+        for block in range(depth)
+    }
+    if not any(local.values()):
+        return "PCPVT"
+    for (stage, block), is_local in local.items():
+        if is_local != (block % 2 == 0):
+            raise CheckpointError(
+                f"block {block} of stage {stage} has another kind of attention than in mmseg's SVT, "
+                "where local and global take turns"
+            )
+    return "SVT"
+
+
+def _is_local(shapes: Shapes, stage: int, block: int) -> bool:
+    attention = f"layers.{stage}.{block}.attn."
+    is_local, is_global = (attention + name in shapes for name in ("qkv.weight", "attn.in_proj_weight"))
+    if is_local == is_global:
+        how_many = "two kinds of" if is_local else "no"
+        raise CheckpointError(f"block {block} of stage {stage} has {how_many} attention: is the file whole?")
+    return is_local
+
+
+def _check_alike(shapes: Shapes, stages: range) -> None:
+    """Compare the blocks of a stage part by part: local and global attention have parts of their own."""
+    for stage in stages:
+        for part in ("norm1", "norm2", "ffn", "attn.qkv", "attn.proj", "attn.attn", "attn.norm"):
+            shapes.check_alike(f"layers.{stage}.<n>.{part}.")
 
 
 def _heads(kind: str, width: int) -> int:

@@ -8,6 +8,7 @@ from segplug_converters import Converter, Layout, Rule, drop, join, make, merge,
 from segplug_converters.families.vit_variant import describe
 from segplug_converters.layout import WEIGHT_OR_BIAS
 from segplug_converters.names import Words
+from segplug_converters.rules import Move
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ _TIMM: tuple[Rule, ...] = (
     move("blocks.<i>.mlp.fc1.<p>", "layers.<i>.ffn.layers.0.0.<p>"),
     move("blocks.<i>.mlp.fc2.<p>", "layers.<i>.ffn.layers.1.<p>"),
     # A network that averages the patches has fc_norm instead, which is computed after the average.
-    move("norm.<p>", "ln1.<p>", optional=True, spare=True),
+    move("norm.<p>", "ln1.<p>", optional="the final norm of all tokens", spare=True),
     drop("fc_norm.<*>", "normalises the average of the patches, for the classifier"),
     drop("pre_logits.<*>", _CLASSIFIER),
     drop("head.<*>", _CLASSIFIER),
@@ -105,6 +106,8 @@ def _zeros(weight: torch.Tensor) -> torch.Tensor:
 def _without_second_row(table: torch.Tensor) -> torch.Tensor:
     import torch
 
+    if table.ndim != 3:
+        raise ValueError(f"it has {table.ndim} dimensions, not 3: image, tokens, channels")
     return torch.cat([table[:, :1], table[:, 2:]], dim=1)
 
 
@@ -126,7 +129,7 @@ def _layouts(
     block: str,
     rules: tuple[Rule, ...],
     positions: str,
-    biases: Rule,
+    biases: Move,
     distilled: tuple[Rule, ...],
     words: Words,
     notes: tuple[str, ...],
@@ -165,6 +168,8 @@ def _layouts(
             notes,
             one_way="the biases of q, k and v, which mmseg's network has, would be lost",
             backbone=backbone,
+            # One that is left shows that the others are lost: zeros would stand for what is not known.
+            without=biases.sources,
         ),
     )
 

@@ -108,8 +108,14 @@ GOOGLE = Layout(
 
 
 def describe(shapes: Shapes) -> Variant:
-    """A ViT as any other, and its number of heads, which the file's arrays tell."""
+    """A ViT as any other, and its number of heads, which the file's arrays tell.
+
+    Raises:
+        CheckpointError: mmseg's VisionTransformer cannot be a network of these shapes.
+    """
     variant = vit_variant.describe(shapes)
+    # mmseg's tensors are the same for other heads: only the arrays show whether all blocks have as many.
+    Shapes(shapes.in_file).check_alike(f"{_BLOCK}/")
     _, heads, _ = shapes.in_file[_QUERY.replace("<i>", "0")]
     # All that was noted is that the heads are not known.
     return Variant(variant.name, {**variant.backbone, "num_heads": heads})

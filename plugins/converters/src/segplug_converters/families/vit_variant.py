@@ -19,6 +19,9 @@ _PUBLISHED = {
 }
 """Channels, blocks and the hidden layers' width in channels: the name, and the heads of its attention."""
 
+_FIRST_SMALL = (768, 8, 3)
+"""The same of what timm called ViT-S in 2020."""
+
 _HEAD = 64
 """Channels to a head in nearly all other ViTs."""
 
@@ -31,8 +34,11 @@ def describe(shapes: Shapes) -> Variant:
     """
     width, channels, patch = _patches(shapes)
     depth = shapes.count("layers.<n>.ln1.weight")
+    shapes.check_alike("layers.<n>.")
     ratio = _mlp_ratio(shapes, width)
     _check_attention(shapes, width)
+    if (width, depth, ratio) == _FIRST_SMALL:
+        _check_scale(shapes)
     letter, heads = _PUBLISHED.get((width, depth, ratio), (None, width // _HEAD))
     settings: dict[str, Any] = {
         "type": "VisionTransformer",
@@ -63,7 +69,10 @@ def _patches(shapes: Shapes) -> tuple[int, int, int]:
 
 def _grid(shapes: Shapes) -> int:
     """Patches along a side of the image that the positions were learnt for."""
-    rows = shapes.of("pos_embed")[1]
+    shape = shapes.of("pos_embed")
+    if len(shape) != 3:
+        raise _unfit(f"a pos_embed of {len(shape)} dimensions", "has one of 3: image, tokens, channels")
+    rows = shape[1]
     side = math.isqrt(max(rows - 1, 0))
     if side and side * side == rows - 1:
         return side
@@ -86,6 +95,16 @@ def _check_attention(shapes: Shapes, width: int) -> None:
     rows = shapes.of("layers.0.attn.attn.in_proj_weight")[0]
     if rows != 3 * width:
         raise _unfit(f"attention on {rows // 3} channels", f"attends on all of its width, {width}")
+
+
+def _check_scale(shapes: Shapes) -> None:
+    """Check that a network of this size is not timm's first ViT-S, which has no biases of q, k and v."""
+    own, biases = "blocks.0.attn.qkv.weight", "blocks.0.attn.qkv.bias"
+    if own in shapes.in_file and biases not in shapes.in_file:
+        raise _unfit(
+            "the size of timm's first ViT-S, which scales attention by 768**-0.5",
+            "knows no qk_scale, it scales by a head's 96**-0.5",
+        )
 
 
 def _on_heads(letter: str | None, width: int) -> str:

@@ -1,0 +1,28 @@
+"""How many stages the published networks of a family have."""
+
+from __future__ import annotations
+
+from segplug.errors import CheckpointError
+from segplug_converters import Shapes
+
+__all__ = ["four_stages"]
+
+
+def four_stages(shapes: Shapes, template: str, family: str) -> range:
+    """The numbers of four stages, which all published Swin, MiT and Twins have.
+
+    mmseg's networks can be built with fewer. But a file that was cut off behind a stage looks the same as
+    such a network, and is what people have.
+
+    Args:
+        shapes: Of the converted weights.
+        template: A name that every stage ``<n>`` has.
+        family: For the message.
+
+    Raises:
+        CheckpointError: there are more or fewer.
+    """
+    count = shapes.count(template)
+    if count != 4:
+        raise CheckpointError(f"{count} stages, where all published {family} have 4: is the file whole?")
+    return range(count)

@@ -108,9 +108,8 @@ def _under(
 ) -> Plan | None:
     """The plan for the network whose names begin with ``prefix``."""
     inside = {name.removeprefix(prefix): None for name in names if name.startswith(prefix)}
-    if not reverse and any(
-        Template(text, layout.words).match(name) for text in layout.without for name in inside
-    ):
+    without = [Template(text, layout.words) for text in layout.without]
+    if not reverse and any(template.match(name) for template in without for name in inside):
         return None
     numbers = _Numbers(anchors, inside)
     steps, missing = _moved(layout, numbers, inside, reverse=reverse)

@@ -9,7 +9,7 @@ from segplug.requests import BackboneFit, Table
 from segplug_converters.layout import Variant
 from segplug_converters.names import grouped
 from segplug_converters.plan import Dropped, Plan, Step
-from segplug_converters.rules import Make
+from segplug_converters.rules import Make, Move
 
 __all__ = ["as_data", "as_tables", "settings"]
 
@@ -51,6 +51,8 @@ def as_data(plan: Plan, variant: Variant, fit: BackboneFit | None) -> dict[str, 
 def as_tables(plan: Plan, variant: Variant, fit: BackboneFit | None) -> tuple[Table, ...]:
     """The report as tables: a row for each rule, not for each tensor."""
     tables = [Table("mapping", ("what", "from", "to", "tensors"), tuple(_by_rule(plan)))]
+    if ways := _operations(plan):
+        tables.append(Table("operations", ("what", "how"), ways))
     if plan.dropped:
         tables.append(Table("dropped", ("name", "why", "tensors"), tuple(_by_reason(plan.dropped))))
     if plan.unknown:
@@ -77,9 +79,22 @@ def _by_rule(plan: Plan) -> Iterable[tuple[Any, ...]]:
             yield "computed", rule.why, rule.target, len(used)
             continue
         given, wanted = (rule.targets, rule.sources) if plan.reverse else (rule.sources, rule.targets)
-        kind, text = _kind(used[0]), rule.operation.text
-        what = "split" if plan.reverse and kind == "merged" else kind
-        yield f"{what} ({text})" if text else what, " + ".join(given), " + ".join(wanted), len(used)
+        yield _shown_kind(used[0], plan), " + ".join(given), " + ".join(wanted), len(used)
+
+
+def _operations(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What was done to tensors that are not only renamed, once for each way."""
+    ways = {
+        (_shown_kind(step, plan), step.rule.operation.text): None
+        for step in plan.steps
+        if isinstance(step.rule, Move) and step.rule.operation.text
+    }
+    return tuple(ways)
+
+
+def _shown_kind(step: Step, plan: Plan) -> str:
+    kind = _kind(step)
+    return "split" if plan.reverse and kind == "merged" else kind
 
 
 def _kind(step: Step) -> str:

@@ -19,6 +19,7 @@ def template(text: str) -> Template:
         ("blocks.<i>.norm<n>.<p>", "blocks.11.norm2.bias", {"i": 11, "n": "2", "p": "bias"}),
         ("layers.<s-1>.1.<i>.<p>", "layers.0.1.7.weight", {"s": 1, "i": 7, "p": "weight"}),
         ("a.<i+1>.b.<i>", "a.4.b.3", {"i": 3}),
+        ("layers.<n+1>.x", "layers.3.x", {"n": "2"}),
     ],
 )
 def test_a_match_gives_the_values_that_fill_it_again(text: str, name: str, values: dict[str, object]) -> None:
@@ -35,6 +36,7 @@ def test_a_match_gives_the_values_that_fill_it_again(text: str, name: str, value
         ("blocks.<i>.norm1.<p>", "blocksx1.norm1.weight"),
         ("head.<*>", "head."),
         ("a.<i>.b.<i>", "a.1.b.2"),
+        ("layers.<n+1>.x", "layers.1.x"),
     ],
 )
 def test_no_match(text: str, name: str) -> None:

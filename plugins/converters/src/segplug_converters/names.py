@@ -84,14 +84,17 @@ class Template:
         for place in _VARIABLE.finditer(self.text):
             source += re.escape(self.text[end : place.start()])
             end = place.end()
-            name = place.group(1)
-            if name == "*":
-                source += ".+"
-            else:
-                source += (
-                    f"({'|'.join(map(re.escape, self.words[name])) if name in self.words else '[0-9]+'})"
-                )
+            source += self._values_at(*place.groups())
         return source + re.escape(self.text[end:])
+
+    def _values_at(self, name: str, shift: str | None) -> str:
+        """What can stand in a variable's place."""
+        if name == "*":
+            return ".+"
+        if name not in self.words:
+            return "([0-9]+)"
+        words = [str(int(word) + int(shift)) if shift else word for word in self.words[name]]
+        return f"({'|'.join(map(re.escape, words))})"
 
     def _read(self, groups: Sequence[str]) -> dict[str, int | str] | None:
         """The variables' values; ``None`` where a variable would have two."""
@@ -99,7 +102,8 @@ class Template:
         values: dict[str, int | str] = {}
         for place, text in zip(places, groups, strict=True):
             name, shift = place.groups()
-            value = text if name in self.words else int(text) - int(shift or 0)
+            value: int | str = int(text) - int(shift or 0) if shift or name not in self.words else text
+            value = str(value) if name in self.words else value
             if values.setdefault(name, value) != value:
                 return None
         return values

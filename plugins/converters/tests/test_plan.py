@@ -24,14 +24,13 @@ LAYOUT = Layout(
     rules=(
         move("stem.<p>", "stem.<p>"),
         move("stage<s>.<i>.norm.<p>", "layers.<s-1>.<i>.ln.<p>"),
-        move("stage<r>.<j>.sr.weight", "layers.<r-1>.<j>.sr.weight", note="it reduces"),
+        move("stage<r>.<j>.sr.weight", "layers.<r-1>.<j>.sr.weight"),
         join(("stage<s>.<i>.q.<p>", "stage<s>.<i>.kv.<p>"), "layers.<s-1>.<i>.in_<p>", merge(1, 2)),
         move("stage<k>.norm.<p>", "norm<k-1>.<p>", spare=True),
         make("norm<s-1>.weight", "layers.<s-1>.0.ln.weight", "a starting value", torch.ones_like),
         make("norm<s-1>.bias", "layers.<s-1>.0.ln.weight", "a starting value", torch.zeros_like),
-        drop("head.<*>", "the classifier", note="no classes"),
+        drop("head.<*>", "the classifier"),
     ),
-    notes=("always said",),
 )
 
 
@@ -69,12 +68,11 @@ def test_every_tensor_finds_its_place() -> None:
     assert torch.equal(result["norm1.weight"], state()["stage2.norm.weight"])
 
 
-def test_what_is_spare_or_dropped_or_worth_a_note_is_said() -> None:
+def test_what_is_spare_or_dropped_is_said() -> None:
     plan = lay_out(LAYOUT, state())
     assert plan is not None
     assert set(plan.spare) == {f"norm{k}.{p}" for k in (0, 1) for p in ("weight", "bias")}
     assert [(drop.name, drop.why) for drop in plan.dropped] == [("head.fc.weight", "the classifier")]
-    assert plan.notes == ("always said", "it reduces", "no classes")
 
 
 def test_what_is_only_renamed_is_not_copied() -> None:

@@ -95,7 +95,7 @@ class Converter:
         del checkpoint  # or what is given would stay in memory when it is used up
         plan = self._plan(request, given, options)
         state, variant, fit = self._converted(request, plan, given, options)
-        notes = (*plan.notes, *variant.notes, *_notes(beside, variant, fit, options))
+        notes = (*plan.layout.notes, *variant.notes, *_notes(beside, variant, fit, options))
         report = ConversionReport(
             destination=None if options.dry_run else request.destination,
             data={**as_data(plan, variant, fit), "beside": list(beside), "notes": list(notes)},

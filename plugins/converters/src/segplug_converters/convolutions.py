@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from segplug.errors import CheckpointError
-from segplug_converters.layout import WEIGHT_OR_BIAS, Shapes
+from segplug_converters.layout import WEIGHT_OR_BIAS, Shapes, shown
 from segplug_converters.names import Words
 from segplug_converters.rules import Move, move
 
@@ -90,11 +90,7 @@ def check_network(shapes: Shapes, variant: str, network: Iterable[NamedShape]) -
     for name, shape in expected.items():
         found = shapes.of(name)
         if found != shape:
-            raise CheckpointError(f"{name} is {_shown(found)}, that of mmseg's {variant} {_shown(shape)}")
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a scalar"
+            raise CheckpointError(f"{name} is {shown(found)}, that of mmseg's {variant} {shown(shape)}")
 
 
 def in_eights(channels: float) -> int:

@@ -10,7 +10,7 @@ from segplug.errors import CheckpointError
 from segplug_converters.names import Template, Words
 from segplug_converters.rules import Rule
 
-__all__ = ["WEIGHT_OR_BIAS", "Layout", "Shapes", "Variant"]
+__all__ = ["WEIGHT_OR_BIAS", "Layout", "Shapes", "Variant", "shown"]
 
 WEIGHT_OR_BIAS: Words = {"p": ("weight", "bias")}
 
@@ -114,8 +114,8 @@ class Shapes:
                 if block.get(own) != blocks[first].get(own):
                     where = Template(template, {}).fill({variable: number})
                     raise CheckpointError(
-                        f"{where}{own} is {_shown(block.get(own))}, that of block {first} "
-                        f"{_shown(blocks[first].get(own))}: blocks of one stage must be alike"
+                        f"{where}{own} is {shown(block.get(own))}, that of block {first} "
+                        f"{shown(blocks[first].get(own))}: blocks of one stage must be alike"
                     )
 
     def count(self, template: str) -> int:
@@ -134,5 +134,6 @@ class Shapes:
         return len(found)
 
 
-def _shown(shape: tuple[int, ...] | None) -> str:
+def shown(shape: tuple[int, ...] | None) -> str:
+    """A shape for people: ``64x3x7x7``."""
     return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"

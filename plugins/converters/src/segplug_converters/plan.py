@@ -47,8 +47,7 @@ class Plan:
     """Names in the file that no rule knows, without the prefix."""
     missing: tuple[str, ...]
     """Names that the rules want and the file lacks, without the prefix."""
-    notes: tuple[str, ...]
-    reverse: bool = False
+    reverse: bool
     """The file has mmseg's names, and the layout's are wanted."""
 
     @property
@@ -117,10 +116,7 @@ def _under(
         steps += _made(layout, numbers, {name for step in steps for name in step.targets})
     _check_targets(layout, steps)
     used = {name for step in steps if isinstance(step.rule, Move) for name in step.sources}
-    dropped, unknown, notes = _left_out(
-        layout, [name for name in inside if name not in used], reverse=reverse
-    )
-    notes = [step.rule.note for step in steps if isinstance(step.rule, Move)] + notes
+    dropped, unknown = _left_out(layout, [name for name in inside if name not in used], reverse=reverse)
     outside = [Dropped(name, f"outside of {prefix}*") for name in names if not name.startswith(prefix)]
     return Plan(
         layout=layout,
@@ -129,7 +125,6 @@ def _under(
         dropped=(*(Dropped(prefix + drop.name, drop.why) for drop in dropped), *outside),
         unknown=tuple(unknown),
         missing=tuple(missing),
-        notes=tuple(dict.fromkeys([*layout.notes, *filter(None, notes)])),
         reverse=reverse,
     )
 
@@ -253,23 +248,19 @@ def _made(layout: Layout, numbers: _Numbers, there: Collection[str]) -> list[Ste
     return steps
 
 
-def _left_out(
-    layout: Layout, names: Sequence[str], *, reverse: bool
-) -> tuple[list[Dropped], list[str], list[str]]:
-    """Of the names that no rule moves: what a rule drops, what none knows, and the rules' notes."""
-    rules: list[tuple[Template, str, str]] = []
+def _left_out(layout: Layout, names: Sequence[str], *, reverse: bool) -> tuple[list[Dropped], list[str]]:
+    """Of the names that no rule moves: what a rule drops, and what none knows."""
+    rules: list[tuple[Template, str]] = []
     for rule in layout.rules:
         if isinstance(rule, Drop) and not reverse:
-            rules.append((Template(rule.source, layout.words), rule.why, rule.note))
+            rules.append((Template(rule.source, layout.words), rule.why))
         elif isinstance(rule, Make) and reverse:
-            rules.append((Template(rule.target, layout.words), f"{layout.name} has no such tensor", ""))
-    dropped, unknown, notes = [], [], []
+            rules.append((Template(rule.target, layout.words), f"{layout.name} has no such tensor"))
+    dropped, unknown = [], []
     for name in names:
-        for template, why, note in rules:
-            if template.match(name) is not None:
-                dropped.append(Dropped(name, why))
-                notes.append(note)
-                break
-        else:
+        why = next((why for template, why in rules if template.match(name) is not None), None)
+        if why is None:
             unknown.append(name)
-    return dropped, unknown, notes
+        else:
+            dropped.append(Dropped(name, why))
+    return dropped, unknown

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from segplug.errors import CheckpointError
 from segplug.requests import BackboneFit
+from segplug_converters.layout import shown
 from segplug_converters.names import grouped
 from segplug_converters.plan import Plan
 
@@ -31,10 +32,7 @@ def left_over(plan: Plan, source: str, *, keeps_unknown: bool) -> CheckpointErro
 
 def does_not_fit(fit: BackboneFit, config: str) -> CheckpointError:
     """The result and the backbone of ``config`` differ in names or shapes."""
-    shapes = [
-        f"{name} {'x'.join(map(str, given))} for {'x'.join(map(str, wanted))}"
-        for name, given, wanted in fit.misshaped
-    ]
+    shapes = [f"{name} {shown(given)} for {shown(wanted)}" for name, given, wanted in fit.misshaped]
     parts = [
         f"{len(fit.missing)} missing ({_listed(fit.missing)})" if fit.missing else "",
         f"{len(fit.unexpected)} unexpected ({_listed(fit.unexpected)})" if fit.unexpected else "",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from segplug.requests import BackboneFit, Table
-from segplug_converters.layout import Variant
+from segplug_converters.layout import Variant, shown
 from segplug_converters.names import grouped
 from segplug_converters.plan import Dropped, Plan, Step
 from segplug_converters.rules import Make, Move
@@ -59,7 +59,7 @@ def as_tables(plan: Plan, variant: Variant, fit: BackboneFit | None) -> tuple[Ta
         kept = tuple((name, "no rule knows it, kept as it is") for name in grouped(plan.unknown))
         tables.append(Table("left over", ("name", "why"), kept))
     if fit is not None and fit.resized:
-        shapes = ((r.name, _shape(r.before), _shape(r.after), r.how) for r in fit.resized)
+        shapes = ((r.name, shown(r.before), shown(r.after), r.how) for r in fit.resized)
         tables.append(Table("resized for the config", ("name", "from", "to", "how"), tuple(shapes)))
     if fit is not None and fit.left_out:
         absent = tuple((name, "the config has no such part") for name in grouped(fit.left_out))
@@ -125,7 +125,3 @@ def _summary(plan: Plan, variant: Variant, fit: BackboneFit | None) -> Table:
 def settings(backbone: Mapping[str, Any]) -> str:
     """mmseg's settings as one writes them in a config."""
     return "dict(" + ", ".join(f"{name}={value!r}" for name, value in backbone.items()) + ")"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

@@ -42,8 +42,6 @@ class Move:
     none is: a file that lost one of them is not taken for one that never had them."""
     spare: bool = False
     """mmseg's network may be built without it, as a config says."""
-    note: str = ""
-    """What a user must know where this rule was used."""
     shared: bool = False
     """The one source, which has no variables, goes to the target of every block."""
 
@@ -67,7 +65,6 @@ class Drop:
 
     source: str
     why: str
-    note: str = ""
 
 
 Rule = Move | Make | Drop
@@ -80,17 +77,14 @@ def move(
     *,
     optional: str = "",
     spare: bool = False,
-    note: str = "",
 ) -> Move:
     """One tensor to one tensor."""
-    return Move((source,), (target,), operation, optional=optional, spare=spare, note=note)
+    return Move((source,), (target,), operation, optional=optional, spare=spare)
 
 
-def join(
-    sources: tuple[str, ...], target: str, operation: Operation, *, optional: str = "", note: str = ""
-) -> Move:
+def join(sources: tuple[str, ...], target: str, operation: Operation, *, optional: str = "") -> Move:
     """Several tensors to one."""
-    return Move(sources, (target,), operation, optional=optional, note=note)
+    return Move(sources, (target,), operation, optional=optional)
 
 
 def share(source: str, target: str) -> Move:
@@ -108,9 +102,9 @@ def make(
     return Make(target, like, why, compute, spare=spare)
 
 
-def drop(source: str, why: str, *, note: str = "") -> Drop:
+def drop(source: str, why: str) -> Drop:
     """Tensors to leave out."""
-    return Drop(source, why, note)
+    return Drop(source, why)
 
 
 def the_one(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from segplug_converters import Converter, Layout, Operation, Shapes, Variant, drop, join, move
+from segplug_converters import Converter, Layout, Operation, Shapes, Variant, drop, join, merge, move
 from segplug_converters.families import vit_variant
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ def _transposed(text: str, forward: Callable[[torch.Tensor], torch.Tensor]) -> O
     return Operation("transposed", text, there, None)
 
 
-def _kernels(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    import torch
+_EQUAL = merge(1, 1, 1)
 
-    return [torch.cat([_sized(kernel, "inputs", "heads", "channels").flatten(1).T for kernel in tensors])]
+
+def _kernels(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    matrices = [_sized(kernel, "inputs", "heads", "channels").flatten(1).T for kernel in tensors]
+    return _EQUAL.forward(matrices)
 
 
 def _biases(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    import torch
-
-    return [torch.cat([_sized(bias, "heads", "channels").flatten() for bias in tensors])]
+    return _EQUAL.forward([_sized(bias, "heads", "channels").flatten() for bias in tensors])
 
 
 _IN_KERNELS = Operation("merged", "heads in one, transposed, along the rows", _kernels, None)

@@ -83,7 +83,12 @@ def group_of(hook: str) -> str:
 
 @hookspec(firstresult=True)
 def export(request: ExportRequest) -> Artifact:
-    """Write an artifact that computes what ``request.model`` computes.
+    """Write an artifact that computes what ``request.model`` computes, or pack one for a server.
+
+    An exporter whose ``takes`` is ``model`` (the default) writes a file of its own, see below. One whose
+    ``takes`` is ``artifact`` or ``either`` *packs*: it lays ``request.artifact`` (or ``request.model``, a
+    config and its weights) into the folder ``request.output`` in the form that a server wants, under a name
+    of its own, whole or not at all; it refuses an existing one unless ``request.force``.
 
     Called after the model is loaded and ``request.output`` is known to be free (or ``force``), and
     before any verification, which is the core's work.
@@ -127,11 +132,11 @@ def build_engine(request: BuildEngineRequest) -> Artifact:
 
 @hookspec(firstresult=True)
 def infer(request: InferRequest) -> Engine:
-    """Open ``request.artifact`` (or wrap ``request.model``) and return an engine.
+    """Open ``request.artifact`` (or wrap ``request.model``, or reach ``request.url``) and return an engine.
 
     Called once for a run; the runtime then calls ``engine.run`` with float32 ``(N, 3, H, W)``
-    batches within ``engine.spec`` and ``engine.close`` at the end. The metadata comes from the
-    artifact; where it has none, from the provider's own options.
+    batches (images, where the spec says so) within ``engine.spec`` and ``engine.close`` at the end. The
+    metadata comes from the artifact or server; where it has none, from the provider's own options.
 
     Returns:
         The engine, on exactly the device that was asked for.

@@ -23,6 +23,7 @@ __all__ = [
     "Inference",
     "InputLimits",
     "ModelMeta",
+    "Origin",
     "Pad",
     "Provenance",
     "Resize",
@@ -224,6 +225,17 @@ def _tuples(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What loads a model again: the arguments of :meth:`segplug.Segplug.load_model`."""
+
+    config: str
+    checkpoint: str | None = None
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    trust_checkpoint: bool = False
+
+
+@dataclass(frozen=True)
 class SegmentationModel:
     """A loaded network and its metadata.
 
@@ -240,3 +252,5 @@ class SegmentationModel:
     device: str = "cpu"
     input_limits: Callable[[], InputLimits | None] = lambda: None
     """Finds the sizes that ``module`` takes, by trying: takes seconds. ``None``: not known."""
+    origin: Origin | None = None
+    """What loads it again, for those who pack a config and its weights; ``None``: it was made in memory."""

@@ -215,7 +215,7 @@ class Verifying:
         artifact = yield
         comparison = self._session.verify(
             artifact,
-            request.model,
+            request.loaded,
             images=self._images,
             precision=request.precision,
             thresholds=self._thresholds,

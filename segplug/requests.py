@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from segplug.errors import UsageError
 from segplug.reporting import QuietReporter, Reporter
 
 if TYPE_CHECKING:
@@ -122,10 +123,16 @@ class LoadDatasetRequest:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """Ask for an artifact of a loaded model."""
+    """Ask for an artifact of a loaded model, or for one that packs what is there for a server.
 
-    model: SegmentationModel
+    ``model`` or ``artifact`` is set, as the provider's ``takes`` says. One that takes artifacts packs: it
+    traces nothing, ``output`` is the folder that it writes into, under a name of its own, and ``shape``,
+    ``dynamic``, ``precision`` and ``sample`` are as they come.
+    """
+
     output: Path
+    model: SegmentationModel | None = None
+    artifact: Path | None = None
     shape: tuple[int, int] | None = None
     """Network input (height, width) in pixels; ``None``: the model's nominal input size."""
     dynamic: bool = False
@@ -137,6 +144,15 @@ class ExportRequest:
     """A preprocessed input ``(1, 3, H, W)``, for exporters that look at values or lack a size."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
+    session: Segplug = field(default_factory=_session)
+    """What the caller uses, for what packing asks of sources and backends: the same add-ons and reporter."""
+
+    @property
+    def loaded(self) -> SegmentationModel:
+        """``model``, for an exporter that takes nothing else; raises :class:`UsageError` without one."""
+        if self.model is None:
+            raise UsageError("this exporter takes a loaded model, not an artifact")
+        return self.model
 
 
 @dataclass(frozen=True)
@@ -168,10 +184,12 @@ class BuildEngineRequest:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """Ask for an engine: open ``artifact``, or wrap ``model``, ready to run batches."""
+    """Ask for an engine: open ``artifact``, wrap ``model``, or reach ``url``; ready to run batches."""
 
     artifact: Path | None = None
     model: SegmentationModel | None = None
+    url: str | None = None
+    """A server that runs the model, for a target whose ``takes`` is ``url``."""
     device: str = "cpu"
     """``cpu``, ``cuda``, ``cuda:1``, or another name that the target knows."""
     threads: int | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import UsageError
-from segplug.model import SegmentationModel
+from segplug.model import Origin, SegmentationModel
 from segplug.registry import Registry
 from segplug.reporting import QuietReporter, Reporter
 from segplug.requests import BackboneFit, LoadDatasetRequest, LoadModelRequest
@@ -68,7 +69,14 @@ class Sources:
             reporter=self.reporter,
         )
         model: SegmentationModel = self.registry.call(provider, request)
-        return model
+        origin = Origin(
+            config=request.config,
+            checkpoint=request.checkpoint,
+            cfg_options=request.cfg_options,
+            source=source,
+            trust_checkpoint=trust_checkpoint,
+        )
+        return replace(model, origin=origin)
 
     def config_text(
         self, config: PathLike, *, cfg_options: Mapping[str, Any] | None = None, source: str | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata as distributions
@@ -11,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.artifact import describe, ensure_free
-from segplug.engine import Axis, limited
-from segplug.errors import MissingDependencyError, ShapeError, UsageError
+from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
-from segplug.model import InputLimits, ModelMeta
+from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.requests import Artifact, ExportRequest
+from segplug.tracing import TracePlan, limits_named, plan_trace
 from segplug_onnx import metadata
 
 if TYPE_CHECKING:
@@ -26,12 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Options", "provider"]
 
 OutputKind = Literal["labels", "logits"]
-
-_ANY_SIZE = (512, 768)
-"""Where a dynamic model is traced that names no size: unequal sides that most strides divide."""
-
-_LARGE = 480
-"""Pixels that each side has at least where free axes are traced."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +64,10 @@ class OnnxExporter:
         if request.precision != "fp32":
             raise UsageError(f"export onnx writes fp32 models, not {request.precision}")
         ensure_free(request.output, force=request.force)
-        kind = _output_kind(options, request.model.meta)
-        size = _network_size(request)
-        with request.reporter.progress(f"exporting for {size[0]}x{size[1]}", None):
-            plan = _plan(request, size)
-            with _limits_named(request, plan.size):
+        kind = _output_kind(options, request.loaded.meta)
+        with request.reporter.progress("exporting", None):
+            plan = plan_trace(request)
+            with limits_named(request, plan.size):
                 model = _traced(request, plan, options.opset, kind)
             meta = _completed(request, plan, options.opset, kind)
             if options.show:
@@ -103,74 +94,7 @@ def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
     return options.output_kind
 
 
-def _network_size(request: ExportRequest) -> tuple[int, int]:
-    """The (height, width) that the network is exported for."""
-    inference = request.model.meta.inference
-    if inference.mode == "slide" and inference.crop_size is not None:
-        if request.shape not in (None, inference.crop_size):
-            height, width = inference.crop_size
-            raise UsageError(
-                f"this model slides a window of {height}x{width}, and the network sees nothing else",
-                hint=f"leave --shape away, or give --shape {height} {width}",
-            )
-        return inference.crop_size
-    size = request.shape or request.model.meta.input_size
-    if size is None and request.sample is not None:
-        size = (int(request.sample.shape[-2]), int(request.sample.shape[-1]))
-    if size is None and request.dynamic:
-        size = _ANY_SIZE
-    if size is None:
-        raise UsageError("the model does not say its input size", hint="give --shape HEIGHT WIDTH")
-    if min(size) < 1:
-        raise UsageError(f"--shape takes two sizes in pixels, not {size[0]} {size[1]}")
-    return size
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What to trace, and what the file will take."""
-
-    size: tuple[int, int]
-    """The (height, width) that is exported for."""
-    traced: tuple[int, int]
-    free: Mapping[int, str]
-    """Axes that may vary, and their names in the graph."""
-    limits: InputLimits | None = None
-    """What the network takes, where height and width vary."""
-
-
-def _plan(request: ExportRequest, size: tuple[int, int]) -> _Plan:
-    if not request.dynamic:
-        return _Plan(size, traced=size, free={})
-    limits = request.model.input_limits()
-    if limits is not None and not _takes(limits, size):
-        raise ShapeError(
-            f"the network cannot take {size[0]}x{size[1]} images",
-            hint=f"it takes {limits}: give another --shape",
-        )
-    if limits is not None and limits.is_fixed:
-        request.reporter.warn(f"the network takes {limits}: the batch alone is free in this file")
-        return _Plan(size, traced=size, free={0: "batch"})
-    return _Plan(size, traced=_generous(size), free={0: "batch", 2: "height", 3: "width"}, limits=limits)
-
-
-def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
-    return all(axis.accepts(edge) for axis, edge in zip(limited(Axis(), Axis(), limits), size, strict=True))
-
-
-@contextmanager
-def _limits_named(request: ExportRequest, size: tuple[int, int]) -> Iterator[None]:
-    """Add to the network's own words on a size that it does not take those that it does take."""
-    try:
-        yield
-    except ShapeError as error:
-        limits = request.model.input_limits()
-        if limits is None or _takes(limits, size):
-            raise
-        raise ShapeError(error.message, hint=f"it takes {limits}: give another --shape") from error
-
-
-def _traced(request: ExportRequest, plan: _Plan, opset: int, kind: OutputKind) -> ir.Model:
+def _traced(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ir.Model:
     try:
         from segplug_onnx import heads, tracing
     except ImportError as error:
@@ -178,44 +102,28 @@ def _traced(request: ExportRequest, plan: _Plan, opset: int, kind: OutputKind) -
             f"export onnx needs {error.name}", hint="pip install 'segplug-onnx[export]'"
         ) from error
 
-    network = request.model.exportable()
-    sample = _sample(plan.traced, network, batch=2 if plan.free else 1)
-    multiple_of = plan.limits.multiple_of if plan.limits else 1
-    trace = partial(tracing.trace, sample=sample, opset=opset, free=plan.free, multiple_of=multiple_of)
+    network = request.loaded.exportable()
+    sample = _sample(plan, network)
+    trace = partial(tracing.trace, sample=sample, opset=opset, free=plan.free, multiple_of=plan.multiple_of)
     if kind == "logits":
         return trace(heads.LogitsOnly(network), outputs=("output",))
     # The logits are named, so that an engine can give them too, but are no output of the file.
-    model = trace(heads.WithLabels(network, request.model.meta), outputs=("output", "logits"))
+    model = trace(heads.WithLabels(network, request.loaded.meta), outputs=("output", "logits"))
     model.graph.outputs.pop()
     return model
 
 
-def _generous(size: tuple[int, int]) -> tuple[int, int]:
-    """A size to trace free axes at: a multiple of ``size``, large, height and width different.
-
-    What happens to be 1 at the traced size (a pooled map, the number of windows) or equal to another
-    size would be taken for always so. Multiples keep what the network may ask of its input's size. A
-    larger size costs nothing, since no arithmetic is done.
-    """
-    height, width = (edge * -(-_LARGE // edge) for edge in size)
-    return (height, width + size[1]) if height == width else (height, width)
-
-
-def _sample(size: tuple[int, int], network: torch.nn.Module, *, batch: int) -> torch.Tensor:
-    """An input to trace with: no arithmetic is done on it, only its shape matters.
-
-    A batch of one would let the tracer take things for broadcast that are not.
-    """
+def _sample(plan: TracePlan, network: torch.nn.Module) -> torch.Tensor:
+    """An input to trace with: no arithmetic is done on it, only its shape matters."""
     import torch
 
     parameter = next(network.parameters(), None)
     device = "cpu" if parameter is None else parameter.device
-    return torch.zeros((batch, 3, *size), device=device)
+    return torch.zeros((plan.batch, 3, *plan.traced), device=device)
 
 
-def _completed(request: ExportRequest, plan: _Plan, opset: int, kind: OutputKind) -> ModelMeta:
-    meta = request.model.meta
-    sizes_vary = 2 in plan.free
+def _completed(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ModelMeta:
+    meta = plan.meta(request)
     details: dict[str, Any] = {
         "opset": opset,
         "dynamic": bool(plan.free),
@@ -223,13 +131,8 @@ def _completed(request: ExportRequest, plan: _Plan, opset: int, kind: OutputKind
         "traced_size": list(plan.traced),
         "logits": "logits" if kind == "labels" else "output",
     }
-    return meta.replace(
-        input_size=(request.shape or meta.input_size) if sizes_vary else plan.size,
-        input_limits=plan.limits,
-        versions={**meta.versions, **_versions()},
-        verification=None,
-        extra={**meta.extra, "onnx": details},
-    )
+    versions = {**meta.versions, **_versions()}
+    return meta.replace(versions=versions, extra={**meta.extra, "onnx": details})
 
 
 def _versions() -> dict[str, str]:

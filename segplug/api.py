@@ -98,6 +98,8 @@ class Segplug(Sources):
         from segplug.parity import Verifying, tracing_input
 
         provider = self.registry.provider("export", target)
+        if provider.packs:
+            raise UsageError(f"export {target} packs what is there", hint="from Python: Segplug.pack")
         checked = provider.make_options(options)
         origin = model.meta.provenance
         artifacts.refuse_input(Path(output), [origin.config, origin.checkpoint, *images])
@@ -112,9 +114,45 @@ class Segplug(Sources):
             sample=tracing_input(Path(images[0]), model.meta, shape) if images else None,
             options=checked,
             reporter=self.reporter,
+            session=self,
         )
         inner = Verifying(self, provider, tuple(images), thresholds) if verify else None
         artifact: Artifact = self.registry.call(provider, request, inner=inner)
+        return artifact
+
+    def pack(
+        self,
+        target: str,
+        what: SegmentationModel | Artifact | PathLike,
+        *,
+        folder: PathLike,
+        force: bool = False,
+        **options: Any,
+    ) -> Artifact:
+        """Pack an artifact, or a config and its weights, for a server: an ``export`` that traces nothing.
+
+        Args:
+            target: The exporter: ``torchserve``, ``triton``.
+            what: An artifact, its path, or (where the target takes them) what :meth:`load_model` returned.
+            folder: The server's folder of models, which is made if it is not there.
+            force: Replace a model of the same name in it.
+            **options: The target's own options, the model's name among them.
+        """
+        provider = self.registry.provider("export", target)
+        if not provider.packs:
+            raise UsageError(f"export {target} writes a file of its own", hint="from Python: Segplug.export")
+        subject = _subject(provider, what)
+        checked = provider.make_options(options)
+        with artifacts.made_folder(Path(folder)):
+            request = ExportRequest(
+                output=Path(folder),
+                **subject,
+                force=force,
+                options=checked,
+                reporter=self.reporter,
+                session=self,
+            )
+            artifact: Artifact = self.registry.call(provider, request)
         return artifact
 
     def build_engine(
@@ -263,6 +301,8 @@ class Segplug(Sources):
             self.open(model, backend=REFERENCE_BACKEND) as reference,
             self.open(artifact, backend=chosen, device=device, want_logits=True, **options) as candidate,
         ):
+            if candidate.spec.input != "tensor":
+                raise UsageError(f"{chosen} gives no logits to compare", hint="segplug run analyze serving")
             shown = verification_images(images, model.meta, candidate.spec.meta.input_size)
             inputs = comparison_inputs(shown, candidate)
             pairs = run_both(reference, candidate, inputs, self.reporter)
@@ -324,14 +364,18 @@ class Segplug(Sources):
 
 def _subject(provider: Provider, what: SegmentationModel | Artifact | PathLike) -> dict[str, Any]:
     """``what`` as the request field that the provider takes; :class:`UsageError` if it cannot."""
-    entry = provider.entry
+    named = f"{provider.entry.hook} {provider.entry.target}"
+    if provider.takes == "url":
+        if not isinstance(what, str):
+            raise UsageError(f"{named} takes the address of a server, not a file or a model")
+        return {"url": what}
     if isinstance(what, SegmentationModel):
-        if provider.takes != "model":
-            raise UsageError(f"{entry.hook} {entry.target} takes an artifact, not a loaded model")
+        if provider.takes == "artifact":
+            raise UsageError(f"{named} takes an artifact, not a loaded model")
         return {"model": what}
     path = what.path if isinstance(what, Artifact) else Path(what)
-    if provider.takes != "artifact":
-        raise UsageError(f"{entry.hook} {entry.target} takes a loaded model, not the file {path}")
+    if provider.takes == "model":
+        raise UsageError(f"{named} takes a loaded model, not the file {path}")
     if not path.exists():
         raise UsageError(f"there is no file {path}")
     return {"artifact": path}
@@ -341,5 +385,7 @@ def _identity(what: SegmentationModel | Artifact | PathLike) -> str:
     """Names the weights that a run uses, so that only a run of the same ones is resumed."""
     if isinstance(what, SegmentationModel):
         return what.meta.to_json()
+    if isinstance(what, str) and "://" in what:
+        return what
     path = what.path if isinstance(what, Artifact) else Path(what)
     return artifacts.file_sha256(path) if path.is_file() else str(path.resolve())

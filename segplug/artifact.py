@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,13 +19,16 @@ from segplug.requests import Artifact
 __all__ = [
     "describe",
     "ensure_free",
+    "ensure_free_folder",
     "file_sha256",
+    "made_folder",
     "read_sidecar",
     "refuse_input",
     "sidecar_path",
     "write_sidecar",
     "write_text",
     "writing",
+    "writing_folder",
 ]
 
 
@@ -114,6 +119,78 @@ def writing(path: Path, *, force: bool, named: Callable[[Path], Path] | None = N
         _remove(folder)
 
 
+@contextmanager
+def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
+    """Write a folder whole or not at all: :func:`writing` for a format that is a folder of files.
+
+    Yields an empty temporary folder beside ``path``. When the block ends well it becomes ``path``; an older
+    folder is moved aside first and removed after, so that ``path`` is always one of the two, or for a moment
+    not there.
+
+    Raises:
+        UsageError: ``path`` is there and not ``force``, or it is no folder.
+        ArtifactError: the disk is full, or the folder cannot be written.
+    """
+    ensure_free_folder(path, force=force)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    fresh, old = temporary / "new", temporary / "old"
+    try:
+        fresh.mkdir()
+        yield fresh
+        for file in fresh.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        if path.exists():
+            ensure_free_folder(path, force=force)
+            os.replace(path, old)
+        os.replace(fresh, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """A folder that is made if it is not there; if the block fails, one that was made goes again.
+
+    Raises:
+        UsageError: it is a file, or the folder that it lies in does not exist.
+    """
+    there = path.is_dir()
+    if not there:
+        ensure_free_folder(path, force=False)
+        path.mkdir()
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with contextlib.suppress(OSError):  # somebody else's files are in it by now
+                path.rmdir()
+        raise
+
+
+def ensure_free_folder(path: Path, *, force: bool) -> None:
+    """Check, before any work is done, that a folder can be written at ``path``.
+
+    Raises:
+        UsageError: the folder that it lies in does not exist, it is a file, or it is there and not ``force``.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path} is not a folder; name another one")
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder of {path} cannot be written to")
+    if path.exists() and not force:
+        raise UsageError(f"{path} already exists", hint="add --force to replace it")
+
+
 def _cannot_write(path: Path, error: OSError) -> ArtifactError:
     return ArtifactError(f"cannot write {path}: {error.strerror or error}")
 
@@ -167,5 +244,17 @@ def file_sha256(path: Path) -> str:
 
 
 def describe(path: Path, *, format: str, meta: ModelMeta) -> Artifact:
-    """The :class:`Artifact` for a file that lies at ``path``."""
-    return Artifact(path=path, format=format, meta=meta, size=path.stat().st_size, sha256=file_sha256(path))
+    """The :class:`Artifact` for a file or folder that lies at ``path``.
+
+    A folder's hash is that of its files' relative names and hashes, in order of the names.
+    """
+    if not path.is_dir():
+        return Artifact(
+            path=path, format=format, meta=meta, size=path.stat().st_size, sha256=file_sha256(path)
+        )
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n".encode())
+    size = sum(file.stat().st_size for file in files)
+    return Artifact(path=path, format=format, meta=meta, size=size, sha256=digest.hexdigest())

@@ -74,9 +74,16 @@ class Provider:
 
     @property
     def takes(self) -> str:
-        """What the provider works on: ``model`` or ``artifact``."""
+        """What the provider works on: ``model`` or ``artifact``; ``either`` for an exporter that packs both
+        for a server; ``url`` for an ``infer`` target whose engine is a server.
+        """
         default = "model" if self.entry.hook == "export" else "artifact"
         return str(getattr(self.plugin, "takes", default))
+
+    @property
+    def packs(self) -> bool:
+        """Whether this exporter packs what is there into a folder, and traces nothing itself."""
+        return self.entry.hook == "export" and self.takes != "model"
 
     @property
     def help(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segplug.api import Segplug
-from segplug.cli import convert, export, infer, report
+from segplug.cli import convert, export, infer, pack, report
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import GreedyCommand, common_options, given_options, with_declared
 from segplug.registry import Provider
@@ -17,6 +17,7 @@ __all__ = ["target_command"]
 
 _PARAMETERS: Mapping[str, Callable[[Provider], list[click.Parameter]]] = {
     "export": export.parameters,
+    "pack": pack.parameters,
     "build_engine": convert.build_engine_parameters,
     "infer": infer.parameters,
     "convert_weights": convert.convert_weights_parameters,
@@ -27,6 +28,7 @@ Run = Callable[[Segplug, Provider, Output, Mapping[str, Any], Mapping[str, Any]]
 
 _RUNS: Mapping[str, Run] = {
     "export": export.run,
+    "pack": pack.run,
     "build_engine": convert.build_engine,
     "infer": infer.run,
     "convert_weights": convert.convert_weights,
@@ -37,14 +39,15 @@ _RUNS: Mapping[str, Run] = {
 def target_command(provider: Provider) -> click.Command:
     """The command of one target: ``segplug run <hook> <target>``."""
     entry = provider.entry
-    shared = [*_PARAMETERS[entry.hook](provider), *common_options()]
+    kind = "pack" if provider.packs else entry.hook
+    shared = [*_PARAMETERS[kind](provider), *common_options()]
     owner = f"{entry.hook} {entry.target} ({entry.distribution})"
 
     def callback(**values: Any) -> int:
         session = Segplug(reporter=ConsoleReporter(), without_addons=values["no_addon"])
         output = Output(as_json=values["json"])
         own = given_options(values, provider.option_specs)
-        return _RUNS[entry.hook](session, provider, output, values, own)
+        return _RUNS[kind](session, provider, output, values, own)
 
     return GreedyCommand(
         entry.target,

@@ -31,7 +31,7 @@ _METRICS = ("mIoU", "mDice", "mFscore")
 def parameters(provider: Provider) -> list[click.Parameter]:
     """The arguments and flags of every backend."""
     folder = click.Path(path_type=Path, file_okay=False)
-    subject = "CONFIG" if provider.takes == "model" else "ARTIFACT"
+    subject = {"model": "CONFIG", "url": "URL"}.get(provider.takes, "ARTIFACT")
     cfg_options = model_options()[1]
     return [
         click.Argument(["subject"], metavar=subject),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,9 @@ class EngineSpec:
 
     The input is float32 ``(N, 3, H, W)``, preprocessed as ``meta`` says. The output is
     ``(N, C, H, W)`` float32 logits, or ``(N, H, W)`` integer labels, at the input's size.
+
+    An engine that does all of that itself, as a server does, says ``input="image"``: its input is uint8
+    ``(N, H, W, 3)``, BGR, images as they are, and its output their labels.
     """
 
     meta: ModelMeta
@@ -88,8 +91,11 @@ class EngineSpec:
     """The target's name and what it runs on, for people: ``onnxruntime 1.31.1 (CPU)``."""
     fresh_output: bool = False
     """Whether every ``run`` returns a new array, which the caller may keep without copying it."""
+    input: Literal["tensor", "image"] = "tensor"
 
     def __post_init__(self) -> None:
+        if self.input == "image":
+            return  # what the network takes is for whoever preprocesses
         # Here, so that no backend has to think of what the network behind its file takes.
         height, width = limited(self.height, self.width, self.meta.input_limits)
         object.__setattr__(self, "height", height)
@@ -105,17 +111,19 @@ class Engine(Protocol):
         """What the engine takes and gives; constant for the engine's life."""
         ...
 
-    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
         """Run one batch.
 
         Args:
-            batch: C-contiguous float32 ``(N, 3, H, W)`` within the spec's axes.
+            batch: C-contiguous float32 ``(N, 3, H, W)``, or uint8 ``(N, H, W, 3)`` where ``spec.input`` is
+                ``image``; within the spec's axes.
 
         Returns:
             As ``spec.output`` says. The array may be reused by the next ``run``.
 
         Raises:
             ShapeError: the engine cannot take this shape after all.
+            EngineError: it has stopped working, as a server that went away.
         """
         ...
 

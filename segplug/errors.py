@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointError",
     "DatasetError",
     "DeviceError",
+    "EngineError",
     "MissingDependencyError",
     "ModelError",
     "PluginError",
@@ -82,6 +83,10 @@ class ArtifactError(SegplugError):
 
 class DeviceError(SegplugError):
     """The device or execution provider that was asked for is not available."""
+
+
+class EngineError(SegplugError):
+    """An engine that had been opened stopped working: its server went away, or answers nonsense."""
 
 
 class VerificationError(SegplugError):

@@ -15,18 +15,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
 from segplug.errors import DatasetError, SegplugError, UsageError
 from segplug.reporting import Progress, QuietReporter, Recorder, Reporter
 from segplug.runtime.consumer import Answered, Consumer
 from segplug.runtime.journal import Journal, fingerprint_of
 from segplug.runtime.libraries import opencv
-from segplug.runtime.preprocess import Preprocessor
 from segplug.runtime.runner import Runner
 from segplug.runtime.score import Scores
+from segplug.runtime.segment import Steps
 from segplug.runtime.sinks import RunContext, ScoreSink, Sink
-from segplug.runtime.slide import Slider
 from segplug.runtime.source import Failed, Item, Source, groups
 
 if TYPE_CHECKING:
@@ -168,13 +165,11 @@ class _Stream:
         batch_size: int,
         readers: int | None,
     ) -> None:
-        meta = runner.spec.meta
-        self._runner = runner
-        self._slider = Slider(runner, reporter) if meta.inference.mode == "slide" else None
-        self.group_size = 1 if self._slider else runner.group_size(batch_size)
+        self._steps = Steps(runner, batch_size, reporter)
+        self.group_size = self._steps.group_size
         self.source = Source(
             dataset,
-            Preprocessor(meta, None if self._slider else runner.spec, reporter),
+            self._steps.preprocess,
             keep_image=any(sink.needs_image for sink in sinks),
             read_mask=any(sink.needs_mask for sink in sinks),
             readers=readers,
@@ -186,15 +181,9 @@ class _Stream:
         """Each image's answer, in order."""
         with closing(self.source.items(indices, ahead=self.group_size)) as items:
             for group in groups(self._sound(items, progress), self.group_size):
-                for item, output in zip(group, self._run(group), strict=True):
+                outputs = self._steps.run([item.array for item in group])
+                for item, output in zip(group, outputs, strict=True):
                     yield Answered.to(item, output)
-
-    def _run(self, group: Sequence[Item]) -> Any:
-        """The logits ``(N, C, H, W)`` or labels ``(N, H, W)`` of images of one network size."""
-        if self._slider is not None:
-            return [self._slider(item.array) for item in group]
-        arrays = [item.array for item in group]
-        return self._runner(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
 
     def _sound(self, items: Iterator[Item | Failed], progress: Progress) -> Iterator[Item]:
         for item in items:

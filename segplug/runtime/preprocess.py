@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,9 +42,10 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network input: float32 ``(3, H, W)``, C-contiguous, and the way back."""
+    """An engine's input, C-contiguous, and the way back."""
 
-    array: npt.NDArray[np.float32]
+    array: npt.NDArray[Any]
+    """Float32 ``(3, H, W)``; uint8 ``(H, W, 3)``, the image itself, for an engine that takes images."""
     geometry: Geometry
 
 
@@ -82,6 +83,8 @@ class Preprocessor:
         """
         cv2 = opencv()
         original: Size = (image.shape[0], image.shape[1])
+        if self._spec is not None and self._spec.input == "image":
+            return Prepared(np.ascontiguousarray(image), Geometry(original, original))
         steps, padded = self._plan(original, name)
         for height, width in steps:
             if (height, width) != image.shape[:2]:

@@ -16,7 +16,7 @@ from segplug.runtime.libraries import opencv, pillow
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["MAX_PIXELS", "decode_image", "label_table", "read_image", "read_mask"]
+__all__ = ["MAX_PIXELS", "TooLargeError", "decode_image", "label_table", "read_image", "read_mask"]
 
 MAX_PIXELS = 178_956_970
 """Larger images and masks are refused before they are decoded: a small file can hold a huge one.
@@ -26,6 +26,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _JPEG = b"\xff\xd8"
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+
+
+class TooLargeError(DatasetError):
+    """An image or mask has more pixels than are read."""
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -41,17 +45,24 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     return decode_image(_bytes_of(path, "image"), str(path))
 
 
-def decode_image(content: bytes, name: str) -> npt.NDArray[np.uint8]:
+def decode_image(
+    content: bytes, name: str, *, most_pixels: int = MAX_PIXELS, longest_edge: int | None = None
+) -> npt.NDArray[np.uint8]:
     """Decode an encoded image that is already in memory; see :func:`read_image`.
 
     Args:
         content: The whole file.
         name: What error messages call it.
+        most_pixels: Larger images are refused by their header, before they are decoded.
+        longest_edge: Pixels of height or width; with it, a format whose header is not known is refused.
+
+    Raises:
+        TooLargeError: the image has more pixels, or a longer edge.
     """
     cv2 = opencv()
     if _is_cut_off(content):
         raise DatasetError(f"the image {name} is damaged: the file is cut off")
-    _refuse_giants(content, f"the image {name}")
+    _refuse_giants(content, f"the image {name}", most_pixels, longest_edge)
     try:
         image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -131,11 +142,17 @@ def _bytes_of(path: Path, kind: str) -> bytes:
     return content
 
 
-def _refuse_giants(content: bytes, what: str) -> None:
+def _refuse_giants(
+    content: bytes, what: str, most_pixels: int = MAX_PIXELS, longest_edge: int | None = None
+) -> None:
     """Look at the header alone. Formats that Pillow does not know are left to OpenCV's own limit."""
     width, height = _png_size(content) or _other_size(content)
-    if width * height > MAX_PIXELS:
-        raise DatasetError(f"{what} is {width}x{height}: more than {MAX_PIXELS} pixels are not read")
+    if longest_edge is not None and not width:
+        raise DatasetError(f"{what} is damaged, or of no known format")
+    if width * height > most_pixels:
+        raise TooLargeError(f"{what} is {width}x{height}: more than {most_pixels} pixels are not read")
+    if longest_edge is not None and max(width, height) > longest_edge:
+        raise TooLargeError(f"{what} is {width}x{height}: edges of more than {longest_edge} are not read")
 
 
 def _png_size(content: bytes) -> tuple[int, int] | None:

@@ -41,8 +41,8 @@ class Runner:
         largest = wanted if axis.maximum is None else min(wanted, axis.maximum)
         return max(largest, 1)
 
-    def __call__(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Run ``(N, 3, H, W)``; too small a batch is filled up and the answer cut.
+    def __call__(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run ``(N, 3, H, W)`` or images ``(N, H, W, 3)``; too small a batch is filled up, the answer cut.
 
         Returns:
             float32 logits ``(N, C, H, W)`` or unsigned labels ``(N, H, W)``; the caller's own.
@@ -73,7 +73,7 @@ class Runner:
                     f"{known} classes"
                 )
 
-    def _filled(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _filled(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """At least the engine's smallest batch, in its steps: the last input is repeated."""
         axis = self.spec.batch
         size = max(math.ceil(len(batch) / axis.multiple_of) * axis.multiple_of, axis.minimum)
@@ -81,8 +81,9 @@ class Runner:
             return np.ascontiguousarray(batch)
         return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
 
-    def _check(self, output: Any, batch: npt.NDArray[np.float32]) -> None:
-        count, _, height, width = batch.shape
+    def _check(self, output: Any, batch: npt.NDArray[Any]) -> None:
+        count = len(batch)
+        height, width = batch.shape[1:3] if self.spec.input == "image" else batch.shape[2:]
         shape = tuple(getattr(output, "shape", ()))
         kind = output.dtype.kind if shape else ""
         if self.spec.output == "labels":

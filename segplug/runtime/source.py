@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError, ShapeError
 from segplug.runtime.files import input_files, states
@@ -30,8 +30,8 @@ class Item:
 
     index: int
     name: str
-    array: npt.NDArray[np.float32]
-    """The network's input, float32 ``(3, H, W)``."""
+    array: npt.NDArray[Any]
+    """The engine's input: float32 ``(3, H, W)``, or an image, uint8 ``(H, W, 3)``."""
     geometry: Geometry
     image: npt.NDArray[np.uint8] | None
     mask: npt.NDArray[np.uint8] | None

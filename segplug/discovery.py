@@ -20,9 +20,9 @@ from typing import Literal
 
 from stevedore import NamedExtensionManager
 
-from segplug.hookspecs import ADDON_GROUP, HOOKS, SOURCE_HOOKS, group_of
+from segplug.hookspecs import ADDON_GROUP, COMMAND_GROUP, HOOKS, SOURCE_HOOKS, group_of
 
-__all__ = ["Entry", "Status", "about", "addon_entries", "all_entries", "entries", "forget"]
+__all__ = ["Entry", "Status", "about", "addon_entries", "all_entries", "command_entries", "entries", "forget"]
 
 Status = Literal["available", "duplicate", "broken"]
 
@@ -32,7 +32,7 @@ class Entry:
     """One entry point: a claim that a distribution implements a target (or is an add-on)."""
 
     hook: str
-    """The hook, or ``addon``."""
+    """The hook, or ``addon`` or ``command``."""
     target: str
     value: str
     """``module:attribute``."""
@@ -64,10 +64,15 @@ def addon_entries() -> tuple[Entry, ...]:
     return _read_group(ADDON_GROUP, "addon")
 
 
+def command_entries() -> tuple[Entry, ...]:
+    """Every installed plugin's own command, sorted by name."""
+    return _read_group(COMMAND_GROUP, "command")
+
+
 def all_entries() -> tuple[Entry, ...]:
     """All of the above, hook by hook."""
     found = [entry for hook in (*HOOKS, *SOURCE_HOOKS) for entry in entries(hook)]
-    return (*found, *addon_entries())
+    return (*found, *addon_entries(), *command_entries())
 
 
 def about(entry: Entry) -> str:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADDON_GROUP",
     "API_VERSION",
+    "COMMAND_GROUP",
     "HOOKS",
     "OLDEST_API_VERSION",
     "PROJECT",
@@ -71,6 +72,10 @@ SOURCE_HOOKS = ("load_model", "load_dataset")
 """Where models and data sets come from; called on the way to the hooks above."""
 
 ADDON_GROUP = "segplug.addon"
+
+COMMAND_GROUP = "segplug.command"
+"""A plugin's own commands, for work that is no hook's and does not end by itself: ``segplug serve``. An entry
+names a ``click.Command`` in a module that is cheap to import."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -173,7 +178,8 @@ def analyze(request: AnalyzeRequest) -> AnalyzeReport:
 
     What a report needs of other hooks (a model, an engine, an export) it asks of
     ``request.session``. It writes no file but those that its options name; tables and pages are
-    written by the core (:mod:`segplug.reports`) from what it returns.
+    written by the core (:mod:`segplug.reports`) from what it returns. A report that is about no files, but
+    about what its options name, says ``needs_subjects = False``.
 
     Returns:
         Data (JSON types), the tables and figures that show it, and what must be known to read them.

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -26,7 +26,10 @@ from segplug.model import SegmentationModel
 from segplug.options import NoOptions, OptionSpec, build_options, option_specs, unknown
 from segplug.requests import AnalyzeReport, Artifact, ConversionReport
 
-__all__ = ["Provider", "Registry", "hook_name"]
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["Provider", "Registry", "hook_name", "load_command"]
 
 _RESULTS: dict[str, type] = {
     "export": Artifact,
@@ -39,7 +42,7 @@ _RESULTS: dict[str, type] = {
 }
 
 # The methods of segplug.api.Segplug that hand a provider's options on: their own keywords are taken.
-_METHODS = {"infer": ("open", "evaluate", "verify"), "export": ("export",)}
+_METHODS = {"infer": ("open", "evaluate", "verify")}
 
 
 def hook_name(word: str) -> str:
@@ -88,7 +91,7 @@ class Provider:
     @property
     def help(self) -> str:
         """The provider's own description: the object's docstring, or its distribution's summary."""
-        text = getattr(self.plugin, "__doc__", None)
+        text = getattr(self.plugin, "help" if self.entry.hook == "command" else "__doc__", None)
         return text.strip() if isinstance(text, str) and text.strip() else self.entry.summary
 
     def method(self, name: str) -> Callable[..., Any] | None:
@@ -160,10 +163,12 @@ class Registry:
         return self._providers[entry]
 
     def check(self, entry: Entry) -> Provider:
-        """Load any entry, an add-on's too, and check it; raises :class:`PluginError`."""
-        if entry.hook != "addon":
-            return self.load(entry)
-        return Provider(entry, self._addon(entry))
+        """Load any entry, an add-on's or a command's too, and check it; raises :class:`PluginError`."""
+        if entry.hook == "addon":
+            return Provider(entry, self._addon(entry))
+        if entry.hook == "command":
+            return Provider(entry, load_command(entry))
+        return self.load(entry)
 
     def call(self, provider: Provider, request: Any, *, inner: object | None = None) -> Any:
         """Call the provider's hook, with all add-ons around it, and check what comes back.
@@ -276,6 +281,18 @@ def _who(entry: Entry) -> str:
     return f"{kind} {entry.target} ({entry.distribution} {entry.version})"
 
 
+def load_command(entry: Entry) -> click.Command:
+    """Import a plugin's own command; raises :class:`PluginError` if it is broken, or none."""
+    import click
+
+    if entry.status == "duplicate":
+        raise PluginError(f"the command '{entry.target}' is {entry.reason}", hint="uninstall one of them")
+    command = _import(entry)
+    if not isinstance(command, click.Command):
+        raise PluginError(f"{_who(entry)} is no click command")
+    return command
+
+
 def _import(entry: Entry) -> object:
     try:
         return entry.load()
@@ -336,16 +353,17 @@ def _check_options(provider: Provider) -> None:
         specs = provider.option_specs
     except PluginError as error:
         raise PluginError(f"{_who(provider.entry)} is broken: {error}") from error
-    taken = sorted({spec.name for spec in specs} & _keywords(provider.entry.hook))
+    taken = sorted({spec.name for spec in specs} & _keywords(provider))
     if taken:
         names = ", ".join(taken)
         raise PluginError(f"{_who(provider.entry)} is broken: it declares options of segplug's own: {names}")
 
 
-def _keywords(hook: str) -> set[str]:
+def _keywords(provider: Provider) -> set[str]:
     """The keywords of the Python methods that a provider's options are handed on by."""
     from segplug.api import Segplug
 
+    hook = "pack" if provider.packs else provider.entry.hook
     methods = [getattr(Segplug, name) for name in _METHODS.get(hook, (hook,))]
     return {name for method in methods for name in inspect.signature(method).parameters}
 

@@ -276,5 +276,7 @@ class AnalyzeReport:
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader must know to read the numbers rightly, a sentence each."""
+    failures: tuple[str, ...] = ()
+    """What the report was to hold and does not, a line each: the command then exits with 1."""
     text: str = ""
     """The report itself, where it is a text: printed as it is, before everything else."""

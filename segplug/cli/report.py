@@ -23,7 +23,7 @@ __all__ = ["parameters", "run"]
 def parameters(provider: Provider) -> list[click.Parameter]:
     """The arguments and flags of every report."""
     return [
-        click.Argument(["subjects"], metavar="SUBJECT...", nargs=-1, required=True),
+        click.Argument(["subjects"], metavar="SUBJECT...", nargs=-1, required=_needs_subjects(provider)),
         click.Option(
             ["--html"],
             type=click.Path(path_type=Path),
@@ -56,8 +56,13 @@ def run(
         output.say(f"wrote {values['html']}")
     if values["csv"]:
         _write_sheets(report, values["csv"], output, force=values["force"])
-    output.document({**report.data, "notes": list(report.notes)})
-    return 0
+    output.document({**report.data, "notes": list(report.notes), "failures": list(report.failures)})
+    return 1 if report.failures else 0
+
+
+def _needs_subjects(provider: Provider) -> bool:
+    """Whether the report is about files; one that is not names what it is about in its options."""
+    return bool(getattr(provider.plugin, "needs_subjects", True))
 
 
 def _write_sheets(report: AnalyzeReport, folder: Path, output: Output, *, force: bool) -> None:
@@ -90,3 +95,5 @@ def _show(report: AnalyzeReport, output: Output) -> None:
             output.say(figure.text)
     output.tables(table for table in report.tables if not table.only_csv)
     output.notes(report.notes)
+    for failure in report.failures:
+        output.say(f"FAILED: {failure}")

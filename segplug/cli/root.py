@@ -7,18 +7,21 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from segplug import __version__
 from segplug.errors import SegplugError
 
+if TYPE_CHECKING:
+    from segplug.discovery import Entry
+
 __all__ = ["root", "run_command_line"]
 
 
 class _LazyRoot(click.Group):
-    """Knows its two commands by name and help alone."""
+    """Knows its own two commands, and those that plugins bring, by name and help alone."""
 
     _SUMMARIES: ClassVar[dict[str, str]] = {
         "run": "Ask one hook of one target: export, build_engine, infer, convert_weights, analyze.",
@@ -26,7 +29,7 @@ class _LazyRoot(click.Group):
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._SUMMARIES)
+        return [*self._SUMMARIES, *self._brought()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "run":
@@ -38,12 +41,27 @@ class _LazyRoot(click.Group):
 
             return plugins
         from segplug.options import unknown
+        from segplug.registry import load_command
 
-        raise unknown("command", cmd_name, self._SUMMARIES, owner="segplug")
+        brought = self._brought()
+        if cmd_name in brought:
+            return load_command(brought[cmd_name])
+        raise unknown("command", cmd_name, (*self._SUMMARIES, *brought), owner="segplug")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from segplug.discovery import about
+
+        brought = [
+            (name, f"{about(entry)} ({entry.distribution})") for name, entry in self._brought().items()
+        ]
         with formatter.section("Commands"):
-            formatter.write_dl(list(self._SUMMARIES.items()))
+            formatter.write_dl([*self._SUMMARIES.items(), *brought])
+
+    def _brought(self) -> dict[str, Entry]:
+        """The plugins' commands; none takes the name of another."""
+        from segplug.discovery import command_entries
+
+        return {entry.target: entry for entry in command_entries() if entry.target not in self._SUMMARIES}
 
 
 @click.command(

@@ -48,6 +48,8 @@ def _lines(report: AnalyzeReport) -> Iterator[str]:
     yield f"<title>{title}</title>"
     yield f"<style>{_STYLE}</style></head><body>"
     yield f"<h1>{title}</h1>"
+    for failure in report.failures:
+        yield f'<p class="failure">Failed: {escape(failure)}</p>'
     if report.text:
         yield f"<pre>{escape(report.text)}</pre>"
     for figure in report.figures:

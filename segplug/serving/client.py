@@ -97,7 +97,7 @@ class Client:
         try:
             said = json.loads(reply.body) if reply.status == 200 else None
             return ModelMeta.from_dict(said["meta"])  # type: ignore[index]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             said_instead = f"{reply.status} {reply.reason}".strip()
             raise EngineError(
                 f"{self.url} says nothing of a segplug model: {said_instead}",

@@ -109,3 +109,68 @@ def test_the_files_of_an_index_are_inputs(tmp_path: Path) -> None:
     artifact.refuse_input(tmp_path / "other.pth", [index])
     index.write_text("no index")
     artifact.refuse_input(part, [index])
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with artifact.writing_folder(path, force=False) as temporary:
+        (temporary / "1").mkdir()
+        (temporary / "1" / "model.onnx").write_bytes(b"abc")
+        assert not path.exists()
+    assert (path / "1" / "model.onnx").read_bytes() == b"abc"
+    assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_failure_keeps_the_old_folder(tmp_path: Path, error: Exception) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").write_bytes(b"old")
+    with pytest.raises((RuntimeError, ArtifactError)), artifact.writing_folder(path, force=True) as temporary:
+        (temporary / "half").write_bytes(b"half")
+        raise error
+    assert names(tmp_path) == ["model"]
+    assert names(path) == ["old"]
+
+
+def test_force_replaces_a_folder_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").write_bytes(b"old")
+    with pytest.raises(UsageError, match="--force"), artifact.writing_folder(path, force=False):
+        pass
+    with artifact.writing_folder(path, force=True) as temporary:
+        (temporary / "new").write_bytes(b"new")
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_folder_is_not_written_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"x")
+    with (
+        pytest.raises(UsageError, match="not a folder"),
+        artifact.writing_folder(tmp_path / "model", force=True),
+    ):
+        pass
+
+
+def test_a_made_folder_goes_again_if_nothing_came_of_it(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), artifact.made_folder(tmp_path / "store"):
+        raise RuntimeError
+    assert names(tmp_path) == []
+    with artifact.made_folder(tmp_path / "store"):
+        pass
+    with pytest.raises(RuntimeError), artifact.made_folder(tmp_path / "store"):
+        raise RuntimeError
+    assert names(tmp_path) == ["store"]
+
+
+def test_a_folder_is_described_by_its_files(tmp_path: Path) -> None:
+    for name, content in (("a", b"12"), ("b", b"345")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_bytes(content)
+    meta = ModelMeta(name="m")
+    whole = artifact.describe(tmp_path, format="triton", meta=meta)
+    assert whole.size == 5
+    (tmp_path / "a").rename(tmp_path / "c")
+    assert artifact.describe(tmp_path, format="triton", meta=meta).sha256 != whole.sha256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html.parser
+import json
 
 import pytest
 
@@ -117,3 +118,31 @@ def test_sheets_need_a_folder(tmp_path) -> None:
         write_sheets(REPORT.tables, tmp_path / "file")
     with pytest.raises(UsageError, match="does not exist"):
         write_sheets(REPORT.tables, tmp_path / "no" / "csv")
+
+
+FAILING = """
+    from segplug.hookspecs import hookimpl
+    from segplug.requests import AnalyzeReport
+
+    class Failing:
+        api_version = 1
+        needs_subjects = False
+
+        @hookimpl
+        def analyze(self, request):
+            return AnalyzeReport(title="t", failures=("the <mask> differs",))
+
+    provider = Failing()
+"""
+
+
+def test_a_report_that_does_not_hold_is_shown_and_exits_with_1(install_plugin, tmp_path, capsys) -> None:
+    from segplug.cli.root import run_command_line
+
+    install_plugin("failing", {"segplug.analyze": {"failing": "failing_mod:provider"}}, failing_mod=FAILING)
+    page = tmp_path / "page.html"
+    assert run_command_line(["run", "analyze", "failing", "--html", str(page)]) == 1
+    assert "FAILED: the <mask> differs" in capsys.readouterr().out
+    assert "the &lt;mask&gt; differs" in page.read_text()
+    assert run_command_line(["run", "analyze", "failing", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failures"] == ["the <mask> differs"]

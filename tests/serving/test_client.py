@@ -1,0 +1,127 @@
+"""The other side: files go out, masks come back; a server that misbehaves is named."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from segplug.errors import EngineError, ShapeError, UsageError
+from segplug.runtime.pipeline import run
+from segplug.runtime.sinks import ScoreSink
+from segplug.serving.answers import Answer, mask_png, refusal
+from segplug.serving.client import Client, decode_mask
+from segplug.serving.remote import RemoteEngine
+from segplug.testing import ArrayDataset, EngineConformance
+from tests.serving.conftest import META, bright, encoded, http_server, noise
+
+
+def test_a_mask_comes_back(url) -> None:
+    client = Client(url)
+    reply = client.post(encoded(noise()))
+    assert reply.status == 200
+    assert np.array_equal(decode_mask(reply.body, url), bright(noise()))
+    assert {"decode", "model", "process", "encode"} <= set(reply.timing())
+    assert 0 < reply.timing()["model"] < reply.seconds
+    assert client.meta() == META
+    client.close()
+
+
+def test_a_refusal_has_its_reason(url) -> None:
+    reply = Client(url).post(b"no image")
+    assert reply.status == 400
+    assert "no known format" in reply.reason
+
+
+def test_connections_are_kept_and_mended(service) -> None:
+    """A server that was started again is reached again."""
+    with http_server(lambda request: service.answer([request])[0]) as url:
+        client = Client(url)
+        assert client.post(encoded(noise())).status == 200
+        client._local.connection.sock.close()
+        assert client.post(encoded(noise())).status == 200
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "ftp://host/x", "http://", "http://h:99999/x", "http://h/x?y=1"]
+)
+def test_what_is_no_address(url) -> None:
+    with pytest.raises(UsageError):
+        Client(url)
+
+
+def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(EngineError, match="cannot be reached: Connection refused"):
+        RemoteEngine(Client("http://127.0.0.1:9/predictions/m"), target="http")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"<html>", "text/html"),
+        Answer(200, json.dumps({"meta": 3}).encode(), "application/json"),
+        Answer(200, b"[]", "application/json"),
+        refusal(404, "no model m"),
+    ],
+)
+def test_a_server_of_something_else(answer) -> None:
+    with http_server(lambda request: answer) as url, pytest.raises(EngineError):
+        Client(url).meta()
+
+
+def test_a_server_that_hangs() -> None:
+    free = threading.Event()
+
+    def hang(request):
+        free.wait(10)
+        return refusal(503, "too late")
+
+    with http_server(hang) as url:
+        try:
+            with pytest.raises(EngineError, match="timed out"):
+                Client(url, timeout=0.3).meta()
+        finally:
+            free.set()
+
+
+@pytest.fixture
+def remote(url):
+    return RemoteEngine(Client(url), target="http")
+
+
+class TestConformance(EngineConformance):
+    @pytest.fixture
+    def engine(self, remote) -> RemoteEngine:
+        return remote
+
+
+def test_a_server_is_scored_as_any_engine(remote) -> None:
+    images = [noise(seed=seed) for seed in range(5)] + [noise(31, 17)]
+    scored = ScoreSink(["mIoU"])
+    run(remote, ArrayDataset(images, [bright(image) for image in images]), [scored], batch_size=4)
+    assert scored.scores.metrics["mIoU"] == 1.0
+    remote.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (refusal(422, "too wide"), ShapeError, "too wide"),
+        (refusal(413, "too large"), ShapeError, "too large"),
+        (refusal(503, "full"), EngineError, "answered 503: full"),
+        (Answer(200, b"junk", "image/png"), EngineError, "no label mask"),
+        (Answer(200, encoded(noise()), "image/png"), EngineError, "no label mask"),
+        (Answer(200, mask_png(np.zeros((3, 3), np.uint8)), "image/png"), EngineError, "a mask of"),
+    ],
+)
+def test_a_server_that_answers_nonsense(service, answer, error, words) -> None:
+    def answering(request):
+        return service.answer([request])[0] if request.output == "meta" else answer
+
+    with http_server(answering) as url:
+        engine = RemoteEngine(Client(url), target="http")
+        with pytest.raises(error, match=words):
+            engine.run(noise()[None])
+        engine.close()

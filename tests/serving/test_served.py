@@ -1,0 +1,88 @@
+"""What a server runs, and how it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segplug import Segplug
+from segplug.errors import ArtifactError, UsageError
+from segplug.serving.requests import Limits
+from segplug.serving.served import Served, choose_backend, open_served
+
+BACKEND = """
+    from dataclasses import dataclass
+    from segplug.engine import EngineSpec
+    from segplug.hookspecs import hookimpl
+    from segplug.model import ModelMeta
+    from segplug.options import option
+    from segplug.testing import FunctionEngine
+
+    @dataclass(frozen=True)
+    class Options:
+        fast: str = option("no", help="Fast.")
+
+    class Backend:
+        api_version = 1
+        options = Options
+        reads = ("shelf",)
+
+        @hookimpl
+        def infer(self, request):
+            name = f"{request.artifact.name} {request.device} {request.threads} {request.options.fast}"
+            meta = ModelMeta(name=name, classes=("a", "b"), out_channels=2)
+            return FunctionEngine(EngineSpec(meta=meta, output="logits"), None)
+
+    class Exporter:
+        api_version = 1
+        verify_with = "shelf-one"
+
+        @hookimpl
+        def export(self, request): ...
+
+    provider = Backend()
+    exporter = Exporter()
+"""
+
+
+@pytest.fixture
+def shelf(install_plugin, tmp_path) -> Path:
+    install_plugin("one", {"segplug.infer": {"shelf-one": "one_mod:provider"}}, one_mod=BACKEND)
+    (tmp_path / "m.shelf").write_bytes(b"x")
+    return tmp_path / "m.shelf"
+
+
+def test_what_is_served_survives_as_json() -> None:
+    served = Served("onnxruntime", "m.onnx", backend_options={"a": 1}, threads=2, limits=Limits(bytes=5))
+    assert Served.from_json(served.to_json()) == served
+    for text in ("", "[]", "{}", '{"backend": "x", "limits": 3}', '{"backend": "x", "colour": "red"}'):
+        with pytest.raises(ArtifactError, match="damaged"):
+            Served.from_json(text)
+
+
+def test_an_artifact_is_opened_as_it_says(shelf) -> None:
+    served = Served("shelf-one", "m.shelf", backend_options={"fast": "yes"}, threads=3)
+    with open_served(Segplug(), shelf.parent, served, device="cuda:1") as engine:
+        assert engine.spec.meta.name == "m.shelf cuda:1 3 yes"
+    assert engine.closed
+    with (
+        pytest.raises(ArtifactError, match="neither"),
+        open_served(Segplug(), shelf.parent, Served("shelf-one")),
+    ):
+        pass
+
+
+def test_the_backend_is_the_one_that_opens_the_file(shelf, install_plugin) -> None:
+    assert choose_backend(Segplug(), shelf) == "shelf-one"
+    assert choose_backend(Segplug(), shelf, "onnxruntime") == "onnxruntime"
+    with pytest.raises(UsageError, match=r"no installed backend opens files named \*\.txt"):
+        choose_backend(Segplug(), Path("x.txt"))
+    with pytest.raises(UsageError, match="opens no artifacts"):
+        choose_backend(Segplug(), shelf, "pytorch")
+    install_plugin("two", {"segplug.infer": {"shelf-two": "two_mod:provider"}}, two_mod=BACKEND)
+    with pytest.raises(UsageError, match="opened by shelf-one and shelf-two"):
+        choose_backend(Segplug(), shelf)
+    # Of several, the one that the format's exporter verifies with.
+    install_plugin("three", {"segplug.export": {"shelf": "three_mod:exporter"}}, three_mod=BACKEND)
+    assert choose_backend(Segplug(), shelf) == "shelf-one"

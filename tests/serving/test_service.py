@@ -1,0 +1,197 @@
+"""Requests from anybody: each is answered for itself alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from segplug.engine import Axis
+from segplug.errors import DeviceError
+from segplug.serving.requests import Limits, Request
+from segplug.serving.service import Service
+from tests.serving.conftest import META, bright, bright_engine, encoded, noise
+
+IMAGE = noise()
+
+
+def mask(answer) -> np.ndarray:
+    assert answer.status == 200, answer.reason
+    assert answer.content_type == "image/png"
+    return cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def as_base64(image: np.ndarray) -> str:
+    return base64.b64encode(encoded(image)).decode()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(encoded(IMAGE)),
+        Request(encoded(IMAGE), "image/png"),
+        Request(encoded(IMAGE), "application/octet-stream"),
+        Request(encoded(IMAGE), "application/x-www-form-urlencoded"),
+        Request(bytearray(encoded(IMAGE))),  # type: ignore[arg-type]
+        Request(as_base64(IMAGE)),
+        Request({"image": as_base64(IMAGE)}),
+        Request({"image": {"b64": as_base64(IMAGE)}}),
+        Request({"data": "data:image/png;base64," + as_base64(IMAGE)}),
+        Request(json.dumps({"image": as_base64(IMAGE)}).encode(), "application/json; charset=utf-8"),
+    ],
+)
+def test_every_form_of_an_image_gives_its_mask(service, request_) -> None:
+    (answer,) = service.answer([request_])
+    assert np.array_equal(mask(answer), bright(IMAGE))
+    assert "model;dur=" in answer.headers["Server-Timing"]
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG whose header promises any size, and whose data is one short block."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+        )
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    data = zlib.compress(bytes(1 << 16))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+HOSTILE = {
+    "nothing": (Request(None), 400, "no image"),
+    "empty": (Request(b""), 400, "no image"),
+    "no image": (Request(b"hello there"), 400, "no known format"),
+    "cut off": (Request(encoded(noise(64, 64))[:-200]), 400, "cut off"),
+    "cut jpeg": (Request(encoded(noise(64, 64), ".jpg")[:-200]), 400, "cut off"),
+    "bomb": (Request(png_of_size(16000, 16000)), 413, "more than 33554432 pixels"),
+    "largest bomb": (Request(png_of_size(2**31 - 1, 2**31 - 1)), 413, "pixels"),
+    "20,000 wide": (Request(encoded(np.zeros((4, 20000, 3), np.uint8))), 413, "edges of more than 16384"),
+    "too many bytes": (Request(bytes((32 << 20) + 2000)), 413, "more than 33554432 bytes"),
+    "too much base64": (Request("A" * (45 << 20)), 413, "bytes"),
+    "text": (Request(encoded(IMAGE), "text/plain"), 415, "text/plain"),
+    "no base64": (Request("~~~"), 400, "no base64"),
+    "no JSON": (Request(b"{", "application/json"), 400, "no JSON"),
+    "deep JSON": (Request(b"[" * 100_000, "application/json"), 400, "no JSON"),
+    "JSON without image": (Request({"picture": ""}), 400, "JSON holds an image as"),
+    "JSON of lists": (Request(b"[1, 2]", "application/json"), 400, "JSON holds an image as"),
+    "nested for ever": (Request({"image": {"image": {"image": 3}}}), 400, "JSON holds an image as"),
+    "unknown output": (Request(encoded(IMAGE), output="video"), 400, "output is one of mask"),
+    "no opacity": (Request(encoded(IMAGE), output="painted", opacity="2"), 400, "opacity is above 0"),
+    "opacity nan": (Request(encoded(IMAGE), output="painted", opacity="nan"), 400, "opacity is above 0"),
+    "radiance": (
+        Request(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 90000 +X 90000\n"),
+        400,
+        "no known format",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_hostile_is_refused_with_a_reason(service, kind) -> None:
+    request, status, reason = HOSTILE[kind]
+    (answer,) = service.answer([request])
+    assert answer.status == status
+    assert reason in answer.reason
+    assert json.loads(answer.body) == {"code": status, "error": answer.reason}
+
+
+def test_a_bad_image_in_a_batch_fails_alone(service) -> None:
+    images = [noise(20, 30), noise(33, 21, seed=1), noise(20, 30, seed=2)]
+    good = [Request(encoded(image)) for image in images]
+    bad = [request for request, _, _ in HOSTILE.values()]
+    mixed = [good[0], *bad[:9], good[1], *bad[9:], good[2]]
+    answers = service.answer(mixed)
+    by_request = {id(request): answer for request, answer in zip(mixed, answers, strict=True)}
+    for image, request in zip(images, good, strict=True):
+        assert np.array_equal(mask(by_request[id(request)]), bright(image))
+    for request, status, _ in HOSTILE.values():
+        assert by_request[id(request)].status == status
+
+
+def test_a_size_that_the_model_does_not_take_is_a_422() -> None:
+    service = Service(bright_engine(height=Axis(8, 40)))
+    small, large = service.answer([Request(encoded(IMAGE)), Request(encoded(noise(64, 32)))])
+    assert np.array_equal(mask(small), bright(IMAGE))
+    assert large.status == 422
+    assert "the engine takes height 8..40" in large.reason
+
+
+def test_a_fault_of_the_model_says_nothing_of_the_server(caplog) -> None:
+    engine = bright_engine()
+    engine._function = lambda batch: 1 / 0
+    (answer,) = Service(engine).answer([Request(encoded(IMAGE))])
+    assert answer.status == 500
+    assert "division" not in answer.reason
+    assert "division by zero" in caplog.text
+
+
+def test_a_model_without_memory_is_a_503() -> None:
+    engine = bright_engine()
+
+    def full(batch):
+        raise DeviceError("out of memory on cuda:0")
+
+    engine._function = full
+    (answer,) = Service(engine).answer([Request(encoded(IMAGE))])
+    assert answer.status == 503
+    assert "cuda" not in answer.reason
+
+
+def test_class_shares(service) -> None:
+    image = np.zeros((10, 10, 3), np.uint8)
+    image[:3] = 255
+    (answer,) = service.answer([Request(encoded(image), output="json")])
+    assert answer.content_type == "application/json"
+    assert json.loads(answer.body) == {
+        "model": "bright",
+        "height": 10,
+        "width": 10,
+        "classes": [
+            {"label": 0, "name": "low", "pixels": 70, "share": 0.7},
+            {"label": 1, "name": "high", "pixels": 30, "share": 0.3},
+        ],
+    }
+
+
+def test_a_painted_image(service) -> None:
+    image = np.full((8, 8, 3), 200, np.uint8)
+    (half, full) = service.answer(
+        [
+            Request(encoded(image), output="painted"),
+            Request(encoded(image), output="PAINTED", opacity="1"),
+        ]
+    )
+    assert (mask(half) == (100, 100, 227)).all()
+    assert (mask(full) == (0, 0, 255)).all()
+
+
+def test_the_meta_needs_no_image(service) -> None:
+    (answer,) = service.answer([Request(None, output="meta")])
+    assert json.loads(answer.body) == {"meta": META.to_dict(), "backend": "bright"}
+
+
+def test_labels_beyond_a_byte_are_kept() -> None:
+    meta = META.replace(classes=tuple(f"c{index}" for index in range(300)), palette=(), out_channels=300)
+    engine = bright_engine(meta)
+    engine._function = lambda batch: np.eye(300, dtype=np.float32)[
+        np.full((len(batch), *batch.shape[2:]), 299)
+    ].transpose(0, 3, 1, 2)
+    (answer,) = Service(engine).answer([Request(encoded(IMAGE))])
+    found = mask(answer)
+    assert found.dtype == np.uint16
+    assert (found == 299).all()
+
+
+def test_limits_can_be_set() -> None:
+    service = Service(bright_engine(), limits=Limits(bytes=100, pixels=100, edge=20))
+    small = Request(encoded(np.zeros((10, 10, 3), np.uint8)))
+    wide = Request(encoded(np.zeros((4, 24, 3), np.uint8)))
+    many = Request(encoded(np.zeros((11, 11, 3), np.uint8)))
+    long = Request(bytes(2000))
+    assert [answer.status for answer in service.answer([small, wide, many, long])] == [200, 413, 413, 413]

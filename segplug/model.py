@@ -11,6 +11,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError
@@ -163,6 +164,15 @@ class ModelMeta:
     def replace(self, **changes: Any) -> ModelMeta:
         """A copy with the given fields changed."""
         return dataclasses.replace(self, **changes)
+
+    def public(self) -> ModelMeta:
+        """What anybody may see: files by their names alone, and nothing that a format keeps for itself."""
+        files = {
+            field: PurePath(path).name
+            for field in ("config", "checkpoint")
+            if (path := getattr(self.provenance, field)) is not None
+        }
+        return self.replace(provenance=dataclasses.replace(self.provenance, **files), extra={})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every field present."""

@@ -90,7 +90,7 @@ class Service:
         try:
             output = output_of(request)
             if output == "meta":
-                return as_json({"meta": self.meta.to_dict(), "backend": self.backend})
+                return as_json({"meta": self.meta.public().to_dict(), "backend": self.backend})
             opacity = opacity_of(request)
             image = image_of(request, self._limits)
         except RefusedRequestError as error:

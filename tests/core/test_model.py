@@ -61,3 +61,12 @@ def test_damaged_metadata_is_one_clear_error(text: str, message: str) -> None:
 def test_a_binary_head_has_two_classes() -> None:
     assert ModelMeta(name="x", out_channels=1).num_classes == 2
     assert ModelMeta(name="x", out_channels=19).num_classes == 19
+
+
+def test_what_anybody_may_see_names_no_folder() -> None:
+    provenance = Provenance("/home/me/secret/config.py", "ab", "/data/w.pth", "cd")
+    meta = ModelMeta(name="m", classes=("a",), provenance=provenance, extra={"mmseg": {"root": "/data"}})
+    shown = meta.public()
+    assert shown.provenance == Provenance("config.py", "ab", "w.pth", "cd")
+    assert "/" not in shown.to_json().replace("://", "")
+    assert ModelMeta(name="m").public() == ModelMeta(name="m")

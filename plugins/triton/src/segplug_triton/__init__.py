@@ -1,0 +1,1 @@
+"""Pack artifacts into a model repository of the Triton Inference Server."""

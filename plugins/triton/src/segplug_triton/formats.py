@@ -1,0 +1,99 @@
+"""Which of Triton's backends runs an artifact: decided by the artifact's format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug.errors import PluginError, UsageError
+from segplug.routes import suffix_of
+
+if TYPE_CHECKING:
+    from segplug.api import Segplug
+    from segplug.requests import ExportRequest
+    from segplug_triton.signature import Packable
+
+__all__ = ["Kind", "kind_of"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of Triton's backends, and the artifacts that go to it."""
+
+    format: str
+    """The target whose artifacts they are."""
+    backend: str
+    platform: str
+    """An older word for the same: Triton itself writes both."""
+    filename: str
+    """What the backend looks for in a version's folder."""
+    suffixes: tuple[str, ...]
+    """What such files end in where the plugin that makes them is not installed."""
+    reader: str
+    """The module that reads them."""
+
+    def read(self, path: Path, request: ExportRequest) -> Packable:
+        """What the artifact takes and gives; raises :class:`segplug.errors.SegplugError`."""
+        read: Callable[[Path, str, Any], Packable] = import_module(self.reader).read
+        return read(path, self.filename, request)
+
+
+_KINDS = (
+    Kind("onnx", "onnxruntime", "onnxruntime_onnx", "model.onnx", (".onnx",), "segplug_triton.onnx_file"),
+    Kind(
+        "torchscript",
+        "pytorch",
+        "pytorch_libtorch",
+        "model.pt",
+        (".pt", ".torchscript"),
+        "segplug_triton.torchscript_file",
+    ),
+    Kind(
+        "tensorrt",
+        "tensorrt",
+        "tensorrt_plan",
+        "model.plan",
+        (".plan", ".engine"),
+        "segplug_triton.tensorrt_file",
+    ),
+)
+
+_REFUSED = {
+    ".pt2": "of .pt2 files Triton runs only what its own PyTorch compiled; pack ONNX or TorchScript",
+    ".xml": "Triton's OpenVINO backend is unreliable with batches; pack the ONNX file that it was made from",
+    ".pth": "a checkpoint is no artifact; export it first: segplug run export onnx",
+}
+
+
+def kind_of(session: Segplug, path: Path) -> Kind:
+    """The backend for an artifact: by the installed plugin that makes such files, else by habit.
+
+    Raises:
+        UsageError: Triton has no backend for it.
+    """
+    suffix = path.suffix.lower()
+    made = _format_of(session, suffix)
+    for kind in _KINDS:
+        if kind.format == made or (made is None and suffix in kind.suffixes):
+            return kind
+    reason = _REFUSED.get(suffix)
+    packed = ", ".join(sorted(suffix for kind in _KINDS for suffix in kind.suffixes))
+    raise UsageError(f"export triton cannot pack {path.name}", hint=reason or f"it packs {packed}")
+
+
+def _format_of(session: Segplug, suffix: str) -> str | None:
+    """The target of the installed maker whose files end so; one that Triton knows, where several do."""
+    found = set()
+    for hook in ("export", "build_engine"):
+        for entry in session.targets(hook):
+            try:
+                maker = session.registry.load(entry)
+            except PluginError:
+                continue  # asking for it by name says why
+            if not maker.packs and suffix_of(maker).lower() == suffix:
+                found.add(entry.target)
+    known = [kind.format for kind in _KINDS if kind.format in found]
+    return known[0] if known else min(found, default=None)

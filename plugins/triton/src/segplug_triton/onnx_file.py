@@ -1,0 +1,106 @@
+"""What an ONNX file takes and gives: as ONNX Runtime sees it, for that is what Triton compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from segplug.errors import ArtifactError, MissingDependencyError
+from segplug.model import META_ENTRY, ModelMeta
+from segplug.requests import ExportRequest
+from segplug_triton.signature import FREE, TYPES, Packable, Tensor
+
+__all__ = ["read"]
+
+_NAMES = {"float": "float32", "double": "float64"}
+"""Data types that ONNX Runtime calls otherwise than numpy."""
+
+_FATAL = 4
+
+
+def read(path: Path, filename: str, request: ExportRequest) -> Packable:
+    """Read an ONNX file, segplug's own or another's; its weights may lie in files beside it.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot load it, or Triton could not serve what it takes and gives.
+        MissingDependencyError: onnx or onnxruntime is not installed.
+    """
+    session = _session(path)
+    text = session.get_modelmeta().custom_metadata_map.get(META_ENTRY)
+    return Packable(
+        inputs=tuple(_tensor(path, node) for node in session.get_inputs()),
+        outputs=tuple(_tensor(path, node) for node in session.get_outputs()),
+        files=_files(path, filename),
+        meta=None if text is None else ModelMeta.from_json(text),
+    )
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _missing("onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    # The graph is only looked at: optimising it takes time, and its complaints are for whoever runs it.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = _FATAL
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).rpartition(" : ")[2]
+        raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason}") from error
+
+
+def _missing(library: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"export triton needs {library} to read ONNX files", hint="pip install 'segplug-triton[onnx]'"
+    )
+
+
+def _tensor(path: Path, node: Any) -> Tensor:
+    name = str(node.type).removeprefix("tensor(").removesuffix(")")
+    kind = TYPES.get(_NAMES.get(name, name))
+    if kind is None or name == "bfloat16":
+        raise ArtifactError(f"Triton cannot serve {path}: '{node.name}' is {node.type}")
+    if not node.shape:
+        raise ArtifactError(f"Triton cannot serve {path}: it does not say how many axes '{node.name}' has")
+    return Tensor(node.name, kind, tuple(size if isinstance(size, int) else FREE for size in node.shape))
+
+
+def _files(path: Path, filename: str) -> dict[str, Path]:
+    """The file; with the files of its weights, where it has any, in a folder of the file's name."""
+    weights = _weights(path)
+    if not weights:
+        return {filename: path}
+    return {f"{filename}/{filename}": path} | {f"{filename}/{name}": path.parent / name for name in weights}
+
+
+def _weights(path: Path) -> list[str]:
+    """The files beside the model that hold its weights, as the model names them."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise _missing("onnx") from error
+    model = onnx.load(str(path), load_external_data=False)
+    names = {
+        entry.value
+        for tensor in _tensors(model.graph)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ArtifactError(f"the weights of {path} lie outside of its folder: {name}")
+    return sorted(names)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)

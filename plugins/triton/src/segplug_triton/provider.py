@@ -1,0 +1,101 @@
+"""``export triton``: an artifact becomes a model of a Triton model repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segplug.artifact import describe
+from segplug.errors import ArtifactError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.model import ModelMeta
+from segplug.options import option
+from segplug.requests import Artifact, ExportRequest
+from segplug_triton import config as configs
+from segplug_triton.formats import Kind, kind_of
+from segplug_triton.repository import ModelFolder, check_name, name_like
+from segplug_triton.signature import Packable
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+__all__ = ["Options", "provider"]
+
+
+@dataclass(frozen=True)
+class Options(configs.Settings):
+    """Options of ``export triton``."""
+
+    model_name: str | None = option(
+        None, help="The model's name, and its folder's. Default: the name in the artifact's metadata."
+    )
+    model_version: int = option(
+        1, help="Added to the versions of the model that are there.", minimum=1, maximum=configs.MOST
+    )
+
+    @property
+    def settings(self) -> configs.Settings:
+        """What becomes a setting of the server."""
+        names = [field.name for field in fields(configs.Settings)]
+        return configs.Settings(**{name: getattr(self, name) for name in names})
+
+
+class TritonExporter:
+    """Lays an artifact (ONNX, TorchScript, TensorRT) into a model repository of the Triton Inference Server.
+
+    The artifact is copied as it is. Its names, types and dimensions become config.pbtxt, and so does its
+    metadata, so that a client knows how to prepare an image.
+    """
+
+    api_version = 1
+    options = Options
+    takes = "artifact"
+
+    @hookimpl
+    def export(self, request: ExportRequest) -> Artifact:
+        """Pack ``request.artifact``; see :func:`segplug.hookspecs.export`."""
+        options: Options = request.options or Options()
+        path = _artifact(request)
+        kind = kind_of(request.session, path)
+        if options.model_name is not None:
+            check_name(options.model_name)
+        packed = kind.read(path, request)
+        if packed.meta is None:
+            request.reporter.warn(
+                f"{path} has no segplug metadata: config.pbtxt names no classes and says nothing of images"
+            )
+        if packed.bound_to == "cpu" and options.device != "cpu":
+            request.reporter.warn(
+                f"{path} makes tensors on the CPU, wherever its weights are: config.pbtxt keeps it there; "
+                "an ONNX file of the same model may run on a GPU"
+            )
+        name = options.model_name or name_like(packed.meta.name if packed.meta else path.stem)
+        folder = ModelFolder(request.output / name)
+        folder.check(options.model_version, path, force=request.force)
+        config = _config(folder, name, kind, packed, options)
+        folder.write(options.model_version, packed.files, config)
+        return describe(folder.path, format="triton", meta=packed.meta or ModelMeta(name=name))
+
+
+def _artifact(request: ExportRequest) -> Path:
+    path = request.artifact
+    if path is None:
+        raise UsageError("export triton takes an artifact")
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    if path.stat().st_size == 0:
+        raise ArtifactError(f"{path} is empty")
+    return path
+
+
+def _config(folder: ModelFolder, name: str, kind: Kind, packed: Packable, options: Options) -> ModelConfig:
+    """Of the model: its own where it has one version only, else the one that its other versions have."""
+    others = folder.others(options.model_version)
+    if not others:
+        return configs.make(name, kind, packed, options.settings)
+    newest = options.model_version > max(others)
+    return configs.of_next_version(folder.config(), kind, packed, options.settings, newest=newest)
+
+
+provider = TritonExporter()

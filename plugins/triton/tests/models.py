@@ -1,0 +1,88 @@
+"""A tiny real network, its artifacts, and packing as a caller does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from google.protobuf import text_format
+from torch import nn
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from segplug import Segplug
+from segplug.model import META_ENTRY, ModelMeta, SegmentationModel
+from segplug.requests import Artifact
+
+CLASSES = ("sky", "road", "car", "tree")
+
+
+class TinyNet(nn.Module):
+    """Downsamples by two and comes back to the input's size, as segmentation networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.head = nn.Conv2d(8, len(CLASSES), 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.head(torch.relu(self.stem(images)))
+        return nn.functional.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False)
+
+
+class MakesTensors(TinyNet):
+    """Makes a tensor as it runs: a trace of it names the device that it was traced on."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) + torch.arange(len(CLASSES), device=images.device)[:, None, None]
+
+
+def tiny(network: type[TinyNet] = TinyNet, *, seed: int = 0, **changes: Any) -> SegmentationModel:
+    """A model as a source would give it."""
+    torch.manual_seed(seed)
+    module = network().eval()
+    for bias in (module.stem.bias, module.head.bias):
+        nn.init.zeros_(bias)  # or one class would be everywhere
+    nn.init.orthogonal_(module.head.weight, gain=4)
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "classes": CLASSES,
+        "palette": ((70, 130, 180), (128, 64, 128), (0, 0, 142), (107, 142, 35)),
+        "mean": (123.675, 116.28, 103.53),
+        "std": (58.395, 57.12, 57.375),
+        "input_size": (32, 48),
+        "out_channels": len(CLASSES),
+    }
+    return SegmentationModel(module, ModelMeta(**{**values, **changes}), lambda: module)
+
+
+def retold(artifact: Artifact, path: Path, **changes: Any) -> Path:
+    """A copy of an ONNX artifact whose metadata says something else."""
+    model = onnx.load(str(artifact.path))
+    (entry,) = [entry for entry in model.metadata_props if entry.key == META_ENTRY]
+    entry.value = artifact.meta.replace(**changes).to_json()
+    onnx.save(model, str(path))
+    return path
+
+
+def pack(artifact: Artifact | Path, folder: Path, **given: Any) -> ModelConfig:
+    """Pack, and read what config.pbtxt says from its text."""
+    packed = Segplug().pack("triton", artifact, folder=folder, **given)
+    return config_of(packed.path)
+
+
+def config_of(model: Path) -> ModelConfig:
+    return text_format.Parse((model / "config.pbtxt").read_text(), ModelConfig())
+
+
+def tensors(config: ModelConfig) -> list[tuple[str, int, tuple[int, ...]]]:
+    """Names, types and dimensions of the inputs, then of the outputs."""
+    return [(item.name, item.data_type, tuple(item.dims)) for item in (*config.input, *config.output)]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything below a folder."""
+    return {
+        item.relative_to(folder).as_posix(): item.read_bytes() for item in folder.rglob("*") if item.is_file()
+    }

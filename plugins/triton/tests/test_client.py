@@ -1,0 +1,77 @@
+"""The README's client, as it is printed there, through Triton's protocol to a stand-in for Triton."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from plugins.triton.tests.models import CLASSES, pack, tiny
+from plugins.triton.tests.stand_in import serving
+from segplug import Segplug
+from segplug.model import Resize
+from segplug.runtime.segment import Segmenter
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def example() -> str:
+    """The client's code in the README."""
+    blocks = README.read_text(encoding="utf-8").split("```python\n")[1:]
+    (code,) = [block.split("```")[0] for block in blocks if "tritonclient" in block]
+    return code
+
+
+@pytest.fixture
+def photo(tmp_path):
+    noise = np.random.default_rng(5).integers(0, 256, (9, 12, 3), np.uint8)
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), cv2.resize(noise, (61, 45)))
+    return path
+
+
+def through_the_client(repository, photo):
+    with serving(repository) as address:
+        code = example().replace("localhost:8001", address).replace('"street"', '"tiny"')
+        names: dict = {}
+        exec(compile(code.replace('"photo.jpg"', repr(str(photo))), str(README), "exec"), names)
+        names["client"].close()
+    return names["labels"]
+
+
+@pytest.mark.parametrize(
+    ("export_as", "changes"),
+    [
+        ({"dynamic": True}, {}),
+        ({"dynamic": True}, {"resize": Resize(scale=(64, 40)), "channel_order": "bgr"}),
+        ({"dynamic": True, "output_kind": "logits"}, {"align_corners": True}),
+        ({"output_kind": "logits"}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_client_gives_the_runtimes_labels(export, repository, photo, export_as, changes):
+    artifact = export(model=tiny(**changes), **export_as)
+    pack(artifact, repository)
+    labels = through_the_client(repository, photo)
+    with Segplug().open(artifact, backend="onnxruntime") as engine:
+        (expected,) = Segmenter(engine)([cv2.imread(str(photo))])
+    assert labels.shape == (45, 61)
+    assert len(np.unique(labels)) >= 3
+    np.testing.assert_array_equal(labels, expected)
+    assert labels.max() < len(CLASSES)
+
+
+def test_the_server_refuses_what_the_config_does_not_say(static_logits, repository):
+    """The stand-in holds requests to the config, or the tests above would show nothing."""
+    pack(static_logits, repository)
+    batch = np.zeros((1, 3, 40, 48), np.float32)
+    tensor = triton.InferInput("input", batch.shape, "FP32").set_data_from_numpy(batch)
+    with (
+        serving(repository) as address,
+        triton.InferenceServerClient(address) as client,
+        pytest.raises(triton.InferenceServerException, match="unexpected shape"),
+    ):
+        client.infer("tiny", [tensor])

@@ -1,0 +1,38 @@
+"""The provider is cheap to import, and says what to install where a library is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = "{'torch', 'numpy', 'onnx', 'onnxruntime', 'tritonclient', 'grpc', 'google.protobuf', 'cv2'}"
+
+
+def test_the_provider_imports_no_library():
+    code = f"import sys, segplug_triton.provider; found = {HEAVY} & set(sys.modules); assert not found, found"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_a_missing_library_is_one_line_with_the_command(dynamic_labels, repository, missing):
+    words = ["run", "export", "triton", str(dynamic_labels.path), "--output-folder", str(repository)]
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; from segplug.cli.root import run_command_line; "
+        f"sys.exit(run_command_line({words!r}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "pip install 'segplug-triton[onnx]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_onnx_files_need_no_torch(dynamic_labels, repository):
+    words = ["run", "export", "triton", str(dynamic_labels.path), "--output-folder", str(repository)]
+    code = (
+        "import sys; sys.modules['torch'] = None; from segplug.cli.root import run_command_line; "
+        f"sys.exit(run_command_line({words!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert (repository / "tiny" / "1" / "model.onnx").is_file()

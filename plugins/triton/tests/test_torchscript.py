@@ -1,0 +1,64 @@
+"""TorchScript artifacts: named by position, as Triton's PyTorch backend has it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tritonclient.grpc import model_config_pb2 as schema
+
+from plugins.triton.tests.models import MakesTensors, files, pack, tensors, tiny
+from segplug.discovery import entries
+from segplug.errors import ArtifactError, UsageError
+from segplug.model import META_ENTRY, ModelMeta
+
+pytestmark = pytest.mark.skipif(
+    not any(entry.target == "torchscript" for entry in entries("export")),
+    reason="segplug-torchscript is not installed",
+)
+
+FP32 = schema.TYPE_FP32
+CPU, AUTO = schema.ModelInstanceGroup.KIND_CPU, schema.ModelInstanceGroup.KIND_AUTO
+
+
+@pytest.mark.filterwarnings("ignore:.*jit.load:DeprecationWarning")
+def test_free_sizes(export, repository):
+    artifact = export("torchscript", dynamic=True)
+    config = pack(artifact, repository)
+    assert (config.backend, config.platform) == ("pytorch", "pytorch_libtorch")
+    assert config.default_model_filename == "model.pt"
+    assert config.max_batch_size == 4
+    assert tensors(config) == [("INPUT__0", FP32, (3, -1, -1)), ("OUTPUT__0", FP32, (4, -1, -1))]
+    assert config.instance_group[0].kind == AUTO
+    assert ModelMeta.from_json(config.parameters[META_ENTRY].string_value) == artifact.meta
+    assert files(repository)["tiny/1/model.pt"] == artifact.path.read_bytes()
+    module = torch.jit.load(str(repository / "tiny/1/model.pt"))
+    answer = module(torch.zeros(4, 3, 50, 34))
+    assert (answer.shape, answer.dtype) == ((4, 4, 50, 34), torch.float32)
+
+
+def test_one_size(export, repository):
+    config = pack(export("torchscript"), repository)
+    assert config.max_batch_size == 0
+    assert tensors(config) == [("INPUT__0", FP32, (1, 3, 32, 48)), ("OUTPUT__0", FP32, (1, 4, 32, 48))]
+
+
+def test_a_trace_that_names_its_device_stays_there(export, repository):
+    artifact = export("torchscript", tiny(MakesTensors))
+    assert pack(artifact, repository).instance_group[0].kind == CPU
+    with pytest.raises(UsageError, match="--device gpu: this artifact runs on a CPU only"):
+        pack(artifact, repository, device="gpu", model_name="other")
+
+
+def test_a_checkpoint_is_no_artifact(tmp_path, repository):
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ArtifactError, match=r"weights\.pt"):
+        pack(path, repository)
+    assert not repository.exists()
+
+
+def test_a_program_of_torch_export_is_refused(tmp_path, repository):
+    path = tmp_path / "tiny.pt2"
+    path.write_bytes(b"x")
+    with pytest.raises(UsageError, match="pack ONNX or TorchScript"):
+        pack(path, repository)

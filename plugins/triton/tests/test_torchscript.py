@@ -29,7 +29,7 @@ def test_free_sizes(export, repository):
     assert config.max_batch_size == 4
     assert tensors(config) == [("INPUT__0", FP32, (3, -1, -1)), ("OUTPUT__0", FP32, (4, -1, -1))]
     assert config.instance_group[0].kind == AUTO
-    assert ModelMeta.from_json(config.parameters[META_ENTRY].string_value) == artifact.meta
+    assert ModelMeta.from_json(config.parameters[META_ENTRY].string_value) == artifact.meta.public()
     assert files(repository)["tiny/1/model.pt"] == artifact.path.read_bytes()
     module = torch.jit.load(str(repository / "tiny/1/model.pt"))
     answer = module(torch.zeros(4, 3, 50, 34))

@@ -48,7 +48,7 @@ def run(
     own: Mapping[str, Any],
 ) -> int:
     """Analyse, and show the report."""
-    _check(values, [value for value in own.values() if isinstance(value, Path)])
+    _check(values, [path for value in own.values() for path in _paths(value)])
     report = session.analyze(provider.entry.qualified, *values["subjects"], force=values["force"], **own)
     _show(report, output)
     if values["html"]:
@@ -58,6 +58,11 @@ def run(
         _write_sheets(report, values["csv"], output, force=values["force"])
     output.document({**report.data, "notes": list(report.notes), "failures": list(report.failures)})
     return 1 if report.failures else 0
+
+
+def _paths(value: Any) -> list[Path]:
+    """The files that an option names: one, several or none."""
+    return [item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Path)]
 
 
 def _needs_subjects(provider: Provider) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -15,11 +16,14 @@ import numpy as np
 
 from segplug.errors import EngineError, UsageError
 from segplug.model import ModelMeta
+from segplug.serving.requests import OUTPUT_HEADER
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Client", "Reply", "decode_mask"]
+
+_DURATION = re.compile(r"(?P<name>[\w.-]+)\s*;(?:.*;)?\s*dur=(?P<milliseconds>\d+(\.\d+)?)(\s*;.*)?")
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,9 @@ class Reply:
         """Seconds by name, from the ``Server-Timing`` header; empty without one."""
         found = {}
         for part in self.headers.get("server-timing", "").split(","):
-            name, _, duration = part.strip().partition(";dur=")
-            if duration:
-                found[name] = float(duration) / 1000
+            metric = _DURATION.fullmatch(part.strip())
+            if metric:
+                found[metric["name"]] = float(metric["milliseconds"]) / 1000
         return found
 
 
@@ -84,8 +88,9 @@ class Client:
         Raises:
             EngineError: the server cannot be reached, or went away.
         """
-        headers = {"Content-Type": content_type or "application/octet-stream"}
-        return self._send("POST", {"output": output}, content, headers)
+        return self._send(
+            "POST", output, content, {"Content-Type": content_type or "application/octet-stream"}
+        )
 
     def meta(self) -> ModelMeta:
         """What the server says of its model.
@@ -93,7 +98,9 @@ class Client:
         Raises:
             EngineError: it cannot be reached, or serves no model of segplug's under this name.
         """
-        reply = self._send("GET", {"output": "meta"}, None, {})
+        reply = self._send("GET", "meta", None, {})
+        if reply.status in (401, 403):
+            raise EngineError(f"{self.url} wants a token: {reply.reason}", hint="give one with --token")
         try:
             said = json.loads(reply.body) if reply.status == 200 else None
             return ModelMeta.from_dict(said["meta"])  # type: ignore[index]
@@ -109,16 +116,16 @@ class Client:
         for connection in self._connections:
             connection.close()
 
-    def _send(
-        self, method: str, query: Mapping[str, str], body: bytes | None, headers: Mapping[str, str]
-    ) -> Reply:
-        path = f"{self._parts.path}?{urlencode(query)}"
+    def _send(self, method: str, output: str, body: bytes | None, more: Mapping[str, str]) -> Reply:
+        path = f"{self._parts.path}?{urlencode({'output': output})}"
+        # A server may keep the query to itself, as TorchServe does: the header says it, too.
+        headers = {**self._headers, OUTPUT_HEADER: output, **more}
         start = time.perf_counter()
         for again in (True, False):
             connection = self._connection()
             kept = connection.sock is not None
             try:
-                connection.request(method, path, body, {**self._headers, **headers})
+                connection.request(method, path, body, headers)
                 answer = connection.getresponse()
                 content = answer.read()
             except (OSError, http.client.HTTPException) as error:

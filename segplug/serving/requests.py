@@ -16,10 +16,24 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Limits", "Output", "RefusedRequestError", "Request", "image_of", "opacity_of", "output_of"]
+__all__ = [
+    "OPACITY_HEADER",
+    "OUTPUT_HEADER",
+    "Limits",
+    "Output",
+    "RefusedRequestError",
+    "Request",
+    "image_of",
+    "opacity_of",
+    "output_of",
+]
 
 Output = Literal["mask", "painted", "json", "meta"]
 """What a client may ask for: a PNG of labels, a painted PNG, class shares, or the model's metadata."""
+
+OUTPUT_HEADER = "X-Segplug-Output"
+OPACITY_HEADER = "X-Segplug-Opacity"
+"""Headers that say what ``output`` and ``opacity`` say, for servers that keep the query to themselves."""
 
 _IMAGE_KEYS = ("image", "data", "b64", "body")
 """Where JSON may hold the base64 of an image."""

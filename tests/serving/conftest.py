@@ -15,7 +15,7 @@ import pytest
 from segplug.engine import EngineSpec
 from segplug.model import ModelMeta
 from segplug.serving.answers import Answer
-from segplug.serving.requests import Request
+from segplug.serving.requests import OUTPUT_HEADER, Request
 from segplug.serving.service import Service
 from segplug.testing import FunctionEngine
 
@@ -54,16 +54,19 @@ Answering = Callable[[Request], Answer]
 
 
 @contextmanager
-def http_server(answering: Answering) -> Iterator[str]:
-    """Serve ``answering`` on loopback; yields the address of the predictions of the model ``m``."""
+def http_server(answering: Answering, *, query: bool = True) -> Iterator[str]:
+    """Serve ``answering`` on loopback; yields the address of the predictions of the model ``m``.
+
+    Without ``query`` it keeps the query to itself, as TorchServe does.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            query = parse_qs(urlsplit(self.path).query)
-            output = query.get("output", [""])[0]
+            asked = parse_qs(urlsplit(self.path).query).get("output", [""])[0]
+            output = asked if query else self.headers.get(OUTPUT_HEADER, "")
             answer = answering(Request(body or None, self.headers.get("Content-Type", ""), output))
             self.send_response(answer.status)
             for name, value in {**answer.headers, "Content-Type": answer.content_type}.items():

@@ -12,7 +12,7 @@ from segplug.errors import EngineError, ShapeError, UsageError
 from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
 from segplug.serving.answers import Answer, mask_png, refusal
-from segplug.serving.client import Client, decode_mask
+from segplug.serving.client import Client, Reply, decode_mask
 from segplug.serving.remote import RemoteEngine
 from segplug.testing import ArrayDataset, EngineConformance
 from tests.serving.conftest import META, bright, encoded, http_server, noise
@@ -27,6 +27,34 @@ def test_a_mask_comes_back(url) -> None:
     assert 0 < reply.timing()["model"] < reply.seconds
     assert client.meta() == META
     client.close()
+
+
+def test_times_of_other_servers_are_read_as_they_are_meant() -> None:
+    header = 'app;dur=47.2;desc="all", db;desc="x";dur=5, miss, cache;dur=, total;dur=oops, batch;desc="4"'
+    assert Reply(200, b"", {"server-timing": header}, 1.0).timing() == {"app": 0.0472, "db": 0.005}
+    assert Reply(200, b"", {}, 1.0).timing() == {}
+
+
+def test_what_is_asked_for_is_in_a_header_too(service) -> None:
+    heard = []
+
+    def answering(request):
+        heard.append(request)
+        return service.answer([request])[0]
+
+    with http_server(answering, query=False) as url:
+        client = Client(url)
+        assert client.meta() == META
+        client.post(encoded(noise()), output="json")
+    assert [request.output for request in heard] == ["meta", "json"]
+
+
+def test_a_server_that_wants_a_token() -> None:
+    with (
+        http_server(lambda request: refusal(401, "no token")) as url,
+        pytest.raises(EngineError, match="--token"),
+    ):
+        Client(url).meta()
 
 
 def test_a_refusal_has_its_reason(url) -> None:

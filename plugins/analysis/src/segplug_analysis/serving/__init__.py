@@ -1,0 +1,1 @@
+"""``analyze serving``: a served model against PyTorch, and under load."""

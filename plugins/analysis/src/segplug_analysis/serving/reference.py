@@ -1,0 +1,83 @@
+"""PyTorch's own answer to an image, and how far a served mask is from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.runtime.postprocess import logits_to_labels, resize_plane
+from segplug.runtime.runner import Runner
+from segplug.runtime.segment import Steps
+from segplug.unsteady import nudged_runs
+from segplug.verify import Comparison, Pair, compare
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.engine import Engine
+    from segplug.reporting import Reporter
+    from segplug.runtime.preprocess import Geometry, Prepared
+    from segplug_analysis.serving.pictures import Picture
+
+__all__ = ["Expected", "Reference"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What PyTorch says of one image."""
+
+    labels: npt.NDArray[Any]
+    """Unsigned integer ``(H, W)``."""
+    resized: bool
+    """Whether the network's size is not the image's own."""
+    compare: Callable[[npt.NDArray[Any]], Comparison]
+    """Holds labels ``(H, W)`` against it, as ``segplug verify`` does, but in the image's own size."""
+
+
+class Reference:
+    """Segments images with PyTorch.
+
+    Args:
+        engine: The loaded model as an engine that gives logits; it stays the caller's.
+        precision: Of the served model; chooses what its masks are held to.
+        reporter: Where the runtime's warnings go.
+    """
+
+    def __init__(self, engine: Engine, precision: str, reporter: Reporter) -> None:
+        self._meta = engine.spec.meta
+        self._precision = precision
+        self._steps = Steps(Runner(engine), 1, reporter)
+
+    def __call__(self, picture: Picture) -> Expected:
+        """The answer to one image; raises :class:`segplug.errors.SegplugError` as the engine does."""
+        prepared = self._steps.preprocess(picture.decoded(), picture.name)
+        geometry = prepared.geometry
+        logits = self._run(prepared.array)
+        shown = self._own_size(logits, geometry)
+
+        def compared(mask: npt.NDArray[Any]) -> Comparison:
+            pair = Pair(picture.name, shown, mask, nudged=lambda: self._nudged(prepared))
+            cut = self._meta.threshold if self._meta.activation == "sigmoid" else None
+            return compare([pair], precision=self._precision, sigmoid_threshold=cut)
+
+        labels = logits_to_labels(logits, self._meta, geometry)
+        return Expected(labels, geometry.valid != geometry.original, compared)
+
+    def _run(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._steps.run([array])[0]
+        return logits
+
+    def _own_size(self, logits: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float32]:
+        """Logits where the labels are decided: in the image's own size."""
+        height, width = geometry.valid
+        planes = (plane[:height, :width] for plane in logits)
+        aligned = self._meta.align_corners
+        return np.stack([resize_plane(plane, geometry.original, align_corners=aligned) for plane in planes])
+
+    def _nudged(self, prepared: Prepared) -> Iterator[npt.NDArray[np.float32]]:
+        return nudged_runs(
+            lambda nudged: self._own_size(self._run(nudged), prepared.geometry), prepared.array
+        )

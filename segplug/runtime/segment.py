@@ -61,6 +61,8 @@ class Segmenter:
         reporter = reporter or QuietReporter()
         self.runner = Runner(engine)
         self._steps = Steps(self.runner, batch_size, reporter)
+        self.group_size = self._steps.group_size
+        """Images that are run together at most: 1 where a window slides, whatever was asked for."""
         self._postprocess = Postprocessor(engine.spec.meta, reporter)
 
     def __call__(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[Any] | SegplugError]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DeviceError, EngineError, SegplugError, ShapeError
@@ -74,6 +75,8 @@ class Service:
         self.backend = engine.spec.backend
         self._limits = limits or Limits()
         self._segment = Segmenter(engine, batch_size=batch_size, reporter=reporter)
+        self.batch_size = self._segment.group_size
+        """Requests that the engine gains from having at once."""
         self._palette = palette_of([self.meta.palette], self.meta.num_classes)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
@@ -81,7 +84,8 @@ class Service:
         read = [self.read(request) for request in requests]
         jobs = {index: job for index, job in enumerate(read) if isinstance(job, Job)}
         answers = {index: answer for index, answer in enumerate(read) if isinstance(answer, Answer)}
-        answers.update(zip(jobs, self.run(list(jobs.values())), strict=True))
+        writers = self.segment(list(jobs.values()))
+        answers.update((index, write()) for index, write in zip(jobs, writers, strict=True))
         return [answers[index] for index in range(len(requests))]
 
     def read(self, request: Request) -> Job | Answer:
@@ -99,17 +103,25 @@ class Service:
             return _fault("reading a request")
         return Job(image, output, opacity, time.perf_counter() - start)
 
-    def run(self, jobs: Sequence[Job]) -> list[Answer]:
-        """Segment the images of jobs and put the answers into the form that each asks for."""
+    def segment(self, jobs: Sequence[Job]) -> list[Callable[[], Answer]]:
+        """Segment the images of jobs.
+
+        Returns:
+            For each job what puts its answer into the form that it asks for. Any thread may call it: painting
+            a large image takes as long as a fast network, which need not wait for it.
+        """
         if not jobs:
             return []
         before, start = self._segment.runner.seconds, time.perf_counter()
         try:
             found = self._segment([job.image for job in jobs])
         except Exception:
-            return [_fault("running the model")] * len(jobs)
+            failed = _fault("running the model")
+            return [lambda: failed] * len(jobs)
         seconds = _Seconds(self._segment.runner.seconds - before, time.perf_counter() - start, len(jobs))
-        return [self._answered(job, labels, seconds) for job, labels in zip(jobs, found, strict=True)]
+        return [
+            partial(self._answered, job, labels, seconds) for job, labels in zip(jobs, found, strict=True)
+        ]
 
     def _answered(self, job: Job, found: npt.NDArray[Any] | SegplugError, seconds: _Seconds) -> Answer:
         if isinstance(found, SegplugError):

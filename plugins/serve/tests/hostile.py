@@ -1,0 +1,40 @@
+"""What anybody may send, and what it is answered with."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+
+from plugins.serve.tests.servers import picture, png
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A small file that claims to be a large grey image, and would unpack to one."""
+    rows = zlib.compress(bytes(1 << 20))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+
+
+WHOLE = png(picture(0))
+
+REQUESTS: dict[str, tuple[bytes, str, int]] = {
+    "no image": (b"I am no image at all", "image/png", 400),
+    "cut off": (WHOLE[: len(WHOLE) // 2], "image/png", 400),
+    "a bit turned over": (WHOLE[:60] + bytes([WHOLE[60] ^ 255]) + WHOLE[61:100], "image/png", 400),
+    "empty": (b"", "image/png", 400),
+    "a bomb": (png_of(60_000, 60_000), "image/png", 413),
+    "20000 wide": (png_of(20_000, 10), "image/png", 413),
+    "another type": (WHOLE, "text/html", 415),
+    "no JSON": (b"{", "application/json", 400),
+    "JSON without an image": (b'{"x": 1}', "application/json", 400),
+    "bad base64": (json.dumps({"image": "%%%"}).encode(), "application/json", 400),
+    "deep JSON": (b"[" * 100_000, "application/json", 400),
+    "no form": (b"nothing", "multipart/form-data; boundary=edge", 400),
+    "a form without its edge": (b"nothing", "multipart/form-data", 400),
+}
+"""Name to body, content type and status."""

@@ -1,0 +1,65 @@
+"""What the command line refuses, in one line, before anything is served."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from segplug.cli.root import run_command_line
+
+
+def _fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    code = run_command_line(["serve", *map(str, arguments)])
+    error = capsys.readouterr().err.splitlines()
+    assert [line for line in error if line.startswith("error: ")] == error[-1:], error
+    return code, error[-1]
+
+
+def test_a_taken_port_is_said_before_the_model_is_opened(capsys, project):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, error = _fails(capsys, project.artifact(".onnx"), "--port", port)
+    assert code == 2
+    assert str(port) in error
+    assert "--port" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nothing.onnx"], 2, "there is no file nothing.onnx"),
+        (["damaged.onnx"], 1, "damaged.onnx"),
+        (["other.txt"], 2, "*.txt"),
+        (["tiny.onnx", "--backend", "nope"], 2, "no target 'nope'"),
+        (["tiny.onnx", "--checkpoint", "x.pth"], 2, "--checkpoint"),
+        (["tiny.onnx", "--name", "a/b"], 2, "--name 'a/b'"),
+        (["tiny.onnx", "--host", "192.0.2.1"], 2, "192.0.2.1"),
+        (["tiny.onnx", "--token-file", "none"], 2, "--token-file none"),
+        (["tiny.onnx", "--token-file", "empty"], 2, "holds no token"),
+        (["tiny.onnx", "--backend-options", "nope=1"], 2, "nope"),
+        (["tiny.onnx", "--device", "cuda:77"], 1, "cuda:77"),
+        (["tiny.py", "--backend", "http"], 2, "http"),
+        (["tiny.onnx", "--backend", "http"], 2, "http"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, monkeypatch, tmp_path, project, arguments, code, said):
+    monkeypatch.chdir(tmp_path)
+    for name in ("tiny.onnx", "tiny.py"):
+        (tmp_path / name).symlink_to(project.folder / name)
+    (tmp_path / "damaged.onnx").write_bytes(project.artifact(".onnx").read_bytes()[:1000])
+    (tmp_path / "other.txt").write_text("x")
+    (tmp_path / "empty").write_text("\n")
+    assert (found := _fails(capsys, *arguments, "--port", 0)) == (code, found[1])
+    assert said in found[1]
+
+
+def test_the_command_and_the_provider_import_nothing_heavy():
+    heavy = "{'torch', 'numpy', 'cv2', 'starlette', 'uvicorn', 'prometheus_client'}"
+    code = (
+        "import sys, segplug_serve.command, segplug_serve.engine; "
+        f"found = {heavy} & set(sys.modules); assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

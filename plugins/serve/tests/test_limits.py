@@ -1,0 +1,161 @@
+"""What a client may not do: send too much, too slowly, too many at once, or without a token."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from plugins.serve.tests.models import paced_labels
+from plugins.serve.tests.servers import Running, form_of, picture, png
+
+pytestmark = pytest.mark.server
+
+MOST = 100_000
+
+
+@pytest.fixture(scope="module")
+def small(paced) -> Running:
+    """A server that takes little, and waits one second."""
+    return paced(0.0, "--max-bytes", str(MOST), "--timeout", "1")
+
+
+def _connect(server: Running) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=60)
+
+
+def _status(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n" not in received and (more := connection.recv(1000)):
+        received += more
+    return received.split(b"\r\n")[0]
+
+
+def test_too_many_bytes_are_refused_and_the_client_reads_why(small):
+    body = bytes(5_000_000)
+    form, kind = form_of(image=body)
+    for sent, content_type in (
+        (body, "image/png"),
+        (iter([body[:50_000]] * 100), "image/png"),  # chunked, counted as it comes
+        (form, kind),
+        (iter([form[:50_000], form[50_000:]]), kind),
+        (b'{"image": "' + body + b'"}', "application/json"),
+    ):
+        answer = small.post(sent, content_type=content_type)
+        assert answer.status == 413
+        assert str(MOST) in answer.json["error"]
+    image = picture(1)
+    assert np.array_equal(small.post(png(image)).image, paced_labels(image))
+
+
+def test_a_length_alone_is_refused_before_anything_is_sent(small):
+    with _connect(small) as connection:
+        connection.sendall(
+            f"POST /predictions/{small.model} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n"
+            "Expect: 100-continue\r\n\r\n".encode()
+        )
+        assert _status(connection).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_does_not_end_is_given_up(small):
+    for head in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
+        with _connect(small) as connection:
+            connection.sendall(
+                f"POST /predictions/{small.model} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode()
+            )
+            assert _status(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_leaves_costs_no_place(small):
+    path = f"/predictions/{small.model}"
+    for _ in range(3):
+        with _connect(small) as connection:
+            connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nab".encode())
+    deadline = time.monotonic() + 30
+    while small.metrics()["segplug_requests_in_flight", frozenset()] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert small.metrics()["segplug_requests_in_flight", frozenset()] == 0
+
+
+def test_one_that_leaves_while_it_waits_is_not_run(paced):
+    server: Running = paced(1.0)
+    body = png(picture(1, 16, 16))
+    head = f"POST /predictions/{server.model} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.post, body)
+        _wait_for(server, "segplug_batch_size_count", 1)
+        with _connect(server) as connection:
+            connection.sendall(head.encode() + body)
+            _wait_for(server, "segplug_requests_waiting", 1)
+        assert first.result().status == 200
+    assert server.post(body).status == 200
+    assert server.metrics()["segplug_batch_size_sum", frozenset()] == 2, "the one that left is in no batch"
+    left = frozenset({("status", "499"), ("output", "mask")})
+    assert server.metrics()["segplug_requests_total", left] == 1
+
+
+def _wait_for(server: Running, name: str, value: float) -> None:
+    deadline = time.monotonic() + 30
+    while server.metrics()[name, frozenset()] != value:
+        assert time.monotonic() < deadline, f"{name} never became {value}"
+        time.sleep(0.02)
+
+
+def test_more_than_the_queue_holds_are_told_to_come_again(paced):
+    server: Running = paced(0.5, "--queue", "3")
+    body = png(picture(1, 16, 16))
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: server.post(body), range(12)))
+    by_status = {status: [a for a in answers if a.status == status] for status in (200, 503)}
+    assert len(by_status[200]) + len(by_status[503]) == 12
+    assert len(by_status[200]) >= 3
+    assert by_status[503], "twelve at once are more than three"
+    assert all(answer.headers["retry-after"] == "1" for answer in by_status[503])
+    assert server.ask("GET", "/health").status == 200
+    assert server.post(body).status == 200, "there is place again"
+
+
+def test_a_request_that_waits_too_long_is_answered_so(paced):
+    server: Running = paced(3.0, "--timeout", "1")
+    answer = server.post(png(picture(1, 16, 16)))
+    assert answer.status == 504
+    assert "1 s" in answer.json["error"]
+
+
+def test_only_those_who_know_the_token_come_in(paced, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("s3cret-token\n")
+    server: Running = paced(0.0, "--token-file", str(file))
+    body = png(picture(1))
+    for given in ("", "Bearer", "Bearer wrong", "Basic s3cret-token", "Bearer s3cret-token2", "Bearer \xe9"):
+        answer = server.post(body, authorization=given)
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "s3cret" not in answer.body.decode()
+    for path in ("/metrics", "/models", f"/predictions/{server.model}?output=meta", "/nothing"):
+        assert server.ask("GET", path).status == 401
+    assert server.ask("POST", f"/predictions/{server.model}", bytes(3_000_000)).status == 401
+    assert server.ask("GET", "/health").status == server.ask("GET", "/ready").status == 200
+    assert server.post(body, authorization="Bearer s3cret-token").status == 200
+
+
+def test_heads_are_limited_in_size(small):
+    with _connect(small) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 100_000)
+        assert b" 400 " in _status(connection)
+
+
+@pytest.mark.slow
+def test_heads_are_limited_in_time(small):
+    idle, kept = _connect(small), _connect(small)
+    with idle, kept:
+        idle.sendall(b"GET /health HT")
+        kept.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert _status(kept).startswith(b"HTTP/1.1 200")
+        kept.sendall(b"GET /he")
+        for connection in (idle, kept):
+            while connection.recv(1000):
+                pass

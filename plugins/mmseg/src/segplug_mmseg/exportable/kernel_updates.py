@@ -37,9 +37,15 @@ def _kernel_update_head(
 def _gathered(x: Tensor, masks: Tensor) -> Tensor:
     """(N, classes, C): the features under each class' mask."""
     size = x.shape[2:]
-    if not all(statically_known_true(a == b) for a, b in zip(masks.shape[2:], size, strict=True)):
+    if not all(map(_known_equal, masks.shape[2:], size)):
         masks = F.interpolate(masks, size=size, mode="bilinear", align_corners=False)
     return masks.softmax(dim=1).flatten(2) @ x.flatten(2).transpose(1, 2)
+
+
+def _known_equal(a: Any, b: Any) -> bool:
+    """Whether two sizes are equal whatever the input; not known of the tensors that TorchScript's tracer has."""
+    equal = a == b
+    return not isinstance(equal, Tensor) and statically_known_true(equal)
 
 
 def _updated_kernels(self: Any, gathered: Tensor, kernels: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Export to TorchScript and torch.export, and the engines that run both."""

@@ -1,0 +1,149 @@
+"""What PyTorch's files hold beside the network, read and written without PyTorch.
+
+A TorchScript file and a ``.pt2`` are zip files. Their extra files are entries below ``extra/``, and one of
+those is the model's metadata. So a damaged file, or one of another kind, is known before PyTorch opens it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from segplug.artifact import writing
+from segplug.errors import ArtifactError, UsageError
+from segplug.model import META_ENTRY, ModelMeta
+
+__all__ = ["Kind", "read_meta", "write_file", "write_meta"]
+
+Kind = Literal["torchscript", "export", "aot"]
+
+_WORDS: dict[str, str] = {
+    "torchscript": "a TorchScript file",
+    "export": "a torch.export program",
+    "aot": "a compiled torch.export package",
+    "checkpoint": "a file of weights without a network",
+    "other": "a zip file of another kind",
+}
+_TARGETS = {"torchscript": "torchscript", "export": "torch-export", "aot": "torch-export"}
+
+_META = f"extra/{META_ENTRY}"
+_ROOT = "model"
+"""The folder that holds everything inside of a file; PyTorch takes any one, and by itself the file's name."""
+
+_SOURCE_PATHS = ".debug_pkl"
+"""Where in the network's source code each line of a TorchScript file comes from."""
+
+_ALIGNMENT = 64
+"""Where PyTorch starts each entry's bytes, so that weights can be mapped into memory."""
+_PADDING = b"FB"
+"""What PyTorch calls the header field that fills the gap."""
+_FIXED_HEADER = 30
+"""Bytes of an entry's header before its name, in every zip file."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def read_meta(path: Path, target: str) -> tuple[Kind, ModelMeta]:
+    """What a file is and what it says of itself. Every byte is checked against the file's checksums.
+
+    Args:
+        path: The file.
+        target: The ``infer`` target that will open it.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: it is damaged, cut, of another kind, or segplug did not write it.
+    """
+    with _opened(path) as archive:
+        kind = _kind(archive)
+        wanted = next((name for name, opens in _TARGETS.items() if opens == target), "")
+        if _TARGETS.get(kind) != target:
+            hint = f"infer {_TARGETS[kind]} opens it" if kind in _TARGETS else f"export {target} makes one"
+            raise ArtifactError(f"{path} is {_WORDS[kind]}, not {_WORDS[wanted]}", hint=hint)
+        if (damaged := archive.testzip()) is not None:
+            raise ArtifactError(f"{path} is damaged: the checksum of {damaged} is wrong")
+        entry = _named(archive, _META)
+        if entry is None:
+            raise ArtifactError(
+                f"{path} says nothing of its classes and preprocessing: segplug did not write it",
+                hint=f"export {target} makes one from a config and its weights",
+            )
+        meta = ModelMeta.from_json(archive.read(entry).decode("utf-8", errors="replace"))
+    return kind, meta  # type: ignore[return-value]  # what has a target is a Kind
+
+
+def write_meta(path: Path, meta: ModelMeta) -> None:
+    """Replace the metadata of a file, in one step; every other entry keeps its bytes.
+
+    Raises:
+        ArtifactError: it is no such file, is damaged, or the disk is full.
+    """
+    with _opened(path) as old, writing(path, force=True) as temporary:
+        _copy(old, temporary, meta)
+
+
+def write_file(content: BinaryIO, target: Path, meta: ModelMeta) -> None:
+    """Write what PyTorch packed, with ``meta``, and without the paths of its maker's source code."""
+    with zipfile.ZipFile(content) as old:
+        _copy(old, target, meta)
+
+
+def _copy(old: zipfile.ZipFile, target: Path, meta: ModelMeta) -> None:
+    with open(target, "wb") as file, zipfile.ZipFile(file, "w") as new:
+        for info in old.infolist():
+            name = _inner(info.filename)
+            if name != _META and not name.endswith(_SOURCE_PATHS):
+                with old.open(info) as content, new.open(_header(file, name, info), "w") as copy:
+                    shutil.copyfileobj(content, copy, 1 << 20)
+        blank = zipfile.ZipInfo(date_time=_EPOCH)
+        text = meta.to_json().encode()
+        blank.file_size = len(text)
+        new.writestr(_header(file, _META, blank), text)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    if path.stat().st_size == 0:
+        raise ArtifactError(f"{path} is empty")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise ArtifactError(f"{path} is no file of PyTorch's, or is damaged: {error}") from error
+
+
+def _kind(archive: zipfile.ZipFile) -> str:
+    names = {_inner(name) for name in archive.namelist()}
+    if "constants.pkl" in names and any(name.startswith("code/") for name in names):
+        return "torchscript"
+    if any(name.startswith("data/aotinductor/") for name in names):
+        return "aot"
+    if "archive_format" in names and any(name.startswith("models/") for name in names):
+        return "export"
+    return "checkpoint" if "data.pkl" in names else "other"
+
+
+def _inner(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _named(archive: zipfile.ZipFile, inner: str) -> str | None:
+    return next((name for name in archive.namelist() if _inner(name) == inner), None)
+
+
+def _header(file: BinaryIO, name: str, old: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """The header of an entry that begins where ``file`` stands, its bytes where PyTorch wants them."""
+    header = zipfile.ZipInfo(f"{_ROOT}/{name}", old.date_time)
+    header.compress_type = old.compress_type
+    header.file_size = old.file_size  # says beforehand whether the header needs the long form
+    start = file.tell() + _FIXED_HEADER + len(header.filename.encode()) + len(_PADDING) + 2
+    gap = -start % _ALIGNMENT
+    header.extra = _PADDING + struct.pack("<H", gap) + b"Z" * gap
+    return header

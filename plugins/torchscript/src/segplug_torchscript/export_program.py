@@ -1,0 +1,94 @@
+"""``export torch-export``: a loaded model becomes a torch.export program (.pt2), compiled if asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from segplug.artifact import describe
+from segplug.errors import UsageError
+from segplug.hookspecs import hookimpl
+from segplug.model import ModelMeta
+from segplug.options import option
+from segplug.requests import Artifact, ExportRequest
+from segplug.tracing import limits_named
+from segplug_torchscript import archive, packing
+
+__all__ = ["Options", "provider"]
+
+_TARGET = "torch-export"
+_SUFFIX = ".pt2"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``export torch-export``."""
+
+    aot: bool = option(
+        False,
+        help="Compile it with AOTInductor, for this kind of machine; needs a C++ compiler, and minutes.",
+    )
+    show: bool = option(False, help="Print the graph.")
+
+
+class TorchExportExporter:
+    """Writes the model as one torch.export program (.pt2, fp32), the successor of TorchScript.
+
+    Sizes are symbols in it, and its operators are those of PyTorch's core. With --aot it is compiled,
+    which makes it faster, and binds it to one kind of device and processor.
+    """
+
+    api_version = 1
+    options = Options
+    takes = "model"
+    verify_with = _TARGET
+    suffix = _SUFFIX
+
+    @hookimpl
+    def export(self, request: ExportRequest) -> Artifact:
+        """Write ``request.model`` as a program; see :func:`segplug.hookspecs.export`."""
+        options: Options = request.options or Options()
+        if request.output.suffix != _SUFFIX:
+            raise UsageError(
+                f"PyTorch opens programs by their suffix: {request.output} must end in {_SUFFIX}"
+            )
+        plan = packing.planned(request, _TARGET)
+        from segplug_torchscript import programs
+        from segplug_torchscript.devices import resolve_device
+        from segplug_torchscript.trying import check_follows, inputs_for
+
+        device = resolve_device(request.loaded.device)
+        if options.aot:
+            programs.require_compiler()
+        with request.reporter.progress("compiling" if options.aot else "exporting", None):
+            sample = packing.sample(request, plan.batch, plan.traced)
+            with limits_named(request, plan.size):
+                program = programs.export(request.loaded.exportable(), sample, plan.free, plan.multiple_of)
+            if options.show:
+                request.reporter.note(programs.as_text(program))
+            if plan.sizes_vary:
+                limits = programs.limits_of(program, plan.limits, plan.multiple_of)
+                if plan.limits not in (None, limits):
+                    request.reporter.note(f"the program takes {limits}; the network itself {plan.limits}")
+                plan = replace(plan, limits=limits)
+            inputs = inputs_for(plan, plan.limits)
+            details: dict[str, Any] = {"machine": programs.machine(device)} if options.aot else {}
+            meta = packing.completed(request, plan, _TARGET, inputs, compiled=options.aot, **details)
+            save = programs.save_compiled if options.aot else programs.save_program
+            with packing.packed(request, meta, partial(save, program)) as file:
+                function = (
+                    programs.load_compiled(file, device, details["machine"])
+                    if options.aot
+                    else programs.load_program(file, device)
+                )
+                check_follows(request, function, inputs, hint="export for one --shape without --dynamic")
+        return describe(request.output, format=_TARGET, meta=meta)
+
+    def write_meta(self, path: Path, meta: ModelMeta) -> None:
+        """Replace the metadata inside a file, in one step; weights and code keep their bytes."""
+        archive.write_meta(path, meta)
+
+
+provider = TorchExportExporter()

@@ -1,0 +1,76 @@
+"""``export torchscript``: a loaded model becomes a traced TorchScript file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from segplug.artifact import describe
+from segplug.hookspecs import hookimpl
+from segplug.model import ModelMeta
+from segplug.options import option
+from segplug.requests import Artifact, ExportRequest
+from segplug.tracing import limits_named
+from segplug_torchscript import archive, packing
+
+__all__ = ["Options", "provider"]
+
+_TARGET = "torchscript"
+
+_HINT = "export for one --shape without --dynamic, or try export torch-export --dynamic"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``export torchscript``."""
+
+    optimize: bool = option(
+        False, help="Freeze: weights become constants, norms are folded into convolutions (torch.jit.freeze)."
+    )
+    show: bool = option(False, help="Print the graph.")
+
+
+class TorchScriptExporter:
+    """Writes the model as one TorchScript file (traced, fp32), which PyTorch opens without its source code.
+
+    PyTorch itself has deprecated TorchScript and goes on reading its files; export torch-export writes its
+    successor. With free sizes the file is run beside the network at other sizes and batches, and refused if
+    it does not follow.
+    """
+
+    api_version = 1
+    options = Options
+    takes = "model"
+    verify_with = _TARGET
+    suffix = ".pt"
+
+    @hookimpl
+    def export(self, request: ExportRequest) -> Artifact:
+        """Write ``request.model`` as TorchScript; see :func:`segplug.hookspecs.export`."""
+        options: Options = request.options or Options()
+        plan = packing.planned(request, _TARGET)
+        from segplug_torchscript import jit
+        from segplug_torchscript.devices import resolve_device
+        from segplug_torchscript.trying import check_follows, inputs_for
+
+        with request.reporter.progress("exporting", None):
+            sample = packing.sample(request, plan.batch, plan.size)
+            with limits_named(request, plan.size):
+                module = jit.trace(request.loaded.exportable(), sample, optimize=options.optimize)
+            if options.show:
+                request.reporter.note(jit.as_text(module))
+            inputs = inputs_for(plan, plan.limits)
+            meta = packing.completed(request, plan, _TARGET, inputs, optimized=options.optimize)
+            with packing.packed(request, meta, partial(jit.save, module)) as file:
+                opened = jit.load(file, resolve_device(request.loaded.device))
+                hint = _HINT if plan.free else "try export torch-export"
+                check_follows(request, opened, inputs, hint=hint)
+        return describe(request.output, format=_TARGET, meta=meta)
+
+    def write_meta(self, path: Path, meta: ModelMeta) -> None:
+        """Replace the metadata inside a file, in one step; the weights keep their bytes."""
+        archive.write_meta(path, meta)
+
+
+provider = TorchScriptExporter()

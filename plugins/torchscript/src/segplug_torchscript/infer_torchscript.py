@@ -1,0 +1,48 @@
+"""``infer torchscript``: a TorchScript file becomes an engine. Needs torch and numpy, nothing else."""
+
+from __future__ import annotations
+
+from segplug.engine import Engine
+from segplug.errors import UsageError
+from segplug.hookspecs import hookimpl
+from segplug.requests import InferRequest
+from segplug_torchscript import archive, packing
+from segplug_torchscript.engine import TorchEngine
+
+__all__ = ["provider"]
+
+_TARGET = "torchscript"
+
+
+class TorchScriptInfer:
+    """Runs a TorchScript file that segplug exported in PyTorch, on the CPU or a GPU.
+
+    A TorchScript file is a program: open only files from people whom you trust.
+    """
+
+    api_version = 1
+    takes = "artifact"
+    reads = (_TARGET,)
+
+    @hookimpl
+    def infer(self, request: InferRequest) -> Engine:
+        """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
+        if request.artifact is None:
+            raise UsageError("infer torchscript takes a TorchScript file")
+        _, meta = archive.read_meta(request.artifact, _TARGET)
+        packing.require_torch("infer torchscript")
+        from segplug_torchscript import jit
+        from segplug_torchscript.devices import resolve_device
+
+        device = resolve_device(request.device)
+        return TorchEngine(
+            jit.load(request.artifact, device),
+            meta,
+            free=packing.free_axes(meta, _TARGET),
+            device=device,
+            backend=_TARGET,
+            threads=request.threads,
+        )
+
+
+provider = TorchScriptInfer()

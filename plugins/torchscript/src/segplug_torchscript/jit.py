@@ -1,0 +1,135 @@
+"""TorchScript: a network traced, saved, loaded, and put on another device.
+
+This module imports torch; it is imported when something is traced or opened, never before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from segplug.errors import ArtifactError, ModelError, ShapeError
+from segplug_torchscript.quiet import quiet, reason
+
+__all__ = ["as_text", "load", "move_constants", "save", "trace"]
+
+_jit: Any = torch.jit
+"""Untyped in some of PyTorch's versions and typed in others."""
+
+
+def trace(network: nn.Module, sample: torch.Tensor, *, optimize: bool) -> torch.jit.ScriptModule:
+    """Trace ``network``, whose weights the result shares unless it is optimised.
+
+    Args:
+        network: In eval mode.
+        sample: Float32 ``(N, 3, H, W)`` on the network's device.
+        optimize: Make weights constants, and fold norms into convolutions.
+
+    Raises:
+        ShapeError: the network itself cannot take the sample's shape.
+        ModelError: it cannot be traced.
+    """
+    with quiet(), torch.no_grad():
+        try:
+            with _sizes_followed():
+                module: torch.jit.ScriptModule = _jit.trace(network, sample, check_trace=False)
+            return _jit.freeze(module) if optimize else module
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _explained(network, sample, error) from error
+
+
+@contextmanager
+def _sizes_followed() -> Iterator[None]:
+    """Let the trace follow sizes through what is written for the symbolic sizes of torch.export.
+
+    While it traces, a size is a tensor without dimensions. What asks for a Python number of one would make a
+    constant of it.
+    """
+    check: Any = torch._check
+
+    def check_sample(condition: Any, message: Callable[[], str] | None = None) -> None:
+        check(bool(condition), message)  # of the sample: nothing of it is recorded
+
+    sizes: Any = _Sizes  # untyped in PyTorch
+    with mock.patch.object(torch, "_check", check_sample), sizes():
+        yield
+
+
+_CHOICES = {torch.sym_max: torch.maximum, torch.sym_min: torch.minimum}
+
+
+class _Sizes(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.Tensor.item and args[0].dim() == 0 and not args[0].is_floating_point():
+            return args[0]
+        if func in _CHOICES and any(isinstance(size, torch.Tensor) for size in args):
+            return _CHOICES[func](*(torch.as_tensor(size) for size in args))
+        return func(*args, **(kwargs or {}))
+
+
+def _explained(network: nn.Module, sample: torch.Tensor, error: Exception) -> ModelError | ShapeError:
+    """What went wrong, in the network's own words where it fails by itself."""
+    try:
+        network(sample)
+    except Exception as own:
+        height, width = sample.shape[-2:]
+        return ShapeError(f"the network cannot take {height}x{width} images: {reason(own)}")
+    return ModelError(f"the network cannot be traced: {reason(error)}", hint="try export torch-export")
+
+
+def save(module: torch.jit.ScriptModule, file: BinaryIO) -> None:
+    """Pack a traced network."""
+    _jit.save(module, file)
+
+
+def load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
+    """Open a TorchScript file on ``device``.
+
+    Raises:
+        ArtifactError: PyTorch cannot read it.
+    """
+    try:
+        with quiet():
+            module: torch.jit.ScriptModule = _jit.load(str(path), map_location=device)
+    except RuntimeError as error:
+        raise ArtifactError(f"PyTorch cannot open {path}: {reason(error)}") from error
+    move_constants(module, device)
+    return module
+
+
+def move_constants(module: torch.jit.ScriptModule, device: torch.device) -> None:
+    """Let the graph make its tensors on ``device``: PyTorch moves weights, and no name of a device."""
+    for part in module.modules():
+        try:
+            graph: Any = part.graph
+        except RuntimeError:  # it holds parts, and has no forward of its own
+            continue
+        for node in graph.findAllNodes("prim::Constant"):
+            if node.output().type().kind() == "DeviceObjType":
+                node.s_("value", str(device))
+
+
+def as_text(module: torch.jit.ScriptModule) -> str:
+    """The graph, one node a line, then how many of each operator."""
+    graph = module.inlined_graph
+    # Where in the network's source code each line comes from is no part of what it computes.
+    lines = [re.sub(r"(, scope: \S+)?( # .*)?$", "", line) for line in str(graph).splitlines()]
+    counts = Counter(node.kind() for node in graph.nodes() if node.kind().startswith("aten::"))
+    return "\n".join([*lines, "  " + ", ".join(f"{count} {name}" for name, count in counts.most_common())])

@@ -1,0 +1,96 @@
+"""What both exporters do around a trace: metadata, one file that is written whole, and its description."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata as distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from segplug.artifact import ensure_free, writing
+from segplug.errors import MissingDependencyError, UsageError
+from segplug.model import ModelMeta
+from segplug.requests import ExportRequest
+from segplug.tracing import TracePlan, plan_trace
+from segplug_torchscript import archive
+from segplug_torchscript.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+    from segplug_torchscript.trying import Shape
+
+__all__ = ["completed", "free_axes", "packed", "planned", "require_torch", "sample"]
+
+
+def planned(request: ExportRequest, target: str) -> TracePlan:
+    """Check what can be checked before any work, and decide what to trace.
+
+    Raises:
+        UsageError: the request cannot be met.
+        ShapeError: the network cannot take the size.
+    """
+    if request.precision != "fp32":
+        raise UsageError(f"export {target} writes fp32 models, not {request.precision}")
+    ensure_free(request.output, force=request.force)
+    require_torch(f"export {target}")
+    return plan_trace(request)
+
+
+def require_torch(target: str) -> None:
+    """Raises :class:`MissingDependencyError` without PyTorch."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(f"{target} needs torch", hint="pip install torch") from error
+
+
+def sample(request: ExportRequest, batch: int, size: tuple[int, int]) -> torch.Tensor:
+    """An input to trace with: noise, the same every time, on the model's device."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((batch, 3, *size), generator=generator).to(request.loaded.device)
+
+
+def free_axes(meta: ModelMeta, target: str) -> tuple[str, ...]:
+    """The axes that vary in a file of this metadata."""
+    return tuple(meta.extra.get(target, {}).get("free", ()))
+
+
+def completed(
+    request: ExportRequest, plan: TracePlan, target: str, tried: tuple[Shape, ...], **details: Any
+) -> ModelMeta:
+    """The model's metadata with what this file is."""
+    meta = plan.meta(request)
+    made_by = ("segplug", "segplug-torchscript", "torch")
+    versions = {**meta.versions, **{name: distributions.version(name) for name in made_by}}
+    own = {
+        "free": list(plan.free.values()),
+        "tried": ["x".join(map(str, shape)) for shape in tried],
+        **details,
+    }
+    return meta.replace(versions=versions, extra={**meta.extra, target: own})
+
+
+@contextmanager
+def packed(request: ExportRequest, meta: ModelMeta, save: Callable[[BinaryIO], None]) -> Iterator[Path]:
+    """Write ``request.output`` whole, with ``meta`` inside; yields the file before it takes its place.
+
+    Args:
+        request: Where to write.
+        meta: What the file says of itself.
+        save: Packs the network as PyTorch does. Into memory: on a full disk PyTorch ends the process.
+
+    Raises:
+        ArtifactError: the disk is full, or the folder cannot be written.
+    """
+    content = io.BytesIO()
+    with quiet():
+        save(content)
+    with writing(request.output, force=request.force) as temporary:
+        archive.write_file(content, temporary, meta)
+        content.close()
+        yield temporary

@@ -1,0 +1,124 @@
+"""A file that was just written is run beside the network, at other inputs than it was traced at.
+
+A trace that has frozen a size is right at that size and silently wrong, or fails, at every other one. Nothing
+but a run shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segplug.engine import Axis, limited
+from segplug.errors import ModelError
+from segplug.model import InputLimits
+from segplug.tracing import TracePlan
+from segplug.unsteady import nudged_runs
+from segplug.verify import Pair, compare
+from segplug_torchscript.quiet import reason
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
+
+    from segplug.requests import ExportRequest
+
+    Function = Callable[[torch.Tensor], torch.Tensor]
+
+__all__ = ["check_follows", "inputs_for"]
+
+Shape = tuple[int, int, int]
+"""Batch, height, width."""
+
+_OTHER_BATCH = 3
+"""Neither one nor what is traced with."""
+
+
+def inputs_for(plan: TracePlan, limits: InputLimits | None) -> tuple[Shape, ...]:
+    """What to run a file at: the size that was asked for and, along free axes, others.
+
+    Args:
+        plan: What is free.
+        limits: The sizes that the file takes.
+    """
+    height, width = plan.size
+    if not plan.sizes_vary:
+        return tuple((batch, height, width) for batch in ((1, _OTHER_BATCH) if plan.free else (1,)))
+    rows, columns = limited(Axis(), Axis(), limits)
+    larger = _near(rows, height + height // 4 + 3), _near(columns, width + width // 8 + 5)
+    smaller = _near(rows, height * 3 // 4 + 1), _near(columns, width // 2 + 1)
+    return tuple(dict.fromkeys([(1, height, width), (1, *larger), (_OTHER_BATCH, *smaller)]))
+
+
+def _near(axis: Axis, wanted: int) -> int:
+    """A size near to ``wanted`` that the axis takes."""
+    size = min(max(wanted, axis.minimum), axis.maximum or wanted + axis.minimum)
+    rounded = size - size % axis.multiple_of
+    return rounded if axis.accepts(rounded) else rounded + axis.multiple_of
+
+
+def check_follows(request: ExportRequest, candidate: Function, inputs: Sequence[Shape], *, hint: str) -> None:
+    """Hold a file to the network, at fp32's thresholds (:data:`segplug.verify.THRESHOLDS`).
+
+    Args:
+        request: Its model is the reference.
+        candidate: The file, opened on the model's device.
+        inputs: At what to compare.
+        hint: What to do where the two differ.
+
+    Raises:
+        ModelError: the file answers otherwise, or not at all.
+    """
+    meta = request.loaded.meta
+    sigmoid = meta.threshold if meta.activation == "sigmoid" else None
+    for shape in inputs:
+        comparison = compare(_pairs(request, candidate, shape, hint), sigmoid_threshold=sigmoid)
+        if not comparison.passed:
+            raise ModelError(
+                f"what was traced does not compute what the network does, at {_words(shape)}: "
+                f"{comparison.failures[0]}",
+                hint=hint,
+            )
+
+
+def _pairs(request: ExportRequest, candidate: Function, shape: Shape, hint: str) -> Iterator[Pair]:
+    count, height, width = shape
+    images = np.random.default_rng(height).standard_normal((count, 3, height, width), dtype=np.float32)
+    network = partial(_answer, request.loaded.module, request.loaded.device)
+    expected = network(images)
+    try:
+        actual = _answer(candidate, request.loaded.device, images)
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        raise ModelError(
+            f"what was traced does not follow the network to {_words(shape)}: {reason(error)}", hint=hint
+        ) from error
+    if actual.shape != expected.shape:
+        raise ModelError(
+            f"what was traced gives {actual.shape} at {_words(shape)}, the network {expected.shape}",
+            hint=hint,
+        )
+    for one, (reference, answer) in enumerate(zip(expected, actual, strict=True)):
+        nudged = partial(_nudged, network, images[one : one + 1])
+        yield Pair(_words(shape), reference, answer, nudged=nudged)
+
+
+def _answer(function: Function, device: str, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    import torch
+
+    with torch.inference_mode():
+        logits = function(torch.from_numpy(images).to(device))
+        result: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+    return result
+
+
+def _nudged(
+    network: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]], image: npt.NDArray[np.float32]
+) -> Iterator[npt.NDArray[np.float32]]:
+    return nudged_runs(lambda nudged: network(nudged)[0], image)
+
+
+def _words(shape: Shape) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,278 @@
+"""``infer torchscript`` and ``infer torch-export``: segplug's own files, devices, and errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from segplug_torchscript import export_program, export_torchscript, jit
+from segplug_torchscript.infer_program import provider as programs
+
+from plugins.torchscript.tests.networks import images, logits_of, open_engine, open_file
+from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
+from segplug.model import META_ENTRY
+from segplug.requests import InferRequest
+from segplug.testing import EngineConformance
+
+WRITE_META = {
+    "torchscript": export_torchscript.provider.write_meta,
+    "torch-export": export_program.provider.write_meta,
+}
+
+
+class TestFixed(EngineConformance):
+    @pytest.fixture
+    def engine(self, fixed):
+        return open_engine(fixed)
+
+
+class TestDynamic(EngineConformance):
+    @pytest.fixture
+    def engine(self, dynamic):
+        return open_engine(dynamic)
+
+
+class TestOptimised(EngineConformance):
+    @pytest.fixture
+    def engine(self, export, tiny):
+        return open_engine(export("torchscript", tiny, dynamic=True, optimize=True))
+
+
+def test_threads_are_put_back(fixed):
+    before = torch.get_num_threads()
+    engine = open_engine(fixed, threads=before + 1)
+    assert torch.get_num_threads() == before + 1
+    engine.close()
+    assert torch.get_num_threads() == before
+
+
+def test_sizes_that_a_file_does_not_take(fixed):
+    engine = open_engine(fixed)
+    for shape in ((2, 3, 32, 48), (1, 3, 32, 32), (1, 3, 64, 96)):
+        with pytest.raises(ShapeError, match="takes batches of 1, heights of 32 and widths of 48"):
+            engine.run(np.zeros(shape, np.float32))
+
+
+def test_what_the_network_cannot_take(dynamic):
+    with pytest.raises(ShapeError, match="cannot take an input of 1x4x32x32") as caught:
+        open_engine(dynamic).run(np.zeros((1, 4, 32, 32), np.float32))
+    assert "\n" not in str(caught.value)
+    assert "site-packages" not in str(caught.value)
+
+
+def test_a_closed_engine_does_not_run(fixed):
+    engine = open_engine(fixed)
+    engine.close()
+    with pytest.raises(UsageError, match="closed"):
+        engine.run(images(1, 32, 48))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "meta", ""])
+def test_what_is_no_device(fixed, device):
+    with pytest.raises(UsageError, match="is no device"):
+        open_engine(fixed, device=device)
+
+
+def test_a_device_that_is_not_there(fixed):
+    with pytest.raises(DeviceError, match="there is no device cuda:99"):
+        open_engine(fixed, device="cuda:99")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(export, tiny, target):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    batch = images(2, 40, 56)
+    artifact = export(target, tiny, dynamic=True)
+    actual = open_engine(artifact, device="cuda").run(batch)
+    np.testing.assert_allclose(actual, logits_of(tiny, batch), atol=1e-2)
+
+
+def test_a_graph_makes_its_tensors_where_it_runs():
+    """PyTorch moves weights to another device, and leaves the names of devices in the graph."""
+
+    class Positions(torch.nn.Module):
+        def forward(self, x):
+            return x + torch.arange(x.shape[-1], device=x.device)
+
+    left, moved = (torch.jit.trace(Positions(), torch.zeros(1, 4), check_trace=False) for _ in range(2))
+    with pytest.raises(RuntimeError, match="device"):
+        left(torch.zeros(2, 8, device="meta"))
+    jit.move_constants(moved, torch.device("meta"))
+    assert moved(torch.zeros(2, 8, device="meta")).device.type == "meta"
+
+
+def test_metadata_is_replaced_and_nothing_else(fixed, target, tmp_path):
+    path = tmp_path / "m.pt2"
+    path.write_bytes(fixed.path.read_bytes())
+    changed = fixed.meta.replace(verification={"passed": True, "note": "x" * 5000})
+    WRITE_META[target](path, changed)
+    with zipfile.ZipFile(fixed.path) as old, zipfile.ZipFile(path) as new:
+        assert new.testzip() is None
+        assert sorted(old.namelist()) == sorted(new.namelist())
+        for name in old.namelist():
+            assert (old.read(name) == new.read(name)) == (META_ENTRY not in name)
+        weights = [info for info in new.infolist() if info.file_size >= 64 and info.compress_type == 0]
+        with open(path, "rb") as file:
+            for info in weights:
+                file.seek(info.header_offset + 26)
+                lengths = np.frombuffer(file.read(4), "<u2")
+                assert (info.header_offset + 30 + lengths.sum()) % 64 == 0
+    engine = open_file(path, target)
+    assert engine.spec.meta == changed
+    batch = images(1, 32, 48)
+    assert np.array_equal(engine.run(batch), open_engine(fixed).run(batch))
+    assert [item.name for item in tmp_path.iterdir()] == ["m.pt2"]
+
+
+def test_metadata_of_a_damaged_file_is_not_replaced(fixed, target, tmp_path):
+    path = tmp_path / "m.pt2"
+    half = fixed.path.read_bytes()[: fixed.size // 2]
+    path.write_bytes(half)
+    with pytest.raises(ArtifactError, match="damaged"):
+        WRITE_META[target](path, fixed.meta)
+    assert path.read_bytes() == half
+
+
+def _flipped(content):
+    middle = content.index(b"data/") + 2000
+    return content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: b"", "is empty"),
+        (lambda content: b"not at all", "is no file of PyTorch's, or is damaged"),
+        (lambda content: content[: len(content) // 2], "is no file of PyTorch's, or is damaged"),
+        (_flipped, r"is (no file of PyTorch's, or is )?damaged"),
+    ],
+    ids=["empty", "text", "cut", "flipped"],
+)
+def test_what_is_no_whole_file(fixed, target, tmp_path, change, message):
+    path = tmp_path / "m.pt2"
+    path.write_bytes(change(fixed.path.read_bytes()))
+    with pytest.raises(ArtifactError, match=message):
+        open_file(path, target)
+
+
+def test_files_of_others(tiny, fixed, target, tmp_path):
+    path = tmp_path / "m.pt2"
+    with pytest.raises(UsageError, match="there is no file"):
+        open_file(path, target)
+    torch.save(tiny.module.state_dict(), path)
+    with pytest.raises(ArtifactError, match="a file of weights without a network") as caught:
+        open_file(path, target)
+    assert f"export {target} makes one" in caught.value.hint
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/b.txt", "hello")
+    with pytest.raises(ArtifactError, match="a zip file of another kind"):
+        open_file(path, target)
+    other = {"torchscript": "torch-export", "torch-export": "torchscript"}[target]
+    with pytest.raises(ArtifactError) as caught:
+        open_file(fixed.path, other)
+    assert f"infer {target} opens it" in caught.value.hint
+
+
+def test_a_file_without_metadata(tiny, tmp_path):
+    path = tmp_path / "m.pt"
+    torch.jit.save(torch.jit.trace(tiny.module, torch.zeros(1, 3, 32, 48)), str(path))
+    with pytest.raises(ArtifactError, match="segplug did not write it") as caught:
+        open_file(path, "torchscript")
+    assert "export torchscript makes one" in caught.value.hint
+
+
+def test_metadata_that_is_damaged(fixed, target, tmp_path):
+    path = tmp_path / "m.pt2"
+    with zipfile.ZipFile(fixed.path) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"{" if META_ENTRY in name else old.read(name))
+    with pytest.raises(ArtifactError, match="no JSON"):
+        open_file(path, target)
+
+
+ELSEWHERE = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("mmseg", "mmcv", "segplug_mmseg", "cv2"):
+            raise ImportError(name + " is not installed here")
+
+sys.meta_path.insert(0, Blocked())
+from pathlib import Path
+import numpy as np
+path, target, logits = sys.argv[1:]
+if target == "torchscript":
+    import segplug_torchscript.infer_torchscript as module
+else:
+    import segplug_torchscript.infer_program as module
+from segplug.requests import InferRequest
+assert "torch" not in sys.modules
+batch = np.random.default_rng(7).normal(size=(1, 3, 32, 48)).astype(np.float32)
+engine = module.provider.infer(InferRequest(artifact=Path(path), threads=1))
+expected = np.load(logits)
+assert np.array_equal(engine.run(batch), expected)
+import torch
+opened = torch.jit.load(path) if target == "torchscript" else torch.export.load(path).module()
+with torch.no_grad():
+    assert np.array_equal(opened(torch.from_numpy(batch)).numpy(), expected)
+print("the same")
+"""
+
+
+def test_it_runs_where_mmseg_is_not_installed(fixed, tiny, target, tmp_path):
+    logits = tmp_path / "logits.npy"
+    np.save(logits, logits_of(tiny, images(1, 32, 48)))
+    command = [sys.executable, "-W", "ignore", "-c", ELSEWHERE, str(fixed.path), target, str(logits)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "the same\n", done.stderr
+
+
+@pytest.mark.slow
+def test_a_compiled_package(export, tiny, capfd):
+    artifact = export("torch-export", tiny, dynamic=True, aot=True)
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "")
+    engine = open_engine(artifact)
+    assert engine.spec.backend.startswith("torch-export compiled")
+    for size in ((1, 32, 48), (3, 21, 60)):
+        batch = images(*size)
+        np.testing.assert_allclose(engine.run(batch), logits_of(tiny, batch), atol=1e-5)
+    engine.close()
+    changed = artifact.meta.replace(verification={"passed": True})
+    export_program.provider.write_meta(artifact.path, changed)
+    assert open_engine(artifact).spec.meta == changed
+    own = artifact.meta.extra["torch-export"]
+    for key, value, words in (
+        ("processor", "other", "compiled for the processor other"),
+        ("device", "cuda", "compiled for the device cuda"),
+        ("capability", "AVX512", "compiled for CPUs with AVX512"),
+    ):
+        if key == "capability" and torch.backends.cpu.get_cpu_capability() == value:
+            continue
+        elsewhere = {**own, "machine": {**own["machine"], key: value}}
+        export_program.provider.write_meta(artifact.path, changed.replace(extra={"torch-export": elsewhere}))
+        with pytest.raises(DeviceError, match=words):
+            open_engine(artifact)
+
+
+def test_without_a_compiler(export, tiny, tmp_path, monkeypatch):
+    from torch._inductor import cpp_builder
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda: (_ for _ in ()).throw(RuntimeError("none")))
+    from segplug.errors import MissingDependencyError
+
+    with pytest.raises(MissingDependencyError, match="needs a C\\+\\+ compiler") as caught:
+        export("torch-export", tiny, tmp_path / "m.pt2", aot=True)
+    assert "leave --aot away" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_is_no_file():
+    with pytest.raises(UsageError, match=r"takes a \.pt2 file"):
+        programs.infer(InferRequest())

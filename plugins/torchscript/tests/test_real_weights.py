@@ -1,0 +1,45 @@
+"""Trained weights on real images: the files' labels are PyTorch's, pixel by pixel."""
+
+from __future__ import annotations
+
+import pytest
+
+from segplug import Segplug
+
+MODEL = "fastscnn_480x360_camvid"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("torchscript", {}),
+        ("torchscript", {"optimize": True}),
+        ("torch-export", {}),
+    ],
+    ids=["torchscript", "optimised", "torch-export"],
+)
+def test_a_verified_file_scores_as_pytorch(data_dir, tmp_path, target, options):
+    import cv2
+    import numpy as np
+
+    session = Segplug()
+    config = data_dir / "models" / f"{MODEL}.py"
+    model = session.load_model(config, checkpoint=config.with_suffix(".pth"))
+    frames = sorted((data_dir / "camvid" / "test").iterdir())[:2]
+    path = tmp_path / ("m.pt" if target == "torchscript" else "m.pt2")
+    artifact = session.export(
+        target, model, output=path, dynamic=True, verify=True, images=frames[:1], **options
+    )
+    assert artifact.meta.verification["passed"]
+    assert artifact.meta.verification["relative_difference"] < 1e-5
+    with (
+        session.open(model, backend="pytorch", threads=1) as reference,
+        session.open(artifact, backend=target, threads=1) as engine,
+    ):
+        assert engine.spec.meta.verification == artifact.meta.verification
+        for frame in frames:
+            image = cv2.cvtColor(cv2.imread(str(frame)), cv2.COLOR_BGR2RGB).astype(np.float32)
+            normal = (image - np.float32(model.meta.mean)) / np.float32(model.meta.std)
+            batch = np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+            assert np.array_equal(engine.run(batch).argmax(1), reference.run(batch).argmax(1))

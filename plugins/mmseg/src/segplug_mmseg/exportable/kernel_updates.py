@@ -43,7 +43,7 @@ def _gathered(x: Tensor, masks: Tensor) -> Tensor:
 
 
 def _known_equal(a: Any, b: Any) -> bool:
-    """Whether two sizes are equal whatever the input; not known of the tensors that TorchScript's tracer has."""
+    """Whether two sizes are equal whatever the input; not known of the tensors of TorchScript's tracer."""
     equal = a == b
     return not isinstance(equal, Tensor) and statically_known_true(equal)
 

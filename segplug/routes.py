@@ -3,18 +3,20 @@
 A maker (an ``export`` or ``build_engine`` provider) makes files of the format that its target names;
 ``suffix`` says what such a file ends in, ``.<target>`` if the provider does not say. A reader (an
 ``infer`` or ``build_engine`` provider that takes artifacts) says in ``reads`` which formats it opens;
-without, that is the format of its own name.
+without, that is the format of its own name. Whose artifacts are more than one file names the others in
+``companions(artifact: Path) -> Iterable[Path]``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from segplug.artifact import sidecar_path
 from segplug.discovery import entries
 from segplug.errors import PluginError, UsageError
 from segplug.registry import Provider, Registry
 
-__all__ = ["backends_for", "formats_read", "route_to", "suffix_of"]
+__all__ = ["backends_for", "companions", "formats_read", "route_to", "suffix_of"]
 
 _MAKERS = ("export", "build_engine")
 
@@ -25,6 +27,14 @@ def formats_read(reader: Provider) -> tuple[str, ...]:
         return ()
     declared = getattr(reader.plugin, "reads", None)
     return (reader.entry.target,) if declared is None else tuple(declared)
+
+
+def companions(reader: Provider, artifact: Path) -> tuple[Path, ...]:
+    """The files without which an artifact does not open, or is not described: they travel with it."""
+    named = reader.method("companions")
+    found = [] if named is None else [Path(file) for file in named(artifact)]
+    sidecar = sidecar_path(artifact)
+    return (*found, *([sidecar] if sidecar.is_file() and sidecar not in found else []))
 
 
 def suffix_of(maker: Provider) -> str:

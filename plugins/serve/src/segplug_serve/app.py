@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Rules", "Server"]
 
+_METHODS = ("GET", "POST", "PUT")
+"""PUT is what ``curl -T`` sends."""
+
 _READERS = 2
 """Threads that decode images and write answers while the model runs."""
 
@@ -74,7 +77,7 @@ class Server:
         """The ASGI application."""
         routes = Starlette(
             routes=[
-                Route(f"/predictions/{self._rules.name}", self._predict, methods=["GET", "POST"]),
+                Route(f"/predictions/{self._rules.name}", self._predict, methods=_METHODS),
                 Route("/models", self._models),
                 Route("/health", self._health),
                 Route("/ready", self._ready),

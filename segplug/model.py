@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError
@@ -168,7 +168,7 @@ class ModelMeta:
     def public(self) -> ModelMeta:
         """What anybody may see: files by their names alone, and nothing that a format keeps for itself."""
         files = {
-            field: PurePath(path).name
+            field: re.split(r"[\\/]", path.partition("?")[0])[-1]
             for field in ("config", "checkpoint")
             if (path := getattr(self.provenance, field)) is not None
         }

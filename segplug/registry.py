@@ -41,6 +41,12 @@ _RESULTS: dict[str, type] = {
     "load_dataset": Dataset,
 }
 
+_TAKES = {
+    "export": ("model", "artifact", "either"),
+    "build_engine": ("model", "artifact"),
+    "infer": ("model", "artifact", "url"),
+}
+
 # The methods of segplug.api.Segplug that hand a provider's options on: their own keywords are taken.
 _METHODS = {"infer": ("open", "evaluate", "verify")}
 
@@ -158,6 +164,7 @@ class Registry:
             _check_version(entry, plugin)
             _check_hook(entry, plugin)
             provider = Provider(entry, plugin)
+            _check_takes(provider)
             _check_options(provider)
             self._providers[entry] = provider
         return self._providers[entry]
@@ -318,6 +325,12 @@ def _check_version(entry: Entry, plugin: object) -> None:
             f"{_who(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
             hint=f"upgrade {entry.distribution}",
         )
+
+
+def _check_takes(provider: Provider) -> None:
+    known = _TAKES.get(provider.entry.hook)
+    if known and provider.takes not in known:
+        raise PluginError(f"{_who(provider.entry)} is broken: its 'takes' is none of {', '.join(known)}")
 
 
 def _check_hook(entry: Entry, plugin: object) -> None:

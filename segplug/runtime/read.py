@@ -25,6 +25,13 @@ This is the size at which Pillow refuses too."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _JPEG = b"\xff\xd8"
+_SIGNATURES = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(re.escape(_PNG)),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II\*\x00|MM\x00\*"),
+}
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
@@ -54,7 +61,8 @@ def decode_image(
         content: The whole file.
         name: What error messages call it.
         most_pixels: Larger images are refused by their header, before they are decoded.
-        longest_edge: Pixels of height or width; with it, a format whose header is not known is refused.
+        longest_edge: Pixels of height or width. With it only JPEG, PNG, WebP, BMP and TIFF are taken: of
+            others the two libraries that read header and pixels may not think the same.
 
     Raises:
         TooLargeError: the image has more pixels, or a longer edge.
@@ -146,9 +154,12 @@ def _refuse_giants(
     content: bytes, what: str, most_pixels: int = MAX_PIXELS, longest_edge: int | None = None
 ) -> None:
     """Look at the header alone. Formats that Pillow does not know are left to OpenCV's own limit."""
-    width, height = _png_size(content) or _other_size(content)
+    known = _usual_format(content)
+    if longest_edge is not None and known is None:
+        raise DatasetError(f"{what} is damaged, or of no known format: {', '.join(_SIGNATURES)} are")
+    width, height = _png_size(content) or _other_size(content, known)
     if longest_edge is not None and not width:
-        raise DatasetError(f"{what} is damaged, or of no known format")
+        raise DatasetError(f"{what} is damaged")
     if width * height > most_pixels:
         raise TooLargeError(f"{what} is {width}x{height}: more than {most_pixels} pixels are not read")
     if longest_edge is not None and max(width, height) > longest_edge:
@@ -161,10 +172,15 @@ def _png_size(content: bytes) -> tuple[int, int] | None:
     return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
 
 
-def _other_size(content: bytes) -> tuple[int, int]:
+def _usual_format(content: bytes) -> str | None:
+    return next((name for name, signature in _SIGNATURES.items() if signature.match(content)), None)
+
+
+def _other_size(content: bytes, known: str | None) -> tuple[int, int]:
     Image = pillow()
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        # By its signature, as OpenCV decides it: Pillow alone would take some files for another format.
+        with Image.open(io.BytesIO(content), formats=None if known is None else [known]) as picture:
             size: tuple[int, int] = picture.size
             return size
     except Image.DecompressionBombError:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.errors import SegplugError
 from segplug.reporting import QuietReporter, Reporter
 from segplug.runtime.postprocess import Postprocessor
 from segplug.runtime.preprocess import Prepared, Preprocessor
@@ -65,39 +64,40 @@ class Segmenter:
         """Images that are run together at most: 1 where a window slides, whatever was asked for."""
         self._postprocess = Postprocessor(engine.spec.meta, reporter)
 
-    def __call__(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[Any] | SegplugError]:
+    def __call__(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[Any] | Exception]:
         """Segment images of any sizes.
 
         Args:
             images: uint8 ``(H, W, 3)`` each, BGR.
 
         Returns:
-            For each image its labels, unsigned integer ``(H, W)`` at its own size, or why there are none.
+            For each image its labels, unsigned integer ``(H, W)`` at its own size, or why there are none: any
+            exception, since an engine may raise any.
         """
-        answers: dict[int, npt.NDArray[Any] | SegplugError] = {}
+        answers: dict[int, npt.NDArray[Any] | Exception] = {}
         prepared: dict[int, Prepared] = {}
         for index, image in enumerate(images):
             try:
                 prepared[index] = self._steps.preprocess(image, f"number {index + 1}")
-            except SegplugError as error:
+            except Exception as error:
                 answers[index] = error
         for group in _groups(prepared, self._steps.group_size):
             answers.update(self._labels(group))
         return [answers[index] for index in range(len(images))]
 
-    def _labels(self, group: dict[int, Prepared]) -> dict[int, npt.NDArray[Any] | SegplugError]:
+    def _labels(self, group: dict[int, Prepared]) -> dict[int, npt.NDArray[Any] | Exception]:
         try:
             outputs = self._steps.run([item.array for item in group.values()])
-        except SegplugError as error:
+            return {
+                index: self._postprocess(output, item.geometry)
+                for (index, item), output in zip(group.items(), outputs, strict=True)
+            }
+        except Exception as error:
             if len(group) == 1:
                 return dict.fromkeys(group, error)
             # What a batch is refused for, memory most of all, may not hold for one image.
             alone = [self._labels({index: item}) for index, item in group.items()]
             return {index: answer for answers in alone for index, answer in answers.items()}
-        return {
-            index: self._postprocess(output, item.geometry)
-            for (index, item), output in zip(group.items(), outputs, strict=True)
-        }
 
 
 def _groups(prepared: dict[int, Prepared], size: int) -> Iterator[dict[int, Prepared]]:

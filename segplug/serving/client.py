@@ -8,9 +8,10 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 import numpy as np
 
@@ -21,7 +22,10 @@ from segplug.serving.requests import OUTPUT_HEADER
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Client", "Reply", "decode_mask"]
+__all__ = ["Client", "Reply", "decode_mask", "predictions_url"]
+
+_PREDICTIONS = "/predictions/"
+_TOKEN = re.compile(r"[!-~]+")
 
 _DURATION = re.compile(r"(?P<name>[\w.-]+)\s*;(?:.*;)?\s*dur=(?P<milliseconds>\d+(\.\d+)?)(\s*;.*)?")
 
@@ -66,12 +70,14 @@ class Client:
         timeout: Seconds to wait for a connection or an answer.
 
     Raises:
-        UsageError: ``url`` is no address of that kind.
+        UsageError: ``url`` is no address of that kind, or ``token`` no token.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 60) -> None:
         self.url = url.rstrip("/")
         self._parts = _split(self.url)
+        if token is not None and not _TOKEN.fullmatch(token):
+            raise UsageError("a token is ASCII without spaces; this one is not")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
         self._local = threading.local()
@@ -88,9 +94,8 @@ class Client:
         Raises:
             EngineError: the server cannot be reached, or went away.
         """
-        return self._send(
-            "POST", output, content, {"Content-Type": content_type or "application/octet-stream"}
-        )
+        kind = content_type or "application/octet-stream"
+        return self._predict("POST", output, content, {"Content-Type": kind})
 
     def meta(self) -> ModelMeta:
         """What the server says of its model.
@@ -98,7 +103,7 @@ class Client:
         Raises:
             EngineError: it cannot be reached, or serves no model of segplug's under this name.
         """
-        reply = self._send("GET", "meta", None, {})
+        reply = self._predict("GET", "meta", None, {})
         if reply.status in (401, 403):
             raise EngineError(f"{self.url} wants a token: {reply.reason}", hint="give one with --token")
         try:
@@ -111,15 +116,36 @@ class Client:
                 hint="it must be the address of its predictions, as http://HOST:8080/predictions/NAME",
             ) from error
 
+    def only_model(self) -> str:
+        """The name of the model that the server at this address has, if it has one and says so.
+
+        Raises:
+            EngineError: the server cannot be reached.
+            UsageError: it has several, or does not say.
+        """
+        reply = self._send("GET", f"{self._parts.path}/models", None, {})
+        try:
+            names = [str(model["name"]) for model in json.loads(reply.body)["models"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(f"{self.url} does not say its model", hint="add --model-name NAME") from error
+        if len(names) != 1:
+            raise UsageError(
+                f"{self.url} has {' and '.join(names) or 'no model'}", hint="add --model-name NAME"
+            )
+        return names[0]
+
     def close(self) -> None:
         """Close all connections."""
         for connection in self._connections:
             connection.close()
 
-    def _send(self, method: str, output: str, body: bytes | None, more: Mapping[str, str]) -> Reply:
+    def _predict(self, method: str, output: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         path = f"{self._parts.path}?{urlencode({'output': output})}"
         # A server may keep the query to itself, as TorchServe does: the header says it, too.
-        headers = {**self._headers, OUTPUT_HEADER: output, **more}
+        return self._send(method, path, body, {OUTPUT_HEADER: output, **headers})
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        headers = {**self._headers, **headers}
         start = time.perf_counter()
         for again in (True, False):
             connection = self._connection()
@@ -166,16 +192,43 @@ def decode_mask(content: bytes, url: str) -> npt.NDArray[Any]:
     return labels
 
 
+def predictions_url(
+    url: str, model_name: str | None, *, token: str | None = None, timeout: float = 60
+) -> str:
+    """The address of a model's predictions.
+
+    Args:
+        url: That address already, or the server's.
+        model_name: What the server calls the model; ``None``: a server that has one says so at ``/models``.
+        token: Sent as a bearer token.
+        timeout: Seconds to wait for an answer.
+
+    Raises:
+        UsageError: it cannot be told which model, or two are named.
+    """
+    parts = _split(url)
+    if _PREDICTIONS in parts.path:
+        named = unquote(parts.path.partition(_PREDICTIONS)[2].partition("/")[0])
+        if model_name not in (None, named):
+            raise UsageError(f"{url} is the address of another model than {model_name}")
+        return url
+    if model_name is None:
+        with closing(Client(url, token=token, timeout=timeout)) as client:
+            model_name = client.only_model()
+    return url.rstrip("/") + _PREDICTIONS + quote(model_name, safe="")
+
+
 def _split(url: str) -> SplitResult:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"'{url}' is no address of a server: {error}") from error
+    usable = parts.scheme in ("http", "https") and parts.hostname and not parts.query and port != 0
+    if not usable or not url.isascii() or parts.username is not None:
         raise UsageError(
             f"'{url}' is no address of a server", hint="as http://127.0.0.1:8080/predictions/NAME"
         )
-    try:
-        _ = parts.port
-    except ValueError as error:
-        raise UsageError(f"'{url}' has no valid port: {error}") from error
     return parts
 
 

@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.engine import EngineSpec
-from segplug.errors import EngineError, ShapeError
+from segplug.errors import EngineError, ShapeError, UsageError
+from segplug.options import option
 from segplug.serving.answers import png
-from segplug.serving.client import Client, Reply, decode_mask
+from segplug.serving.client import Client, Reply, decode_mask, predictions_url
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["RemoteEngine"]
+    from segplug.requests import InferRequest
+
+__all__ = ["RemoteEngine", "RemoteOptions", "open_remote"]
 
 _MOST_AT_ONCE = 32
 """Requests that are under way together, however large a batch is."""
+
+
+@dataclass(frozen=True)
+class RemoteOptions:
+    """Options of an ``infer`` target whose engine is a server."""
+
+    model_name: str | None = option(
+        None, help="The model's name, where URL is only the server's address.", metavar="NAME"
+    )
+    token: str | None = option(None, help="Sent as a bearer token, if the server wants one.", metavar="TOKEN")
+    timeout: float = option(60.0, help="Seconds to wait for an answer.", minimum=0.1)
+
+
+def open_remote(request: InferRequest, target: str) -> RemoteEngine:
+    """The engine behind ``request.url``, with ``request.options`` of :class:`RemoteOptions`.
+
+    Raises:
+        UsageError: there is no such address, or a device or threads are asked for.
+        EngineError: the server cannot be reached, or does not say what it serves.
+    """
+    if request.url is None:
+        raise UsageError(f"infer {target} takes the address of a server")
+    if request.device != "cpu" or request.threads is not None:
+        raise UsageError("the device and threads of a served model are the server's to choose")
+    options: RemoteOptions = request.options or RemoteOptions()
+    url = predictions_url(request.url, options.model_name, token=options.token, timeout=options.timeout)
+    return RemoteEngine(Client(url, token=options.token, timeout=options.timeout), target=target)
 
 
 class RemoteEngine:
@@ -36,10 +67,15 @@ class RemoteEngine:
     """
 
     def __init__(self, client: Client, *, target: str) -> None:
+        try:
+            meta = client.meta()
+        except BaseException:
+            client.close()
+            raise
         self._client = client
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="segplug-request")
         self._spec = EngineSpec(
-            meta=client.meta(),
+            meta=meta,
             output="labels",
             backend=f"{target} {client.url}",
             fresh_output=True,

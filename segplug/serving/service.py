@@ -113,18 +113,14 @@ class Service:
         if not jobs:
             return []
         before, start = self._segment.runner.seconds, time.perf_counter()
-        try:
-            found = self._segment([job.image for job in jobs])
-        except Exception:
-            failed = _fault("running the model")
-            return [lambda: failed] * len(jobs)
+        found = self._segment([job.image for job in jobs])
         seconds = _Seconds(self._segment.runner.seconds - before, time.perf_counter() - start, len(jobs))
         return [
             partial(self._answered, job, labels, seconds) for job, labels in zip(jobs, found, strict=True)
         ]
 
-    def _answered(self, job: Job, found: npt.NDArray[Any] | SegplugError, seconds: _Seconds) -> Answer:
-        if isinstance(found, SegplugError):
+    def _answered(self, job: Job, found: npt.NDArray[Any] | Exception, seconds: _Seconds) -> Answer:
+        if isinstance(found, Exception):
             return _failed(found)
         try:
             return self._rendered(job, found, seconds)
@@ -165,10 +161,10 @@ class _Seconds:
         return f'{listed}, batch;desc="{self.images}"'
 
 
-def _failed(error: SegplugError) -> Answer:
+def _failed(error: Exception) -> Answer:
     if isinstance(error, ShapeError):
         return refusal(422, str(error))
-    _log.error("%s", error)
+    _log.error("%s", error, exc_info=None if isinstance(error, SegplugError) else error)
     if isinstance(error, (DeviceError, EngineError)):  # out of memory, or gone: another try may do
         return refusal(503, "the model cannot run just now")
     return refusal(500, "the model failed")

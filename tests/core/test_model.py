@@ -64,9 +64,9 @@ def test_a_binary_head_has_two_classes() -> None:
 
 
 def test_what_anybody_may_see_names_no_folder() -> None:
-    provenance = Provenance("/home/me/secret/config.py", "ab", "/data/w.pth", "cd")
+    provenance = Provenance("C:\\me\\config.py", "ab", "https://h/data/w.pth?token=x", "cd")
     meta = ModelMeta(name="m", classes=("a",), provenance=provenance, extra={"mmseg": {"root": "/data"}})
     shown = meta.public()
     assert shown.provenance == Provenance("config.py", "ab", "w.pth", "cd")
-    assert "/" not in shown.to_json().replace("://", "")
+    assert not {"/", "token"} & set(shown.to_json())
     assert ModelMeta(name="m").public() == ModelMeta(name="m")

@@ -12,7 +12,7 @@ from segplug.errors import EngineError, ShapeError, UsageError
 from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
 from segplug.serving.answers import Answer, mask_png, refusal
-from segplug.serving.client import Client, Reply, decode_mask
+from segplug.serving.client import Client, Reply, decode_mask, predictions_url
 from segplug.serving.remote import RemoteEngine
 from segplug.testing import ArrayDataset, EngineConformance
 from tests.serving.conftest import META, bright, encoded, http_server, noise
@@ -73,11 +73,66 @@ def test_connections_are_kept_and_mended(service) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:8080", "ftp://host/x", "http://", "http://h:99999/x", "http://h/x?y=1"]
+    "url",
+    [
+        "127.0.0.1:8080",
+        "ftp://host/x",
+        "http://",
+        "http://h:99999/x",
+        "http://h/x?y=1",
+        "http://[::1/x",
+        "http://h/é",
+        "http://a:b@h/x",
+        "http://a..b/x",
+    ],
 )
 def test_what_is_no_address(url) -> None:
     with pytest.raises(UsageError):
         Client(url)
+
+
+@pytest.mark.parametrize("token", ["a\nX: y", "tök€n", "", "a b"])
+def test_what_is_no_token(token) -> None:
+    with pytest.raises(UsageError, match="token"):
+        Client("http://127.0.0.1:9/x", token=token)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "expected"),
+    [
+        ("http://h:8080", "fcn", "http://h:8080/predictions/fcn"),
+        ("http://h:8080/", "a b/c", "http://h:8080/predictions/a%20b%2Fc"),
+        ("https://h/fcn", "fcn", "https://h/fcn/predictions/fcn"),
+        ("http://h:8080/predictions/fcn", None, "http://h:8080/predictions/fcn"),
+        ("http://h:8080/predictions/fcn/2.0", "fcn", "http://h:8080/predictions/fcn/2.0"),
+    ],
+)
+def test_where_predictions_are(url, name, expected) -> None:
+    assert predictions_url(url, name) == expected
+
+
+def test_an_address_of_another_model() -> None:
+    with pytest.raises(UsageError, match="another model than b"):
+        predictions_url("http://h:1/predictions/a", "b")
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ({"models": [{"name": "the one"}]}, "/predictions/the%20one"),
+        ({"models": [{"name": "a"}, {"name": "b"}]}, "has a and b"),
+        ({"models": []}, "has no model"),
+        ({"code": 404}, "does not say its model"),
+    ],
+)
+def test_a_server_of_one_model_says_which(said, outcome) -> None:
+    with http_server(lambda request: Answer(200, json.dumps(said).encode(), "application/json")) as url:
+        server = url.removesuffix("/predictions/m")
+        if outcome.startswith("/"):
+            assert predictions_url(server, None) == server + outcome
+            return
+        with pytest.raises(UsageError, match=outcome):
+            predictions_url(server, None)
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 import zlib
 
 import cv2
@@ -40,6 +41,7 @@ def as_base64(image: np.ndarray) -> str:
         Request(as_base64(IMAGE)),
         Request({"image": as_base64(IMAGE)}),
         Request({"image": {"b64": as_base64(IMAGE)}}),
+        Request({"image": "\n".join(textwrap.wrap(as_base64(IMAGE), 76)) + "\r\n"}),
         Request({"data": "data:image/png;base64," + as_base64(IMAGE)}),
         Request(json.dumps({"image": as_base64(IMAGE)}).encode(), "application/json; charset=utf-8"),
     ],
@@ -63,6 +65,8 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+RADIANCE = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 90000 +X 90000\n"
+
 HOSTILE = {
     "nothing": (Request(None), 400, "no image"),
     "empty": (Request(b""), 400, "no image"),
@@ -77,15 +81,23 @@ HOSTILE = {
     "text": (Request(encoded(IMAGE), "text/plain"), 415, "text/plain"),
     "no base64": (Request("~~~"), 400, "no base64"),
     "no JSON": (Request(b"{", "application/json"), 400, "no JSON"),
-    "deep JSON": (Request(b"[" * 100_000, "application/json"), 400, "no JSON"),
+    "deep JSON": (Request(b"[" * 900, "application/json"), 400, "no JSON"),
     "JSON without image": (Request({"picture": ""}), 400, "JSON holds an image as"),
     "JSON of lists": (Request(b"[1, 2]", "application/json"), 400, "JSON holds an image as"),
     "nested for ever": (Request({"image": {"image": {"image": 3}}}), 400, "JSON holds an image as"),
     "unknown output": (Request(encoded(IMAGE), output="video"), 400, "output is one of mask"),
     "no opacity": (Request(encoded(IMAGE), output="painted", opacity="2"), 400, "opacity is above 0"),
     "opacity nan": (Request(encoded(IMAGE), output="painted", opacity="nan"), 400, "opacity is above 0"),
+    "JSON of many parts": (Request(b"[" + b"[]," * 2000 + b"[]]", "application/json"), 400, "little else"),
+    "a netpbm that lies": (Request(b"P4\n16000#16000\n 5\n" + bytes(10000)), 400, "no known format"),
+    "a radiance that lies": (
+        Request(RADIANCE.ljust(2048) + b"PCD_" + bytes(4000)),
+        400,
+        "no known format",
+    ),
+    "a bitmap that is a PhotoCD": (Request(b"BM".ljust(2048, b"\0") + b"PCD_" + bytes(4000)), 400, "damaged"),
     "radiance": (
-        Request(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 90000 +X 90000\n"),
+        Request(RADIANCE),
         400,
         "no known format",
     ),

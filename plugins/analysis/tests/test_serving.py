@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from segplug_analysis.serving.address import predictions_url
 from segplug_analysis.serving.drawing import difference_map
 
 from plugins.analysis.tests.serving_toys import (
@@ -29,7 +28,7 @@ from plugins.analysis.tests.serving_toys import (
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.engine import Engine
-from segplug.errors import DatasetError, EngineError, SegplugError, UsageError
+from segplug.errors import DatasetError, EngineError, UsageError
 from segplug.model import Provenance
 from segplug.serving.answers import Answer, mask_png, refusal
 
@@ -308,27 +307,6 @@ def test_what_is_asked_wrongly_is_told(images: list[Path], options: dict[str, An
 def test_a_subject_is_refused(images: list[Path]) -> None:
     with pytest.raises(UsageError, match="about a server"):
         Segplug().analyze("serving", images[0], url="http://h:1/predictions/x")
-
-
-@pytest.mark.parametrize(
-    ("url", "name", "wanted"),
-    [
-        ("http://h:1", "m", "http://h:1/predictions/m"),
-        ("http://h:1/", "a b/c", "http://h:1/predictions/a%20b%2Fc"),
-        ("http://h:1/behind", "m", "http://h:1/behind/predictions/m"),
-        ("http://h:1/predictions/m", None, "http://h:1/predictions/m"),
-        ("http://h:1/predictions/m", "m", "http://h:1/predictions/m"),
-        ("http://h:1/predictions/m/2.0", "m", "http://h:1/predictions/m/2.0"),
-        ("http://h:1/served", None, "http://h:1/served"),
-    ],
-)
-def test_both_forms_of_an_address(url: str, name: str | None, wanted: str) -> None:
-    assert predictions_url(url, name) == wanted
-
-
-def test_an_address_of_another_model_is_refused() -> None:
-    with pytest.raises(SegplugError, match="another model than b"):
-        predictions_url("http://h:1/predictions/a", "b")
 
 
 def test_a_map_of_differences_shows_every_pixel() -> None:

@@ -47,7 +47,7 @@ def test_the_address_of_the_server_is_enough(server):
 
 def test_wrong_addresses_are_one_line(server, paced, token_file):
     guarded: Running = paced(0.0, "--token-file", str(token_file))
-    with pytest.raises(UsageError, match="names a model already"), _opened(server.url, model_name="x"):
+    with pytest.raises(UsageError, match="another model"), _opened(server.url, model_name="x"):
         pass
     with (
         pytest.raises(EngineError, match="nothing at /predictions/x"),

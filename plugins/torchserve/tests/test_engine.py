@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from segplug_torchserve.engine import predictions_url
 
 from segplug.api import Segplug
 from segplug.errors import EngineError, UsageError
 
 
 @pytest.mark.parametrize(
-    ("url", "name", "expected"),
-    [
-        ("http://h:8080", "fcn", "http://h:8080/predictions/fcn"),
-        ("http://h:8080/", "a b/c", "http://h:8080/predictions/a%20b%2Fc"),
-        ("https://h/serve", "fcn", "https://h/serve/predictions/fcn"),
-        ("http://h:8080/predictions/fcn", None, "http://h:8080/predictions/fcn"),
-        ("http://h:8080/predictions/fcn/2.0", None, "http://h:8080/predictions/fcn/2.0"),
-    ],
-)
-def test_where_predictions_are(url, name, expected):
-    assert predictions_url(url, name) == expected
-
-
-@pytest.mark.parametrize(
     ("url", "given", "words"),
     [
-        ("http://127.0.0.1:1", {}, "--model-name"),
-        ("http://127.0.0.1:1/predictions/a", {"model_name": "b"}, "already"),
+        ("http://127.0.0.1:1/predictions/a", {"model_name": "b"}, "another model"),
         ("ftp://127.0.0.1", {"model_name": "b"}, "address"),
         ("http://127.0.0.1:1", {"model_name": "b", "device": "cuda:0"}, "server's"),
         ("http://127.0.0.1:1", {"model_name": "b", "threads": 2}, "server's"),

@@ -74,9 +74,9 @@ class ServingReport:
     @hookimpl
     def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
         """Ask, compare and measure; see :func:`segplug.hookspecs.analyze`."""
+        from segplug.serving.client import predictions_url
         from segplug_analysis.benchmark.machine import this_machine
         from segplug_analysis.parity.recorder import recorded
-        from segplug_analysis.serving.address import predictions_url
         from segplug_analysis.serving.found import Found
         from segplug_analysis.serving.load import Plan, measure
         from segplug_analysis.serving.masks import Masks
@@ -86,7 +86,9 @@ class ServingReport:
         options: Options = request.options or Options()
         _check(request, options)
         plan = Plan(
-            url=predictions_url(options.url, options.model_name),
+            url=predictions_url(
+                str(options.url), options.model_name, token=options.token, timeout=options.timeout
+            ),
             token=options.token,
             timeout=options.timeout,
             concurrency=tuple(dict.fromkeys(options.concurrency)),
@@ -124,6 +126,8 @@ def _check(request: AnalyzeRequest, options: Options) -> None:
             f"analyze serving is about a server, not about {request.subjects[0]}",
             hint="name images with --image and the model with --config and --checkpoint",
         )
+    if not options.url:
+        raise UsageError("say which server", hint="--url http://127.0.0.1:8080 --model-name NAME")
     if not options.image:
         raise UsageError("there is nothing to send", hint="--image FILE ...")
     if (options.config is None) != (options.checkpoint is None):

@@ -23,6 +23,8 @@ def main(script: str, arguments: list[str]) -> None:
     mmseg = import_mmseg()
     symbolic = importlib.import_module("mmcv.onnx.symbolic")
     folder = Path(str(mmseg.__file__)).parent / ".mim" / "tools"
+    if not (folder / script).is_file():
+        sys.exit(f"the installed mmsegmentation has no {script} in {folder}")
     torch.onnx.export = functools.partial(_export, torch.onnx.export)
     # mmcv's symbolic functions read a node's attributes by subscript, as torch 1.x let them.
     torch._C.Node.__getitem__ = lambda node, name: getattr(node, node.kindOf(name))(name)

@@ -105,7 +105,19 @@ def _segplug_serve(model: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [PYTHON, "-m", "segplug", "serve", str(model), "--port", str(port), "--threads", "1"]
+    command = [
+        PYTHON,
+        "-m",
+        "segplug",
+        "serve",
+        str(model),
+        "--port",
+        str(port),
+        "--threads",
+        "1",
+        "--name",
+        "model",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(f"http://127.0.0.1:{port}/ready", process)

@@ -260,7 +260,7 @@ class Segplug(Sources):
                 batch_size=batch_size,
                 on_error=on_error,
                 resume=resume,
-                run_key=f"{backend} {device} {sorted(options.items())} {_identity(what)}",
+                run_key=f"{backend} {device} {_settings(options)} {_identity(what, engine)}",
                 reporter=self.reporter,
             )
 
@@ -381,11 +381,16 @@ def _subject(provider: Provider, what: SegmentationModel | Artifact | PathLike) 
     return {"artifact": path}
 
 
-def _identity(what: SegmentationModel | Artifact | PathLike) -> str:
+def _settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What changes results: a server's token is another one each hour."""
+    return sorted(item for item in options.items() if item[0] not in ("token", "timeout"))
+
+
+def _identity(what: SegmentationModel | Artifact | PathLike, engine: Engine) -> str:
     """Names the weights that a run uses, so that only a run of the same ones is resumed."""
     if isinstance(what, SegmentationModel):
         return what.meta.to_json()
     if isinstance(what, str) and "://" in what:
-        return what
+        return f"{what} {engine.spec.meta.to_json()}"
     path = what.path if isinstance(what, Artifact) else Path(what)
     return artifacts.file_sha256(path) if path.is_file() else str(path.resolve())

@@ -93,7 +93,8 @@ def export(request: ExportRequest) -> Artifact:
     An exporter whose ``takes`` is ``model`` (the default) writes a file of its own, see below. One whose
     ``takes`` is ``artifact`` or ``either`` *packs*: it lays ``request.artifact`` (or ``request.model``, a
     config and its weights) into the folder ``request.output`` in the form that a server wants, under a name
-    of its own, whole or not at all; it refuses an existing one unless ``request.force``.
+    of its own, whole or not at all; it refuses an existing one unless ``request.force``. Add-ons wrap both
+    kinds: ``request.model`` may be ``None``, and the artifact a folder.
 
     Called after the model is loaded and ``request.output`` is known to be free (or ``force``), and
     before any verification, which is the core's work.

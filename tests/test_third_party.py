@@ -106,6 +106,15 @@ def test_its_rule_records_the_verified_artifact(exported: Path) -> None:
     assert record["sha256"] == file_sha256(exported)
 
 
+@pytest.mark.parametrize("target", ["triton", "torchserve"])
+def test_its_rule_records_what_is_packed(run: Run, exported: Path, tmp_path: Path, target: str) -> None:
+    done = document(run("run", "export", target, exported, "--output-folder", tmp_path / "store", "--json"))
+    packed = Path(done["artifact"]["path"])
+    record = json.loads(packed.with_name(f"{packed.name}.release.json").read_text())
+    assert record["sha256"] == done["artifact"]["sha256"]
+    assert record["checkpoint_sha256"] == done["artifact"]["meta"]["provenance"]["checkpoint_sha256"]
+
+
 def test_its_rule_refuses(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "untrained.onnx"
     done = run("run", "export", "onnx", CONFIG, "--output", path)

@@ -22,8 +22,9 @@ __all__ = ["parameters", "run"]
 
 def parameters(provider: Provider) -> list[click.Parameter]:
     """The arguments and flags of every report."""
+    subjects = click.Argument(["subjects"], metavar="SUBJECT...", nargs=-1, required=True)
     return [
-        click.Argument(["subjects"], metavar="SUBJECT...", nargs=-1, required=_needs_subjects(provider)),
+        *([subjects] if _needs_subjects(provider) else []),
         click.Option(
             ["--html"],
             type=click.Path(path_type=Path),
@@ -49,7 +50,9 @@ def run(
 ) -> int:
     """Analyse, and show the report."""
     _check(values, [path for value in own.values() for path in _paths(value)])
-    report = session.analyze(provider.entry.qualified, *values["subjects"], force=values["force"], **own)
+    report = session.analyze(
+        provider.entry.qualified, *values.get("subjects", ()), force=values["force"], **own
+    )
     _show(report, output)
     if values["html"]:
         write_page(report, values["html"], force=values["force"])
@@ -84,7 +87,7 @@ def _check(values: Mapping[str, Any], others: Sequence[Path]) -> None:
     if values["html"] and values["html"] in (values["csv"], *others):
         raise UsageError(f"{values['html']} is named twice", hint="give each output a name of its own")
     if values["html"]:
-        refuse_input(values["html"], values["subjects"])
+        refuse_input(values["html"], values.get("subjects", ()))
         ensure_free(values["html"], force=values["force"])
     if values["csv"]:
         ensure_free_folder(values["csv"], force=values["force"])

@@ -49,7 +49,8 @@ class Reply:
             text = said.get("error") or said.get("message") or said.get("detail")
         except (ValueError, AttributeError):
             text = None
-        return " ".join(str(text or self.body[:200].decode("utf-8", "replace")).split())
+        said = " ".join(str(text or self.body[:200].decode("utf-8", "replace")).split())
+        return said or http.client.responses.get(self.status, "it gives no reason")
 
     def timing(self) -> dict[str, float]:
         """Seconds by name, from the ``Server-Timing`` header; empty without one."""
@@ -222,6 +223,7 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise UsageError(f"'{url}' is no address of a server: {error}") from error
     usable = parts.scheme in ("http", "https") and parts.hostname and not parts.query and port != 0

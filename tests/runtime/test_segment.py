@@ -60,6 +60,19 @@ def test_a_batch_that_fails_is_tried_image_by_image(photo) -> None:
     assert isinstance(answers[1], DeviceError)
 
 
+def test_a_fault_of_the_engine_is_its_images_alone(photo) -> None:
+    def faulty(batch: np.ndarray) -> np.ndarray:
+        if batch.shape[2] == 31:
+            raise RuntimeError("a kernel failed")
+        return logits(batch)
+
+    images = [photo(20, 30), photo(31, 17), photo(24, 24)]
+    first, second, third = Segmenter(engine(faulty), batch_size=4)(images)
+    assert np.array_equal(first, bright(images[0]))
+    assert isinstance(second, RuntimeError)
+    assert np.array_equal(third, bright(images[2]))
+
+
 def test_it_computes_what_the_pipeline_computes(photo) -> None:
     slides = META.replace(
         resize=Resize(scale=(48, 40)), inference=Inference("slide", crop_size=(16, 16), stride=(12, 12))

@@ -169,6 +169,14 @@ def test_a_server_that_hangs() -> None:
             free.set()
 
 
+def test_a_server_that_is_refused_keeps_no_connection() -> None:
+    with http_server(lambda request: refusal(404, "no model m")) as url:
+        client = Client(url)
+        with pytest.raises(EngineError):
+            RemoteEngine(client, target="http")
+        assert [connection.sock for connection in client._connections] == [None]
+
+
 @pytest.fixture
 def remote(url):
     return RemoteEngine(Client(url), target="http")

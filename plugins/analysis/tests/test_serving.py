@@ -290,7 +290,6 @@ def test_an_image_that_is_none_is_told_before_the_server_is_asked(tmp_path: Path
     [
         ({"image": ()}, "--image"),
         ({"url": None}, "say which server"),
-        ({"url": "http://h:1"}, "--model-name NAME"),
         ({"url": "127.0.0.1:8080", "model_name": "m"}, "no address of a server"),
         ({"config": "c.py"}, "both the config and its weights"),
         ({"config": "no.py", "checkpoint": "no.pth"}, "there is no file no.py"),

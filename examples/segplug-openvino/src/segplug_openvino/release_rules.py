@@ -20,15 +20,17 @@ class ReleaseRules:
 
     @hookimpl(wrapper=True)
     def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
-        """Before: the check. After: the record."""
-        origin = request.model.meta.provenance
-        if origin.checkpoint is None:
+        """Before: the check. After: the record.
+
+        What is packed for a server (``request.artifact``) was checked when it was exported.
+        """
+        if request.model is not None and request.model.meta.provenance.checkpoint is None:
             raise RefusedError("release rules: a model without a checkpoint is not exported")
         artifact = yield
         record = {
             "artifact": artifact.path.name,
             "sha256": artifact.sha256,
-            "checkpoint_sha256": origin.checkpoint_sha256,
+            "checkpoint_sha256": artifact.meta.provenance.checkpoint_sha256,
             "by": getpass.getuser(),
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }

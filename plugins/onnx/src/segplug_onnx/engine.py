@@ -12,9 +12,9 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.requests import InferRequest
 from segplug_onnx import foreign, metadata
+from segplug_onnx.external import external_files
 from segplug_onnx.session import open_session, reason
 from segplug_onnx.tensors import Tensors
-from segplug_onnx.writer import data_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,9 +51,8 @@ class OnnxRuntime:
         return _open_own(path, request, options, meta)
 
     def companions(self, artifact: Path) -> Iterable[Path]:
-        """The weights of a model that one file cannot hold."""
-        weights = data_path(artifact)
-        return [weights] if weights.is_file() else []
+        """The files that hold weights of a model outside of its own."""
+        return external_files(artifact)
 
 
 def _open_own(path: Path, request: InferRequest, options: foreign.Options, meta: ModelMeta) -> OnnxEngine:

@@ -63,6 +63,8 @@ def route_to(registry: Registry, backend: str) -> tuple[Provider, ...]:
     reader = registry.provider("infer", backend)
     if reader.takes == "model":
         return ()
+    if reader.takes == "url":
+        raise UsageError(f"infer {backend} asks a server, which has a model already")
     route = _route(registry, formats_read(reader))
     if route is None:
         formats = " or ".join(formats_read(reader))

@@ -297,3 +297,21 @@ def test_an_option_cannot_take_a_keyword_of_the_python_methods(install_plugin) -
     install_plugin("acme", {"segplug.infer": {"npu": "acme:provider"}}, acme=source)
     with pytest.raises(PluginError, match="options of segplug's own: metrics"):
         Registry().provider("infer", "npu")
+
+
+def test_what_a_provider_takes_is_a_known_word(install_plugin) -> None:
+    source = """
+        from segplug import hookimpl
+
+        class Exporter:
+            api_version = 1
+            takes = "artefact"
+
+            @hookimpl
+            def export(self, request): ...
+
+        provider = Exporter()
+    """
+    install_plugin("acme", {"segplug.export": {"acme": "acme_mod:provider"}}, acme_mod=source)
+    with pytest.raises(PluginError, match="its 'takes' is none of model, artifact, either"):
+        Registry().provider("export", "acme")

@@ -37,7 +37,14 @@ ACME = """
         @hookimpl
         def infer(self, request): ...
 
-    compiler, engine, stranger = Compiler(), Engine(), Stranger()
+    class Server:
+        api_version = 1
+        takes = "url"
+
+        @hookimpl
+        def infer(self, request): ...
+
+    compiler, engine, stranger, server = Compiler(), Engine(), Stranger(), Server()
 """
 
 
@@ -45,7 +52,7 @@ ACME = """
 def registry(install_plugin) -> Registry:
     groups = {
         "segplug.build_engine": {"acme": "acme:compiler"},
-        "segplug.infer": {"npu": "acme:engine", "stranger": "acme:stranger"},
+        "segplug.infer": {"npu": "acme:engine", "stranger": "acme:stranger", "acme-server": "acme:server"},
     }
     install_plugin("acme", groups, acme=ACME)
     install_plugin("ill", {"segplug.infer": {"ill": "ill:provider"}}, ill="raise OSError")
@@ -75,3 +82,8 @@ def test_a_file_is_known_by_its_suffix(registry) -> None:
     assert backends_for(registry, Path("m.npu")) == ("npu",)
     assert backends_for(registry, Path("m.stranger")) == ("stranger",)
     assert backends_for(registry, Path("m.jpg")) == ()
+
+
+def test_a_server_has_its_model(registry) -> None:
+    with pytest.raises(UsageError, match="has a model already"):
+        route_to(registry, "acme-server")

@@ -59,7 +59,7 @@ def choose(backends: Sequence[str], precisions: Sequence[Precision], registry: R
     wanted = [name for name in dict.fromkeys(backends) if name != REFERENCE_BACKEND]
     left_out: list[tuple[str, str]] = []
     routes: dict[str, tuple[Provider, ...]] = {}
-    for name in wanted or ([] if backends else _installed()):
+    for name in wanted or ([] if backends else _installed(registry)):
         try:
             routes[name] = route_to(registry, name)
         except (UsageError, PluginError) as error:
@@ -80,6 +80,14 @@ def choose(backends: Sequence[str], precisions: Sequence[Precision], registry: R
     return Plan(tuple(trials), tuple(left_out))
 
 
-def _installed() -> list[str]:
+def _installed(registry: Registry) -> list[str]:
     found = [entry for entry in entries("infer") if entry.target != REFERENCE_BACKEND]
-    return [entry.qualified if entry.status == "duplicate" else entry.target for entry in found]
+    names = [entry.qualified if entry.status == "duplicate" else entry.target for entry in found]
+    return [name for name in names if not _is_server(registry, name)]
+
+
+def _is_server(registry: Registry, name: str) -> bool:
+    try:
+        return registry.provider("infer", name).takes == "url"
+    except PluginError:
+        return False  # why it is broken is said where it is asked for a route

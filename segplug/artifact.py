@@ -164,8 +164,8 @@ def made_folder(path: Path) -> Iterator[None]:
     """
     there = path.is_dir()
     if not there:
-        ensure_free_folder(path, force=False)
-        path.mkdir()
+        ensure_free_folder(path, force=True)
+        path.mkdir(exist_ok=True)  # another one may have made it meanwhile
     try:
         yield
     except BaseException:

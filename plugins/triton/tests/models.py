@@ -13,6 +13,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from segplug import Segplug
 from segplug.model import META_ENTRY, ModelMeta, SegmentationModel
+from segplug.reporting import QuietReporter
 from segplug.requests import Artifact
 
 CLASSES = ("sky", "road", "car", "tree")
@@ -64,6 +65,16 @@ def retold(artifact: Artifact, path: Path, **changes: Any) -> Path:
     entry.value = artifact.meta.replace(**changes).to_json()
     onnx.save(model, str(path))
     return path
+
+
+class Heard(QuietReporter):
+    """Keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def pack(artifact: Artifact | Path, folder: Path, **given: Any) -> ModelConfig:

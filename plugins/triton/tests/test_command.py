@@ -31,7 +31,8 @@ def test_packing(dynamic_labels, repository, capsys):
         ("missing.onnx", "there is no file"),
         ("model.xml", "OpenVINO"),
         ("weights.pth", "export it first"),
-        ("model.tflite", "it packs .engine, .onnx, .plan, .pt"),
+        ("model.tflite", "(it packs .engine, .onnx, .plan, .pt)"),
+        ("model.torchscript", "(it packs .engine, .onnx, .plan, .pt)"),
     ],
 )
 def test_what_cannot_be_packed_is_one_line(tmp_path, repository, capsys, name, words):

@@ -7,6 +7,10 @@ import sys
 
 import pytest
 
+from plugins.triton.tests.models import pack
+from segplug import Segplug
+from segplug.errors import MissingDependencyError
+
 HEAVY = "{'torch', 'numpy', 'onnx', 'onnxruntime', 'tritonclient', 'grpc', 'google.protobuf', 'cv2'}"
 
 
@@ -15,11 +19,10 @@ def test_the_provider_imports_no_library():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
-def test_a_missing_library_is_one_line_with_the_command(dynamic_labels, repository, missing):
+def test_a_missing_library_is_one_line_with_the_command(dynamic_labels, repository):
     words = ["run", "export", "triton", str(dynamic_labels.path), "--output-folder", str(repository)]
     code = (
-        f"import sys; sys.modules[{missing!r}] = None; from segplug.cli.root import run_command_line; "
+        "import sys; sys.modules['onnxruntime'] = None; from segplug.cli.root import run_command_line; "
         f"sys.exit(run_command_line({words!r}))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -28,11 +31,35 @@ def test_a_missing_library_is_one_line_with_the_command(dynamic_labels, reposito
     assert "Traceback" not in ended.stderr
 
 
-def test_onnx_files_need_no_torch(dynamic_labels, repository):
+def test_without_tritons_client_it_is_one_line(dynamic_labels, repository):
     words = ["run", "export", "triton", str(dynamic_labels.path), "--output-folder", str(repository)]
     code = (
-        "import sys; sys.modules['torch'] = None; from segplug.cli.root import run_command_line; "
+        "import sys; sys.modules['tritonclient'] = None; from segplug.cli.root import run_command_line; "
         f"sys.exit(run_command_line({words!r}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "pip install segplug-triton" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_onnx_files_need_their_plugin(dynamic_labels, repository, monkeypatch):
+    installed = Segplug.targets
+    monkeypatch.setattr(
+        Segplug,
+        "targets",
+        lambda self, hook: [item for item in installed(self, hook) if item.target != "onnxruntime"],
+    )
+    with pytest.raises(MissingDependencyError, match=r"needs segplug-onnx .*segplug-triton\[onnx\]"):
+        pack(dynamic_labels, repository)
+    assert not repository.exists()
+
+
+def test_onnx_files_need_neither_torch_nor_onnx(dynamic_labels, repository):
+    words = ["run", "export", "triton", str(dynamic_labels.path), "--output-folder", str(repository)]
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['onnx'] = None; "
+        f"from segplug.cli.root import run_command_line; sys.exit(run_command_line({words!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (repository / "tiny" / "1" / "model.onnx").is_file()

@@ -9,12 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2 as schema
 
-from plugins.triton.tests.models import config_of, files, pack, tensors
+from plugins.triton.tests.models import Heard, config_of, files, pack, tensors
 from plugins.triton.tests.stand_in import full_shape, serve_once
 from segplug import Segplug
+from segplug.artifact import write_sidecar
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta
-from segplug.reporting import QuietReporter
 
 FP32, INT64 = schema.TYPE_FP32, schema.TYPE_INT64
 
@@ -139,14 +139,6 @@ def test_settings_that_do_not_fit(artifact, given, words, repository, request):
     assert not repository.exists()
 
 
-class Heard(QuietReporter):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, text):
-        self.warnings.append(text)
-
-
 def test_a_foreign_file(data_dir, repository):
     """Old opset, initialisers among its inputs, a slash in a name, and none of our metadata."""
     heard = Heard()
@@ -180,8 +172,7 @@ def test_the_batch_of_an_answer_counts_too(tmp_path, repository):
     ]
 
 
-@pytest.fixture
-def with_weights_beside(tmp_path):
+def save_with_weights_in(location, path):
     weight = numpy_helper.from_array(np.full((4, 3, 3, 3), 0.5, np.float32), "weight")
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "weight"], ["y"], pads=[1, 1, 1, 1])],
@@ -190,15 +181,19 @@ def with_weights_beside(tmp_path):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, "h", "w"])],
         [weight],
     )
-    path = tmp_path / "large.onnx"
     onnx.save_model(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
         str(path),
         save_as_external_data=True,
-        location="weights of it.bin",
+        location=location,
         size_threshold=0,
     )
     return path
+
+
+@pytest.fixture
+def with_weights_beside(tmp_path):
+    return save_with_weights_in("weights of it.bin", tmp_path / "large.onnx")
 
 
 def test_weights_in_a_file_of_their_own_come_along(with_weights_beside, repository):
@@ -209,6 +204,23 @@ def test_weights_in_a_file_of_their_own_come_along(with_weights_beside, reposito
     assert packed["large/1/model.onnx/weights of it.bin"] == beside.read_bytes()
     beside.unlink()
     assert serve_once(repository / "large", 1, {"x": images(2, 3, 9, 7)})["y"].shape == (2, 4, 9, 7)
+
+
+def test_a_sidecar_is_no_weights(dynamic_labels, tmp_path, repository):
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(dynamic_labels.path.read_bytes())
+    write_sidecar(path, dynamic_labels.meta)
+    pack(path, repository)
+    assert set(files(repository)) == {"tiny/config.pbtxt", "tiny/1/model.onnx"}
+
+
+@pytest.mark.parametrize("location", ["model.onnx", "./model.onnx", "model.onnx/weights.bin"])
+def test_weights_that_would_take_the_graphs_place(tmp_path, repository, location):
+    (tmp_path / location).parent.mkdir(exist_ok=True)
+    path = save_with_weights_in(location, tmp_path / "large.onnx")
+    with pytest.raises(ArtifactError, match=r"large\.onnx lie in 'model\.onnx'.*another name"):
+        pack(path, repository)
+    assert not repository.exists()
 
 
 def test_missing_weights_are_an_error(with_weights_beside, repository):

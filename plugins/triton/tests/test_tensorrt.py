@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
@@ -62,6 +64,18 @@ def test_a_fixed_plan(tmp_path, repository):
 def test_a_plan_runs_on_gpus(tmp_path, repository):
     with pytest.raises(UsageError, match="runs on a GPU only"):
         pack(made_up(tmp_path), repository, device="cpu")
+
+
+def test_a_further_plan_where_the_instances_are(tmp_path, repository):
+    """Without instance_group Triton takes a model to the GPUs; on a CPU no plan runs."""
+    plan = made_up(tmp_path)
+    pack(plan, repository)
+    file = repository / "street" / "config.pbtxt"
+    file.write_text(re.sub(r"instance_group \{[^}]*\}\n", "", file.read_text()))
+    assert not pack(plan, repository, model_version=2).instance_group
+    file.write_text(file.read_text() + "instance_group { kind: KIND_CPU }\n")
+    with pytest.raises(UsageError, match="on a GPU only, and instance_group is KIND_CPU"):
+        pack(plan, repository, model_version=3)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tritonclient.grpc import model_config_pb2 as schema
 
-from plugins.triton.tests.models import MakesTensors, files, pack, tensors, tiny
+from plugins.triton.tests.models import Heard, MakesTensors, config_of, files, pack, tensors, tiny
+from segplug import Segplug
 from segplug.discovery import entries
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta
@@ -47,6 +48,37 @@ def test_a_trace_that_names_its_device_stays_there(export, repository):
     assert pack(artifact, repository).instance_group[0].kind == CPU
     with pytest.raises(UsageError, match="--device gpu: this artifact runs on a CPU only"):
         pack(artifact, repository, device="gpu", model_name="other")
+
+
+def test_a_further_version_does_not_leave_its_device(export, repository):
+    """The versions share instance_group: where it lets them run on a GPU, this one cannot be among them."""
+    anywhere, bound = export("torchscript"), export("torchscript", tiny(MakesTensors))
+    heard = Heard()
+    pack(anywhere, repository)
+    before = files(repository)
+    with pytest.raises(UsageError, match="on a CPU only, and instance_group is KIND_AUTO"):
+        Segplug(reporter=heard).pack("triton", bound, folder=repository, model_version=2)
+    assert files(repository) == before
+    assert heard.warnings == []
+
+    pack(anywhere, repository, force=True, device="cpu")
+    Segplug(reporter=heard).pack("triton", bound, folder=repository, model_version=2)
+    assert [group.kind for group in config_of(repository / "tiny").instance_group] == [CPU]
+    assert "keeps it there" in "".join(heard.warnings)
+
+
+def test_instances_that_an_edit_moved_to_gpus(export, repository):
+    bound = export("torchscript", tiny(MakesTensors))
+    pack(bound, repository)
+    file = repository / "tiny" / "config.pbtxt"
+    text = file.read_text()
+    assert "kind: KIND_CPU" in text
+    for kinds in ("KIND_AUTO", "KIND_CPU\n}\ninstance_group {\n  count: 1\n  kind: KIND_GPU"):
+        file.write_text(text.replace("KIND_CPU", kinds))
+        with pytest.raises(UsageError, match="on a CPU only"):
+            pack(bound, repository, model_version=2)
+    file.write_text(text.replace("count: 1", "count: 3"))
+    assert pack(bound, repository, model_version=2).instance_group[0].count == 3
 
 
 def test_a_checkpoint_is_no_artifact(tmp_path, repository):

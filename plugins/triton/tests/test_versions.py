@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -183,3 +185,41 @@ def test_a_first_version_that_fails_leaves_no_repository(dynamic_labels, reposit
     with pytest.raises(ArtifactError, match="No space left"):
         pack(dynamic_labels, repository)
     assert not repository.exists()
+
+
+def test_a_pack_beside_another_is_refused(packed, trained_on, dynamic_labels, monkeypatch):
+    """Each keeps what it found of the others: two at once would lose one's version."""
+    copying, go_on = Event(), Event()
+
+    def waits(source, target, **kwargs):
+        copying.set()
+        assert go_on.wait(60)
+        return real(source, target, **kwargs)
+
+    real = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", waits)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(pack, trained_on, packed.parent, model_version=2)
+        try:
+            assert copying.wait(60)
+            monkeypatch.undo()
+            with pytest.raises(UsageError, match=r"something else is being packed into .*tiny"):
+                pack(dynamic_labels, packed.parent, model_version=3)
+            pack(dynamic_labels, packed.parent, model_name="other")
+        finally:
+            go_on.set()
+        first.result()
+    pack(dynamic_labels, packed.parent, model_version=3)
+    assert set(files(packed)) == {"config.pbtxt", "1/model.onnx", "2/model.onnx", "3/model.onnx"}
+    assert sorted(item.name for item in packed.parent.iterdir()) == ["other", "tiny"]
+
+
+def test_what_a_killed_pack_leaves_is_named(packed, trained_on):
+    lock = packed.parent / ".tiny.lock"
+    lock.touch()
+    with pytest.raises(UsageError, match=f"it was killed: rm {lock}"):
+        pack(trained_on, packed.parent, model_version=2)
+    assert lock.is_file()  # it is another's
+    lock.unlink()
+    pack(trained_on, packed.parent, model_version=2)
+    assert (packed / "2" / "model.onnx").is_file()

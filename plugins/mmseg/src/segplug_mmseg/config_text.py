@@ -12,6 +12,7 @@ from segplug.errors import ModelError
 __all__ = ["as_python"]
 
 _WIDTH = 100
+_BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}")}
 _STEP = "    "
 
 
@@ -67,7 +68,7 @@ class _Writer:
             if all(_is_name(key) for key in value):
                 return "dict(", ")", [self._item(f"{key}=", item, indent) for key, item in value.items()]
             return "{", "}", [self._item(f"{self._scalar(k)}: ", v, indent) for k, v in value.items()]
-        opening, closing = {list: "[]", tuple: "()", set: "{}"}[_plain_type(value)]
+        opening, closing = _BRACKETS[_plain_type(value)]
         return opening, closing, [self._item("", item, indent) for item in value]
 
     def _item(self, label: str, value: Any, indent: str) -> str:

@@ -170,6 +170,7 @@ def of_next_version(
     for field in ("backend", "platform", "default_model_filename"):
         if getattr(shared, field) not in ("", getattr(own, field)):
             raise _unfit(f"{field} is {getattr(shared, field)}, not {getattr(own, field)}")
+    _check_devices(shared, packed)
     _check_settings(shared, own, settings)
     for field in ("input", "output"):
         before, now = _words(getattr(shared, field)), _words(getattr(own, field))
@@ -188,6 +189,20 @@ def _unfit(why: str) -> UsageError:
     return UsageError(
         f"the artifact is no version of this model: {why}", hint="give it a name of its own: --model-name"
     )
+
+
+def _check_devices(shared: ModelConfig, packed: Packable) -> None:
+    """Refuse an artifact that instance_group, which the versions share, would take where it cannot run."""
+    from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup as Group
+
+    if packed.bound_to is None:
+        return
+    # Auto takes it to a GPU if there is any: what needs one runs then, and without one it runs nowhere.
+    fit = {Group.KIND_CPU} if packed.bound_to == "cpu" else {Group.KIND_GPU, Group.KIND_AUTO}
+    kinds = {group.kind for group in shared.instance_group} or {Group.KIND_AUTO}
+    if not kinds <= fit:
+        said = " and ".join(Group.Kind.Name(kind) for kind in sorted(kinds))
+        raise _unfit(f"it runs on a {packed.bound_to.upper()} only, and instance_group is {said}")
 
 
 def _check_settings(shared: ModelConfig, own: ModelConfig, settings: Settings) -> None:

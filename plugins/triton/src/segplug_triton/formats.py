@@ -48,7 +48,7 @@ _KINDS = (
         "pytorch",
         "pytorch_libtorch",
         "model.pt",
-        (".pt", ".torchscript"),
+        (".pt",),
         "segplug_triton.torchscript_file",
     ),
     Kind(

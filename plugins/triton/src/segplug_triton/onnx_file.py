@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from segplug.artifact import sidecar_path
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.requests import ExportRequest
+from segplug.routes import companions
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]
@@ -18,20 +19,23 @@ _NAMES = {"float": "float32", "double": "float64"}
 
 _FATAL = 4
 
+_READER = "onnxruntime"
+"""The ``infer`` target that knows which files belong to an ONNX file."""
+
 
 def read(path: Path, filename: str, request: ExportRequest) -> Packable:
     """Read an ONNX file, segplug's own or another's; its weights may lie in files beside it.
 
     Raises:
         ArtifactError: ONNX Runtime cannot load it, or Triton could not serve what it takes and gives.
-        MissingDependencyError: onnx or onnxruntime is not installed.
+        MissingDependencyError: segplug-onnx or onnxruntime is not installed.
     """
     session = _session(path)
     text = session.get_modelmeta().custom_metadata_map.get(META_ENTRY)
     return Packable(
         inputs=tuple(_tensor(path, node) for node in session.get_inputs()),
         outputs=tuple(_tensor(path, node) for node in session.get_outputs()),
-        files=_files(path, filename),
+        files=_files(path, filename, request),
         meta=None if text is None else ModelMeta.from_json(text),
     )
 
@@ -68,39 +72,23 @@ def _tensor(path: Path, node: Any) -> Tensor:
     return Tensor(node.name, kind, tuple(size if isinstance(size, int) else FREE for size in node.shape))
 
 
-def _files(path: Path, filename: str) -> dict[str, Path]:
+def _files(path: Path, filename: str, request: ExportRequest) -> dict[str, Path]:
     """The file; with the files of its weights, where it has any, in a folder of the file's name."""
-    weights = _weights(path)
+    weights = {file.relative_to(path.parent): file for file in _weights(path, request)}
     if not weights:
         return {filename: path}
-    return {f"{filename}/{filename}": path} | {f"{filename}/{name}": path.parent / name for name in weights}
+    if any(name.parts[0] == filename for name in weights):
+        raise ArtifactError(
+            f"the weights of {path} lie in '{filename}', where Triton wants the model itself",
+            hint="give them another name: onnx.save_model(..., save_as_external_data=True, location=...)",
+        )
+    beside = {f"{filename}/{name.as_posix()}": file for name, file in weights.items()}
+    return {f"{filename}/{filename}": path} | beside
 
 
-def _weights(path: Path) -> list[str]:
-    """The files beside the model that hold its weights, as the model names them."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise _missing("onnx") from error
-    model = onnx.load(str(path), load_external_data=False)
-    names = {
-        entry.value
-        for tensor in _tensors(model.graph)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ArtifactError(f"the weights of {path} lie outside of its folder: {name}")
-    return sorted(names)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+def _weights(path: Path, request: ExportRequest) -> list[Path]:
+    """The files beside the model that hold its weights; its metadata goes into config.pbtxt."""
+    if not any(entry.target == _READER for entry in request.session.targets("infer")):
+        raise _missing("segplug-onnx")
+    reader = request.session.registry.provider("infer", _READER)
+    return [file for file in companions(reader, path) if file != sidecar_path(path)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segplug.artifact import describe
-from segplug.errors import ArtifactError, UsageError
+from segplug.errors import ArtifactError, MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
@@ -56,26 +56,29 @@ class TritonExporter:
     def export(self, request: ExportRequest) -> Artifact:
         """Pack ``request.artifact``; see :func:`segplug.hookspecs.export`."""
         options: Options = request.options or Options()
+        _require_schema()
         path = _artifact(request)
         kind = kind_of(request.session, path)
         if options.model_name is not None:
             check_name(options.model_name)
         packed = kind.read(path, request)
-        if packed.meta is None:
-            request.reporter.warn(
-                f"{path} has no segplug metadata: config.pbtxt names no classes and says nothing of images"
-            )
-        if packed.bound_to == "cpu" and options.device != "cpu":
-            request.reporter.warn(
-                f"{path} makes tensors on the CPU, wherever its weights are: config.pbtxt keeps it there; "
-                "an ONNX file of the same model may run on a GPU"
-            )
         name = options.model_name or name_like(packed.meta.name if packed.meta else path.stem)
         folder = ModelFolder(request.output / name)
-        folder.check(options.model_version, path, force=request.force)
-        config = _config(folder, name, kind, packed, options)
-        folder.write(options.model_version, packed.files, config)
-        return describe(folder.path, format="triton", meta=packed.meta or ModelMeta(name=name))
+        with folder.locked():
+            folder.check(options.model_version, path, force=request.force)
+            config = _config(folder, name, kind, packed, options)
+            _warn(request, path, packed, options)
+            folder.write(options.model_version, packed.files, config)
+            return describe(folder.path, format="triton", meta=packed.meta or ModelMeta(name=name))
+
+
+def _require_schema() -> None:
+    try:
+        import tritonclient.grpc.model_config_pb2  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"export triton needs Triton's client: {error}", hint="pip install segplug-triton"
+        ) from error
 
 
 def _artifact(request: ExportRequest) -> Path:
@@ -87,6 +90,18 @@ def _artifact(request: ExportRequest) -> Path:
     if path.stat().st_size == 0:
         raise ArtifactError(f"{path} is empty")
     return path
+
+
+def _warn(request: ExportRequest, path: Path, packed: Packable, options: Options) -> None:
+    if packed.meta is None:
+        request.reporter.warn(
+            f"{path} has no segplug metadata: config.pbtxt names no classes and says nothing of images"
+        )
+    if packed.bound_to == "cpu" and options.device != "cpu":
+        request.reporter.warn(
+            f"{path} makes tensors on the CPU, wherever its weights are: config.pbtxt keeps it there; "
+            "an ONNX file of the same model may run on a GPU"
+        )
 
 
 def _config(folder: ModelFolder, name: str, kind: Kind, packed: Packable, options: Options) -> ModelConfig:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segplug.artifact import ensure_free_folder, writing_folder
-from segplug.errors import UsageError
+from segplug.errors import ArtifactError, UsageError
 from segplug_triton import config as configs
 
 if TYPE_CHECKING:
@@ -45,6 +46,31 @@ class ModelFolder:
     """``REPOSITORY/<name>``, there already or not."""
 
     path: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other packs out, from the look at the other versions until this one lies beside them.
+
+        The lock is a hidden file beside the folder: Triton looks at folders alone.
+
+        Raises:
+            UsageError: another pack is under way.
+            ArtifactError: the repository cannot be written.
+        """
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        try:
+            lock.touch(exist_ok=False)
+        except FileExistsError as error:
+            raise UsageError(
+                f"something else is being packed into {self.path}",
+                hint=f"try again when it is done; if nothing is, it was killed: rm {lock}",
+            ) from error
+        except OSError as error:
+            raise ArtifactError(f"cannot write {self.path}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
     def check(self, version: int, artifact: Path, *, force: bool) -> None:
         """Check, before any work is done, that a version can be written.

@@ -12,10 +12,12 @@ from typing import Any, Literal
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.requests import ExportRequest
-from segplug.serving.served import choose_backend
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]
+
+_BACKEND = "torchscript"
+"""The ``infer`` target of the format."""
 
 _INPUT, _OUTPUT = "INPUT__0", "OUTPUT__0"
 
@@ -25,10 +27,9 @@ def read(path: Path, filename: str, request: ExportRequest) -> Packable:
 
     Raises:
         ArtifactError: PyTorch cannot load or run it, or it gives something else than one tensor.
-        UsageError: no backend for it is installed, or it has no segplug metadata.
+        UsageError: its backend is not installed, or it has no segplug metadata.
     """
-    session = request.session
-    with session.open(path, backend=choose_backend(session, path)) as engine:
+    with request.session.open(path, backend=_BACKEND) as engine:
         spec = engine.spec
     module = _loaded(path)
     bound = _bound_to(module)

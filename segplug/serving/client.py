@@ -105,8 +105,7 @@ class Client:
             EngineError: it cannot be reached, or serves no model of segplug's under this name.
         """
         reply = self._predict("GET", "meta", None, {})
-        if reply.status in (401, 403):
-            raise EngineError(f"{self.url} wants a token: {reply.reason}", hint="give one with --token")
+        self._check_let_in(reply)
         try:
             said = json.loads(reply.body) if reply.status == 200 else None
             return ModelMeta.from_dict(said["meta"])  # type: ignore[index]
@@ -125,6 +124,7 @@ class Client:
             UsageError: it has several, or does not say.
         """
         reply = self._send("GET", f"{self._parts.path}/models", None, {})
+        self._check_let_in(reply)
         try:
             names = [str(model["name"]) for model in json.loads(reply.body)["models"]]
         except (ValueError, TypeError, KeyError) as error:
@@ -139,6 +139,10 @@ class Client:
         """Close all connections."""
         for connection in self._connections:
             connection.close()
+
+    def _check_let_in(self, reply: Reply) -> None:
+        if reply.status in (401, 403):
+            raise EngineError(f"{self.url} wants a token: {reply.reason}", hint="give one with --token")
 
     def _predict(self, method: str, output: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         path = f"{self._parts.path}?{urlencode({'output': output})}"

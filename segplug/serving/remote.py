@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.engine import EngineSpec
 from segplug.errors import EngineError, ShapeError, UsageError
-from segplug.options import option
 from segplug.serving.answers import png
 from segplug.serving.client import Client, Reply, decode_mask, predictions_url
+from segplug.serving.options import RemoteOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.requests import InferRequest
 
-__all__ = ["RemoteEngine", "RemoteOptions", "open_remote"]
+__all__ = ["RemoteEngine", "open_remote"]
 
 _MOST_AT_ONCE = 32
 """Requests that are under way together, however large a batch is."""
 
 
-@dataclass(frozen=True)
-class RemoteOptions:
-    """Options of an ``infer`` target whose engine is a server."""
-
-    model_name: str | None = option(
-        None, help="The model's name, where URL is only the server's address.", metavar="NAME"
-    )
-    token: str | None = option(None, help="Sent as a bearer token, if the server wants one.", metavar="TOKEN")
-    timeout: float = option(60.0, help="Seconds to wait for an answer.", minimum=0.1)
-
-
 def open_remote(request: InferRequest, target: str) -> RemoteEngine:
-    """The engine behind ``request.url``, with ``request.options`` of :class:`RemoteOptions`.
+    """The engine behind ``request.url``; ``request.options`` is a :class:`~segplug.serving.options.RemoteOptions`.
 
     Raises:
         UsageError: there is no such address, or a device or threads are asked for.

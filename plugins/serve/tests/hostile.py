@@ -20,6 +20,10 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
 
 
+def _form_of_text(text: bytes) -> bytes:
+    return b'--edge\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + text + b"\r\n--edge--\r\n"
+
+
 WHOLE = png(picture(0))
 
 REQUESTS: dict[str, tuple[bytes, str, int]] = {
@@ -36,5 +40,12 @@ REQUESTS: dict[str, tuple[bytes, str, int]] = {
     "deep JSON": (b"[" * 100_000, "application/json", 400),
     "no form": (b"nothing", "multipart/form-data; boundary=edge", 400),
     "a form without its edge": (b"nothing", "multipart/form-data", 400),
+    "a form of an odd edge": (b"nothing", 'multipart/form-data; boundary="a\\"b"', 400),
+    "a codec without end": (
+        _form_of_text(b"a" * 200_000 + b"-" + b"a" * 200_000),
+        "multipart/form-data; boundary=edge; charset=punycode",
+        400,
+    ),
+    "a codec that fails": (_form_of_text(b"x"), "multipart/form-data; boundary=edge; charset=undefined", 400),
 }
 """Name to body, content type and status."""

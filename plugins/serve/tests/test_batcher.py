@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -30,6 +32,13 @@ class Work:
         self.batches.append(list(jobs))
         if "broken" in jobs:
             raise SystemExit("an engine may raise anything")
+        return [_writing(job) for job in jobs]
+
+
+class Forgetful(Work):
+    """Keeps nothing."""
+
+    def __call__(self, jobs):
         return [_writing(job) for job in jobs]
 
 
@@ -88,6 +97,55 @@ def test_who_leaves_is_in_no_batch():
 
     _run(work, scenario)
     assert work.batches == [[0], [2]]
+
+
+class _Job:
+    """Something that can be garbage."""
+
+
+@pytest.mark.parametrize("delay", [0.0, 60.0])
+def test_what_nobody_waits_for_any_more_is_forgotten_while_the_model_hangs(delay):
+    work = Work()
+
+    async def scenario(batcher):
+        work.open.clear()
+        if not delay:
+            first = asyncio.create_task(batcher.ask(0))
+            while batcher.busy_seconds == 0:
+                await asyncio.sleep(0.001)
+        jobs = [_Job() for _ in range(20)]
+        kept = [weakref.ref(job) for job in jobs]
+        asked = [asyncio.create_task(batcher.ask(job)) for job in jobs]
+        del jobs
+        await _waiting(batcher, 20)
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        del asked, task
+        assert batcher.waiting == 0
+        await asyncio.sleep(0.001)  # the loop itself still holds what it has just called
+        gc.collect()
+        assert [ref() for ref in kept] == [None] * 20
+        if not delay:
+            work.open.set()
+            assert (await first)().body == b"0"
+
+    _run(work, scenario, size=32, delay=delay)
+
+
+def test_a_batch_is_forgotten_when_it_is_answered():
+    async def scenario(batcher):
+        job = _Job()
+        kept = weakref.ref(job)
+        await batcher.ask(job)
+        del job
+        await asyncio.sleep(0)
+        while batcher.busy_seconds:
+            await asyncio.sleep(0.001)
+        gc.collect()
+        assert kept() is None
+
+    _run(Forgetful(), scenario)
 
 
 def test_a_delay_waits_for_more():

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from segplug_serve.body import form_headers
 
 from plugins.serve.tests.hostile import REQUESTS
 from plugins.serve.tests.models import Project, paced_labels
@@ -53,6 +54,16 @@ def test_a_form_and_json_are_answered_with_the_same(server, image, expected):
     ):
         answer = server.post(body, content_type=content_type)
         assert np.array_equal(answer.image, expected(image)), content_type
+
+
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "utf-16"])
+def test_the_charset_of_a_form_is_not_the_clients(server, image, expected, charset):
+    form, kind = form_of(any_name=png(image))
+    answer = server.post(form, content_type=f'{kind}; charset={charset}; x="y"')
+    assert np.array_equal(answer.image, expected(image))
+    assert form_headers(f"multipart/form-data; charset={charset}; boundary='e=d ge'").raw == [
+        (b"content-type", b"multipart/form-data; boundary=\"'e=d ge'\"")
+    ]
 
 
 def test_an_image_that_is_put_is_answered(server, image, expected):
@@ -127,11 +138,13 @@ def test_hostile_requests_are_refused_alone(server, expected):
     good = {f"good {seed}": (png(picture(seed)), "image/png", 200) for seed in range(8)}
     everything = {**REQUESTS, **good}
     order = np.random.default_rng(0).permutation(sorted(everything)).tolist()
-    with ThreadPoolExecutor(len(order)) as pool:
+    with ThreadPoolExecutor(len(order) + 1) as pool:
         found = pool.map(
             lambda name: server.post(everything[name][0], content_type=everything[name][1]), order
         )
+        health = pool.map(lambda _: server.ask("GET", "/health").status, range(50))
         answers = dict(zip(order, found, strict=True))
+        assert set(health) == {200}
     assert {name: answer.status for name, answer in answers.items()} == {
         name: status for name, (_, _, status) in everything.items()
     }
@@ -141,6 +154,16 @@ def test_hostile_requests_are_refused_alone(server, expected):
         assert answers[name].json["code"] == REQUESTS[name][2]
         assert "\n" not in answers[name].json["error"]
         assert "Traceback" not in answers[name].json["error"]
+
+
+def test_the_log_says_once_that_labels_are_resized(started, project, tmp_path):
+    session, path = Segplug(), tmp_path / "labels.onnx"
+    session.export("onnx", session.load_model(project.config, checkpoint=project.checkpoint), output=path)
+    server: Running = started(path, "--threads", "1")
+    for size in ((96, 128), (24, 32)):
+        assert server.post(png(picture(1, *size))).status == 200
+    log = " ".join(server.log.read_text().split())
+    assert log.count("resized by nearest") == 1
 
 
 def test_many_clients_get_the_masks_of_their_own_images(server, expected):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,7 +20,7 @@ from segplug.serving.answers import Answer, refusal
 from segplug.serving.requests import Limits
 from segplug.serving.requests import Request as Asked
 from segplug_serve.body import body_of
-from segplug_serve.door import Counting, Reading, Token, asked_output, refused
+from segplug_serve.door import Counting, Placed, Reading, Token, asked_output, refused
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -69,7 +70,11 @@ class Server:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="segplug-read")
         self._room = asyncio.Semaphore(decoded + _READERS)
         self._inside = 0
-        metrics.gauge("segplug_requests_in_flight", "Requests in the server.", lambda: self._inside)
+        metrics.gauge(
+            "segplug_requests_in_flight",
+            "Requests in the server, unread answers included.",
+            lambda: self._inside,
+        )
         metrics.gauge("segplug_requests_waiting", "Decoded requests that are in no batch yet.", self._waiting)
         metrics.gauge("segplug_ready", "1 if /ready says so.", lambda: float(not self._trouble()))
 
@@ -77,7 +82,12 @@ class Server:
         """The ASGI application."""
         routes = Starlette(
             routes=[
-                Route(f"/predictions/{self._rules.name}", self._predict, methods=_METHODS),
+                Route(
+                    f"/predictions/{self._rules.name}",
+                    self._predict,
+                    methods=_METHODS,
+                    middleware=[Middleware(Placed, place=self._place)],
+                ),
                 Route("/models", self._models),
                 Route("/health", self._health),
                 Route("/ready", self._ready),
@@ -92,11 +102,10 @@ class Server:
     async def _predict(self, request: Request) -> Response:
         rules, loop = self._rules, asyncio.get_running_loop()
         deadline = loop.time() + rules.timeout
-        with self._place():
-            body, kind = await body_of(request, rules.limits, deadline)
-            opacity = request.query_params.get("opacity", request.headers.get("x-segplug-opacity", ""))
-            asked = Asked(body, kind, asked_output(request.scope), opacity)
-            answer = await self._answer(asked, request, deadline)
+        body, kind = await body_of(request, rules.limits, deadline)
+        opacity = request.query_params.get("opacity", request.headers.get("x-segplug-opacity", ""))
+        asked = Asked(body, kind, asked_output(request.scope), opacity)
+        answer = await self._answer(asked, request, deadline)
         return Response(answer.body, answer.status, dict(answer.headers), media_type=answer.content_type)
 
     @contextmanager

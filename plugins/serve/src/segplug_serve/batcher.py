@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -43,12 +44,13 @@ class Batcher:
     def __init__(self, work: _Work, *, size: int, delay: float, metrics: Metrics) -> None:
         self._model = _ModelThread(work)
         self._size, self._delay, self._metrics = size, delay, metrics
-        self._waiting: asyncio.Queue[tuple[Job, asyncio.Future[Writing]]] = asyncio.Queue()
+        self._waiting: dict[asyncio.Future[Writing], Job] = {}
+        self._came = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """Requests that are in no batch yet."""
-        return self._waiting.qsize()
+        return len(self._waiting)
 
     @property
     def alive(self) -> bool:
@@ -73,38 +75,48 @@ class Batcher:
         return await asyncio.get_running_loop().run_in_executor(None, self._model.stop, seconds)
 
     async def ask(self, job: Job) -> Writing:
-        """Wait for what writes the answer. Who is cancelled while waiting is left out of the batch."""
+        """Wait for what writes the answer. Who is cancelled waits no more, and its job is forgotten."""
         answer: asyncio.Future[Writing] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((job, answer))
-        return await answer
+        self._waiting[answer] = job
+        self._came.set()
+        try:
+            return await answer
+        finally:
+            self._waiting.pop(answer, None)
 
     async def _run(self) -> None:
         while True:
-            batch = [pair for pair in await self._collect() if not pair[1].done()]
-            if not batch:
-                continue
-            self._metrics.batch_size.observe(len(batch))
-            with self._metrics.model_seconds.time():
-                answers = await self._model.run([job for job, _ in batch])
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            # Each in a call of its own, or the last batch would stay in memory until the next one.
+            await self._answer_next()
 
-    async def _collect(self) -> list[tuple[Job, asyncio.Future[Writing]]]:
-        batch = [await self._waiting.get()]
+    async def _answer_next(self) -> None:
+        await self._until_batch()
+        batch = dict(islice(self._waiting.items(), self._size))
+        for future in batch:
+            del self._waiting[future]
+        if not batch:
+            return
+        self._metrics.batch_size.observe(len(batch))
+        with self._metrics.model_seconds.time():
+            answers = await self._model.run(list(batch.values()))
+        for future, answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+    async def _until_batch(self) -> None:
+        """Wait for a request, and then for a whole batch or for ``delay``. All may have left by then."""
         loop = asyncio.get_running_loop()
+        while not self._waiting:
+            await self._another()
         until = loop.time() + self._delay
-        while len(batch) < self._size:
-            left = until - loop.time()
-            if not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
-            elif left <= 0:
-                break
-            else:
-                # A TimeoutError of asyncio's own on Python 3.10.
-                with suppress(asyncio.TimeoutError):
-                    batch.append(await asyncio.wait_for(self._waiting.get(), left))
-        return batch
+        while len(self._waiting) < self._size and (left := until - loop.time()) > 0:
+            # A TimeoutError of asyncio's own on Python 3.10.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._another(), left)
+
+    async def _another(self) -> None:
+        self._came.clear()
+        await self._came.wait()
 
 
 class _ModelThread:

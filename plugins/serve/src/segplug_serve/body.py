@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -17,12 +20,15 @@ if TYPE_CHECKING:
 
     from segplug.serving.requests import Limits
 
-__all__ = ["body_of"]
+__all__ = ["body_of", "form_headers"]
 
 _WRAPPING = 64 << 10
 """Bytes that a form or JSON may need around an image."""
 
 _MOST_FIELDS = 32
+
+_BOUNDARY = re.compile(r"[\w'()+,./:=? -]{1,70}", re.ASCII)
+"""As RFC 2046 has it."""
 
 
 async def body_of(request: Request, limits: Limits, deadline: float) -> tuple[bytes, str]:
@@ -77,6 +83,20 @@ async def _chunks(
         raise HTTPException(499, "the client left") from None
 
 
+def form_headers(kind: str) -> Headers:
+    """A form's content type with nothing in it but the boundary.
+
+    The parser would decode fields with any codec that a client names, and some of Python's take minutes.
+
+    Raises:
+        HTTPException: 400, there is no boundary.
+    """
+    boundary = parse_options_header(kind)[1].get(b"boundary", b"").decode("latin-1")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise HTTPException(400, "the form cannot be read: its content type gives no boundary")
+    return Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
+
+
 class _InMemory(MultiPartParser):
     spool_max_size = 0
     """Bytes above which a part goes to disk; 0: never."""
@@ -84,8 +104,9 @@ class _InMemory(MultiPartParser):
 
 async def _file_of_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> bytes:
     """The one file of a form, whatever its field is called."""
+    headers = form_headers(request.headers["content-type"])
     try:
-        form = await _InMemory(request.headers, chunks, max_files=1, max_fields=_MOST_FIELDS).parse()
+        form = await _InMemory(headers, chunks, max_files=1, max_fields=_MOST_FIELDS).parse()
     except (MultiPartException, FormParserError) as error:
         raise HTTPException(400, f"the form cannot be read: {error}") from error
     files: list[UploadFile] = [part for part in form.values() if not isinstance(part, str)]

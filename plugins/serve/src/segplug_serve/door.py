@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from segplug_serve.metrics import Metrics
 
-__all__ = ["Counting", "Reading", "Token", "asked_output", "refused"]
+__all__ = ["Counting", "Placed", "Reading", "Token", "asked_output", "refused"]
 
 _OPEN = ("/health", "/ready")
 """What probes ask, which carry no token."""
@@ -95,6 +96,30 @@ class Reading:
             await send(message)
 
         await self._app(scope, reading, sending)
+
+
+class Placed:
+    """Gives a request a place until its client has read the answer, all but the last 64 KiB of it.
+
+    The server takes the whole of an answer at once, and would keep any number that nobody reads.
+
+    Args:
+        app: What is behind it.
+        place: Entered for each request; may refuse it.
+    """
+
+    def __init__(self, app: ASGIApp, place: Callable[[], AbstractContextManager[None]]) -> None:
+        self._app, self._place = app, place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def until_read(message: Message) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                message = {"type": "http.response.body"}  # waits for room, which the one before has taken
+            await send(message)
+
+        with self._place():
+            await self._app(scope, receive, until_read)
 
 
 class Token:

@@ -46,7 +46,7 @@ class Metrics:
             registry=self._registry,
         )
         self.model_seconds = self._histogram(
-            "segplug_model_seconds", "Of one batch: preprocessing, the engine, rendering.", _SECONDS
+            "segplug_model_seconds", "Of one batch: preprocessing, the engine, labels.", _SECONDS
         )
         self.batch_size = self._histogram("segplug_batch_size", "Requests in one batch.", _IMAGES)
 

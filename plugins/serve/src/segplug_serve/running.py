@@ -8,13 +8,14 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from segplug.errors import UsageError
+from segplug_serve.connections import ENDING_SECONDS, HEAD_SECONDS, Connection, Crowd, most_connections
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -23,16 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["address_of", "bind", "run"]
 
-_HEAD_SECONDS = 20.0
-"""That a connection may take for a request's head, and lie idle."""
-
 _LARGEST_HEAD = 16 << 10
 """Bytes of a request's head."""
 
-_MOST_CONNECTIONS = 1000
+_BACKLOG = 1024
+"""Connections that the system keeps until the server takes them."""
 
-_ENDING = 3.0
-"""Seconds on top of a request's own, for those under way when the server is told to stop."""
+_MODEL_ENDING = 3.0
+"""Seconds that the model's thread has to end when no request is left."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -73,21 +72,22 @@ def run(
 ) -> bool:
     """Serve until SIGTERM or Ctrl-C; a second one ends the process at once.
 
-    Requests under way are answered, new connections refused.
+    Requests under way are answered, new connections refused. Clients that are slow have five seconds then.
 
     Args:
         app: What answers.
         batcher: Started and stopped here.
         sock: What :func:`bind` returned; closed here.
-        timeout: Seconds that a request may take.
+        timeout: Seconds that a request may take, and as many to read its answer.
         ready: Called when the server listens.
 
     Returns:
         Whether the model's thread has ended. If not, the engine is in use and must not be closed.
     """
+    http: Any = partial(Connection, Crowd(most_connections(), reading=timeout))
     config = uvicorn.Config(
         app,
-        http=_Protocol,
+        http=http,
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -95,9 +95,9 @@ def run(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=math.ceil(_HEAD_SECONDS),
-        timeout_graceful_shutdown=math.ceil(timeout + _ENDING),
+        backlog=1,  # see _Server.startup
+        timeout_keep_alive=math.ceil(HEAD_SECONDS),
+        timeout_graceful_shutdown=math.ceil(timeout + ENDING_SECONDS),
         h11_max_incomplete_event_size=_LARGEST_HEAD,
     )
     return asyncio.run(_run(_Server(config, ready), batcher, sock))
@@ -106,7 +106,7 @@ def run(
 async def _run(server: uvicorn.Server, batcher: Batcher, sock: socket.socket) -> bool:
     batcher.start()
     await server.serve(sockets=[sock])
-    return await batcher.stop(_ENDING)
+    return await batcher.stop(_MODEL_ENDING)
 
 
 class _Server(uvicorn.Server):
@@ -118,31 +118,13 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # asyncio takes as many connections at once as its backlog says, before one that is too many can be
+        # closed: one, or descriptors run out. The system may well keep more.
+        for sock in sockets or []:
+            sock.listen(_BACKLOG)
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
-
-
-class _Protocol(H11Protocol):
-    """Closes connections that send no whole head: uvicorn has no time for the first one."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
-        super().connection_lost(exc)
-
-    def on_response_complete(self) -> None:
-        self._head_timer.cancel()
-        if not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._give_up)
-        super().on_response_complete()
-
-    def _give_up(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()

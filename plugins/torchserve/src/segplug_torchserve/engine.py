@@ -5,7 +5,7 @@ from __future__ import annotations
 from segplug.engine import Engine
 from segplug.hookspecs import hookimpl
 from segplug.requests import InferRequest
-from segplug.serving.remote import RemoteOptions, open_remote
+from segplug.serving.options import RemoteOptions
 
 __all__ = ["provider"]
 
@@ -23,6 +23,8 @@ class TorchServe:
     @hookimpl
     def infer(self, request: InferRequest) -> Engine:
         """Reach ``request.url``; see :func:`segplug.hookspecs.infer`."""
+        from segplug.serving.remote import open_remote
+
         return open_remote(request, "torchserve")
 
 

@@ -25,7 +25,7 @@ _MOST_AT_ONCE = 32
 
 
 def open_remote(request: InferRequest, target: str) -> RemoteEngine:
-    """The engine behind ``request.url``; ``request.options`` is a :class:`~segplug.serving.options.RemoteOptions`.
+    """The engine behind ``request.url``, for a provider whose options are :class:`RemoteOptions`.
 
     Raises:
         UsageError: there is no such address, or a device or threads are asked for.

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from segplug_torchscript import export_program, export_torchscript, jit
+from segplug_torchscript.engine import TorchEngine
 from segplug_torchscript.infer_program import provider as programs
+from torch._inductor import config as inductor_config
 
 from plugins.torchscript.tests.networks import images, logits_of, open_engine, open_file
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
@@ -48,6 +50,36 @@ def test_threads_are_put_back(fixed):
     assert torch.get_num_threads() == before + 1
     engine.close()
     assert torch.get_num_threads() == before
+
+
+def test_an_engine_leaves_the_threads_of_another(fixed):
+    other = open_engine(fixed)
+    with_threads = open_engine(fixed, threads=torch.get_num_threads() + 1)
+    other.close()
+    assert torch.get_num_threads() == 2
+    with_threads.close()
+    assert torch.get_num_threads() == 1
+
+
+@torch.jit.script
+def _greedy(images: torch.Tensor) -> torch.Tensor:
+    return images.repeat([1 << 42, 1, 1, 1])
+
+
+def _exhausted(images: torch.Tensor) -> torch.Tensor:
+    raise MemoryError  # what PyTorch makes of C++'s bad_alloc
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda images: images.repeat([1 << 42, 1, 1, 1]), _greedy, _exhausted],
+    ids=["eager", "script", "bad_alloc"],
+)
+def test_a_cpu_without_memory_is_no_fault_of_the_shape(function, tiny):
+    free = ("batch", "height", "width")
+    engine = TorchEngine(function, tiny.meta, free=free, device=torch.device("cpu"), backend="torchscript")
+    with pytest.raises(DeviceError, match="not enough memory on cpu for a batch of 1x3x32x48"):
+        engine.run(images(1, 32, 48))
 
 
 def test_sizes_that_a_file_does_not_take(fixed):
@@ -178,6 +210,19 @@ def test_files_of_others(tiny, fixed, target, tmp_path):
     assert f"infer {target} opens it" in caught.value.hint
 
 
+def test_a_file_with_a_password(fixed, target, tmp_path):
+    path = tmp_path / "m.pt2"
+    content = bytearray(fixed.path.read_bytes())
+    with zipfile.ZipFile(fixed.path) as archive:
+        entry = content.index(b"PK\x01\x02", archive.start_dir)
+    content[entry + 8] |= 1  # the flag of the listing's first entry
+    path.write_bytes(content)
+    for use in (lambda: open_file(path, target), lambda: WRITE_META[target](path, fixed.meta)):
+        with pytest.raises(ArtifactError, match="is encrypted"):
+            use()
+    assert path.read_bytes() == content
+
+
 def test_a_file_without_metadata(tiny, tmp_path):
     path = tmp_path / "m.pt"
     torch.jit.save(torch.jit.trace(tiny.module, torch.zeros(1, 3, 32, 48)), str(path))
@@ -235,7 +280,9 @@ def test_it_runs_where_mmseg_is_not_installed(fixed, tiny, target, tmp_path):
 
 @pytest.mark.slow
 def test_a_compiled_package(export, tiny, capfd):
-    artifact = export("torch-export", tiny, dynamic=True, aot=True)
+    # Not asked whether the compiler builds code for this processor: to find out takes as long as a kernel.
+    with inductor_config.patch({"cpp.vec_isa_ok": True}):
+        artifact = export("torch-export", tiny, dynamic=True, aot=True)
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
     engine = open_engine(artifact)

@@ -33,7 +33,7 @@ def test_one_file_for_every_size(name, export):
     sizes = [(2, *limits.minimum)]
     if not limits.is_fixed:
         step = limits.multiple_of
-        sizes += [(2, 136 + -136 % step, 96), (1, 117 + -117 % step, 139 + -139 % step)]
+        sizes.append((1, 117 + -117 % step, 139 + -139 % step))
     for batch, height, width in sizes:
         images = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
         with torch.inference_mode():
@@ -43,9 +43,8 @@ def test_one_file_for_every_size(name, export):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fastscnn", "unet"])
-def test_a_program_for_every_size(name, export):
-    model = load(name)
+def test_a_program_for_every_size(export):
+    model = load("unet")
     artifact = export("torch-export", model, dynamic=True, shape=(96, 160))
     engine = open_engine(artifact)
     height, width = artifact.meta.input_limits.minimum

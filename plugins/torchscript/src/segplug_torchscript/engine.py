@@ -54,7 +54,7 @@ class TorchEngine:
 
         self._function: Callable[[torch.Tensor], torch.Tensor] | None = function
         self._device = device
-        self._threads_before = torch.get_num_threads()
+        self._threads_before = None if threads is None else torch.get_num_threads()
         if threads is not None:
             torch.set_num_threads(threads)
         batch, height, width = axes_of(meta, free)
@@ -86,21 +86,22 @@ class TorchEngine:
                 result: npt.NDArray[np.generic] = logits.float().cpu().numpy()
         except SegplugError:
             raise
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"not enough memory on {self._device} for a batch of {_shape(batch)}",
-                hint="take smaller batches",
-            ) from error
-        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        except (MemoryError, RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+            if _is_lack_of_memory(error):
+                raise DeviceError(
+                    f"not enough memory on {self._device} for a batch of {_shape(batch)}",
+                    hint="take smaller batches",
+                ) from error
             raise ShapeError(f"the file cannot take an input of {_shape(batch)}: {reason(error)}") from error
         return result
 
     def close(self) -> None:
-        """Free the network and put PyTorch's number of threads back."""
+        """Free the network and put PyTorch's number of threads back, if this engine has changed it."""
         import torch
 
         self._function = None
-        torch.set_num_threads(self._threads_before)
+        if self._threads_before is not None:
+            torch.set_num_threads(self._threads_before)
 
     def _check(self, batch: npt.NDArray[np.float32]) -> None:
         """At a size that it was not made for, a trace answers wrongly and compiled code reads amiss."""
@@ -111,6 +112,19 @@ class TorchEngine:
                     f"the file cannot take an input of {_shape(batch)}: it takes batches of {spec.batch}, "
                     f"heights of {spec.height} and widths of {spec.width}"
                 )
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""What PyTorch says in a plain RuntimeError: of the CPU always, of a GPU where TorchScript ran out of it."""
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    import torch
+
+    said = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        part in said for part in _NO_MEMORY
+    )
 
 
 def _shape(batch: npt.NDArray[np.float32]) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from segplug.artifact import describe
-from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
@@ -50,11 +49,7 @@ class TorchExportExporter:
     def export(self, request: ExportRequest) -> Artifact:
         """Write ``request.model`` as a program; see :func:`segplug.hookspecs.export`."""
         options: Options = request.options or Options()
-        if request.output.suffix != _SUFFIX:
-            raise UsageError(
-                f"PyTorch opens programs by their suffix: {request.output} must end in {_SUFFIX}"
-            )
-        plan = packing.planned(request, _TARGET)
+        plan = packing.planned(request, _TARGET, _SUFFIX)
         from segplug_torchscript import programs
         from segplug_torchscript.devices import resolve_device
         from segplug_torchscript.trying import check_follows, inputs_for

@@ -17,6 +17,7 @@ from segplug_torchscript import archive, packing
 __all__ = ["Options", "provider"]
 
 _TARGET = "torchscript"
+_SUFFIX = ".pt"
 
 _HINT = "export for one --shape without --dynamic, or try export torch-export --dynamic"
 
@@ -43,13 +44,13 @@ class TorchScriptExporter:
     options = Options
     takes = "model"
     verify_with = _TARGET
-    suffix = ".pt"
+    suffix = _SUFFIX
 
     @hookimpl
     def export(self, request: ExportRequest) -> Artifact:
         """Write ``request.model`` as TorchScript; see :func:`segplug.hookspecs.export`."""
         options: Options = request.options or Options()
-        plan = packing.planned(request, _TARGET)
+        plan = packing.planned(request, _TARGET, _SUFFIX)
         from segplug_torchscript import jit
         from segplug_torchscript.devices import resolve_device
         from segplug_torchscript.trying import check_follows, inputs_for

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["completed", "free_axes", "packed", "planned", "require_torch", "sample"]
 
 
-def planned(request: ExportRequest, target: str) -> TracePlan:
+def planned(request: ExportRequest, target: str, suffix: str) -> TracePlan:
     """Check what can be checked before any work, and decide what to trace.
 
     Raises:
@@ -34,6 +34,11 @@ def planned(request: ExportRequest, target: str) -> TracePlan:
     """
     if request.precision != "fp32":
         raise UsageError(f"export {target} writes fp32 models, not {request.precision}")
+    if request.output.suffix != suffix:
+        raise UsageError(
+            f"export {target} writes {suffix} files, which are opened by their suffix: {request.output} must "
+            f"end in {suffix}"
+        )
     ensure_free(request.output, force=request.force)
     require_torch(f"export {target}")
     return plan_trace(request)

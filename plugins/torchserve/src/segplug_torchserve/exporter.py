@@ -148,10 +148,26 @@ def _model_config(options: Options) -> str:
             "--config-file says what --batch-size, --max-batch-delay, --workers and --response-timeout say",
             hint="give one or the other",
         )
+    return _own_config(options.config_file)
+
+
+def _own_config(path: Path) -> str:
+    """The user's own model configuration, as it is: TorchServe would pass over one that it cannot read."""
+    import yaml
+
     try:
-        return options.config_file.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{options.config_file} cannot be read: {error}") from error
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(
+            f"{path} is no model configuration of TorchServe",
+            hint="YAML of names and values, as batchSize: 8",
+        )
+    return text
 
 
 def _settings(options: Options) -> Served:

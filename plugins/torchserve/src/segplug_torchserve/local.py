@@ -47,8 +47,8 @@ class LocalServer:
     grpc_inference: str
     """``host:port``, without a scheme, as gRPC channels want it."""
     grpc_management: str
-    pid: int
-    """Of the process that leads the server's group; its session has the same id."""
+    process: subprocess.Popen[bytes]
+    """It leads the server's group; its session has the same id."""
     folder: Path
     """Its temporary files, logs and keys; removed at the end."""
 
@@ -85,13 +85,16 @@ class LocalServer:
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            if _ended(self.pid):
-                raise self._failed("TorchServe has ended")
+            self._check_runs()
             with contextlib.suppress(OSError, ValueError):  # not up yet, or nothing is known of the model yet
                 if sum(worker["status"] == "READY" for worker in self.workers(model)) >= count:
                     return
             time.sleep(_POLL_SECONDS)
         raise self._failed(f"{model} was not ready within {timeout:g} seconds")
+
+    def _check_runs(self) -> None:
+        if self.process.poll() is not None:
+            raise self._failed(f"TorchServe has ended with code {self.process.returncode}")
 
     def _failed(self, what: str) -> EngineError:
         """The error, after the end of the log on stderr: without the lines that asking has made."""
@@ -148,8 +151,8 @@ def serving(
                 start_new_session=True,
             )
         stack.callback(_end, process)
-        running = LocalServer(pid=process.pid, folder=folder, **server)
-        _wait_up(running, process, timeout)
+        running = LocalServer(process=process, folder=folder, **server)
+        _wait_up(running, timeout)
         for name in models or ():
             running.wait_ready(name, timeout=timeout)
         yield running
@@ -251,11 +254,10 @@ def _free_ports(count: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
-def _wait_up(server: LocalServer, process: subprocess.Popen[bytes], timeout: float) -> None:
+def _wait_up(server: LocalServer, timeout: float) -> None:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
-        if process.poll() is not None:
-            raise server._failed(f"TorchServe has ended with code {process.returncode}")
+        server._check_runs()
         try:
             with urllib.request.urlopen(f"{server.inference_url}/ping", timeout=5):
                 return
@@ -264,13 +266,6 @@ def _wait_up(server: LocalServer, process: subprocess.Popen[bytes], timeout: flo
         except OSError:
             time.sleep(_POLL_SECONDS)
     raise server._failed(f"TorchServe did not answer within {timeout:g} seconds")
-
-
-def _ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

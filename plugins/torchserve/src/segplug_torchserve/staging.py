@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -67,8 +68,10 @@ def _staged_model(
         )
     if origin.checkpoint is None:
         raise UsageError("a model without weights is of no use on a server", hint="add --checkpoint WEIGHTS")
-    # Under its own name, which is the model's name, too.
-    config, checkpoint = (f"{_MODEL}/{Path(file).name}" for file in (origin.config, origin.checkpoint))
+    # Under its own name, which is the model's name, too; a source writes its configs out as Python, whatever
+    # they were.
+    config = f"{_MODEL}/{Path(origin.config).stem}.py"
+    checkpoint = f"{_MODEL}/{Path(origin.checkpoint).name}"
     text = session.config_text(origin.config, cfg_options=origin.cfg_options, source=origin.source)
     (folder / config).write_text(text, encoding="utf-8")
     _copy(Path(origin.checkpoint).expanduser(), folder / checkpoint)
@@ -87,8 +90,20 @@ def _staged_artifact(
 ) -> Served:
     chosen = choose_backend(session, artifact, backend)
     for file in (artifact, *companions(session.registry.provider("infer", chosen), artifact)):
-        _copy(file, folder / _MODEL / file.relative_to(artifact.parent))
+        _copy(file, folder / _MODEL / _place(file, artifact))
     return replace(settings, backend=chosen, artifact=f"{_MODEL}/{artifact.name}")
+
+
+def _place(file: Path, artifact: Path) -> Path:
+    """Where a file lies as seen from its artifact's folder: there it is found on the server, too."""
+    place = Path(os.path.relpath(file, artifact.parent))
+    if place.parts[:1] == (os.pardir,):
+        raise UsageError(
+            f"{artifact.name} needs {file}, which is outside the artifact's folder: an archive holds nothing "
+            "from there",
+            hint="put the two into one folder, and export or save the artifact again",
+        )
+    return place
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -241,3 +241,13 @@ def test_a_failure_leaves_the_archive_that_was_there(onnx_file, tmp_path, monkey
         pack(onnx_file, tmp_path, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["demo.mar"]
     assert made.path.read_bytes() == before
+
+
+def test_a_damaged_artifact_is_named_as_the_user_did(onnx_file, tmp_path):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(Path(onnx_file).read_bytes()[:-100])
+    with pytest.raises(ArtifactError) as caught:
+        pack(cut, tmp_path / "store")
+    assert str(cut) in str(caught.value)
+    assert "segplug-" not in str(caught.value)
+    assert not (tmp_path / "store").exists()

@@ -70,6 +70,8 @@ TEXT = base64.b64encode(PICTURE).decode()
         ({"body": {"instances": [TEXT]}}, {"content-type": "application/json"}),
         ({"data": TEXT}, {}),
         ({"field": TEXT}, {"field": {"content-type": "text/plain"}}),
+        ({"field": TEXT.encode()}, {"field": {"content-type": "text/plain"}}),
+        ({"image": bytearray(TEXT.encode())}, {"content-type": "application/x-www-form-urlencoded"}),
         ({"field": f"data:image/png;base64,{TEXT}"}, {"field": {"content-type": "text/plain"}}),
     ],
 )

@@ -25,8 +25,8 @@ class PyTorchEngine:
     Args:
         model: The loaded model.
         device: Where to run.
-        threads: CPU threads of one ``run``; ``None``: PyTorch's own default. The setting is
-            PyTorch's for the whole process; ``close`` puts it back.
+        threads: CPU threads of one ``run``; ``None``: as PyTorch is set. The setting is PyTorch's for the
+            whole process; ``close`` puts it back where this engine has changed it.
     """
 
     def __init__(self, model: SegmentationModel, device: torch.device, threads: int | None = None) -> None:
@@ -34,8 +34,9 @@ class PyTorchEngine:
 
         self._module = model.module.to(device)
         self._device = device
-        self._threads_before = torch.get_num_threads()
+        self._threads_before: int | None = None
         if threads is not None:
+            self._threads_before = torch.get_num_threads()
             torch.set_num_threads(threads)
         self._spec = EngineSpec(
             meta=model.meta,
@@ -59,12 +60,12 @@ class PyTorchEngine:
                 result: npt.NDArray[np.generic] = logits.float().cpu().numpy()
         except SegplugError:
             raise
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"not enough memory on {self._device} for a batch of {_shape(batch)}",
-                hint="take smaller batches",
-            ) from error
-        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        except (MemoryError, RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+            if _is_lack_of_memory(error):
+                raise DeviceError(
+                    f"not enough memory on {self._device} for a batch of {_shape(batch)}",
+                    hint="take smaller batches",
+                ) from error
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ShapeError(f"the network cannot take an input of {_shape(batch)}: {reason}") from error
         return result
@@ -73,7 +74,15 @@ class PyTorchEngine:
         """Put PyTorch's number of threads back."""
         import torch
 
-        torch.set_num_threads(self._threads_before)
+        if self._threads_before is not None:
+            torch.set_num_threads(self._threads_before)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Of the CPU PyTorch says it in a plain RuntimeError."""
+    import torch
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _release(version: str) -> str:

@@ -31,7 +31,7 @@ def write_archive(
         from model_archiver.model_packaging_utils import ModelExportUtils
     except ImportError as error:
         raise MissingDependencyError(
-            f"export torchserve needs {error.name}", hint="pip install torch-model-archiver"
+            "export torchserve needs torch-model-archiver", hint="pip install torch-model-archiver"
         ) from error
     config = ModelArchiverConfig(
         model_name=name,

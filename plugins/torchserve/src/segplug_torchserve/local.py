@@ -31,6 +31,8 @@ _PORTS = (
     "grpc_inference_port",
     "grpc_management_port",
 )
+_WORKER_ENDED = "Backend worker process died"
+_MOST_STARTS = 3
 _LAST_LINES = 60
 _NOISE = (" ACCESS_LOG ", " TS_METRICS ")
 _POLL_SECONDS = 0.2
@@ -81,11 +83,14 @@ class LocalServer:
         """Wait until a model has so many workers that are ready.
 
         Raises:
-            EngineError: it does not in time, or the server has ended; the log's end is on stderr.
+            EngineError: it does not in time, its workers end as they start, or the server has ended; the
+                log's end is on stderr.
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             self._check_runs()
+            if self.logs().count(_WORKER_ENDED) >= _MOST_STARTS:
+                raise self._failed(f"{model} is not ready: workers end as they start")
             with contextlib.suppress(OSError, ValueError):  # not up yet, or nothing is known of the model yet
                 if sum(worker["status"] == "READY" for worker in self.workers(model)) >= count:
                     return
@@ -115,6 +120,9 @@ def serving(
     timeout: float = 120,
 ) -> Iterator[LocalServer]:
     """Start TorchServe on free loopback ports; every process of it is gone when the context ends.
+
+    It has a session of its own, so a caller that is told to stop must end the context: Python turns Ctrl-C
+    into an exception by itself, and SIGTERM only where a handler raises one.
 
     Args:
         model_store: The folder of archives.

@@ -29,7 +29,7 @@ def request_of(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     plain = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
     controls = {name: _text(row.get(name)) or plain.get(header, "") for name, header in _CONTROLS.items()}
     name = _image_field([name for name in row if name not in _CONTROLS])
-    body = None if name is None else _body(row[name])
+    body = None if name is None else _body(row[name], is_field=name != "body")
     own = headers.get(name) if name is not None else None
     kind = own.get("content-type", "") if isinstance(own, Mapping) else ""
     if isinstance(body, str) and kind.startswith("text/"):
@@ -48,9 +48,10 @@ def _image_field(names: list[str]) -> str | None:
     return known
 
 
-def _body(value: Any) -> bytes | str | Mapping[str, Any] | None:
+def _body(value: Any, *, is_field: bool) -> bytes | str | Mapping[str, Any] | None:
     if isinstance(value, (bytes, bytearray)):
-        return bytes(value)
+        # No image is ASCII alone: a form's field that is so holds base64.
+        return bytes(value).decode() if is_field and value.isascii() else bytes(value)
     if value is None or isinstance(value, (str, Mapping)):
         return _single_instance(value)
     raise RefusedRequestError(400, 'JSON holds an image as {"image": "<base64>"}')

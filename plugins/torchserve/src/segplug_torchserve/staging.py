@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segplug.api import REFERENCE_BACKEND, Segplug
 from segplug.artifact import read_sidecar
-from segplug.errors import DeviceError, UsageError
+from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.requests import ExportRequest
 from segplug.routes import companions
@@ -54,6 +54,17 @@ def try_out(request: ExportRequest, served: Served, folder: Path) -> ModelMeta:
             raise
         request.reporter.warn(f"not tried: {error}; on the server it has to open")
         return meta
+    except SegplugError as error:
+        raise _of_the_users_file(error, request, folder) from error
+
+
+def _of_the_users_file(error: SegplugError, request: ExportRequest, folder: Path) -> SegplugError:
+    """The same error, where it names a copy that will be gone."""
+    if request.artifact is None:
+        return error
+    copies, own = f"{folder / _MODEL}/", f"{request.artifact.parent}/"
+    hint = None if error.hint is None else error.hint.replace(copies, own)
+    return type(error)(error.message.replace(copies, own), hint=hint)
 
 
 def _staged_model(

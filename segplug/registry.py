@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
@@ -22,14 +22,12 @@ from segplug.discovery import Entry, addon_entries, entries
 from segplug.engine import Engine
 from segplug.errors import PluginError, RefusedError, UsageError
 from segplug.hookspecs import API_VERSION, HOOKS, OLDEST_API_VERSION, PROJECT, SOURCE_HOOKS
+from segplug.loading import import_plugin, load_command, who
 from segplug.model import SegmentationModel
 from segplug.options import NoOptions, OptionSpec, build_options, option_specs, unknown
 from segplug.requests import AnalyzeReport, Artifact, ConversionReport
 
-if TYPE_CHECKING:
-    import click
-
-__all__ = ["Provider", "Registry", "hook_name", "load_command"]
+__all__ = ["Provider", "Registry", "hook_name"]
 
 _RESULTS: dict[str, type] = {
     "export": Artifact,
@@ -160,7 +158,7 @@ class Registry:
     def load(self, entry: Entry) -> Provider:
         """Import and check the plugin of one entry; raises :class:`PluginError` if it is unusable."""
         if entry not in self._providers:
-            plugin = _import(entry)
+            plugin = import_plugin(entry)
             _check_version(entry, plugin)
             _check_hook(entry, plugin)
             provider = Provider(entry, plugin)
@@ -201,7 +199,7 @@ class Registry:
         result = getattr(manager.hook, hook)(request=request)
         if not isinstance(result, _RESULTS[hook]):
             raise PluginError(
-                f"{_who(provider.entry)} returned {type(result).__name__} where the hook '{hook}' "
+                f"{who(provider.entry)} returned {type(result).__name__} where the hook '{hook}' "
                 f"promises {_RESULTS[hook].__name__}"
             )
         return result
@@ -272,7 +270,7 @@ class Registry:
     def _addon(self, entry: Entry) -> object:
         if entry not in self._providers:
             try:
-                plugin = _import(entry)
+                plugin = import_plugin(entry)
                 _check_version(entry, plugin)
                 _check_wraps(entry, plugin)
             except PluginError as error:
@@ -283,46 +281,18 @@ class Registry:
         return self._providers[entry].plugin
 
 
-def _who(entry: Entry) -> str:
-    kind = "add-on" if entry.hook == "addon" else entry.hook
-    return f"{kind} {entry.target} ({entry.distribution} {entry.version})"
-
-
-def load_command(entry: Entry) -> click.Command:
-    """Import a plugin's own command; raises :class:`PluginError` if it is broken, or none."""
-    import click
-
-    if entry.status == "duplicate":
-        raise PluginError(f"the command '{entry.target}' is {entry.reason}", hint="uninstall one of them")
-    command = _import(entry)
-    if not isinstance(command, click.Command):
-        raise PluginError(f"{_who(entry)} is no click command")
-    return command
-
-
-def _import(entry: Entry) -> object:
-    try:
-        return entry.load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        # A plugin can fail in any way while it is imported, SystemExit included.
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise PluginError(f"{_who(entry)} is broken: {reason}") from error
-
-
 def _check_version(entry: Entry, plugin: object) -> None:
     version = getattr(plugin, "api_version", None)
     if not isinstance(version, int):
-        raise PluginError(f"{_who(entry)} is broken: it declares no hook API version (api_version)")
+        raise PluginError(f"{who(entry)} is broken: it declares no hook API version (api_version)")
     if version > API_VERSION:
         raise PluginError(
-            f"{_who(entry)} was written for hook API {version}, this segplug has {API_VERSION}",
+            f"{who(entry)} was written for hook API {version}, this segplug has {API_VERSION}",
             hint="upgrade segplug",
         )
     if version < OLDEST_API_VERSION:
         raise PluginError(
-            f"{_who(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
+            f"{who(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
             hint=f"upgrade {entry.distribution}",
         )
 
@@ -330,7 +300,7 @@ def _check_version(entry: Entry, plugin: object) -> None:
 def _check_takes(provider: Provider) -> None:
     known = _TAKES.get(provider.entry.hook)
     if known and provider.takes not in known:
-        raise PluginError(f"{_who(provider.entry)} is broken: its 'takes' is none of {', '.join(known)}")
+        raise PluginError(f"{who(provider.entry)} is broken: its 'takes' is none of {', '.join(known)}")
 
 
 def _check_hook(entry: Entry, plugin: object) -> None:
@@ -339,10 +309,10 @@ def _check_hook(entry: Entry, plugin: object) -> None:
     implemented = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
     if entry.hook not in implemented:
         raise PluginError(
-            f"{_who(entry)} is broken: it has no method '{entry.hook}' marked with segplug.hookimpl"
+            f"{who(entry)} is broken: it has no method '{entry.hook}' marked with segplug.hookimpl"
         )
     if entry.hook in SOURCE_HOOKS and not callable(getattr(plugin, "accepts", None)):
-        raise PluginError(f"{_who(entry)} is broken: a source needs a method 'accepts'")
+        raise PluginError(f"{who(entry)} is broken: a source needs a method 'accepts'")
 
 
 def _check_wraps(entry: Entry, plugin: object) -> None:
@@ -352,7 +322,7 @@ def _check_wraps(entry: Entry, plugin: object) -> None:
     for caller in manager.get_hookcallers(plugin) or ():
         if not all(found.wrapper or found.hookwrapper for found in caller.get_hookimpls()):
             raise PluginError(
-                f"{_who(entry)} is broken: '{caller.name}' must be marked @hookimpl(wrapper=True)"
+                f"{who(entry)} is broken: '{caller.name}' must be marked @hookimpl(wrapper=True)"
             )
 
 
@@ -365,11 +335,11 @@ def _check_options(provider: Provider) -> None:
     try:
         specs = provider.option_specs
     except PluginError as error:
-        raise PluginError(f"{_who(provider.entry)} is broken: {error}") from error
+        raise PluginError(f"{who(provider.entry)} is broken: {error}") from error
     taken = sorted({spec.name for spec in specs} & _keywords(provider))
     if taken:
         names = ", ".join(taken)
-        raise PluginError(f"{_who(provider.entry)} is broken: it declares options of segplug's own: {names}")
+        raise PluginError(f"{who(provider.entry)} is broken: it declares options of segplug's own: {names}")
 
 
 def _keywords(provider: Provider) -> set[str]:
@@ -392,7 +362,7 @@ def _register(manager: pluggy.PluginManager, entry: Entry, plugin: object) -> No
         manager.register(plugin, name=f"{entry.hook}:{entry.qualified}")
         manager.check_pending()
     except Exception as error:
-        raise PluginError(f"{_who(entry)} is broken: {error}") from error
+        raise PluginError(f"{who(entry)} is broken: {error}") from error
 
 
 def _accepts(provider: Provider, location: str, broken: list[str]) -> bool:
@@ -401,5 +371,5 @@ def _accepts(provider: Provider, location: str, broken: list[str]) -> bool:
     try:
         return accepts is not None and bool(accepts(location))
     except Exception as error:
-        broken.append(f"{_who(provider.entry)} is broken: {type(error).__name__}: {error}")
+        broken.append(f"{who(provider.entry)} is broken: {type(error).__name__}: {error}")
         return False

@@ -40,8 +40,8 @@ class _LazyRoot(click.Group):
             from segplug.cli.plugins import plugins
 
             return plugins
+        from segplug.loading import load_command
         from segplug.options import unknown
-        from segplug.registry import load_command
 
         brought = self._brought()
         if cmd_name in brought:

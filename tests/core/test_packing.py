@@ -11,7 +11,7 @@ from segplug import Segplug
 from segplug.cli.root import run_command_line as main
 from segplug.discovery import Entry
 from segplug.errors import PluginError, UsageError
-from segplug.registry import load_command
+from segplug.loading import load_command
 
 PACKER = """
     from dataclasses import dataclass

@@ -1,0 +1,43 @@
+"""Import one plugin, and say which it was that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segplug.discovery import Entry
+from segplug.errors import PluginError
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["import_plugin", "load_command", "who"]
+
+
+def who(entry: Entry) -> str:
+    """How messages name a plugin's entry."""
+    kind = "add-on" if entry.hook == "addon" else entry.hook
+    return f"{kind} {entry.target} ({entry.distribution} {entry.version})"
+
+
+def import_plugin(entry: Entry) -> object:
+    """Import a plugin; raises :class:`PluginError` with the reason, whatever it is."""
+    try:
+        return entry.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A plugin can fail in any way while it is imported, SystemExit included.
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise PluginError(f"{who(entry)} is broken: {reason}") from error
+
+
+def load_command(entry: Entry) -> click.Command:
+    """Import a plugin's own command; raises :class:`PluginError` if it is broken, or none."""
+    import click
+
+    if entry.status == "duplicate":
+        raise PluginError(f"the command '{entry.target}' is {entry.reason}", hint="uninstall one of them")
+    command = import_plugin(entry)
+    if not isinstance(command, click.Command):
+        raise PluginError(f"{who(entry)} is no click command")
+    return command

@@ -72,6 +72,7 @@ def test_json_is_one_document_on_stdout(echo, capsys) -> None:
         "nan": None,
         "settings": {},
         "notes": ["[depth] is not height"],
+        "failures": [],
     }
     assert "echo" in err
 

@@ -16,9 +16,9 @@ from segplug.serving.requests import Limits
 
 if TYPE_CHECKING:
     from segplug.api import Segplug
-    from segplug.engine import Engine
+    from segplug.engine import Engine, EngineSpec
 
-__all__ = ["SERVED_FILE", "Served", "choose_backend", "open_served"]
+__all__ = ["SERVED_FILE", "Served", "choose_backend", "open_served", "said_of_labels"]
 
 SERVED_FILE = "segplug-served.json"
 """The file's name, in the folder of what it describes."""
@@ -89,6 +89,16 @@ def _verifiers(session: Segplug) -> set[str]:
             continue  # asking for it by name says why
         named.add(str(getattr(exporter.plugin, "verify_with", "")))
     return named
+
+
+def said_of_labels(spec: EngineSpec) -> str | None:
+    """What whoever serves an engine that gives labels should know; ``None`` for one that gives logits."""
+    if spec.output != "labels" or spec.input != "tensor":
+        return None
+    return (
+        "this artifact gives labels: its masks of images of another size than the network's are not quite "
+        "PyTorch's; those of one exported with --output-kind logits are"
+    )
 
 
 @contextmanager

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from segplug import Segplug
+from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, UsageError
+from segplug.model import ModelMeta
 from segplug.serving.requests import Limits
-from segplug.serving.served import Served, choose_backend, open_served
+from segplug.serving.served import Served, choose_backend, open_served, said_of_labels
 
 BACKEND = """
     from dataclasses import dataclass
@@ -71,6 +73,13 @@ def test_an_artifact_is_opened_as_it_says(shelf) -> None:
         open_served(Segplug(), shelf.parent, Served("shelf-one")),
     ):
         pass
+
+
+def test_who_serves_labels_is_told() -> None:
+    meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
+    assert "--output-kind logits" in str(said_of_labels(EngineSpec(meta=meta, output="labels")))
+    assert said_of_labels(EngineSpec(meta=meta, output="logits")) is None
+    assert said_of_labels(EngineSpec(meta=meta, output="labels", input="image")) is None
 
 
 def test_the_backend_is_the_one_that_opens_the_file(shelf, install_plugin) -> None:

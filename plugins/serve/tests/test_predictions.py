@@ -164,6 +164,7 @@ def test_the_log_says_once_that_labels_are_resized(started, project, tmp_path):
         assert server.post(png(picture(1, *size))).status == 200
     log = " ".join(server.log.read_text().split())
     assert log.count("resized by nearest") == 1
+    assert log.count("those of one exported with --output-kind logits") == 1
 
 
 def test_many_clients_get_the_masks_of_their_own_images(server, expected):

@@ -18,7 +18,7 @@ from segplug.cli.parameters import key_values
 from segplug.engine import Engine
 from segplug.errors import UsageError
 from segplug.serving.requests import Limits
-from segplug.serving.served import choose_backend
+from segplug.serving.served import choose_backend, said_of_labels
 from segplug.serving.service import Service
 from segplug_serve.app import Rules, Server
 from segplug_serve.batcher import Batcher
@@ -73,6 +73,8 @@ def _built(
     name = _name(values["name"], engine)
     limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"])
     service = Service(engine, limits=limits, batch_size=values["batch_size"], reporter=session.reporter)
+    if (note := said_of_labels(engine.spec)) is not None:
+        session.reporter.warn(note)
     size = service.batch_size
     if size < values["batch_size"]:
         session.reporter.warn(f"--batch-size {values['batch_size']}: this model takes {size} at once")

@@ -13,7 +13,7 @@ from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.requests import ExportRequest
 from segplug.routes import companions
-from segplug.serving.served import SERVED_FILE, Served, choose_backend, open_served
+from segplug.serving.served import SERVED_FILE, Served, choose_backend, open_served, said_of_labels
 
 __all__ = ["REQUIREMENTS_FILE", "stage", "try_out"]
 
@@ -47,6 +47,8 @@ def try_out(request: ExportRequest, served: Served, folder: Path) -> ModelMeta:
     """Open what was staged as the server will, so that what is missing shows now; returns the metadata."""
     try:
         with open_served(request.session, folder, served) as engine:
+            if (note := said_of_labels(engine.spec)) is not None:
+                request.reporter.warn(note)
             return engine.spec.meta
     except DeviceError as error:
         meta = None if request.artifact is None else read_sidecar(request.artifact)

@@ -148,7 +148,7 @@ def _encoded(request: Request, limits: Limits) -> bytes:
 
 def _json(body: bytes | str) -> Any:
     # An image is one long string. Thousands of small parts would hold the interpreter for seconds.
-    text = body.encode() if isinstance(body, str) else body
+    text = body.encode("utf-8", "replace") if isinstance(body, str) else body
     if sum(text.count(sign) for sign in (b"[", b"{", b",", b":")) > _MOST_PARTS:
         raise RefusedRequestError(400, 'JSON holds an image as {"image": "<base64>"}, and little else')
     try:

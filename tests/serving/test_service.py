@@ -82,6 +82,7 @@ HOSTILE = {
     "no base64": (Request("~~~"), 400, "no base64"),
     "no JSON": (Request(b"{", "application/json"), 400, "no JSON"),
     "deep JSON": (Request(b"[" * 900, "application/json"), 400, "no JSON"),
+    "JSON of half a character": (Request("\ud800", "application/json"), 400, "no JSON"),
     "JSON without image": (Request({"picture": ""}), 400, "JSON holds an image as"),
     "JSON of lists": (Request(b"[1, 2]", "application/json"), 400, "JSON holds an image as"),
     "nested for ever": (Request({"image": {"image": {"image": 3}}}), 400, "JSON holds an image as"),

@@ -162,14 +162,26 @@ class Segplug(Sources):
         *,
         output: PathLike,
         precision: Precision = "fp32",
-        device: str = "cuda:0",
+        device: str | None = None,
         force: bool = False,
+        images: Sequence[PathLike] = (),
         **options: Any,
     ) -> Artifact:
-        """Compile an artifact or a model for one device."""
+        """Compile an artifact or a model for one device.
+
+        Args:
+            target: The builder: ``tensorrt``.
+            what: An artifact or its path, or (where the target takes them) a loaded model.
+            output: The file to write; its metadata lies beside it.
+            precision: Of the engine's arithmetic.
+            device: ``cuda:0`` and the like; default: the target's own.
+            force: Replace ``output`` if it is there.
+            images: Real images, for builders that calibrate on them.
+            **options: The target's own options (``segplug plugins show TARGET``).
+        """
         provider = self.registry.provider("build_engine", target)
         subject = _subject(provider, what)
-        artifacts.refuse_input(Path(output), [subject.get("artifact")])
+        artifacts.refuse_input(Path(output), [subject.get("artifact"), *images])
         artifacts.ensure_free(Path(output), force=force)
         request = BuildEngineRequest(
             output=Path(output),
@@ -177,8 +189,10 @@ class Segplug(Sources):
             precision=precision,
             device=device,
             force=force,
+            images=tuple(Path(image) for image in images),
             options=provider.make_options(options),
             reporter=self.reporter,
+            session=self,
         )
         artifact: Artifact = self.registry.call(provider, request)
         return artifact

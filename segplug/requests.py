@@ -176,10 +176,15 @@ class BuildEngineRequest:
     artifact: Path | None = None
     model: SegmentationModel | None = None
     precision: Precision = "fp32"
-    device: str = "cuda:0"
+    device: str | None = None
+    """``cuda:0`` and the like; ``None``: as the target builds by default."""
     force: bool = False
+    images: tuple[Path, ...] = ()
+    """Real images, for builders that calibrate on them."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
+    session: Segplug = field(default_factory=_session)
+    """What the caller uses, for what a build asks of sources and backends: the same add-ons and reporter."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import click
 from segplug.api import Segplug
 from segplug.cli.export import artifact_data, load_model
 from segplug.cli.output import Output
-from segplug.cli.parameters import model_options, precision_option
+from segplug.cli.parameters import GreedyOption, model_options, precision_option
 from segplug.registry import Provider
 
 __all__ = ["build_engine", "build_engine_parameters", "convert_weights", "convert_weights_parameters"]
@@ -23,9 +23,17 @@ def build_engine_parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar="CONFIG" if from_model else "ARTIFACT"),
         *(model_options() if from_model else []),
-        click.Option(["--output"], type=click.Path(path_type=Path), required=True, help="The file to write."),
+        click.Option(
+            ["--output", "--trt-file", "output"],
+            type=click.Path(path_type=Path),
+            required=True,
+            help="The file to write.",
+        ),
+        GreedyOption(
+            ["--input-img"], metavar="IMAGE", help="Real images, for a builder that calibrates on them."
+        ),
         precision_option(),
-        click.Option(["--device"], default="cuda:0", show_default=True, help="Where the engine will run."),
+        click.Option(["--device"], help="Where the engine will run. Default: the target's own."),
         click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
     ]
 
@@ -46,6 +54,7 @@ def build_engine(
         precision=values["precision"],
         device=values["device"],
         force=values["force"],
+        images=values["input_img"],
         **own,
     )
     output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")

@@ -1,0 +1,167 @@
+"""A TensorRT engine behind the engine contract."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+from segplug.engine import Axis, EngineSpec
+from segplug.errors import ArtifactError, DeviceError, EngineError, ShapeError, UsageError
+from segplug_tensorrt.buffers import Buffer, Cuda
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.model import ModelMeta
+
+__all__ = ["Log", "TensorRTEngine"]
+
+_Shape = tuple[int, ...]
+
+
+class Log(Protocol):
+    """What TensorRT said of the last failure."""
+
+    def reason(self) -> str: ...
+
+
+class TensorRTEngine:
+    """Runs a deserialised ``ICudaEngine``; an answer is a view of memory that the next run reuses."""
+
+    def __init__(
+        self, trt: Any, engine: Any, meta: ModelMeta, cuda: Cuda, *, backend: str, logger: Log
+    ) -> None:
+        self._engine: Any = engine
+        self._cuda, self._log = cuda, logger
+        self._input, self._output = _tensors(trt, engine)
+        self._input_type = _dtype(trt, engine, self._input, ("FLOAT", "HALF"))
+        self._output_type = _dtype(trt, engine, self._output, ("FLOAT", "HALF", "INT32", "INT64"))
+        labels = self._output_type.startswith("int")
+        rank = len(tuple(engine.get_tensor_shape(self._output)))
+        if rank != (3 if labels else 4):
+            raise ArtifactError(f"the engine's output {self._output} is {self._output_type} of rank {rank}")
+        self._profiles: list[tuple[_Shape, _Shape]] = []
+        for index in range(engine.num_optimization_profiles):
+            low, _, high = engine.get_tensor_profile_shape(self._input, index)
+            self._profiles.append((tuple(low), tuple(high)))
+        batch, _, height, width = (
+            Axis(min(low[axis] for low, _ in self._profiles), max(high[axis] for _, high in self._profiles))
+            for axis in range(4)
+        )
+        self._spec = EngineSpec(
+            meta=meta,
+            output="labels" if labels else "logits",
+            batch=batch,
+            height=height,
+            width=width,
+            backend=backend,
+            fresh_output=False,
+        )
+        self._profile: int | None = None
+        self._in, self._out = Buffer(cuda), Buffer(cuda)
+        self._stream = cuda.stream_create()
+        self._context: Any = engine.create_execution_context()
+        if self._context is None:
+            self.close()
+            raise DeviceError(
+                f"TensorRT could not make an execution context: {logger.reason()}",
+                hint="other programs may fill the GPU's memory",
+            )
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What the engine takes and gives: the union of its profiles."""
+        return self._spec
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+        """Run one batch; see :meth:`segplug.engine.Engine.run`."""
+        import numpy as np
+
+        if self._context is None:
+            raise UsageError("this engine is closed")
+        context, cuda, stream = self._context, self._cuda, self._stream
+        self._switch(self._choose(batch.shape))
+        self._need(context.set_input_shape(self._input, batch.shape), "take the input's shape")
+        shape = tuple(context.get_tensor_shape(self._output))
+        if any(size < 0 for size in shape):
+            raise EngineError(f"TensorRT cannot tell the output's shape: {shape}")
+        given = math.prod(batch.shape) * np.dtype(self._input_type).itemsize
+        taken = math.prod(shape) * np.dtype(self._output_type).itemsize
+        self._in.reserve(given)
+        self._out.reserve(taken)
+        np.frombuffer(self._in.view(given), self._input_type).reshape(batch.shape)[...] = batch
+        self._need(context.set_tensor_address(self._input, self._in.device), "take the input's memory")
+        self._need(context.set_tensor_address(self._output, self._out.device), "take the output's memory")
+        cuda.copy_to_device_async(self._in.device, self._in.host, given, stream)
+        if not context.execute_async_v3(stream):
+            cuda.synchronize(stream)  # the copy may still read the pinned memory
+            self._need(False, "run the batch")
+        cuda.copy_to_host_async(self._out.host, self._out.device, taken, stream)
+        cuda.synchronize(stream)
+        answer: npt.NDArray[Any] = np.frombuffer(self._out.view(taken), self._output_type).reshape(shape)
+        return answer.astype(np.float32) if self._output_type == "float16" else answer
+
+    def close(self) -> None:
+        """Free the context, the engine, the memory and the stream."""
+        self._context = self._engine = None
+        stream, self._stream = self._stream, 0
+        try:
+            self._in.close()
+        finally:
+            try:
+                self._out.close()
+            finally:
+                if stream:
+                    self._cuda.stream_destroy(stream)
+
+    def _choose(self, shape: _Shape) -> int:
+        """The tightest profile that takes the whole shape."""
+        fitting = [
+            (math.prod(high), index)
+            for index, (low, high) in enumerate(self._profiles)
+            if len(shape) == len(low)
+            and all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
+        ]
+        if fitting:
+            return min(fitting)[1]
+        known = ", ".join(f"{_text(low)} to {_text(high)}" for low, high in self._profiles)
+        raise ShapeError(f"the engine cannot take an input of {_text(shape)}: its profiles are {known}")
+
+    def _switch(self, index: int) -> None:
+        if index == self._profile:
+            return
+        self._profile = None  # unknown, should the switch fail
+        self._need(self._context.set_optimization_profile_async(index, self._stream), "switch its profile")
+        self._cuda.synchronize(self._stream)
+        self._profile = index
+
+    def _need(self, done: bool, what: str) -> None:
+        if not done:
+            raise EngineError(f"TensorRT could not {what}: {self._log.reason()}")
+
+
+def _tensors(trt: Any, engine: Any) -> tuple[str, str]:
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+    output = "output" if "output" in outputs else outputs[0] if len(outputs) == 1 else None
+    # Every output needs an address, and segplug has a use for one only.
+    if len(inputs) != 1 or output is None or len(outputs) != 1:
+        raise ArtifactError(
+            f"the engine has the inputs {inputs} and the outputs {outputs}: one each is needed"
+        )
+    return inputs[0], output
+
+
+def _dtype(trt: Any, engine: Any, name: str, allowed: tuple[str, ...]) -> str:
+    found = engine.get_tensor_dtype(name)
+    types = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
+    for kind in allowed:
+        if found == getattr(trt.DataType, kind):
+            return types[kind]
+    raise ArtifactError(f"the engine's tensor {name} is {found}: segplug takes {', '.join(allowed)}")
+
+
+def _text(shape: _Shape) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,210 @@
+"""``build_engine tensorrt``: an ONNX file becomes a TensorRT or TensorRT-RTX plan."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from segplug.artifact import describe, ensure_free, file_sha256, sidecar_path, writing
+from segplug.errors import ArtifactError, DeviceError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.model import META_ENTRY, ModelMeta
+from segplug.options import option
+from segplug.requests import Artifact, BuildEngineRequest, Precision
+from segplug_tensorrt.building import Settings, build, parse
+from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
+from segplug_tensorrt.library import Library, load_library
+from segplug_tensorrt.profiles import parse_shapes, plan_profiles
+from segplug_tensorrt.record import Record
+
+__all__ = ["Options", "provider"]
+
+_SHAPE = "NxCxHxW"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``build_engine tensorrt``."""
+
+    min_shape: tuple[str, ...] = option(
+        (),
+        help="Smallest input: 1x3x512x1024, or the four numbers. Again for each further profile. "
+        "Default: the usual one.",
+        metavar=_SHAPE,
+    )
+    opt_shape: tuple[str, ...] = option(
+        (), help="Usual input, for which the engine is tuned. Default: the largest.", metavar=_SHAPE
+    )
+    max_shape: tuple[str, ...] = option(
+        (), help="Largest input. Default: one image of the model's own size.", metavar=_SHAPE
+    )
+    fp16: bool = option(False, help="The old spelling of --precision fp16.")
+    workspace_size: float | None = option(
+        None, help="GiB of scratch memory that a layer may use. Default: all that there is.", minimum=0.001
+    )
+    timing_cache: Path | None = option(
+        None, help="File of measured kernels, read and written: the next build is faster.", metavar="FILE"
+    )
+    flavor: Literal["auto", "tensorrt", "tensorrt-rtx"] = option(
+        "auto", help="Which library builds. 'auto': the one that is installed, TensorRT where both are."
+    )
+    calibration_images: int = option(
+        128, help="With int8: how many of the --input-img images are looked at.", minimum=1
+    )
+    verbose: bool = option(False, help="Show all that the builder says.")
+
+
+class TensorRTBuilder:
+    """Compiles an ONNX file with TensorRT (10.13 or later, 11) or TensorRT-RTX; strongly typed networks.
+
+    TensorRT builds on the GPU that the engine is for. TensorRT-RTX builds without a GPU, for every GPU that
+    it knows, or with --device for one. What the plan was built with lies beside it (<plan>.json).
+    """
+
+    api_version = 1
+    options = Options
+    takes = "artifact"
+    reads = ("onnx",)
+    suffix = ".engine"
+
+    @hookimpl
+    def build_engine(self, request: BuildEngineRequest) -> Artifact:
+        """Build ``request.artifact``; see :func:`segplug.hookspecs.build_engine`."""
+        if request.artifact is None:
+            raise UsageError("build_engine tensorrt takes an ONNX file")
+        options: Options = request.options or Options()
+        precision = _precision(request, options)
+        ensure_free(request.output, force=request.force)
+        ensure_free(sidecar_path(request.output), force=request.force)
+        library = load_library(None if options.flavor == "auto" else options.flavor)
+        gpu = _gpu(library, request.device)
+        source = _Source.read(request.artifact)
+        profiles = plan_profiles(
+            source.shape,
+            parse_shapes(options.min_shape, "--min-shape"),
+            parse_shapes(options.opt_shape, "--opt-shape"),
+            parse_shapes(options.max_shape, "--max-shape"),
+            size=source.meta.input_size,
+            limits=source.meta.input_limits,
+        )
+        settings = Settings(profiles, options.workspace_size, options.timing_cache, gpu)
+        with tempfile.TemporaryDirectory() as folder:
+            graph = _graph(request, options, source, precision, Path(folder))
+            parsed = parse(library, graph, request.reporter, verbose=options.verbose)
+            plan = build(library, parsed, settings, request.reporter)
+        for warning in parsed.log.warnings():
+            request.reporter.warn(warning)
+        record = Record(
+            flavor=library.flavor,
+            version=library.version,
+            precision=precision,
+            input=parsed.input,
+            output=parsed.output,
+            profiles=profiles,
+            onnx_sha256=file_sha256(request.artifact),
+            plan_sha256=sha256(plan).hexdigest(),
+        )
+        if gpu is not None:
+            record = record.with_gpu(gpu, cuda_version())
+        versions = {**source.meta.versions, library.flavor: library.version}
+        meta = record.into(source.meta.replace(versions=versions, verification=None))
+        _write(request, plan, meta)
+        return describe(request.output, format="tensorrt", meta=meta)
+
+
+def _precision(request: BuildEngineRequest, options: Options) -> Precision:
+    if options.fp16 and request.precision not in ("fp32", "fp16"):
+        raise UsageError(f"--fp16 and --precision {request.precision} exclude each other")
+    precision: Precision = "fp16" if options.fp16 else request.precision
+    if precision == "bf16":
+        raise UsageError("no converter that makes bf16 graphs is built in yet", hint="use --precision fp16")
+    if precision == "int8" and not request.images:
+        raise UsageError(
+            "int8 is calibrated on real images, and there are none", hint="give some with --input-img"
+        )
+    return precision
+
+
+def _gpu(library: Library, device: str | None) -> Gpu | None:
+    """What to build for. TensorRT measures on the GPU itself; TensorRT-RTX needs none."""
+    if library.flavor == "tensorrt-rtx" and device in (None, "cpu"):
+        return None
+    if device == "cpu":
+        raise DeviceError(f"{library} builds on a GPU only", hint="TensorRT-RTX builds without one")
+    return find_gpu(device or "cuda:0")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The ONNX file that is built."""
+
+    path: Path
+    meta: ModelMeta
+    input: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> _Source:
+        import onnx
+
+        try:
+            model = onnx.load(path, load_external_data=False)
+            weights = {tensor.name for tensor in model.graph.initializer}
+            (image,) = (value for value in model.graph.input if value.name not in weights)
+        except Exception as error:
+            raise ArtifactError(f"{path} is no ONNX file of one input, or was cut") from error
+        entry = next((each.value for each in model.metadata_props if each.key == META_ENTRY), None)
+        meta = ModelMeta(path.stem) if entry is None else ModelMeta.from_json(entry)
+        sizes = image.type.tensor_type.shape.dim
+        shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
+        if len(shape) != 4:
+            raise UsageError(f"{path} is no network of one image input (N, C, H, W)")
+        return cls(path, meta, image.name, shape)
+
+
+def _graph(
+    request: BuildEngineRequest, options: Options, source: _Source, precision: Precision, folder: Path
+) -> Path:
+    """The ONNX file to parse: the source itself, or one of another precision made from it."""
+    if precision == "fp32":
+        return source.path
+    import onnx
+
+    model: Any = onnx.load(source.path)
+    if precision == "int8":
+        from segplug_tensorrt.calibration import calibration_batches
+        from segplug_tensorrt.graphs import int8
+
+        batches = calibration_batches(
+            source.meta, source.input, source.shape, request, options.calibration_images
+        )
+        converted, kept = int8.convert(model, batches)
+    else:
+        from segplug_tensorrt.graphs import fp16
+
+        converted, kept = fp16.convert(model)
+    if kept and precision != "int8":
+        request.reporter.warn(
+            f"{len(kept)} nodes stay in fp32, since a weight of theirs is beyond {precision}'s range: "
+            f"{', '.join(kept[:5])}"
+        )
+    path = folder / "graph.onnx"
+    onnx.save(converted, path)
+    return path
+
+
+def _write(request: BuildEngineRequest, plan: bytes, meta: ModelMeta) -> None:
+    sidecar = sidecar_path(request.output)
+    # The sidecar is renamed first: a plan never lies there without the record of its own bytes.
+    with (
+        writing(request.output, force=request.force) as temporary,
+        writing(sidecar, force=request.force) as temporary_sidecar,
+    ):
+        temporary.write_bytes(plan)
+        temporary_sidecar.write_text(meta.to_json() + "\n", encoding="utf-8")
+
+
+provider = TensorRTBuilder()

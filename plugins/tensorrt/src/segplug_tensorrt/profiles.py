@@ -1,0 +1,144 @@
+"""Optimisation profiles: the input shapes that an engine takes, smallest, usual and largest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from segplug.errors import UsageError
+from segplug.model import InputLimits
+
+__all__ = ["Profile", "parse_shapes", "plan_profiles"]
+
+Shape = tuple[int, int, int, int]
+"""Batch, channels, height, width."""
+
+_FREE = -1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One range of input shapes ``(N, 3, H, W)``; the engine is fastest at ``opt``."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """JSON types."""
+        return {name: list(shape) for name, shape in asdict(self).items()}
+
+
+def parse_shapes(words: Sequence[str], flag: str) -> tuple[Shape, ...]:
+    """Shapes as a user writes them: ``1x3x512x1024``, or four numbers in a row, one shape after another.
+
+    Raises:
+        UsageError: a word is no shape, or the numbers are not four for each.
+    """
+    shapes: list[tuple[int, ...]] = []
+    row: list[int] = []
+    for word in words:
+        try:
+            numbers = [int(part) for part in word.replace(",", "x").split("x")]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 4 and not row:
+            shapes.append(tuple(numbers))
+            continue
+        if len(numbers) != 1:
+            raise UsageError(f"{flag}: '{word}' is no shape", hint="write 1x3x512x1024, or 1 3 512 1024")
+        row += numbers
+        if len(row) == 4:
+            shapes.append(tuple(row))
+            row = []
+    if row:
+        raise UsageError(
+            f"{flag} takes four numbers for each shape: batch, channels, height, width", hint="1 3 512 1024"
+        )
+    for shape in shapes:
+        if min(shape) < 1:
+            raise UsageError(f"{flag}: sizes are 1 or more, not {_words(shape)}")
+    return tuple((batch, channels, rows, columns) for batch, channels, rows, columns in shapes)
+
+
+def plan_profiles(
+    network: Sequence[int],
+    smallest: Sequence[Shape],
+    usual: Sequence[Shape],
+    largest: Sequence[Shape],
+    *,
+    size: tuple[int, int] | None,
+    limits: InputLimits | None,
+) -> tuple[Profile, ...]:
+    """The profiles to build for, completed from what is known.
+
+    Args:
+        network: The graph's input shape, -1 for an axis that varies.
+        smallest: From ``--min-shape``, one for each profile; none: the usual ones.
+        usual: From ``--opt-shape``; none: the largest.
+        largest: From ``--max-shape``.
+        size: The model's own input (height, width), for a file with free sizes and no shapes given.
+        limits: What the network takes.
+
+    Raises:
+        UsageError: the counts differ, shapes are out of order, or the file or network does not take one.
+    """
+    counts = {len(shapes) for shapes in (smallest, usual, largest) if shapes}
+    if len(counts) > 1:
+        raise UsageError(
+            "--min-shape, --opt-shape and --max-shape describe different numbers of profiles",
+            hint="give each as often as the others",
+        )
+    if not counts:
+        shape = _default(network, size)
+        profiles = [Profile(shape, shape, shape)]
+    else:
+        largest = largest or usual or smallest
+        usual = usual or largest
+        smallest = smallest or usual
+        profiles = [Profile(*three) for three in zip(smallest, usual, largest, strict=True)]
+    for profile in profiles:
+        _check(profile, network, limits)
+    return tuple(profiles)
+
+
+def _default(network: Sequence[int], size: tuple[int, int] | None) -> Shape:
+    if size is None and _FREE in network[2:]:
+        raise UsageError("the file takes any size", hint="give --min-shape, --opt-shape and --max-shape")
+    height, width = size or (network[2], network[3])
+    wanted = (1, network[1], height, width)
+    batch, channels, rows, columns = (
+        other if own == _FREE else own for own, other in zip(network, wanted, strict=True)
+    )
+    return batch, channels, rows, columns
+
+
+def _check(profile: Profile, network: Sequence[int], limits: InputLimits | None) -> None:
+    triples = zip(profile.min, profile.opt, profile.max, strict=True)
+    if not all(low <= middle <= high for low, middle, high in triples):
+        raise UsageError(
+            f"a profile goes from small to large, not {_words(profile.min)}, {_words(profile.opt)}, "
+            f"{_words(profile.max)}"
+        )
+    for shape in (profile.min, profile.opt, profile.max):
+        fits = all(own in (_FREE, given) for own, given in zip(network, shape, strict=True))
+        if not fits:
+            raise UsageError(
+                f"the file takes inputs of {_words(network)} and not {_words(shape)}",
+                hint="-1 is an axis that varies; export with --dynamic for other sizes",
+            )
+        if limits is not None and not _takes(limits, shape[2:]):
+            raise UsageError(f"the network takes {limits}, and not {shape[2]}x{shape[3]}")
+
+
+def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
+    tops = limits.maximum or (None, None)
+    return all(
+        low <= edge and (top is None or edge <= top) and edge % limits.multiple_of == 0
+        for edge, low, top in zip(size, limits.minimum, tops, strict=True)
+    )
+
+
+def _words(shape: Sequence[Any]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,166 @@
+"""TensorRT-RTX builds for real, without a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from segplug_tensorrt.record import read_record
+
+from plugins.tensorrt.tests.conftest import tiny
+from segplug import Segplug
+from segplug.artifact import file_sha256, read_sidecar, sidecar_path
+from segplug.cli.root import run_command_line
+from segplug.errors import ArtifactError, DeviceError, UsageError
+
+pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
+
+
+def build(source, **given):
+    output = given.pop("output", source.with_suffix(".engine"))
+    return Segplug().build_engine("tensorrt", source, output=output, **given)
+
+
+def leftovers(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".onnx")
+
+
+def test_a_plan_and_what_is_told_of_it(make):
+    source = make()
+    artifact = build(source, min_shape=("1x3x32x48",), max_shape=("4x3x64x96",))
+    meta = read_sidecar(artifact.path)
+    assert meta == artifact.meta
+    record = read_record(meta, artifact.path)
+    assert (record.flavor, record.precision, record.compute_capability) == ("tensorrt-rtx", "fp32", None)
+    assert record.onnx_sha256 == file_sha256(source)
+    assert record.plan_sha256 == file_sha256(artifact.path)
+    assert record.input.shape == (-1, 3, -1, -1)
+    assert (record.output.name, record.output.dtype) == ("output", "float32")
+    assert record.profiles[0].max == (4, 3, 64, 96)
+    assert meta.classes == ("sky", "road", "car", "tree")
+
+
+def test_several_profiles(make):
+    shapes = ("1x3x32x48", "1x3x64x96")
+    record = read_record(build(make(), min_shape=shapes, max_shape=shapes).meta, make())
+    assert len(record.profiles) == 2
+
+
+def test_a_fixed_file(make):
+    artifact = build(make(shape=(1, 3, 32, 48)))
+    assert read_record(artifact.meta, artifact.path).input.shape == (1, 3, 32, 48)
+
+
+def test_the_old_spelling(make, tmp_path):
+    source = make()
+    words = ["--min-shape", "1", "3", "32", "48", "--max-shape", "1", "3", "64", "96"]
+    output = tmp_path / "old.trt"
+    line = ["run", "build_engine", "tensorrt", str(source), "--trt-file", str(output), *words]
+    assert run_command_line([*line, "--workspace-size", "1"]) == 0
+    profile = json.loads(sidecar_path(output).read_text())["extra"]["tensorrt"]["profiles"][0]
+    assert (profile["min"], profile["max"]) == ([1, 3, 32, 48], [1, 3, 64, 96])
+
+
+def test_an_operator_that_it_lacks_is_named(make):
+    model = tiny()
+    model.graph.node[1].CopyFrom(helper.make_node("NonZero", ["features"], ["positive"]))
+    model.graph.node[2].CopyFrom(
+        helper.make_node("Cast", ["positive"], ["output"], to=int(TensorProto.FLOAT))
+    )
+    source = make(model)
+    with pytest.raises(ArtifactError, match="TensorRT-RTX"):
+        build(source)
+    assert leftovers(source.parent) == []
+
+
+def test_a_profile_that_does_not_fit(make):
+    with pytest.raises(UsageError, match="takes inputs of"):
+        build(make(shape=(1, 3, 32, 48)), max_shape=("2x3x32x48",))
+
+
+def test_what_is_no_onnx_file(make, tmp_path):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(make().read_bytes()[:200])
+    with pytest.raises(ArtifactError, match="cut"):
+        build(cut)
+
+
+def test_nothing_is_replaced_without_force(make):
+    source = make()
+    build(source)
+    with pytest.raises(UsageError, match="--force"):
+        build(source)
+    build(source, force=True)
+
+
+def test_a_gpu_that_is_not_there(make):
+    source = make()
+    with pytest.raises(DeviceError, match="GPU"):
+        build(source, device="cuda:63")
+    assert leftovers(source.parent) == []
+
+
+def test_the_flavor_that_is_not_installed(make):
+    from importlib.util import find_spec
+
+    if find_spec("tensorrt") is not None:
+        pytest.skip("TensorRT is installed")
+    from segplug.errors import MissingDependencyError
+
+    with pytest.raises(MissingDependencyError, match=r"segplug-tensorrt\[trt\]"):
+        build(make(), flavor="tensorrt")
+
+
+def test_ctrl_c_ends_a_build_and_leaves_nothing(make):
+    source = make()
+    timer = threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT))
+
+    class Pressing:
+        """Presses Ctrl-C at the builder's first step."""
+
+        warnings: tuple[str, ...] = ()
+
+        def note(self, message): ...
+
+        def warn(self, message): ...
+
+        def progress(self, description, total):
+            from contextlib import nullcontext
+
+            return nullcontext(self)
+
+        def advance(self, steps=1):
+            if not timer.is_alive() and timer.ident is None:
+                timer.start()
+                timer.join()
+
+    with pytest.raises(KeyboardInterrupt):
+        Segplug(reporter=Pressing()).build_engine(
+            "tensorrt", source, output=source.with_suffix(".engine"), max_shape=("1x3x32x48",)
+        )
+    assert timer.ident is not None, "the builder told of a step"
+    assert leftovers(source.parent) == []
+
+
+def test_asking_for_the_builder_imports_no_tensorrt():
+    code = (
+        "import sys, segplug_tensorrt.builder, segplug_tensorrt.infer;"
+        "heavy = {'tensorrt', 'tensorrt_rtx_bindings', 'onnx', 'onnxruntime', 'cuda'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_foreign_file_has_its_name(make):
+    model = tiny()
+    del model.metadata_props[:]
+    onnx.checker.check_model(model)
+    artifact = build(make(model, name="foreign.onnx"), max_shape=("1x3x32x48",))
+    assert artifact.meta.name == "foreign"

@@ -1,0 +1,74 @@
+"""Shapes as users write them, and the profiles that come of them."""
+
+from __future__ import annotations
+
+import pytest
+from segplug_tensorrt.profiles import Profile, parse_shapes, plan_profiles
+
+from segplug.errors import UsageError
+
+FREE = (-1, 3, -1, -1)
+SMALL, LARGE = (1, 3, 32, 48), (4, 3, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("words", "shapes"),
+    [
+        ((), ()),
+        (("1", "3", "32", "48"), (SMALL,)),
+        (("1x3x32x48", "4,3,64,96"), (SMALL, LARGE)),
+        (("1", "3", "32", "48", "4", "3", "64", "96"), (SMALL, LARGE)),
+    ],
+)
+def test_spellings(words, shapes):
+    assert parse_shapes(words, "--min-shape") == shapes
+
+
+@pytest.mark.parametrize("words", [("32", "48"), ("1x3x32",), ("big",), ("0x3x32x48",), ("1", "1x3x32x48")])
+def test_what_is_no_shape(words):
+    with pytest.raises(UsageError, match="--min-shape"):
+        parse_shapes(words, "--min-shape")
+
+
+def planned(*shapes, network=FREE, size=(32, 48), limits=None):
+    return plan_profiles(network, *shapes, size=size, limits=limits)
+
+
+def test_one_image_of_the_models_size_where_nothing_is_said():
+    assert planned((), (), ()) == (Profile(SMALL, SMALL, SMALL),)
+    fixed = (2, 3, 32, 48)
+    assert planned((), (), (), network=fixed, size=None) == (Profile(fixed, fixed, fixed),)
+
+
+def test_what_is_left_out_is_completed():
+    assert planned([SMALL], (), [LARGE]) == (Profile(SMALL, LARGE, LARGE),)
+    assert planned((), [SMALL], ()) == (Profile(SMALL, SMALL, SMALL),)
+
+
+def test_several():
+    assert len(planned([SMALL, SMALL], (), [SMALL, LARGE])) == 2
+    with pytest.raises(UsageError, match="different numbers"):
+        planned([SMALL, SMALL], (), [LARGE])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "network", "said"),
+    [
+        (([LARGE], (), [SMALL]), FREE, "from small to large"),
+        (([(1, 4, 32, 48)], (), ()), FREE, "takes inputs of -1x3x-1x-1"),
+        (((), (), [LARGE]), (1, 3, 32, 48), "takes inputs of 1x3x32x48"),
+    ],
+)
+def test_what_does_not_fit(shapes, network, said):
+    with pytest.raises(UsageError, match=said):
+        planned(*shapes, network=network)
+
+
+def test_the_networks_own_limits(limits):
+    with pytest.raises(UsageError, match="multiples of 16"):
+        planned((), (), [(1, 3, 40, 48)], limits=limits)
+
+
+def test_a_file_of_any_size_needs_shapes():
+    with pytest.raises(UsageError, match="give --min-shape"):
+        planned((), (), (), size=None)

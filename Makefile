@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 FULL := .venv-full
 BIN := $(VENV)/bin
-PLUGINS := mmseg onnx analysis converters torchscript torchserve triton serve
+PLUGINS := mmseg onnx analysis converters torchscript torchserve triton serve tensorrt
 SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%/pyproject.toml)
 
 .PHONY: setup demo test test-full lint matrix clean

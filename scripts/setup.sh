@@ -36,6 +36,7 @@ extras() {
     mmseg) echo "[resize]" ;;
     torchserve) echo "[server]" ;;
     triton) echo "[onnx]" ;;
+    tensorrt) echo "[rtx]" ;; # its wheels build engines without a GPU
     esac
 }
 packages=""

@@ -64,3 +64,16 @@ if [ "$mmcv" = lite ]; then
         echo "$pinned" >"$proofs/.pinned"
     fi
 fi
+
+# TensorRT's Python bindings, without its libraries: what the plugin calls is looked up in each version. Only
+# Python 3.11 on Linux x86-64 can import these wheels; elsewhere the test skips.
+case " $* " in
+*" tensorrt "*)
+    bindings="$venv/bindings"
+    while read -r pinned; do
+        set -- "$bindings"/*-"${pinned#*==}"-*.whl
+        [ -e "$1" ] || pip download --quiet --no-deps --only-binary :all: --python-version 3.11 --implementation cp \
+            --platform manylinux_2_28_x86_64 -d "$bindings" "$pinned"
+    done <plugins/tensorrt/tests/bindings.txt
+    ;;
+esac

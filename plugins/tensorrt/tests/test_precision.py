@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from segplug_tensorrt.graphs import fp16, int8
 
 from plugins.tensorrt.tests.conftest import tiny
@@ -56,6 +56,27 @@ def test_a_weight_beyond_half_precision_stays():
     head = next(tensor for tensor in half.graph.initializer if tensor.name == "head")
     assert numpy_helper.to_array(head).max() > 65504
     assert np.allclose(answer(model), answer(half), atol=2e-2 * np.ptp(answer(model)))
+
+
+def test_a_large_constant_and_two_fp32_readers_of_one_tensor():
+    """Min and Max stay in fp32 by the converter's own list, and both want the same cast."""
+    model = tiny()
+    limit = numpy_helper.from_array(np.float32(1e6).reshape(1), "limit_value")
+    added = [
+        helper.make_node("Constant", [], ["limit"], value=limit),
+        helper.make_node("Max", ["positive", "zero"], ["high"]),
+        helper.make_node("Min", ["positive", "limit"], ["low"]),
+        helper.make_node("Add", ["high", "low"], ["summed"]),
+        helper.make_node("Conv", ["summed", "head"], ["output"]),
+    ]
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
+    del model.graph.node[2:]
+    model.graph.node.extend(added)
+    half, kept = fp16.convert(model)
+    onnx.checker.check_model(half, full_check=True)
+    assert len(kept) == 1
+    expected = answer(model)
+    assert np.abs(expected - answer(half)).max() < 2e-2 * np.ptp(expected)
 
 
 def test_int8_is_explicit_and_symmetric():

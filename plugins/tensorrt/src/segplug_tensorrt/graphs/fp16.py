@@ -27,16 +27,49 @@ def convert(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
         The graph, and the names of the nodes that stay in fp32 since a constant of theirs is out of range.
     """
     from onnxruntime.transformers import float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     named = onnx.ModelProto()
     named.CopyFrom(model)
+    _constants_as_weights(named)
     _name_nodes(named)
     kept = _out_of_range(named)
     converter: Any = float16.convert_float_to_float16
     converted: onnx.ModelProto = converter(
         named, keep_io_types=True, node_block_list=list(kept), min_positive_val=_SMALLEST
     )
+    _merge_casts(converted)
+    OnnxModel(converted).topological_sort()
     return converted, kept
+
+
+def _constants_as_weights(model: onnx.ModelProto) -> None:
+    """Name constants among the weights: the converter rounds a constant's own value, whoever uses it."""
+    others = []
+    for node in model.graph.node:
+        value = (
+            node.attribute[0].t if node.op_type == "Constant" and node.attribute[0].HasField("t") else None
+        )
+        if value is None:
+            others.append(node)
+            continue
+        weight = model.graph.initializer.add()
+        weight.CopyFrom(value)
+        weight.name = node.output[0]
+    del model.graph.node[:]
+    model.graph.node.extend(others)
+
+
+def _merge_casts(model: onnx.ModelProto) -> None:
+    """Keep one of the equal casts that the converter adds for each fp32 node that reads a tensor."""
+    seen: set[str] = set()
+    once = []
+    for node in model.graph.node:
+        if node.op_type != "Cast" or node.output[0] not in seen:
+            once.append(node)
+        seen.update(node.output)
+    del model.graph.node[:]
+    model.graph.node.extend(once)
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:
@@ -53,13 +86,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
 def _out_of_range(model: onnx.ModelProto) -> tuple[str, ...]:
     """Nodes with a finite constant that half precision would clip."""
     large = {tensor.name for tensor in model.graph.initializer if _too_large(tensor)}
-    kept = []
-    for node in model.graph.node:
-        constants = (attribute.t for attribute in node.attribute if attribute.HasField("t"))
-        if large & set(node.input) or any(_too_large(tensor) for tensor in constants):
-            kept.append(node.name)
-            large |= set(node.output) if node.op_type == "Constant" else set()
-    return tuple(kept)
+    return tuple(node.name for node in model.graph.node if large & set(node.input))
 
 
 def _too_large(tensor: onnx.TensorProto) -> bool:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -140,6 +141,74 @@ def test_cuda_is_run_in_full_precision(monkeypatch):
     assert options["CUDAExecutionProvider"]["use_tf32"] == "0"
     assert options["CUDAExecutionProvider"]["device_id"] == 2
     assert options["TensorrtExecutionProvider"]["device_id"] == 2
+
+
+LISTED = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def test_settings_in_tensorrts_words(monkeypatch, tmp_path):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
+    folder = tmp_path / "cache"
+    device = devices.find("tensorrt", devices.GpuSettings(folder, True, 0.5))
+    options = dict(device.providers)
+    assert options["TensorrtExecutionProvider"] == {"device_id": 0, **device.said}
+    assert device.said["trt_engine_cache_path"] == str(folder)
+    assert device.said["trt_max_workspace_size"] == str(1 << 29)
+    assert "gpu_mem_limit" not in options["CUDAExecutionProvider"]
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_no_cache_is_left_where_the_device_is_not(static_labels, monkeypatch, tmp_path, capfd):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime was built for CUDA")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
+    folder = tmp_path / "cache"
+    with pytest.raises(DeviceError, match="tensorrt"):
+        open_engine(static_labels, device="tensorrt", options=Options(engine_cache=folder))
+    assert not folder.exists()
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(UsageError, match="does not exist"):
+        open_engine(static_labels, device="tensorrt", options=Options(engine_cache=folder / "deeper"))
+
+
+def test_cudas_memory_can_be_bounded(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
+    device = devices.find("cuda", devices.GpuSettings(workspace_size=2))
+    assert dict(device.providers)["CUDAExecutionProvider"]["gpu_mem_limit"] == str(2 << 30)
+
+
+@pytest.mark.parametrize(
+    ("device", "given"),
+    [
+        ("cpu", {"fp16": True}),
+        ("cpu", {"workspace_size": 1.0}),
+        ("cuda", {"fp16": True}),
+        ("cuda", {"engine_cache": Path("cache")}),
+    ],
+)
+def test_settings_of_another_device(static_labels, device, given):
+    with pytest.raises(UsageError, match="is not for device"):
+        open_engine(static_labels, device=device, options=Options(**given))
+    assert not Path("cache").exists()
+
+
+def test_a_setting_that_is_not_taken_over(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
+    device = devices.find("tensorrt", devices.GpuSettings(fp16=True))
+
+    class Session:
+        taken = "0"
+
+        def get_providers(self):
+            return LISTED
+
+        def get_provider_options(self):
+            return {"TensorrtExecutionProvider": {"trt_fp16_enable": self.taken}}
+
+    with pytest.raises(DeviceError, match="did not take over trt_fp16_enable"):
+        devices.check_used(Session(), device)
+    Session.taken = "1"
+    devices.check_used(Session(), device)
 
 
 @pytest.mark.gpu

@@ -45,9 +45,9 @@ class OnnxRuntime:
         options: foreign.Options = request.options or foreign.Options()
         meta = metadata.read_meta(path)
         if meta is None:
-            session = open_session(path, request)
+            session = open_session(path, request, settings=options.gpu)
             tensors, meta = foreign.describe(path, session, options)
-            return OnnxEngine(session, meta, tensors, device=request.device)
+            return OnnxEngine(session, meta, tensors, device=_named(request, options))
         return _open_own(path, request, options, meta)
 
     def companions(self, artifact: Path) -> Iterable[Path]:
@@ -63,8 +63,12 @@ def _open_own(path: Path, request: InferRequest, options: foreign.Options, meta:
     if request.want_logits and kind == "labels" and "logits" in details:
         kind, output = "logits", details["logits"]
         model = metadata.with_extra_output(path, output)
-    session = open_session(path, request, model=model)
-    return OnnxEngine(session, meta, Tensors("input", output, kind), device=request.device)
+    session = open_session(path, request, settings=options.gpu, model=model)
+    return OnnxEngine(session, meta, Tensors("input", output, kind), device=_named(request, options))
+
+
+def _named(request: InferRequest, options: foreign.Options) -> str:
+    return f"{request.device}, fp16" if options.fp16 else request.device
 
 
 class OnnxEngine:

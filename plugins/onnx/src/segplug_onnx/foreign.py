@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta, Resize
 from segplug.options import option, unknown
+from segplug_onnx.devices import GpuSettings
 from segplug_onnx.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _FLOAT, _HALF = "tensor(float)", "tensor(float16)"
 
 @dataclass(frozen=True)
 class Options:
-    """Options of ``infer onnxruntime``: all describe a file that has no segplug metadata."""
+    """Options of ``infer onnxruntime``: for a GPU, and what describes a file that has no segplug metadata."""
 
     output_name: str | None = option(None, help="Its segmentation output; needed where it has several.")
     output_kind: Literal["logits", "probabilities", "labels"] | None = option(
@@ -51,11 +52,29 @@ class Options:
         minimum=0.0,
         maximum=1.0,
     )
+    engine_cache: Path | None = option(
+        None, help="With --device tensorrt: folder that keeps engines for the next run.", metavar="FOLDER"
+    )
+    fp16: bool = option(False, help="With --device tensorrt: let TensorRT compute in half precision.")
+    workspace_size: float | None = option(
+        None,
+        help="GiB of GPU memory: TensorRT's scratch memory, or with --device cuda all that is taken.",
+        minimum=0.001,
+    )
+
+    @property
+    def gpu(self) -> GpuSettings:
+        """What is said of a GPU."""
+        return GpuSettings(self.engine_cache, self.fp16, self.workspace_size)
+
+
+_OF_A_GPU = ("engine_cache", "fp16", "workspace_size")
 
 
 def _given(options: Options) -> dict[str, Any]:
-    """The options that the user gave."""
-    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    """What the user said of the file."""
+    names = [field.name for field in fields(options) if field.name not in _OF_A_GPU]
+    values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 

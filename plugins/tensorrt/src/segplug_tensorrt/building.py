@@ -14,7 +14,7 @@ from segplug.errors import ArtifactError, UsageError
 from segplug.reporting import Reporter
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
-from segplug_tensorrt.log import make_log
+from segplug_tensorrt.log import log_of
 from segplug_tensorrt.profiles import Profile
 from segplug_tensorrt.progress import interruptible, make_monitor
 from segplug_tensorrt.record import Tensor
@@ -57,7 +57,7 @@ def parse(library: Library, graph: Path, reporter: Reporter, *, verbose: bool = 
         UsageError: it is no segmentation network of one image input.
     """
     trt = library.module
-    log = make_log(trt, reporter, verbose=verbose)
+    log = log_of(trt, reporter, verbose=verbose)
     builder = trt.Builder(log)
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)

@@ -145,13 +145,12 @@ def _tensors(trt: Any, engine: Any) -> tuple[str, str]:
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
     outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
-    output = "output" if "output" in outputs else outputs[0] if len(outputs) == 1 else None
-    # Every output needs an address, and segplug has a use for one only.
-    if len(inputs) != 1 or output is None or len(outputs) != 1:
+    # Every output needs an address, and segplug has a use for one only: the builder keeps no more.
+    if len(inputs) != 1 or len(outputs) != 1:
         raise ArtifactError(
             f"the engine has the inputs {inputs} and the outputs {outputs}: one each is needed"
         )
-    return inputs[0], output
+    return inputs[0], outputs[0]
 
 
 def _dtype(trt: Any, engine: Any, name: str, allowed: tuple[str, ...]) -> str:

@@ -57,12 +57,12 @@ def _described(path: Path) -> tuple[ModelMeta, Record]:
 def _opened(path: Path, request: InferRequest, meta: ModelMeta, library: Library, gpu: Gpu) -> Engine:
     from segplug_tensorrt.buffers import Cuda
     from segplug_tensorrt.engine import TensorRTEngine
-    from segplug_tensorrt.log import make_log
+    from segplug_tensorrt.log import log_of
 
     trt, plan = library.module, path.read_bytes()
     cuda = Cuda()
     cuda.set_device(gpu.index)
-    log = make_log(trt, request.reporter)
+    log = log_of(trt, request.reporter)
     runtime = trt.Runtime(log)
     _check_validity(trt, runtime, plan, path, gpu)
     engine = runtime.deserialize_cuda_engine(plan)

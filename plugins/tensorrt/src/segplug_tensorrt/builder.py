@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from segplug.artifact import describe, ensure_free, file_sha256, sidecar_path, writing
+from segplug.artifact import describe, ensure_free, file_sha256, sidecar_path
 from segplug.errors import ArtifactError, DeviceError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import META_ENTRY, ModelMeta
@@ -17,44 +17,24 @@ from segplug.requests import Artifact, BuildEngineRequest, Precision
 from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 from segplug_tensorrt.library import Library, load_library
+from segplug_tensorrt.options import BuildOptions, precision_of
+from segplug_tensorrt.plans import write_plan
 from segplug_tensorrt.profiles import parse_shapes, plan_profiles
 from segplug_tensorrt.record import Record
 
 __all__ = ["Options", "provider"]
 
-_SHAPE = "NxCxHxW"
-
 
 @dataclass(frozen=True)
-class Options:
+class Options(BuildOptions):
     """Options of ``build_engine tensorrt``."""
 
-    min_shape: tuple[str, ...] = option(
-        (),
-        help="Smallest input: 1x3x512x1024, or the four numbers. Again for each further profile. "
-        "Default: the usual one.",
-        metavar=_SHAPE,
-    )
-    opt_shape: tuple[str, ...] = option(
-        (), help="Usual input, for which the engine is tuned. Default: the largest.", metavar=_SHAPE
-    )
-    max_shape: tuple[str, ...] = option(
-        (), help="Largest input. Default: one image of the model's own size.", metavar=_SHAPE
-    )
-    fp16: bool = option(False, help="The old spelling of --precision fp16.")
-    workspace_size: float | None = option(
-        None, help="GiB of scratch memory that a layer may use. Default: all that there is.", minimum=0.001
-    )
-    timing_cache: Path | None = option(
-        None, help="File of measured kernels, read and written: the next build is faster.", metavar="FILE"
-    )
     flavor: Literal["auto", "tensorrt", "tensorrt-rtx"] = option(
         "auto", help="Which library builds. 'auto': the one that is installed, TensorRT where both are."
     )
     calibration_images: int = option(
         128, help="With int8: how many of the --input-img images are looked at.", minimum=1
     )
-    verbose: bool = option(False, help="Show all that the builder says.")
 
 
 class TensorRTBuilder:
@@ -76,7 +56,7 @@ class TensorRTBuilder:
         if request.artifact is None:
             raise UsageError("build_engine tensorrt takes an ONNX file")
         options: Options = request.options or Options()
-        precision = _precision(request, options)
+        precision = precision_of(request, options)
         ensure_free(request.output, force=request.force)
         ensure_free(sidecar_path(request.output), force=request.force)
         library = load_library(None if options.flavor == "auto" else options.flavor)
@@ -111,21 +91,8 @@ class TensorRTBuilder:
             record = record.with_gpu(gpu, cuda_version())
         versions = {**source.meta.versions, library.flavor: library.version}
         meta = record.into(source.meta.replace(versions=versions, verification=None))
-        _write(request, plan, meta)
+        write_plan(request, plan, meta)
         return describe(request.output, format="tensorrt", meta=meta)
-
-
-def _precision(request: BuildEngineRequest, options: Options) -> Precision:
-    if options.fp16 and request.precision not in ("fp32", "fp16"):
-        raise UsageError(f"--fp16 and --precision {request.precision} exclude each other")
-    precision: Precision = "fp16" if options.fp16 else request.precision
-    if precision == "bf16":
-        raise UsageError("no converter that makes bf16 graphs is built in yet", hint="use --precision fp16")
-    if precision == "int8" and not request.images:
-        raise UsageError(
-            "int8 is calibrated on real images, and there are none", hint="give some with --input-img"
-        )
-    return precision
 
 
 def _gpu(library: Library, device: str | None) -> Gpu | None:
@@ -194,17 +161,6 @@ def _graph(
     path = folder / "graph.onnx"
     onnx.save(converted, path)
     return path
-
-
-def _write(request: BuildEngineRequest, plan: bytes, meta: ModelMeta) -> None:
-    sidecar = sidecar_path(request.output)
-    # The sidecar is renamed first: a plan never lies there without the record of its own bytes.
-    with (
-        writing(request.output, force=request.force) as temporary,
-        writing(sidecar, force=request.force) as temporary_sidecar,
-    ):
-        temporary.write_bytes(plan)
-        temporary_sidecar.write_text(meta.to_json() + "\n", encoding="utf-8")
 
 
 provider = TensorRTBuilder()

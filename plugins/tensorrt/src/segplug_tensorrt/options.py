@@ -1,0 +1,58 @@
+"""What every engine builder of this plugin can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from segplug.errors import UsageError
+from segplug.options import option
+from segplug.requests import BuildEngineRequest, Precision
+
+__all__ = ["BuildOptions", "precision_of"]
+
+_SHAPE = "NxCxHxW"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Options of ``build_engine tensorrt`` and ``build_engine torch-tensorrt``."""
+
+    min_shape: tuple[str, ...] = option(
+        (),
+        help="Smallest input: 1x3x512x1024, or the four numbers. Again for each further profile. "
+        "Default: the usual one.",
+        metavar=_SHAPE,
+    )
+    opt_shape: tuple[str, ...] = option(
+        (), help="Usual input, for which the engine is tuned. Default: the largest.", metavar=_SHAPE
+    )
+    max_shape: tuple[str, ...] = option(
+        (), help="Largest input. Default: one image of the model's own size.", metavar=_SHAPE
+    )
+    fp16: bool = option(False, help="The old spelling of --precision fp16.")
+    workspace_size: float | None = option(
+        None, help="GiB of scratch memory that a layer may use. Default: all that there is.", minimum=0.001
+    )
+    timing_cache: Path | None = option(
+        None, help="File of measured kernels, read and written: the next build is faster.", metavar="FILE"
+    )
+    verbose: bool = option(False, help="Show all that the builder says.")
+
+
+def precision_of(request: BuildEngineRequest, options: BuildOptions) -> Precision:
+    """The precision that was asked for, in either spelling.
+
+    Raises:
+        UsageError: the two contradict each other, or int8 has no images to be calibrated on.
+    """
+    if options.fp16 and request.precision not in ("fp32", "fp16"):
+        raise UsageError(f"--fp16 and --precision {request.precision} exclude each other")
+    precision: Precision = "fp16" if options.fp16 else request.precision
+    if precision == "bf16":
+        raise UsageError("no converter that makes bf16 graphs is built in yet", hint="use --precision fp16")
+    if precision == "int8" and not request.images:
+        raise UsageError(
+            "int8 is calibrated on real images, and there are none", hint="give some with --input-img"
+        )
+    return precision

@@ -1,0 +1,21 @@
+"""Plans on disk."""
+
+from __future__ import annotations
+
+from segplug.artifact import sidecar_path, writing
+from segplug.model import ModelMeta
+from segplug.requests import BuildEngineRequest
+
+__all__ = ["write_plan"]
+
+
+def write_plan(request: BuildEngineRequest, plan: bytes, meta: ModelMeta) -> None:
+    """Write a plan and its sidecar: both, or neither."""
+    sidecar = sidecar_path(request.output)
+    # The sidecar is renamed first: a plan never lies there without the record of its own bytes.
+    with (
+        writing(request.output, force=request.force) as temporary,
+        writing(sidecar, force=request.force) as temporary_sidecar,
+    ):
+        temporary.write_bytes(plan)
+        temporary_sidecar.write_text(meta.to_json() + "\n", encoding="utf-8")

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug import artifact as artifacts
 from segplug.discovery import Entry, entries
-from segplug.errors import UsageError, VerificationError
+from segplug.errors import UsageError
 from segplug.model import SegmentationModel
-from segplug.registry import Provider, hook_name
+from segplug.registry import hook_name
 from segplug.requests import (
     AnalyzeReport,
     AnalyzeRequest,
@@ -34,7 +34,9 @@ from segplug.requests import (
     InferRequest,
     Precision,
 )
+from segplug.routes import require_device, runner_of, runner_of_maker
 from segplug.sources import PathLike, Sources
+from segplug.subjects import Subject, identity, request_field, run_settings
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -123,7 +125,7 @@ class Segplug(Sources):
     def pack(
         self,
         target: str,
-        what: SegmentationModel | Artifact | PathLike,
+        what: Subject,
         *,
         folder: PathLike,
         force: bool = False,
@@ -141,7 +143,7 @@ class Segplug(Sources):
         provider = self.registry.provider("export", target)
         if not provider.packs:
             raise UsageError(f"export {target} writes a file of its own", hint="from Python: Segplug.export")
-        subject = _subject(provider, what)
+        subject = request_field(provider, what)
         checked = provider.make_options(options)
         with artifacts.made_folder(Path(folder)):
             request = ExportRequest(
@@ -158,13 +160,15 @@ class Segplug(Sources):
     def build_engine(
         self,
         target: str,
-        what: SegmentationModel | Artifact | PathLike,
+        what: Subject,
         *,
         output: PathLike,
         precision: Precision = "fp32",
         device: str | None = None,
         force: bool = False,
         images: Sequence[PathLike] = (),
+        verify: bool = False,
+        thresholds: Thresholds | None = None,
         **options: Any,
     ) -> Artifact:
         """Compile an artifact or a model for one device.
@@ -176,11 +180,17 @@ class Segplug(Sources):
             precision: Of the engine's arithmetic.
             device: ``cuda:0`` and the like; default: the target's own.
             force: Replace ``output`` if it is there.
-            images: Real images, for builders that calibrate on them.
+            images: Real images, to verify on, and for builders that calibrate on them.
+            verify: Compare the engine with what it was built from (:meth:`verify`) and write the outcome into
+                its metadata. It then runs here: a device that is not there is an error before the build. An
+                engine that fails stays, marked. Add-ons see it after this.
+            thresholds: What to hold it to, instead of those of its precision.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
+        from segplug.parity import Verifying
+
         provider = self.registry.provider("build_engine", target)
-        subject = _subject(provider, what)
+        subject = request_field(provider, what)
         artifacts.refuse_input(Path(output), [subject.get("artifact"), *images])
         artifacts.ensure_free(Path(output), force=force)
         request = BuildEngineRequest(
@@ -194,16 +204,20 @@ class Segplug(Sources):
             reporter=self.reporter,
             session=self,
         )
-        artifact: Artifact = self.registry.call(provider, request)
+        inner = None
+        if verify:
+            require_device(self.registry, runner_of_maker(provider), device)
+            inner = Verifying(self, provider, tuple(images), thresholds)
+        artifact: Artifact = self.registry.call(provider, request, inner=inner)
         return artifact
 
     @contextmanager
     def open(
         self,
-        what: SegmentationModel | Artifact | PathLike,
+        what: Subject,
         *,
         backend: str,
-        device: str = "cpu",
+        device: str | None = None,
         threads: int | None = None,
         want_logits: bool = False,
         **options: Any,
@@ -211,8 +225,8 @@ class Segplug(Sources):
         """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context."""
         provider = self.registry.provider("infer", backend)
         request = InferRequest(
-            **_subject(provider, what),
-            device=device,
+            **request_field(provider, what),
+            device=device or provider.default_device,
             threads=threads,
             want_logits=want_logits,
             options=provider.make_options(options),
@@ -226,13 +240,13 @@ class Segplug(Sources):
 
     def evaluate(
         self,
-        what: SegmentationModel | Artifact | PathLike,
+        what: Subject,
         *,
         backend: str,
         dataset: Dataset | PathLike,
         metrics: Sequence[str] = ("mIoU",),
         sinks: Sequence[Sink] = (),
-        device: str = "cpu",
+        device: str | None = None,
         threads: int | None = None,
         batch_size: int = 1,
         on_error: Literal["stop", "skip"] = "stop",
@@ -250,7 +264,7 @@ class Segplug(Sources):
             dataset: What :meth:`load_dataset` returned, or a location for it.
             metrics: Of ``mIoU``, ``mDice``, ``mFscore``; empty: run without scoring.
             sinks: What else to do with each result: :mod:`segplug.runtime.sinks`, ``.raw``.
-            device: ``cpu``, ``cuda``, ``cuda:1``, ...
+            device: ``cpu``, ``cuda``, ``cuda:1``, ...; default: the backend's own.
             threads: Threads of one engine run; default: the library's own.
             batch_size: Images of equal size that are run together.
             on_error: ``stop``, or ``skip`` unreadable images, counting and listing them.
@@ -265,6 +279,7 @@ class Segplug(Sources):
 
         if isinstance(dataset, (str, Path)):
             dataset = self.load_dataset(dataset, cfg_options=cfg_options)
+        device = device or self.registry.provider("infer", backend).default_device
         scoring = [ScoreSink(metrics, nan_to_num=nan_to_num, beta=beta)] if metrics else []
         with self.open(what, backend=backend, device=device, threads=threads, **options) as engine:
             return run(
@@ -274,31 +289,33 @@ class Segplug(Sources):
                 batch_size=batch_size,
                 on_error=on_error,
                 resume=resume,
-                run_key=f"{backend} {device} {_settings(options)} {_identity(what, engine)}",
+                run_key=f"{backend} {device} {run_settings(options)} {identity(what, engine)}",
                 reporter=self.reporter,
             )
 
     def verify(
         self,
         artifact: Artifact | PathLike,
-        model: SegmentationModel,
+        reference: Subject,
         *,
         images: Sequence[PathLike] = (),
         backend: str | None = None,
-        device: str = "cpu",
+        reference_backend: str | None = None,
+        device: str | None = None,
         precision: Precision = "fp32",
         thresholds: Thresholds | None = None,
         **options: Any,
     ) -> Comparison:
-        """Compare an artifact with the model it came from, on the same inputs. Changes no file.
+        """Compare an artifact with the model or the file it came from, on the same inputs. Changes no file.
 
         Args:
             artifact: What :meth:`export` or :meth:`build_engine` returned, or the path of such a file.
-            model: The model itself; its own PyTorch run is the reference.
+            reference: The model itself, run by PyTorch, or the artifact that an engine was built from.
             images: Image files; default: a made-up picture that comes with segplug.
             backend: The ``infer`` target that opens the artifact; default: its format's own. A path
                 says no format, and needs it.
-            device: Where the artifact runs.
+            reference_backend: The same of the reference, on its own device; a loaded model needs none.
+            device: Where the artifact runs; default: the backend's own.
             precision: Chooses the thresholds (:data:`segplug.verify.THRESHOLDS`).
             thresholds: What to hold it to instead.
             **options: The backend's own options.
@@ -306,21 +323,26 @@ class Segplug(Sources):
         Returns:
             The statistics and whether they keep to the thresholds; nothing is raised if not.
         """
-        from segplug.parity import comparison_inputs, run_both, verification_images
-        from segplug.verify import compare
+        from segplug.parity import compare_engines
 
-        chosen = backend or self._backend_of(artifact)
-        sigmoid = model.meta.threshold if model.meta.activation == "sigmoid" else None
+        chosen = backend or runner_of(self.registry, artifact)
+        if isinstance(reference, SegmentationModel):
+            other, named = reference_backend or REFERENCE_BACKEND, "PyTorch"
+        else:
+            other, named = reference_backend or runner_of(self.registry, reference), ""
         with (
-            self.open(model, backend=REFERENCE_BACKEND) as reference,
+            self.open(reference, backend=other, want_logits=True) as expected,
             self.open(artifact, backend=chosen, device=device, want_logits=True, **options) as candidate,
         ):
-            if candidate.spec.input != "tensor":
-                raise UsageError(f"{chosen} gives no logits to compare", hint="segplug run analyze serving")
-            shown = verification_images(images, model.meta, candidate.spec.meta.input_size)
-            inputs = comparison_inputs(shown, candidate)
-            pairs = run_both(reference, candidate, inputs, self.reporter)
-            return compare(pairs, precision=precision, thresholds=thresholds, sigmoid_threshold=sigmoid)
+            return compare_engines(
+                expected,
+                candidate,
+                images,
+                precision=precision,
+                thresholds=thresholds,
+                named=named or expected.spec.backend,
+                reporter=self.reporter,
+            )
 
     def convert_weights(
         self, target: str, source: PathLike, destination: PathLike, *, force: bool = False, **options: Any
@@ -363,48 +385,3 @@ class Segplug(Sources):
         )
         report: AnalyzeReport = self.registry.call(provider, request)
         return report
-
-    def _backend_of(self, artifact: Artifact | PathLike) -> str:
-        if not isinstance(artifact, Artifact):
-            raise UsageError(f"say which backend opens {artifact}", hint="backend='onnxruntime'")
-        exporter = self.registry.provider("export", artifact.format)
-        backend = getattr(exporter.plugin, "verify_with", None)
-        if not isinstance(backend, str):
-            raise VerificationError(
-                f"nothing is known that runs a file of format {artifact.format}", hint="name a backend"
-            )
-        return backend
-
-
-def _subject(provider: Provider, what: SegmentationModel | Artifact | PathLike) -> dict[str, Any]:
-    """``what`` as the request field that the provider takes; :class:`UsageError` if it cannot."""
-    named = f"{provider.entry.hook} {provider.entry.target}"
-    if provider.takes == "url":
-        if not isinstance(what, str):
-            raise UsageError(f"{named} takes the address of a server, not a file or a model")
-        return {"url": what}
-    if isinstance(what, SegmentationModel):
-        if provider.takes == "artifact":
-            raise UsageError(f"{named} takes an artifact, not a loaded model")
-        return {"model": what}
-    path = what.path if isinstance(what, Artifact) else Path(what)
-    if provider.takes == "model":
-        raise UsageError(f"{named} takes a loaded model, not the file {path}")
-    if not path.exists():
-        raise UsageError(f"there is no file {path}")
-    return {"artifact": path}
-
-
-def _settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What changes results: a server's token is another one each hour."""
-    return sorted(item for item in options.items() if item[0] not in ("token", "timeout"))
-
-
-def _identity(what: SegmentationModel | Artifact | PathLike, engine: Engine) -> str:
-    """Names the weights that a run uses, so that only a run of the same ones is resumed."""
-    if isinstance(what, SegmentationModel):
-        return what.meta.to_json()
-    if isinstance(what, str) and "://" in what:
-        return f"{what} {engine.spec.meta.to_json()}"
-    path = what.path if isinstance(what, Artifact) else Path(what)
-    return artifacts.file_sha256(path) if path.is_file() else str(path.resolve())

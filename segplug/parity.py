@@ -16,24 +16,32 @@ import numpy as np
 
 from segplug.artifact import describe, write_sidecar
 from segplug.engine import Axis, EngineSpec
-from segplug.errors import ShapeError
+from segplug.errors import ShapeError, UsageError
 from segplug.hookspecs import hookimpl
-from segplug.requests import Artifact, ExportRequest
+from segplug.requests import Artifact, BuildEngineRequest, ExportRequest, Precision
+from segplug.routes import runner_of_maker, runner_of_source
 from segplug.unsteady import nudged_runs
-from segplug.verify import Pair, Thresholds
+from segplug.verify import Comparison, Pair, Thresholds, compare
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.api import Segplug
     from segplug.engine import Engine
-    from segplug.model import ModelMeta
+    from segplug.model import ModelMeta, SegmentationModel
     from segplug.registry import Provider
     from segplug.reporting import Reporter
 
     Inputs = Iterator[tuple[str, npt.NDArray[np.float32]]]
 
-__all__ = ["Verifying", "comparison_inputs", "run_both", "tracing_input", "verification_images"]
+__all__ = [
+    "Verifying",
+    "compare_engines",
+    "comparison_inputs",
+    "run_both",
+    "tracing_input",
+    "verification_images",
+]
 
 
 def verification_images(
@@ -194,33 +202,99 @@ def _nudged(reference: Engine, image: npt.NDArray[np.float32]) -> Iterator[npt.N
     return nudged_runs(lambda nudged: reference.run(nudged)[0].astype(np.float32, copy=False), image)
 
 
-class Verifying:
-    """Verifies what an exporter wrote, and marks it, before any add-on sees it.
+def compare_engines(
+    reference: Engine,
+    candidate: Engine,
+    images: Sequence[str | Path],
+    *,
+    precision: str,
+    thresholds: Thresholds | None,
+    named: str,
+    reporter: Reporter,
+) -> Comparison:
+    """Run two engines on the same inputs and compare; see :meth:`segplug.Segplug.verify`.
 
-    The core's own wrapper of the export hook, registered inside all add-ons.
+    Args:
+        reference: Gives logits; its metadata says how images are prepared.
+        candidate: Says with its spec which inputs are tried.
+        images: The user's, or none for the made-up one.
+        precision: Chooses the thresholds.
+        thresholds: What to hold the candidate to instead.
+        named: What the reference is, for people.
+        reporter: Where notes go.
+
+    Raises:
+        UsageError: a side gives nothing that can be compared.
+    """
+    if candidate.spec.input != "tensor":
+        raise UsageError(
+            f"{candidate.spec.backend} gives no logits to compare", hint="segplug run analyze serving"
+        )
+    if reference.spec.output != "logits":
+        raise UsageError(
+            f"what {named} runs gives labels only, and logits are compared",
+            hint="compare with the model",
+        )
+    meta = reference.spec.meta
+    shown = verification_images(images, meta, candidate.spec.meta.input_size)
+    return compare(
+        run_both(reference, candidate, comparison_inputs(shown, candidate), reporter),
+        precision=precision,
+        thresholds=thresholds,
+        sigmoid_threshold=meta.threshold if meta.activation == "sigmoid" else None,
+        reference=named,
+    )
+
+
+class Verifying:
+    """Verifies what an exporter or an engine builder wrote, and marks it, before any add-on sees it.
+
+    The core's own wrapper of the two hooks, registered inside all add-ons.
     """
 
     def __init__(
         self,
         session: Segplug,
-        exporter: Provider,
+        maker: Provider,
         images: Sequence[str | Path],
         thresholds: Thresholds | None,
     ) -> None:
-        self._session, self._exporter = session, exporter
+        self._session, self._maker = session, maker
         self._images, self._thresholds = images, thresholds
 
     @hookimpl(wrapper=True, trylast=True)
     def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
         artifact = yield
+        return self._marked(artifact, request.loaded, request.precision)
+
+    @hookimpl(wrapper=True, trylast=True)
+    def build_engine(self, request: BuildEngineRequest) -> Generator[None, Artifact, Artifact]:
+        artifact = yield
+        if request.model is not None:
+            return self._marked(artifact, request.model, request.precision, device=request.device)
+        assert request.artifact is not None
+        source = runner_of_source(self._session.registry, self._maker, request.artifact)
+        return self._marked(
+            artifact, request.artifact, request.precision, device=request.device, reference_backend=source
+        )
+
+    def _marked(
+        self,
+        artifact: Artifact,
+        reference: SegmentationModel | Path,
+        precision: Precision,
+        **where: str | None,
+    ) -> Artifact:
         comparison = self._session.verify(
             artifact,
-            request.loaded,
+            reference,
             images=self._images,
-            precision=request.precision,
+            backend=runner_of_maker(self._maker),
+            precision=precision,
             thresholds=self._thresholds,
+            **where,
         )
         meta = artifact.meta.replace(verification=comparison.to_dict())
-        write_meta = self._exporter.method("write_meta") or write_sidecar
+        write_meta = self._maker.method("write_meta") or write_sidecar
         write_meta(artifact.path, meta)
         return describe(artifact.path, format=artifact.format, meta=meta)

@@ -93,6 +93,11 @@ class Provider:
         return self.entry.hook == "export" and self.takes != "model"
 
     @property
+    def default_device(self) -> str:
+        """Where an ``infer`` target runs if nobody says."""
+        return str(getattr(self.plugin, "default_device", "cpu"))
+
+    @property
     def help(self) -> str:
         """The provider's own description: the object's docstring, or its distribution's summary."""
         text = getattr(self.plugin, "help" if self.entry.hook == "command" else "__doc__", None)

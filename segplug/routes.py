@@ -5,6 +5,10 @@ A maker (an ``export`` or ``build_engine`` provider) makes files of the format t
 ``infer`` or ``build_engine`` provider that takes artifacts) says in ``reads`` which formats it opens;
 without, that is the format of its own name. Whose artifacts are more than one file names the others in
 ``companions(artifact: Path) -> Iterable[Path]``.
+
+The ``infer`` target that a maker's files are verified with is its ``verify_with``. An ``infer`` provider
+says with ``default_device`` where it runs if nobody says (``cpu``), and may have
+``check_device(device: str)``, which raises before any work what opening an engine there would raise.
 """
 
 from __future__ import annotations
@@ -13,10 +17,21 @@ from pathlib import Path
 
 from segplug.artifact import sidecar_path
 from segplug.discovery import entries
-from segplug.errors import PluginError, UsageError
+from segplug.errors import PluginError, UsageError, VerificationError
 from segplug.registry import Provider, Registry
+from segplug.requests import Artifact
 
-__all__ = ["backends_for", "companions", "formats_read", "route_to", "suffix_of"]
+__all__ = [
+    "backends_for",
+    "companions",
+    "formats_read",
+    "require_device",
+    "route_to",
+    "runner_of",
+    "runner_of_maker",
+    "runner_of_source",
+    "suffix_of",
+]
 
 _MAKERS = ("export", "build_engine")
 
@@ -72,6 +87,59 @@ def route_to(registry: Registry, backend: str) -> tuple[Provider, ...]:
             f"infer {backend} opens {formats} files, and nothing that is installed makes them from a model"
         )
     return route
+
+
+def runner_of(registry: Registry, artifact: Artifact | str | Path) -> str:
+    """The ``infer`` target that verifies an artifact, by its format.
+
+    Raises:
+        UsageError: it is a path, which says no format, or the plugin of the format is not installed.
+        VerificationError: its maker names none.
+    """
+    if not isinstance(artifact, Artifact):
+        raise UsageError(f"say which backend opens {artifact}", hint="backend='onnxruntime'")
+    makers = _makers(registry, artifact.format)
+    # A plugin that is not there is named as one, not as a format of no use.
+    return runner_of_maker(makers[0] if makers else registry.provider("export", artifact.format))
+
+
+def runner_of_maker(maker: Provider) -> str:
+    """The ``infer`` target that a maker's files are verified with; raises :class:`VerificationError`."""
+    backend = getattr(maker.plugin, "verify_with", None)
+    if not isinstance(backend, str):
+        raise VerificationError(
+            f"nothing is known that runs a file of format {maker.entry.target}", hint="name a backend"
+        )
+    return backend
+
+
+def runner_of_source(registry: Registry, builder: Provider, source: Path) -> str:
+    """The ``infer`` target that runs what an engine was built from.
+
+    Raises:
+        UsageError: nothing that is installed makes what the builder reads.
+        VerificationError: the makers name none.
+    """
+    makers = [maker for name in formats_read(builder) for maker in _makers(registry, name)]
+    if not makers:
+        raise UsageError(
+            f"nothing that is installed makes {' or '.join(formats_read(builder))} files to compare"
+        )
+    named = [maker for maker in makers if source.suffix.lower() == suffix_of(maker)]
+    return runner_of_maker((named or makers)[0])
+
+
+def require_device(registry: Registry, backend: str, device: str | None) -> None:
+    """Find out before any work that a backend has no device to run on, as far as its plugin can tell.
+
+    Raises:
+        DeviceError: it is not there.
+        MissingDependencyError: a library is not.
+    """
+    runner = registry.provider("infer", backend)
+    check = runner.method("check_device")
+    if check is not None:
+        check(device or runner.default_device)
 
 
 def _route(

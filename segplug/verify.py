@@ -107,6 +107,8 @@ class Comparison:
     """The input with the largest logit difference, or the most firm disagreements."""
     worst_pixel: tuple[int, int] | None
     """(row, column) of the largest difference there; ``None`` when all is equal."""
+    reference: str
+    """What it was compared with: ``PyTorch``, ``onnxruntime 1.31.1 (cpu)``."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types."""
@@ -143,6 +145,7 @@ def compare(
     precision: str = "fp32",
     thresholds: Thresholds | None = None,
     sigmoid_threshold: float | None = None,
+    reference: str = "PyTorch",
 ) -> Comparison:
     """Compare both sides' answers, one input at a time: memory does not grow with their number.
 
@@ -151,6 +154,7 @@ def compare(
         precision: Of the candidate; chooses the thresholds unless they are given.
         thresholds: What to hold it to instead.
         sigmoid_threshold: For one-channel logits: foreground where ``sigmoid(logit)`` is above it.
+        reference: What the other side is, for people.
 
     Raises:
         UsageError: there is nothing to compare, or the shapes differ.
@@ -189,6 +193,7 @@ def compare(
         miou=miou,
         worst_input=totals.worst_input,
         worst_pixel=totals.worst_pixel,
+        reference=reference,
     )
 
 

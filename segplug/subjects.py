@@ -1,0 +1,55 @@
+"""What a caller works on (a model, an artifact, its path, a server's address) as requests name it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug import artifact as artifacts
+from segplug.errors import UsageError
+from segplug.model import SegmentationModel
+from segplug.registry import Provider
+from segplug.requests import Artifact
+from segplug.sources import PathLike
+
+if TYPE_CHECKING:
+    from segplug.engine import Engine
+
+__all__ = ["Subject", "identity", "request_field", "run_settings"]
+
+Subject = SegmentationModel | Artifact | PathLike
+
+
+def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
+    """``what`` as the request field that the provider takes; :class:`UsageError` if it cannot."""
+    named = f"{provider.entry.hook} {provider.entry.target}"
+    if provider.takes == "url":
+        if not isinstance(what, str):
+            raise UsageError(f"{named} takes the address of a server, not a file or a model")
+        return {"url": what}
+    if isinstance(what, SegmentationModel):
+        if provider.takes == "artifact":
+            raise UsageError(f"{named} takes an artifact, not a loaded model")
+        return {"model": what}
+    path = what.path if isinstance(what, Artifact) else Path(what)
+    if provider.takes == "model":
+        raise UsageError(f"{named} takes a loaded model, not the file {path}")
+    if not path.exists():
+        raise UsageError(f"there is no file {path}")
+    return {"artifact": path}
+
+
+def run_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What changes results: a server's token is another one each hour."""
+    return sorted(item for item in options.items() if item[0] not in ("token", "timeout"))
+
+
+def identity(what: Subject, engine: Engine) -> str:
+    """Names the weights that a run uses, so that only a run of the same ones is resumed."""
+    if isinstance(what, SegmentationModel):
+        return what.meta.to_json()
+    if isinstance(what, str) and "://" in what:
+        return f"{what} {engine.spec.meta.to_json()}"
+    path = what.path if isinstance(what, Artifact) else Path(what)
+    return artifacts.file_sha256(path) if path.is_file() else str(path.resolve())

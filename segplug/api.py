@@ -34,7 +34,7 @@ from segplug.requests import (
     InferRequest,
     Precision,
 )
-from segplug.routes import require_device, runner_of, runner_of_maker
+from segplug.routes import REFERENCE_BACKEND, require_device, runner_of, runner_of_maker
 from segplug.sources import PathLike, Sources
 from segplug.subjects import Subject, identity, request_field, run_settings
 
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from segplug.verify import Comparison, Thresholds
 
 __all__ = ["REFERENCE_BACKEND", "Segplug"]
-
-REFERENCE_BACKEND = "pytorch"
-"""The ``infer`` target that runs a loaded model itself; every comparison's other side."""
 
 
 class Segplug(Sources):
@@ -323,16 +320,12 @@ class Segplug(Sources):
         Returns:
             The statistics and whether they keep to the thresholds; nothing is raised if not.
         """
-        from segplug.parity import compare_engines
+        from segplug.parity import both_engines, compare_engines
 
         chosen = backend or runner_of(self.registry, artifact)
-        if isinstance(reference, SegmentationModel):
-            other, named = reference_backend or REFERENCE_BACKEND, "PyTorch"
-        else:
-            other, named = reference_backend or runner_of(self.registry, reference), ""
-        with (
-            self.open(reference, backend=other, want_logits=True) as expected,
-            self.open(artifact, backend=chosen, device=device, want_logits=True, **options) as candidate,
+        with both_engines(self, reference, artifact, reference_backend, chosen, device=device, **options) as (
+            expected,
+            candidate,
         ):
             return compare_engines(
                 expected,
@@ -340,7 +333,7 @@ class Segplug(Sources):
                 images,
                 precision=precision,
                 thresholds=thresholds,
-                named=named or expected.spec.backend,
+                named="PyTorch" if isinstance(reference, SegmentationModel) else expected.spec.backend,
                 reporter=self.reporter,
             )
 

@@ -218,7 +218,8 @@ def load_model(request: LoadModelRequest) -> SegmentationModel:
 def load_dataset(request: LoadDatasetRequest) -> Dataset:
     """Open the test data set that ``request.location`` describes.
 
-    A source says which locations are its own with ``accepts(location: str) -> bool``.
+    A source says which locations are its own with ``accepts(location: str) -> bool``. One whose framework
+    knows data sets by name gives their colours in ``palette(name: str) -> tuple``, RGB, empty for others.
 
     Returns:
         The data set; no image has been read yet.

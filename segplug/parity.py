@@ -8,9 +8,10 @@ varied: a larger input, one that is not square, and a batch of two.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +19,11 @@ from segplug.artifact import describe, write_sidecar
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.hookspecs import hookimpl
+from segplug.model import SegmentationModel
 from segplug.requests import Artifact, BuildEngineRequest, ExportRequest, Precision
-from segplug.routes import runner_of_maker, runner_of_source
+from segplug.routes import REFERENCE_BACKEND, runner_of, runner_of_maker, runner_of_source
+from segplug.sources import PathLike
+from segplug.subjects import Subject
 from segplug.unsteady import nudged_runs
 from segplug.verify import Comparison, Pair, Thresholds, compare
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
     from segplug.api import Segplug
     from segplug.engine import Engine
-    from segplug.model import ModelMeta, SegmentationModel
+    from segplug.model import ModelMeta
     from segplug.registry import Provider
     from segplug.reporting import Reporter
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Verifying",
+    "both_engines",
     "compare_engines",
     "comparison_inputs",
     "run_both",
@@ -200,6 +205,29 @@ def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Rep
 
 def _nudged(reference: Engine, image: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
     return nudged_runs(lambda nudged: reference.run(nudged)[0].astype(np.float32, copy=False), image)
+
+
+@contextmanager
+def both_engines(
+    session: Segplug,
+    reference: Subject,
+    artifact: Artifact | PathLike,
+    reference_backend: str | None,
+    backend: str,
+    *,
+    device: str | None,
+    **options: Any,
+) -> Iterator[tuple[Engine, Engine]]:
+    """Open a reference and what is held against it, in this order; see :meth:`segplug.Segplug.verify`."""
+    if isinstance(reference, SegmentationModel):
+        reference_backend = reference_backend or REFERENCE_BACKEND
+    else:
+        reference_backend = reference_backend or runner_of(session.registry, reference)
+    with (
+        session.open(reference, backend=reference_backend, want_logits=True) as expected,
+        session.open(artifact, backend=backend, device=device, want_logits=True, **options) as candidate,
+    ):
+        yield expected, candidate
 
 
 def compare_engines(

@@ -236,6 +236,10 @@ class Registry:
         """Whether any installed source accepts a location."""
         return bool(self._takers(hook, location)[0])
 
+    def sources(self, hook: str) -> list[Provider]:
+        """The installed sources that work."""
+        return self._takers(hook, "")[1]
+
     def _takers(self, hook: str, location: str) -> tuple[list[Provider], list[Provider], list[str]]:
         """The sources that accept a location, all that work, and why the others do not."""
         usable, broken = [], []

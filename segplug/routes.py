@@ -22,6 +22,7 @@ from segplug.registry import Provider, Registry
 from segplug.requests import Artifact
 
 __all__ = [
+    "REFERENCE_BACKEND",
     "backends_for",
     "companions",
     "formats_read",
@@ -32,6 +33,9 @@ __all__ = [
     "runner_of_source",
     "suffix_of",
 ]
+
+REFERENCE_BACKEND = "pytorch"
+"""The ``infer`` target that runs a loaded model itself; every comparison's other side."""
 
 _MAKERS = ("export", "build_engine")
 

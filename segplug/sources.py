@@ -131,6 +131,22 @@ class Sources:
         """Whether ``location`` is, by its name, a model that an installed source loads: a config."""
         return self.registry.is_source("load_model", str(location))
 
+    def dataset_palette(self, name: str) -> tuple[tuple[int, int, int], ...]:
+        """The colours (RGB) of a data set that a framework knows by name: ``CityscapesDataset``.
+
+        Raises:
+            UsageError: no installed source knows the name.
+        """
+        for source in self.registry.sources("load_dataset"):
+            look_up = source.method("palette")
+            found = look_up(name) if look_up else None
+            if found:
+                return tuple(found)
+        raise UsageError(
+            f"{name} is no config or folder, and no installed source knows a data set of that name",
+            hint="give a config, a folder of images, or a name such as CityscapesDataset",
+        )
+
     def load_dataset(
         self,
         location: PathLike,

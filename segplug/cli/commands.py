@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segplug.api import Segplug
-from segplug.cli import convert, export, infer, pack, report
+from segplug.cli import convert, engines, export, infer, pack, report
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import GreedyCommand, common_options, given_options, with_declared
 from segplug.registry import Provider
@@ -18,9 +18,9 @@ __all__ = ["target_command"]
 _PARAMETERS: Mapping[str, Callable[[Provider], list[click.Parameter]]] = {
     "export": export.parameters,
     "pack": pack.parameters,
-    "build_engine": convert.build_engine_parameters,
+    "build_engine": engines.parameters,
     "infer": infer.parameters,
-    "convert_weights": convert.convert_weights_parameters,
+    "convert_weights": convert.parameters,
     "analyze": report.parameters,
 }
 
@@ -29,9 +29,9 @@ Run = Callable[[Segplug, Provider, Output, Mapping[str, Any], Mapping[str, Any]]
 _RUNS: Mapping[str, Run] = {
     "export": export.run,
     "pack": pack.run,
-    "build_engine": convert.build_engine,
+    "build_engine": engines.run,
     "infer": infer.run,
-    "convert_weights": convert.convert_weights,
+    "convert_weights": convert.run,
     "analyze": report.run,
 }
 

@@ -73,7 +73,9 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             show_default=True,
             help="Of the paint.",
         ),
-        click.Option(["--device"], default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+        click.Option(
+            ["--device"], default=provider.default_device, show_default=True, help="cpu, cuda, cuda:1, ..."
+        ),
         click.Option(["--threads"], type=click.IntRange(1), help="Threads of one engine run."),
         click.Option(
             ["--batch-size"],
@@ -158,8 +160,9 @@ def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:
 
 
 def _sinks(values: Mapping[str, Any]) -> list[Sink]:
-    from segplug.runtime.raw import RawSink, WindowSink
+    from segplug.runtime.raw import RawSink
     from segplug.runtime.sinks import LabelMapSink, PaintSink
+    from segplug.runtime.window import WindowSink
 
     chosen: list[Sink] = []
     if values["format_only"]:

@@ -1,11 +1,8 @@
-"""The sinks for raw results and for the screen."""
+"""The sink for raw results."""
 
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -15,8 +12,6 @@ import numpy as np
 
 from segplug.artifact import ensure_free, writing
 from segplug.errors import ArtifactError, UsageError
-from segplug.runtime.libraries import opencv
-from segplug.runtime.paint import Painter
 from segplug.runtime.results import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
@@ -24,14 +19,7 @@ if TYPE_CHECKING:
 
     from segplug.dataset import Dataset
 
-__all__ = ["RawSink", "WindowSink"]
-
-_LOOK = 50
-"""Milliseconds between looks at whether the run was interrupted while a picture is shown."""
-
-_TRIAL = "import cv2; cv2.namedWindow('segplug'); cv2.waitKey(1); cv2.destroyAllWindows()"
-_PATIENCE = 20.0
-"""Seconds that the trial window may take."""
+__all__ = ["RawSink"]
 
 
 class RawSink:
@@ -117,68 +105,3 @@ def _npy(labels: npt.NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(labels), allow_pickle=False)
     return buffer.getvalue()
-
-
-class WindowSink:
-    """Shows each painted image in a window until a key is pressed.
-
-    Raises:
-        UsageError: there is no display, or this OpenCV is built without windows.
-    """
-
-    needs_image = True
-    needs_mask = False
-
-    def __init__(self, *, opacity: float = 0.5) -> None:
-        self._opacity = opacity
-        Painter(((0, 0, 0),), opacity=opacity)
-        _require_display()
-
-    @property
-    def key(self) -> str:
-        return "window"
-
-    def open(self, run: RunContext) -> None:
-        self._painter = Painter(run.palette, opacity=self._opacity)
-        self._abandoned = run.abandoned
-
-    def consume(self, result: ImageResult) -> Notes:
-        cv2 = opencv()
-        assert result.image is not None
-        cv2.imshow("segplug", self._painter(result.image, result.labels))
-        cv2.setWindowTitle("segplug", result.name)
-        while cv2.waitKey(_LOOK) < 0 and not self._abandoned.is_set():
-            pass
-        return {}
-
-    def has(self, index: int, notes: Notes) -> bool:
-        return True
-
-    def restore(self, index: int, notes: Notes) -> None:
-        pass
-
-    def close(self, *, finished: bool) -> None:
-        cv2 = opencv()
-        cv2.destroyAllWindows()
-
-
-def _require_display() -> None:
-    cv2 = opencv()
-    instead = "use --show-dir to write painted images"
-    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if sys.platform.startswith("linux") and not shown:
-        raise UsageError("there is no display to show images on", hint=instead)
-    gui = next((line for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "NONE")
-    if gui.split()[-1] == "NONE":
-        raise UsageError("this OpenCV is built without windows", hint=instead)
-    if not _opens_a_window():
-        raise UsageError(f"no window can be opened on the display {shown or 'of this machine'}", hint=instead)
-
-
-def _opens_a_window() -> bool:
-    """Tried in a process of its own: at a display that does not answer, OpenCV's library ends the process."""
-    try:
-        tried = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=_PATIENCE)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return tried.returncode == 0

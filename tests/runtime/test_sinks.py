@@ -21,8 +21,9 @@ from segplug.runtime.files import write_atomically
 from segplug.runtime.folder import FolderDataset, ImageList
 from segplug.runtime.paint import Painter, random_palette
 from segplug.runtime.pipeline import run
-from segplug.runtime.raw import RawSink, WindowSink
+from segplug.runtime.raw import RawSink
 from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink
+from segplug.runtime.window import WindowSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine
 
 CLASSES = ("a", "b", "c")
@@ -296,7 +297,7 @@ def keys(monkeypatch):
         time.sleep(0.001)
         return pressed.pop(0)
 
-    monkeypatch.setattr("segplug.runtime.raw._require_display", lambda: None)
+    monkeypatch.setattr("segplug.runtime.window._require_display", lambda _: None)
     for name in ("imshow", "setWindowTitle", "destroyAllWindows"):
         monkeypatch.setattr(f"cv2.{name}", lambda *_: None)
     monkeypatch.setattr("cv2.waitKey", wait)

@@ -19,6 +19,8 @@ from segplug.dataset import DatasetInfo
 from segplug.errors import DatasetError, SegplugError
 from segplug.hookspecs import hookimpl
 from segplug_mmseg import config as configs
+from segplug_mmseg.compat import import_mmseg
+from segplug_mmseg.meta import colours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,6 +164,13 @@ class MmsegDatasets:
     def accepts(self, location: str) -> bool:
         """Whether ``location`` can be an mmcv config."""
         return configs.accepts(location)
+
+    def palette(self, name: str) -> tuple[tuple[int, int, int], ...]:
+        """The colours of one of mmseg's data set classes; empty if it has none of that name."""
+        import_mmseg()
+        from mmseg.datasets import DATASETS
+
+        return colours(getattr(DATASETS.get(name), "PALETTE", None))
 
     @hookimpl
     def load_dataset(self, request: LoadDatasetRequest) -> MmsegDataset:

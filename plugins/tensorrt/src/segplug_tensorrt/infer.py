@@ -26,7 +26,15 @@ class TensorRTInfer:
 
     api_version = 1
     takes = "artifact"
-    reads = ("tensorrt",)
+    reads = ("tensorrt", "torch-tensorrt")
+
+    default_device = "cuda"
+
+    def check_device(self, device: str) -> None:
+        """Raise what opening an engine on ``device`` would raise for want of a GPU."""
+        if device == "cpu":
+            raise DeviceError("TensorRT runs on a GPU only", hint="--device cuda")
+        find_gpu(device)
 
     @hookimpl
     def infer(self, request: InferRequest) -> Engine:
@@ -36,8 +44,7 @@ class TensorRTInfer:
             raise UsageError("infer tensorrt takes a plan that build_engine tensorrt made")
         meta, record = _described(path)
         check_plan(record, path)
-        if request.device == "cpu":
-            raise DeviceError("TensorRT runs on a GPU only", hint="--device cuda")
+        self.check_device(request.device)
         library = load_library(record.flavor)
         gpu = find_gpu(request.device)
         if found := differences(record, library, gpu):

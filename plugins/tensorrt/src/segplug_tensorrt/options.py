@@ -30,7 +30,6 @@ class BuildOptions:
     max_shape: tuple[str, ...] = option(
         (), help="Largest input. Default: one image of the model's own size.", metavar=_SHAPE
     )
-    fp16: bool = option(False, help="The old spelling of --precision fp16.")
     workspace_size: float | None = option(
         None, help="GiB of scratch memory that a layer may use. Default: all that there is.", minimum=0.001
     )
@@ -41,16 +40,12 @@ class BuildOptions:
 
 
 def precision_of(request: BuildEngineRequest, options: BuildOptions) -> Precision:
-    """The precision that was asked for, in either spelling.
+    """The precision that was asked for.
 
     Raises:
-        UsageError: the two contradict each other, or int8 has no images to be calibrated on.
+        UsageError: int8 has no images to be calibrated on.
     """
-    if options.fp16 and request.precision not in ("fp32", "fp16"):
-        raise UsageError(f"--fp16 and --precision {request.precision} exclude each other")
-    precision: Precision = "fp16" if options.fp16 else request.precision
-    if precision == "bf16":
-        raise UsageError("no converter that makes bf16 graphs is built in yet", hint="use --precision fp16")
+    precision: Precision = request.precision
     if precision == "int8" and not request.images:
         raise UsageError(
             "int8 is calibrated on real images, and there are none", hint="give some with --input-img"

@@ -1,0 +1,52 @@
+"""What several engines make of the same images, painted beside one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segplug.runtime.paint import Painter, Palette, palette_of
+from segplug.runtime.segment import Segmenter
+from segplug.runtime.window import Window
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.engine import Engine
+
+__all__ = ["show_side_by_side"]
+
+
+def show_side_by_side(
+    window: Window,
+    engines: Sequence[Engine],
+    images: Iterable[tuple[str, npt.NDArray[np.uint8]]],
+    colours: Palette = (),
+) -> None:
+    """Show each image once for every engine, from left to right, until a key is pressed.
+
+    Args:
+        window: Where.
+        engines: Opened; they stay the caller's.
+        images: Names, and uint8 ``(H, W, 3)``, BGR.
+        colours: RGB, for a model that has none of its own, or others than its own.
+    """
+    meta = engines[0].spec.meta
+    painter = Painter(palette_of((colours, meta.palette), meta.num_classes))
+    segmenters = [Segmenter(engine) for engine in engines]
+    names = " | ".join(engine.spec.backend for engine in engines)
+    try:
+        for name, image in images:
+            painted = [painter(image, _labels(segmenter, image)) for segmenter in segmenters]
+            window.show(np.hstack(painted), f"{name}: {names}")
+    finally:
+        window.close()
+
+
+def _labels(segmenter: Segmenter, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.generic]:
+    (answer,) = segmenter([image])
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

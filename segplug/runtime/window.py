@@ -1,0 +1,115 @@
+"""Pictures on the screen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from segplug.errors import UsageError
+from segplug.runtime.libraries import opencv
+from segplug.runtime.paint import Painter
+from segplug.runtime.results import ImageResult, Notes, RunContext
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Window", "WindowSink"]
+
+_LOOK = 50
+"""Milliseconds between looks at whether the run was interrupted while a picture is shown."""
+
+_TRIAL = "import cv2; cv2.namedWindow('segplug'); cv2.waitKey(1); cv2.destroyAllWindows()"
+_PATIENCE = 20.0
+"""Seconds that the trial window may take."""
+
+
+class Window:
+    """One window for one picture after another.
+
+    Args:
+        instead: What the user can do where there is no display.
+
+    Raises:
+        UsageError: there is no display, or this OpenCV is built without windows.
+    """
+
+    def __init__(self, *, instead: str) -> None:
+        _require_display(instead)
+
+    def show(
+        self, picture: npt.NDArray[np.uint8], title: str, *, abandoned: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Show uint8 ``(H, W, 3)``, BGR, until a key is pressed or it is ``abandoned``."""
+        cv2 = opencv()
+        cv2.imshow("segplug", picture)
+        cv2.setWindowTitle("segplug", title)
+        while cv2.waitKey(_LOOK) < 0 and not abandoned():
+            pass
+
+    def close(self) -> None:
+        """Take the window away."""
+        opencv().destroyAllWindows()
+
+
+class WindowSink:
+    """Shows each painted image in a window until a key is pressed.
+
+    Raises:
+        UsageError: there is no display, or this OpenCV is built without windows.
+    """
+
+    needs_image = True
+    needs_mask = False
+
+    def __init__(self, *, opacity: float = 0.5) -> None:
+        self._opacity = opacity
+        Painter(((0, 0, 0),), opacity=opacity)
+        self._window = Window(instead="use --show-dir to write painted images")
+
+    @property
+    def key(self) -> str:
+        return "window"
+
+    def open(self, run: RunContext) -> None:
+        self._painter = Painter(run.palette, opacity=self._opacity)
+        self._abandoned = run.abandoned
+
+    def consume(self, result: ImageResult) -> Notes:
+        assert result.image is not None
+        painted = self._painter(result.image, result.labels)
+        self._window.show(painted, result.name, abandoned=self._abandoned.is_set)
+        return {}
+
+    def has(self, index: int, notes: Notes) -> bool:
+        return True
+
+    def restore(self, index: int, notes: Notes) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> None:
+        self._window.close()
+
+
+def _require_display(instead: str) -> None:
+    cv2 = opencv()
+    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not shown:
+        raise UsageError("there is no display to show images on", hint=instead)
+    gui = next((line for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "NONE")
+    if gui.split()[-1] == "NONE":
+        raise UsageError("this OpenCV is built without windows", hint=instead)
+    if not _opens_a_window():
+        raise UsageError(f"no window can be opened on the display {shown or 'of this machine'}", hint=instead)
+
+
+def _opens_a_window() -> bool:
+    """Tried in a process of its own: at a display that does not answer, OpenCV's library ends the process."""
+    try:
+        tried = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0

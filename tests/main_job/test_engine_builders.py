@@ -1,0 +1,161 @@
+"""build_engine --verify and --show, with somebody else's compiler: it keeps the ONNX file, or spoils it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from segplug import Segplug
+from segplug.artifact import read_sidecar
+from segplug.errors import DeviceError, UsageError
+from tests.main_job.test_main_job import document
+
+ACME = """
+    import shutil
+    from dataclasses import dataclass
+
+    from segplug import hookimpl
+    from segplug.artifact import describe, writing, write_sidecar
+    from segplug.errors import DeviceError
+    from segplug.options import option
+    from segplug_onnx.engine import provider as onnx_provider
+    from segplug_onnx.metadata import read_meta
+
+    @dataclass(frozen=True)
+    class Options:
+        spoiled: bool = option(False, help="Compile wrongly.")
+
+    class Compiler:
+        api_version = 1
+        options = Options
+        takes = "artifact"
+        reads = ("onnx",)
+        verify_with = "npu"
+        asked = []
+
+        @hookimpl
+        def build_engine(self, request):
+            meta = read_meta(request.artifact)
+            with writing(request.output, force=request.force) as temporary:
+                shutil.copy(request.artifact, temporary)
+            meta = meta.replace(extra={**meta.extra, "acme": request.options.spoiled})
+            write_sidecar(request.output, meta)
+            return describe(request.output, format="acme", meta=meta)
+
+    class Npu:
+        api_version = 1
+        takes = "artifact"
+        reads = ("acme",)
+        default_device = "npu:0"
+        there = True
+
+        def check_device(self, device):
+            if device != "npu:0":
+                raise DeviceError(f"there is no {device}")
+
+        @hookimpl
+        def infer(self, request):
+            from dataclasses import replace
+
+            from segplug.artifact import read_sidecar
+
+            self.check_device(request.device)
+            engine = onnx_provider.infer(replace(request, device="cpu", options=None))
+            if read_sidecar(request.artifact).extra["acme"]:
+                run = engine.run
+                engine.run = lambda batch: run(batch)[:, ::-1]
+            return engine
+
+    compiler, npu = Compiler(), Npu()
+"""
+
+
+@pytest.fixture
+def onnx_file(shared_project, tmp_path: Path, install_plugin) -> Path:
+    groups = {"segplug.build_engine": {"acme": "acme:compiler"}, "segplug.infer": {"npu": "acme:npu"}}
+    install_plugin("acme", groups, acme=ACME)
+    model = Segplug().load_model(shared_project.config, checkpoint=shared_project.checkpoint)
+    return Segplug().export("onnx", model, output=tmp_path / "tiny.onnx", dynamic=True).path
+
+
+def test_an_engine_is_verified_against_the_file_it_was_built_from(
+    shared_project, onnx_file, tmp_path, capsys
+) -> None:
+    output = tmp_path / "tiny.npu"
+    image = shared_project.images / "1.png"
+    built = ("run", "build_engine", "acme", onnx_file, "--output", output, "--verify", "--input-img", image)
+    found = document(capsys, *built)["verification"]
+    assert found["passed"]
+    assert found["max_logit_difference"] == 0
+    assert found["reference"].startswith("onnxruntime")
+    assert "1.png 1x48x64" in found["inputs"]
+    meta = read_sidecar(output)
+    assert meta is not None
+    assert meta.verification == found
+
+
+def test_a_spoiled_engine_exits_1_and_stays_marked(onnx_file, tmp_path, capsys) -> None:
+    output = tmp_path / "tiny.npu"
+    built = ("run", "build_engine", "acme", onnx_file, "--output", output, "--verify", "--spoiled")
+    assert document(capsys, *built, code=1)["verification"]["failures"]
+    meta = read_sidecar(output)
+    assert meta is not None
+    assert meta.verification is not None
+    assert meta.verification["passed"] is False
+
+
+def test_an_engine_may_be_held_against_the_model_itself(shared_project, onnx_file, tmp_path) -> None:
+    session = Segplug()
+    engine = session.build_engine("acme", onnx_file, output=tmp_path / "tiny.npu")
+    model = session.load_model(shared_project.config, checkpoint=shared_project.checkpoint)
+    comparison = session.verify(engine, model)
+    assert comparison.passed
+    assert comparison.reference == "PyTorch"
+    assert not session.verify(engine, session.load_model(shared_project.config)).passed
+
+
+def test_where_nothing_can_run_the_engine_nothing_is_built(onnx_file, tmp_path) -> None:
+    with pytest.raises(DeviceError, match="there is no npu:7"):
+        Segplug().build_engine("acme", onnx_file, output=tmp_path / "tiny.npu", verify=True, device="npu:7")
+    assert not (tmp_path / "tiny.npu").exists()
+
+
+def test_both_sides_are_shown_beside_one_another(
+    shared_project, onnx_file, tmp_path, capsys, monkeypatch
+) -> None:
+    shown: list[np.ndarray] = []
+    titles: list[str] = []
+    monkeypatch.setattr("segplug.runtime.window._require_display", lambda _: None)
+    monkeypatch.setattr("cv2.imshow", lambda _, picture: shown.append(picture))
+    monkeypatch.setattr("cv2.setWindowTitle", lambda _, title: titles.append(title))
+    monkeypatch.setattr("cv2.waitKey", lambda _: 32)
+    monkeypatch.setattr("cv2.destroyAllWindows", lambda: None)
+    built = ("run", "build_engine", "acme", onnx_file, "--output", tmp_path / "tiny.npu", "--show")
+    document(capsys, *built, "--input-img", shared_project.images / "1.png")
+    left, right = np.split(shown[0], 2, axis=1)
+    assert (left == right).all()
+    assert left.shape == cv2.imread(str(shared_project.images / "1.png")).shape
+    assert titles[0].startswith("1.png: onnxruntime")
+
+    document(capsys, *built, "--force", "--spoiled", "--dataset", shared_project.images)
+    assert [title.split(":")[0] for title in titles[1:]] == ["0.png", "1.png", "2.png", "3.png"]
+    left, right = np.split(shown[1], 2, axis=1)
+    assert (left != right).any()
+
+
+def test_a_data_set_by_its_name_gives_colours(onnx_file, tmp_path, capsys) -> None:
+    built = ("run", "build_engine", "acme", onnx_file, "--output", tmp_path / "tiny.npu")
+    document(capsys, *built, "--dataset", "CityscapesDataset")
+    assert Segplug().dataset_palette("CityscapesDataset")[0] == (128, 64, 128)
+    with pytest.raises(UsageError, match="no installed source knows"):
+        Segplug().dataset_palette("ConcatDataset")
+
+
+def test_the_old_spelling_of_fp16(onnx_file, tmp_path, capsys) -> None:
+    built = ("run", "build_engine", "acme", onnx_file, "--output", tmp_path / "tiny.npu")
+    verified = document(capsys, *built, "--fp16", "--verify")["verification"]
+    assert verified["precision"] == "fp16"
+    document(capsys, *built, "--fp16", "--precision", "int8", "--force", code=2)

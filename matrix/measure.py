@@ -72,7 +72,7 @@ def measure(family: str, case: Case) -> Iterator[Row]:
 
 def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     """Static or dynamic: the file against the network, at every size that the file takes and is tried."""
-    model = _load(session, blank.family, case, {})
+    model = load(session, blank.family, case, {})
     slides = model.meta.inference.mode == "slide"
     shape = None if slides else case.size
     artifact, seconds = _exported(session, model, file, shape=shape, dynamic=blank.mode == "dynamic")
@@ -97,7 +97,7 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     from segplug.unsteady import nudged_runs
     from segplug.verify import Pair, compare
 
-    model = _load(session, blank.family, case, dict(case.window))
+    model = load(session, blank.family, case, dict(case.window))
     artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)
     (crop_h, crop_w), (step_h, step_w) = model.meta.inference.crop_size, model.meta.inference.stride
     # No whole number of steps: the last window of each axis is moved back inside the image.
@@ -117,7 +117,7 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     return _row(replace(blank, exported_for=size), session, artifact, comparison, seconds)
 
 
-def _load(session: Segplug, family: str, case: Case, options: dict[str, object]) -> SegmentationModel:
+def load(session: Segplug, family: str, case: Case, options: dict[str, object]) -> SegmentationModel:
     from segplug_mmseg.compat import import_mmseg
 
     from segplug.testing import randomise

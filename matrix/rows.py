@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
 
-__all__ = ["MODES", "Row", "Rows", "add_rows", "read_rows"]
+__all__ = ["MODES", "Row", "Rows", "add_rows", "read_rows", "row_of"]
 
 MODES = ("static", "dynamic", "slide")
 
@@ -47,25 +48,58 @@ class Row:
     """Of the machine that it was measured on."""
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of which there is one row."""
+        return self.family, self.mode
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """In the file."""
+        return self.family, MODES.index(self.mode)
+
 
 Rows = Mapping[tuple[str, str], Row]
 """Family and mode to row."""
 
 
-def read_rows(file: Path) -> dict[tuple[str, str], Row]:
-    """Family and mode to row; empty if there is no file."""
+class Measured(Protocol):
+    """A dataclass of plain data that is kept as a row."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[str, str]: ...
+
+    @property
+    def place(self) -> tuple[str, int]: ...
+
+
+M = TypeVar("M", bound=Measured)
+
+
+def row_of(kind: type[M], data: Mapping[str, Any]) -> M:
+    """A row from its JSON types."""
+    return kind(**{name: tuple(item) if isinstance(item, list) else item for name, item in data.items()})
+
+
+def read_rows(file: Path, kind: type[M]) -> dict[tuple[str, str], M]:
+    """Key to row; empty if there is no file."""
     if not file.is_file():
         return {}
-    rows = [Row(**{**row, "compared_at": tuple(row["compared_at"])}) for row in json.loads(file.read_text())]
-    return {(row.family, row.mode): row for row in rows}
+    rows = [row_of(kind, data) for data in json.loads(file.read_text())]
+    return {row.key: row for row in rows}
 
 
-def add_rows(file: Path, rows: Iterable[Row], render: Callable[[Rows], str]) -> Rows:
-    """Add rows, or replace those of the same family and mode, and write the page; several processes may.
+def add_rows(
+    file: Path, rows: Iterable[M], kind: type[M], render: Callable[[Mapping[tuple[str, str], M]], str]
+) -> Mapping[tuple[str, str], M]:
+    """Add rows, or replace those of the same key, and write the page; several processes may.
 
     Args:
         file: The rows; the page lies beside it, as ``.md``.
         rows: What is new; nothing to write the page from what is there.
+        kind: Of the rows in the file.
         render: Makes the page.
 
     Returns:
@@ -73,9 +107,9 @@ def add_rows(file: Path, rows: Iterable[Row], render: Callable[[Rows], str]) -> 
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file.with_suffix(".lock")):
-        known = read_rows(file)
-        known.update({(row.family, row.mode): row for row in rows})
-        ordered = [known[key] for key in sorted(known, key=lambda key: (key[0], MODES.index(key[1])))]
+        known = read_rows(file, kind)
+        known.update({row.key: row for row in rows})
+        ordered = sorted(known.values(), key=lambda row: row.place)
         _replace(file, json.dumps([asdict(row) for row in ordered], indent=1) + "\n")
         _replace(file.with_suffix(".md"), render(known))
     return known

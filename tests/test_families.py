@@ -10,13 +10,18 @@ import torch
 from segplug_mmseg.compat import import_mmseg
 from segplug_mmseg.exportable.registry import METHOD_FORMS, forms_of
 
+from matrix.engine_measure import profile_of
 from matrix.sample import SAMPLE, SLIDING
 from segplug import ModelMeta, Segplug
 from segplug.model import SegmentationModel
+from segplug.requests import Artifact
 from segplug.testing import randomise
 
 SIZES = [(1, 104, 136), (2, 136, 96), (1, 117, 139)]
 """Batch, height, width: no multiples of anything for those that take any size."""
+
+SHAPE = (96, 160)
+"""That files of free sizes are exported with."""
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +58,30 @@ def test_the_exportable_form_is_the_network(name, load):
         assert (expected - actual).abs().max() / (expected.max() - expected.min()) < 1e-5
 
 
+@pytest.fixture(scope="module")
+def exported(load, tmp_path_factory):
+    """A network and its verified file of free sizes, made once."""
+    made: dict[str, tuple[SegmentationModel, Artifact]] = {}
+
+    def exported(name: str) -> tuple[SegmentationModel, Artifact]:
+        if name not in made:
+            model = load(name)
+            limits = model.input_limits()
+            assert limits is not None
+            shape = limits.minimum if limits.is_fixed else SHAPE
+            file = tmp_path_factory.mktemp(name) / "m.onnx"
+            artifact = Segplug().export("onnx", model, output=file, shape=shape, dynamic=True, verify=True)
+            made[name] = model, artifact
+        return made[name]
+
+    return exported
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
-def test_one_file_for_every_size_that_the_network_takes(name, load, tmp_path):
-    model = load(name)
+def test_one_file_for_every_size_that_the_network_takes(name, exported):
+    model, artifact = exported(name)
     limits = model.input_limits()
-    assert limits is not None
-    shape = limits.minimum if limits.is_fixed else (96, 160)
-    artifact = Segplug().export(
-        "onnx", model, output=tmp_path / "m.onnx", shape=shape, dynamic=True, verify=True
-    )
     found = artifact.meta.verification
     assert found is not None
     assert found["passed"], found["failures"]
@@ -77,6 +96,28 @@ def test_one_file_for_every_size_that_the_network_takes(name, load, tmp_path):
         expected = model.module(torch.from_numpy(smallest)).numpy()
     # Of one pixel's logits the range says little: rounding is measured by their size.
     assert np.abs(expected - actual).max() / np.abs(expected).max() < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", SAMPLE)
+def test_tensorrt_builds_one_engine_for_sizes_that_vary(name, precision, exported, tmp_path):
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
+    _, artifact = exported(name)
+    smallest, largest = profile_of(artifact.meta, SHAPE)
+    engine = Segplug().build_engine(
+        "tensorrt",
+        artifact,
+        output=tmp_path / "m.engine",
+        precision=precision,
+        min_shape=(smallest,),
+        max_shape=(largest,),
+        flavor="tensorrt-rtx",
+    )
+    assert engine.size > 10_000
+    built = engine.meta.extra["tensorrt"]
+    assert built["precision"] == precision
+    assert built["output"]["shape"][1] == artifact.meta.out_channels
 
 
 @pytest.mark.slow

@@ -10,7 +10,12 @@ import pytest
 from segplug_mmseg.compat import import_mmseg
 
 from matrix import __main__ as command
+from matrix import engines as engine_command
+from matrix.command import chosen_families
 from matrix.document import render
+from matrix.engine_measure import versions as engine_versions
+from matrix.engine_rows import PRECISIONS, EngineRow
+from matrix.engine_rows import render as render_engines
 from matrix.families import FAMILIES
 from matrix.measure import versions
 from matrix.rows import MODES, Row, add_rows, read_rows
@@ -38,7 +43,7 @@ def row(family: str, mode: str, **changes: object) -> Row:
 
 
 def written(data: Path, rows: list[Row]) -> str:
-    add_rows(data, rows, render)
+    add_rows(data, rows, Row, render)
     return data.with_suffix(".md").read_text()
 
 
@@ -55,21 +60,20 @@ def test_every_family_that_mmseg_carries_has_a_config():
 
 
 def test_the_page_in_the_docs_is_generated_from_its_rows():
-    rows = read_rows(ROOT / "docs" / "support-matrix.json")
+    rows = read_rows(ROOT / "docs" / "support-matrix.json", Row)
     assert (ROOT / "docs" / "support-matrix.md").read_text() == render(rows)
 
 
 def test_the_docs_show_that_every_family_passes_in_every_mode():
-    rows = read_rows(ROOT / "docs" / "support-matrix.json")
+    rows = read_rows(ROOT / "docs" / "support-matrix.json", Row)
     assert set(rows) == {(family, mode) for family in FAMILIES for mode in MODES}
     assert [key for key, one in rows.items() if not one.passed] == []
     assert {one.config for one in rows.values()} == {case.config for case in FAMILIES.values()}
 
 
 def test_shards_are_all_families_once():
-    everything = sorted(FAMILIES)
-    shards = [command._share(everything, (part, 4)) for part in (1, 2, 3, 4)]
-    assert sorted(family for shard in shards for family in shard) == everything
+    shards = [chosen_families(None, (part, 4)) for part in (1, 2, 3, 4)]
+    assert sorted(family for shard in shards for family in shard) == sorted(FAMILIES)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +126,13 @@ def test_what_does_not_stand_is_measured_again_and_other_families_kept(tmp_path,
     fresh = [row("unet", mode, seconds=1.0) for mode in MODES]
     monkeypatch.setattr(command, "_measured", lambda *_: fresh)
     assert command.main(["--family", "unet", "cgnet", "--data", str(data)]) == 0
-    rows = read_rows(data)
+    rows = read_rows(data, Row)
     assert rows["unet", "static"].seconds == 1.0
     assert len(rows) == 6
 
 
 def test_a_process_that_dies_or_does_not_end_is_a_failure_with_its_reason(monkeypatch):
-    monkeypatch.setattr(command.sys, "executable", "false")
+    monkeypatch.setattr("sys.executable", "false")
     rows = list(command._measured("unet", {}, 1.0))
     assert [one.mode for one in rows] == list(MODES)
     assert all(not one.passed and "ended with 1" in str(one.reason) for one in rows)
@@ -154,3 +158,56 @@ def test_one_family_for_real(tmp_path, capsys):
         assert one["relative_difference"] < 1e-4
     assert len(rows[1]["compared_at"]) >= 4
     assert "bisenetv2" in data.with_suffix(".md").read_text()
+
+
+def engine(family: str, precision: str, **changes: object) -> EngineRow:
+    good = EngineRow(
+        family,
+        FAMILIES[family].config,
+        precision,
+        passed=True,
+        profile=("1x3x128x192", "2x3x256x384"),
+        seconds=1.26,
+        megabytes=10.04,
+        versions=engine_versions(),
+    )
+    return replace(good, **changes)
+
+
+def test_the_page_of_engines_is_generated_from_its_rows():
+    rows = read_rows(ROOT / "docs" / "tensorrt-engines.json", EngineRow)
+    assert (ROOT / "docs" / "tensorrt-engines.md").read_text() == render_engines(rows)
+
+
+def test_the_docs_show_that_every_family_is_built():
+    rows = read_rows(ROOT / "docs" / "tensorrt-engines.json", EngineRow)
+    assert set(rows) == {(family, precision) for family in FAMILIES for precision in PRECISIONS}
+    assert [key for key, one in rows.items() if not one.passed] == []
+    assert {one.config for one in rows.values()} == {case.config for case in FAMILIES.values()}
+
+
+def test_engines_that_are_built_are_not_built_again_and_a_failure_is_told(tmp_path, monkeypatch, capsys):
+    data = tmp_path / "e.json"
+    bad = engine("unet", "fp16", passed=False, reason="no kernel", seconds=None, megabytes=None)
+    monkeypatch.setattr(engine_command, "_measured", lambda *_: [engine("unet", "fp32"), bad])
+    assert engine_command.main(["--family", "unet", "--data", str(data)]) == 1
+    page = data.with_suffix(".md").read_text()
+    assert "fp32 1 of 45, fp16 0 of 45" in page
+    assert "| 1x3x128x192 to 2x3x256x384 | 1.3 | 10.0 | **fails** |" in page
+    assert "* **unet**, fp16: no kernel" in page
+    monkeypatch.setattr(engine_command, "_measured", lambda *_: [engine("unet", "fp16")])
+    assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
+    monkeypatch.setattr(engine_command, "_measured", measuring_nothing)
+    capsys.readouterr()
+    assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
+    assert "built already" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_one_familys_engines_for_real(tmp_path, capsys):
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
+    data = tmp_path / "e.json"
+    assert engine_command.main(["--family", "erfnet", "--data", str(data)]) == 0, capsys.readouterr().out
+    rows = json.loads(data.read_text())
+    assert [one["precision"] for one in rows] == list(PRECISIONS)
+    assert rows[1]["megabytes"] < 0.8 * rows[0]["megabytes"]

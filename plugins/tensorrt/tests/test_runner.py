@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from segplug_tensorrt.engine import TensorRTEngine
 
 from segplug import ModelMeta
-from segplug.errors import ShapeError, UsageError
+from segplug.errors import DeviceError, ShapeError, UsageError
+from segplug.model import Inference
+from segplug.runtime.runner import Runner
+from segplug.runtime.slide import Slider
 from segplug.testing import EngineConformance
 
 TRT = SimpleNamespace(
@@ -40,6 +44,9 @@ class StandInCuda:
 
     host_free = free
 
+    def use_device(self):
+        self.used = threading.get_ident()
+
     def stream_create(self):
         self.held["stream"] = True
         return 1
@@ -61,7 +68,8 @@ class StandInEngine:
 
     num_io_tensors, num_optimization_profiles = 2, len(PROFILES)
 
-    def __init__(self):
+    def __init__(self, profiles=PROFILES):
+        self.profiles = profiles
         self.switched, self.addresses, self.shape = [], {}, (-1, 3, -1, -1)
 
     def get_tensor_name(self, index):
@@ -77,7 +85,7 @@ class StandInEngine:
         return self.shape
 
     def get_tensor_profile_shape(self, name, index):
-        return PROFILES[index]
+        return self.profiles[index]
 
     def create_execution_context(self):
         return self
@@ -104,9 +112,11 @@ class StandInEngine:
         return True
 
 
-def opened():
-    cuda, standin = StandInCuda(), StandInEngine()
-    meta = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
+META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
+
+
+def opened(profiles=PROFILES, meta=META):
+    cuda, standin = StandInCuda(), StandInEngine(profiles)
     return TensorRTEngine(TRT, standin, meta, cuda, backend="stand-in", logger=None), cuda, standin
 
 
@@ -118,11 +128,77 @@ def test_profiles_buffers_and_close():
     assert standin.switched == [0, 1, 0]
     assert cuda.made == 8  # device and host, in and out, grown once
     with pytest.raises(ShapeError, match="its profiles are"):
-        engine.run(np.zeros((5, 3, 32, 32), np.float32))
+        engine.run(np.zeros((1, 3, 32, 97), np.float32))
     engine.close()
     assert cuda.held == {}
     with pytest.raises(UsageError, match="closed"):
         engine.run(batch)
+
+
+def test_a_batch_that_only_smaller_images_may_have_is_run_in_parts():
+    engine, _, _ = opened()
+    assert engine.spec.batch.maximum == 4
+    batch = np.random.default_rng(0).normal(size=(3, 3, 80, 80)).astype(np.float32)
+    assert np.allclose(engine.run(batch), batch + 1)
+    engine, _, _ = opened([((1, 3, 16, 16), (1, 3, 16, 16), (2, 3, 128, 128)), PROFILES[1]])
+    batch = np.random.default_rng(0).normal(size=(4, 3, 128, 100)).astype(np.float32)
+    assert np.allclose(engine.run(batch), batch + 1)
+    with pytest.raises(ShapeError):
+        engine.run(np.zeros((4, 3, 129, 100), np.float32))
+    engine.close()
+
+
+def test_an_answer_outlives_its_engine():
+    engine, cuda, _ = opened()
+    batch = np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)
+    answer = engine.run(batch)
+    engine.close()
+    assert len(cuda.held) == 1
+    assert np.allclose(answer, batch + 1)
+    del answer
+    assert cuda.held == {}
+
+
+def test_a_run_uses_its_own_gpu_in_every_thread():
+    engine, cuda, _ = opened()
+    batch = np.zeros((1, 3, 32, 32), np.float32)
+    thread = threading.Thread(target=engine.run, args=(batch,))
+    thread.start()
+    thread.join()
+    assert cuda.used != threading.get_ident()
+    engine.run(batch)
+    assert cuda.used == threading.get_ident()
+    engine.close()
+
+
+@pytest.mark.parametrize("trouble", [None, RuntimeError("no memory")])
+def test_without_a_context_nothing_is_kept(trouble):
+    cuda, standin = StandInCuda(), StandInEngine()
+
+    def create():
+        if trouble:
+            raise trouble
+
+    standin.create_execution_context = create
+    log = SimpleNamespace(reason=lambda: "the GPU is full")
+    with pytest.raises((DeviceError, RuntimeError), match=r"the GPU is full|no memory"):
+        TensorRTEngine(TRT, standin, META, cuda, backend="stand-in", logger=log)
+    assert cuda.held == {}
+
+
+def test_windows_slide_over_an_image_that_no_profile_takes():
+    """The old tools run engines on whole images only."""
+    inference = Inference(mode="slide", crop_size=(32, 48), stride=(20, 30))
+    engine, _, standin = opened(meta=META.replace(inference=inference))
+    runs = []
+    execute = standin.execute_async_v3
+    standin.execute_async_v3 = lambda stream: runs.append(standin.shape) or execute(stream)
+    image = np.random.default_rng(0).normal(size=(3, 150, 199)).astype(np.float32)
+    slid = Slider(Runner(engine))(image)
+    assert np.allclose(slid, image + 1, atol=1e-5)
+    assert {shape[2:] for shape in runs} == {(32, 48)}
+    assert max(shape[0] for shape in runs) == 4, "as many windows at once as the largest batch has"
+    engine.close()
 
 
 class TestStandIn(EngineConformance):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 from typing import Any
 
 from segplug.errors import DeviceError, EngineError
@@ -13,13 +14,15 @@ __all__ = ["Buffer", "Cuda"]
 class Cuda:
     """The few calls of the CUDA runtime that an engine needs; a failed one raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: int) -> None:
         from cuda.bindings import runtime
 
         self._runtime: Any = runtime
+        self._device = device
 
-    def set_device(self, index: int) -> None:
-        self._call("cudaSetDevice", index)
+    def use_device(self) -> None:
+        """Make the engine's GPU this thread's; another thread's may be another one."""
+        self._call("cudaSetDevice", self._device)
 
     def malloc(self, size: int) -> int:
         return int(self._call("cudaMalloc", size))
@@ -65,9 +68,14 @@ class Buffer:
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
+        self._pinned: _Pinned | None = None
         self.size = 0
         self.device = 0
-        self.host = 0
+
+    @property
+    def host(self) -> int:
+        """The host memory's address."""
+        return self._pinned.address if self._pinned else 0
 
     def reserve(self, size: int) -> None:
         if size <= self.size:
@@ -75,22 +83,41 @@ class Buffer:
         self.close()  # before the larger one, so that both need not fit
         try:
             self.device = self._cuda.malloc(size)
-            self.host = self._cuda.host_alloc(size)
+            self._pinned = _Pinned(self._cuda, size)
         except BaseException:
             self.close()
             raise
         self.size = size
 
-    def view(self, size: int) -> memoryview:
-        """The first bytes of the host's memory; valid until the buffer grows or is closed."""
-        return memoryview((ctypes.c_ubyte * size).from_address(self.host))
+    def view(self, size: int) -> Any:
+        """The first bytes of the host's memory, as a buffer that keeps it; the next run writes into it."""
+        assert self._pinned is not None
+        return self._pinned.view(size)
 
     def close(self) -> None:
-        device, host = self.device, self.host
-        self.size = self.device = self.host = 0
-        try:
-            if device:
-                self._cuda.free(device)
-        finally:
-            if host:
-                self._cuda.host_free(host)
+        device, self._pinned = self.device, None
+        self.size = self.device = 0
+        if device:
+            self._cuda.free(device)
+
+
+class _Pinned:
+    """Host memory that the GPU reads and writes itself, freed when the last array on it is gone.
+
+    An answer may outlive its engine: whoever looks at it then must not read memory that is no longer there.
+    """
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        self._cuda = cuda
+        self.address = 0
+        self.address = cuda.host_alloc(size)
+
+    def view(self, size: int) -> Any:
+        piece = (ctypes.c_ubyte * size).from_address(self.address)
+        piece.owner = self  # type: ignore[attr-defined]
+        return piece
+
+    def __del__(self) -> None:
+        if self.address:
+            with suppress(Exception):  # at the end of the process CUDA may be gone, and its memory with it
+                self._cuda.host_free(self.address)

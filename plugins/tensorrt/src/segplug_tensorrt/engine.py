@@ -61,9 +61,13 @@ class TensorRTEngine:
         self._profile: int | None = None
         self._in, self._out = Buffer(cuda), Buffer(cuda)
         self._stream = cuda.stream_create()
-        self._context: Any = engine.create_execution_context()
+        self._context: Any = None
+        try:
+            self._context = engine.create_execution_context()
+        finally:
+            if self._context is None:
+                self.close()
         if self._context is None:
-            self.close()
             raise DeviceError(
                 f"TensorRT could not make an execution context: {logger.reason()}",
                 hint="other programs may fill the GPU's memory",
@@ -75,11 +79,23 @@ class TensorRTEngine:
         return self._spec
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
-        """Run one batch; see :meth:`segplug.engine.Engine.run`."""
+        """Run one batch; see :meth:`segplug.engine.Engine.run`.
+
+        One that no profile takes at once, but each part of which one does, is run in parts.
+        """
         import numpy as np
 
         if self._context is None:
             raise UsageError("this engine is closed")
+        self._cuda.use_device()
+        if (most := self._most_at_once(batch.shape)) >= len(batch):
+            return self._run(batch)
+        starts = range(0, len(batch), most)
+        return np.concatenate([self._run(batch[start : start + most]).copy() for start in starts])
+
+    def _run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+        import numpy as np
+
         context, cuda, stream = self._context, self._cuda, self._stream
         self._switch(self._choose(batch.shape))
         self._need(context.set_input_shape(self._input, batch.shape), "take the input's shape")
@@ -105,6 +121,7 @@ class TensorRTEngine:
     def close(self) -> None:
         """Free the context, the engine, the memory and the stream."""
         self._context = self._engine = None
+        self._cuda.use_device()
         stream, self._stream = self._stream, 0
         try:
             self._in.close()
@@ -115,13 +132,22 @@ class TensorRTEngine:
                 if stream:
                     self._cuda.stream_destroy(stream)
 
+    def _most_at_once(self, shape: _Shape) -> int:
+        """The largest batch of such images that a profile takes; where none does, the whole is refused."""
+        whole, rest = shape[0], shape[1:]
+        fitting = [
+            min(whole, high[0])
+            for low, high in self._profiles
+            if low[0] <= whole and _within(rest, low[1:], high[1:])
+        ]
+        return max(fitting, default=whole)
+
     def _choose(self, shape: _Shape) -> int:
         """The tightest profile that takes the whole shape."""
         fitting = [
             (math.prod(high), index)
             for index, (low, high) in enumerate(self._profiles)
-            if len(shape) == len(low)
-            and all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
+            if _within(shape, low, high)
         ]
         if fitting:
             return min(fitting)[1]
@@ -160,6 +186,10 @@ def _dtype(trt: Any, engine: Any, name: str, allowed: tuple[str, ...]) -> str:
         if found == getattr(trt.DataType, kind):
             return types[kind]
     raise ArtifactError(f"the engine's tensor {name} is {found}: segplug takes {', '.join(allowed)}")
+
+
+def _within(shape: _Shape, low: _Shape, high: _Shape) -> bool:
+    return len(shape) == len(low) and all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
 
 
 def _text(shape: _Shape) -> str:

@@ -67,8 +67,8 @@ def _opened(path: Path, request: InferRequest, meta: ModelMeta, library: Library
     from segplug_tensorrt.log import log_of
 
     trt, plan = library.module, path.read_bytes()
-    cuda = Cuda()
-    cuda.set_device(gpu.index)
+    cuda = Cuda(gpu.index)
+    cuda.use_device()
     log = log_of(trt, request.reporter)
     runtime = trt.Runtime(log)
     _check_validity(trt, runtime, plan, path, gpu)

@@ -1,0 +1,94 @@
+"""Build one family's engines, print a JSON row for each: ``python -m matrix.engine_measure FAMILY``.
+
+A process of its own for each family, as for the exports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matrix import measure
+from matrix.engine_rows import PRECISIONS, EngineRow
+from matrix.families import FAMILIES, Case
+
+if TYPE_CHECKING:
+    from segplug.model import ModelMeta
+
+__all__ = ["builds", "profile_of", "versions"]
+
+MADE_BY = ("segplug-tensorrt", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
+
+
+def versions() -> dict[str, str]:
+    """The installed versions that a build depends on."""
+    found = measure.versions()
+    for name in MADE_BY:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def profile_of(meta: ModelMeta, size: tuple[int, int]) -> tuple[str, str]:
+    """Smallest and largest input: twice as much of all, where the network takes more than one size."""
+    height, width = meta.input_size or size
+    fixed = meta.input_limits is not None and meta.input_limits.is_fixed
+    grown = 1 if fixed else 2
+    return f"1x3x{height}x{width}", f"2x3x{grown * height}x{grown * width}"
+
+
+def builds(family: str, case: Case) -> Iterator[EngineRow]:
+    """One row for each precision; a build that fails is a row with its reason."""
+    from segplug import Segplug
+    from segplug.errors import SegplugError
+
+    session = Segplug()
+    model = measure.load(session, family, case, {})
+    slides = model.meta.inference.mode == "slide"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        artifact = session.export(
+            "onnx", model, output=file, shape=None if slides else case.size, dynamic=True
+        )
+        profile = profile_of(artifact.meta, case.size)
+        del model
+        for precision in PRECISIONS:
+            blank = EngineRow(
+                family,
+                case.config,
+                precision,
+                False,
+                profile=profile,
+                cpus=os.cpu_count(),
+                versions=versions(),
+            )
+            start = time.perf_counter()
+            try:
+                engine = session.build_engine(
+                    "tensorrt",
+                    artifact,
+                    output=Path(folder) / f"{precision}.engine",
+                    precision=precision,  # type: ignore[arg-type]
+                    min_shape=profile[:1],
+                    max_shape=profile[1:],
+                    flavor="tensorrt-rtx",
+                )
+            except SegplugError as error:
+                yield replace(blank, reason=" ".join(str(error).split()))
+                continue
+            seconds = time.perf_counter() - start
+            yield replace(blank, passed=True, seconds=seconds, megabytes=engine.size / 1e6)
+
+
+if __name__ == "__main__":
+    for row in builds(sys.argv[1], FAMILIES[sys.argv[1]]):
+        print(json.dumps(asdict(row)), flush=True)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make a virtual environment with the core and the named plugins of this repository, editable.
-#   sh scripts/setup.sh VENV lite|full PLUGIN...
+#   sh scripts/setup.sh VENV lite|full|gpu PLUGIN...
+# lite and full say which mmcv, with everything that the tests want; gpu is lite with what runs on a GPU instead.
 set -eu
 
 venv=$1 mmcv=$2
@@ -21,10 +22,10 @@ pip install --quiet -c constraints.txt "setuptools" wheel
 pip install --quiet -c constraints.txt torch numpy opencv-python
 
 case $mmcv in
-lite) pip install --quiet -c constraints.txt --no-build-isolation mmcv ;;
+lite | gpu) pip install --quiet -c constraints.txt --no-build-isolation mmcv ;;
 full) MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-2} pip install --quiet -c constraints.txt --no-build-isolation mmcv-full ;;
 *)
-    echo "setup.sh: '$mmcv' is neither lite nor full" >&2
+    echo "setup.sh: '$mmcv' is none of lite, full and gpu" >&2
     exit 1
     ;;
 esac
@@ -43,8 +44,21 @@ packages=""
 for plugin in "$@"; do
     packages="$packages -e ./plugins/$plugin$(extras "$plugin")"
 done
+tools="ruff mypy openvino"
+[ "$mmcv" != gpu ] || tools=""
 # shellcheck disable=SC2086
-pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest ruff mypy openvino
+pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest $tools
+
+if [ "$mmcv" = gpu ]; then
+    # TensorRT's wheels fetch its libraries as they are built, which is not possible everywhere; and a version of
+    # torch_tensorrt goes with one of torch and some of TensorRT, so the two come together.
+    pip install --quiet -c constraints.txt tensorrt torch-tensorrt ||
+        echo "setup.sh: TensorRT and torch_tensorrt could not be installed: their tests will be skipped" >&2
+    # Last: the plugins ask for onnxruntime, and the two fill one folder.
+    pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
+    pip install --quiet -c constraints.txt "onnxruntime-gpu[cuda,cudnn]==$(sed -n 's/^onnxruntime==//p' constraints.txt)"
+    exit
+fi
 
 # What the tests of servers start and talk with: a Java runtime for TorchServe where the machine has none, and the
 # compiler of its gRPC definitions; and the linters of its image.
@@ -65,15 +79,15 @@ if [ "$mmcv" = lite ]; then
     fi
 fi
 
-# TensorRT's Python bindings, without its libraries: what the plugin calls is looked up in each version. Only
-# Python 3.11 on Linux x86-64 can import these wheels; elsewhere the test skips.
+# TensorRT's Python bindings and torch_tensorrt, without the libraries: what the plugin calls is looked up in each
+# version. Only Python 3.11 on Linux x86-64 can import the bindings; elsewhere their test skips.
 case " $* " in
 *" tensorrt "*)
     bindings="$venv/bindings"
-    while read -r pinned; do
+    cat plugins/tensorrt/tests/bindings.txt plugins/tensorrt/tests/torch_tensorrt.txt | while read -r pinned; do
         set -- "$bindings"/*-"${pinned#*==}"-*.whl
         [ -e "$1" ] || pip download --quiet --no-deps --only-binary :all: --python-version 3.11 --implementation cp \
             --platform manylinux_2_28_x86_64 -d "$bindings" "$pinned"
-    done <plugins/tensorrt/tests/bindings.txt
+    done
     ;;
 esac

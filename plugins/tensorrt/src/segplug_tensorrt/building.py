@@ -19,7 +19,7 @@ from segplug_tensorrt.profiles import Profile
 from segplug_tensorrt.progress import interruptible, make_monitor
 from segplug_tensorrt.record import Tensor
 
-__all__ = ["Parsed", "Settings", "build", "parse"]
+__all__ = ["Parsed", "Settings", "build", "parse", "set_timing_cache"]
 
 _GIB = 1 << 30
 
@@ -113,7 +113,9 @@ def build(library: Library, parsed: Parsed, settings: Settings, reporter: Report
         _add_profiles(parsed, config, settings.profiles)
     if settings.gpu is not None and library.flavor == "tensorrt-rtx":
         _set_capability(trt, config, settings.gpu)
-    cache = _timing_cache(config, settings.timing_cache)
+    cache = None
+    if settings.timing_cache is not None:
+        cache = set_timing_cache(config, settings.timing_cache)
     with interruptible() as wish, reporter.progress("building", None) as bar:
         config.progress_monitor = make_monitor(trt, bar, wish)
         plan = parsed.builder.build_serialized_network(parsed.network, config)
@@ -146,9 +148,12 @@ def _set_capability(trt: Any, config: Any, gpu: Gpu) -> None:
     config.set_compute_capability(capability, 0)
 
 
-def _timing_cache(config: Any, path: Path | None) -> Any:
-    if path is None:
-        return None
+def set_timing_cache(config: Any, path: Path) -> Any:
+    """Let a builder start from a file of measured kernels, or from none if there is no file.
+
+    Raises:
+        UsageError: it is none, or of another TensorRT or GPU.
+    """
     known = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, False):

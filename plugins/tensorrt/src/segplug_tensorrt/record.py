@@ -40,8 +40,8 @@ class Record:
     input: Tensor
     output: Tensor
     profiles: tuple[Profile, ...]
-    onnx_sha256: str
-    """Of the ONNX file that it was built from."""
+    onnx_sha256: str | None
+    """Of the ONNX file that it was built from; ``None``: from a model itself."""
     plan_sha256: str
     """Of the plan itself: a sidecar of another plan is found out."""
     cuda: str | None = None

@@ -1,0 +1,154 @@
+"""``build_engine torch-tensorrt``: a loaded model becomes a TensorRT plan, with no ONNX file between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from segplug.artifact import describe, ensure_free, sidecar_path
+from segplug.errors import DeviceError, UsageError
+from segplug.hookspecs import hookimpl
+from segplug.model import InputLimits, ModelMeta
+from segplug.requests import Artifact, BuildEngineRequest
+from segplug_tensorrt.driver import cuda_version, find_gpu
+from segplug_tensorrt.library import load_library
+from segplug_tensorrt.log import log_of
+from segplug_tensorrt.options import BuildOptions
+from segplug_tensorrt.plans import write_plan
+from segplug_tensorrt.profiles import Profile, Shape, parse_shapes, plan_profiles
+from segplug_tensorrt.record import Record
+
+__all__ = ["provider"]
+
+_TARGET = "torch-tensorrt"
+
+
+class TorchTensorRTBuilder:
+    """Compiles a loaded model with torch_tensorrt (2.9 or later), straight from PyTorch; it gives logits.
+
+    It needs PyTorch with CUDA and the GPU that the engine is for. With fp16 and bf16 the whole network is
+    computed so, and input and output stay fp32. What the plan was built with lies beside it (<plan>.json),
+    and infer tensorrt opens it. Ctrl-C is heard when TensorRT has come to its end.
+    """
+
+    api_version = 1
+    options = BuildOptions
+    takes = "model"
+    verify_with = "tensorrt"
+    suffix = ".engine"
+
+    @hookimpl
+    def build_engine(self, request: BuildEngineRequest) -> Artifact:
+        """Build ``request.model``; see :func:`segplug.hookspecs.build_engine`."""
+        model = request.model
+        if model is None:
+            raise UsageError(f"build_engine {_TARGET} takes a loaded model, not an artifact")
+        options: BuildOptions = request.options or BuildOptions()
+        if request.precision == "int8":
+            raise UsageError(
+                f"build_engine {_TARGET} builds no int8 engines",
+                hint="build_engine tensorrt --precision int8 builds one from an ONNX file",
+            )
+        ensure_free(request.output, force=request.force)
+        ensure_free(sidecar_path(request.output), force=request.force)
+        if request.device == "cpu":
+            raise DeviceError("TensorRT builds on a GPU only", hint="--device cuda")
+        shapes = _Shapes.read(options, model.meta)
+        from segplug_tensorrt import torch_compile
+
+        torch_compile.require_packages()
+        gpu = find_gpu(request.device or "cuda:0")
+        library = load_library("tensorrt")
+        log = log_of(library.module, request.reporter, verbose=options.verbose)
+        compiler = torch_compile.Compiler.load(library, log)
+        if options.timing_cache is not None:
+            compiler.check_cache(options.timing_cache)
+        limits = model.input_limits() if shapes.sizes_vary else None
+        profile = shapes.profile(limits)
+        with torch_compile.on_gpu(gpu) as device, request.reporter.progress("building", None):
+            network = torch_compile.TypedNetwork(model.exportable(), device, request.precision)
+            program = torch_compile.export(network, request, profile)
+            plan = compiler.build(program, profile, options, device)
+            image, logits = compiler.tensors_of(plan)
+        for warning in log.warnings():
+            request.reporter.warn(warning)
+        record = Record(
+            flavor=library.flavor,
+            version=library.version,
+            precision=request.precision,
+            input=image,
+            output=logits,
+            profiles=(profile,),
+            onnx_sha256=None,
+            plan_sha256=sha256(plan).hexdigest(),
+        ).with_gpu(gpu, cuda_version())
+        versions = {**model.meta.versions, library.flavor: library.version, **compiler.versions}
+        meta = record.into(_fitted(model.meta, profile, limits).replace(versions=versions))
+        write_plan(request, plan, meta)
+        return describe(request.output, format=_TARGET, meta=meta)
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """The shapes that were asked for, one of each flag at most."""
+
+    smallest: tuple[Shape, ...]
+    usual: tuple[Shape, ...]
+    largest: tuple[Shape, ...]
+    size: tuple[int, int] | None
+    """The model's own (height, width): its window's, where one slides."""
+
+    @classmethod
+    def read(cls, options: BuildOptions, meta: ModelMeta) -> _Shapes:
+        """Refuse, before anything is loaded, what torch_tensorrt or a network of images cannot take."""
+        given = {
+            "--min-shape": parse_shapes(options.min_shape, "--min-shape"),
+            "--opt-shape": parse_shapes(options.opt_shape, "--opt-shape"),
+            "--max-shape": parse_shapes(options.max_shape, "--max-shape"),
+        }
+        if any(len(shapes) > 1 for shapes in given.values()):
+            raise UsageError(
+                f"build_engine {_TARGET} builds for one range of shapes, and several are given",
+                hint="give each flag once; build_engine tensorrt takes several ranges",
+            )
+        window = meta.inference.crop_size if meta.inference.mode == "slide" else None
+        for flag, shapes in given.items():
+            for _, channels, height, width in shapes:
+                if channels != 3:
+                    raise UsageError(f"{flag}: the network takes images of 3 channels, not of {channels}")
+                if window is not None and window != (height, width):
+                    raise UsageError(
+                        f"{flag}: this model slides a window of {window[0]}x{window[1]}, and the network "
+                        f"sees nothing else, not {height}x{width}"
+                    )
+        size = window or meta.input_size
+        if size is None and not any(given.values()):
+            raise UsageError(
+                "the model does not say its input size", hint="give --max-shape 1x3xHEIGHTxWIDTH"
+            )
+        smallest, usual, largest = given.values()
+        return cls(smallest, usual, largest, size)
+
+    @property
+    def sizes_vary(self) -> bool:
+        """Whether more than one (height, width) is asked for."""
+        return len({shape[2:] for shape in (*self.smallest, *self.usual, *self.largest)}) > 1
+
+    def profile(self, limits: InputLimits | None) -> Profile:
+        """All three; see :func:`plan_profiles`, also for what it raises."""
+        free = (-1, 3, -1, -1)
+        (profile,) = plan_profiles(
+            free, self.smallest, self.usual, self.largest, size=self.size, limits=limits
+        )
+        return profile
+
+
+def _fitted(meta: ModelMeta, profile: Profile, limits: InputLimits | None) -> ModelMeta:
+    """What the engine takes: one size, or sizes within limits."""
+    fixed = profile.min[2:] == profile.max[2:]
+    return meta.replace(
+        input_size=profile.opt[2:] if fixed else meta.input_size, input_limits=limits, verification=None
+    )
+
+
+provider = TorchTensorRTBuilder()

@@ -1,0 +1,388 @@
+"""From a network to a plan: torch.export, then torch_tensorrt, in one way for its versions 2.9 to 2.14.
+
+Networks are strongly typed: precision is the type of the network's own tensors. This module imports torch; it
+is imported when an engine is built, never before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from segplug.artifact import writing
+from segplug.errors import ArtifactError, MissingDependencyError, ModelError, ShapeError, UsageError
+from segplug.requests import BuildEngineRequest, ExportRequest, Precision
+from segplug.tracing import plan_trace
+from segplug_tensorrt.building import set_timing_cache
+from segplug_tensorrt.driver import Gpu
+from segplug_tensorrt.library import Library
+from segplug_tensorrt.options import BuildOptions
+from segplug_tensorrt.profiles import Profile
+from segplug_tensorrt.progress import interruptible
+from segplug_tensorrt.record import Tensor
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+__all__ = ["Compiler", "TypedNetwork", "export", "on_gpu", "require_packages"]
+
+_GIB = 1 << 30
+_INSTALL = "pip install 'segplug-tensorrt[torch]'"
+_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def require_packages() -> None:
+    """Find out what is missing, without importing it.
+
+    Raises:
+        MissingDependencyError: PyTorch is without CUDA, or torch_tensorrt is not installed.
+    """
+    if torch.version.cuda is None:
+        raise MissingDependencyError(
+            f"torch_tensorrt needs PyTorch with CUDA, and PyTorch {torch.__version__} is without",
+            hint=f"install PyTorch with CUDA, then {_INSTALL}",
+        )
+    if importlib.util.find_spec("torch_tensorrt") is None:
+        raise MissingDependencyError("torch_tensorrt is not installed", hint=_INSTALL)
+
+
+@contextmanager
+def on_gpu(gpu: Gpu) -> Iterator[torch.device]:
+    """Make ``gpu`` the current device: TensorRT builds for that one."""
+    with torch.cuda.device(gpu.index):
+        yield torch.device("cuda", gpu.index)
+
+
+class TypedNetwork(nn.Module):
+    """A network over tensors of one floating type, on one device.
+
+    float32 ``(N, 3, H, W)`` → float32 logits ``(N, C, H, W)``, whatever the type between them. The network's
+    own parameters, which others may share, stay as they are: it is called with converted ones in their place.
+    A copy would not do, since its methods may be bound to the original.
+
+    Raises:
+        ModelError: a weight is beyond the type's range.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device, precision: Precision) -> None:
+        super().__init__()
+        self.device, self.precision = device, precision
+        self._type = _TYPES[precision]
+        self._network = (network,)  # in a tuple, it is no part of this module, and nor are its parameters
+        self._buffer_of: dict[str, str] = {}
+        for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+            self._buffer_of[name] = f"tensor_{len(self._buffer_of)}"
+            self.register_buffer(self._buffer_of[name], self._converted(name, tensor.detach()))
+
+    def _converted(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        here = tensor.to(self.device)
+        if not here.is_floating_point():
+            return here
+        converted = here.to(self._type)
+        if not torch.equal(converted.isfinite(), here.isfinite()):
+            raise ModelError(
+                f"{name} of the network is beyond {self.precision}'s range",
+                hint="use --precision bf16, or build_engine tensorrt, which keeps such a layer in fp32",
+            )
+        return converted
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        tensors = {name: getattr(self, buffer) for name, buffer in self._buffer_of.items()}
+        images = (input.to(self._type),)
+        logits: torch.Tensor = torch.func.functional_call(self._network[0], tensors, images)
+        return logits.float()
+
+
+def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile) -> ExportedProgram:
+    """Trace ``network``, with those axes free that differ within ``profile``.
+
+    Raises:
+        ShapeError: the network cannot take the sizes.
+        ModelError: it cannot be exported, not with these axes free, or not for the whole profile.
+    """
+    sizes = profile.opt[2:]
+    _run_once(network, sizes)
+    if profile.min[2:] != profile.max[2:]:
+        asked = ExportRequest(
+            request.output, request.model, shape=sizes, dynamic=True, reporter=request.reporter
+        )
+        trace = plan_trace(asked)
+        sizes, multiple_of = trace.traced, trace.multiple_of
+    else:
+        multiple_of = 1
+    names = ("batch", "channels", "height", "width")
+    free = {axis: names[axis] for axis in range(4) if profile.min[axis] != profile.max[axis]}
+    # Two images: one would let the tracer take things for broadcast that are not.
+    shape = [size if axis in free else profile.opt[axis] for axis, size in enumerate((2, 3, *sizes))]
+    sample = torch.zeros(shape, device=network.device)
+    with _unprinted(), torch.no_grad():
+        try:
+            program = torch.export.export(
+                network,
+                (sample,),
+                dynamic_shapes=(_dimensions(free, multiple_of),) if free else None,
+                strict=False,
+            )
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"torch.export cannot follow the network: {_first_line(error)}",
+                hint="build for one shape, or with build_engine tensorrt",
+            ) from error
+    _check_range(program, profile)
+    return program
+
+
+def _dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
+    """The free axes as torch.export takes them.
+
+    ``DYNAMIC`` refuses an axis that was fixed and leaves its other conditions to the exporter. Where sizes
+    are multiples, that must be said: halving a size and doubling it again gives the same size only then.
+    """
+    return {
+        axis: torch.export.Dim.DYNAMIC
+        if axis == 0 or multiple_of == 1
+        else multiple_of * torch.export.Dim(name)
+        for axis, name in free.items()
+    }
+
+
+def _run_once(network: TypedNetwork, size: tuple[int, int]) -> None:
+    """Run the network for real: the tracer sees no tensors of two types, and words sizes less well."""
+    height, width = size
+    try:
+        with torch.no_grad():
+            network(torch.zeros((1, 3, height, width), device=network.device))
+    except Exception as error:
+        if network.precision == "fp32":
+            raise ShapeError(
+                f"the network cannot take {height}x{width} images: {_first_line(error)}"
+            ) from error
+        raise ModelError(
+            f"the network cannot be computed in {network.precision}, at {height}x{width}: "
+            f"{_first_line(error)}",
+            hint="use --precision fp32, or build_engine tensorrt",
+        ) from error
+
+
+def _check_range(program: ExportedProgram, profile: Profile) -> None:
+    """Refuse a profile beyond the sizes that the tracer vouches for: it takes no map that varies for 1."""
+    (image,) = (node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
+    for axis, size in enumerate(image.meta["val"].shape):
+        if isinstance(size, int):
+            continue
+        low, high = (_end(program, size, side) for side in ("lower", "upper"))
+        if profile.min[axis] < (low or 1) or profile.max[axis] > (high or profile.max[axis]):
+            name = ("batches", "channels", "heights", "widths")[axis]
+            raise ModelError(
+                f"what was traced holds for {name} from {low} to {'any' if high is None else high}, and the "
+                f"shapes go from {profile.min[axis]} to {profile.max[axis]}",
+                hint="give other shapes, or build for one shape",
+            )
+
+
+def _end(program: ExportedProgram, size: Any, side: str) -> int | None:
+    """Smallest or largest value of an axis; its formula is a symbol, or a multiple of one."""
+    expression = size.node.expr
+    ends = {symbol: getattr(program.range_constraints[symbol], side) for symbol in expression.free_symbols}
+    # 2 is what every symbol begins at, and says nothing.
+    value = expression.subs({symbol: 1 if end == 2 else end for symbol, end in ends.items()})
+    return int(value) if value.is_Integer else None
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """torch_tensorrt, the TensorRT that it builds with, and that one's log."""
+
+    torch_tensorrt: Any
+    trt: Any
+    runtime: Any
+    log: Any
+
+    @classmethod
+    def load(cls, library: Library, log: Any) -> Compiler:
+        """Import torch_tensorrt.
+
+        Raises:
+            MissingDependencyError: it does not import.
+            UsageError: it is the one for TensorRT-RTX.
+        """
+        trt = library.module
+        runtime = trt.Runtime(log)  # before torch_tensorrt's: TensorRT keeps the first log that it is given
+        try:
+            with _unprinted():
+                torch_tensorrt = importlib.import_module("torch_tensorrt")
+        except Exception as error:  # of any kind: it has no class of its own for this
+            raise MissingDependencyError(
+                f"torch_tensorrt is installed and does not import: {_first_line(error)}", hint=_INSTALL
+            ) from error
+        if torch_tensorrt.ENABLED_FEATURES.tensorrt_rtx:
+            raise UsageError(
+                "this torch_tensorrt is the one for TensorRT-RTX",
+                hint="build_engine tensorrt --flavor tensorrt-rtx builds from an ONNX file",
+            )
+        return cls(torch_tensorrt, trt, runtime, log)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What the engine's metadata names."""
+        return {"torch": str(torch.__version__), "torch-tensorrt": str(self.torch_tensorrt.__version__)}
+
+    def check_cache(self, path: Path) -> None:
+        """Raises :class:`UsageError` for what is no timing cache; torch_tensorrt itself does not look."""
+        if path.is_file():
+            set_timing_cache(self.trt.Builder(self.log).create_builder_config(), path)
+
+    def build(
+        self, program: ExportedProgram, profile: Profile, options: BuildOptions, device: torch.device
+    ) -> bytes:
+        """Compile a program for one range of shapes. Ctrl-C is passed on at the end.
+
+        Raises:
+            ArtifactError: torch_tensorrt lacks an operator, or TensorRT gave up; the reason is quoted.
+        """
+        convert = self.torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine
+        # From 2.13 on there is no other way than strongly typed networks, and nothing to ask for them with.
+        asks = "use_explicit_typing" in inspect.signature(convert).parameters
+        size = 0 if options.workspace_size is None else int(options.workspace_size * _GIB)  # 0: all there is
+        with tempfile.TemporaryDirectory() as folder:
+            cache = Path(folder) / "timing.cache"  # torch_tensorrt always writes one
+            if options.timing_cache is not None and options.timing_cache.is_file():
+                shutil.copyfile(options.timing_cache, cache)
+            with interruptible(), _logged(self.trt, self.log, verbose=options.verbose):
+                try:
+                    plan = convert(
+                        program,
+                        inputs=[self._input(profile)],
+                        device=device,
+                        workspace_size=size,
+                        timing_cache_path=str(cache),
+                        **({"use_explicit_typing": True} if asks else {}),
+                    )
+                except MemoryError:
+                    raise
+                except Exception as error:
+                    raise ArtifactError(
+                        f"torch_tensorrt {self.torch_tensorrt.__version__} could not build the engine: "
+                        f"{self._reason(error)}"
+                    ) from error
+            if options.timing_cache is not None:
+                with writing(options.timing_cache, force=True) as temporary:
+                    shutil.copyfile(cache, temporary)
+        return bytes(plan)
+
+    def _input(self, profile: Profile) -> Any:
+        if profile.min == profile.max:
+            return self.torch_tensorrt.Input(shape=profile.opt, dtype=torch.float32)
+        return self.torch_tensorrt.Input(
+            min_shape=profile.min, opt_shape=profile.opt, max_shape=profile.max, dtype=torch.float32
+        )
+
+    def _reason(self, error: BaseException) -> str:
+        root = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        said = any(kind != "WARNING" for kind, _ in self.log.kept)
+        return f"{_first_line(root)}; {self.log.reason()}" if said else _first_line(root)
+
+    def tensors_of(self, plan: bytes) -> tuple[Tensor, Tensor]:
+        """The plan's input and output, as the plan itself names them.
+
+        Raises:
+            ArtifactError: TensorRT cannot open it, or it has others than one input and one output of float32.
+        """
+        engine = self.runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise ArtifactError(f"TensorRT cannot open what it built: {self.log.reason()}")
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        modes = [engine.get_tensor_mode(name) for name in names]
+        types = [engine.get_tensor_dtype(name) for name in names]
+        wanted = [self.trt.TensorIOMode.INPUT, self.trt.TensorIOMode.OUTPUT]
+        if modes != wanted or any(kind != self.trt.DataType.FLOAT for kind in types):
+            raise ArtifactError(
+                f"the engine has the tensors {', '.join(names)}: one in and one out are needed"
+            )
+        image, logits = (
+            Tensor(name, "float32", tuple(int(size) for size in engine.get_tensor_shape(name)))
+            for name in names
+        )
+        return image, logits
+
+
+class _Handler(logging.Handler):
+    """Hands what torch_tensorrt logs to the log of this plugin."""
+
+    def __init__(self, trt: Any, log: Any) -> None:
+        super().__init__()
+        self._log = log
+        severity = trt.ILogger.Severity
+        self._severities = {
+            logging.CRITICAL: severity.INTERNAL_ERROR,
+            logging.ERROR: severity.ERROR,
+            logging.WARNING: severity.WARNING,
+            logging.INFO: severity.INFO,
+            logging.DEBUG: severity.VERBOSE,
+        }
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Errors of torch_tensorrt itself are raised as well, and quote whole graphs in the log."""
+        if record.levelno == logging.ERROR and record.name != _TENSORRT_LOG:
+            return
+        self._log.log(
+            self._severities.get(record.levelno, self._severities[logging.INFO]), record.getMessage()
+        )
+
+
+_TENSORRT_LOG = "torch_tensorrt [TensorRT Conversion Context]"
+"""Where torch_tensorrt logs what TensorRT says; ``torch_tensorrt`` is where it logs what it says itself."""
+
+
+@contextmanager
+def _logged(trt: Any, log: Any, *, verbose: bool) -> Iterator[None]:
+    handler = _Handler(trt, log)
+    loggers = [logging.getLogger(name) for name in ("torch_tensorrt", _TENSORRT_LOG)]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO if verbose else logging.WARNING)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keep prints, warnings and logs of importing and tracing off the terminal; errors still raise."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

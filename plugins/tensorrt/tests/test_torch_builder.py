@@ -1,0 +1,399 @@
+"""``build_engine torch-tensorrt``: the real plugin and torch.export, and a stand-in for torch_tensorrt."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segplug_tensorrt.driver import Gpu
+from segplug_tensorrt.library import OLDEST
+from segplug_tensorrt.record import check_plan, read_record
+
+from matrix.sample import SAMPLE
+from plugins.tensorrt.tests import torch_standin
+from plugins.tensorrt.tests.torch_standin import (
+    Fixed,
+    Mixed,
+    Network,
+    Shallow,
+    describing,
+    imported,
+    parameters,
+    parsed,
+    texts,
+)
+from segplug import Segplug
+from segplug.artifact import file_sha256, read_sidecar
+from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, UsageError
+from segplug.model import Inference, InputLimits, SegmentationModel
+from segplug.routes import formats_read, route_to, runner_of
+from segplug.testing import randomise
+
+SHAPES = {"min_shape": ("1x3x32x48",), "opt_shape": ("2x3x64x96",), "max_shape": ("4x3x128x96",)}
+SIGNATURES = {
+    "on demand": torch_standin.convert_typed_on_demand,
+    "always": torch_standin.convert_strongly_typed,
+}
+
+
+@pytest.fixture
+def model() -> SegmentationModel:
+    torch.manual_seed(0)
+    return describing(Network().eval())
+
+
+@pytest.fixture(params=list(SIGNATURES))
+def standin(request, monkeypatch) -> torch_standin.StandIn:
+    """A machine with a GPU and torch_tensorrt, as far as the plugin can see."""
+
+    @contextmanager
+    def on_cpu(gpu: Gpu) -> Iterator[torch.device]:
+        yield torch.device("cpu")
+
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("segplug_tensorrt.torch_compile.on_gpu", on_cpu)
+    monkeypatch.setattr("segplug_tensorrt.torch_builder.find_gpu", lambda device: Gpu(0, "Made up", (9, 0)))
+    monkeypatch.setattr("segplug_tensorrt.torch_builder.cuda_version", lambda: "13.0")
+    monkeypatch.setattr("segplug_tensorrt.log._LOGS", {})
+    return torch_standin.install(monkeypatch, SIGNATURES[request.param])
+
+
+def build(model, tmp_path, **given):
+    return Segplug().build_engine("torch-tensorrt", model, output=tmp_path / "m.engine", **given)
+
+
+def test_what_torch_tensorrt_is_asked(model, standin, tmp_path, request):
+    build(model, tmp_path, workspace_size=0.5, **SHAPES)
+    asked = standin.asked
+    assert asked["input"] == {
+        "min_shape": (1, 3, 32, 48),
+        "opt_shape": (2, 3, 64, 96),
+        "max_shape": (4, 3, 128, 96),
+        "dtype": torch.float32,
+    }
+    assert asked["workspace_size"] == 1 << 29
+    typed = "on demand" in request.node.name
+    assert asked.get("use_explicit_typing") is (True if typed else None)
+    inspect.signature(SIGNATURES["on demand" if typed else "always"]).bind(
+        asked.pop("program"), [asked.pop("input")], **asked
+    )
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-6), ("fp16", 2e-3), ("bf16", 2e-2)])
+def test_the_program_is_the_network_at_every_size(model, standin, tmp_path, precision, most):
+    build(model, tmp_path, precision=precision, **SHAPES)
+    program = standin.asked["program"].module()
+    for shape in ((1, 3, 32, 48), (3, 3, 128, 96)):
+        images = torch.randn(shape)
+        with torch.inference_mode():
+            expected, logits = model.module(images), program(images)
+        assert logits.dtype == torch.float32
+        assert (expected - logits).abs().max() / (expected.max() - expected.min()) < most
+    tensors = standin.asked["program"].state_dict.values()
+    kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    assert kinds == {{"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]}
+    assert {tensor.dtype for tensor in model.module.parameters()} == {torch.float32}, "the model is as it was"
+
+
+def test_what_is_told_of_the_plan(model, standin, tmp_path):
+    artifact = build(model, tmp_path, precision="fp16", **SHAPES)
+    meta = read_sidecar(artifact.path)
+    assert meta == artifact.meta
+    assert (artifact.format, meta.input_size, meta.input_limits) == (
+        "torch-tensorrt",
+        (64, 96),
+        InputLimits((16, 16), 16),
+    )
+    record = read_record(meta, artifact.path)
+    check_plan(record, artifact.path)
+    assert (record.flavor, record.version, record.precision) == ("tensorrt", "10.13.3.9", "fp16")
+    assert (record.gpu, record.compute_capability, record.cuda) == ("Made up", "9.0", "13.0")
+    assert (record.onnx_sha256, record.plan_sha256) == (None, file_sha256(artifact.path))
+    assert (record.input.name, record.input.dtype) == ("input", "float32")
+    assert (record.input.shape, record.output.shape) == ((-1, 3, -1, -1), (-1, 4, -1, -1))
+    assert record.output.name == "output0"
+    assert {"tensorrt", "torch-tensorrt", "torch"} <= set(meta.versions)
+    assert runner_of(Segplug().registry, artifact) == "tensorrt"
+
+
+def test_one_shape_is_a_fixed_network(model, standin, tmp_path):
+    artifact = build(model, tmp_path)
+    assert standin.asked["input"] == {"shape": (1, 3, 64, 96), "dtype": torch.float32}
+    assert read_record(artifact.meta, artifact.path).input.shape == (1, 3, 64, 96)
+    assert artifact.meta.input_limits is None
+    assert not os.path.exists(standin.asked["timing_cache_path"]), "where none was asked for"
+
+
+def test_the_batch_alone_may_vary(model, standin, tmp_path):
+    build(model, tmp_path, min_shape=("1x3x32x48",), max_shape=("8x3x32x48",))
+    images = torch.randn(5, 3, 32, 48)
+    with torch.inference_mode():
+        assert torch.allclose(standin.asked["program"].module()(images), model.module(images), atol=1e-5)
+
+
+def test_a_timing_cache_is_read_and_written(model, standin, tmp_path):
+    cache = tmp_path / "cache"
+    cache.write_bytes(b"cache")
+    build(model, tmp_path, timing_cache=cache)
+    assert cache.read_bytes() == b"cache+measured"
+    cache.write_bytes(b"something else")
+    with pytest.raises(UsageError, match="no timing cache"):
+        build(model, tmp_path, timing_cache=cache, force=True)
+    assert cache.read_bytes() == b"something else"
+
+
+def test_why_a_build_failed(model, standin, tmp_path):
+    def fail() -> None:
+        logging.getLogger("torch_tensorrt [TensorRT Conversion Context]").error("no tactic for this layer")
+        logging.getLogger("torch_tensorrt.dynamo").error("Conversion of module GraphModule(pages of it)")
+        raise RuntimeError("While interpreting the module got an error") from AssertionError(
+            "no engine\nmore"
+        )
+
+    standin.act = fail
+    with pytest.raises(ArtifactError, match=r"build the engine: no engine; no tactic for this layer$"):
+        build(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_warnings_of_the_builder_are_shown(model, standin, tmp_path):
+    standin.act = lambda: logging.getLogger("torch_tensorrt.dynamo").warning("memory is short")
+    session = Segplug()
+    session.build_engine("torch-tensorrt", model, output=tmp_path / "m.engine")
+    assert "memory is short" in session.reporter.warnings
+
+
+def test_ctrl_c_leaves_nothing(model, standin, tmp_path):
+    standin.act = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        build(model, tmp_path, timing_cache=tmp_path / "cache")
+    assert list(tmp_path.iterdir()) == []
+    assert not os.path.exists(os.path.dirname(standin.asked["timing_cache_path"]))
+
+
+def test_a_plan_with_two_outputs_is_refused(model, standin, tmp_path):
+    standin.outputs = ("output0", "output1")
+    with pytest.raises(ArtifactError, match="output1"):
+        build(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_weight_beyond_fp16(model, standin, tmp_path):
+    with torch.no_grad():
+        model.module.head.weight[0, 0] = 1e6
+    with pytest.raises(ModelError, match=r"head\.weight of the network is beyond fp16's range.*bf16"):
+        build(model, tmp_path, precision="fp16")
+    build(model, tmp_path, precision="bf16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("standin", ["always"], indirect=True)
+def test_a_network_of_mmseg(standin, tmp_path):
+    import_mmseg = pytest.importorskip(
+        "segplug_mmseg.compat", reason="segplug-mmseg is not here"
+    ).import_mmseg
+    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
+    config, reduced = SAMPLE["unet"]
+    model = Segplug().load_model(configs / config, cfg_options=reduced)
+    randomise(model.module)
+    build(model, tmp_path, min_shape=("1x3x64x96",), max_shape=("4x3x192x320",), precision="fp16")
+    program = standin.asked["program"].module()
+    for shape in ((1, 3, 64, 96), (3, 3, 192, 256)):
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected, logits = model.module(images), program(images)
+        assert expected.std() > 1e-2, "weights that say something"
+        assert (expected - logits).abs().max() / (expected.max() - expected.min()) < 2e-2
+
+
+def test_a_network_that_mixes_types(standin, tmp_path):
+    with pytest.raises(ModelError, match="cannot be computed in fp16, at 64x96"):
+        build(describing(Mixed().eval()), tmp_path, precision="fp16")
+
+
+def test_a_network_that_fixes_an_axis(standin, tmp_path):
+    model = describing(Fixed().eval())
+    with pytest.raises(ModelError, match=r"torch\.export cannot follow"):
+        build(model, tmp_path, min_shape=("1x3x32x48",), max_shape=("1x3x32x96",))
+    build(model, tmp_path)
+
+
+def test_sizes_for_which_the_tracer_does_not_vouch(standin, tmp_path):
+    with pytest.raises(ModelError, match="holds for heights from"):
+        build(describing(Shallow().eval()), tmp_path, min_shape=("1x3x16x48",), max_shape=("1x3x128x96",))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"precision": "int8"}, UsageError, "build_engine tensorrt --precision int8"),
+        ({"device": "cpu"}, DeviceError, "on a GPU only"),
+        ({"device": "tpu"}, UsageError, "no device 'tpu'"),
+        ({"max_shape": ("1x3x32x48", "1x3x64x96")}, UsageError, "one range of shapes"),
+        ({"max_shape": ("1x4x32x48",)}, UsageError, "3 channels, not of 4"),
+        ({"min_shape": ("1x3x40x48",), "max_shape": ("1x3x64x96",)}, UsageError, "multiples of 16"),
+        ({"min_shape": ("2x3x64x96",), "max_shape": ("1x3x64x96",)}, UsageError, "from small to large"),
+    ],
+)
+def test_what_is_refused(model, standin, tmp_path, monkeypatch, given, error, text):
+    if given.get("device") == "tpu":
+        from segplug_tensorrt.driver import find_gpu
+
+        monkeypatch.setattr("segplug_tensorrt.torch_builder.find_gpu", find_gpu)
+    with pytest.raises(error, match=re.escape(text)):
+        build(model, tmp_path, **given)
+    assert standin.asked == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_window_is_what_the_network_sees(standin, tmp_path):
+    slide = Inference("slide", crop_size=(32, 64), stride=(16, 32))
+    model = describing(Network().eval(), inference=slide)
+    with pytest.raises(UsageError, match="slides a window of 32x64"):
+        build(model, tmp_path, max_shape=("1x3x64x96",))
+    assert build(model, tmp_path).meta.input_size == (32, 64)
+
+
+def test_a_model_without_a_size(standin, tmp_path):
+    model = describing(Network().eval(), input_size=None)
+    with pytest.raises(UsageError, match="--max-shape 1x3xHEIGHTxWIDTH"):
+        build(model, tmp_path)
+    build(model, tmp_path, max_shape=("1x3x32x48",))
+
+
+def test_nothing_is_replaced_without_force(model, standin, tmp_path):
+    build(model, tmp_path)
+    with pytest.raises(UsageError, match="--force"):
+        build(model, tmp_path)
+    build(model, tmp_path, force=True)
+
+
+def test_pytorch_without_cuda(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.version.cuda", None)
+    with pytest.raises(MissingDependencyError, match=r"with CUDA.*segplug-tensorrt\[torch\]"):
+        build(model, tmp_path)
+
+
+def test_no_torch_tensorrt(model, tmp_path, monkeypatch):
+    if find_spec("torch_tensorrt") is not None:
+        pytest.skip("torch_tensorrt is installed")
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    with pytest.raises(MissingDependencyError, match=r"not installed.*segplug-tensorrt\[torch\]"):
+        build(model, tmp_path)
+
+
+@pytest.mark.parametrize("standin", ["always"], indirect=True)
+def test_a_torch_tensorrt_that_does_not_import(model, standin, tmp_path, monkeypatch):
+    package = tmp_path / "packages" / "torch_tensorrt"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("print('advice')\nraise Exception('libnvinfer is not there')\n")
+    monkeypatch.delitem(sys.modules, "torch_tensorrt")
+    monkeypatch.syspath_prepend(package.parent)
+    with pytest.raises(MissingDependencyError, match="does not import: libnvinfer is not there"):
+        build(model, tmp_path)
+
+
+def test_torch_tensorrt_for_rtx(model, standin, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["torch_tensorrt"].ENABLED_FEATURES, "tensorrt_rtx", True)
+    with pytest.raises(UsageError, match="--flavor tensorrt-rtx"):
+        build(model, tmp_path)
+
+
+def test_infer_tensorrt_reads_it_and_prefers_its_own_way():
+    registry = Segplug().registry
+    assert "torch-tensorrt" in formats_read(registry.provider("infer", "tensorrt"))
+    assert [maker.entry.target for maker in route_to(registry, "tensorrt")] == ["onnx", "tensorrt"]
+
+
+def test_a_sidecar_of_before_is_read(model, standin, tmp_path):
+    artifact = build(model, tmp_path)
+    extra = json.loads(artifact.meta.to_json())["extra"]["tensorrt"]
+    old = artifact.meta.replace(extra={"tensorrt": {**extra, "onnx_sha256": "0" * 64}})
+    assert read_record(old, artifact.path).onnx_sha256 == "0" * 64
+
+
+def test_asking_for_the_builder_imports_no_torch():
+    code = (
+        "import sys, segplug_tensorrt.torch_builder;"
+        "heavy = {'torch', 'torch_tensorrt', 'tensorrt', 'cuda'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.gpu
+def test_a_real_engine(model, tmp_path):
+    if find_spec("torch_tensorrt") is None or not torch.cuda.is_available():
+        pytest.skip("needs a GPU, and pip install 'segplug-tensorrt[torch]'")
+    images = np.random.default_rng(0).normal(size=(2, 3, 96, 96)).astype(np.float32)
+    with torch.inference_mode():
+        expected = model.module(torch.from_numpy(images)).numpy()
+    for precision, most in (("fp32", 1e-2), ("fp16", 1e-2)):
+        artifact = build(model, tmp_path, precision=precision, force=True, **SHAPES)
+        with Segplug().open(artifact, backend="tensorrt", device="cuda") as engine:
+            assert np.abs(engine.run(images) - expected).max() / np.ptp(expected) < most
+
+
+_BINDINGS = Path(sys.prefix) / "bindings"
+_WHEELS = sorted(_BINDINGS.glob("torch_tensorrt-*.whl"))
+
+
+@pytest.fixture(params=_WHEELS or [None], ids=lambda wheel: wheel.name.split("-")[1] if wheel else "none")
+def wheel(request) -> zipfile.ZipFile:
+    if request.param is None:
+        pytest.skip(f"no torch_tensorrt wheels in {_BINDINGS}: pip download --no-deps torch-tensorrt==2.14.0")
+    return zipfile.ZipFile(request.param)
+
+
+def test_torch_tensorrt_takes_what_it_is_asked(wheel):
+    name = "convert_exported_program_to_serialized_trt_engine"
+    takes = parameters(parsed(wheel, "dynamo/_compiler"), name)
+    strongly = inspect.signature(torch_standin.convert_strongly_typed).parameters
+    assert takes[:2] == list(strongly)[:2]
+    assert set(strongly) <= set(takes)
+    interpreter = wheel.read("torch_tensorrt/dynamo/conversion/_TRTInterpreter.py").decode()
+    assert "NetworkDefinitionCreationFlag.STRONGLY_TYPED" in interpreter
+    assert ("use_explicit_typing" in takes) == ("use_explicit_typing" in interpreter)
+    assert name in imported(parsed(wheel, "dynamo/__init__"))
+
+
+def test_torch_tensorrt_has_the_names_that_are_used(wheel):
+    assert {"Input", "ENABLED_FEATURES", "dynamo", "__version__"} <= imported(parsed(wheel, "__init__"))
+    assert "tensorrt_rtx" in texts(parsed(wheel, "_features"))
+    (image,) = (
+        node
+        for node in parsed(wheel, "_Input").body
+        if isinstance(node, ast.ClassDef) and node.name == "Input"
+    )
+    assert {"shape", "min_shape", "opt_shape", "max_shape", "dtype"} <= texts(image)
+    assert "torch_tensorrt [TensorRT Conversion Context]" in texts(parsed(wheel, "logging"))
+    assert "isinstance(d, torch.device)" in ast.unparse(parsed(wheel, "_Device"))
+
+
+def test_the_tensorrt_that_torch_tensorrt_asks_for_is_new_enough(wheel):
+    (named,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    wanted = re.findall(r"^Requires-Dist: tensorrt.*>=([\d.]+)", wheel.read(named).decode(), re.MULTILINE)
+    assert wanted
+    assert all(tuple(map(int, each.split(".")[:2])) >= OLDEST["tensorrt"] for each in wanted)
+
+
+def test_a_keyword_that_is_not_there_is_found_missing(wheel):
+    takes = parameters(parsed(wheel, "dynamo/_compiler"), "convert_exported_program_to_serialized_trt_engine")
+    assert "no_such_keyword" not in takes
+    with pytest.raises(ValueError):
+        parameters(parsed(wheel, "dynamo/_compiler"), "no_such_function")

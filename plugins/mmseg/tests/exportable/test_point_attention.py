@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from segplug_mmseg.exportable import make_exportable
+from segplug_mmseg.exportable.point_attention import interpolation
 from torch import nn
 
 SIZES = [(8, 10), (9, 7), (8, 9), (3, 12), (3, 3)]
@@ -81,3 +82,29 @@ def test_one_exported_program_follows_the_size(options, psa_head, distance):
     for size in [(16, 20), (18, 14), (16, 17), (11, 23)]:
         image = torch.randn(1, 6, *size)
         assert distance(network(image), program(image)) < 1e-5, size
+
+
+@pytest.mark.parametrize("aligned", [0, 1])
+@pytest.mark.parametrize(
+    ("length", "wanted"), [(8, 4), (9, 5), (5, 9), (7, 7), (1, 3), (3, 1), (1, 1), (97, 49)]
+)
+def test_a_resize_is_a_matrix(length, wanted, aligned):
+    cells = torch.eye(length)[:, :, None]
+    expected = nn.functional.interpolate(
+        cells[None], size=(wanted, 1), mode="bilinear", align_corners=bool(aligned)
+    )[0, :, :, 0]
+    matrix = interpolation(length, wanted, aligned, cells)
+    torch.testing.assert_close(matrix, expected.T, rtol=0, atol=1e-5)
+    halved = interpolation(length, wanted, aligned, cells.half())
+    torch.testing.assert_close(halved, matrix.half(), rtol=2e-3, atol=0)
+
+
+def test_no_resize_has_a_size_that_both_sides_decide(psa_head):
+    """TensorRT cannot infer one."""
+    any_size = torch.export.Dim.DYNAMIC
+    program = torch.export.export(
+        make_exportable(Network(psa_head())),
+        (torch.zeros(2, 6, 40, 56),),
+        dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
+    )
+    assert not [node for node in program.graph.nodes if "upsample" in str(node.target)]

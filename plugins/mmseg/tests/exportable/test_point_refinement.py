@@ -65,6 +65,39 @@ def test_chooses_the_same_points(size, randomised):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+MANY = SimpleNamespace(subdivision_num_points=8196)
+"""More than TensorRT finds at once."""
+
+
+def uncertainty_of(batch: int, size: tuple[int, int]) -> torch.Tensor:
+    """All different: of equal ones, which comes first is up to the library."""
+    cells = size[0] * size[1]
+    return torch.stack([torch.randperm(cells) for _ in range(batch)]).float().reshape(batch, 1, *size)
+
+
+@pytest.mark.parametrize("size", [(96, 100), (90, 91), (50, 60), (2, 2)])
+def test_many_points_are_the_same_in_the_same_order(size, randomised):
+    """More cells than points, a few fewer, as many as one turn could find, and hardly any."""
+    network, uncertainty = randomised(Refines()), uncertainty_of(2, size)
+    expected = network.head.get_points_test(uncertainty, nn.Identity(), MANY)
+    actual = make_exportable(network).head.get_points_test(uncertainty, nn.Identity(), MANY)
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_no_more_points_are_chosen_at_once_than_tensorrt_allows(randomised, monkeypatch):
+    asked, topk = [], torch.Tensor.topk
+
+    def counted(self: torch.Tensor, count: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append(count)
+        return topk(self, count, dim=dim)
+
+    monkeypatch.setattr(torch.Tensor, "topk", counted)
+    head = make_exportable(randomised(Refines())).head
+    head.get_points_test(uncertainty_of(1, (100, 100)), nn.Identity(), MANY)
+    assert asked == [2732, 2732, 2732]
+
+
 def test_one_exported_program_follows_batch_and_size(randomised, distance):
     network, any_size = randomised(Refines()), torch.export.Dim.DYNAMIC
     free = {0: any_size, 2: any_size, 3: any_size}

@@ -2,8 +2,10 @@
 
 The head halves its map (or divides it by another factor). Where neither side can be halved exactly, mmseg
 rounds up and aligns corners; otherwise it rounds down and does not. An export would freeze what it sees
-once. Here the rounding is arithmetic, and while the size is not known both resizes are computed and one
-is taken. The operator is in :mod:`segplug_mmseg.ops`.
+once. Here the rounding is arithmetic, and while the size is not known a resize is two products with small
+matrices, one for each axis, made from the size and from whether corners are aligned. ONNX's Resize has that
+choice as an attribute, so both would have to be computed; and TensorRT cannot infer one to a size that
+depends on how both sides are rounded. The operator is in :mod:`segplug_mmseg.ops`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from .padding import Size, blocks
 from .registry import method_form, original_forward
 from .sizes import as_symbol
 
-__all__: list[str] = []
+__all__ = ["interpolation"]
 
 HW = tuple[Size, Size]
 
@@ -60,12 +62,28 @@ def _shrunk(size: HW, factor: int) -> tuple[HW, Size]:
 
 
 def _resize(x: Tensor, size: HW, aligned: Size) -> Tensor:
-    def resized(align_corners: bool) -> Tensor:
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
-
     if isinstance(aligned, int):
-        return resized(bool(aligned))
-    return torch.where(torch.full((), aligned, device=x.device) > 0, resized(True), resized(False))
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=bool(aligned))
+    rows, columns = (interpolation(*axis, aligned, x) for axis in zip(x.shape[2:], size, strict=True))
+    return rows @ (x @ columns.transpose(0, 1))
+
+
+def interpolation(length: Size, wanted: Size, aligned: Size, like: Tensor) -> Tensor:
+    """(wanted, length): row i is how much of each given cell is in the i-th one of a bilinear resize.
+
+    Whole numbers up to the one division at the end: places in half precision would be off by percents of a
+    cell. ``aligned`` is 1 where corners are aligned, else 0.
+    """
+    given, asked = (torch.full((), number, device=like.device) for number in (length, wanted))
+    corners = torch.full((), aligned, device=like.device) > 0
+    target = torch.arange(wanted, device=like.device)[:, None]
+    cell = torch.arange(length, device=like.device)[None, :]
+    # Places are counted in steps, of which so many lie between two given cells:
+    steps = torch.where(corners, (asked - 1).clamp(min=1), 2 * asked)
+    place = torch.where(corners, target * (given - 1), (2 * target + 1) * given - asked)
+    place = torch.minimum(place.clamp(min=0), (given - 1) * steps)
+    share = (steps - (place - cell * steps).abs()).clamp(min=0)
+    return share.to(like.dtype) / steps.to(like.dtype)
 
 
 def _weights(windows: Tensor, direction: int, *, softmax: bool) -> Tensor:

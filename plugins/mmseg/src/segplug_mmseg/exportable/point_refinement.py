@@ -15,11 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .padding import Size
 from .registry import method_form
 
 __all__: list[str] = []
 
 _POINT_HEAD = "mmseg.models.decode_heads.point_head.PointHead"
+
+_AT_ONCE = 3840
+"""What TensorRT's TopK finds at most; mmseg's configs ask for 8196 points."""
 
 
 @method_form(_POINT_HEAD, method="get_points_test")
@@ -30,10 +34,23 @@ def _get_points_test(
     uncertainty = uncertainty_func(seg_logits)
     height, width = uncertainty.shape[-2:]
     count = torch.sym_min(height * width, cfg.subdivision_num_points)  # type: ignore[no-untyped-call]
-    indices = uncertainty.flatten(1).topk(count, dim=1)[1]
+    indices = _largest(uncertainty.flatten(1), count, -(-cfg.subdivision_num_points // _AT_ONCE))
     rows, columns = (torch.full((), size, device=indices.device) for size in (height, width))
     places = _centres(indices % columns, columns), _centres(indices // columns, rows)
     return indices, torch.stack(places, dim=-1)
+
+
+def _largest(values: Tensor, count: Size, turns: int) -> Tensor:
+    """(N, count): where the largest of each row are, largest first; each turn finds its share of them.
+
+    Shares are equal so that none is an empty tensor where there are fewer cells than points.
+    """
+    found = []
+    for turn in range(turns):
+        share = values.topk((count + turn) // turns, dim=1)[1]
+        values = values.scatter(1, share, -torch.inf)
+        found.append(share)
+    return torch.cat(found, dim=1)
 
 
 def _centres(index: Tensor, cells: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
+from segplug_tensorrt.calibration import calibration_batches
 from segplug_tensorrt.graphs import fp16, int8
+from segplug_tensorrt.graphs.sensitive import sensitive_nodes
 
 from plugins.tensorrt.tests.conftest import tiny
 from segplug import Segplug
@@ -79,6 +81,45 @@ def test_a_large_constant_and_two_fp32_readers_of_one_tensor():
     assert np.abs(expected - answer(half)).max() < 2e-2 * np.ptp(expected)
 
 
+def test_what_magnifies_rounding_stays_in_fp32_and_float():
+    """One channel of hundreds of times the others' weights, as batch norms leave them, and its inputs."""
+    model = tiny()
+    weight = numpy_helper.to_array(model.graph.initializer[1]).copy()
+    weight[0, 0] = 300.0
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(weight, "head"))
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.eye(4, dtype=np.float32)[..., None, None], "last")
+    )
+    model.graph.node[2].output[0] = "magnified"
+    model.graph.node.append(helper.make_node("Conv", ["magnified", "last"], ["output"]))
+    named = fp16.prepared(model)
+    conv, relu, magnifying, _ = (node.name for node in named.graph.node)
+    assert sensitive_nodes(named) == (conv, relu, magnifying)
+    assert sensitive_nodes(fp16.prepared(tiny())) == ()
+    half, kept = fp16.convert(model)
+    assert kept == ()
+    kinds = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
+    assert [kinds[name] for name in ("stem", "head", "last")] == [1, 1, 10]
+    quantised, _ = int8.convert(model, [{"input": image()}])
+    assert "QuantizeLinear" not in {node.op_type for node in quantised.graph.node}
+    expected = answer(model)
+    assert np.abs(expected - answer(half)).max() < 1e-3 * np.ptp(expected)
+
+
+def test_int8_leaves_convolutions_of_single_channels(make):
+    model = tiny()
+    depthwise = np.ones((8, 1, 3, 3), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(depthwise, "depthwise"))
+    added = [
+        helper.make_node("Conv", ["positive", "depthwise"], ["apart"], name="apart", group=8, pads=[1] * 4),
+        helper.make_node("Conv", ["apart", "head"], ["output"], name="head"),
+    ]
+    del model.graph.node[2:]
+    model.graph.node.extend(added)
+    _, kept = int8.convert(model, [{"input": image()}])
+    assert kept == ("head", "apart")
+
+
 def test_int8_is_explicit_and_symmetric():
     model = tiny()
     quantised, kept = int8.convert(model, [{"input": image(seed)} for seed in range(3)])
@@ -125,26 +166,29 @@ def test_int8_needs_images(make):
         Segplug().build_engine("tensorrt", source, output=source.with_suffix(".engine"), precision="int8")
 
 
-def test_scores_hold_on_real_weights(data_dir, tmp_path, monkeypatch):
-    from segplug_tensorrt.calibration import calibration_batches
-
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["fastscnn", "fcn_m-v2-d8", "fcn_m-v2-d8_slide", "pspnet_m-v2-d8", "deeplabv3plus_m-v2-d8"]
+)
+def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
+    """Calibrated on frames of other drives than those that are scored."""
     monkeypatch.chdir(data_dir.parent)
     session = Segplug()
-    config, weights = (data_dir / "models" / f"fastscnn_480x360_camvid{end}" for end in (".py", ".pth"))
+    config = data_dir / "models" / f"{name}_480x360_camvid.py"
+    weights = data_dir / "models" / f"{name.removesuffix('_slide')}_480x360_camvid.pth"
     source = tmp_path / "fp32.onnx"
-    meta = session.export(
-        "onnx", session.load_model(config, checkpoint=weights), output=source, dynamic=True
-    ).meta
-    images = tuple(sorted((data_dir / "camvid" / "val").glob("*.png")))
+    model = session.load_model(config, checkpoint=weights)
+    meta = session.export("onnx", model, output=source, dynamic=True).meta
+    images = tuple(sorted((data_dir / "camvid_train" / "train").iterdir()))
     request = BuildEngineRequest(output=source, images=images)
-    model = onnx.load(source)
-    batches = calibration_batches(meta, "input", (-1, 3, -1, -1), request, 12)
-    onnx.save(fp16.convert(model)[0], tmp_path / "fp16.onnx")
-    onnx.save(int8.convert(model, batches)[0], tmp_path / "int8.onnx")
+    graph = onnx.load(source)
+    batches = calibration_batches(meta, "input", (-1, 3, -1, -1), request, 16)
+    onnx.save(fp16.convert(graph)[0], tmp_path / "fp16.onnx")
+    onnx.save(int8.convert(graph, batches)[0], tmp_path / "int8.onnx")
     scores = {}
-    for name in ("fp32", "fp16", "int8"):
-        report = session.evaluate(tmp_path / f"{name}.onnx", backend="onnxruntime", dataset=config)
+    for precision in ("fp32", "fp16", "int8"):
+        report = session.evaluate(tmp_path / f"{precision}.onnx", backend="onnxruntime", dataset=config)
         assert report.scores is not None
-        scores[name] = report.scores.metrics["mIoU"]
+        scores[precision] = report.scores.metrics["mIoU"]
     assert abs(scores["fp16"] - scores["fp32"]) < 0.001
     assert abs(scores["int8"] - scores["fp32"]) < 0.01

@@ -87,6 +87,7 @@ def test_what_torch_tensorrt_is_asked(model, standin, tmp_path, request):
         "dtype": torch.float32,
     }
     assert asked["workspace_size"] == 1 << 29
+    assert asked["disable_tf32"] is True
     typed = "on demand" in request.node.name
     assert asked.get("use_explicit_typing") is (True if typed else None)
     inspect.signature(SIGNATURES["on demand" if typed else "always"]).bind(

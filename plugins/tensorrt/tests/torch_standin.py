@@ -83,6 +83,7 @@ def convert_typed_on_demand(
     inputs: Any = None,
     *,
     device: Any = None,
+    disable_tf32: bool = False,
     workspace_size: int = 0,
     timing_cache_path: str = "",
     use_explicit_typing: bool = False,
@@ -96,6 +97,7 @@ def convert_strongly_typed(
     inputs: Any = None,
     *,
     device: Any = None,
+    disable_tf32: bool = False,
     workspace_size: int = 0,
     timing_cache_path: str = "",
 ) -> bytes:

@@ -23,6 +23,7 @@ USED: dict[str, tuple[str, ...]] = {
         "create_timing_cache",
         "set_timing_cache",
         "get_timing_cache",
+        "clear_flag",
     ),
     "ITimingCache": ("serialize",),
     "IProgressMonitor": ("phase_start", "step_complete", "phase_finish"),
@@ -48,6 +49,7 @@ USED: dict[str, tuple[str, ...]] = {
     ),
     "NetworkDefinitionCreationFlag": ("STRONGLY_TYPED",),
     "MemoryPoolType": ("WORKSPACE",),
+    "BuilderFlag": ("TF32",),
     "TensorIOMode": ("INPUT", "OUTPUT"),
     "DataType": ("FLOAT", "HALF", "BF16", "INT8", "INT32", "INT64", "BOOL", "UINT8"),
 }
@@ -73,6 +75,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "IBuilderConfig.add_optimization_profile": ("profile",),
     "IBuilderConfig.set_memory_pool_limit": ("pool", "pool_size"),
     "IBuilderConfig.create_timing_cache": ("serialized_timing_cache",),
+    "IBuilderConfig.clear_flag": ("flag",),
     "IBuilderConfig.set_timing_cache": ("cache", "ignore_mismatch"),
     "IProgressMonitor.phase_start": ("phase_name", "parent_phase", "num_steps"),
     "IProgressMonitor.step_complete": ("phase_name", "step"),

@@ -49,6 +49,7 @@ class TensorRTBuilder:
     takes = "artifact"
     reads = ("onnx",)
     suffix = ".engine"
+    verify_with = "tensorrt"
 
     @hookimpl
     def build_engine(self, request: BuildEngineRequest) -> Artifact:
@@ -149,6 +150,10 @@ def _graph(
             source.meta, source.input, source.shape, request, options.calibration_images
         )
         converted, kept = int8.convert(model, batches)
+    elif precision == "bf16":
+        from segplug_tensorrt.graphs import bf16
+
+        converted, kept = bf16.convert(model), ()
     else:
         from segplug_tensorrt.graphs import fp16
 

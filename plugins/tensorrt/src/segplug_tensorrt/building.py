@@ -106,6 +106,8 @@ def build(library: Library, parsed: Parsed, settings: Settings, reporter: Report
     """
     trt = library.module
     config = parsed.builder.create_builder_config()
+    # On by default: it would round fp32's products to 10 bits where the graph says fp32.
+    config.clear_flag(trt.BuilderFlag.TF32)
     if settings.workspace_gib is not None:
         size = int(settings.workspace_gib * _GIB)
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, size)

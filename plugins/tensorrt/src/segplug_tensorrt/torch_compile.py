@@ -270,6 +270,7 @@ class Compiler:
                         program,
                         inputs=[self._input(profile)],
                         device=device,
+                        disable_tf32=True,  # fp32 means fp32
                         workspace_size=size,
                         timing_cache_path=str(cache),
                         **({"use_explicit_typing": True} if asks else {}),

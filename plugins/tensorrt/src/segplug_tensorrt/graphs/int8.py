@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
+
+from segplug_tensorrt.graphs.sensitive import WEIGHTED, sensitive_nodes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +21,6 @@ if TYPE_CHECKING:
     Batch = dict[str, npt.NDArray[np.float32]]
 
 __all__ = ["convert"]
-
-_QUANTISED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-"""Where the arithmetic is. What lies between stays as it is, and the builder fuses it."""
 
 
 def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -32,7 +32,9 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.Mode
 
     Returns:
         The graph, and the names of the nodes that stay in floating point: the classifier, whose error nothing
-        averages out any more.
+        averages out any more; convolutions of each channel on its own, which have few products to average
+        over and little arithmetic to save; and what magnifies rounding
+        (:mod:`segplug_tensorrt.graphs.sensitive`).
     """
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize
@@ -48,7 +50,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.Mode
     named.CopyFrom(model)
     for number, node in enumerate(named.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
-    kept = _classifier(named)
+    kept = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named), *sensitive_nodes(named))))
     static: Any = quantize
     with tempfile.TemporaryDirectory() as folder, _quiet():
         output = Path(folder) / "int8.onnx"
@@ -57,7 +59,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.Mode
             output,
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(_QUANTISED),
+            op_types_to_quantize=list(WEIGHTED),
             nodes_to_exclude=list(kept),
             per_channel=True,
             activation_type=QuantType.QInt8,
@@ -86,18 +88,28 @@ def _classifier(model: onnx.ModelProto) -> tuple[str, ...]:
         if node is None or node.name in seen:
             continue
         seen.add(node.name)
-        if node.op_type in _QUANTISED:
+        if node.op_type in WEIGHTED:
             return (node.name,)
         waiting.extend(node.input)
     return ()
 
 
+def _depthwise(model: onnx.ModelProto) -> Iterator[str]:
+    """Convolutions whose every group is one channel."""
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        groups = next((each.i for each in node.attribute if each.name == "group"), 1)
+        if node.op_type == "Conv" and groups > 1 and weights.get(node.input[1], (0, 0))[1] == 1:
+            yield node.name
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice to preprocess, which the exporter has done already."""
+    """Without what the quantiser prints, and its advice to preprocess, which the exporter has done."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with redirect_stdout(StringIO()):  # stdout is for the command's own document
+            yield
     finally:
         logging.disable(before)

@@ -1,0 +1,91 @@
+"""A bfloat16 graph: where half precision would stand, from the weights as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from segplug_tensorrt.graphs import fp16
+from segplug_tensorrt.graphs.sensitive import sensitive_nodes
+
+__all__ = ["convert", "rounded"]
+
+_FP32, _FP16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+_BF16 = onnx.TensorProto.BFLOAT16
+_LARGEST = 0x7F7F
+"""The bits of the largest finite bfloat16 number."""
+
+_IN_FP32 = ("ConvTranspose", "HardSwish")
+"""What TensorRT-RTX 1.7 does not build in bfloat16: the one has no kernel, the other is not parsed."""
+
+
+def convert(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network in bfloat16, its float32 input and output as they were.
+
+    Nothing stays in fp32 for its size, since bfloat16 reaches as far, but what magnifies rounding does. The
+    opset stays: before 22 ONNX has no bfloat16 Conv, and TensorRT's parser does not mind.
+
+    Args:
+        model: With its weights; it is not changed.
+    """
+    named = fp16.prepared(model)
+    before = _tensors(named)
+    kept = [node.name for node in named.graph.node if node.op_type in _IN_FP32]
+    kept += sensitive_nodes(named)
+    converted = fp16.halved(named, kept)
+    for key, tensor in _tensors(converted).items():
+        if tensor.data_type == _FP16:
+            _relabel(tensor, before.get(key, tensor))
+    for graph in _graphs(converted.graph):
+        for value in (*graph.value_info, *graph.input, *graph.output):
+            if value.type.tensor_type.elem_type == _FP16:
+                value.type.tensor_type.elem_type = _BF16
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.name in ("to", "dtype") and attribute.i == _FP16:
+                    attribute.i = _BF16
+    return converted
+
+
+def rounded(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Bits of the nearest bfloat16 numbers, the even one of two. What is finite stays finite.
+
+    Args:
+        array: float32; infinities and NaN stay what they are.
+    """
+    bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
+    nearest = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    # A mask's lowest float32 must not become an infinity: a row of them alone has no softmax.
+    nearest = np.where(nearest & 0x7FFF > _LARGEST, nearest & 0x8000 | _LARGEST, nearest)
+    cut = (bits >> 16).astype(np.uint16)
+    return np.where(np.isfinite(array), nearest, np.where(np.isnan(array), cut | 0x40, cut))
+
+
+def _relabel(tensor: onnx.TensorProto, source: onnx.TensorProto) -> None:
+    array = numpy_helper.to_array(source).astype(np.float32)
+    made = onnx.TensorProto(name=tensor.name, data_type=_BF16, dims=array.shape)
+    made.raw_data = rounded(array).astype("<u2").tobytes()
+    tensor.CopyFrom(made)
+
+
+def _tensors(model: onnx.ModelProto) -> dict[tuple[str, str], onnx.TensorProto]:
+    """Weights by name, and the tensors in attributes by node and attribute."""
+    found = {}
+    for graph in _graphs(model.graph):
+        found.update({("", tensor.name): tensor for tensor in graph.initializer})
+        for node in graph.node:
+            found.update({(node.name, each.name): each.t for each in node.attribute if each.HasField("t")})
+    return found
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and those inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)

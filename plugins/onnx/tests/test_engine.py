@@ -217,7 +217,11 @@ def test_cuda_agrees_with_the_cpu(dynamic_labels, images):
         pytest.skip("this onnxruntime was not built for CUDA")
     batch = images(2, 40, 56)
     expected = open_engine(dynamic_labels).run(batch)
-    assert (open_engine(dynamic_labels, device="cuda").run(batch) == expected).mean() > 0.999
+    try:
+        engine = open_engine(dynamic_labels, device="cuda")
+    except DeviceError as error:
+        pytest.skip(str(error))
+    assert (engine.run(batch) == expected).mean() > 0.999
 
 
 @pytest.mark.parametrize(

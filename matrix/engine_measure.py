@@ -41,8 +41,8 @@ def versions() -> dict[str, str]:
 def profile_of(meta: ModelMeta, size: tuple[int, int]) -> tuple[str, str]:
     """Smallest and largest input: twice as much of all, where the network takes more than one size."""
     height, width = meta.input_size or size
-    fixed = meta.input_limits is not None and meta.input_limits.is_fixed
-    grown = 1 if fixed else 2
+    # A file of free sizes says within which; one of a network with tables of one size frees the batch alone.
+    grown = 2 if meta.input_limits is not None and not meta.input_limits.is_fixed else 1
     return f"1x3x{height}x{width}", f"2x3x{grown * height}x{grown * width}"
 
 

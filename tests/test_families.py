@@ -117,7 +117,8 @@ def test_tensorrt_builds_one_engine_for_sizes_that_vary(name, precision, exporte
     assert engine.size > 10_000
     built = engine.meta.extra["tensorrt"]
     assert built["precision"] == precision
-    assert built["output"]["shape"][1] == artifact.meta.out_channels
+    assert built["output"]["shape"][0] == -1, "the batch varies"
+    assert [len(built["profiles"]), built["input"]["dtype"]] == [1, "float32"]
 
 
 @pytest.mark.slow

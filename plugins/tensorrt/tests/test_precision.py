@@ -190,5 +190,7 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
         report = session.evaluate(tmp_path / f"{precision}.onnx", backend="onnxruntime", dataset=config)
         assert report.scores is not None
         scores[precision] = report.scores.metrics["mIoU"]
+    # Shown by pytest -rP: the rows of the table in the plugin's README.
+    print(f"| {name} | {' | '.join(f'{score:.4f}' for score in scores.values())} |")
     assert abs(scores["fp16"] - scores["fp32"]) < 0.001
     assert abs(scores["int8"] - scores["fp32"]) < 0.01

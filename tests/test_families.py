@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from matrix.sample import SAMPLE, SLIDING
 from segplug import ModelMeta, Segplug
 from segplug.model import SegmentationModel
 from segplug.requests import Artifact
+from segplug.sample import sample_image
 from segplug.testing import randomise
 
 SIZES = [(1, 104, 136), (2, 136, 96), (1, 117, 139)]
@@ -119,6 +121,28 @@ def test_tensorrt_builds_one_engine_for_sizes_that_vary(name, precision, exporte
     assert built["precision"] == precision
     assert built["output"]["shape"][0] == -1, "the batch varies"
     assert [len(built["profiles"]), built["input"]["dtype"]] == [1, "float32"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fastscnn", "pspnet", "segformer", "unet"])
+def test_tensorrt_builds_int8_engines(name, exported, tmp_path):
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
+    _, artifact = exported(name)
+    pictures = [tmp_path / f"{number}.png" for number in range(2)]
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(picture), sample_image(*SHAPE, seed=number))
+    smallest, largest = profile_of(artifact.meta, SHAPE)
+    engine = Segplug().build_engine(
+        "tensorrt",
+        artifact,
+        output=tmp_path / "m.engine",
+        precision="int8",
+        images=pictures,
+        min_shape=(smallest,),
+        max_shape=(largest,),
+        flavor="tensorrt-rtx",
+    )
+    assert engine.meta.extra["tensorrt"]["precision"] == "int8"
 
 
 @pytest.mark.slow

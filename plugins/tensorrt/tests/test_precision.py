@@ -42,7 +42,8 @@ def with_weight(value):
 def test_fp16_is_near_and_leaves_its_input_alone():
     model = tiny()
     before = model.SerializeToString()
-    half, kept = fp16.convert(model)
+    converted = fp16.convert(model)
+    half, kept = converted.model, converted.out_of_range
     assert model.SerializeToString() == before
     assert kept == ()
     assert {tensor.data_type for tensor in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
@@ -53,7 +54,8 @@ def test_fp16_is_near_and_leaves_its_input_alone():
 
 def test_a_weight_beyond_half_precision_stays():
     model = with_weight(1e6)
-    half, kept = fp16.convert(model)
+    converted = fp16.convert(model)
+    half, kept = converted.model, converted.out_of_range
     assert len(kept) == 1
     head = next(tensor for tensor in half.graph.initializer if tensor.name == "head")
     assert numpy_helper.to_array(head).max() > 65504
@@ -74,7 +76,8 @@ def test_a_large_constant_and_two_fp32_readers_of_one_tensor():
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
     del model.graph.node[2:]
     model.graph.node.extend(added)
-    half, kept = fp16.convert(model)
+    converted = fp16.convert(model)
+    half, kept = converted.model, converted.out_of_range
     onnx.checker.check_model(half, full_check=True)
     assert len(kept) == 1
     expected = answer(model)
@@ -96,11 +99,12 @@ def test_what_magnifies_rounding_stays_in_fp32_and_float():
     conv, relu, magnifying, _ = (node.name for node in named.graph.node)
     assert sensitive_nodes(named) == (conv, relu, magnifying)
     assert sensitive_nodes(fp16.prepared(tiny())) == ()
-    half, kept = fp16.convert(model)
+    converted = fp16.convert(model)
+    half, kept = converted.model, converted.out_of_range
     assert kept == ()
     kinds = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
     assert [kinds[name] for name in ("stem", "head", "last")] == [1, 1, 10]
-    quantised, _ = int8.convert(model, [{"input": image()}])
+    quantised = int8.convert(model, [{"input": image()}]).model
     assert "QuantizeLinear" not in {node.op_type for node in quantised.graph.node}
     expected = answer(model)
     assert np.abs(expected - answer(half)).max() < 1e-3 * np.ptp(expected)
@@ -116,14 +120,14 @@ def test_int8_leaves_convolutions_of_single_channels(make):
     ]
     del model.graph.node[2:]
     model.graph.node.extend(added)
-    _, kept = int8.convert(model, [{"input": image()}])
-    assert kept == ("head", "apart")
+    assert int8.convert(model, [{"input": image()}]).apart == ("head", "apart")
 
 
 def test_int8_is_explicit_and_symmetric():
     model = tiny()
-    quantised, kept = int8.convert(model, [{"input": image(seed)} for seed in range(3)])
-    assert kept == (quantised.graph.node[-1].name,), "the classifier"
+    converted = int8.convert(model, [{"input": image(seed)} for seed in range(3)])
+    quantised = converted.model
+    assert converted.apart == (quantised.graph.node[-1].name,), "the classifier"
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantised.graph.initializer}
     steps = [node for node in quantised.graph.node if node.op_type == "QuantizeLinear"]
     assert steps
@@ -183,8 +187,8 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
     request = BuildEngineRequest(output=source, images=images)
     graph = onnx.load(source)
     batches = calibration_batches(meta, "input", (-1, 3, -1, -1), request, 16)
-    onnx.save(fp16.convert(graph)[0], tmp_path / "fp16.onnx")
-    onnx.save(int8.convert(graph, batches)[0], tmp_path / "int8.onnx")
+    onnx.save(fp16.convert(graph).model, tmp_path / "fp16.onnx")
+    onnx.save(int8.convert(graph, batches).model, tmp_path / "int8.onnx")
     scores = {}
     for precision in ("fp32", "fp16", "int8"):
         report = session.evaluate(tmp_path / f"{precision}.onnx", backend="onnxruntime", dataset=config)

@@ -6,13 +6,14 @@ import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.artifact import describe, ensure_free, file_sha256, sidecar_path
 from segplug.errors import ArtifactError, DeviceError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.options import option
+from segplug.reporting import Reporter
 from segplug.requests import Artifact, BuildEngineRequest, Precision
 from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
@@ -21,6 +22,9 @@ from segplug_tensorrt.options import BuildOptions, precision_of
 from segplug_tensorrt.plans import write_plan
 from segplug_tensorrt.profiles import parse_shapes, plan_profiles
 from segplug_tensorrt.record import Record
+
+if TYPE_CHECKING:
+    from segplug_tensorrt.graphs.converted import Converted
 
 __all__ = ["Options", "provider"]
 
@@ -149,23 +153,34 @@ def _graph(
         batches = calibration_batches(
             source.meta, source.input, source.shape, request, options.calibration_images
         )
-        converted, kept = int8.convert(model, batches)
+        converted = int8.convert(model, batches)
     elif precision == "bf16":
         from segplug_tensorrt.graphs import bf16
 
-        converted, kept = bf16.convert(model), ()
+        converted = bf16.convert(model)
     else:
         from segplug_tensorrt.graphs import fp16
 
-        converted, kept = fp16.convert(model)
-    if kept and precision != "int8":
-        request.reporter.warn(
-            f"{len(kept)} nodes stay in fp32, since a weight of theirs is beyond {precision}'s range: "
-            f"{', '.join(kept[:5])}"
-        )
+        converted = fp16.convert(model)
+    _tell(converted, precision, request.reporter)
     path = folder / "graph.onnx"
-    onnx.save(converted, path)
+    onnx.save(converted.model, path)
     return path
+
+
+def _tell(converted: Converted, precision: Precision, reporter: Reporter) -> None:
+    if beyond := converted.out_of_range:
+        reporter.warn(
+            f"{len(beyond)} nodes stay in fp32, since a weight of theirs is beyond {precision}'s range: "
+            f"{', '.join(beyond[:5])}"
+        )
+    if sensitive := converted.sensitive:
+        reporter.note(
+            f"{len(sensitive)} nodes stay in fp32, since they would magnify {precision}'s rounding: "
+            f"{', '.join(sensitive[:5])}"
+        )
+    if apart := converted.apart:
+        reporter.note(f"the classifier and depthwise convolutions stay in fp32: {len(apart)} in all")
 
 
 provider = TensorRTBuilder()

@@ -10,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from segplug_tensorrt.graphs import fp16
+from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import sensitive_nodes
 
 __all__ = ["convert", "rounded"]
@@ -23,7 +24,7 @@ _IN_FP32 = ("ConvTranspose", "HardSwish")
 """What TensorRT-RTX 1.7 does not build in bfloat16: the one has no kernel, the other is not parsed."""
 
 
-def convert(model: onnx.ModelProto) -> onnx.ModelProto:
+def convert(model: onnx.ModelProto) -> Converted:
     """The same network in bfloat16, its float32 input and output as they were.
 
     Nothing stays in fp32 for its size, since bfloat16 reaches as far, but what magnifies rounding does. The
@@ -35,8 +36,8 @@ def convert(model: onnx.ModelProto) -> onnx.ModelProto:
     named = fp16.prepared(model)
     before = _tensors(named)
     kept = [node.name for node in named.graph.node if node.op_type in _IN_FP32]
-    kept += sensitive_nodes(named)
-    converted = fp16.halved(named, kept)
+    sensitive = sensitive_nodes(named)
+    converted = fp16.halved(named, (*kept, *sensitive))
     for key, tensor in _tensors(converted).items():
         if tensor.data_type == _FP16:
             _relabel(tensor, before.get(key, tensor))
@@ -48,7 +49,7 @@ def convert(model: onnx.ModelProto) -> onnx.ModelProto:
             for attribute in node.attribute:
                 if attribute.name in ("to", "dtype") and attribute.i == _FP16:
                     attribute.i = _BF16
-    return converted
+    return Converted(converted, sensitive)
 
 
 def rounded(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import sensitive_nodes
 
 __all__ = ["LARGEST", "convert", "halved", "prepared"]
@@ -22,19 +23,15 @@ _SMALLEST = 5.96e-08
 """The smallest positive one: the converter raises smaller weights to it, below any rounding."""
 
 
-def convert(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+def convert(model: onnx.ModelProto) -> Converted:
     """The same network in half precision, its input and output as they were.
 
     Args:
         model: With its weights; it is not changed.
-
-    Returns:
-        The graph, and the names of the nodes that stay in fp32 since a constant of theirs is out of range.
-        What magnifies rounding stays in fp32 as well (:mod:`segplug_tensorrt.graphs.sensitive`).
     """
     named = prepared(model)
-    kept = _out_of_range(named)
-    return halved(named, (*kept, *sensitive_nodes(named))), kept
+    beyond, sensitive = _out_of_range(named), sensitive_nodes(named)
+    return Converted(halved(named, (*beyond, *sensitive)), sensitive, out_of_range=beyond)
 
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import WEIGHTED, sensitive_nodes
 
 if TYPE_CHECKING:
@@ -23,18 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["convert"]
 
 
-def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     """The same network with 8-bit weights (a scale for each channel) and activations, both symmetric.
+
+    Some layers stay in floating point: the classifier, whose error nothing averages out any more;
+    convolutions of each channel on its own, which have few products to average over and little arithmetic to
+    save; and what magnifies rounding.
 
     Args:
         model: With its weights; it is not changed.
         batches: Inputs by name, to find the activations' ranges.
-
-    Returns:
-        The graph, and the names of the nodes that stay in floating point: the classifier, whose error nothing
-        averages out any more; convolutions of each channel on its own, which have few products to average
-        over and little arithmetic to save; and what magnifies rounding
-        (:mod:`segplug_tensorrt.graphs.sensitive`).
     """
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize
@@ -50,7 +49,8 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.Mode
     named.CopyFrom(model)
     for number, node in enumerate(named.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
-    kept = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named), *sensitive_nodes(named))))
+    apart = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named))))
+    sensitive = sensitive_nodes(named)
     static: Any = quantize
     with tempfile.TemporaryDirectory() as folder, _quiet():
         output = Path(folder) / "int8.onnx"
@@ -60,7 +60,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.Mode
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(WEIGHTED),
-            nodes_to_exclude=list(kept),
+            nodes_to_exclude=[*apart, *sensitive],
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
@@ -76,7 +76,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> tuple[onnx.Mode
         quantised = onnx.load(output)
     del quantised.metadata_props[:]
     quantised.metadata_props.extend(model.metadata_props)
-    return quantised, kept
+    return Converted(quantised, sensitive, apart=apart)
 
 
 def _classifier(model: onnx.ModelProto) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ class Demo:
         if key not in self._files:
             path = self.folder / f"{mode}-{precision}.onnx"
             if precision == "fp16":
-                onnx.save(fp16.convert(onnx.load(self.onnx(mode)))[0], path)
+                onnx.save(fp16.convert(onnx.load(self.onnx(mode))).model, path)
             else:
                 self.session.export("onnx", self.model(mode), output=path, dynamic=True, output_kind="logits")
             self._files[key] = path

@@ -18,7 +18,7 @@ from segplug.requests import Artifact, BuildEngineRequest, Precision
 from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 from segplug_tensorrt.library import Library, load_library
-from segplug_tensorrt.options import BuildOptions, precision_of
+from segplug_tensorrt.options import BuildOptions
 from segplug_tensorrt.plans import write_plan
 from segplug_tensorrt.profiles import parse_shapes, plan_profiles
 from segplug_tensorrt.record import Record
@@ -61,7 +61,12 @@ class TensorRTBuilder:
         if request.artifact is None:
             raise UsageError("build_engine tensorrt takes an ONNX file")
         options: Options = request.options or Options()
-        precision = precision_of(request, options)
+        precision = request.precision
+        if precision == "int8" and not request.images:
+            raise UsageError(
+                "int8 is calibrated on real images, and there are none",
+                hint="give some with --input-img or --dataset",
+            )
         ensure_free(request.output, force=request.force)
         ensure_free(sidecar_path(request.output), force=request.force)
         library = load_library(None if options.flavor == "auto" else options.flavor)

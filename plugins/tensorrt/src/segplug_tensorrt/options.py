@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from segplug.errors import UsageError
 from segplug.options import option
-from segplug.requests import BuildEngineRequest, Precision
 
-__all__ = ["BuildOptions", "precision_of"]
+__all__ = ["BuildOptions"]
 
 _SHAPE = "NxCxHxW"
 
@@ -37,17 +35,3 @@ class BuildOptions:
         None, help="File of measured kernels, read and written: the next build is faster.", metavar="FILE"
     )
     verbose: bool = option(False, help="Show all that the builder says.")
-
-
-def precision_of(request: BuildEngineRequest, options: BuildOptions) -> Precision:
-    """The precision that was asked for.
-
-    Raises:
-        UsageError: int8 has no images to be calibrated on.
-    """
-    precision: Precision = request.precision
-    if precision == "int8" and not request.images:
-        raise UsageError(
-            "int8 is calibrated on real images, and there are none", hint="give some with --input-img"
-        )
-    return precision

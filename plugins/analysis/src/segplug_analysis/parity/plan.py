@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from segplug.api import REFERENCE_BACKEND
 from segplug.discovery import entries
-from segplug.errors import PluginError, UsageError
+from segplug.errors import DeviceError, MissingDependencyError, PluginError, UsageError
 from segplug.requests import Precision
-from segplug.routes import route_to
+from segplug.routes import require_device, route_to
 
 if TYPE_CHECKING:
     from segplug.registry import Provider, Registry
@@ -43,17 +43,20 @@ class Plan:
     """Backend and reason."""
 
 
-def choose(backends: Sequence[str], precisions: Sequence[Precision], registry: Registry) -> Plan:
+def choose(backends: Sequence[str], precisions: Sequence[Precision], device: str, registry: Registry) -> Plan:
     """Each backend in each precision; PyTorch, the reference, is none of them.
 
     Args:
         backends: As the user named them; empty: all that are installed and that a model gets to.
         precisions: Of the files that are made.
+        device: Where they will run: a backend that has none there is found out before its file is made.
         registry: Where the providers are.
 
     Raises:
         UsageError: a backend that was named is unknown, nothing makes what it opens, or none is left.
         PluginError: a backend that was named is broken.
+        DeviceError: it does not run on ``device``.
+        MissingDependencyError: a library of its is not installed.
     """
     registry.provider("infer", REFERENCE_BACKEND)
     wanted = [name for name in dict.fromkeys(backends) if name != REFERENCE_BACKEND]
@@ -61,11 +64,14 @@ def choose(backends: Sequence[str], precisions: Sequence[Precision], registry: R
     routes: dict[str, tuple[Provider, ...]] = {}
     for name in wanted or ([] if backends else _installed(registry)):
         try:
-            routes[name] = route_to(registry, name)
-        except (UsageError, PluginError) as error:
+            route = route_to(registry, name)
+            require_device(registry, name, device)
+        except (UsageError, PluginError, DeviceError, MissingDependencyError) as error:
             if backends:
                 raise
             left_out.append((name, str(error)))
+            continue
+        routes[name] = route
     if not routes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out)
         raise UsageError(

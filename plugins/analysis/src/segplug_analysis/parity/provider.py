@@ -88,7 +88,7 @@ class Parity:
         options: Options = request.options or Options()
         session, warnings = recorded(request.session)
         config, checkpoint = _config_and_checkpoint(request)
-        plan = choose(options.backend, options.precision, session.registry)
+        plan = choose(options.backend, options.precision, options.device, session.registry)
         dataset = _dataset(session, config, options)
         _refuse_folder(options.work_dir, dataset)
         model = session.load_model(

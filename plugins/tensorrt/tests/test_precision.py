@@ -170,6 +170,10 @@ def test_int8_needs_images(make):
         Segplug().build_engine("tensorrt", source, output=source.with_suffix(".engine"), precision="int8")
 
 
+AGREEMENT = {"fp16": 0.99, "int8": 0.85}
+"""Least share of equal labels, near-ties included."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["fastscnn", "fcn_m-v2-d8", "fcn_m-v2-d8_slide", "pspnet_m-v2-d8", "deeplabv3plus_m-v2-d8"]
@@ -182,7 +186,7 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
     weights = data_dir / "models" / f"{name.removesuffix('_slide')}_480x360_camvid.pth"
     source = tmp_path / "fp32.onnx"
     model = session.load_model(config, checkpoint=weights)
-    meta = session.export("onnx", model, output=source, dynamic=True).meta
+    meta = session.export("onnx", model, output=source, dynamic=True, output_kind="logits").meta
     images = tuple(sorted((data_dir / "camvid_train" / "train").iterdir()))
     request = BuildEngineRequest(output=source, images=images)
     graph = onnx.load(source)
@@ -194,7 +198,23 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
         report = session.evaluate(tmp_path / f"{precision}.onnx", backend="onnxruntime", dataset=config)
         assert report.scores is not None
         scores[precision] = report.scores.metrics["mIoU"]
+    differences = []
+    frames = sorted((data_dir / "camvid" / "test").glob("*.png"))[:2]
+    for precision in ("fp16", "int8"):
+        compared = session.verify(
+            tmp_path / f"{precision}.onnx",
+            source,
+            images=frames,
+            backend="onnxruntime",
+            reference_backend="onnxruntime",
+            precision=precision,  # type: ignore[arg-type]
+        )
+        assert compared.logits_compared
+        assert compared.passed, compared.failures
+        assert compared.label_agreement > AGREEMENT[precision]
+        differences += [f"{compared.relative_difference:.4f}", f"{compared.label_agreement:.4f}"]
     # Shown by pytest -rP: the rows of the table in the plugin's README.
-    print(f"| {name} | {' | '.join(f'{score:.4f}' for score in scores.values())} |")
+    cells = [name, *(f"{score:.4f}" for score in scores.values()), *differences]
+    print(f"| {' | '.join(cells)} |")
     assert abs(scores["fp16"] - scores["fp32"]) < 0.001
     assert abs(scores["int8"] - scores["fp32"]) < 0.01

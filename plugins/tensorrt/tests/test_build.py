@@ -160,6 +160,16 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(make):
     assert leftovers(source.parent) == []
 
 
+def test_what_the_library_prints_stays_out_of_the_document(capfd):
+    from segplug_tensorrt.printed import prints_on_stderr
+
+    with prints_on_stderr():
+        os.write(1, b"WARNING: precision\n")
+    print("document")
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("document\n", "WARNING: precision\n")
+
+
 def test_asking_for_the_builder_imports_no_tensorrt():
     code = (
         "import sys, segplug_tensorrt.builder, segplug_tensorrt.infer;"

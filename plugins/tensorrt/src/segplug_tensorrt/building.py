@@ -15,6 +15,7 @@ from segplug.reporting import Reporter
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
 from segplug_tensorrt.log import log_of
+from segplug_tensorrt.printed import prints_on_stderr
 from segplug_tensorrt.profiles import Profile
 from segplug_tensorrt.progress import interruptible, make_monitor
 from segplug_tensorrt.record import Tensor
@@ -118,7 +119,7 @@ def build(library: Library, parsed: Parsed, settings: Settings, reporter: Report
     cache = None
     if settings.timing_cache is not None:
         cache = set_timing_cache(config, settings.timing_cache)
-    with interruptible() as wish, reporter.progress("building", None) as bar:
+    with prints_on_stderr(), interruptible() as wish, reporter.progress("building", None) as bar:
         config.progress_monitor = make_monitor(trt, bar, wish)
         plan = parsed.builder.build_serialized_network(parsed.network, config)
     if plan is None:

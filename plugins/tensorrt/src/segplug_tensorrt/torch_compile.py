@@ -31,6 +31,7 @@ from segplug_tensorrt.building import set_timing_cache
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
 from segplug_tensorrt.options import BuildOptions
+from segplug_tensorrt.printed import prints_on_stderr
 from segplug_tensorrt.profiles import Profile
 from segplug_tensorrt.progress import interruptible
 from segplug_tensorrt.record import Tensor
@@ -264,7 +265,7 @@ class Compiler:
             cache = Path(folder) / "timing.cache"  # torch_tensorrt always writes one
             if options.timing_cache is not None and options.timing_cache.is_file():
                 shutil.copyfile(options.timing_cache, cache)
-            with interruptible(), _logged(self.trt, self.log, verbose=options.verbose):
+            with prints_on_stderr(), interruptible(), _logged(self.trt, self.log, verbose=options.verbose):
                 try:
                     plan = convert(
                         program,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-__all__ = ["MODES", "Row", "Rows", "add_rows", "read_rows", "row_of"]
+__all__ = ["MODES", "M", "Measured", "Row", "Rows", "add_rows", "read_rows", "row_of"]
 
 MODES = ("static", "dynamic", "slide")
 
@@ -67,6 +67,23 @@ class Measured(Protocol):
     """A dataclass of plain data that is kept as a row."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __init__(self, family: str, config: str, part: str, /, *, passed: bool, **others: Any) -> None: ...
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def config(self) -> str: ...
+
+    @property
+    def passed(self) -> bool: ...
+
+    @property
+    def reason(self) -> str | None: ...
+
+    @property
+    def versions(self) -> dict[str, str]: ...
 
     @property
     def key(self) -> tuple[str, str]: ...

@@ -11,7 +11,7 @@ from segplug_mmseg.compat import import_mmseg
 
 from matrix import __main__ as command
 from matrix import engines as engine_command
-from matrix.command import chosen_families
+from matrix.command import Measurement, chosen_families
 from matrix.document import render
 from matrix.engine_measure import versions as engine_versions
 from matrix.engine_rows import PRECISIONS, EngineRow
@@ -47,7 +47,7 @@ def written(data: Path, rows: list[Row]) -> str:
     return data.with_suffix(".md").read_text()
 
 
-def measuring_nothing(family: str, *_: object) -> list[Row]:
+def measuring_nothing(_: object, family: str, *__: object) -> list[Row]:
     raise AssertionError(f"{family} is measured, but need not be")
 
 
@@ -109,7 +109,7 @@ def test_a_page_tells_success_freedom_failure_and_what_is_missing(tmp_path):
 def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch, capsys):
     data = tmp_path / "m.json"
     written(data, [row("unet", mode) for mode in MODES])
-    monkeypatch.setattr(command, "_measured", measuring_nothing)
+    monkeypatch.setattr(Measurement, "rows_of", measuring_nothing)
     assert command.main(["--family", "unet", "--data", str(data)]) == 0
     assert "measured already" in capsys.readouterr().out
     with pytest.raises(AssertionError):
@@ -124,7 +124,7 @@ def test_what_does_not_stand_is_measured_again_and_other_families_kept(tmp_path,
     written(data, [row("unet", mode, **(stale if mode == "slide" else {})) for mode in MODES])
     written(data, [row("cgnet", mode) for mode in MODES])
     fresh = [row("unet", mode, seconds=1.0) for mode in MODES]
-    monkeypatch.setattr(command, "_measured", lambda *_: fresh)
+    monkeypatch.setattr(Measurement, "rows_of", lambda *_: fresh)
     assert command.main(["--family", "unet", "cgnet", "--data", str(data)]) == 0
     rows = read_rows(data, Row)
     assert rows["unet", "static"].seconds == 1.0
@@ -133,17 +133,17 @@ def test_what_does_not_stand_is_measured_again_and_other_families_kept(tmp_path,
 
 def test_a_process_that_dies_or_does_not_end_is_a_failure_with_its_reason(monkeypatch):
     monkeypatch.setattr("sys.executable", "false")
-    rows = list(command._measured("unet", {}, 1.0))
+    rows = list(command.EXPORTS.rows_of("unet", {}, 1.0))
     assert [one.mode for one in rows] == list(MODES)
     assert all(not one.passed and "ended with 1" in str(one.reason) for one in rows)
     monkeypatch.undo()
-    rows = list(command._measured("unet", {}, 0.001))
+    rows = list(command.EXPORTS.rows_of("unet", {}, 0.001))
     assert all("did not end within" in str(one.reason) for one in rows)
 
 
 def test_a_failure_makes_the_command_fail(tmp_path, monkeypatch):
     bad = [row("unet", mode, passed=False, reason="no") for mode in MODES]
-    monkeypatch.setattr(command, "_measured", lambda *_: bad)
+    monkeypatch.setattr(Measurement, "rows_of", lambda *_: bad)
     assert command.main(["--family", "unet", "--data", str(tmp_path / "m.json")]) == 1
 
 
@@ -189,18 +189,18 @@ def test_the_docs_show_that_every_family_is_built():
 def test_engines_that_are_built_are_not_built_again_and_a_failure_is_told(tmp_path, monkeypatch, capsys):
     data = tmp_path / "e.json"
     bad = engine("unet", "fp16", passed=False, reason="no kernel", seconds=None, megabytes=None)
-    monkeypatch.setattr(engine_command, "_measured", lambda *_: [engine("unet", "fp32"), bad])
+    monkeypatch.setattr(Measurement, "rows_of", lambda *_: [engine("unet", "fp32"), bad])
     assert engine_command.main(["--family", "unet", "--data", str(data)]) == 1
     page = data.with_suffix(".md").read_text()
     assert "fp32 1 of 45, fp16 0 of 45" in page
     assert "| 1x3x128x192 to 2x3x256x384 | 1.3 | 10.0 | **fails** |" in page
     assert "* **unet**, fp16: no kernel" in page
-    monkeypatch.setattr(engine_command, "_measured", lambda *_: [engine("unet", "fp16")])
+    monkeypatch.setattr(Measurement, "rows_of", lambda *_: [engine("unet", "fp16")])
     assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
-    monkeypatch.setattr(engine_command, "_measured", measuring_nothing)
+    monkeypatch.setattr(Measurement, "rows_of", measuring_nothing)
     capsys.readouterr()
     assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
-    assert "built already" in capsys.readouterr().out
+    assert "measured already" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from segplug.engine import Axis, limited
 from segplug.errors import ShapeError, UsageError
 from segplug.model import InputLimits, ModelMeta
 from segplug.requests import ExportRequest
 
-__all__ = ["TracePlan", "limits_named", "plan_trace"]
+__all__ = ["TracePlan", "export_dimensions", "limits_named", "plan_trace"]
 
 _ANY_SIZE = (512, 768)
 """Where a dynamic model is traced that names no size: unequal sides that most strides divide."""
@@ -95,6 +96,26 @@ def limits_named(request: ExportRequest, size: tuple[int, int]) -> Iterator[None
         if limits is None or _takes(limits, size):
             raise
         raise ShapeError(error.message, hint=f"it takes {limits}: give another --shape") from error
+
+
+def export_dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
+    """The free axes as ``torch.export.export`` takes them.
+
+    Args:
+        free: The axes of the input that may vary, and their names.
+        multiple_of: What free heights and widths are multiples of.
+
+    ``DYNAMIC`` refuses an axis that was fixed and leaves its other conditions to the exporter. Where sizes
+    are multiples, that must be said: halving a size and doubling it again gives the same size only then.
+    """
+    import torch
+
+    return {
+        axis: torch.export.Dim.DYNAMIC
+        if axis == 0 or multiple_of == 1
+        else multiple_of * torch.export.Dim(name)
+        for axis, name in free.items()
+    }
 
 
 def _network_size(request: ExportRequest) -> tuple[int, int]:

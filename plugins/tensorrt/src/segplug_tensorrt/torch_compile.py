@@ -13,7 +13,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -26,7 +26,7 @@ from torch import nn
 from segplug.artifact import writing
 from segplug.errors import ArtifactError, MissingDependencyError, ModelError, ShapeError, UsageError
 from segplug.requests import BuildEngineRequest, ExportRequest, Precision
-from segplug.tracing import plan_trace
+from segplug.tracing import export_dimensions, plan_trace
 from segplug_tensorrt.building import set_timing_cache
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
@@ -135,7 +135,7 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
             program = torch.export.export(
                 network,
                 (sample,),
-                dynamic_shapes=(_dimensions(free, multiple_of),) if free else None,
+                dynamic_shapes=(export_dimensions(free, multiple_of),) if free else None,
                 strict=False,
             )
         except MemoryError:
@@ -147,20 +147,6 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
             ) from error
     _check_range(program, profile)
     return program
-
-
-def _dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
-    """The free axes as torch.export takes them.
-
-    ``DYNAMIC`` refuses an axis that was fixed and leaves its other conditions to the exporter. Where sizes
-    are multiples, that must be said: halving a size and doubling it again gives the same size only then.
-    """
-    return {
-        axis: torch.export.Dim.DYNAMIC
-        if axis == 0 or multiple_of == 1
-        else multiple_of * torch.export.Dim(name)
-        for axis, name in free.items()
-    }
 
 
 def _run_once(network: TypedNetwork, size: tuple[int, int]) -> None:

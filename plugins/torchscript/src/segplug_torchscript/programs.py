@@ -16,6 +16,7 @@ from torch import nn
 
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, ShapeError
 from segplug.model import InputLimits
+from segplug.tracing import export_dimensions
 from segplug_torchscript.quiet import quiet, reason
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def export(
         ShapeError: the network itself cannot take the sample's shape.
         ModelError: it cannot be exported, or not with these axes free.
     """
-    shapes = (_dimensions(free, multiple_of),) if free else None
+    shapes = (export_dimensions(free, multiple_of),) if free else None
     with quiet(), torch.no_grad():
         try:
             program = torch.export.export(network, (sample,), dynamic_shapes=shapes, strict=False)
@@ -66,20 +67,6 @@ def export(
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # paths and lines of the network's source code
     return program
-
-
-def _dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
-    """The free axes as torch.export takes them.
-
-    ``DYNAMIC`` refuses an axis that was fixed and leaves its other conditions to the exporter. Where sizes
-    are multiples, that must be said: halving a size and doubling it again gives the same size only then.
-    """
-    return {
-        axis: torch.export.Dim.DYNAMIC
-        if axis == 0 or multiple_of == 1
-        else multiple_of * torch.export.Dim(name)
-        for axis, name in free.items()
-    }
 
 
 def _explained(

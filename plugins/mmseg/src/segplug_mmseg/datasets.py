@@ -19,8 +19,7 @@ from segplug.dataset import DatasetInfo
 from segplug.errors import DatasetError, SegplugError
 from segplug.hookspecs import hookimpl
 from segplug_mmseg import config as configs
-from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.meta import colours
+from segplug_mmseg.meta import palette_of_class
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,17 +159,11 @@ class MmsegDatasets:
     """
 
     api_version = 1
+    palette = staticmethod(palette_of_class)
 
     def accepts(self, location: str) -> bool:
         """Whether ``location`` can be an mmcv config."""
         return configs.accepts(location)
-
-    def palette(self, name: str) -> tuple[tuple[int, int, int], ...]:
-        """The colours of one of mmseg's data set classes; empty if it has none of that name."""
-        import_mmseg()
-        from mmseg.datasets import DATASETS
-
-        return colours(getattr(DATASETS.get(name), "PALETTE", None))
 
     @hookimpl
     def load_dataset(self, request: LoadDatasetRequest) -> MmsegDataset:

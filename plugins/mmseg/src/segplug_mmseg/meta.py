@@ -13,11 +13,11 @@ from segplug.artifact import file_sha256
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Provenance
 from segplug.reporting import Reporter
-from segplug_mmseg.compat import quiet
+from segplug_mmseg.compat import import_mmseg, quiet
 from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline import data_settings, find_transform, read_pipeline
 
-__all__ = ["Head", "class_facts", "colours", "names", "read_meta", "versions"]
+__all__ = ["Head", "class_facts", "colours", "names", "palette_of_class", "read_meta", "versions"]
 
 _DEFAULT_THRESHOLD = 0.3  # of mmseg's heads with one output channel
 
@@ -185,6 +185,14 @@ def colours(value: Any) -> tuple[tuple[int, int, int], ...]:
         return tuple((int(r), int(g), int(b)) for r, g, b in value)
     except (TypeError, ValueError):
         return ()
+
+
+def palette_of_class(name: str) -> tuple[tuple[int, int, int], ...]:
+    """The colours of one of mmseg's data set classes; empty if it has none of that name."""
+    import_mmseg()
+    from mmseg.datasets import DATASETS
+
+    return colours(getattr(DATASETS.get(name), "PALETTE", None))
 
 
 def _classes(

@@ -23,9 +23,9 @@ from matrix.rows import Row
 
 if TYPE_CHECKING:
     from segplug.api import Segplug
+    from segplug.comparison import Comparison
     from segplug.model import SegmentationModel
-    from segplug.requests import Artifact
-    from segplug.verify import Comparison
+    from segplug.results import Artifact
 
 MADE_BY = (
     "segplug",
@@ -93,9 +93,9 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     from segplug.runtime.preprocess import Preprocessor
     from segplug.runtime.runner import Runner
     from segplug.runtime.slide import Slider
-    from segplug.sample import sample_image
-    from segplug.unsteady import nudged_runs
-    from segplug.verify import Pair, compare
+    from segplug.verification.compare import Pair, compare
+    from segplug.verification.sample import sample_image
+    from segplug.verification.stability import nudged_runs
 
     model = load(session, blank.family, case, dict(case.window))
     artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)

@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "API_VERSION": "segplug.hookspecs",
-    "Artifact": "segplug.requests",
+    "Artifact": "segplug.results",
     "Axis": "segplug.engine",
-    "Comparison": "segplug.verify",
+    "Comparison": "segplug.comparison",
     "Engine": "segplug.engine",
     "EngineSpec": "segplug.engine",
     "ModelMeta": "segplug.model",
@@ -28,6 +28,7 @@ __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
     from segplug.api import Segplug as Segplug
+    from segplug.comparison import Comparison as Comparison
     from segplug.engine import Axis as Axis
     from segplug.engine import Engine as Engine
     from segplug.engine import EngineSpec as EngineSpec
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from segplug.model import ModelMeta as ModelMeta
     from segplug.model import SegmentationModel as SegmentationModel
     from segplug.options import option as option
-    from segplug.requests import Artifact as Artifact
-    from segplug.verify import Comparison as Comparison
+    from segplug.results import Artifact as Artifact
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from segplug.checkpoint.shards import is_index, shards
 from segplug.errors import ArtifactError, CheckpointError, UsageError
 from segplug.model import ModelMeta
-from segplug.requests import Artifact
+from segplug.results import Artifact
 
 __all__ = [
     "describe",

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from segplug.model import InputLimits, ModelMeta
 
-__all__ = ["Axis", "Engine", "EngineSpec", "limited"]
+__all__ = ["REFERENCE_BACKEND", "Axis", "Engine", "EngineSpec", "limited"]
+
+REFERENCE_BACKEND = "pytorch"
+"""The ``infer`` target that runs a loaded model itself; the other side of every comparison."""
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,15 @@ if TYPE_CHECKING:
     from segplug.engine import Engine
     from segplug.model import SegmentationModel
     from segplug.requests import (
-        AnalyzeReport,
         AnalyzeRequest,
-        Artifact,
         BuildEngineRequest,
-        ConversionReport,
         ConvertWeightsRequest,
         ExportRequest,
         InferRequest,
         LoadDatasetRequest,
         LoadModelRequest,
     )
+    from segplug.results import AnalyzeReport, Artifact, ConversionReport
 
 __all__ = [
     "ADDON_GROUP",

@@ -1,52 +1,36 @@
-"""One frozen request for each hook, and the results that are plain data.
+"""One frozen request for each hook: what every target of the hook understands.
 
-A request's fields are what every target of the hook understands. What only one target understands
-is in ``options``: an instance of the dataclass that the provider declared. New fields come with
-defaults, so that a hook can grow without breaking an installed plugin.
+What only one target understands is in ``options``: an instance of the dataclass that the provider declared.
+New fields come with defaults, so that a hook can grow without breaking an installed plugin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from segplug.errors import UsageError
-from segplug.reporting import QuietReporter, Reporter
+from segplug.progress import QuietReporter, Reporter
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
 
-    from segplug.api import Segplug
-    from segplug.model import ModelMeta, SegmentationModel
+    from segplug.model import SegmentationModel
+    from segplug.results import Precision
+    from segplug.session import Session
 
 __all__ = [
-    "AnalyzeReport",
     "AnalyzeRequest",
-    "Artifact",
-    "BackboneFit",
     "BuildEngineRequest",
-    "ConversionReport",
     "ConvertWeightsRequest",
     "ExportRequest",
-    "Figure",
     "InferRequest",
     "LoadDatasetRequest",
     "LoadModelRequest",
-    "ResizedTensor",
-    "Table",
 ]
-
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
-
-
-def _session() -> Segplug:
-    from segplug.api import Segplug
-
-    return Segplug()
 
 
 @dataclass(frozen=True)
@@ -68,46 +52,6 @@ class LoadModelRequest:
     """Nobody will look at the values of the weights: without a checkpoint they need no initialisation."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
-
-
-@dataclass(frozen=True)
-class ResizedTensor:
-    """A table of positions that was brought to another size, as the source's framework does it."""
-
-    name: str
-    before: tuple[int, ...]
-    """Its shape in the weights."""
-    after: tuple[int, ...]
-    """Its shape in the network."""
-    how: str
-    """The method, in a few words: ``bicubic, 14x14 to 32x32``."""
-
-
-@dataclass(frozen=True)
-class BackboneFit:
-    """How weights fit the backbone of a model. They were loaded strictly if ``fits``."""
-
-    backbone: str
-    """What the source calls the network: ``VisionTransformer``."""
-    state: Mapping[str, torch.Tensor]
-    """The weights as they were loaded: position tables resized, ``left_out`` left out."""
-    resized: tuple[ResizedTensor, ...] = ()
-    left_out: tuple[str, ...] = ()
-    """Names of parts that this network is built without, and may be."""
-    missing: tuple[str, ...] = ()
-    """Names of the network that the weights lack."""
-    unexpected: tuple[str, ...] = ()
-    """Names of the weights that the network lacks."""
-    misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
-    """Name, shape in the weights, shape in the network."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the config builds the backbone with, the source's own defaults included: plain data. What no shape
-    tells is there, too: heads, kinds of activations, strides."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether nothing is missing, unexpected, or of another shape."""
-        return not (self.missing or self.unexpected or self.misshaped)
 
 
 @dataclass(frozen=True)
@@ -144,8 +88,8 @@ class ExportRequest:
     """A preprocessed input ``(1, 3, H, W)``, for exporters that look at values or lack a size."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
-    session: Segplug = field(default_factory=_session)
-    """What the caller uses, for what packing asks of sources and backends: the same add-ons and reporter."""
+    session: Session = field(kw_only=True)
+    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""
 
     @property
     def loaded(self) -> SegmentationModel:
@@ -153,19 +97,6 @@ class ExportRequest:
         if self.model is None:
             raise UsageError("this exporter takes a loaded model, not an artifact")
         return self.model
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A file (or folder) on disk that a hook made, and what is known of it."""
-
-    path: Path
-    format: str
-    """The target that made it: ``onnx``, ``tensorrt``, ..."""
-    meta: ModelMeta
-    size: int = 0
-    """Bytes on disk."""
-    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,8 +114,8 @@ class BuildEngineRequest:
     """Real images, for builders that calibrate on them."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
-    session: Segplug = field(default_factory=_session)
-    """What the caller uses, for what a build asks of sources and backends: the same add-ons and reporter."""
+    session: Session = field(kw_only=True)
+    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""
 
 
 @dataclass(frozen=True)
@@ -215,20 +146,8 @@ class ConvertWeightsRequest:
     force: bool = False
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
-    session: Segplug = field(default_factory=_session)
-    """What the caller uses, for loading a model on the way: the same add-ons, the same reporter."""
-
-
-@dataclass(frozen=True)
-class ConversionReport:
-    """What a weight conversion did."""
-
-    destination: Path | None
-    """``None``: nothing was written (a dry run)."""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    tables: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What a reader must know to use the weights rightly, a sentence each."""
+    session: Session = field(kw_only=True)
+    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""
 
 
 @dataclass(frozen=True)
@@ -241,47 +160,5 @@ class AnalyzeRequest:
     """Replace the files that options name, if they are there."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
-    session: Segplug = field(default_factory=_session)
-    """What the caller uses, for all that the report asks of other hooks: the same add-ons, the same
-    reporter."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows for people; numbers stay numbers until they are printed."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    only_csv: bool = False
-    """Too large for a screen or a page: written where CSV files are, and nowhere else."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture of a report's data, drawn when somebody wants to see it."""
-
-    title: str
-    draw: Callable[[], bytes]
-    """Makes the whole picture file, in ``media_type``."""
-    media_type: Literal["image/png", "image/svg+xml", "image/jpeg"] = "image/png"
-    description: str = ""
-    """What the picture shows, for those who cannot see it."""
-    text: str = ""
-    """The picture in characters, for terminals: lines without colour codes. Empty: none."""
-
-
-@dataclass(frozen=True)
-class AnalyzeReport:
-    """A report: data first (JSON types), and the tables and figures that show it."""
-
-    title: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-    tables: tuple[Table, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What a reader must know to read the numbers rightly, a sentence each."""
-    failures: tuple[str, ...] = ()
-    """What the report was to hold and does not, a line each: the command then exits with 1."""
-    text: str = ""
-    """The report itself, where it is a text: printed as it is, before everything else."""
+    session: Session = field(kw_only=True)
+    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""

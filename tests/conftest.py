@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from segplug import discovery
+from segplug.registry import discovery
 
 Install = Callable[..., Path]
 

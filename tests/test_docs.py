@@ -64,8 +64,8 @@ def test_every_hook_is_documented() -> None:
 
 def test_every_flag_is_explained() -> None:
     from segplug.cli.commands import target_command
-    from segplug.discovery import entries
-    from segplug.registry import Registry
+    from segplug.registry.discovery import entries
+    from segplug.registry.registry import Registry
 
     for hook in HOOKS:
         for entry in entries(hook):

@@ -15,9 +15,9 @@ from matrix.engine_measure import profile_of
 from matrix.sample import SAMPLE, SLIDING
 from segplug import ModelMeta, Segplug
 from segplug.model import SegmentationModel
-from segplug.requests import Artifact
-from segplug.sample import sample_image
+from segplug.results import Artifact
 from segplug.testing import randomise
+from segplug.verification.sample import sample_image
 
 SIZES = [(1, 104, 136), (2, 136, 96), (1, 117, 139)]
 """Batch, height, width: no multiples of anything for those that take any size."""

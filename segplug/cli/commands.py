@@ -8,20 +8,20 @@ from typing import Any
 import click
 
 from segplug.api import Segplug
-from segplug.cli import convert, engines, export, infer, pack, report
+from segplug.cli import analyze, build_engine, convert_weights, export, infer, pack
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import GreedyCommand, common_options, given_options, with_declared
-from segplug.registry import Provider
+from segplug.installed import Provider
 
 __all__ = ["target_command"]
 
 _PARAMETERS: Mapping[str, Callable[[Provider], list[click.Parameter]]] = {
     "export": export.parameters,
     "pack": pack.parameters,
-    "build_engine": engines.parameters,
+    "build_engine": build_engine.parameters,
     "infer": infer.parameters,
-    "convert_weights": convert.parameters,
-    "analyze": report.parameters,
+    "convert_weights": convert_weights.parameters,
+    "analyze": analyze.parameters,
 }
 
 Run = Callable[[Segplug, Provider, Output, Mapping[str, Any], Mapping[str, Any]], int]
@@ -29,10 +29,10 @@ Run = Callable[[Segplug, Provider, Output, Mapping[str, Any], Mapping[str, Any]]
 _RUNS: Mapping[str, Run] = {
     "export": export.run,
     "pack": pack.run,
-    "build_engine": engines.run,
+    "build_engine": build_engine.run,
     "infer": infer.run,
-    "convert_weights": convert.run,
-    "analyze": report.run,
+    "convert_weights": convert_weights.run,
+    "analyze": analyze.run,
 }
 
 

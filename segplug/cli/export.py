@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
 from segplug.api import Segplug
 from segplug.artifact import ensure_free
+from segplug.cli.artifacts import (
+    artifact_options,
+    report_artifact,
+    report_verification,
+    report_written,
+    thresholds_of,
+)
+from segplug.cli.model import load_model, model_options
 from segplug.cli.output import Output
-from segplug.cli.parameters import GreedyOption, key_values, model_options, precision_option, shape_of
-from segplug.cli.verification import print_verification, thresholds_of, tolerance_option
-from segplug.model import SegmentationModel
-from segplug.registry import Provider
-from segplug.requests import Artifact
+from segplug.cli.parameters import GreedyOption, shape_of
+from segplug.installed import Provider
 
-__all__ = ["artifact_data", "load_model", "parameters", "run"]
+__all__ = ["parameters", "run"]
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -26,12 +29,6 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["config"]),
         *model_options(),
-        click.Option(
-            ["--output", "--output-file", "output"],
-            type=click.Path(path_type=Path),
-            required=True,
-            help="The file to write.",
-        ),
         GreedyOption(
             ["--shape"],
             type=click.IntRange(1),
@@ -43,27 +40,12 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             is_flag=True,
             help="Let batch, height and width vary, as far as the network itself takes it.",
         ),
-        GreedyOption(
-            ["--input-img"],
-            metavar="IMAGE",
-            help="Real images: --verify compares on them, an exporter may trace with the first.",
+        *artifact_options(
+            output="--output-file",
+            images="Real images: --verify compares on them, an exporter may trace with the first.",
+            verify="Compare with PyTorch; exit 1 if it does not hold.",
         ),
-        click.Option(["--verify"], is_flag=True, help="Compare with PyTorch; exit 1 if it does not hold."),
-        tolerance_option(),
-        precision_option(),
-        click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
     ]
-
-
-def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> SegmentationModel:
-    """The model that the shared model flags describe."""
-    return session.load_model(
-        config,
-        checkpoint=values["checkpoint"],
-        cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
-        source=values["source"],
-        trust_checkpoint=values["trust_checkpoint"],
-    )
 
 
 def run(
@@ -74,11 +56,10 @@ def run(
     own: Mapping[str, Any],
 ) -> int:
     """Export, verify if asked, and say what was written."""
-    ensure_free(values["output"], force=values["force"])
-    model = load_model(session, values["config"], values)
+    ensure_free(values["output"], force=values["force"])  # before the model is loaded, which takes a while
     artifact = session.export(
-        provider.entry.qualified,
-        model,
+        provider,
+        load_model(session, values["config"], values),
         output=values["output"],
         shape=shape_of(values["shape"]),
         dynamic=values["dynamic"],
@@ -89,15 +70,6 @@ def run(
         thresholds=thresholds_of(values),
         **own,
     )
-    verification = artifact.meta.verification
-    output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")
-    if verification is not None:
-        print_verification(output, verification)
-    output.document({"artifact": artifact_data(artifact), "verification": verification})
-    return 0 if verification is None or verification["passed"] else 1
-
-
-def artifact_data(artifact: Artifact) -> dict[str, Any]:
-    """An artifact as JSON types."""
-    data = asdict(artifact)
-    return {**data, "path": str(artifact.path), "meta": artifact.meta.to_dict()}
+    report_written(output, artifact)
+    report_verification(output, artifact)
+    return report_artifact(output, artifact)

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.api import Segplug
-from segplug.cli.export import load_model
+from segplug.cli.model import cfg_options_option, load_model, model_options
 from segplug.cli.output import Output
-from segplug.cli.parameters import GreedyOption, key_values, model_options
+from segplug.cli.parameters import GreedyOption, force_option, key_values
 from segplug.errors import UsageError
-from segplug.registry import Provider
-from segplug.requests import Table
+from segplug.installed import Provider
+from segplug.results import Table
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
-    from segplug.runtime.pipeline import RunReport
-    from segplug.runtime.score import Scores
-    from segplug.runtime.sinks import Sink
+    from segplug.scores import RunReport, Scores
+    from segplug.sink import Sink
 
 __all__ = ["parameters", "run"]
 
@@ -32,10 +31,9 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     """The arguments and flags of every backend."""
     folder = click.Path(path_type=Path, file_okay=False)
     subject = {"model": "CONFIG", "url": "URL"}.get(provider.takes, "ARTIFACT")
-    cfg_options = model_options()[1]
     return [
         click.Argument(["subject"], metavar=subject),
-        *(model_options() if provider.takes == "model" else [cfg_options]),
+        *(model_options() if provider.takes == "model" else [cfg_options_option()]),
         click.Option(
             ["--dataset"],
             metavar="CONFIG|FOLDER",
@@ -54,7 +52,11 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         click.Option(["--nan-to-num"], type=float, help="The score of a class that does not occur."),
         click.Option(
-            ["--beta"], type=click.FloatRange(0, min_open=True), default=1.0, help="Of the F-score."
+            ["--beta"],
+            type=click.FloatRange(0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Weight of recall in the F-score of mFscore.",
         ),
         click.Option(
             ["--format-only"],
@@ -71,7 +73,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             type=click.FloatRange(0, 1, min_open=True),
             default=0.5,
             show_default=True,
-            help="Of the paint.",
+            help="Weight of the class colour over the image, above 0 and at most 1.",
         ),
         click.Option(
             ["--device"], default=provider.default_device, show_default=True, help="cpu, cuda, cuda:1, ..."
@@ -92,7 +94,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             help="What to do about an unreadable image or mask.",
         ),
         click.Option(["--resume"], is_flag=True, help="Go on where an interrupted run stopped."),
-        click.Option(["--force"], is_flag=True, help="Replace the output of --out if it is there."),
+        force_option("Replace the output of --out if it is there."),
     ]
 
 
@@ -111,7 +113,7 @@ def run(
     what = load_model(session, values["subject"], values) if provider.takes == "model" else values["subject"]
     report = session.evaluate(
         what,
-        backend=provider.entry.qualified,
+        backend=provider,
         dataset=_dataset(session, values),
         metrics=values["eval"],
         sinks=_sinks(values),

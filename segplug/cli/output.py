@@ -27,9 +27,9 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from segplug.reporting import Progress as ProgressHandle
+from segplug.progress import Progress as ProgressHandle
 from segplug.reports.cells import cell_text, is_numeric_column
-from segplug.requests import Table
+from segplug.results import Table
 
 __all__ = ["ConsoleReporter", "Output"]
 

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from segplug.api import Segplug
-from segplug.cli.export import artifact_data, load_model
+from segplug.cli.artifacts import report_artifact, report_written
+from segplug.cli.model import load_model, model_options
 from segplug.cli.output import Output
-from segplug.cli.parameters import model_options
+from segplug.cli.parameters import force_option
 from segplug.errors import UsageError
-from segplug.registry import Provider
+from segplug.installed import Provider
 
 __all__ = ["parameters", "run"]
 
@@ -32,7 +33,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             required=True,
             help="The server's folder of models.",
         ),
-        click.Option(["--force", "-f"], is_flag=True, help="Replace a model of the same name in it."),
+        force_option("Replace a model of the same name in it.", "-f"),
     ]
 
 
@@ -52,9 +53,6 @@ def run(
             f"{subject} is packed as it is: --checkpoint and the like go with a config",
             hint=None if provider.takes == "either" else "name an artifact alone",
         )
-    artifact = session.pack(
-        provider.entry.qualified, subject, folder=values["folder"], force=values["force"], **own
-    )
-    output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")
-    output.document({"artifact": artifact_data(artifact)})
-    return 0
+    artifact = session.pack(provider, subject, folder=values["folder"], force=values["force"], **own)
+    report_written(output, artifact)
+    return report_artifact(output, artifact)

@@ -15,11 +15,10 @@ __all__ = [
     "GreedyCommand",
     "GreedyOption",
     "common_options",
+    "force_option",
     "given_options",
     "key_values",
-    "model_options",
     "option_from_spec",
-    "precision_option",
     "shape_of",
     "with_declared",
 ]
@@ -99,31 +98,9 @@ def common_options() -> list[click.Parameter]:
     ]
 
 
-def model_options() -> list[click.Parameter]:
-    """What every command that loads a model has."""
-    return [
-        click.Option(["--checkpoint"], metavar="FILE", help="The weights. Default: as initialised."),
-        GreedyOption(
-            ["--cfg-options"],
-            key_values=True,
-            metavar="KEY=VALUE",
-            help='Override settings of the config, as mmseg has it: key="[a,b]", key=a,b.',
-        ),
-        click.Option(["--source"], metavar="NAME", help="The source that reads the config."),
-        click.Option(
-            ["--trust-checkpoint"],
-            is_flag=True,
-            help="Load a checkpoint that holds more than plain data. It can run code.",
-        ),
-    ]
-
-
-def precision_option() -> click.Option:
-    """The arithmetic of an artifact."""
-    choices = click.Choice(["fp32", "fp16", "bf16", "int8"])
-    return click.Option(
-        ["--precision"], type=choices, default="fp32", show_default=True, help="Of the artifact's arithmetic."
-    )
+def force_option(help: str, *names: str) -> click.Option:
+    """``--force``, which every command has that writes."""
+    return click.Option(["--force", *names], is_flag=True, help=help)
 
 
 def option_from_spec(spec: OptionSpec) -> click.Option:

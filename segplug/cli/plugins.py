@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from segplug.discovery import Entry, about, all_entries
 from segplug.errors import PluginError
+from segplug.installed import Entry
 from segplug.options import OptionSpec, unknown
-from segplug.requests import Table
+from segplug.registry.discovery import about, all_entries
+from segplug.results import Table
 
 __all__ = ["plugins"]
 
@@ -50,7 +51,7 @@ def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
 
 
 def _checked(entry: Entry) -> Entry:
-    from segplug.registry import Registry
+    from segplug.registry.registry import Registry
 
     try:
         Registry().check(entry)
@@ -82,7 +83,7 @@ def show_plugin(target: str, as_json: bool, debug: bool) -> int:
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
-    from segplug.registry import Registry
+    from segplug.registry.registry import Registry
 
     data: dict[str, Any] = asdict(entry)
     try:

@@ -15,7 +15,7 @@ from segplug import __version__
 from segplug.errors import SegplugError
 
 if TYPE_CHECKING:
-    from segplug.discovery import Entry
+    from segplug.installed import Entry
 
 __all__ = ["root", "run_command_line"]
 
@@ -40,8 +40,8 @@ class _LazyRoot(click.Group):
             from segplug.cli.plugins import plugins
 
             return plugins
-        from segplug.loading import load_command
         from segplug.options import unknown
+        from segplug.registry.loading import load_command
 
         brought = self._brought()
         if cmd_name in brought:
@@ -49,7 +49,7 @@ class _LazyRoot(click.Group):
         raise unknown("command", cmd_name, (*self._SUMMARIES, *brought), owner="segplug")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from segplug.discovery import about
+        from segplug.registry.discovery import about
 
         brought = [
             (name, f"{about(entry)} ({entry.distribution})") for name, entry in self._brought().items()
@@ -59,7 +59,7 @@ class _LazyRoot(click.Group):
 
     def _brought(self) -> dict[str, Entry]:
         """The plugins' commands; none takes the name of another."""
-        from segplug.discovery import command_entries
+        from segplug.registry.discovery import command_entries
 
         return {entry.target: entry for entry in command_entries() if entry.target not in self._SUMMARIES}
 

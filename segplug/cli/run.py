@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from segplug.discovery import Entry, about, entries
 from segplug.hookspecs import HOOKS
-from segplug.registry import Registry, hook_name
+from segplug.installed import Entry
+from segplug.registry.discovery import about, entries
+from segplug.registry.registry import Registry, hook_name
 
 __all__ = ["run"]
 

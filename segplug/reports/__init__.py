@@ -1,1 +1,1 @@
-"""What becomes of an :class:`~segplug.requests.AnalyzeReport`: sheets, pages, cells of a table."""
+"""What becomes of an :class:`~segplug.results.AnalyzeReport`: sheets, pages, cells of a table."""

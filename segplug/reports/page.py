@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segplug.artifact import write_text
 from segplug.reports.cells import cell_text, is_numeric_column
-from segplug.requests import AnalyzeReport, Figure, Table
+from segplug.results import AnalyzeReport, Figure, Table
 
 __all__ = ["as_page", "write_page"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segplug.artifact import write_text
 from segplug.errors import ArtifactError, UsageError
-from segplug.requests import Table
+from segplug.results import Table
 
 __all__ = ["ensure_free_folder", "sheet_names", "write_sheets"]
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.runtime.journal import Entry, Journal
 from segplug.runtime.postprocess import Postprocessor
-from segplug.runtime.results import ImageResult, RunContext, Sink
+from segplug.sink import ImageResult, RunContext, Sink
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from segplug.reporting import Progress
+    from segplug.progress import Progress
     from segplug.runtime.preprocess import Geometry
-    from segplug.runtime.source import Item
+    from segplug.runtime.reader import Item
 
-__all__ = ["Answered", "Consumer"]
+__all__ = ["Consumer", "EngineOutput"]
 
 _WAITING = 2
 """Images that may wait at least. More would only hold memory: the consumer is behind or it is not."""
@@ -30,8 +30,8 @@ _PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What is still needed of an image when the engine has answered."""
+class EngineOutput:
+    """What the engine gave for one image, and what the sinks need of the image."""
 
     index: int
     name: str
@@ -39,11 +39,11 @@ class Answered:
     image: npt.NDArray[np.uint8] | None
     mask: npt.NDArray[np.uint8] | None
     files: list[list[int] | None]
-    output: npt.NDArray[Any]
+    values: npt.NDArray[Any]
     """Logits ``(C, H, W)`` or labels ``(H, W)``."""
 
     @classmethod
-    def to(cls, item: Item, output: npt.NDArray[Any]) -> Answered:
+    def of(cls, item: Item, output: npt.NDArray[Any]) -> EngineOutput:
         """The answer to ``item``, whose network input can go."""
         return cls(item.index, item.name, item.geometry, item.image, item.mask, item.files, output)
 
@@ -75,15 +75,15 @@ class Consumer:
         self._journal = journal
         self._progress = progress
         self._postprocess = Postprocessor(context.meta, context.reporter)
-        self._queue: queue.Queue[Answered | None] = queue.Queue(max(waiting, _WAITING))
+        self._queue: queue.Queue[EngineOutput | None] = queue.Queue(max(waiting, _WAITING))
         self._failure: BaseException | None = None
         self._abandoned = context.abandoned
         self._thread = threading.Thread(target=self._work, name="segplug-consumer", daemon=True)
         self._thread.start()
 
-    def put(self, answered: Answered) -> None:
+    def put(self, output: EngineOutput) -> None:
         """Hand over one answer; waits while too many are waiting already."""
-        self._offer(answered)
+        self._offer(output)
 
     def finish(self) -> None:
         """Wait until everything handed over is consumed."""
@@ -100,12 +100,12 @@ class Consumer:
         self._abandoned.set()
         self._thread.join()
 
-    def _offer(self, answered: Answered | None) -> None:
+    def _offer(self, output: EngineOutput | None) -> None:
         while True:
             if self._failure is not None:
                 raise self._failure
             try:
-                return self._queue.put(answered, timeout=_PATIENCE)
+                return self._queue.put(output, timeout=_PATIENCE)
             except queue.Full:
                 continue
 
@@ -113,20 +113,20 @@ class Consumer:
         try:
             while not self._abandoned.is_set():
                 try:
-                    answered = self._queue.get(timeout=_PATIENCE)
+                    output = self._queue.get(timeout=_PATIENCE)
                 except queue.Empty:
                     continue
-                if answered is None:
+                if output is None:
                     return
-                self._consume(answered)
+                self._consume(output)
         except BaseException as error:
             self._failure = error
 
-    def _consume(self, answered: Answered) -> None:
-        labels = self._postprocess(answered.output, answered.geometry)
-        result = ImageResult(answered.index, answered.name, labels, answered.image, answered.mask)
+    def _consume(self, output: EngineOutput) -> None:
+        labels = self._postprocess(output.values, output.geometry)
+        result = ImageResult(output.index, output.name, labels, output.image, output.mask)
         notes = {sink.key: sink.consume(result) for sink in self._sinks}
         if self._journal is not None:
             kept = {key: note for key, note in notes.items() if note}
-            self._journal.append(answered.index, Entry(kept, answered.files))
+            self._journal.append(output.index, Entry(kept, output.files))
         self._progress.advance()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from segplug.reporting import Reporter
+from segplug.progress import Reporter
 
 __all__ = ["Entry", "Journal", "fingerprint_of", "state_folder"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,22 +11,9 @@ from segplug.errors import UsageError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Painter", "palette_of", "random_palette"]
+    from segplug.palette import Palette
 
-Palette = tuple[tuple[int, int, int], ...]
-
-
-def random_palette(num_classes: int) -> Palette:
-    """The colours (RGB) that mmsegmentation gives to classes without a palette; always the same."""
-    colours = np.random.RandomState(42).randint(0, 255, size=(num_classes, 3))
-    return tuple((int(red), int(green), int(blue)) for red, green, blue in colours)
-
-
-def palette_of(palettes: Sequence[Palette], num_classes: int) -> Palette:
-    """The first palette that has a colour for every class, else the random one."""
-    return next((palette for palette in palettes if len(palette) >= num_classes > 0), ()) or random_palette(
-        max(num_classes, 1)
-    )
+__all__ = ["Painter"]
 
 
 class Painter:

@@ -19,7 +19,7 @@ from segplug.runtime.files import (
 )
 from segplug.runtime.libraries import opencv, pillow
 from segplug.runtime.paint import Painter
-from segplug.runtime.results import ImageResult, Notes, RunContext
+from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,75 +12,30 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from segplug.errors import DatasetError, SegplugError, UsageError
-from segplug.reporting import Progress, QuietReporter, Recorder, Reporter
-from segplug.runtime.consumer import Answered, Consumer
+from segplug.progress import Progress, QuietReporter, Recorder, Reporter
+from segplug.runtime.consumer import Consumer, EngineOutput
 from segplug.runtime.journal import Journal, fingerprint_of
 from segplug.runtime.libraries import opencv
+from segplug.runtime.reader import Failed, ImageReader, Item, groups
 from segplug.runtime.runner import Runner
-from segplug.runtime.score import Scores
-from segplug.runtime.segment import Steps
-from segplug.runtime.sinks import RunContext, ScoreSink, Sink
-from segplug.runtime.source import Failed, Item, Source, groups
+from segplug.runtime.segment import ModelRunner
+from segplug.runtime.sinks import ScoreSink
+from segplug.scores import RunReport, Skipped
+from segplug.session import OnError
+from segplug.sink import RunContext, Sink
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.engine import Engine
 
-__all__ = ["OnError", "RunReport", "Skipped", "run"]
-
-OnError = Literal["stop", "skip"]
+__all__ = ["run"]
 
 _SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes in Python gives way. The default of 5 ms would keep the
 engine's thread waiting for a large part of a fast engine's run."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that was left out, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a run did."""
-
-    images: int
-    """Images with a result, those of an interrupted run that was resumed included."""
-    resumed: int
-    """How many of them the interrupted run had finished."""
-    skipped: tuple[Skipped, ...]
-    scores: Scores | None
-    """``None``: nothing was scored."""
-    seconds: float
-    """From the first image's reading to the last sink's end."""
-    engine_seconds: float
-    """Inside ``engine.run``."""
-    warnings: tuple[str, ...]
-
-    @property
-    def images_per_second(self) -> float:
-        """Of the images that this run computed itself."""
-        return (self.images - self.resumed) / self.seconds if self.seconds else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types."""
-        return {
-            "images": self.images,
-            "resumed": self.resumed,
-            "skipped": [{"name": item.name, "reason": item.reason} for item in self.skipped],
-            "scores": self.scores.to_dict() if self.scores else None,
-            "seconds": self.seconds,
-            "engine_seconds": self.engine_seconds,
-            "images_per_second": self.images_per_second,
-            "warnings": list(self.warnings),
-        }
 
 
 def run(
@@ -127,19 +82,19 @@ def run(
     names = _names(dataset)
     recorder = Recorder(reporter or QuietReporter())
     runner = Runner(engine)
-    stream = _Stream(dataset, sinks, runner, recorder, on_error, batch_size, readers)
+    stream = _EngineOutputs(dataset, sinks, runner, recorder, on_error, batch_size, readers)
     start = time.perf_counter()
     with _settings(), _journal(dataset, names, sinks, run_key, resume, recorder) as journal:
         context = RunContext(runner.spec.meta, dataset, recorder, journal.spool if journal else None)
         with _opened(sinks, context):
-            done = _restored(sinks, journal, stream.source, recorder)
+            done = _restored(sinks, journal, stream.reader, recorder)
             with recorder.progress("images", len(dataset)) as progress:
                 progress.advance(len(done))
                 todo = [index for index in range(len(dataset)) if index not in done]
                 consumer = Consumer(sinks, context, journal, progress, waiting=stream.group_size)
-                with _consuming(consumer), closing(stream.answers(todo, progress)) as answers:
-                    for answered in answers:
-                        consumer.put(answered)
+                with _consuming(consumer), closing(stream.outputs(todo, progress)) as outputs:
+                    for output in outputs:
+                        consumer.put(output)
             _refuse_nothing(stream.skipped, dataset)
     return RunReport(
         images=len(dataset) - len(stream.skipped),
@@ -152,8 +107,8 @@ def run(
     )
 
 
-class _Stream:
-    """Images in, the engine's answers out, damaged images taken out on the way."""
+class _EngineOutputs:
+    """Reads images and runs the engine on them; a damaged image stops the run or is skipped."""
 
     def __init__(
         self,
@@ -165,11 +120,11 @@ class _Stream:
         batch_size: int,
         readers: int | None,
     ) -> None:
-        self._steps = Steps(runner, batch_size, reporter)
-        self.group_size = self._steps.group_size
-        self.source = Source(
+        self._model = ModelRunner(runner, batch_size, reporter)
+        self.group_size = self._model.group_size
+        self.reader = ImageReader(
             dataset,
-            self._steps.preprocess,
+            self._model.preprocess,
             keep_image=any(sink.needs_image for sink in sinks),
             read_mask=any(sink.needs_mask for sink in sinks),
             readers=readers,
@@ -177,15 +132,15 @@ class _Stream:
         self._on_error = on_error
         self.skipped: list[Skipped] = []
 
-    def answers(self, indices: Sequence[int], progress: Progress) -> Generator[Answered, None, None]:
-        """Each image's answer, in order."""
-        with closing(self.source.items(indices, ahead=self.group_size)) as items:
-            for group in groups(self._sound(items, progress), self.group_size):
-                outputs = self._steps.run([item.array for item in group])
+    def outputs(self, indices: Sequence[int], progress: Progress) -> Generator[EngineOutput, None, None]:
+        """The engine's output for each image, in order."""
+        with closing(self.reader.items(indices, ahead=self.group_size)) as items:
+            for group in groups(self._readable(items, progress), self.group_size):
+                outputs = self._model.run([item.array for item in group])
                 for item, output in zip(group, outputs, strict=True):
-                    yield Answered.to(item, output)
+                    yield EngineOutput.of(item, output)
 
-    def _sound(self, items: Iterator[Item | Failed], progress: Progress) -> Iterator[Item]:
+    def _readable(self, items: Iterator[Item | Failed], progress: Progress) -> Iterator[Item]:
         for item in items:
             if isinstance(item, Item):
                 yield item
@@ -273,7 +228,9 @@ def _consuming(consumer: Consumer) -> Iterator[None]:
         consumer.abandon()  # even when it is finishing that was interrupted
 
 
-def _restored(sinks: Sequence[Sink], journal: Journal | None, source: Source, reporter: Reporter) -> set[int]:
+def _restored(
+    sinks: Sequence[Sink], journal: Journal | None, reader: ImageReader, reporter: Reporter
+) -> set[int]:
     """Give the sinks what an interrupted run noted; returns the images that need no more work.
 
     An image whose files changed since, or whose results are gone, is not one of them.
@@ -282,7 +239,7 @@ def _restored(sinks: Sequence[Sink], journal: Journal | None, source: Source, re
     entries = sorted(journal.done.items()) if journal else []
     for index, entry in entries:
         notes = [(sink, entry.notes.get(sink.key, {})) for sink in sinks]
-        if source.states(index) != entry.files or not all(sink.has(index, note) for sink, note in notes):
+        if reader.states(index) != entry.files or not all(sink.has(index, note) for sink, note in notes):
             continue
         for sink, note in notes:
             sink.restore(index, note)

@@ -12,7 +12,7 @@ import numpy as np
 
 from segplug.artifact import ensure_free, writing
 from segplug.errors import ArtifactError, UsageError
-from segplug.runtime.results import ImageResult, Notes, RunContext
+from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.errors import DatasetError, UsageError
+from segplug.scores import Counts, Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["METRICS", "Counts", "Scores", "check_metrics", "count", "joint_histogram", "score"]
+__all__ = ["METRICS", "check_metrics", "count", "joint_histogram", "score"]
 
 METRICS = ("mIoU", "mDice", "mFscore")
 """What can be asked for; ``aAcc`` always comes along."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Pixels of each class, uint64 ``(K,)`` each, ignored pixels left out. They add up."""
-
-    intersect: npt.NDArray[np.uint64]
-    """Predicted as the class, and it is."""
-    prediction: npt.NDArray[np.uint64]
-    """Predicted as the class."""
-    label: npt.NDArray[np.uint64]
-    """Labelled as the class."""
-
-    @classmethod
-    def zeros(cls, num_classes: int) -> Counts:
-        """Nothing counted yet."""
-        return cls(*(np.zeros(num_classes, np.uint64) for _ in range(3)))
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.intersect + other.intersect,
-            self.prediction + other.prediction,
-            self.label + other.label,
-        )
 
 
 def count(
@@ -120,44 +96,6 @@ def _joint_histogram(
         joint += np.minimum(prediction, num_classes).astype(np.intp)
     table = np.bincount(joint.reshape(-1), minlength=rows * columns)
     return table.reshape(rows, columns)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a prediction is worth. Fractions, not percent, not rounded; NaN where nothing is defined.
-
-    For data sets whose parts are scored apart, a part's metrics stand under ``0_mIoU``,
-    ``1_IoU.road``, ..., and the names without a number are those of all pixels together.
-    """
-
-    metrics: Mapping[str, float]
-    """Name to value: ``aAcc``, ``mIoU``, ``IoU.road``, ..."""
-    classes: tuple[str, ...]
-    per_class: Mapping[str, tuple[float, ...]]
-    """Metric (``IoU``, ``Acc``, ...) to one value for each class."""
-    counts: Counts
-    images: int
-    parts: tuple[str, ...] = field(default=())
-    """The parts' names, in the order of their numbers."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types; NaN becomes ``None``."""
-        return {
-            "metrics": {name: _json(value) for name, value in self.metrics.items()},
-            "classes": list(self.classes),
-            "per_class": {name: [_json(value) for value in row] for name, row in self.per_class.items()},
-            "counts": {
-                "intersect": self.counts.intersect.tolist(),
-                "prediction": self.counts.prediction.tolist(),
-                "label": self.counts.label.tolist(),
-            },
-            "images": self.images,
-            "parts": list(self.parts),
-        }
-
-
-def _json(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def check_metrics(metrics: Sequence[str]) -> tuple[str, ...]:

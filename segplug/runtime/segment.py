@@ -1,4 +1,4 @@
-"""What happens between an image and its labels, for one engine: the steps of a run, and images in memory."""
+"""From images in memory to labels with one engine: preprocess, run (whole or sliding), postprocess."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.reporting import QuietReporter, Reporter
+from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.postprocess import Postprocessor
 from segplug.runtime.preprocess import Prepared, Preprocessor
 from segplug.runtime.runner import Runner
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from segplug.engine import Engine
 
-__all__ = ["Segmenter", "Steps"]
+__all__ = ["ModelRunner", "Segmenter"]
 
 
-class Steps:
-    """Preprocessing and running, whole or sliding, as one engine and its model want it.
+class ModelRunner:
+    """Preprocesses images and runs the engine on them, whole or by sliding window.
 
     Args:
         runner: The engine.
@@ -59,8 +59,8 @@ class Segmenter:
     def __init__(self, engine: Engine, *, batch_size: int = 1, reporter: Reporter | None = None) -> None:
         reporter = reporter or QuietReporter()
         self.runner = Runner(engine)
-        self._steps = Steps(self.runner, batch_size, reporter)
-        self.group_size = self._steps.group_size
+        self._model = ModelRunner(self.runner, batch_size, reporter)
+        self.group_size = self._model.group_size
         """Images that are run together at most: 1 where a window slides, whatever was asked for."""
         self._postprocess = Postprocessor(engine.spec.meta, reporter)
 
@@ -78,16 +78,16 @@ class Segmenter:
         prepared: dict[int, Prepared] = {}
         for index, image in enumerate(images):
             try:
-                prepared[index] = self._steps.preprocess(image, f"number {index + 1}")
+                prepared[index] = self._model.preprocess(image, f"number {index + 1}")
             except Exception as error:
                 answers[index] = error
-        for group in _groups(prepared, self._steps.group_size):
+        for group in _groups(prepared, self._model.group_size):
             answers.update(self._labels(group))
         return [answers[index] for index in range(len(images))]
 
     def _labels(self, group: dict[int, Prepared]) -> dict[int, npt.NDArray[Any] | Exception]:
         try:
-            outputs = self._steps.run([item.array for item in group.values()])
+            outputs = self._model.run([item.array for item in group.values()])
             return {
                 index: self._postprocess(output, item.geometry)
                 for (index, item), output in zip(group.items(), outputs, strict=True)
@@ -96,8 +96,8 @@ class Segmenter:
             if len(group) == 1:
                 return dict.fromkeys(group, error)
             # What a batch is refused for, memory most of all, may not hold for one image.
-            alone = [self._labels({index: item}) for index, item in group.items()]
-            return {index: answer for answers in alone for index, answer in answers.items()}
+            single = [self._labels({index: item}) for index, item in group.items()]
+            return {index: answer for answers in single for index, answer in answers.items()}
 
 
 def _groups(prepared: dict[int, Prepared], size: int) -> Iterator[dict[int, Prepared]]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segplug.runtime.paint import Painter, Palette, palette_of
+from segplug.palette import Palette, choose_palette
+from segplug.runtime.paint import Painter
 from segplug.runtime.segment import Segmenter
 from segplug.runtime.window import Window
 
@@ -34,7 +35,7 @@ def show_side_by_side(
         colours: RGB, for a model that has none of its own, or others than its own.
     """
     meta = engines[0].spec.meta
-    painter = Painter(palette_of((colours, meta.palette), meta.num_classes))
+    painter = Painter(choose_palette((colours, meta.palette), meta.num_classes))
     segmenters = [Segmenter(engine) for engine in engines]
     names = " | ".join(engine.spec.backend for engine in engines)
     try:

@@ -1,7 +1,7 @@
 """Where results go: scores, painted images, label maps; :mod:`~segplug.runtime.raw` and
 :mod:`~segplug.runtime.window` have the others.
 
-The contract that all of them keep is :class:`~segplug.runtime.results.Sink`.
+The contract that all of them keep is :class:`~segplug.sink.Sink`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 
 from segplug.errors import UsageError
 from segplug.runtime.pictures import LabelMapSink, PaintSink
-from segplug.runtime.results import ImageResult, Notes, RunContext, Sink
-from segplug.runtime.score import Counts, Scores, check_metrics, count, score
+from segplug.runtime.score import check_metrics, count, score
+from segplug.scores import Counts, Scores
+from segplug.sink import ImageResult, Notes, RunContext, Sink
 
 __all__ = ["ImageResult", "LabelMapSink", "PaintSink", "RunContext", "ScoreSink", "Sink"]
 

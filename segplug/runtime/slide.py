@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segplug.errors import ModelError, ShapeError, UsageError
-from segplug.reporting import QuietReporter, Reporter
+from segplug.progress import QuietReporter, Reporter
 
 if TYPE_CHECKING:
     import numpy.typing as npt

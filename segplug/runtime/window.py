@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from segplug.errors import UsageError
 from segplug.runtime.libraries import opencv
 from segplug.runtime.paint import Painter
-from segplug.runtime.results import ImageResult, Notes, RunContext
+from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
     import numpy as np

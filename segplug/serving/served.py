@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.routes import backends_for
+from segplug.registry.formats import backends_for
 from segplug.serving.requests import Limits
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
     from segplug.engine import Engine, EngineSpec
+    from segplug.installed import Provider
+    from segplug.session import Session
 
-__all__ = ["SERVED_FILE", "Served", "choose_backend", "open_served", "said_of_labels"]
+__all__ = ["SERVED_FILE", "Served", "choose_backend", "label_output_warning", "open_served"]
 
 SERVED_FILE = "segplug-served.json"
 """The file's name, in the folder of what it describes."""
@@ -56,28 +57,31 @@ class Served:
             raise ArtifactError(f"{SERVED_FILE} is damaged, or of another segplug: {error}") from error
 
 
-def choose_backend(session: Segplug, artifact: Path, wanted: str | None = None) -> str:
+def choose_backend(session: Session, artifact: Path, wanted: str | None = None) -> Provider:
     """The ``infer`` target that opens an artifact: the one that is wanted, else its format's own.
 
     Raises:
         UsageError: none is installed, or several are and none is the format's own.
     """
     if wanted is not None:
-        if session.registry.provider("infer", wanted).takes != "artifact":
+        backend = session.registry.provider("infer", wanted)
+        if backend.takes != "artifact":
             raise UsageError(f"infer {wanted} opens no artifacts")
-        return wanted
+        return backend
     found = backends_for(session.registry, artifact)
     if not found:
         raise UsageError(
             f"no installed backend opens files named *{artifact.suffix}", hint="segplug plugins list"
         )
-    own = [name for name in found if name in _verifiers(session)]
+    named_by_exporters = _verification_backends(session)
+    own = [backend for backend in found if backend.entry.target in named_by_exporters]
     if len(found) > 1 and len(own) != 1:
-        raise UsageError(f"{artifact.name} is opened by {' and '.join(found)}", hint="choose with --backend")
+        names = " and ".join(backend.entry.target for backend in found)
+        raise UsageError(f"{artifact.name} is opened by {names}", hint="choose with --backend")
     return own[0] if len(own) == 1 else found[0]
 
 
-def _verifiers(session: Segplug) -> set[str]:
+def _verification_backends(session: Session) -> set[str]:
     """The backends that exporters name as their format's own."""
     from segplug.errors import PluginError
 
@@ -91,8 +95,8 @@ def _verifiers(session: Segplug) -> set[str]:
     return named
 
 
-def said_of_labels(spec: EngineSpec) -> str | None:
-    """What whoever serves an engine that gives labels should know; ``None`` for one that gives logits."""
+def label_output_warning(spec: EngineSpec) -> str | None:
+    """The warning for a server whose engine gives labels; ``None`` for an engine that gives logits."""
     if spec.output != "labels" or spec.input != "tensor":
         return None
     return (
@@ -102,7 +106,7 @@ def said_of_labels(spec: EngineSpec) -> str | None:
 
 
 @contextmanager
-def open_served(session: Segplug, folder: Path, served: Served, *, device: str = "cpu") -> Iterator[Engine]:
+def open_served(session: Session, folder: Path, served: Served, *, device: str = "cpu") -> Iterator[Engine]:
     """Open what ``served`` describes, in ``folder``; closed with the context."""
     what: Any
     if served.artifact is not None:

@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DeviceError, EngineError, SegplugError, ShapeError
-from segplug.runtime.paint import Painter, palette_of
+from segplug.palette import choose_palette
+from segplug.runtime.paint import Painter
 from segplug.runtime.segment import Segmenter
 from segplug.serving.answers import Answer, as_json, class_shares, mask_png, png, refusal
 from segplug.serving.requests import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.engine import Engine
-    from segplug.reporting import Reporter
+    from segplug.progress import Reporter
 
 __all__ = ["TIMING_HEADER", "Job", "Service"]
 
@@ -77,7 +78,7 @@ class Service:
         self._segment = Segmenter(engine, batch_size=batch_size, reporter=reporter)
         self.batch_size = self._segment.group_size
         """Requests that the engine gains from having at once."""
-        self._palette = palette_of([self.meta.palette], self.meta.num_classes)
+        self._palette = choose_palette([self.meta.palette], self.meta.num_classes)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer requests that a server has collected, each on its own, in their order."""

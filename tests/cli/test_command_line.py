@@ -17,7 +17,7 @@ ECHO = """
     from typing import Any
     from segplug import hookimpl, option
     from segplug.errors import DatasetError
-    from segplug.requests import AnalyzeReport, Figure, Table
+    from segplug.results import AnalyzeReport, Figure, Table
 
     @dataclass(frozen=True)
     class Options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segplug.cli.output import Output
-from segplug.requests import Table
+from segplug.results import Table
 
 WIDE = Table(
     "latency",

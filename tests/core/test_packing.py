@@ -9,9 +9,9 @@ import pytest
 
 from segplug import Segplug
 from segplug.cli.root import run_command_line as main
-from segplug.discovery import Entry
 from segplug.errors import PluginError, UsageError
-from segplug.loading import load_command
+from segplug.installed import Entry
+from segplug.registry.loading import load_command
 
 PACKER = """
     from dataclasses import dataclass

@@ -13,7 +13,7 @@ from segplug_tensorrt.library import Flavor, Library, load_library
 from segplug_tensorrt.log import log_of
 
 from segplug.errors import ArtifactError, MissingDependencyError
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from tests.gpu.demo import PROFILES, Demo, Mode, Precision
 from tests.gpu.measuring import Contender
 from tests.gpu.report import Report

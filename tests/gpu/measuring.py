@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segplug import SegmentationModel
-from segplug.verify import Comparison
+from segplug.comparison import Comparison
 from tests.gpu.demo import Demo, Mode, Precision
 from tests.gpu.report import Report, Row
 

@@ -19,8 +19,8 @@ from segplug import SegmentationModel
 from segplug.artifact import read_sidecar, sidecar_path, write_sidecar
 from segplug.cli.root import run_command_line
 from segplug.errors import ShapeError
-from segplug.requests import Artifact
-from segplug.verify import THRESHOLDS
+from segplug.results import Artifact
+from segplug.verification.compare import THRESHOLDS
 from tests.gpu.demo import CONFIG, PROFILES, WEIGHTS, Demo
 from tests.gpu.engines import DEVICE, FLAVORS, Engines, device_for
 

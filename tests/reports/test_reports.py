@@ -12,7 +12,7 @@ from segplug.errors import UsageError
 from segplug.reports.cells import cell_text
 from segplug.reports.page import as_page, write_page
 from segplug.reports.sheets import write_sheets
-from segplug.requests import AnalyzeReport, Figure, Table
+from segplug.results import AnalyzeReport, Figure, Table
 
 PIXEL = b"<svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'/>"
 
@@ -122,7 +122,7 @@ def test_sheets_need_a_folder(tmp_path) -> None:
 
 FAILING = """
     from segplug.hookspecs import hookimpl
-    from segplug.requests import AnalyzeReport
+    from segplug.results import AnalyzeReport
 
     class Failing:
         api_version = 1

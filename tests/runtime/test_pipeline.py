@@ -23,7 +23,7 @@ from segplug.errors import (
     UsageError,
 )
 from segplug.model import Inference, ModelMeta
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine

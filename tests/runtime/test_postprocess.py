@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segplug.model import ModelMeta
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.runtime.postprocess import Postprocessor, argmax, logits_to_labels, resize_plane
 from segplug.runtime.preprocess import Geometry
 

@@ -8,7 +8,7 @@ import pytest
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ShapeError
 from segplug.model import ModelMeta, Pad, Resize
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.runtime.preprocess import Preprocessor
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from segplug.errors import DatasetError, UsageError
-from segplug.runtime.score import Counts, count, score
+from segplug.runtime.score import count, score
+from segplug.scores import Counts
 
 CLASSES = ("sky", "road", "car", "tree", "rare")
 

@@ -16,10 +16,11 @@ from segplug.dataset import DatasetInfo, LabelFormat
 from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
-from segplug.reporting import QuietReporter
+from segplug.palette import random_palette
+from segplug.progress import QuietReporter
 from segplug.runtime.files import write_atomically
 from segplug.runtime.folder import FolderDataset, ImageList
-from segplug.runtime.paint import Painter, random_palette
+from segplug.runtime.paint import Painter
 from segplug.runtime.pipeline import run
 from segplug.runtime.raw import RawSink
 from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink

@@ -11,7 +11,7 @@ import torch
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ModelError, ShapeError, UsageError
 from segplug.model import Inference, ModelMeta
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.runtime.runner import Runner
 from segplug.runtime.slide import Slider, windows
 from segplug.testing.engines import FunctionEngine

@@ -11,7 +11,7 @@ from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
 from segplug.serving.requests import Limits
-from segplug.serving.served import Served, choose_backend, open_served, said_of_labels
+from segplug.serving.served import Served, choose_backend, label_output_warning, open_served
 
 BACKEND = """
     from dataclasses import dataclass
@@ -77,14 +77,14 @@ def test_an_artifact_is_opened_as_it_says(shelf) -> None:
 
 def test_who_serves_labels_is_told() -> None:
     meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
-    assert "--output-kind logits" in str(said_of_labels(EngineSpec(meta=meta, output="labels")))
-    assert said_of_labels(EngineSpec(meta=meta, output="logits")) is None
-    assert said_of_labels(EngineSpec(meta=meta, output="labels", input="image")) is None
+    assert "--output-kind logits" in str(label_output_warning(EngineSpec(meta=meta, output="labels")))
+    assert label_output_warning(EngineSpec(meta=meta, output="logits")) is None
+    assert label_output_warning(EngineSpec(meta=meta, output="labels", input="image")) is None
 
 
 def test_the_backend_is_the_one_that_opens_the_file(shelf, install_plugin) -> None:
-    assert choose_backend(Segplug(), shelf) == "shelf-one"
-    assert choose_backend(Segplug(), shelf, "onnxruntime") == "onnxruntime"
+    assert choose_backend(Segplug(), shelf).entry.target == "shelf-one"
+    assert choose_backend(Segplug(), shelf, "onnxruntime").entry.target == "onnxruntime"
     with pytest.raises(UsageError, match=r"no installed backend opens files named \*\.txt"):
         choose_backend(Segplug(), Path("x.txt"))
     with pytest.raises(UsageError, match="opens no artifacts"):
@@ -94,4 +94,4 @@ def test_the_backend_is_the_one_that_opens_the_file(shelf, install_plugin) -> No
         choose_backend(Segplug(), shelf)
     # Of several, the one that the format's exporter verifies with.
     install_plugin("three", {"segplug.export": {"shelf": "three_mod:exporter"}}, three_mod=BACKEND)
-    assert choose_backend(Segplug(), shelf) == "shelf-one"
+    assert choose_backend(Segplug(), shelf).entry.target == "shelf-one"

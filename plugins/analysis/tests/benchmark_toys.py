@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from segplug import discovery
 from segplug.api import Segplug
+from segplug.registry import discovery
 
 TOY = """
 import json, os, signal, sys, time

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import pytest
 
-from segplug import discovery
 from segplug.api import Segplug
-from segplug.requests import AnalyzeReport
-from segplug.sample import sample_image
+from segplug.registry import discovery
+from segplug.results import AnalyzeReport
+from segplug.verification.sample import sample_image
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "demo" / "config.py"

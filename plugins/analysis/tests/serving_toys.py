@@ -19,12 +19,12 @@ import numpy as np
 from segplug.api import Segplug
 from segplug.engine import Engine
 from segplug.model import ModelMeta
-from segplug.requests import AnalyzeReport
-from segplug.sample import sample_image
+from segplug.results import AnalyzeReport
 from segplug.serving.answers import Answer, mask_png, refusal
 from segplug.serving.client import decode_mask
 from segplug.serving.requests import Request
 from segplug.serving.service import Service
+from segplug.verification.sample import sample_image
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "demo" / "config.py"

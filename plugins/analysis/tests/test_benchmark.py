@@ -16,7 +16,7 @@ from plugins.analysis.tests.benchmark_toys import Toys, benchmark, installed
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import PluginError, RefusedError, SegplugError, ShapeError, UsageError
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "demo" / "config.py"

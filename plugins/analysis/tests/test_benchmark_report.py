@@ -19,7 +19,7 @@ from segplug_analysis.benchmark.statistics import percentile, summarise
 from plugins.analysis.tests.benchmark_toys import Toys, benchmark, installed
 from segplug.cli.output import Output
 from segplug.reports.page import as_page
-from segplug.requests import AnalyzeReport, Table
+from segplug.results import AnalyzeReport, Table
 
 
 def _measured(

@@ -12,7 +12,7 @@ from segplug_mmseg.compat import import_mmseg
 from segplug import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import MissingDependencyError, ShapeError, UsageError
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 
 CGNET = "cgnet/cgnet_680x680_60k_cityscapes.py"
 PSPNET = "pspnet/pspnet_r50-d8_512x1024_40k_cityscapes.py"

@@ -13,7 +13,7 @@ from segplug_analysis.logs.run import Run, read_run
 from plugins.analysis.tests.training_logs import curves, labels, train, val, write
 from segplug import Segplug
 from segplug.cli.root import run_command_line
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 
 
 def points(*logs, key="mIoU", mode="val", **options):

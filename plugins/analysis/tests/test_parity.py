@@ -30,9 +30,9 @@ from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import ArtifactError, CheckpointError, DatasetError, SegplugError, UsageError
 from segplug.model import Inference, ModelMeta, Resize
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.reports.page import as_page
-from segplug.requests import AnalyzeReport
+from segplug.results import AnalyzeReport
 from segplug.runtime.raw import RawSink
 
 

@@ -28,11 +28,11 @@ from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
 )
 from segplug.api import Segplug
 from segplug.errors import DatasetError, PluginError
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.reports.cells import cell_text
-from segplug.requests import AnalyzeReport
-from segplug.runtime.pipeline import RunReport
+from segplug.results import AnalyzeReport
 from segplug.runtime.read import read_image
+from segplug.scores import RunReport
 
 Parity = Callable[..., AnalyzeReport]
 

@@ -25,8 +25,8 @@ from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
     parity_fixture,
     toys_fixture,
 )
-from segplug import discovery
-from segplug.requests import AnalyzeReport
+from segplug.registry import discovery
+from segplug.results import AnalyzeReport
 
 Parity = Callable[..., AnalyzeReport]
 

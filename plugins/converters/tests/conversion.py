@@ -16,8 +16,8 @@ from segplug_mmseg.compat import import_mmseg
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint, write_weights
 from segplug.errors import CheckpointError
-from segplug.registry import Registry
-from segplug.requests import ConversionReport
+from segplug.registry.registry import Registry
+from segplug.results import ConversionReport
 
 State = Mapping[str, torch.Tensor]
 

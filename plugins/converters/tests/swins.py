@@ -10,7 +10,7 @@ import torch
 from plugins.converters.tests.conversion import State
 from plugins.converters.tests.foreign import library, outputs_of, saved, seeded
 from plugins.converters.tests.outputs import of_mmseg
-from segplug.requests import ConversionReport
+from segplug.results import ConversionReport
 
 SMALL: dict[str, Any] = {
     "embed_dim": 16,

@@ -8,8 +8,8 @@ from importlib.metadata import distribution
 
 import pytest
 
-from segplug.discovery import about, entries
-from segplug.registry import Registry
+from segplug.registry.discovery import about, entries
+from segplug.registry.registry import Registry
 
 POINTS = [
     point for point in distribution("segplug-converters").entry_points if point.group.startswith("segplug.")

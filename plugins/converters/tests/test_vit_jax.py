@@ -16,7 +16,7 @@ from plugins.converters.tests.judges import old_script
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint
 from segplug.errors import CheckpointError, UsageError
-from segplug.requests import ConversionReport
+from segplug.results import ConversionReport
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

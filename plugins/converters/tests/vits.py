@@ -9,7 +9,7 @@ import torch
 
 from plugins.converters.tests.conversion import State, backbone
 from plugins.converters.tests.foreign import TOLERANCE, difference, library, seeded
-from segplug.requests import ConversionReport
+from segplug.results import ConversionReport
 
 
 def timm_vit(kind: str = "vit_tiny_patch16_224", **settings: Any) -> Any:

@@ -7,7 +7,7 @@ from torch import nn
 
 from segplug.checkpoint import Checkpoint
 from segplug.errors import CheckpointError
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 
 
 class Notes(QuietReporter):

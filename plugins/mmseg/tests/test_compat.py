@@ -10,7 +10,7 @@ from segplug_mmseg import ops
 from segplug_mmseg.compat import has_compiled_ops, import_mmseg, quiet
 
 from segplug.errors import MissingDependencyError
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 
 
 def in_new_python(code: str) -> str:

@@ -14,9 +14,10 @@ from segplug_mmseg.datasets import MmsegDataset, provider
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError, UsageError
 from segplug.model import ModelMeta
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.requests import LoadDatasetRequest
-from segplug.runtime.sinks import ImageResult, LabelMapSink, RunContext
+from segplug.runtime.sinks import LabelMapSink
+from segplug.sink import ImageResult, RunContext
 
 CLASSES = {
     # class: (image suffix, mask suffix, needs a split file)

@@ -7,7 +7,7 @@ import torch
 from segplug_mmseg.loader import provider
 
 from matrix.families import FAMILIES
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.requests import LoadModelRequest
 
 pytestmark = pytest.mark.slow

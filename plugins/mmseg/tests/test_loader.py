@@ -14,7 +14,7 @@ from torch import nn
 
 from segplug.errors import CheckpointError, DeviceError, ModelError, UsageError
 from segplug.model import SegmentationModel
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.requests import LoadModelRequest
 from segplug.runtime.preprocess import Preprocessor
 

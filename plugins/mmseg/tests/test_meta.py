@@ -12,7 +12,7 @@ from segplug_mmseg.pipeline import read_pipeline
 
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Pad, Resize
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.runtime.preprocess import Preprocessor
 
 NORMALISE = {"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6]}

@@ -13,8 +13,10 @@ from segplug_onnx.exporter import Options
 from segplug_onnx.exporter import provider as exporter
 from torch import nn
 
+from segplug import Segplug
 from segplug.model import Inference, ModelMeta, SegmentationModel
-from segplug.requests import Artifact, ExportRequest
+from segplug.requests import ExportRequest
+from segplug.results import Artifact
 
 CLASSES = ("sky", "road", "car", "tree")
 
@@ -65,7 +67,9 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
     def run(model: SegmentationModel, output: Path | None = None, **given: Any) -> Artifact:
         options = Options(**{key: given.pop(key) for key in tuple(given) if hasattr(Options, key)})
         output = output or tmp_path_factory.mktemp("export") / "model.onnx"
-        return exporter.export(ExportRequest(model=model, output=output, options=options, **given))
+        return exporter.export(
+            ExportRequest(model=model, output=output, options=options, session=Segplug(), **given)
+        )
 
     return run
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from segplug.engine import Axis
 from segplug.errors import ShapeError
 from segplug.model import InputLimits
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.requests import InferRequest
 
 

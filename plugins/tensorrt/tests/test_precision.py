@@ -188,7 +188,7 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
     model = session.load_model(config, checkpoint=weights)
     meta = session.export("onnx", model, output=source, dynamic=True, output_kind="logits").meta
     images = tuple(sorted((data_dir / "camvid_train" / "train").iterdir()))
-    request = BuildEngineRequest(output=source, images=images)
+    request = BuildEngineRequest(output=source, images=images, session=Segplug())
     graph = onnx.load(source)
     batches = calibration_batches(meta, "input", (-1, 3, -1, -1), request, 16)
     onnx.save(fp16.convert(graph).model, tmp_path / "fp16.onnx")

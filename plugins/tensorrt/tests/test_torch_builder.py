@@ -41,7 +41,7 @@ from segplug import Segplug
 from segplug.artifact import file_sha256, read_sidecar
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, UsageError
 from segplug.model import Inference, InputLimits, SegmentationModel
-from segplug.routes import formats_read, route_to, runner_of
+from segplug.registry.formats import formats_read, route_to, runner_of
 from segplug.testing import randomise
 
 SHAPES = {"min_shape": ("1x3x32x48",), "opt_shape": ("2x3x64x96",), "max_shape": ("4x3x128x96",)}

@@ -11,8 +11,10 @@ import torch
 from segplug_torchscript import export_program, export_torchscript
 
 from plugins.torchscript.tests.networks import make_model
+from segplug import Segplug
 from segplug.model import SegmentationModel
-from segplug.requests import Artifact, ExportRequest
+from segplug.requests import ExportRequest
+from segplug.results import Artifact
 
 Export = Callable[..., Artifact]
 
@@ -30,7 +32,9 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
             **{key: given.pop(key) for key in tuple(given) if hasattr(module.Options, key)}
         )
         output = output or tmp_path_factory.mktemp("export") / f"model{SUFFIXES[target]}"
-        return module.provider.export(ExportRequest(model=model, output=output, options=options, **given))
+        return module.provider.export(
+            ExportRequest(model=model, output=output, options=options, session=Segplug(), **given)
+        )
 
     return run
 

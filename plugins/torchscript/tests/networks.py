@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from segplug.engine import Engine
 from segplug.model import InputLimits, ModelMeta, SegmentationModel
-from segplug.requests import Artifact, InferRequest
+from segplug.requests import InferRequest
+from segplug.results import Artifact
 
 CLASSES = ("sky", "road", "car", "tree")
 

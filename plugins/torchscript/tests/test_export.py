@@ -24,7 +24,7 @@ from plugins.torchscript.tests.networks import (
 from segplug.engine import Axis
 from segplug.errors import ArtifactError, ModelError, ShapeError, UsageError
 from segplug.model import META_ENTRY, Inference, InputLimits
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 
 
 def everything_in(folder):
@@ -240,6 +240,7 @@ import resource, signal, sys
 from pathlib import Path
 from plugins.torchscript.tests.networks import make_model
 from segplug_torchscript import export_program, export_torchscript
+from segplug import Segplug
 from segplug.errors import ArtifactError
 from segplug.requests import ExportRequest
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -247,7 +248,7 @@ exporter = {"torchscript": export_torchscript, "torch-export": export_program}[s
 for room in (1000, 7000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     try:
-        exporter.export(ExportRequest(model=make_model(), output=Path(sys.argv[2])))
+        exporter.export(ExportRequest(model=make_model(), output=Path(sys.argv[2]), session=Segplug()))
     except ArtifactError as error:
         print("refused:", error)
 """

@@ -13,7 +13,7 @@ import numpy as np
 
 from segplug.api import Segplug
 from segplug.runtime.segment import Segmenter
-from segplug.sample import sample_image
+from segplug.verification.sample import sample_image
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "demo" / "config.py"

@@ -21,7 +21,7 @@ from plugins.torchserve.tests.calling import call, form
 from plugins.torchserve.tests.hostile import bomb, png_header
 from plugins.torchserve.tests.packing import labels_of, mask_of, pictures, png_of
 from segplug.api import Segplug
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.runtime.preprocess import Preprocessor
 from segplug.serving.client import Client
 

@@ -11,7 +11,7 @@ import pytest
 from plugins.triton.tests.models import tiny
 from segplug import Segplug
 from segplug.model import Inference, SegmentationModel
-from segplug.requests import Artifact
+from segplug.results import Artifact
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from segplug import Segplug
 from segplug.model import META_ENTRY, ModelMeta, SegmentationModel
-from segplug.reporting import QuietReporter
-from segplug.requests import Artifact
+from segplug.progress import QuietReporter
+from segplug.results import Artifact
 
 CLASSES = ("sky", "road", "car", "tree")
 

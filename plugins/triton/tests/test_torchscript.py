@@ -8,9 +8,9 @@ from tritonclient.grpc import model_config_pb2 as schema
 
 from plugins.triton.tests.models import Heard, MakesTensors, config_of, files, pack, tensors, tiny
 from segplug import Segplug
-from segplug.discovery import entries
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta
+from segplug.registry.discovery import entries
 
 pytestmark = pytest.mark.skipif(
     not any(entry.target == "torchscript" for entry in entries("export")),

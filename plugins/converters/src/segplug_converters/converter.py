@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from segplug.errors import CheckpointError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import BackboneFit, ConversionReport, ConvertWeightsRequest
+from segplug.requests import ConvertWeightsRequest
+from segplug.results import BackboneFit, ConversionReport
 from segplug_converters.differences import differences
 from segplug_converters.layout import Layout, Shapes, Variant
 from segplug_converters.names import grouped

@@ -9,7 +9,7 @@ from segplug_converters.layout import Layout
 from segplug_converters.plan import Plan, lay_out
 
 if TYPE_CHECKING:
-    from segplug import Segplug
+    from segplug.session import Session
 
 __all__ = ["best_plan", "fitting_targets"]
 
@@ -20,7 +20,7 @@ def best_plan(layouts: Sequence[Layout], names: Collection[str], *, reverse: boo
     return min(plans, key=lambda plan: plan.merit, default=None)
 
 
-def fitting_targets(session: Segplug, names: Collection[str]) -> dict[str, str]:
+def fitting_targets(session: Session, names: Collection[str]) -> dict[str, str]:
     """The installed targets that have a layout which explains all of the file, and whose files have it.
 
     A target says so with ``explains(names) -> str | None``; one that cannot be loaded is no help and no

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from segplug.errors import CheckpointError
-from segplug.requests import BackboneFit
+from segplug.results import BackboneFit
 from segplug_converters.layout import shown
 from segplug_converters.names import grouped
 from segplug_converters.plan import Plan

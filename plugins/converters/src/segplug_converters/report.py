@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from segplug.requests import BackboneFit, Table
+from segplug.results import BackboneFit, Table
 from segplug_converters.layout import Variant, shown
 from segplug_converters.names import grouped
 from segplug_converters.plan import Dropped, Plan, Step

@@ -9,7 +9,7 @@ from torch import nn
 
 from segplug.checkpoint import Checkpoint, first_words
 from segplug.errors import CheckpointError
-from segplug.reporting import Reporter
+from segplug.progress import Reporter
 
 __all__ = ["fit"]
 

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from segplug.errors import MissingDependencyError
-from segplug.reporting import QuietReporter, Reporter
+from segplug.progress import QuietReporter, Reporter
 
 __all__ = ["has_compiled_ops", "import_mmseg", "quiet"]
 

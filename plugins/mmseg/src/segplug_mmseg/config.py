@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, SegplugError, UsageError
-from segplug.reporting import Reporter
+from segplug.progress import Reporter
 from segplug_mmseg.compat import import_mmseg, quiet
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from segplug.reporting import Reporter
+    from segplug.progress import Reporter
     from segplug.requests import LoadDatasetRequest
 
 __all__ = ["MmsegDataset", "provider"]

@@ -14,8 +14,9 @@ from segplug_mmseg import config as configs
 if TYPE_CHECKING:
     import torch
 
-    from segplug.reporting import Reporter
-    from segplug.requests import BackboneFit, LoadModelRequest
+    from segplug.progress import Reporter
+    from segplug.requests import LoadModelRequest
+    from segplug.results import BackboneFit
 
 __all__ = ["provider"]
 

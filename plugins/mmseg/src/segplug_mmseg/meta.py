@@ -12,7 +12,7 @@ from typing import Any
 from segplug.artifact import file_sha256
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Provenance
-from segplug.reporting import Reporter
+from segplug.progress import Reporter
 from segplug_mmseg.compat import import_mmseg, quiet
 from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline import data_settings, find_transform, read_pipeline

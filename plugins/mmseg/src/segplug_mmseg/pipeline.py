@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from segplug.errors import ModelError
 from segplug.model import Pad, Resize
-from segplug.reporting import Reporter
+from segplug.progress import Reporter
 from segplug_mmseg.config import is_list, one_line
 
 __all__ = ["Preprocessing", "data_settings", "find_transform", "read_pipeline"]

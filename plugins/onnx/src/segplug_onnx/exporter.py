@@ -13,7 +13,8 @@ from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
-from segplug.requests import Artifact, ExportRequest
+from segplug.requests import ExportRequest
+from segplug.results import Artifact
 from segplug.tracing import TracePlan, limits_named, plan_trace
 from segplug_onnx import metadata
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from segplug.cli.parameters import GreedyCommand, GreedyOption, common_options, model_options
+from segplug.cli.model import model_options
+from segplug.cli.parameters import GreedyCommand, GreedyOption, common_options
 
 __all__ = ["command"]
 

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from segplug.api import REFERENCE_BACKEND, Segplug
-from segplug.cli.export import load_model
+from segplug.api import Segplug
+from segplug.cli.model import load_model
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import key_values
-from segplug.engine import Engine
+from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
 from segplug.serving.requests import Limits
-from segplug.serving.served import choose_backend, said_of_labels
+from segplug.serving.served import choose_backend, label_output_warning
 from segplug.serving.service import Service
 from segplug_serve.app import Rules, Server
 from segplug_serve.batcher import Batcher
@@ -73,7 +73,7 @@ def _built(
     name = _name(values["name"], engine)
     limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"])
     service = Service(engine, limits=limits, batch_size=values["batch_size"], reporter=session.reporter)
-    if (note := said_of_labels(engine.spec)) is not None:
+    if (note := label_output_warning(engine.spec)) is not None:
         session.reporter.warn(note)
     size = service.batch_size
     if size < values["batch_size"]:

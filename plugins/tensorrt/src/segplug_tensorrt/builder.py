@@ -13,8 +13,9 @@ from segplug.errors import ArtifactError, DeviceError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.options import option
-from segplug.reporting import Reporter
-from segplug.requests import Artifact, BuildEngineRequest, Precision
+from segplug.progress import Reporter
+from segplug.requests import BuildEngineRequest
+from segplug.results import Artifact, Precision
 from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 from segplug_tensorrt.library import Library, load_library

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.reporting import Reporter
+from segplug.progress import Reporter
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
 from segplug_tensorrt.log import log_of

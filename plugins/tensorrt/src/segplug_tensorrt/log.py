@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from segplug.reporting import QuietReporter, Reporter
+from segplug.progress import QuietReporter, Reporter
 
 __all__ = ["log_of"]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from segplug.reporting import Progress
+from segplug.progress import Progress
 
 __all__ = ["Interruption", "interruptible", "make_monitor"]
 

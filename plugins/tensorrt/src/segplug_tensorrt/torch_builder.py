@@ -9,7 +9,8 @@ from segplug.artifact import describe, ensure_free, sidecar_path
 from segplug.errors import DeviceError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import InputLimits, ModelMeta
-from segplug.requests import Artifact, BuildEngineRequest
+from segplug.requests import BuildEngineRequest
+from segplug.results import Artifact
 from segplug_tensorrt.driver import cuda_version, find_gpu
 from segplug_tensorrt.library import load_library
 from segplug_tensorrt.log import log_of

@@ -25,7 +25,8 @@ from torch import nn
 
 from segplug.artifact import writing
 from segplug.errors import ArtifactError, MissingDependencyError, ModelError, ShapeError, UsageError
-from segplug.requests import BuildEngineRequest, ExportRequest, Precision
+from segplug.requests import BuildEngineRequest, ExportRequest
+from segplug.results import Precision
 from segplug.tracing import export_dimensions, plan_trace
 from segplug_tensorrt.building import set_timing_cache
 from segplug_tensorrt.driver import Gpu
@@ -119,7 +120,12 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
     _run_once(network, sizes)
     if profile.min[2:] != profile.max[2:]:
         asked = ExportRequest(
-            request.output, request.model, shape=sizes, dynamic=True, reporter=request.reporter
+            request.output,
+            request.model,
+            shape=sizes,
+            dynamic=True,
+            reporter=request.reporter,
+            session=request.session,
         )
         trace = plan_trace(asked)
         sizes, multiple_of = trace.traced, trace.multiple_of

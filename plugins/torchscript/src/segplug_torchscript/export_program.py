@@ -11,7 +11,8 @@ from segplug.artifact import describe
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
-from segplug.requests import Artifact, ExportRequest
+from segplug.requests import ExportRequest
+from segplug.results import Artifact
 from segplug.tracing import limits_named
 from segplug_torchscript import archive, packing
 

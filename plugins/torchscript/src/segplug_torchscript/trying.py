@@ -16,8 +16,8 @@ from segplug.engine import Axis, limited
 from segplug.errors import ModelError
 from segplug.model import InputLimits
 from segplug.tracing import TracePlan
-from segplug.unsteady import nudged_runs
-from segplug.verify import Pair, compare
+from segplug.verification.compare import Pair, compare
+from segplug.verification.stability import nudged_runs
 from segplug_torchscript.quiet import reason
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _near(axis: Axis, wanted: int) -> int:
 
 
 def check_follows(request: ExportRequest, candidate: Function, inputs: Sequence[Shape], *, hint: str) -> None:
-    """Hold a file to the network, at fp32's thresholds (:data:`segplug.verify.THRESHOLDS`).
+    """Hold a file to the network, at fp32's thresholds (:data:`segplug.verification.compare.THRESHOLDS`).
 
     Args:
         request: Its model is the reference.

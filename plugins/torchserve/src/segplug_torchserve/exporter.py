@@ -14,7 +14,8 @@ from segplug.artifact import describe, ensure_free, refuse_input
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import Artifact, ExportRequest
+from segplug.requests import ExportRequest
+from segplug.results import Artifact
 
 if TYPE_CHECKING:
     from segplug.serving.served import Served

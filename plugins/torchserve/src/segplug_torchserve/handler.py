@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segplug.api import Segplug
-from segplug.reporting import QuietReporter
+from segplug.progress import QuietReporter
 from segplug.serving.answers import Answer, refusal
 from segplug.serving.requests import RefusedRequestError, Request
 from segplug.serving.served import SERVED_FILE, Served, open_served

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from importlib import metadata
 
-from segplug.api import Segplug
 from segplug.model import ModelMeta
 from segplug.serving.served import Served
+from segplug.session import Session
 
 __all__ = ["requirements_of"]
 
@@ -16,13 +16,13 @@ _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 _RUNTIME = 'extra == "runtime"'
 
 
-def requirements_of(session: Segplug, served: Served, meta: ModelMeta) -> list[str]:
+def requirements_of(session: Session, served: Served, meta: ModelMeta) -> list[str]:
     """``name==version`` of segplug, its runtime, the plugins that the server uses, and their libraries.
 
     The versions are those of this installation. segplug-torchserve itself is not among them: whoever shows
     the list names it, with its extra.
     """
-    backend = session.registry.entry("infer", served.backend).distribution
+    backend = session.registry.provider("infer", served.backend).entry.distribution
     plugins, more = ["segplug", backend], set[str]()
     if served.config is not None:
         plugins.append(session.registry.source("load_model", served.config, served.source).entry.distribution)

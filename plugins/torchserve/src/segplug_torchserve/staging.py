@@ -7,13 +7,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from segplug.api import REFERENCE_BACKEND, Segplug
 from segplug.artifact import read_sidecar
+from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
+from segplug.registry.formats import companions
 from segplug.requests import ExportRequest
-from segplug.routes import companions
-from segplug.serving.served import SERVED_FILE, Served, choose_backend, open_served, said_of_labels
+from segplug.serving.served import SERVED_FILE, Served, choose_backend, label_output_warning, open_served
+from segplug.session import Session
 
 __all__ = ["REQUIREMENTS_FILE", "stage", "try_out"]
 
@@ -47,7 +48,7 @@ def try_out(request: ExportRequest, served: Served, folder: Path) -> ModelMeta:
     """Open what was staged as the server will, so that what is missing shows now; returns the metadata."""
     try:
         with open_served(request.session, folder, served) as engine:
-            if (note := said_of_labels(engine.spec)) is not None:
+            if (note := label_output_warning(engine.spec)) is not None:
                 request.reporter.warn(note)
             return engine.spec.meta
     except DeviceError as error:
@@ -70,7 +71,7 @@ def _of_the_users_file(error: SegplugError, request: ExportRequest, folder: Path
 
 
 def _staged_model(
-    session: Segplug, model: SegmentationModel, settings: Served, backend: str | None, folder: Path
+    session: Session, model: SegmentationModel, settings: Served, backend: str | None, folder: Path
 ) -> Served:
     origin = model.origin
     if origin is None:
@@ -99,12 +100,12 @@ def _staged_model(
 
 
 def _staged_artifact(
-    session: Segplug, artifact: Path, settings: Served, backend: str | None, folder: Path
+    session: Session, artifact: Path, settings: Served, backend: str | None, folder: Path
 ) -> Served:
     chosen = choose_backend(session, artifact, backend)
-    for file in (artifact, *companions(session.registry.provider("infer", chosen), artifact)):
+    for file in (artifact, *companions(chosen, artifact)):
         _copy(file, folder / _MODEL / _place(file, artifact))
-    return replace(settings, backend=chosen, artifact=f"{_MODEL}/{artifact.name}")
+    return replace(settings, backend=chosen.entry.target, artifact=f"{_MODEL}/{artifact.name}")
 
 
 def _place(file: Path, artifact: Path) -> Path:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import PluginError, UsageError
-from segplug.routes import suffix_of
+from segplug.registry.formats import suffix_of
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
     from segplug.requests import ExportRequest
+    from segplug.session import Session
     from segplug_triton.signature import Packable
 
 __all__ = ["Kind", "kind_of"]
@@ -68,7 +68,7 @@ _REFUSED = {
 }
 
 
-def kind_of(session: Segplug, path: Path) -> Kind:
+def kind_of(session: Session, path: Path) -> Kind:
     """The backend for an artifact: by the installed plugin that makes such files, else by habit.
 
     Raises:
@@ -84,7 +84,7 @@ def kind_of(session: Segplug, path: Path) -> Kind:
     raise UsageError(f"export triton cannot pack {path.name}", hint=reason or f"it packs {packed}")
 
 
-def _format_of(session: Segplug, suffix: str) -> str | None:
+def _format_of(session: Session, suffix: str) -> str | None:
     """The target of the installed maker whose files end so; one that Triton knows, where several do."""
     found = set()
     for hook in ("export", "build_engine"):

@@ -8,8 +8,8 @@ from typing import Any
 from segplug.artifact import sidecar_path
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.model import META_ENTRY, ModelMeta
+from segplug.registry.formats import companions
 from segplug.requests import ExportRequest
-from segplug.routes import companions
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]

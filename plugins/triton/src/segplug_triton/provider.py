@@ -11,7 +11,8 @@ from segplug.errors import ArtifactError, MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
-from segplug.requests import Artifact, ExportRequest
+from segplug.requests import ExportRequest
+from segplug.results import Artifact
 from segplug_triton import config as configs
 from segplug_triton.formats import Kind, kind_of
 from segplug_triton.repository import ModelFolder, check_name, name_like

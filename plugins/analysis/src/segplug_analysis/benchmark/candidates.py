@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.api import REFERENCE_BACKEND
+from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import UsageError
-from segplug.routes import backends_for
+from segplug.registry.formats import backends_for
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
-    from segplug.registry import Registry
+    from segplug.session import Providers, Session
     from segplug_analysis.benchmark.provider import Options
 
 __all__ = ["Candidate", "choose"]
@@ -42,7 +41,7 @@ class Candidate:
     without_addons: tuple[str, ...] = ()
 
 
-def choose(subjects: Sequence[str], options: Options, session: Segplug) -> list[Candidate]:
+def choose(subjects: Sequence[str], options: Options, session: Session) -> list[Candidate]:
     """The candidates, in the order of the subjects and of the backends as they were named.
 
     Raises:
@@ -86,7 +85,7 @@ def choose(subjects: Sequence[str], options: Options, session: Segplug) -> list[
     return _named(found)
 
 
-def _is_model(session: Segplug, subject: str, source: str | None) -> bool:
+def _is_model(session: Session, subject: str, source: str | None) -> bool:
     if source is None:
         return session.reads_model(subject)
     accepts = session.registry.provider("load_model", source).method("accepts")
@@ -112,31 +111,31 @@ def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
     return [*given]
 
 
-def _backends_of_model(registry: Registry, config: str, wanted: Sequence[str]) -> list[str]:
+def _backends_of_model(providers: Providers, config: str, wanted: Sequence[str]) -> list[str]:
     """The backends, of those wanted or else PyTorch, that run a config's network itself."""
-    chosen = [name for name in wanted if registry.provider("infer", name).takes == "model"]
+    chosen = [name for name in wanted if providers.provider("infer", name).takes == "model"]
     if wanted and not chosen:
         raise UsageError(f"none of the backends {', '.join(wanted)} runs the config {config} itself")
     return chosen or [REFERENCE_BACKEND]
 
 
 def _backends_of_artifact(
-    registry: Registry, subject: str, wanted: Sequence[str], hint: str | None
+    providers: Providers, subject: str, wanted: Sequence[str], hint: str | None
 ) -> list[str]:
     """The backends, of those wanted or else of all, that open an artifact."""
     if not Path(subject).exists():
         raise UsageError(f"there is no file {subject}")
-    fitting = backends_for(registry, Path(subject))
+    fitting = [backend.entry.target for backend in backends_for(providers, Path(subject))]
     if not wanted:
         if not fitting:
             raise UsageError(f"no installed backend opens {subject}, by its name", hint=hint)
-        return list(fitting)
+        return fitting
     # A name that says nothing is no reason to refuse: the backend itself finds out.
-    providers = {name: registry.provider("infer", name) for name in wanted}
+    named = {name: providers.provider("infer", name) for name in wanted}
     chosen = [
         name
-        for name, provider in providers.items()
-        if provider.takes == "artifact" and (not fitting or provider.entry.target in fitting)
+        for name, backend in named.items()
+        if backend.takes == "artifact" and (not fitting or backend.entry.target in fitting)
     ]
     if not chosen:
         hint = f"it is opened by {', '.join(fitting)}" if fitting else hint

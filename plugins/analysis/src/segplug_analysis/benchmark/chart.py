@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segplug.requests import Figure
+from segplug.results import Figure
 
 __all__ = ["Bar", "bars"]
 

@@ -13,7 +13,7 @@ from segplug_analysis.benchmark.candidates import Candidate
 from segplug_analysis.benchmark.processes import Worker, pool
 
 if TYPE_CHECKING:
-    from segplug.reporting import Reporter
+    from segplug.progress import Reporter
 
 __all__ = ["MAX_ROUNDS", "PAUSE_SECONDS", "Measured", "Plan", "Shape", "measure", "order_of"]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import AnalyzeReport, AnalyzeRequest
+from segplug.requests import AnalyzeRequest
+from segplug.results import AnalyzeReport
 from segplug_analysis.sizes import given_size
 
 __all__ = ["Options", "provider"]

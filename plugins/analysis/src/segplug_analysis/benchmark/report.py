@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segplug.requests import AnalyzeReport, Table
+from segplug.results import AnalyzeReport, Table
 from segplug_analysis.benchmark.chart import Bar, bars
 from segplug_analysis.benchmark.machine import Machine
 from segplug_analysis.benchmark.measure import PAUSE_SECONDS, Measured, Plan

@@ -66,7 +66,7 @@ def _as_answer(error: Exception) -> Mapping[str, Any]:
 
 def _serve(orders: Iterator[Mapping[str, Any]], answer: Answer) -> None:
     from segplug.api import Segplug
-    from segplug.reporting import QuietReporter
+    from segplug.progress import QuietReporter
 
     job = next(orders, None)
     if job is None:

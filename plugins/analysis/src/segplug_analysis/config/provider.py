@@ -11,7 +11,8 @@ from segplug.artifact import ensure_free, refuse_input, write_text
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import AnalyzeReport, AnalyzeRequest, Table
+from segplug.requests import AnalyzeRequest
+from segplug.results import AnalyzeReport, Table
 from segplug_analysis.sizes import given_size
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import numpy as np
 
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError
-from segplug.reporting import Reporter
-from segplug.runtime.score import Counts, Scores, joint_histogram, score
+from segplug.progress import Reporter
+from segplug.runtime.score import joint_histogram, score
+from segplug.scores import Counts, Scores
 from segplug_analysis.confusion.results import LabelMaps
 
 if TYPE_CHECKING:

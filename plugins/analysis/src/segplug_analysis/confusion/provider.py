@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug import hookimpl, option
 from segplug.errors import UsageError
-from segplug.requests import AnalyzeReport, AnalyzeRequest, Figure
+from segplug.requests import AnalyzeRequest
+from segplug.results import AnalyzeReport, Figure
 from segplug_analysis.pictures import check_picture, write_picture
 
 if TYPE_CHECKING:

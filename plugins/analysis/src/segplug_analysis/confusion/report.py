@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from segplug.requests import Table
+from segplug.results import Table
 from segplug_analysis.confusion.matrix import Confusion, Normalize
 
 __all__ = ["data_of", "notes_of", "tables_of"]

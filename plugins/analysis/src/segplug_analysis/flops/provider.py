@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import AnalyzeReport, AnalyzeRequest
+from segplug.requests import AnalyzeRequest
+from segplug.results import AnalyzeReport
 from segplug_analysis.sizes import given_size
 
 if TYPE_CHECKING:

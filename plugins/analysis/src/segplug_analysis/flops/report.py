@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from segplug.requests import AnalyzeReport
+from segplug.results import AnalyzeReport
 from segplug_analysis.flops.tables import SMALL, in_all, per_module, per_operator, shown_modules
 from segplug_analysis.flops.tally import Complexity, ModuleCost, OperatorCost
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from segplug.requests import Table
+from segplug.results import Table
 from segplug_analysis.flops.tally import Complexity, ModuleCost, OperatorCost
 
 __all__ = ["SMALL", "in_all", "per_module", "per_operator", "shown_modules"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from segplug.errors import SegplugError
-from segplug.reporting import Progress
+from segplug.progress import Progress
 
 __all__ = ["FileCounts", "LogLine", "key_names", "number_at", "read_lines"]
 

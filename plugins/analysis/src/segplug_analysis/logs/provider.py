@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segplug import hookimpl, option
-from segplug.requests import AnalyzeReport, AnalyzeRequest, Figure
+from segplug.requests import AnalyzeRequest
+from segplug.results import AnalyzeReport, Figure
 from segplug_analysis.pictures import Kind, Style, check_picture, write_picture
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from segplug.requests import Table
+from segplug.results import Table
 from segplug_analysis.logs.curve import LARGEST
 from segplug_analysis.logs.run import Run
 from segplug_analysis.logs.series import Series, Unit, is_score, without_values

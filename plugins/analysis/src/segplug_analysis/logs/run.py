@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segplug.errors import SegplugError
-from segplug.reporting import Progress
+from segplug.progress import Progress
 from segplug_analysis.logs.curve import Curve, Place
 from segplug_analysis.logs.lines import FileCounts, LogLine, key_names, number_at, read_lines
 from segplug_analysis.logs.series import is_percent, scale_of

@@ -13,7 +13,7 @@ from segplug.errors import ArtifactError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segplug.runtime.results import ImageResult, Notes, RunContext
+    from segplug.sink import ImageResult, Notes, RunContext
 
 __all__ = ["Agreement", "CompareSink", "Worst"]
 

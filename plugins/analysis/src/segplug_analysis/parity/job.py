@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
     from segplug.dataset import Dataset
     from segplug.errors import SegplugError
     from segplug.model import SegmentationModel
-    from segplug.runtime.pipeline import RunReport
-    from segplug.runtime.sinks import Sink
+    from segplug.scores import RunReport
+    from segplug.session import Session
+    from segplug.sink import Sink
     from segplug_analysis.parity.compare import Agreement, Worst
     from segplug_analysis.parity.numbers import RunNumbers
     from segplug_analysis.parity.plan import Trial
@@ -27,7 +27,7 @@ __all__ = ["Job", "Outcome", "Picture", "Reference", "file_name"]
 class Job:
     """What is compared, and with what."""
 
-    session: Segplug
+    session: Session
     model: SegmentationModel
     origin: Mapping[str, Any]
     """All that makes the model what it is (JSON types)."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segplug.runtime.pipeline import RunReport
+    from segplug.scores import RunReport
 
 __all__ = ["METRICS", "RunNumbers", "points_of", "score_of"]
 

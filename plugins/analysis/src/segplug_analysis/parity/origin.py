@@ -18,8 +18,8 @@ from segplug.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-    from segplug.api import Segplug
     from segplug.model import SegmentationModel
+    from segplug.session import Session
 
 __all__ = ["origin_of"]
 
@@ -28,7 +28,7 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def origin_of(
-    session: Segplug,
+    session: Session,
     model: SegmentationModel,
     config: str,
     *,

@@ -12,7 +12,7 @@ from segplug.runtime.paint import Painter
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segplug.runtime.paint import Palette
+    from segplug.palette import Palette
 
 __all__ = ["painted"]
 

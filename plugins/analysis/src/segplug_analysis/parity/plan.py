@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from segplug.api import REFERENCE_BACKEND
-from segplug.discovery import entries
+from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DeviceError, MissingDependencyError, PluginError, UsageError
-from segplug.requests import Precision
-from segplug.routes import require_device, route_to
+from segplug.registry.discovery import entries
+from segplug.registry.formats import require_device, route_to
+from segplug.results import Precision
 
 if TYPE_CHECKING:
-    from segplug.registry import Provider, Registry
+    from segplug.installed import Provider
+    from segplug.session import Providers
 
 __all__ = ["Plan", "Trial", "choose"]
 
@@ -43,14 +44,16 @@ class Plan:
     """Backend and reason."""
 
 
-def choose(backends: Sequence[str], precisions: Sequence[Precision], device: str, registry: Registry) -> Plan:
+def choose(
+    backends: Sequence[str], precisions: Sequence[Precision], device: str, providers: Providers
+) -> Plan:
     """Each backend in each precision; PyTorch, the reference, is none of them.
 
     Args:
         backends: As the user named them; empty: all that are installed and that a model gets to.
         precisions: Of the files that are made.
         device: Where they will run: a backend that has none there is found out before its file is made.
-        registry: Where the providers are.
+        providers: The installed ones.
 
     Raises:
         UsageError: a backend that was named is unknown, nothing makes what it opens, or none is left.
@@ -58,14 +61,15 @@ def choose(backends: Sequence[str], precisions: Sequence[Precision], device: str
         DeviceError: it does not run on ``device``.
         MissingDependencyError: a library of its is not installed.
     """
-    registry.provider("infer", REFERENCE_BACKEND)
+    providers.provider("infer", REFERENCE_BACKEND)
     wanted = [name for name in dict.fromkeys(backends) if name != REFERENCE_BACKEND]
     left_out: list[tuple[str, str]] = []
     routes: dict[str, tuple[Provider, ...]] = {}
-    for name in wanted or ([] if backends else _installed(registry)):
+    for name in wanted or ([] if backends else _installed(providers)):
         try:
-            route = route_to(registry, name)
-            require_device(registry, name, device)
+            backend = providers.provider("infer", name)
+            route = route_to(providers, backend)
+            require_device(backend, device)
         except (UsageError, PluginError, DeviceError, MissingDependencyError) as error:
             if backends:
                 raise
@@ -86,14 +90,14 @@ def choose(backends: Sequence[str], precisions: Sequence[Precision], device: str
     return Plan(tuple(trials), tuple(left_out))
 
 
-def _installed(registry: Registry) -> list[str]:
+def _installed(providers: Providers) -> list[str]:
     found = [entry for entry in entries("infer") if entry.target != REFERENCE_BACKEND]
     names = [entry.qualified if entry.status == "duplicate" else entry.target for entry in found]
-    return [name for name in names if not _is_server(registry, name)]
+    return [name for name in names if not _is_server(providers, name)]
 
 
-def _is_server(registry: Registry, name: str) -> bool:
+def _is_server(providers: Providers, name: str) -> bool:
     try:
-        return registry.provider("infer", name).takes == "url"
+        return providers.provider("infer", name).takes == "url"
     except PluginError:
         return False  # why it is broken is said where it is asked for a route

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import AnalyzeReport, AnalyzeRequest
+from segplug.requests import AnalyzeRequest
+from segplug.results import AnalyzeReport
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
     from segplug.dataset import Dataset
+    from segplug.session import Session
     from segplug_analysis.parity.job import Outcome
 
 __all__ = ["Options", "provider"]
@@ -143,7 +144,7 @@ def _config_and_checkpoint(request: AnalyzeRequest) -> tuple[str, str]:
     return config, checkpoint
 
 
-def _dataset(session: Segplug, config: str, options: Options) -> Dataset:
+def _dataset(session: Session, config: str, options: Options) -> Dataset:
     location = options.dataset or config
     dataset = session.load_dataset(
         location,

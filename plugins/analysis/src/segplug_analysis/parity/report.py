@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segplug.requests import AnalyzeReport, Figure, Table
+from segplug.results import AnalyzeReport, Figure, Table
 from segplug_analysis.parity.data import as_data
 from segplug_analysis.parity.form import Form
 from segplug_analysis.parity.job import Job, Outcome, Picture, Reference

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.api import REFERENCE_BACKEND
 from segplug.artifact import file_sha256
+from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DatasetError, PluginError, SegplugError, UsageError
+from segplug.palette import choose_palette
 from segplug.runtime.files import make_folder, write_atomically
-from segplug.runtime.paint import palette_of
 from segplug.runtime.raw import RawSink
 from segplug_analysis.parity.compare import Agreement, CompareSink, Worst
 from segplug_analysis.parity.form import Form, form_for
@@ -31,7 +31,7 @@ from segplug_analysis.parity.work import RECORD, Workshop, key_of
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
-    from segplug.reporting import Progress
+    from segplug.progress import Progress
     from segplug.runtime.preprocess import Size
     from segplug_analysis.parity.plan import Trial
 
@@ -169,7 +169,7 @@ def _paint(job: Job, trial: Trial, reference: Reference, sink: CompareSink) -> t
         return ()
     make_folder(folder)
     info, meta = job.dataset.info, job.model.meta
-    palette = palette_of((info.palette, meta.palette), len(info.classes or meta.classes))
+    palette = choose_palette((info.palette, meta.palette), len(info.classes or meta.classes))
     pictures = []
     with np.load(reference.labels) as maps:
         for rank, item in enumerate(sink.worst, start=1):

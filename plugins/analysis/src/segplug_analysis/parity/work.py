@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
-from segplug.routes import suffix_of
+from segplug.registry.formats import suffix_of
 from segplug_analysis.parity.building import built
 from segplug_analysis.parity.job import file_name
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
+    from segplug.installed import Provider
     from segplug.model import SegmentationModel
-    from segplug.registry import Provider
-    from segplug.requests import Artifact, Precision
+    from segplug.results import Artifact, Precision
+    from segplug.session import Session
     from segplug_analysis.parity.form import Form
     from segplug_analysis.parity.plan import Trial
 
@@ -68,7 +68,7 @@ class Workshop:
     """
 
     folder: Path
-    session: Segplug
+    session: Session
     model: SegmentationModel
     origin: Mapping[str, Any]
     form: Form

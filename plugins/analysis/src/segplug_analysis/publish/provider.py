@@ -11,7 +11,8 @@ from segplug.checkpoint import PICKLES, SAFETENSORS, read_checkpoint
 from segplug.errors import CheckpointError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import ConversionReport, ConvertWeightsRequest, Table
+from segplug.requests import ConvertWeightsRequest
+from segplug.results import ConversionReport, Table
 
 if TYPE_CHECKING:
     from segplug_analysis.publish.averages import Averages

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segplug.requests import Figure
+from segplug.results import Figure
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,7 +48,7 @@ def _figure(found: Found, one: Agreement) -> Figure:
 
 
 def _drawn(found: Found, one: Agreement) -> bytes:
-    from segplug.runtime.paint import palette_of
+    from segplug.palette import choose_palette
     from segplug_analysis.parity.paint import painted
 
     picture = found.pictures[one.image]
@@ -57,7 +57,7 @@ def _drawn(found: Found, one: Agreement) -> bytes:
         picture.decoded(),
         one.expected,
         one.served,
-        palette=palette_of([meta.palette for meta in metas], max(meta.num_classes for meta in metas)),
+        palette=choose_palette([meta.palette for meta in metas], max(meta.num_classes for meta in metas)),
         name=picture.name,
         backend="server",
     )

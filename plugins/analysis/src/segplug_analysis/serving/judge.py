@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.unsteady import MOST_UNSTEADY
+from segplug.verification.stability import MOST_UNSTEADY
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segplug.verify import Comparison
+    from segplug.comparison import Comparison
     from segplug_analysis.serving.masks import Masks
     from segplug_analysis.serving.pictures import Picture
     from segplug_analysis.serving.reference import Expected

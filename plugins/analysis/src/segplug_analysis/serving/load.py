@@ -15,7 +15,7 @@ from segplug.errors import EngineError
 from segplug.serving.client import Client, Reply
 
 if TYPE_CHECKING:
-    from segplug.reporting import Progress, Reporter
+    from segplug.progress import Progress, Reporter
     from segplug_analysis.serving.masks import Masks
     from segplug_analysis.serving.pictures import Picture
 

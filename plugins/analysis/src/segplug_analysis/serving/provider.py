@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import AnalyzeReport, AnalyzeRequest
+from segplug.requests import AnalyzeRequest
+from segplug.results import AnalyzeReport
 
 if TYPE_CHECKING:
-    from segplug.api import Segplug
     from segplug.model import ModelMeta, SegmentationModel
+    from segplug.session import Session
     from segplug_analysis.serving.judge import Judgement
     from segplug_analysis.serving.masks import Masks
     from segplug_analysis.serving.pictures import Picture
@@ -146,7 +147,7 @@ def _check(request: AnalyzeRequest, options: Options) -> None:
         )
 
 
-def _model(session: Segplug, served: ModelMeta, options: Options) -> SegmentationModel | None:
+def _model(session: Session, served: ModelMeta, options: Options) -> SegmentationModel | None:
     """The model that PyTorch runs, with a warning where it cannot be the one that is served."""
     if options.config is None:
         return None
@@ -172,13 +173,13 @@ def _model(session: Segplug, served: ModelMeta, options: Options) -> Segmentatio
 
 
 def _judge(
-    session: Segplug,
+    session: Session,
     model: SegmentationModel | None,
     pictures: tuple[Picture, ...],
     masks: Masks,
     options: Options,
 ) -> Judgement:
-    from segplug.api import REFERENCE_BACKEND
+    from segplug.engine import REFERENCE_BACKEND
     from segplug_analysis.serving.judge import judge
     from segplug_analysis.serving.reference import Reference
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.comparison import Comparison
 from segplug.runtime.postprocess import logits_to_labels, resize_plane
 from segplug.runtime.runner import Runner
-from segplug.runtime.segment import Steps
-from segplug.unsteady import nudged_runs
-from segplug.verify import Comparison, Pair, compare
+from segplug.runtime.segment import ModelRunner
+from segplug.verification.compare import Pair, compare
+from segplug.verification.stability import nudged_runs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.engine import Engine
-    from segplug.reporting import Reporter
+    from segplug.progress import Reporter
     from segplug.runtime.preprocess import Geometry, Prepared
     from segplug_analysis.serving.pictures import Picture
 
@@ -49,11 +50,11 @@ class Reference:
     def __init__(self, engine: Engine, precision: str, reporter: Reporter) -> None:
         self._meta = engine.spec.meta
         self._precision = precision
-        self._steps = Steps(Runner(engine), 1, reporter)
+        self._model = ModelRunner(Runner(engine), 1, reporter)
 
     def __call__(self, picture: Picture) -> Expected:
         """The answer to one image; raises :class:`segplug.errors.SegplugError` as the engine does."""
-        prepared = self._steps.preprocess(picture.decoded(), picture.name)
+        prepared = self._model.preprocess(picture.decoded(), picture.name)
         geometry = prepared.geometry
         logits = self._run(prepared.array)
         shown = self._own_size(logits, geometry)
@@ -67,7 +68,7 @@ class Reference:
         return Expected(labels, geometry.valid != geometry.original, compared)
 
     def _run(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        logits: npt.NDArray[np.float32] = self._steps.run([array])[0]
+        logits: npt.NDArray[np.float32] = self._model.run([array])[0]
         return logits
 
     def _own_size(self, logits: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segplug.requests import AnalyzeReport, Table
+from segplug.results import AnalyzeReport, Table
 from segplug_analysis.serving.data import as_data
 from segplug_analysis.serving.drawing import figures_of
 from segplug_analysis.serving.failures import failures_of, status_text

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segplug.errors import CheckpointError, ModelError
-from segplug.requests import BackboneFit, ResizedTensor
+from segplug.results import BackboneFit, ResizedTensor
 from segplug_mmseg.backbone.resize import resize
 
 __all__ = ["find_backbone", "fit"]

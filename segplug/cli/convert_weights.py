@@ -9,7 +9,8 @@ import click
 
 from segplug.api import Segplug
 from segplug.cli.output import Output
-from segplug.registry import Provider
+from segplug.cli.parameters import force_option
+from segplug.installed import Provider
 
 __all__ = ["parameters", "run"]
 
@@ -19,7 +20,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["source"], metavar="SRC"),
         click.Argument(["destination"], metavar="DST"),
-        click.Option(["--force"], is_flag=True, help="Replace DST if it is there."),
+        force_option("Replace DST if it is there."),
     ]
 
 
@@ -32,7 +33,7 @@ def run(
 ) -> int:
     """Convert, and show what became of the weights."""
     report = session.convert_weights(
-        provider.entry.qualified, values["source"], values["destination"], force=values["force"], **own
+        provider, values["source"], values["destination"], force=values["force"], **own
     )
     output.tables(report.tables)
     output.notes(report.notes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segplug.unsteady import MOST_UNSTEADY, find_unsteady, nudged_runs
-from segplug.verify import Pair, compare
+from segplug.verification.compare import Pair, compare
+from segplug.verification.stability import MOST_UNSTEADY, find_unsteady, nudged_runs
 
 SHAPE = (3, 40, 50)
 

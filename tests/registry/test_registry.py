@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from segplug import discovery
+from segplug import Segplug
 from segplug.errors import PluginError, RefusedError, UsageError
-from segplug.registry import Registry
+from segplug.registry import discovery
+from segplug.registry.registry import Registry
 from segplug.requests import AnalyzeRequest
 
 GOOD = """
     from segplug import hookimpl
-    from segplug.requests import AnalyzeReport
+    from segplug.results import AnalyzeReport
 
     class Count:
         '''Counts its subjects.'''
@@ -47,7 +48,9 @@ ADDON = """
 
 
 def call(registry: Registry, target: str, *subjects: str) -> str:
-    report = registry.call(registry.provider("analyze", target), AnalyzeRequest(subjects=subjects))
+    report = registry.call(
+        registry.provider("analyze", target), AnalyzeRequest(subjects=subjects, session=Segplug())
+    )
     return str(report.title)
 
 

@@ -1,4 +1,4 @@
-"""Run an artifact and its model on the same inputs, for :mod:`segplug.verify` to compare.
+"""Run an artifact and its model on the same inputs, for :mod:`segplug.verification.compare` to compare.
 
 One size is not enough: a dynamic artifact can be right at the size it was exported with and wrong
 everywhere else, and nothing but a run at other sizes shows it. So every axis that may vary is
@@ -16,30 +16,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.artifact import describe, write_sidecar
-from segplug.engine import Axis, EngineSpec
+from segplug.comparison import Comparison, Thresholds
+from segplug.engine import REFERENCE_BACKEND, Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
-from segplug.requests import Artifact, BuildEngineRequest, ExportRequest, Precision
-from segplug.routes import REFERENCE_BACKEND, runner_of, runner_of_maker, runner_of_source
-from segplug.sources import PathLike
-from segplug.subjects import Subject
-from segplug.unsteady import nudged_runs
-from segplug.verify import Comparison, Pair, Thresholds, compare
+from segplug.registry.formats import backend_of_artifact, backend_of_source, verification_backend
+from segplug.requests import BuildEngineRequest, ExportRequest
+from segplug.results import Artifact, Precision
+from segplug.session import PathLike, Session, Subject
+from segplug.verification.compare import Pair, compare
+from segplug.verification.stability import nudged_runs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segplug.api import Segplug
     from segplug.engine import Engine
+    from segplug.installed import Provider
     from segplug.model import ModelMeta
-    from segplug.registry import Provider
-    from segplug.reporting import Reporter
+    from segplug.progress import Reporter
 
     Inputs = Iterator[tuple[str, npt.NDArray[np.float32]]]
 
 __all__ = [
-    "Verifying",
+    "VerificationWrapper",
     "both_engines",
     "compare_engines",
     "comparison_inputs",
@@ -68,7 +68,7 @@ def verification_images(
         for file in files:
             yield Path(file).name, read_image(Path(file)), meta
         return
-    from segplug.sample import sample_image
+    from segplug.verification.sample import sample_image
 
     height, width = size or meta.input_size or (512, 512)
     yield "sample", sample_image(height, width), meta.replace(resize=None)
@@ -209,11 +209,11 @@ def _nudged(reference: Engine, image: npt.NDArray[np.float32]) -> Iterator[npt.N
 
 @contextmanager
 def both_engines(
-    session: Segplug,
+    session: Session,
     reference: Subject,
     artifact: Artifact | PathLike,
-    reference_backend: str | None,
-    backend: str,
+    reference_backend: str | Provider | None,
+    backend: str | Provider,
     *,
     device: str | None,
     **options: Any,
@@ -222,7 +222,7 @@ def both_engines(
     if isinstance(reference, SegmentationModel):
         reference_backend = reference_backend or REFERENCE_BACKEND
     else:
-        reference_backend = reference_backend or runner_of(session.registry, reference)
+        reference_backend = reference_backend or backend_of_artifact(session.registry, reference)
     with (
         session.open(reference, backend=reference_backend, want_logits=True) as expected,
         session.open(artifact, backend=backend, device=device, want_logits=True, **options) as candidate,
@@ -274,7 +274,7 @@ def compare_engines(
     )
 
 
-class Verifying:
+class VerificationWrapper:
     """Verifies what an exporter or an engine builder wrote, and marks it, before any add-on sees it.
 
     The core's own wrapper of the two hooks, registered inside all add-ons.
@@ -282,7 +282,7 @@ class Verifying:
 
     def __init__(
         self,
-        session: Segplug,
+        session: Session,
         maker: Provider,
         images: Sequence[str | Path],
         thresholds: Thresholds | None,
@@ -301,7 +301,7 @@ class Verifying:
         if request.model is not None:
             return self._marked(artifact, request.model, request.precision, device=request.device)
         assert request.artifact is not None
-        source = runner_of_source(self._session.registry, self._maker, request.artifact)
+        source = backend_of_source(self._session.registry, self._maker, request.artifact)
         return self._marked(
             artifact, request.artifact, request.precision, device=request.device, reference_backend=source
         )
@@ -311,13 +311,13 @@ class Verifying:
         artifact: Artifact,
         reference: SegmentationModel | Path,
         precision: Precision,
-        **where: str | None,
+        **where: Any,
     ) -> Artifact:
         comparison = self._session.verify(
             artifact,
             reference,
             images=self._images,
-            backend=runner_of_maker(self._maker),
+            backend=verification_backend(self._session.registry, self._maker),
             precision=precision,
             thresholds=self._thresholds,
             **where,

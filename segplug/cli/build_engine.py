@@ -10,18 +10,23 @@ import click
 
 from segplug.api import Segplug
 from segplug.artifact import ensure_free
-from segplug.cli.export import artifact_data, load_model
+from segplug.cli.artifacts import (
+    artifact_options,
+    report_artifact,
+    report_verification,
+    report_written,
+    thresholds_of,
+)
+from segplug.cli.model import load_model, model_options
 from segplug.cli.output import Output
-from segplug.cli.parameters import GreedyOption, model_options, precision_option
-from segplug.cli.verification import print_verification, thresholds_of, tolerance_option
 from segplug.errors import UsageError
+from segplug.installed import Provider
 from segplug.model import SegmentationModel
-from segplug.registry import Provider
-from segplug.requests import Artifact, Precision
-from segplug.routes import require_device, runner_of_maker, runner_of_source
+from segplug.registry.formats import backend_of_source, require_device, verification_backend
+from segplug.results import Artifact, Precision
 
 if TYPE_CHECKING:
-    from segplug.runtime.paint import Palette
+    from segplug.palette import Palette
     from segplug.runtime.window import Window
 
 __all__ = ["parameters", "run"]
@@ -36,16 +41,11 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar="CONFIG" if from_model else "ARTIFACT"),
         *(model_options() if from_model else []),
-        click.Option(
-            ["--output", "--trt-file", "output"],
-            type=click.Path(path_type=Path),
-            required=True,
-            help="The file to write.",
-        ),
-        GreedyOption(
-            ["--input-img"],
-            metavar="IMAGE",
-            help="Real images: --verify compares on them, --show shows them, int8 is calibrated on them.",
+        *artifact_options(
+            output="--trt-file",
+            images="Real images: --verify compares on them, --show shows them, int8 is calibrated on them.",
+            verify="Run the engine here, compare with what it was built from; exit 1 if it does not hold.",
+            precision=(click.Option(["--fp16"], is_flag=True, help="The old spelling of --precision fp16."),),
         ),
         click.Option(
             ["--dataset"],
@@ -54,18 +54,11 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             "set's name in the framework (CityscapesDataset) gives colours only.",
         ),
         click.Option(
-            ["--verify"],
+            ["--show"],
             is_flag=True,
-            help="Run the engine here, compare with what it was built from; exit 1 if it does not hold.",
+            help="Show each image in a window, painted with the labels of the engine and of its source.",
         ),
-        tolerance_option(),
-        click.Option(
-            ["--show"], is_flag=True, help="Show in a window what both sides make of each image, painted."
-        ),
-        precision_option(),
-        click.Option(["--fp16"], is_flag=True, help="The old spelling of --precision fp16."),
         click.Option(["--device"], help="Where the engine will run. Default: the target's own."),
-        click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
     ]
 
 
@@ -85,7 +78,7 @@ def run(
     if provider.takes == "model":
         subject = load_model(session, subject, values)
     artifact = session.build_engine(
-        provider.entry.qualified,
+        provider,
         subject,
         output=values["output"],
         precision=values["precision"],
@@ -96,14 +89,11 @@ def run(
         thresholds=thresholds_of(values),
         **own,
     )
-    verification = artifact.meta.verification
-    output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")
-    if verification is not None:
-        print_verification(output, verification)
+    report_written(output, artifact)
+    report_verification(output, artifact)
     if window is not None:
         _show(session, provider, window, artifact, subject, images, colours, values["device"])
-    output.document({"artifact": artifact_data(artifact), "verification": verification})
-    return 0 if verification is None or verification["passed"] else 1
+    return report_artifact(output, artifact)
 
 
 def _precision(values: Mapping[str, Any]) -> Precision:
@@ -119,7 +109,7 @@ def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> 
         return None
     from segplug.runtime.window import Window
 
-    require_device(session.registry, runner_of_maker(provider), values["device"])
+    require_device(verification_backend(session.registry, provider), values["device"])
     return Window(instead="use segplug run infer with --show-dir to write painted images")
 
 
@@ -152,15 +142,15 @@ def _show(
     colours: Palette,
     device: str | None,
 ) -> None:
-    from segplug.parity import both_engines, verification_images
     from segplug.runtime.side_by_side import show_side_by_side
+    from segplug.verification.run import both_engines, verification_images
 
     source = None
     if not isinstance(subject, SegmentationModel):
         subject = Path(subject)
-        source = runner_of_source(session.registry, provider, subject)
-    runner = runner_of_maker(provider)
-    with both_engines(session, subject, artifact, source, runner, device=device) as engines:
+        source = backend_of_source(session.registry, provider, subject)
+    backend = verification_backend(session.registry, provider)
+    with both_engines(session, subject, artifact, source, backend, device=device) as engines:
         meta = artifact.meta
         shown = verification_images(images, meta, meta.input_size)
         show_side_by_side(window, engines, ((name, image) for name, image, _ in shown), colours)

@@ -7,27 +7,31 @@ registration fails leaves nothing behind.
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection
 from typing import Any
 
-import pluggy
-
-from segplug import hookspecs
 from segplug.dataset import Dataset
-from segplug.discovery import Entry, addon_entries, entries
 from segplug.engine import Engine
 from segplug.errors import PluginError, RefusedError, UsageError
-from segplug.hookspecs import API_VERSION, HOOKS, OLDEST_API_VERSION, PROJECT, SOURCE_HOOKS
-from segplug.loading import import_plugin, load_command, who
+from segplug.hookspecs import HOOKS
+from segplug.installed import Entry, Provider
 from segplug.model import SegmentationModel
-from segplug.options import NoOptions, OptionSpec, build_options, option_specs, unknown
-from segplug.requests import AnalyzeReport, Artifact, ConversionReport
+from segplug.options import unknown
+from segplug.registry.checks import (
+    check_hook,
+    check_options,
+    check_takes,
+    check_version,
+    check_wraps,
+    new_manager,
+    register,
+)
+from segplug.registry.discovery import addon_entries, entries
+from segplug.registry.loading import import_plugin, load_command, who
+from segplug.results import AnalyzeReport, Artifact, ConversionReport
 
-__all__ = ["Provider", "Registry", "hook_name"]
+__all__ = ["Registry", "hook_name"]
 
 _RESULTS: dict[str, type] = {
     "export": Artifact,
@@ -38,15 +42,6 @@ _RESULTS: dict[str, type] = {
     "load_model": SegmentationModel,
     "load_dataset": Dataset,
 }
-
-_TAKES = {
-    "export": ("model", "artifact", "either"),
-    "build_engine": ("model", "artifact"),
-    "infer": ("model", "artifact", "url"),
-}
-
-# The methods of segplug.api.Segplug that hand a provider's options on: their own keywords are taken.
-_METHODS = {"infer": ("open", "evaluate", "verify")}
 
 
 def hook_name(word: str) -> str:
@@ -59,58 +54,6 @@ def hook_name(word: str) -> str:
     if name not in HOOKS:
         raise unknown("hook", word, HOOKS, owner="segplug")
     return name
-
-
-@dataclass(frozen=True)
-class Provider:
-    """A loaded provider: the plugin's object and where it came from."""
-
-    entry: Entry
-    plugin: object
-
-    @cached_property
-    def options(self) -> type:
-        """The dataclass of the provider's own options."""
-        declared: type = getattr(self.plugin, "options", NoOptions)
-        return declared
-
-    @cached_property
-    def option_specs(self) -> tuple[OptionSpec, ...]:
-        """The provider's own options, read from their declaration."""
-        return option_specs(self.options)
-
-    @property
-    def takes(self) -> str:
-        """What the provider works on: ``model`` or ``artifact``; ``either`` for an exporter that packs both
-        for a server; ``url`` for an ``infer`` target whose engine is a server.
-        """
-        default = "model" if self.entry.hook == "export" else "artifact"
-        return str(getattr(self.plugin, "takes", default))
-
-    @property
-    def packs(self) -> bool:
-        """Whether this exporter packs what is there into a folder, and traces nothing itself."""
-        return self.entry.hook == "export" and self.takes != "model"
-
-    @property
-    def default_device(self) -> str:
-        """Where an ``infer`` target runs if nobody says."""
-        return str(getattr(self.plugin, "default_device", "cpu"))
-
-    @property
-    def help(self) -> str:
-        """The provider's own description: the object's docstring, or its distribution's summary."""
-        text = getattr(self.plugin, "help" if self.entry.hook == "command" else "__doc__", None)
-        return text.strip() if isinstance(text, str) and text.strip() else self.entry.summary
-
-    def method(self, name: str) -> Callable[..., Any] | None:
-        """A method beyond the hook itself, if the provider has it."""
-        found = getattr(self.plugin, name, None)
-        return found if callable(found) else None
-
-    def make_options(self, given: dict[str, Any]) -> Any:
-        """Check keywords against the declaration; raises :class:`UsageError`."""
-        return build_options(self.options, given, owner=f"{self.entry.hook} {self.entry.target}")
 
 
 class Registry:
@@ -164,11 +107,11 @@ class Registry:
         """Import and check the plugin of one entry; raises :class:`PluginError` if it is unusable."""
         if entry not in self._providers:
             plugin = import_plugin(entry)
-            _check_version(entry, plugin)
-            _check_hook(entry, plugin)
+            check_version(entry, plugin)
+            check_hook(entry, plugin)
             provider = Provider(entry, plugin)
-            _check_takes(provider)
-            _check_options(provider)
+            check_takes(provider)
+            check_options(provider)
             self._providers[entry] = provider
         return self._providers[entry]
 
@@ -194,10 +137,10 @@ class Registry:
             SegplugError: what the provider or an add-on raised.
         """
         hook = provider.entry.hook
-        manager = _manager()
-        _register(manager, provider.entry, provider.plugin)
+        manager = new_manager()
+        register(manager, provider.entry, provider.plugin)
         for entry, addon in self.addons():
-            _register(manager, entry, addon)
+            register(manager, entry, addon)
         if inner is not None:
             # Marked `trylast` and registered last: the innermost wrapper.
             manager.register(inner)
@@ -280,8 +223,8 @@ class Registry:
         if entry not in self._providers:
             try:
                 plugin = import_plugin(entry)
-                _check_version(entry, plugin)
-                _check_wraps(entry, plugin)
+                check_version(entry, plugin)
+                check_wraps(entry, plugin)
             except PluginError as error:
                 raise PluginError(
                     error.message, hint=f"repair or uninstall it, or leave it out: --no-addon {entry.target}"
@@ -290,88 +233,9 @@ class Registry:
         return self._providers[entry].plugin
 
 
-def _check_version(entry: Entry, plugin: object) -> None:
-    version = getattr(plugin, "api_version", None)
-    if not isinstance(version, int):
-        raise PluginError(f"{who(entry)} is broken: it declares no hook API version (api_version)")
-    if version > API_VERSION:
-        raise PluginError(
-            f"{who(entry)} was written for hook API {version}, this segplug has {API_VERSION}",
-            hint="upgrade segplug",
-        )
-    if version < OLDEST_API_VERSION:
-        raise PluginError(
-            f"{who(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
-            hint=f"upgrade {entry.distribution}",
-        )
-
-
-def _check_takes(provider: Provider) -> None:
-    known = _TAKES.get(provider.entry.hook)
-    if known and provider.takes not in known:
-        raise PluginError(f"{who(provider.entry)} is broken: its 'takes' is none of {', '.join(known)}")
-
-
-def _check_hook(entry: Entry, plugin: object) -> None:
-    manager = _manager()
-    _register(manager, entry, plugin)
-    implemented = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
-    if entry.hook not in implemented:
-        raise PluginError(
-            f"{who(entry)} is broken: it has no method '{entry.hook}' marked with segplug.hookimpl"
-        )
-    if entry.hook in SOURCE_HOOKS and not callable(getattr(plugin, "accepts", None)):
-        raise PluginError(f"{who(entry)} is broken: a source needs a method 'accepts'")
-
-
-def _check_wraps(entry: Entry, plugin: object) -> None:
-    """An add-on that implements a hook, rather than wrapping it, would be every target's provider."""
-    manager = _manager()
-    _register(manager, entry, plugin)
-    for caller in manager.get_hookcallers(plugin) or ():
-        if not all(found.wrapper or found.hookwrapper for found in caller.get_hookimpls()):
-            raise PluginError(
-                f"{who(entry)} is broken: '{caller.name}' must be marked @hookimpl(wrapper=True)"
-            )
-
-
 def _named_in_environment() -> set[str] | None:
     value = os.environ.get("SEGPLUG_ADDONS")
     return None if value is None else {name.strip() for name in value.split(",")} - {""}
-
-
-def _check_options(provider: Provider) -> None:
-    try:
-        specs = provider.option_specs
-    except PluginError as error:
-        raise PluginError(f"{who(provider.entry)} is broken: {error}") from error
-    taken = sorted({spec.name for spec in specs} & _keywords(provider))
-    if taken:
-        names = ", ".join(taken)
-        raise PluginError(f"{who(provider.entry)} is broken: it declares options of segplug's own: {names}")
-
-
-def _keywords(provider: Provider) -> set[str]:
-    """The keywords of the Python methods that a provider's options are handed on by."""
-    from segplug.api import Segplug
-
-    hook = "pack" if provider.packs else provider.entry.hook
-    methods = [getattr(Segplug, name) for name in _METHODS.get(hook, (hook,))]
-    return {name for method in methods for name in inspect.signature(method).parameters}
-
-
-def _manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hookspecs)
-    return manager
-
-
-def _register(manager: pluggy.PluginManager, entry: Entry, plugin: object) -> None:
-    try:
-        manager.register(plugin, name=f"{entry.hook}:{entry.qualified}")
-        manager.check_pending()
-    except Exception as error:
-        raise PluginError(f"{who(entry)} is broken: {error}") from error
 
 
 def _accepts(provider: Provider, location: str, broken: list[str]) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segplug.discovery import Entry
 from segplug.errors import PluginError
+from segplug.installed import Entry
 
 if TYPE_CHECKING:
     import click

@@ -11,11 +11,12 @@ import click
 from segplug.api import Segplug
 from segplug.artifact import ensure_free, refuse_input
 from segplug.cli.output import Output
+from segplug.cli.parameters import force_option
 from segplug.errors import UsageError
-from segplug.registry import Provider
+from segplug.installed import Provider
 from segplug.reports.page import write_page
 from segplug.reports.sheets import ensure_free_folder, write_sheets
-from segplug.requests import AnalyzeReport, Table
+from segplug.results import AnalyzeReport, Table
 
 __all__ = ["parameters", "run"]
 
@@ -37,7 +38,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             metavar="FOLDER",
             help="Write each table as a CSV file to this folder.",
         ),
-        click.Option(["--force"], is_flag=True, help="Replace files that are there."),
+        force_option("Replace files that are there."),
     ]
 
 
@@ -50,9 +51,7 @@ def run(
 ) -> int:
     """Analyse, and show the report."""
     _check(values, [path for value in own.values() for path in _paths(value)])
-    report = session.analyze(
-        provider.entry.qualified, *values.get("subjects", ()), force=values["force"], **own
-    )
+    report = session.analyze(provider, *values.get("subjects", ()), force=values["force"], **own)
     _show(report, output)
     if values["html"]:
         write_page(report, values["html"], force=values["force"])

@@ -9,9 +9,9 @@ import numpy as np
 from segplug.engine import EngineSpec
 from segplug.errors import ShapeError
 from segplug.model import ModelMeta
-from segplug.parity import comparison_inputs, run_both
-from segplug.reporting import QuietReporter
-from segplug.verify import compare
+from segplug.progress import QuietReporter
+from segplug.verification.compare import compare
+from segplug.verification.run import comparison_inputs, run_both
 
 META = ModelMeta(name="m", classes=("a", "b", "c"), out_channels=3, std=(50.0, 60.0, 70.0))
 

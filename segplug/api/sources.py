@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import UsageError
 from segplug.model import Origin, SegmentationModel
-from segplug.registry import Registry
-from segplug.reporting import QuietReporter, Reporter
-from segplug.requests import BackboneFit, LoadDatasetRequest, LoadModelRequest
+from segplug.progress import QuietReporter, Reporter
+from segplug.registry.registry import Registry
+from segplug.requests import LoadDatasetRequest, LoadModelRequest
+from segplug.results import BackboneFit
+from segplug.session import PathLike
 
 if TYPE_CHECKING:
     import torch
 
     from segplug.dataset import Dataset
 
-__all__ = ["PathLike", "Sources"]
-
-PathLike = str | Path
+__all__ = ["Sources"]
 
 
 class Sources:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from segplug.dataset import Dataset
 
-__all__ = ["Failed", "Item", "Source", "groups"]
+__all__ = ["Failed", "ImageReader", "Item", "groups"]
 
 _MOST_READERS = 8
 
@@ -48,7 +48,7 @@ class Failed:
     error: DatasetError | ShapeError
 
 
-class Source:
+class ImageReader:
     """Reads and preprocesses images in threads.
 
     Args:

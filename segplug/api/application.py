@@ -13,39 +13,40 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from segplug import artifact as artifacts
-from segplug.discovery import Entry, entries
+from segplug.api.sources import Sources
+from segplug.api.subjects import identity, request_field, run_settings
 from segplug.errors import UsageError
+from segplug.installed import Entry, Provider
 from segplug.model import SegmentationModel
-from segplug.registry import hook_name
+from segplug.registry.discovery import entries
+from segplug.registry.formats import backend_of_artifact, require_device, verification_backend
+from segplug.registry.registry import hook_name
 from segplug.requests import (
-    AnalyzeReport,
     AnalyzeRequest,
-    Artifact,
     BuildEngineRequest,
-    ConversionReport,
     ConvertWeightsRequest,
     ExportRequest,
     InferRequest,
-    Precision,
 )
-from segplug.routes import REFERENCE_BACKEND, require_device, runner_of, runner_of_maker
-from segplug.sources import PathLike, Sources
-from segplug.subjects import Subject, identity, request_field, run_settings
+from segplug.results import AnalyzeReport, Artifact, ConversionReport, Precision
+from segplug.session import OnError, PathLike, Subject
 
 if TYPE_CHECKING:
+    from segplug.comparison import Comparison, Thresholds
     from segplug.dataset import Dataset
     from segplug.engine import Engine
-    from segplug.runtime.pipeline import RunReport
-    from segplug.runtime.sinks import Sink
-    from segplug.verify import Comparison, Thresholds
+    from segplug.progress import Reporter
+    from segplug.scores import RunReport
+    from segplug.sink import Sink
 
-__all__ = ["REFERENCE_BACKEND", "Segplug"]
+__all__ = ["Segplug"]
 
 
 class Segplug(Sources):
@@ -58,13 +59,22 @@ class Segplug(Sources):
     Every method may raise :class:`segplug.errors.SegplugError`.
     """
 
+    def with_reporter(self, reporter: Reporter) -> Segplug:
+        """The same application, with the same plugins loaded, reporting to ``reporter``."""
+        reporting = copy.copy(self)
+        reporting.reporter = reporter
+        return reporting
+
     def targets(self, hook: str) -> tuple[Entry, ...]:
         """The installed targets of a hook, from metadata alone."""
         return entries(hook_name(hook))
 
+    def _provider(self, hook: str, target: str | Provider) -> Provider:
+        return self.registry.provider(hook, target) if isinstance(target, str) else target
+
     def export(
         self,
-        target: str,
+        target: str | Provider,
         model: SegmentationModel,
         *,
         output: PathLike,
@@ -94,11 +104,13 @@ class Segplug(Sources):
             thresholds: What to hold it to, instead of those of its precision.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
-        from segplug.parity import Verifying, tracing_input
+        from segplug.verification.run import VerificationWrapper, tracing_input
 
-        provider = self.registry.provider("export", target)
+        provider = self._provider("export", target)
         if provider.packs:
-            raise UsageError(f"export {target} packs what is there", hint="from Python: Segplug.pack")
+            raise UsageError(
+                f"export {provider.entry.target} packs what is there", hint="from Python: Segplug.pack"
+            )
         checked = provider.make_options(options)
         origin = model.meta.provenance
         artifacts.refuse_input(Path(output), [origin.config, origin.checkpoint, *images])
@@ -115,13 +127,13 @@ class Segplug(Sources):
             reporter=self.reporter,
             session=self,
         )
-        inner = Verifying(self, provider, tuple(images), thresholds) if verify else None
+        inner = VerificationWrapper(self, provider, tuple(images), thresholds) if verify else None
         artifact: Artifact = self.registry.call(provider, request, inner=inner)
         return artifact
 
     def pack(
         self,
-        target: str,
+        target: str | Provider,
         what: Subject,
         *,
         folder: PathLike,
@@ -137,9 +149,11 @@ class Segplug(Sources):
             force: Replace a model of the same name in it.
             **options: The target's own options, the model's name among them.
         """
-        provider = self.registry.provider("export", target)
+        provider = self._provider("export", target)
         if not provider.packs:
-            raise UsageError(f"export {target} writes a file of its own", hint="from Python: Segplug.export")
+            raise UsageError(
+                f"export {provider.entry.target} writes a file of its own", hint="from Python: Segplug.export"
+            )
         subject = request_field(provider, what)
         checked = provider.make_options(options)
         with artifacts.made_folder(Path(folder)):
@@ -156,7 +170,7 @@ class Segplug(Sources):
 
     def build_engine(
         self,
-        target: str,
+        target: str | Provider,
         what: Subject,
         *,
         output: PathLike,
@@ -184,9 +198,9 @@ class Segplug(Sources):
             thresholds: What to hold it to, instead of those of its precision.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
-        from segplug.parity import Verifying
+        from segplug.verification.run import VerificationWrapper
 
-        provider = self.registry.provider("build_engine", target)
+        provider = self._provider("build_engine", target)
         subject = request_field(provider, what)
         artifacts.refuse_input(Path(output), [subject.get("artifact"), *images])
         artifacts.ensure_free(Path(output), force=force)
@@ -203,8 +217,8 @@ class Segplug(Sources):
         )
         inner = None
         if verify:
-            require_device(self.registry, runner_of_maker(provider), device)
-            inner = Verifying(self, provider, tuple(images), thresholds)
+            require_device(verification_backend(self.registry, provider), device)
+            inner = VerificationWrapper(self, provider, tuple(images), thresholds)
         artifact: Artifact = self.registry.call(provider, request, inner=inner)
         return artifact
 
@@ -213,17 +227,17 @@ class Segplug(Sources):
         self,
         what: Subject,
         *,
-        backend: str,
+        backend: str | Provider,
         device: str | None = None,
         threads: int | None = None,
         want_logits: bool = False,
         **options: Any,
     ) -> Iterator[Engine]:
         """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context."""
-        provider = self.registry.provider("infer", backend)
+        provider = self._provider("infer", backend)
         request = InferRequest(
             **request_field(provider, what),
-            device=device or provider.default_device,
+            device=provider.device(device),
             threads=threads,
             want_logits=want_logits,
             options=provider.make_options(options),
@@ -239,14 +253,14 @@ class Segplug(Sources):
         self,
         what: Subject,
         *,
-        backend: str,
+        backend: str | Provider,
         dataset: Dataset | PathLike,
         metrics: Sequence[str] = ("mIoU",),
         sinks: Sequence[Sink] = (),
         device: str | None = None,
         threads: int | None = None,
         batch_size: int = 1,
-        on_error: Literal["stop", "skip"] = "stop",
+        on_error: OnError = "stop",
         resume: bool = False,
         cfg_options: Mapping[str, Any] | None = None,
         nan_to_num: float | None = None,
@@ -276,9 +290,10 @@ class Segplug(Sources):
 
         if isinstance(dataset, (str, Path)):
             dataset = self.load_dataset(dataset, cfg_options=cfg_options)
-        device = device or self.registry.provider("infer", backend).default_device
+        provider = self._provider("infer", backend)
+        device = provider.device(device)
         scoring = [ScoreSink(metrics, nan_to_num=nan_to_num, beta=beta)] if metrics else []
-        with self.open(what, backend=backend, device=device, threads=threads, **options) as engine:
+        with self.open(what, backend=provider, device=device, threads=threads, **options) as engine:
             return run(
                 engine,
                 dataset,
@@ -286,7 +301,9 @@ class Segplug(Sources):
                 batch_size=batch_size,
                 on_error=on_error,
                 resume=resume,
-                run_key=f"{backend} {device} {run_settings(options)} {identity(what, engine)}",
+                run_key=" ".join(
+                    [provider.entry.qualified, device, str(run_settings(options)), identity(what, engine)]
+                ),
                 reporter=self.reporter,
             )
 
@@ -296,8 +313,8 @@ class Segplug(Sources):
         reference: Subject,
         *,
         images: Sequence[PathLike] = (),
-        backend: str | None = None,
-        reference_backend: str | None = None,
+        backend: str | Provider | None = None,
+        reference_backend: str | Provider | None = None,
         device: str | None = None,
         precision: Precision = "fp32",
         thresholds: Thresholds | None = None,
@@ -313,16 +330,16 @@ class Segplug(Sources):
                 says no format, and needs it.
             reference_backend: The same of the reference, on its own device; a loaded model needs none.
             device: Where the artifact runs; default: the backend's own.
-            precision: Chooses the thresholds (:data:`segplug.verify.THRESHOLDS`).
+            precision: Chooses the thresholds (:data:`segplug.verification.compare.THRESHOLDS`).
             thresholds: What to hold it to instead.
             **options: The backend's own options.
 
         Returns:
             The statistics and whether they keep to the thresholds; nothing is raised if not.
         """
-        from segplug.parity import both_engines, compare_engines
+        from segplug.verification.run import both_engines, compare_engines
 
-        chosen = backend or runner_of(self.registry, artifact)
+        chosen = backend or backend_of_artifact(self.registry, artifact)
         with both_engines(self, reference, artifact, reference_backend, chosen, device=device, **options) as (
             expected,
             candidate,
@@ -338,10 +355,16 @@ class Segplug(Sources):
             )
 
     def convert_weights(
-        self, target: str, source: PathLike, destination: PathLike, *, force: bool = False, **options: Any
+        self,
+        target: str | Provider,
+        source: PathLike,
+        destination: PathLike,
+        *,
+        force: bool = False,
+        **options: Any,
     ) -> ConversionReport:
         """Bring weights under another framework's names."""
-        provider = self.registry.provider("convert_weights", target)
+        provider = self._provider("convert_weights", target)
         artifacts.refuse_input(Path(destination), [source])
         if not Path(source).exists():
             raise UsageError(f"there is no file {source}")
@@ -356,7 +379,9 @@ class Segplug(Sources):
         report: ConversionReport = self.registry.call(provider, request)
         return report
 
-    def analyze(self, target: str, *subjects: PathLike, force: bool = False, **options: Any) -> AnalyzeReport:
+    def analyze(
+        self, target: str | Provider, *subjects: PathLike, force: bool = False, **options: Any
+    ) -> AnalyzeReport:
         """Report on configs, artifacts or logs.
 
         :func:`segplug.reports.page.write_page` makes a page of the report and
@@ -368,7 +393,7 @@ class Segplug(Sources):
             force: Replace the files that options name, if they are there.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
-        provider = self.registry.provider("analyze", target)
+        provider = self._provider("analyze", target)
         request = AnalyzeRequest(
             subjects=tuple(str(subject) for subject in subjects),
             force=force,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from segplug.errors import UsageError
-from segplug.registry import Registry
-from segplug.routes import backends_for, route_to
+from segplug.registry.formats import backends_for, route_to
+from segplug.registry.registry import Registry
 
 ACME = """
     from segplug import hookimpl
@@ -63,27 +63,38 @@ def names(route: tuple) -> list[tuple[str, str]]:
     return [(maker.entry.hook, maker.entry.target) for maker in route]
 
 
+def route(registry: Registry, backend: str) -> tuple:
+    return route_to(registry, registry.provider("infer", backend))
+
+
+def opened_by(registry: Registry, path: Path) -> tuple[str, ...]:
+    return tuple(backend.entry.target for backend in backends_for(registry, path))
+
+
 def test_a_backend_that_runs_models_needs_nothing_made(registry) -> None:
-    assert route_to(registry, "pytorch") == ()
+    assert route(registry, "pytorch") == ()
 
 
 def test_an_export_is_a_route_and_so_is_an_export_that_is_compiled(registry) -> None:
-    assert names(route_to(registry, "onnxruntime")) == [("export", "onnx")]
-    assert names(route_to(registry, "npu")) == [("export", "onnx"), ("build_engine", "acme")]
+    assert names(route(registry, "onnxruntime")) == [("export", "onnx")]
+    assert names(route(registry, "npu")) == [
+        ("export", "onnx"),
+        ("build_engine", "acme"),
+    ]
 
 
 def test_what_nobody_makes_is_said(registry) -> None:
     with pytest.raises(UsageError, match="infer stranger opens stranger files, and nothing"):
-        route_to(registry, "stranger")
+        route(registry, "stranger")
 
 
 def test_a_file_is_known_by_its_suffix(registry) -> None:
-    assert "onnxruntime" in backends_for(registry, Path("m.ONNX"))
-    assert backends_for(registry, Path("m.npu")) == ("npu",)
-    assert backends_for(registry, Path("m.stranger")) == ("stranger",)
-    assert backends_for(registry, Path("m.jpg")) == ()
+    assert "onnxruntime" in opened_by(registry, Path("m.ONNX"))
+    assert opened_by(registry, Path("m.npu")) == ("npu",)
+    assert opened_by(registry, Path("m.stranger")) == ("stranger",)
+    assert opened_by(registry, Path("m.jpg")) == ()
 
 
 def test_a_server_has_its_model(registry) -> None:
     with pytest.raises(UsageError, match="has a model already"):
-        route_to(registry, "acme-server")
+        route(registry, "acme-server")

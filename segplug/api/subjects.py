@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from segplug import artifact as artifacts
 from segplug.errors import UsageError
+from segplug.installed import Provider
 from segplug.model import SegmentationModel
-from segplug.registry import Provider
-from segplug.requests import Artifact
-from segplug.sources import PathLike
+from segplug.results import Artifact
+from segplug.session import Subject
 
 if TYPE_CHECKING:
     from segplug.engine import Engine
 
-__all__ = ["Subject", "identity", "request_field", "run_settings"]
-
-Subject = SegmentationModel | Artifact | PathLike
+__all__ = ["identity", "request_field", "run_settings"]
 
 
 def request_field(provider: Provider, what: Subject) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from segplug.runtime.paint import palette_of
+from segplug.palette import Palette, choose_palette
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from segplug.dataset import Dataset
     from segplug.model import ModelMeta
-    from segplug.reporting import Reporter
+    from segplug.progress import Reporter
 
 __all__ = ["ImageResult", "Notes", "RunContext", "Sink"]
 
@@ -47,9 +47,9 @@ class RunContext:
         return named or tuple(str(label) for label in range(self.meta.num_classes))
 
     @property
-    def palette(self) -> tuple[tuple[int, int, int], ...]:
+    def palette(self) -> Palette:
         """RGB colours: the data set's, else the model's, else the random ones that are always the same."""
-        return palette_of((self.dataset.info.palette, self.meta.palette), len(self.classes))
+        return choose_palette((self.dataset.info.palette, self.meta.palette), len(self.classes))
 
 
 @dataclass(frozen=True)

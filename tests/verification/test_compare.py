@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from segplug.comparison import Thresholds
 from segplug.errors import UsageError
-from segplug.verify import THRESHOLDS, Pair, Thresholds, compare
+from segplug.verification.compare import THRESHOLDS, Pair, compare
 
 
 def logits(rng: np.random.Generator, classes: int = 5, size: int = 32) -> np.ndarray:

@@ -11,47 +11,18 @@ import importlib.machinery
 import importlib.util
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.machinery import ModuleSpec
-from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
-from typing import Literal
 
 from stevedore import NamedExtensionManager
 
 from segplug.hookspecs import ADDON_GROUP, COMMAND_GROUP, HOOKS, SOURCE_HOOKS, group_of
+from segplug.installed import Entry
 
-__all__ = ["Entry", "Status", "about", "addon_entries", "all_entries", "command_entries", "entries", "forget"]
-
-Status = Literal["available", "duplicate", "broken"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry point: a claim that a distribution implements a target (or is an add-on)."""
-
-    hook: str
-    """The hook, or ``addon`` or ``command``."""
-    target: str
-    value: str
-    """``module:attribute``."""
-    distribution: str
-    version: str
-    summary: str
-    """The distribution's own one-line description."""
-    status: Status = "available"
-    reason: str = ""
-    """Why the status is not ``available``."""
-
-    @property
-    def qualified(self) -> str:
-        """The name that is unique even when two distributions claim the target."""
-        return f"{self.distribution}:{self.target}"
-
-    def load(self) -> object:
-        """Import the plugin's module and return the object that the entry names."""
-        return EntryPoint(name=self.target, value=self.value, group="").load()
+__all__ = ["about", "addon_entries", "all_entries", "command_entries", "entries", "forget"]
 
 
 def entries(hook: str) -> tuple[Entry, ...]:

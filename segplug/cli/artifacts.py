@@ -1,0 +1,123 @@
+"""What ``export`` and ``build_engine`` share: the file they write, its verification, what is said of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segplug.cli.output import Output
+from segplug.cli.parameters import GreedyOption, force_option
+from segplug.comparison import Thresholds
+from segplug.results import Artifact, Table
+from segplug.verification.compare import thresholds_for
+
+__all__ = [
+    "artifact_data",
+    "artifact_options",
+    "report_artifact",
+    "report_verification",
+    "report_written",
+    "thresholds_of",
+]
+
+
+def artifact_options(
+    *, output: str, images: str, verify: str, precision: tuple[click.Parameter, ...] = ()
+) -> list[click.Parameter]:
+    """The flags of a command that writes an artifact and may verify it.
+
+    Args:
+        output: Another spelling of ``--output``, for those who come from an older tool.
+        images: What ``--input-img`` is used for.
+        verify: What ``--verify`` does.
+        precision: Flags beside ``--precision``.
+    """
+    return [
+        click.Option(
+            ["--output", output, "output"],
+            type=click.Path(path_type=Path),
+            required=True,
+            help="The file to write.",
+        ),
+        GreedyOption(["--input-img"], metavar="IMAGE", help=images),
+        click.Option(["--verify"], is_flag=True, help=verify),
+        click.Option(
+            ["--tolerance"],
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help="Largest logit difference that --verify allows, as a share of the logits' range.",
+        ),
+        click.Option(
+            ["--precision"],
+            type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
+            default="fp32",
+            show_default=True,
+            help="The arithmetic of the artifact.",
+        ),
+        *precision,
+        force_option("Replace the output if it is there."),
+    ]
+
+
+def thresholds_of(values: Mapping[str, Any]) -> Thresholds | None:
+    """Those of ``--tolerance``; ``None``: the usual ones of the precision."""
+    if values["tolerance"] is None:
+        return None
+    return replace(thresholds_for(values["precision"]), logits=values["tolerance"])
+
+
+def report_written(output: Output, artifact: Artifact) -> None:
+    """Say which file was written, and how large it is."""
+    output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")
+
+
+def report_artifact(output: Output, artifact: Artifact) -> int:
+    """Print the document of an artifact and of its verification; returns the exit code."""
+    verification = artifact.meta.verification
+    output.document({"artifact": artifact_data(artifact), "verification": verification})
+    return 0 if verification is None or verification["passed"] else 1
+
+
+def artifact_data(artifact: Artifact) -> dict[str, Any]:
+    """An artifact as JSON types."""
+    data = asdict(artifact)
+    return {**data, "path": str(artifact.path), "meta": artifact.meta.to_dict()}
+
+
+def report_verification(output: Output, artifact: Artifact) -> None:
+    """What the verification found, and its verdict; nothing where none was asked for."""
+    found = artifact.meta.verification
+    if found is None:
+        return
+    reference = found["reference"]
+    rows: list[tuple[str, Any]] = [("inputs compared", len(found["inputs"]))]
+    if found["logits_compared"]:
+        rows += [
+            ("largest logit difference", f"{found['max_logit_difference']:.3e}"),
+            ("mean logit difference", f"{found['mean_logit_difference']:.3e}"),
+            ("largest, as a share of the range", f"{found['relative_difference']:.3e}"),
+        ]
+    rows += [
+        ("label agreement", f"{found['label_agreement']:.6f}"),
+        ("label agreement away from near-ties", f"{found['firm_agreement']:.6f}"),
+        ("near-ties", f"{found['near_ties']:.6f}"),
+        ("mIoU between the two", f"{found['miou']:.6f}"),
+        ("worst input", _worst(found)),
+    ]
+    if found["unsteady"]:
+        rows.append((f"left out, as rounding moves {reference} there", f"{found['unsteady']:.6f}"))
+    output.table(Table(f"Compared with {reference}", ("what", "value"), tuple(rows)))
+    output.say(f"verified: it computes what {reference} computes" if found["passed"] else "NOT VERIFIED:")
+    for failure in found["failures"]:
+        output.say(f"  {failure}")
+
+
+def _worst(found: Mapping[str, Any]) -> str:
+    if found["worst_pixel"] is None:
+        return "none"
+    row, column = found["worst_pixel"]
+    return f"{found['worst_input']}, at row {row}, column {column}"

@@ -1,0 +1,49 @@
+"""The model that a command works on: the flags that describe it, and how it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from segplug.api import Segplug
+from segplug.cli.parameters import GreedyOption, key_values
+from segplug.model import SegmentationModel
+
+__all__ = ["cfg_options_option", "load_model", "model_options"]
+
+
+def cfg_options_option() -> click.Option:
+    """The flag that overrides settings of a config."""
+    return GreedyOption(
+        ["--cfg-options"],
+        key_values=True,
+        metavar="KEY=VALUE",
+        help='Override settings of the config, as mmseg has it: key="[a,b]", key=a,b.',
+    )
+
+
+def model_options() -> list[click.Parameter]:
+    """What every command that loads a model has."""
+    return [
+        click.Option(["--checkpoint"], metavar="FILE", help="The weights. Default: as initialised."),
+        cfg_options_option(),
+        click.Option(["--source"], metavar="NAME", help="The source that reads the config."),
+        click.Option(
+            ["--trust-checkpoint"],
+            is_flag=True,
+            help="Load a checkpoint that holds more than plain data. It can run code.",
+        ),
+    ]
+
+
+def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> SegmentationModel:
+    """The model that the flags of :func:`model_options` describe."""
+    return session.load_model(
+        config,
+        checkpoint=values["checkpoint"],
+        cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
+        source=values["source"],
+        trust_checkpoint=values["trust_checkpoint"],
+    )

@@ -1,0 +1,122 @@
+"""What a run over a data set gave: pixel counts, scores, and the report of the run. Plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Counts", "RunReport", "Scores", "Skipped"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels of each class, uint64 ``(K,)`` each, ignored pixels left out. They add up."""
+
+    intersect: npt.NDArray[np.uint64]
+    """Predicted as the class, and it is."""
+    prediction: npt.NDArray[np.uint64]
+    """Predicted as the class."""
+    label: npt.NDArray[np.uint64]
+    """Labelled as the class."""
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> Counts:
+        """Nothing counted yet."""
+        import numpy as np
+
+        return cls(*(np.zeros(num_classes, np.uint64) for _ in range(3)))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.intersect + other.intersect,
+            self.prediction + other.prediction,
+            self.label + other.label,
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a prediction is worth. Fractions, not percent, not rounded; NaN where nothing is defined.
+
+    For data sets whose parts are scored apart, a part's metrics stand under ``0_mIoU``,
+    ``1_IoU.road``, ..., and the names without a number are those of all pixels together.
+    """
+
+    metrics: Mapping[str, float]
+    """Name to value: ``aAcc``, ``mIoU``, ``IoU.road``, ..."""
+    classes: tuple[str, ...]
+    per_class: Mapping[str, tuple[float, ...]]
+    """Metric (``IoU``, ``Acc``, ...) to one value for each class."""
+    counts: Counts
+    images: int
+    parts: tuple[str, ...] = field(default=())
+    """The parts' names, in the order of their numbers."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types; NaN becomes ``None``."""
+        return {
+            "metrics": {name: _json(value) for name, value in self.metrics.items()},
+            "classes": list(self.classes),
+            "per_class": {name: [_json(value) for value in row] for name, row in self.per_class.items()},
+            "counts": {
+                "intersect": self.counts.intersect.tolist(),
+                "prediction": self.counts.prediction.tolist(),
+                "label": self.counts.label.tolist(),
+            },
+            "images": self.images,
+            "parts": list(self.parts),
+        }
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did."""
+
+    images: int
+    """Images with a result, those of an interrupted run that was resumed included."""
+    resumed: int
+    """How many of them the interrupted run had finished."""
+    skipped: tuple[Skipped, ...]
+    scores: Scores | None
+    """``None``: nothing was scored."""
+    seconds: float
+    """From the first image's reading to the last sink's end."""
+    engine_seconds: float
+    """Inside ``engine.run``."""
+    warnings: tuple[str, ...]
+
+    @property
+    def images_per_second(self) -> float:
+        """Of the images that this run computed itself."""
+        return (self.images - self.resumed) / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return {
+            "images": self.images,
+            "resumed": self.resumed,
+            "skipped": [{"name": item.name, "reason": item.reason} for item in self.skipped],
+            "scores": self.scores.to_dict() if self.scores else None,
+            "seconds": self.seconds,
+            "engine_seconds": self.engine_seconds,
+            "images_per_second": self.images_per_second,
+            "warnings": list(self.warnings),
+        }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from plugins.analysis.tests.training_logs import train, val, write
+from analysis_support.training_logs import train, val, write
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from analysis_support.benchmark_toys import Toys, benchmark, installed
 from segplug_analysis.benchmark.measure import order_of
 
-from plugins.analysis.tests.benchmark_toys import Toys, benchmark, installed
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import PluginError, RefusedError, SegplugError, ShapeError, UsageError

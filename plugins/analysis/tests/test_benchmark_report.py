@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from analysis_support.benchmark_toys import Toys, benchmark, installed
 from segplug_analysis.benchmark.candidates import Candidate
 from segplug_analysis.benchmark.chart import Bar, bars
 from segplug_analysis.benchmark.machine import this_machine
@@ -16,7 +17,6 @@ from segplug_analysis.benchmark.measure import Measured, Plan
 from segplug_analysis.benchmark.report import make_report
 from segplug_analysis.benchmark.statistics import percentile, summarise
 
-from plugins.analysis.tests.benchmark_toys import Toys, benchmark, installed
 from segplug.cli.output import Output
 from segplug.reports.page import as_page
 from segplug.results import AnalyzeReport, Table

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from analysis_support.benchmark_toys import Toys, benchmark, installed
 
-from plugins.analysis.tests.benchmark_toys import Toys, benchmark, installed
 from segplug.errors import UsageError
 
 

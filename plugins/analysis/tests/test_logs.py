@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
+from analysis_support.training_logs import curves, labels, train, val, write
 
-from plugins.analysis.tests.training_logs import curves, labels, train, val, write
 from segplug import Segplug
 from segplug.cli.root import run_command_line
 

@@ -8,9 +8,9 @@ import math
 import re
 
 import pytest
+from analysis_support.training_logs import curves, labels, train, val, write
 from segplug_analysis.logs.run import Run, read_run
 
-from plugins.analysis.tests.training_logs import curves, labels, train, val, write
 from segplug import Segplug
 from segplug.cli.root import run_command_line
 from segplug.progress import QuietReporter

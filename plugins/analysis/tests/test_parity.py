@@ -11,10 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from segplug_analysis.parity.compare import CompareSink
-from segplug_analysis.parity.form import form_for
-
-from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
+from analysis_support.parity_toys import (  # noqa: F401 (fixtures)
     CONFIG,
     SMALL,
     WEIGHTS,
@@ -26,6 +23,9 @@ from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
     toys_fixture,
     write_images,
 )
+from segplug_analysis.parity.compare import CompareSink
+from segplug_analysis.parity.form import form_for
+
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import ArtifactError, CheckpointError, DatasetError, SegplugError, UsageError

@@ -11,13 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
-from segplug_analysis.parity.compare import Agreement
-from segplug_analysis.parity.headers import size_in_header, size_of_image
-from segplug_analysis.parity.numbers import RunNumbers
-from segplug_analysis.parity.paint import painted
-
-from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
+from analysis_support.parity_toys import (  # noqa: F401 (fixtures)
     POINTS,
     Toys,
     images_fixture,
@@ -26,6 +20,12 @@ from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
     table,
     toys_fixture,
 )
+from PIL import Image
+from segplug_analysis.parity.compare import Agreement
+from segplug_analysis.parity.headers import size_in_header, size_of_image
+from segplug_analysis.parity.numbers import RunNumbers
+from segplug_analysis.parity.paint import painted
+
 from segplug.api import Segplug
 from segplug.errors import DatasetError, PluginError
 from segplug.progress import QuietReporter

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-
-from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
+from analysis_support.parity_toys import (  # noqa: F401 (fixtures)
     CONFIG,
     SMALL,
     WEIGHTS,
@@ -25,6 +24,7 @@ from plugins.analysis.tests.parity_toys import (  # noqa: F401 (fixtures)
     parity_fixture,
     toys_fixture,
 )
+
 from segplug.registry import discovery
 from segplug.results import AnalyzeReport
 

@@ -12,9 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from segplug_analysis.serving.drawing import difference_map
-
-from plugins.analysis.tests.serving_toys import (
+from analysis_support.serving_toys import (
     CONFIG,
     NAME,
     SMALL,
@@ -25,6 +23,8 @@ from plugins.analysis.tests.serving_toys import (
     with_mask,
     write_pictures,
 )
+from segplug_analysis.serving.drawing import difference_map
+
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.engine import Engine

@@ -11,9 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from segplug_analysis.serving.masks import Masks
-
-from plugins.analysis.tests.serving_toys import (
+from analysis_support.serving_toys import (
     CONFIG,
     SMALL,
     WEIGHTS,
@@ -23,6 +21,8 @@ from plugins.analysis.tests.serving_toys import (
     with_mask,
     write_pictures,
 )
+from segplug_analysis.serving.masks import Masks
+
 from segplug.api import Segplug
 from segplug.engine import Engine
 from segplug.serving.answers import Answer, refusal

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from converters_support import beits
+from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.foreign import TOLERANCE, assert_same_features, difference, library, saved
+from converters_support.judges import old_script
 from segplug_converters.convert import carry_out
 from segplug_converters.families.beit import describe, provider
 from segplug_converters.layout import Shapes
@@ -16,10 +20,6 @@ from segplug_converters.plan import Plan
 from segplug_converters.recognise import best_plan
 from segplug_mmseg.compat import import_mmseg
 
-from plugins.converters.tests import beits
-from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
-from plugins.converters.tests.foreign import TOLERANCE, assert_same_features, difference, library, saved
-from plugins.converters.tests.judges import old_script
 from segplug.errors import CheckpointError, UsageError
 
 

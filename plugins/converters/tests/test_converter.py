@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from converters_support.conversion import converted
+from converters_support.foreign import library, seeded
 
-from plugins.converters.tests.conversion import converted
-from plugins.converters.tests.foreign import library, seeded
 from segplug.checkpoint import read_checkpoint, write_pickle, write_weights
 from segplug.cli.root import run_command_line
 

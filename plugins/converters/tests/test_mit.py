@@ -9,21 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from segplug_converters.convert import carry_out
-from segplug_converters.families.mit import describe, provider
-from segplug_converters.layout import Shapes
-from segplug_converters.plan import Plan
-from segplug_converters.recognise import best_plan
-from segplug_mmseg.compat import import_mmseg
-
-from plugins.converters.tests.conversion import (
+from converters_support.conversion import (
     State,
     assert_comes_back,
     backbone,
     converted,
     unnoticed_losses,
 )
-from plugins.converters.tests.foreign import (
+from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
     difference,
@@ -32,7 +25,14 @@ from plugins.converters.tests.foreign import (
     saved,
     seeded,
 )
-from plugins.converters.tests.judges import old_script
+from converters_support.judges import old_script
+from segplug_converters.convert import carry_out
+from segplug_converters.families.mit import describe, provider
+from segplug_converters.layout import Shapes
+from segplug_converters.plan import Plan
+from segplug_converters.recognise import best_plan
+from segplug_mmseg.compat import import_mmseg
+
 from segplug.errors import CheckpointError
 
 LAYOUTS = ["official", "transformers", "transformers-5"]

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.foreign import assert_same_features, image, library, outputs_of, seeded
+from converters_support.outputs import meta_shapes, of_mmseg
 from PIL import Image
 from segplug_converters.families.mobilenet_v2 import provider
 from segplug_converters.layout import Shapes
@@ -16,9 +19,6 @@ from segplug_converters.recognise import best_plan
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
-from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
-from plugins.converters.tests.foreign import assert_same_features, image, library, outputs_of, seeded
-from plugins.converters.tests.outputs import meta_shapes, of_mmseg
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint, write_weights
 from segplug.errors import CheckpointError

@@ -10,14 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from segplug_converters.families.mobilenet_v3 import provider
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
-from segplug_mmseg.compat import import_mmseg
-from torch import nn
-
-from plugins.converters.tests.conversion import assert_comes_back, converted, unnoticed_losses
-from plugins.converters.tests.foreign import (
+from converters_support.conversion import assert_comes_back, converted, unnoticed_losses
+from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
     difference,
@@ -26,7 +20,13 @@ from plugins.converters.tests.foreign import (
     outputs_of,
     seeded,
 )
-from plugins.converters.tests.outputs import meta_shapes, of_mmseg
+from converters_support.outputs import meta_shapes, of_mmseg
+from segplug_converters.families.mobilenet_v3 import provider
+from segplug_converters.layout import Shapes
+from segplug_converters.recognise import best_plan
+from segplug_mmseg.compat import import_mmseg
+from torch import nn
+
 from segplug import Segplug
 from segplug.checkpoint import write_weights
 from segplug.errors import CheckpointError

@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from segplug_converters.families.resnet import DEEP_STEM, TORCHVISION, describe
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
-from torch import nn
-
-from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
-from plugins.converters.tests.foreign import (
+from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
     difference,
@@ -23,7 +18,12 @@ from plugins.converters.tests.foreign import (
     outputs_of,
     seeded,
 )
-from plugins.converters.tests.outputs import meta_shapes, of_mmseg
+from converters_support.outputs import meta_shapes, of_mmseg
+from segplug_converters.families.resnet import DEEP_STEM, TORCHVISION, describe
+from segplug_converters.layout import Shapes
+from segplug_converters.recognise import best_plan
+from torch import nn
+
 from segplug.cli.root import run_command_line
 from segplug.errors import CheckpointError
 

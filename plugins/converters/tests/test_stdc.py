@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.foreign import assert_same_features, image, outputs_of, seeded
+from converters_support.judges import old_script
+from converters_support.outputs import meta_shapes, of_mmseg
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
-from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
-from plugins.converters.tests.foreign import assert_same_features, image, outputs_of, seeded
-from plugins.converters.tests.judges import old_script
-from plugins.converters.tests.outputs import meta_shapes, of_mmseg
 from segplug import Segplug
 from segplug.checkpoint import write_weights
 from segplug.errors import CheckpointError

@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from segplug_converters.convert import carry_out
-from segplug_converters.families.swin import provider
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
-from segplug_mmseg.compat import import_mmseg, quiet
-
-from plugins.converters.tests.conversion import State, assert_comes_back, converted, unnoticed_losses
-from plugins.converters.tests.foreign import (
+from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
     difference,
@@ -25,9 +19,9 @@ from plugins.converters.tests.foreign import (
     saved,
     seeded,
 )
-from plugins.converters.tests.judges import old_script
-from plugins.converters.tests.outputs import meta_shapes
-from plugins.converters.tests.swins import (
+from converters_support.judges import old_script
+from converters_support.outputs import meta_shapes
+from converters_support.swins import (
     SMALL,
     STAGES,
     as_official,
@@ -43,6 +37,12 @@ from plugins.converters.tests.swins import (
     whole,
     without,
 )
+from segplug_converters.convert import carry_out
+from segplug_converters.families.swin import provider
+from segplug_converters.layout import Shapes
+from segplug_converters.recognise import best_plan
+from segplug_mmseg.compat import import_mmseg, quiet
+
 from segplug.errors import CheckpointError
 
 Weights = Callable[[Any, Path], dict[str, torch.Tensor]]

@@ -9,19 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from segplug_converters.convert import carry_out
-from segplug_converters.families.twins import provider
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
-
-from plugins.converters.tests.conversion import (
+from converters_support.conversion import (
     State,
     assert_comes_back,
     backbone,
     converted,
     unnoticed_losses,
 )
-from plugins.converters.tests.foreign import (
+from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
     difference,
@@ -29,8 +24,13 @@ from plugins.converters.tests.foreign import (
     library,
     seeded,
 )
-from plugins.converters.tests.judges import old_script
-from plugins.converters.tests.outputs import meta_shapes
+from converters_support.judges import old_script
+from converters_support.outputs import meta_shapes
+from segplug_converters.convert import carry_out
+from segplug_converters.families.twins import provider
+from segplug_converters.layout import Shapes
+from segplug_converters.recognise import best_plan
+
 from segplug.errors import CheckpointError
 
 _PCPVT: dict[str, Any] = {

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from converters_support import vits
+from converters_support.conversion import assert_comes_back, converted, unnoticed_losses
+from converters_support.foreign import assert_same_features, image, library, outputs_of, saved
+from converters_support.judges import old_script
 from segplug_converters.convert import carry_out
 from segplug_converters.families.vit import provider
 from segplug_converters.layout import Shapes, Variant
 from segplug_converters.recognise import best_plan
 
-from plugins.converters.tests import vits
-from plugins.converters.tests.conversion import assert_comes_back, converted, unnoticed_losses
-from plugins.converters.tests.foreign import assert_same_features, image, library, outputs_of, saved
-from plugins.converters.tests.judges import old_script
 from segplug.errors import CheckpointError, UsageError
 
 

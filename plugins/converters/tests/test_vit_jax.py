@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from converters_support import vits
+from converters_support.conversion import State, unnoticed_losses
+from converters_support.foreign import assert_same_features, image, outputs_of
+from converters_support.judges import old_script
 
-from plugins.converters.tests import vits
-from plugins.converters.tests.conversion import State, unnoticed_losses
-from plugins.converters.tests.foreign import assert_same_features, image, outputs_of
-from plugins.converters.tests.judges import old_script
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint
 from segplug.errors import CheckpointError, UsageError

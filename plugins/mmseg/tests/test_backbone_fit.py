@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmseg_support.small_backbones import backbone_of, weights_of, write_config
 from segplug_mmseg.backbone import fit
 from torch import nn
 
-from plugins.mmseg.tests.small_backbones import backbone_of, weights_of, write_config
 from segplug import Segplug
 from segplug.errors import CheckpointError, ModelError, UsageError
 

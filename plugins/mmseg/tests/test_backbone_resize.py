@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmseg_support.small_backbones import backbone_of, weights_of, write_config
 from scipy.interpolate import make_interp_spline
 from scipy.optimize import brentq
 from segplug_mmseg.backbone.geometric import stretch
 from segplug_mmseg.backbone.resize import resize
 
-from plugins.mmseg.tests.small_backbones import backbone_of, weights_of, write_config
 from segplug import Segplug
 from segplug.errors import MissingDependencyError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from mmseg_support.small_backbones import backbone_of, weights_of, write_config
 from segplug_mmseg.backbone import settings_of
 
-from plugins.mmseg.tests.small_backbones import backbone_of, weights_of, write_config
 from segplug import Segplug
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from plugins.serve.tests.models import Project, install_paced, make_project
-from plugins.serve.tests.servers import Running, start
+from serve_support.models import Project, install_paced, make_project
+from serve_support.servers import Running, start
 
 
 @pytest.fixture(scope="session")

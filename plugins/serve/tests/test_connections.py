@@ -13,9 +13,8 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import pytest
 from segplug_serve.connections import most_connections
-
-from plugins.serve.tests.models import paced_labels
-from plugins.serve.tests.servers import Running, picture, png
+from serve_support.models import paced_labels
+from serve_support.servers import Running, picture, png
 
 pytestmark = pytest.mark.server
 
@@ -77,7 +76,7 @@ def few(paced, monkeypatch, tmp_path) -> Running:
     limited = tmp_path / "python"
     limited.write_text(f'#!/bin/sh\nulimit -n {FEW}\nexec {shlex.quote(sys.executable)} "$@"\n')
     limited.chmod(0o755)
-    monkeypatch.setattr("plugins.serve.tests.servers.sys.executable", str(limited))
+    monkeypatch.setattr("serve_support.servers.sys.executable", str(limited))
     return paced(0.0)
 
 

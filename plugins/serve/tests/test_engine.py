@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from serve_support.models import Project
+from serve_support.servers import Running, picture, png
 
-from plugins.serve.tests.models import Project
-from plugins.serve.tests.servers import Running, picture, png
 from segplug import Segplug
 from segplug.cli.root import run_command_line
 from segplug.engine import Engine

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-
-from plugins.serve.tests.models import paced_labels
-from plugins.serve.tests.servers import Running, form_of, picture, png
+from serve_support.models import paced_labels
+from serve_support.servers import Running, form_of, picture, png
 
 pytestmark = pytest.mark.server
 

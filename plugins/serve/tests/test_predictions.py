@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from segplug_serve.body import form_headers
+from serve_support.hostile import REQUESTS
+from serve_support.models import Project, paced_labels
+from serve_support.servers import Running, form_of, picture, png
 
-from plugins.serve.tests.hostile import REQUESTS
-from plugins.serve.tests.models import Project, paced_labels
-from plugins.serve.tests.servers import Running, form_of, picture, png
 from segplug import Segplug
 from segplug.runtime.segment import Segmenter
 

@@ -5,42 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from tensorrt_support.tiny import tiny
 
-from segplug.model import META_ENTRY, InputLimits, ModelMeta
-
-CLASSES = ("sky", "road", "car", "tree")
+from segplug.model import InputLimits
 
 Make = Callable[..., Path]
-
-
-def tiny(shape: tuple[object, ...] = ("n", 3, "h", "w"), **changes: object) -> onnx.ModelProto:
-    """Convolution, ReLU, classifier: logits at the input's size."""
-    rng = np.random.default_rng(0)
-    weights = {
-        "stem": rng.normal(0, 0.2, (8, 3, 3, 3)).astype(np.float32),
-        "head": rng.normal(0, 0.5, (len(CLASSES), 8, 1, 1)).astype(np.float32),
-    }
-    nodes = [
-        helper.make_node("Conv", ["input", "stem"], ["features"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["features"], ["positive"]),
-        helper.make_node("Conv", ["positive", "head"], ["output"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, (shape[0], len(CLASSES), *shape[2:]))],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    values = {"name": "tiny", "classes": CLASSES, "out_channels": 4, "input_size": (32, 48), **changes}
-    entry = model.metadata_props.add()
-    entry.key, entry.value = META_ENTRY, ModelMeta(**values).to_json()  # type: ignore[arg-type]
-    return model
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, version_converter
 from segplug_tensorrt.graphs import bf16
+from tensorrt_support.tiny import tiny
 
-from plugins.tensorrt.tests.conftest import tiny
 from segplug import Segplug
 
 

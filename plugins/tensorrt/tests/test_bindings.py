@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from plugins.tensorrt.tests import stub, used
+from tensorrt_support import stub, used
 
 Names = Mapping[str, Sequence[str]]
 

@@ -13,8 +13,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from segplug_tensorrt.record import read_record
+from tensorrt_support.tiny import tiny
 
-from plugins.tensorrt.tests.conftest import tiny
 from segplug import Segplug
 from segplug.artifact import file_sha256, read_sidecar, sidecar_path
 from segplug.cli.root import run_command_line

@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from segplug_tensorrt.calibration import calibration_batches
 from segplug_tensorrt.graphs import fp16, int8
 from segplug_tensorrt.graphs.sensitive import sensitive_nodes
+from tensorrt_support.tiny import tiny
 
-from plugins.tensorrt.tests.conftest import tiny
 from segplug import Segplug
 from segplug.errors import UsageError
 from segplug.requests import BuildEngineRequest

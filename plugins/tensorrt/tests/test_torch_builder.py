@@ -23,10 +23,8 @@ import torch
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import OLDEST
 from segplug_tensorrt.record import check_plan, read_record
-
-from matrix.sample import SAMPLE
-from plugins.tensorrt.tests import torch_standin
-from plugins.tensorrt.tests.torch_standin import (
+from tensorrt_support import torch_standin
+from tensorrt_support.torch_standin import (
     Fixed,
     Mixed,
     Network,
@@ -37,11 +35,13 @@ from plugins.tensorrt.tests.torch_standin import (
     parsed,
     texts,
 )
+
+from matrix.sample import SAMPLE
 from segplug import Segplug
 from segplug.artifact import file_sha256, read_sidecar
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, UsageError
 from segplug.model import Inference, InputLimits, SegmentationModel
-from segplug.registry.formats import formats_read, route_to, runner_of
+from segplug.registry.formats import backend_of_artifact, formats_read, route_to
 from segplug.testing import randomise
 
 SHAPES = {"min_shape": ("1x3x32x48",), "opt_shape": ("2x3x64x96",), "max_shape": ("4x3x128x96",)}
@@ -129,7 +129,7 @@ def test_what_is_told_of_the_plan(model, standin, tmp_path):
     assert (record.input.shape, record.output.shape) == ((-1, 3, -1, -1), (-1, 4, -1, -1))
     assert record.output.name == "output0"
     assert {"tensorrt", "torch-tensorrt", "torch"} <= set(meta.versions)
-    assert runner_of(Segplug().registry, artifact) == "tensorrt"
+    assert backend_of_artifact(Segplug().registry, artifact).entry.target == "tensorrt"
 
 
 def test_one_shape_is_a_fixed_network(model, standin, tmp_path):
@@ -318,7 +318,10 @@ def test_torch_tensorrt_for_rtx(model, standin, tmp_path, monkeypatch):
 def test_infer_tensorrt_reads_it_and_prefers_its_own_way():
     registry = Segplug().registry
     assert "torch-tensorrt" in formats_read(registry.provider("infer", "tensorrt"))
-    assert [maker.entry.target for maker in route_to(registry, "tensorrt")] == ["onnx", "tensorrt"]
+    assert [maker.entry.target for maker in route_to(registry, registry.provider("infer", "tensorrt"))] == [
+        "onnx",
+        "tensorrt",
+    ]
 
 
 def test_a_sidecar_of_before_is_read(model, standin, tmp_path):

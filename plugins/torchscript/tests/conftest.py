@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from segplug_torchscript import export_program, export_torchscript
+from torchscript_support.networks import SUFFIXES, make_model
 
-from plugins.torchscript.tests.networks import make_model
 from segplug import Segplug
 from segplug.model import SegmentationModel
 from segplug.requests import ExportRequest
@@ -19,7 +19,6 @@ from segplug.results import Artifact
 Export = Callable[..., Artifact]
 
 _EXPORTERS = {"torchscript": export_torchscript, "torch-export": export_program}
-SUFFIXES = {"torchscript": ".pt", "torch-export": ".pt2"}
 
 
 @pytest.fixture(scope="session")

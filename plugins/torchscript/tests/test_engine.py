@@ -13,8 +13,8 @@ from segplug_torchscript import export_program, export_torchscript, jit
 from segplug_torchscript.engine import TorchEngine
 from segplug_torchscript.infer_program import provider as programs
 from torch._inductor import config as inductor_config
+from torchscript_support.networks import images, logits_of, open_engine, open_file
 
-from plugins.torchscript.tests.networks import images, logits_of, open_engine, open_file
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
 from segplug.model import META_ENTRY
 from segplug.requests import InferRequest

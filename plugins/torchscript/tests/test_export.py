@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-from plugins.torchscript.tests.conftest import SUFFIXES
-from plugins.torchscript.tests.networks import (
+from torchscript_support.networks import (
+    SUFFIXES,
     ByValue,
     ForSymbols,
     Frozen,
@@ -21,6 +21,7 @@ from plugins.torchscript.tests.networks import (
     make_model,
     open_engine,
 )
+
 from segplug.engine import Axis
 from segplug.errors import ArtifactError, ModelError, ShapeError, UsageError
 from segplug.model import META_ENTRY, Inference, InputLimits
@@ -238,7 +239,8 @@ def test_what_is_refused(export, tiny, target, tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from plugins.torchscript.tests.networks import make_model
+sys.path.insert(0, sys.argv[3])
+from torchscript_support.networks import make_model
 from segplug_torchscript import export_program, export_torchscript
 from segplug import Segplug
 from segplug.errors import ArtifactError
@@ -257,7 +259,9 @@ for room in (1000, 7000):
 def test_a_full_disk_leaves_nothing(target, tmp_path):
     path = tmp_path / f"m{SUFFIXES[target]}"
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, target, str(path)], capture_output=True, text=True
+        [sys.executable, "-c", FULL_DISK, target, str(path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.count(f"refused: cannot write {path}: ") == 2, done.stderr
     assert everything_in(tmp_path) == []

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from segplug_mmseg.compat import import_mmseg
+from torchscript_support.networks import open_engine
 
 from matrix.sample import SAMPLE
-from plugins.torchscript.tests.networks import open_engine
 from segplug import Segplug
 from segplug.testing import randomise
 

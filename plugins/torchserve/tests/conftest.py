@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from segplug_torchserve.local import LocalServer, serving
+from torchserve_support.packing import demo_model
 
-from plugins.torchserve.tests.packing import demo_model
 from segplug.api import Segplug
 from segplug.model import SegmentationModel
 

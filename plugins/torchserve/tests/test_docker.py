@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from segplug_torchserve import local
-
-from plugins.torchserve.tests.calling import call
-from plugins.torchserve.tests.packing import ROOT, labels_of, mask_of, pictures, png_of
-from plugins.torchserve.tests.test_local import session_of
+from torchserve_support.calling import call
+from torchserve_support.packing import ROOT, labels_of, mask_of, pictures, png_of
+from torchserve_support.processes import session_of
 
 FOLDER = ROOT / "docker" / "serve"
 ENTRYPOINT = FOLDER / "entrypoint.sh"

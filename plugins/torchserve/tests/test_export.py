@@ -14,8 +14,8 @@ import onnx
 import pytest
 from segplug_onnx.engine import OnnxRuntime
 from segplug_torchserve.archive import HANDLER
+from torchserve_support.packing import CONFIG, WEIGHTS, served_of, unpacked
 
-from plugins.torchserve.tests.packing import CONFIG, WEIGHTS, served_of, unpacked
 from segplug.api import Segplug
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta

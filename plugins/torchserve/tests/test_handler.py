@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 from segplug_torchserve.handler import Handler
+from torchserve_support.packing import labels_of, mask_of, pictures, png_of, unpacked
 from ts.context import Context, RequestProcessor
 
-from plugins.torchserve.tests.packing import labels_of, mask_of, pictures, png_of, unpacked
 from segplug.errors import ArtifactError
 
 

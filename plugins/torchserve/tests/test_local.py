@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
@@ -13,27 +12,17 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from segplug_torchserve import local
 from segplug_torchserve.local import java_home, serving
+from torchserve_support.calling import call
+from torchserve_support.packing import pictures, png_of
+from torchserve_support.processes import session_of
 
-from plugins.torchserve.tests.calling import call
-from plugins.torchserve.tests.packing import pictures, png_of
 from segplug.api import Segplug
 from segplug.errors import EngineError, MissingDependencyError
 
 CONTENT = png_of(pictures()[0])
-
-
-def session_of(pid: int) -> list[psutil.Process]:
-    """Every process of a session, zombies left out."""
-    found = []
-    for process in psutil.process_iter(["status"]):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(process.pid) == pid and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def test_what_is_left_of_a_session_is_found():

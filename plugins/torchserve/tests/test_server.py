@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import pytest
 from segplug_torchserve.local import LocalServer
+from torchserve_support.calling import call, form
+from torchserve_support.hostile import bomb, png_header
+from torchserve_support.packing import labels_of, mask_of, pictures, png_of
 
-from plugins.torchserve.tests.calling import call, form
-from plugins.torchserve.tests.hostile import bomb, png_header
-from plugins.torchserve.tests.packing import labels_of, mask_of, pictures, png_of
 from segplug.api import Segplug
 from segplug.progress import QuietReporter
 from segplug.runtime.preprocess import Preprocessor

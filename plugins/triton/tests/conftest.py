@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from triton_support.models import tiny
 
-from plugins.triton.tests.models import tiny
 from segplug import Segplug
 from segplug.model import Inference, SegmentationModel
 from segplug.results import Artifact

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from triton_support.models import CLASSES, pack, tiny
+from triton_support.stand_in import serving
 
-from plugins.triton.tests.models import CLASSES, pack, tiny
-from plugins.triton.tests.stand_in import serving
 from segplug import Segplug
 from segplug.model import Resize
 from segplug.runtime.segment import Segmenter

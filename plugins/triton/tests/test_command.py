@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from triton_support.models import config_of, tensors
 
-from plugins.triton.tests.models import config_of, tensors
 from segplug.cli.root import run_command_line
 
 

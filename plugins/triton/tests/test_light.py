@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from triton_support.models import pack
 
-from plugins.triton.tests.models import pack
 from segplug import Segplug
 from segplug.errors import MissingDependencyError
 

@@ -7,10 +7,10 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from triton_support.models import Heard, config_of, files, pack, tensors
+from triton_support.stand_in import full_shape, serve_once
 from tritonclient.grpc import model_config_pb2 as schema
 
-from plugins.triton.tests.models import Heard, config_of, files, pack, tensors
-from plugins.triton.tests.stand_in import full_shape, serve_once
 from segplug import Segplug
 from segplug.artifact import write_sidecar
 from segplug.errors import ArtifactError, UsageError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from triton_support.models import CLASSES, files, pack, tensors
 from tritonclient.grpc import model_config_pb2 as schema
 
-from plugins.triton.tests.models import CLASSES, files, pack, tensors
 from segplug.artifact import sidecar_path, write_sidecar
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from triton_support.models import Heard, MakesTensors, config_of, files, pack, tensors, tiny
 from tritonclient.grpc import model_config_pb2 as schema
 
-from plugins.triton.tests.models import Heard, MakesTensors, config_of, files, pack, tensors, tiny
 from segplug import Segplug
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
+from triton_support.models import config_of, files, pack, retold, tiny
 
-from plugins.triton.tests.models import config_of, files, pack, retold, tiny
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta, Provenance
 

@@ -5,12 +5,8 @@ This module imports torch; it is imported when an export runs, never before.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import operator
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -22,6 +18,7 @@ from onnxscript import opset18 as ops
 from torch import nn
 
 from segplug.errors import ModelError, ShapeError, UsageError
+from segplug.quiet import quiet
 
 __all__ = ["trace"]
 
@@ -52,7 +49,7 @@ def trace(
         ModelError: it cannot be exported, or not with these axes dynamic.
         UsageError: the exporter cannot produce this operator set.
     """
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 network,
@@ -99,23 +96,6 @@ def _floor_division(a: Any, b: Any) -> Any:
     ``(4 * u - n) // 2`` arrives as ``2 * u + (-n) // 2``, and would be off by one where n is odd.
     """
     return ops.Div(ops.Sub(a, ops.Mod(a, b)), b)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's chatter (prints, warnings, logs) off the terminal; errors still raise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _explained(

@@ -12,11 +12,9 @@ import inspect
 import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from torch import nn
 
 from segplug.artifact import writing
 from segplug.errors import ArtifactError, MissingDependencyError, ModelError, ShapeError, UsageError
+from segplug.quiet import quiet
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Precision
 from segplug.tracing import export_dimensions, plan_trace
@@ -136,7 +135,7 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
     # Two images: one would let the tracer take things for broadcast that are not.
     shape = [size if axis in free else profile.opt[axis] for axis, size in enumerate((2, 3, *sizes))]
     sample = torch.zeros(shape, device=network.device)
-    with _unprinted(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             program = torch.export.export(
                 network,
@@ -218,7 +217,7 @@ class Compiler:
         trt = library.module
         runtime = trt.Runtime(log)  # before torch_tensorrt's: TensorRT keeps the first log that it is given
         try:
-            with _unprinted():
+            with quiet():
                 torch_tensorrt = importlib.import_module("torch_tensorrt")
         except Exception as error:  # of any kind: it has no class of its own for this
             raise MissingDependencyError(
@@ -362,19 +361,6 @@ def _logged(trt: Any, log: Any, *, verbose: bool) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
-
-
-@contextmanager
-def _unprinted() -> Iterator[None]:
-    """Keep prints, warnings and logs of importing and tracing off the terminal; errors still raise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _first_line(error: BaseException) -> str:

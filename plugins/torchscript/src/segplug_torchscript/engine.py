@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import DeviceError, SegplugError, ShapeError, UsageError
-from segplug_torchscript.quiet import reason
+from segplug_torchscript.reason import reason
 
 if TYPE_CHECKING:
     import numpy as np

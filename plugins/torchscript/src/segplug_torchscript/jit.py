@@ -18,7 +18,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from segplug.errors import ArtifactError, ModelError, ShapeError
-from segplug_torchscript.quiet import quiet, reason
+from segplug.quiet import quiet
+from segplug_torchscript.reason import reason
 
 __all__ = ["as_text", "load", "move_constants", "save", "trace"]
 

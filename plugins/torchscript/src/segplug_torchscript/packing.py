@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from segplug.artifact import ensure_free, writing
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.model import ModelMeta
+from segplug.quiet import quiet
 from segplug.requests import ExportRequest
 from segplug.tracing import TracePlan, plan_trace
 from segplug_torchscript import archive
-from segplug_torchscript.quiet import quiet
 
 if TYPE_CHECKING:
     import torch

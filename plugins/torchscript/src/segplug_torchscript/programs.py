@@ -16,8 +16,9 @@ from torch import nn
 
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, ShapeError
 from segplug.model import InputLimits
+from segplug.quiet import quiet
 from segplug.tracing import export_dimensions
-from segplug_torchscript.quiet import quiet, reason
+from segplug_torchscript.reason import reason
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -18,7 +18,7 @@ from segplug.model import InputLimits
 from segplug.tracing import TracePlan
 from segplug.verification.compare import Pair, compare
 from segplug.verification.stability import nudged_runs
-from segplug_torchscript.quiet import reason
+from segplug_torchscript.reason import reason
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -5,12 +5,12 @@ The file names no tensors. Triton goes by position then, under names that end in
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ArtifactError, MissingDependencyError
+from segplug.quiet import quiet
 from segplug.requests import ExportRequest
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
@@ -58,8 +58,7 @@ def _loaded(path: Path) -> Any:
             "export triton needs torch to read TorchScript files", hint="pip install torch"
         ) from error
     load: Any = torch.jit.load
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that TorchScript is deprecated, its exporter says
+    with quiet():  # that TorchScript is deprecated, its exporter says
         return load(str(path), map_location="cpu").eval()
 
 

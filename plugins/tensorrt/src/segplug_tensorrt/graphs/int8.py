@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from segplug.quiet import quiet
 from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import WEIGHTED, sensitive_nodes
 
@@ -52,7 +50,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     apart = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named))))
     sensitive = sensitive_nodes(named)
     static: Any = quantize
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         output = Path(folder) / "int8.onnx"
         static(
             named,
@@ -101,15 +99,3 @@ def _depthwise(model: onnx.ModelProto) -> Iterator[str]:
         groups = next((each.i for each in node.attribute if each.name == "group"), 1)
         if node.op_type == "Conv" and groups > 1 and weights.get(node.input[1], (0, 0))[1] == 1:
             yield node.name
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the quantiser prints, and its advice to preprocess, which the exporter has done."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(StringIO()):  # stdout is for the command's own document
-            yield
-    finally:
-        logging.disable(before)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from plugins.converters.tests.conversion import State, backbone
-from plugins.converters.tests.foreign import image, library, outputs_of, saved, seeded
+from converters_support.conversion import State, backbone
+from converters_support.foreign import image, library, outputs_of, saved, seeded
 
 DEPTH = 3
 SMALL = {"img_size": 64, "patch_size": 16, "embed_dim": 64, "depth": DEPTH, "num_heads": 4, "num_classes": 5}

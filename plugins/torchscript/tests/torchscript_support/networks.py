@@ -18,6 +18,7 @@ from segplug.requests import InferRequest
 from segplug.results import Artifact
 
 CLASSES = ("sky", "road", "car", "tree")
+SUFFIXES = {"torchscript": ".pt", "torch-export": ".pt2"}
 
 _BACKENDS = {"torchscript": infer_torchscript.provider, "torch-export": infer_program.provider}
 

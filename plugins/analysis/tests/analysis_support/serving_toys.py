@@ -26,7 +26,7 @@ from segplug.serving.requests import Request
 from segplug.serving.service import Service
 from segplug.verification.sample import sample_image
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 CONFIG = ROOT / "demo" / "config.py"
 WEIGHTS = ROOT / "demo" / "weights.pth"
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from segplug_mmseg.compat import import_mmseg
 
-from plugins.converters.tests.conversion import State, backbone
+from converters_support.conversion import State, backbone
 
 
 def of_mmseg(settings: Mapping[str, Any], state: State, pixels: torch.Tensor) -> list[torch.Tensor]:

@@ -15,7 +15,7 @@ from segplug.api import Segplug
 from segplug.runtime.segment import Segmenter
 from segplug.verification.sample import sample_image
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 CONFIG = ROOT / "demo" / "config.py"
 WEIGHTS = ROOT / "demo" / "weights.pth"
 SMALL = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from plugins.converters.tests.conversion import State, backbone
-from plugins.converters.tests.foreign import TOLERANCE, difference, library, seeded
+from converters_support.conversion import State, backbone
+from converters_support.foreign import TOLERANCE, difference, library, seeded
 from segplug.results import ConversionReport
 
 

@@ -21,7 +21,7 @@ from segplug.registry import discovery
 from segplug.results import AnalyzeReport
 from segplug.verification.sample import sample_image
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 CONFIG = ROOT / "demo" / "config.py"
 WEIGHTS = ROOT / "demo" / "weights.pth"
 

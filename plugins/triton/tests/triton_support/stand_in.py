@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 from tritonclient.utils import triton_to_np_dtype
 
-from plugins.triton.tests.models import config_of
+from triton_support.models import config_of
 
 
 def full_shape(config: ModelConfig, dims: Any) -> tuple[int, ...]:

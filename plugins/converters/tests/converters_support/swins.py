@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from plugins.converters.tests.conversion import State
-from plugins.converters.tests.foreign import library, outputs_of, saved, seeded
-from plugins.converters.tests.outputs import of_mmseg
+from converters_support.conversion import State
+from converters_support.foreign import library, outputs_of, saved, seeded
+from converters_support.outputs import of_mmseg
 from segplug.results import ConversionReport
 
 SMALL: dict[str, Any] = {

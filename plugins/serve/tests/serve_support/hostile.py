@@ -6,7 +6,7 @@ import json
 import struct
 import zlib
 
-from plugins.serve.tests.servers import picture, png
+from serve_support.servers import picture, png
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -1,0 +1,121 @@
+"""A pytest plugin for segplug's own tests and those of plugins: ``pytest -p segplug.testing.fixtures``.
+
+Markers:
+    ``gpu``, ``server``, ``slow`` and ``data``; see ``pytest --markers``.
+
+Fixtures:
+    ``install_plugin`` installs a made-up distribution for one test; ``data_dir`` is the folder of real images
+    and weights. Journals of runs go to a temporary folder, and a run in which every test was skipped fails.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from segplug.registry import discovery
+
+__all__ = ["Install", "data_dir", "install_plugin"]
+
+Install = Callable[..., Path]
+
+_MARKERS = {
+    "gpu": "needs a CUDA device",
+    "server": "starts a real server",
+    "slow": "takes more than about 10 seconds on 2 cores",
+    "data": "needs the real images and weights (SEGPLUG_DATA)",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers."""
+    for name, meaning in _MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses the real data, for ``-m "not data"``."""
+    for item in items:
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run in which every test was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.option.collectonly or reporter is None or exitstatus != 0:
+        return
+    if not reporter.stats.get("passed"):
+        reporter.write_line("every test was skipped: nothing was tested")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def data_dir(pytestconfig: pytest.Config) -> Path:
+    """The folder of real images and weights; a test that asks for it is skipped, and says so, without.
+
+    ``SEGPLUG_DATA`` names it, or it is ``shared/data`` beside the repository.
+    """
+    named = os.environ.get("SEGPLUG_DATA")
+    root = pytestconfig.rootpath
+    places = [Path(named)] if named else [folder / "shared" / "data" for folder in root.parents]
+    found = next((place for place in places if (place / "models").is_dir()), None)
+    if found is None:
+        pytest.skip("no real data: set SEGPLUG_DATA to the folder that holds models/ and camvid/")
+    return found.resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep journals of tests out of the user's state folder."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    os.environ.pop("SEGPLUG_ADDONS", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """Let what tests start take Ctrl-C: a shell ignores it for what it runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Install a distribution, as a package and its metadata in a folder on ``sys.path``.
+
+    The fixture is called with a name, entry points by group, and the source of each module.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    modules: list[str] = []
+
+    def install(
+        name: str, entries: Mapping[str, Mapping[str, str]], version: str = "1.0", **sources: str
+    ) -> Path:
+        folder = tmp_path / "site" / name
+        info = folder / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        info.joinpath("METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: {name} for tests\n"
+        )
+        groups = [
+            f"[{group}]\n" + "\n".join(f"{target} = {value}" for target, value in targets.items())
+            for group, targets in entries.items()
+        ]
+        info.joinpath("entry_points.txt").write_text("\n".join(groups) + "\n")
+        for module, source in sources.items():
+            folder.joinpath(f"{module}.py").write_text(textwrap.dedent(source))
+            modules.append(module)
+        monkeypatch.syspath_prepend(str(folder))
+        discovery.forget()
+        return folder
+
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
+    discovery.forget()

@@ -23,8 +23,8 @@ __all__ = [
     "META_ENTRY",
     "Inference",
     "InputLimits",
+    "LoadArguments",
     "ModelMeta",
-    "Origin",
     "Pad",
     "Provenance",
     "Resize",
@@ -235,8 +235,8 @@ def _tuples(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What loads a model again: the arguments of :meth:`segplug.Segplug.load_model`."""
+class LoadArguments:
+    """The arguments of :meth:`segplug.Segplug.load_model` that load the same model again."""
 
     config: str
     checkpoint: str | None = None
@@ -262,5 +262,5 @@ class SegmentationModel:
     device: str = "cpu"
     input_limits: Callable[[], InputLimits | None] = lambda: None
     """Finds the sizes that ``module`` takes, by trying: takes seconds. ``None``: not known."""
-    origin: Origin | None = None
-    """What loads it again, for those who pack a config and its weights; ``None``: it was made in memory."""
+    load_arguments: LoadArguments | None = None
+    """The arguments that load this model again; a packing exporter needs them. ``None``: made in memory."""

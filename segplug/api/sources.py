@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import UsageError
-from segplug.model import Origin, SegmentationModel
+from segplug.model import LoadArguments, SegmentationModel
 from segplug.progress import QuietReporter, Reporter
 from segplug.registry.registry import Registry
 from segplug.requests import LoadDatasetRequest, LoadModelRequest
@@ -68,14 +68,14 @@ class Sources:
             reporter=self.reporter,
         )
         model: SegmentationModel = self.registry.call(provider, request)
-        origin = Origin(
+        load_arguments = LoadArguments(
             config=request.config,
             checkpoint=request.checkpoint,
             cfg_options=request.cfg_options,
             source=source,
             trust_checkpoint=trust_checkpoint,
         )
-        return replace(model, origin=origin)
+        return replace(model, load_arguments=load_arguments)
 
     def config_text(
         self, config: PathLike, *, cfg_options: Mapping[str, Any] | None = None, source: str | None = None

@@ -221,9 +221,13 @@ def test_what_no_backend_opens_is_refused(tmp_path):
 
 def test_a_model_that_nothing_loads_again_is_refused(model, tmp_path):
     with pytest.raises(UsageError, match="in memory"):
-        pack(replace(model, origin=None), tmp_path, model_name="m")
+        pack(replace(model, load_arguments=None), tmp_path, model_name="m")
     with pytest.raises(UsageError, match="--checkpoint"):
-        pack(replace(model, origin=replace(model.origin, checkpoint=None)), tmp_path, model_name="m")
+        pack(
+            replace(model, load_arguments=replace(model.load_arguments, checkpoint=None)),
+            tmp_path,
+            model_name="m",
+        )
     with pytest.raises(UsageError, match="export an artifact"):
         pack(model, tmp_path, model_name="m", backend="onnxruntime")
     assert list(tmp_path.iterdir()) == []

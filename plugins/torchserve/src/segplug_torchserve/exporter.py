@@ -113,8 +113,8 @@ def _packed(
 def _model_name(request: ExportRequest, options: Options) -> str:
     name = options.model_name
     if name is None:
-        origin = None if request.model is None else request.model.origin
-        given = request.artifact or (origin and origin.checkpoint)
+        arguments = None if request.model is None else request.model.load_arguments
+        given = request.artifact or (arguments and arguments.checkpoint)
         name = Path(given).stem if given else "model"
     for what, word in (("--model-name", name), ("--model-version", options.model_version)):
         if not _NAME.fullmatch(word):

@@ -28,7 +28,7 @@ def stage(request: ExportRequest, settings: Served, backend: str | None, folder:
     """Copy the model's files into ``folder``, and write what describes them.
 
     Args:
-        request: A model with an origin, or an artifact.
+        request: A model with load arguments, or an artifact.
         settings: What the user chose; where the files are is filled in.
         backend: The ``infer`` target that the user wants; ``None``: the format's own.
         folder: An empty folder.
@@ -73,29 +73,29 @@ def _of_the_users_file(error: SegplugError, request: ExportRequest, folder: Path
 def _staged_model(
     session: Session, model: SegmentationModel, settings: Served, backend: str | None, folder: Path
 ) -> Served:
-    origin = model.origin
-    if origin is None:
+    arguments = model.load_arguments
+    if arguments is None:
         raise UsageError("this model was made in memory: nothing says how a server loads it again")
     if backend not in (None, REFERENCE_BACKEND):
         raise UsageError(
             f"a config runs in {REFERENCE_BACKEND}, not in {backend}", hint="export an artifact for it first"
         )
-    if origin.checkpoint is None:
+    if arguments.checkpoint is None:
         raise UsageError("a model without weights is of no use on a server", hint="add --checkpoint WEIGHTS")
     # Under its own name, which is the model's name, too; a source writes its configs out as Python, whatever
     # they were.
-    config = f"{_MODEL}/{Path(origin.config).stem}.py"
-    checkpoint = f"{_MODEL}/{Path(origin.checkpoint).name}"
-    text = session.config_text(origin.config, cfg_options=origin.cfg_options, source=origin.source)
+    config = f"{_MODEL}/{Path(arguments.config).stem}.py"
+    checkpoint = f"{_MODEL}/{Path(arguments.checkpoint).name}"
+    text = session.config_text(arguments.config, cfg_options=arguments.cfg_options, source=arguments.source)
     (folder / config).write_text(text, encoding="utf-8")
-    _copy(Path(origin.checkpoint).expanduser(), folder / checkpoint)
+    _copy(Path(arguments.checkpoint).expanduser(), folder / checkpoint)
     return replace(
         settings,
         backend=REFERENCE_BACKEND,
         config=config,
         checkpoint=checkpoint,
-        source=origin.source,
-        trust_checkpoint=origin.trust_checkpoint,
+        source=arguments.source,
+        trust_checkpoint=arguments.trust_checkpoint,
     )
 
 

@@ -1,7 +1,9 @@
 # make demo      the main job on data and weights that the project carries
-# make test      every test (what needs a GPU or the real data says so when it is skipped)
+# make test      something of every part, in minutes (what needs a GPU or the real data says so when it is skipped)
+# make test-all  every test
+# make nightly   every test, what needs the compiled mmcv-full, and the matrices: hours
 # make test-gpu  what needs a GPU, and one table of its results (docs/tensorrt-gpu.md)
-# make lint      ruff and mypy
+# make lint      ruff, mypy, and which module may import which
 # make matrix    export every family of mmseg and write docs/support-matrix.md (an hour or two on 2 cores)
 # Everything sets itself up in .venv first, test-gpu in .venv-gpu.
 
@@ -17,7 +19,7 @@ GPU_PYTHON ?=
 GPU_REPORT ?= build/gpu.md
 SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%/pyproject.toml)
 
-.PHONY: setup demo test test-full test-gpu lint matrix clean
+.PHONY: setup demo test test-all test-slow nightly test-full test-gpu lint matrix clean
 
 setup: $(VENV)/.done
 
@@ -29,12 +31,22 @@ demo: setup
 	$(BIN)/python demo/run.py
 
 test: setup
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+
+test-all: setup
 	$(BIN)/python -m pytest
+
+# The tests that `make test` leaves out; CI adds a time limit.
+test-slow: setup
+	$(BIN)/python -m pytest -m slow -p scripts.time_limit $(TIME_LIMIT)
+
+nightly: test-all test-full matrix
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 matrix: setup
 	$(BIN)/python -m matrix

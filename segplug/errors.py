@@ -86,7 +86,7 @@ class DeviceError(SegplugError):
 
 
 class EngineError(SegplugError):
-    """An engine that had been opened stopped working: its server went away, or answers nonsense."""
+    """An open engine stopped working: its server has ended, or gives an invalid answer."""
 
 
 class VerificationError(SegplugError):

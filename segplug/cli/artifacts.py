@@ -1,4 +1,4 @@
-"""What ``export`` and ``build_engine`` share: the file they write, its verification, what is said of both."""
+"""What ``export`` and ``build_engine`` share: the flags of an artifact, and how it is reported."""
 
 from __future__ import annotations
 

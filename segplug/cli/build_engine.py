@@ -50,15 +50,15 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--dataset"],
             metavar="CONFIG|FOLDER|NAME",
-            help="Take the images from there where --input-img gives none, and the colours of --show. A data "
-            "set's name in the framework (CityscapesDataset) gives colours only.",
+            help="A data set: its images are used without --input-img, its colours by --show. The name of a data "
+            "set in the framework (CityscapesDataset) gives colours only.",
         ),
         click.Option(
             ["--show"],
             is_flag=True,
             help="Show each image in a window, painted with the labels of the engine and of its source.",
         ),
-        click.Option(["--device"], help="Where the engine will run. Default: the target's own."),
+        click.Option(["--device"], help="The device that the engine will run on. Default: the target's own."),
     ]
 
 

@@ -38,7 +38,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--dynamic", "--dynamic-export", "dynamic"],
             is_flag=True,
-            help="Let batch, height and width vary, as far as the network itself takes it.",
+            help="Let batch, height and width vary, as far as the network allows it.",
         ),
         *artifact_options(
             output="--output-file",

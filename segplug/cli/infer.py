@@ -37,20 +37,31 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--dataset"],
             metavar="CONFIG|FOLDER",
-            help="What to run on: data.test of a config, or a folder of images (and masks).",
+            help="The data set: the data.test of a config, or a folder of images (and masks).",
         ),
-        GreedyOption(["--input-img"], metavar="IMAGE", help="Run on these images instead."),
-        click.Option(["--dataset-source"], metavar="NAME", help="The source that reads the data set."),
+        GreedyOption(["--input-img"], metavar="IMAGE", help="Images to run on, in place of a data set."),
+        click.Option(
+            ["--dataset-source"],
+            metavar="NAME",
+            help="The source that reads the data set, where several could.",
+        ),
         GreedyOption(
             ["--dataset-options"],
             key_values=True,
             metavar="KEY=VALUE",
-            help="Options of the data set's source, e.g. a folder's.",
+            help="Options of the source that reads the data set (segplug plugins show folder).",
         ),
         GreedyOption(
-            ["--eval"], type=click.Choice(_METRICS), metavar="METRIC", help="Score: mIoU mDice mFscore."
+            ["--eval"],
+            type=click.Choice(_METRICS),
+            metavar="METRIC",
+            help="Metrics to score: mIoU mDice mFscore.",
         ),
-        click.Option(["--nan-to-num"], type=float, help="The score of a class that does not occur."),
+        click.Option(
+            ["--nan-to-num"],
+            type=float,
+            help="Score of a class that does not occur. Default: none, and means leave it out.",
+        ),
         click.Option(
             ["--beta"],
             type=click.FloatRange(0, min_open=True),
@@ -61,7 +72,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--format-only"],
             type=folder,
-            help="Write label maps as PNG, as the data set's server wants them.",
+            help="Write label maps as PNG files, in the form that the data set's evaluation server takes.",
         ),
         click.Option(
             ["--out"], type=click.Path(path_type=Path), help="Write all label maps to this .npz file."
@@ -78,22 +89,26 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--device"], default=provider.default_device, show_default=True, help="cpu, cuda, cuda:1, ..."
         ),
-        click.Option(["--threads"], type=click.IntRange(1), help="Threads of one engine run."),
+        click.Option(
+            ["--threads"],
+            type=click.IntRange(1),
+            help="CPU threads of one engine run. Default: the library's own.",
+        ),
         click.Option(
             ["--batch-size"],
             type=click.IntRange(1),
             default=1,
             show_default=True,
-            help="Images run together.",
+            help="Images of equal size that are run together.",
         ),
         click.Option(
             ["--on-error"],
             type=click.Choice(["stop", "skip"]),
             default="stop",
             show_default=True,
-            help="What to do about an unreadable image or mask.",
+            help="At an unreadable image or mask, stop, or skip it and list it at the end.",
         ),
-        click.Option(["--resume"], is_flag=True, help="Go on where an interrupted run stopped."),
+        click.Option(["--resume"], is_flag=True, help="Continue an interrupted run of the same kind."),
         force_option("Replace the output of --out if it is there."),
     ]
 

@@ -27,9 +27,11 @@ def cfg_options_option() -> click.Option:
 def model_options() -> list[click.Parameter]:
     """What every command that loads a model has."""
     return [
-        click.Option(["--checkpoint"], metavar="FILE", help="The weights. Default: as initialised."),
+        click.Option(["--checkpoint"], metavar="FILE", help="The file of weights. Default: random weights."),
         cfg_options_option(),
-        click.Option(["--source"], metavar="NAME", help="The source that reads the config."),
+        click.Option(
+            ["--source"], metavar="NAME", help="The source that loads the model, where several could."
+        ),
         click.Option(
             ["--trust-checkpoint"],
             is_flag=True,

@@ -91,10 +91,14 @@ def common_options() -> list[click.Parameter]:
     """What every target's command has."""
     return [
         click.Option(
-            ["--no-addon"], multiple=True, metavar="NAME", help="Leave out an add-on, for debugging."
+            ["--no-addon"], multiple=True, metavar="NAME", help="Do not use this add-on; for debugging."
         ),
-        click.Option(["--json"], is_flag=True, help="Print one JSON document on stdout."),
-        click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            help="Print one JSON document on stdout; everything else goes to stderr.",
+        ),
+        click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
     ]
 
 

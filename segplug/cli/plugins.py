@@ -1,4 +1,4 @@
-"""``segplug plugins``: what is installed, and whether it works."""
+"""``segplug plugins``: list the installed plugins, and check them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["plugins"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def plugins() -> None:
-    """What is installed, and whether it works."""
+    """List the installed plugins, and check them."""
 
 
 @plugins.command("list")
@@ -65,7 +65,7 @@ def _checked(entry: Entry) -> Entry:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def show_plugin(target: str, as_json: bool, debug: bool) -> int:
-    """Show what one TARGET (or distribution:target, or hook target's name) does and takes.
+    """Describe TARGET (a name, or distribution:name) and its options.
 
     This imports the plugins that offer the target. The exit code is 1 if one of them is broken.
     """

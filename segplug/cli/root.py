@@ -1,4 +1,4 @@
-"""The root command, and what becomes of errors."""
+"""The root command, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["root", "run_command_line"]
 
 
 class _LazyRoot(click.Group):
-    """Knows its own two commands, and those that plugins bring, by name and help alone."""
+    """Two commands of its own and those of plugins; a plugin's is imported when it is run."""
 
     _SUMMARIES: ClassVar[dict[str, str]] = {
-        "run": "Ask one hook of one target: export, build_engine, infer, convert_weights, analyze.",
-        "plugins": "What is installed, and whether it works.",
+        "run": "Run a hook: export, build_engine, infer, convert_weights, analyze.",
+        "plugins": "List the installed plugins, and check them.",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self._SUMMARIES, *self._brought()]
+        return [*self._SUMMARIES, *self._plugin_commands()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "run":
@@ -43,21 +43,22 @@ class _LazyRoot(click.Group):
         from segplug.options import unknown
         from segplug.registry.loading import load_command
 
-        brought = self._brought()
-        if cmd_name in brought:
-            return load_command(brought[cmd_name])
-        raise unknown("command", cmd_name, (*self._SUMMARIES, *brought), owner="segplug")
+        commands = self._plugin_commands()
+        if cmd_name in commands:
+            return load_command(commands[cmd_name])
+        raise unknown("command", cmd_name, (*self._SUMMARIES, *commands), owner="segplug")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from segplug.registry.discovery import about
 
-        brought = [
-            (name, f"{about(entry)} ({entry.distribution})") for name, entry in self._brought().items()
+        commands = [
+            (name, f"{about(entry)} ({entry.distribution})")
+            for name, entry in self._plugin_commands().items()
         ]
         with formatter.section("Commands"):
-            formatter.write_dl([*self._SUMMARIES.items(), *brought])
+            formatter.write_dl([*self._SUMMARIES.items(), *commands])
 
-    def _brought(self) -> dict[str, Entry]:
+    def _plugin_commands(self) -> dict[str, Entry]:
         """The plugins' commands; none takes the name of another."""
         from segplug.registry.discovery import command_entries
 
@@ -93,7 +94,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except SegplugError as error:
         return _failed(str(error), type(error).__name__, error.exit_code, debug, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
-        # `segplug run` and `segplug run export` ask what there is.
+        # `segplug run` and `segplug run export` list what there is.
         click.echo(error.ctx.get_help() if error.ctx else "")
         return 0
     except click.ClickException as error:
@@ -104,7 +105,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _failed("interrupted", "KeyboardInterrupt", 130, debug, as_json)
     except BrokenPipeError:
-        # The reader of stdout went away (`| head`); what is still buffered has nowhere to go.
+        # Whatever read stdout has ended (`| head`): drop what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

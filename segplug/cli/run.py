@@ -16,8 +16,8 @@ __all__ = ["run"]
 _SUMMARIES = {
     "export": "Write a model in another format.",
     "build_engine": "Compile an artifact or a model for one device.",
-    "infer": "Run an artifact or a model on images, score it, paint the results.",
-    "convert_weights": "Bring weights of another repository under this framework's names.",
+    "infer": "Run an artifact or a model on images: scores, label maps, painted images.",
+    "convert_weights": "Convert weights of another repository to the names of the model's framework.",
     "analyze": "Report on a model, an artifact or a training log.",
 }
 
@@ -66,14 +66,10 @@ class _Targets(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         installed = entries(self.hook)
         if not installed:
-            formatter.write_text("No target is installed. A plugin brings them: pip install segplug-...")
+            formatter.write_text("No target is installed. Install a plugin: pip install segplug-...")
             return
         with formatter.section("Targets"):
-            formatter.write_dl([(_spelled(entry), _described(entry)) for entry in installed])
-
-
-def _spelled(entry: Entry) -> str:
-    return entry.qualified if entry.status == "duplicate" else entry.target
+            formatter.write_dl([(entry.name, _described(entry)) for entry in installed])
 
 
 def _described(entry: Entry) -> str:
@@ -83,7 +79,7 @@ def _described(entry: Entry) -> str:
 
 run = _Hooks(
     name="run",
-    help="Ask one hook of one target.",
+    help="Run a hook with one of its targets.",
     subcommand_metavar="HOOK TARGET ...",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,4 +1,4 @@
-"""Every hook of segplug: what can be asked, what the request holds, what must come back.
+"""Every hook of segplug: when it is called, what its request holds, what it must return.
 
 A *provider* implements one of these hooks for one *target* and is found through the entry-point
 group ``segplug.<hook>``, whose entry names are the targets::
@@ -9,16 +9,15 @@ group ``segplug.<hook>``, whose entry names are the targets::
 A provider is an object (or a module) with
 
 * ``api_version``: the hook API version it was written for (now 1),
-* ``options``: a dataclass of its own options (see :mod:`segplug.options`), or nothing,
+* ``options``: a dataclass of its own options (see :mod:`segplug.options`); it may be left out,
 * one method named like the hook, marked with :data:`hookimpl`, taking ``request`` and nothing else.
 
 Exactly one provider is called for a request: the one whose target was named. *Add-ons* (group
-``segplug.addon``) wrap these hooks for all targets with ``@hookimpl(wrapper=True)``: they may look
-at the request, refuse it with :class:`segplug.errors.RefusedError`, and look at or replace the
-result.
+``segplug.addon``) wrap these hooks for all targets with ``@hookimpl(wrapper=True)``: they may read
+the request, refuse it with :class:`segplug.errors.RefusedError`, and read or replace the result.
 
-Any hook may raise any :class:`segplug.errors.SegplugError`; the errors named below are the usual
-ones. Any other exception is a bug of the plugin and is reported as one.
+A hook may raise any :class:`segplug.errors.SegplugError`; the errors named below are the usual
+ones. Any other exception is reported as a bug of the plugin.
 """
 
 from __future__ import annotations
@@ -64,16 +63,16 @@ OLDEST_API_VERSION = 1
 """Providers written for an older version than this are refused."""
 
 HOOKS = ("export", "build_engine", "infer", "convert_weights", "analyze")
-"""What a user can ask: ``segplug run <hook> <target>``."""
+"""The hooks that a user calls: ``segplug run <hook> <target>``."""
 
 SOURCE_HOOKS = ("load_model", "load_dataset")
-"""Where models and data sets come from; called on the way to the hooks above."""
+"""The hooks that load models and data sets for the hooks above."""
 
 ADDON_GROUP = "segplug.addon"
 
 COMMAND_GROUP = "segplug.command"
-"""A plugin's own commands, for work that is no hook's and does not end by itself: ``segplug serve``. An entry
-names a ``click.Command`` in a module that is cheap to import."""
+"""Commands of plugins, for work that is not one of the hooks, such as ``segplug serve``. An entry names a
+``click.Command`` in a module that is cheap to import."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -88,22 +87,23 @@ def group_of(hook: str) -> str:
 def export(request: ExportRequest) -> Artifact:
     """Write an artifact that computes what ``request.model`` computes, or pack one for a server.
 
-    An exporter whose ``takes`` is ``model`` (the default) writes a file of its own, see below. One whose
-    ``takes`` is ``artifact`` or ``either`` *packs*: it lays ``request.artifact`` (or ``request.model``, a
-    config and its weights) into the folder ``request.output`` in the form that a server wants, under a name
-    of its own, whole or not at all; it refuses an existing one unless ``request.force``. Add-ons wrap both
-    kinds: ``request.model`` may be ``None``, and the artifact a folder.
+    There are two kinds of exporters. One whose ``takes`` is ``model`` (the default) writes a file, as
+    described below. One whose ``takes`` is ``artifact`` or ``either`` *packs*: it writes
+    ``request.artifact`` (or ``request.model``, a config and its weights) into the folder
+    ``request.output``, in the form that a server reads, under a name that it chooses, whole or not at all.
+    It refuses an existing one unless ``request.force`` is set. Add-ons wrap both kinds: ``request.model``
+    may be ``None``, and the artifact may be a folder.
 
-    Called after the model is loaded and ``request.output`` is known to be free (or ``force``), and
-    before any verification, which is the core's work.
+    Called after the model is loaded and ``request.output`` is free (or ``force`` is set), and before
+    verification, which the core does.
 
-    The exporter takes ``request.model.exportable()``: float32 ``(N, 3, H, W)`` in, float32 logits
+    The exporter exports ``request.model.exportable()``: float32 ``(N, 3, H, W)`` in, float32 logits
     ``(N, C, H, W)`` out, in eval mode. It writes ``request.output`` whole or not at all
-    (:func:`segplug.artifact.writing`) with ``request.model.meta``, completed with the input size
-    and versions, inside the file or beside it.
+    (:func:`segplug.files.writing`). It writes ``request.model.meta``, completed with the input size and
+    versions, into the file or beside it.
 
     Returns:
-        The artifact that now lies at ``request.output``.
+        The artifact at ``request.output``.
 
     Raises:
         ShapeError: the network cannot take ``request.shape``.
@@ -119,11 +119,11 @@ def export(request: ExportRequest) -> Artifact:
 def build_engine(request: BuildEngineRequest) -> Artifact:
     """Compile an artifact (``request.artifact``) or a model (``request.model``) for one device.
 
-    Exactly one of the two is set, as the provider's ``takes`` says. The output's metadata is the
-    input's, completed with the device, library versions and precision. The input is not modified.
+    Exactly one of the two is set, as the provider's ``takes`` says. The metadata of the output is that
+    of the input, completed with the device, library versions and precision. The input is not modified.
 
     Returns:
-        The engine artifact that now lies at ``request.output``.
+        The engine artifact at ``request.output``.
 
     Raises:
         DeviceError: ``request.device`` is not there.
@@ -147,7 +147,7 @@ def infer(request: InferRequest) -> Engine:
 
     Raises:
         ArtifactError: the artifact is damaged or of another format.
-        DeviceError: the device is not there; never fall back to another in silence.
+        DeviceError: the device is not there. A backend never falls back to another device by itself.
 
     Since API 1.
     """
@@ -175,13 +175,13 @@ def convert_weights(request: ConvertWeightsRequest) -> ConversionReport:
 def analyze(request: AnalyzeRequest) -> AnalyzeReport:
     """Report on ``request.subjects`` without changing them.
 
-    What a report needs of other hooks (a model, an engine, an export) it asks of
-    ``request.session``. It writes no file but those that its options name; tables and pages are
-    written by the core (:mod:`segplug.reports`) from what it returns. A report that is about no files, but
-    about what its options name, says ``needs_subjects = False``.
+    A report that needs other hooks (a model, an engine, an export) calls them through
+    ``request.session``. It writes only the files that its options name; the core (:mod:`segplug.reports`)
+    writes tables and pages from what it returns. A report that has no files as subjects, but takes
+    everything from its options, says ``needs_subjects = False``.
 
     Returns:
-        Data (JSON types), the tables and figures that show it, and what must be known to read them.
+        Data (JSON types), tables and figures of the data, and notes on how to read them.
 
     Since API 1.
     """
@@ -192,13 +192,17 @@ def analyze(request: AnalyzeRequest) -> AnalyzeReport:
 def load_model(request: LoadModelRequest) -> SegmentationModel:
     """Build the network of ``request.config`` and load ``request.checkpoint`` strictly.
 
-    The source hides its framework behind the tensor contract of
-    :class:`segplug.model.SegmentationModel` and fills :class:`segplug.model.ModelMeta`.
-    A source says which configs are its own with ``accepts(location: str) -> bool``, which must be
-    cheap and import no framework. One that can write a config out in full, with all that it imports
-    and ``request.cfg_options`` applied, does so in ``config_text(request) -> str``. One whose networks
-    have backbones loads weights strictly into them, resizing tables of positions as its framework does,
-    in ``fit_backbone(request, state, optional) -> BackboneFit`` (:meth:`segplug.Segplug.fit_backbone`).
+    The source wraps its framework's network in the tensor contract of
+    :class:`segplug.model.SegmentationModel` and fills :class:`segplug.model.ModelMeta`. A source has these
+    methods beside the hook:
+
+    * ``accepts(location: str) -> bool``: whether the source reads this config. It must be cheap and import
+      no framework.
+    * ``config_text(request) -> str`` (optional): the config in full, with everything that it imports and
+      with ``request.cfg_options`` applied.
+    * ``fit_backbone(request, state, optional) -> BackboneFit`` (optional): load weights strictly into the
+      network's backbone, and resize position tables as the framework does
+      (:meth:`segplug.Segplug.fit_backbone`).
 
     Returns:
         The model on ``request.device``, in eval mode.
@@ -216,8 +220,11 @@ def load_model(request: LoadModelRequest) -> SegmentationModel:
 def load_dataset(request: LoadDatasetRequest) -> Dataset:
     """Open the test data set that ``request.location`` describes.
 
-    A source says which locations are its own with ``accepts(location: str) -> bool``. One whose framework
-    knows data sets by name gives their colours in ``palette(name: str) -> tuple``, RGB, empty for others.
+    A source has these methods beside the hook:
+
+    * ``accepts(location: str) -> bool``: whether the source reads this location.
+    * ``palette(name: str) -> tuple`` (optional): the RGB colours of a data set that the framework knows by
+      this name; empty for other names.
 
     Returns:
         The data set; no image has been read yet.

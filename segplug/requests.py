@@ -40,7 +40,7 @@ class LoadModelRequest:
     config: str
     """Path of the config, as the user gave it."""
     checkpoint: str | None = None
-    """Path of the weights; ``None``: as the source initialises them."""
+    """Path of the weights; ``None``: random weights, as the source initialises them."""
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     """Dotted key to value. A string value is parsed as the source parses its own command line."""
     device: str = "cpu"
@@ -49,7 +49,7 @@ class LoadModelRequest:
     for_training: bool = False
     """Build also what only training uses, such as auxiliary heads. ``forward`` stays the same."""
     structure_only: bool = False
-    """Nobody will look at the values of the weights: without a checkpoint they need no initialisation."""
+    """The values of the weights do not matter: without a checkpoint they need no initialisation."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
 
@@ -67,11 +67,11 @@ class LoadDatasetRequest:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """Ask for an artifact of a loaded model, or for one that packs what is there for a server.
+    """Ask for an artifact of a loaded model, or for a model or artifact packed for a server.
 
-    ``model`` or ``artifact`` is set, as the provider's ``takes`` says. One that takes artifacts packs: it
-    traces nothing, ``output`` is the folder that it writes into, under a name of its own, and ``shape``,
-    ``dynamic``, ``precision`` and ``sample`` are as they come.
+    ``model`` or ``artifact`` is set, as the provider's ``takes`` says. For an exporter that packs, ``output``
+    is the folder that it writes into, and ``shape``, ``dynamic``, ``precision`` and ``sample`` have their
+    defaults.
     """
 
     output: Path
@@ -85,15 +85,15 @@ class ExportRequest:
     force: bool = False
     """Replace ``output`` if it is there."""
     sample: npt.NDArray[np.float32] | None = None
-    """A preprocessed input ``(1, 3, H, W)``, for exporters that look at values or lack a size."""
+    """A preprocessed input ``(1, 3, H, W)``, for exporters that need values, or a size."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
     session: Session = field(kw_only=True)
-    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""
+    """The caller's session: through it a provider calls other hooks, with the same add-ons and reporter."""
 
     @property
     def loaded(self) -> SegmentationModel:
-        """``model``, for an exporter that takes nothing else; raises :class:`UsageError` without one."""
+        """``model``, for exporters that take models only; raises :class:`UsageError` if there is none."""
         if self.model is None:
             raise UsageError("this exporter takes a loaded model, not an artifact")
         return self.model
@@ -108,14 +108,14 @@ class BuildEngineRequest:
     model: SegmentationModel | None = None
     precision: Precision = "fp32"
     device: str | None = None
-    """``cuda:0`` and the like; ``None``: as the target builds by default."""
+    """``cuda:0`` and the like; ``None``: the target's own default."""
     force: bool = False
     images: tuple[Path, ...] = ()
     """Real images, for builders that calibrate on them."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
     session: Session = field(kw_only=True)
-    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""
+    """The caller's session: through it a provider calls other hooks, with the same add-ons and reporter."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class InferRequest:
     threads: int | None = None
     """Threads of one ``run``; ``None``: the library's own default."""
     want_logits: bool = False
-    """Give logits even where the artifact gives labels, for a comparison. A target that cannot
-    answers with its labels."""
+    """Give logits for a comparison, even if the artifact gives labels. A target that cannot do that gives
+    labels."""
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
 
@@ -147,7 +147,7 @@ class ConvertWeightsRequest:
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
     session: Session = field(kw_only=True)
-    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""
+    """The caller's session: through it a provider calls other hooks, with the same add-ons and reporter."""
 
 
 @dataclass(frozen=True)
@@ -161,4 +161,4 @@ class AnalyzeRequest:
     options: Any = None
     reporter: Reporter = field(default_factory=QuietReporter)
     session: Session = field(kw_only=True)
-    """The caller's, for what the provider asks of other hooks: the same add-ons, the same reporter."""
+    """The caller's session: through it a provider calls other hooks, with the same add-ons and reporter."""

@@ -1,4 +1,4 @@
-"""What the hooks return, as plain data: artifacts, reports, and how weights fit a network."""
+"""What the hooks return: artifacts, reports, and how weights fit a network. Plain data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 @dataclass(frozen=True)
 class ResizedTensor:
-    """A table of positions that was brought to another size, as the source's framework does it."""
+    """A table of positions that was resized to the network's size, as the source's framework does it."""
 
     name: str
     before: tuple[int, ...]
@@ -50,7 +50,7 @@ class BackboneFit:
     """The weights as they were loaded: position tables resized, ``left_out`` left out."""
     resized: tuple[ResizedTensor, ...] = ()
     left_out: tuple[str, ...] = ()
-    """Names of parts that this network is built without, and may be."""
+    """Names of weights that the network has no place for, and that are optional."""
     missing: tuple[str, ...] = ()
     """Names of the network that the weights lack."""
     unexpected: tuple[str, ...] = ()
@@ -58,8 +58,8 @@ class BackboneFit:
     misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     """Name, shape in the weights, shape in the network."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the config builds the backbone with, the source's own defaults included: plain data. What no shape
-    tells is there, too: heads, kinds of activations, strides."""
+    """The arguments that the config builds the backbone with, the source's defaults included: plain data. They
+    hold what shapes do not show: heads, activations, strides."""
 
     @property
     def fits(self) -> bool:
@@ -69,7 +69,7 @@ class BackboneFit:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file (or folder) on disk that a hook made, and what is known of it."""
+    """A file (or folder) on disk that a hook made, and its metadata."""
 
     path: Path
     format: str
@@ -89,7 +89,7 @@ class ConversionReport:
     data: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a reader must know to use the weights rightly, a sentence each."""
+    """How to use the weights correctly, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -100,34 +100,34 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     only_csv: bool = False
-    """Too large for a screen or a page: written where CSV files are, and nowhere else."""
+    """Too large for a screen or a page: only written as a CSV file."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of a report's data, drawn when somebody wants to see it."""
+    """A picture of a report's data; it is drawn only if it is shown or written."""
 
     title: str
     draw: Callable[[], bytes]
     """Makes the whole picture file, in ``media_type``."""
     media_type: Literal["image/png", "image/svg+xml", "image/jpeg"] = "image/png"
     description: str = ""
-    """What the picture shows, for those who cannot see it."""
+    """What the picture shows, as text for people who cannot see it."""
     text: str = ""
     """The picture in characters, for terminals: lines without colour codes. Empty: none."""
 
 
 @dataclass(frozen=True)
 class AnalyzeReport:
-    """A report: data first (JSON types), and the tables and figures that show it."""
+    """A report: its data (JSON types), and tables and figures of the data."""
 
     title: str
     data: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a reader must know to read the numbers rightly, a sentence each."""
+    """How to read the numbers correctly, one sentence each."""
     failures: tuple[str, ...] = ()
-    """What the report was to hold and does not, a line each: the command then exits with 1."""
+    """Checks of the report that failed, one line each; the command then exits with 1."""
     text: str = ""
-    """The report itself, where it is a text: printed as it is, before everything else."""
+    """The report itself, if it is a text: printed before everything else."""

@@ -1,4 +1,4 @@
-"""Whether a plugin that was imported can be used: its version, its hook, its options, what it wraps."""
+"""Check a plugin after its import: its version, its hook, its options, what it wraps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TAKES = {
     "infer": ("model", "artifact", "url"),
 }
 
-# The methods of a session that hand a provider's options on: their own keywords are taken.
+# The methods of a session that pass on a provider's options: an option cannot have the name of a keyword.
 _METHODS = {"infer": ("open", "evaluate", "verify")}
 
 
@@ -68,7 +68,7 @@ def check_hook(entry: Entry, plugin: object) -> None:
 
 
 def check_wraps(entry: Entry, plugin: object) -> None:
-    """An add-on that implements a hook, rather than wrapping it, would be every target's provider."""
+    """Refuse an add-on that implements a hook: it would answer in place of every target's provider."""
     manager = new_manager()
     register(manager, entry, plugin)
     for caller in manager.get_hookcallers(plugin) or ():
@@ -90,7 +90,7 @@ def check_options(provider: Provider) -> None:
 
 
 def _keywords(provider: Provider) -> set[str]:
-    """The keywords of the Python methods that a provider's options are handed on by."""
+    """The keywords of the Python methods that pass on a provider's options."""
     hook = "pack" if provider.packs else provider.entry.hook
     methods = [getattr(Session, name) for name in _METHODS.get(hook, (hook,))]
     return {name for method in methods for name in inspect.signature(method).parameters}

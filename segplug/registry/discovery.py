@@ -26,7 +26,7 @@ __all__ = ["about", "addon_entries", "all_entries", "command_entries", "entries"
 
 
 def entries(hook: str) -> tuple[Entry, ...]:
-    """Every installed target of a hook, sorted; what metadata shows to be wrong is marked."""
+    """Every installed target of a hook, sorted; its ``status`` says what is wrong with its metadata."""
     return _read_group(group_of(hook), hook)
 
 
@@ -67,7 +67,7 @@ def about(entry: Entry) -> str:
 
 
 def forget() -> None:
-    """Read the groups anew next time; for processes that install plugins while they run."""
+    """Forget what was read; for processes that install plugins while they run."""
     _read_group.cache_clear()
 
 

@@ -1,4 +1,4 @@
-"""Import one plugin, and say which it was that failed."""
+"""Import one plugin; the error names the plugin that failed."""
 
 from __future__ import annotations
 

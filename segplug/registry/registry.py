@@ -1,4 +1,4 @@
-"""Choose one provider by name, load it apart from all others, and call its hook.
+"""Choose one provider by name, import only its plugin, and call its hook.
 
 Every call has a plugin manager of its own, with the hook specifications, the add-ons and the one
 provider that was chosen: nothing depends on the order of registration, and a plugin whose
@@ -202,7 +202,7 @@ class Registry:
         installed = addon_entries()
         names = {entry.target for entry in installed}
         for name in sorted((self._without | (_named_in_environment() or set())) - names):
-            # A slip in a name would switch the wrong rules on or off.
+            # A misspelt name would leave the wrong rules in use.
             raise unknown("add-on", name, names, owner="segplug")
         return [(entry, self._addon(entry)) for entry in installed if self._wanted(entry)]
 
@@ -239,7 +239,7 @@ def _named_in_environment() -> set[str] | None:
 
 
 def _accepts(provider: Provider, location: str, broken: list[str]) -> bool:
-    """Whether a source says that it reads ``location``; one that cannot even say so is set apart."""
+    """Whether a source reads ``location``; a source whose ``accepts`` fails is added to ``broken``."""
     accepts = provider.method("accepts")
     try:
         return accepts is not None and bool(accepts(location))

@@ -44,7 +44,7 @@ packages=""
 for plugin in "$@"; do
     packages="$packages -e ./plugins/$plugin$(extras "$plugin")"
 done
-tools="ruff mypy openvino"
+tools="ruff mypy import-linter pytest-xdist openvino"
 [ "$mmcv" != gpu ] || tools=""
 # shellcheck disable=SC2086
 pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest $tools

@@ -58,8 +58,8 @@ class BackboneFit:
     misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     """Name, shape in the weights, shape in the network."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments that the config builds the backbone with, the source's defaults included: plain data. They
-    hold what shapes do not show: heads, activations, strides."""
+    """The arguments that the config builds the backbone with, the source's defaults included: plain data.
+    They hold what shapes do not show: heads, activations, strides."""
 
     @property
     def fits(self) -> bool:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug import artifact as artifacts
+from segplug import files
 from segplug.api.sources import Sources
 from segplug.api.subjects import identity, request_field, run_settings
 from segplug.errors import UsageError
@@ -113,8 +113,8 @@ class Segplug(Sources):
             )
         checked = provider.make_options(options)
         origin = model.meta.provenance
-        artifacts.refuse_input(Path(output), [origin.config, origin.checkpoint, *images])
-        artifacts.ensure_free(Path(output), force=force)
+        files.refuse_input(Path(output), [origin.config, origin.checkpoint, *images])
+        files.ensure_free(Path(output), force=force)
         request = ExportRequest(
             model=model,
             output=Path(output),
@@ -156,7 +156,7 @@ class Segplug(Sources):
             )
         subject = request_field(provider, what)
         checked = provider.make_options(options)
-        with artifacts.made_folder(Path(folder)):
+        with files.making_folder(Path(folder)):
             request = ExportRequest(
                 output=Path(folder),
                 **subject,
@@ -202,8 +202,8 @@ class Segplug(Sources):
 
         provider = self._provider("build_engine", target)
         subject = request_field(provider, what)
-        artifacts.refuse_input(Path(output), [subject.get("artifact"), *images])
-        artifacts.ensure_free(Path(output), force=force)
+        files.refuse_input(Path(output), [subject.get("artifact"), *images])
+        files.ensure_free(Path(output), force=force)
         request = BuildEngineRequest(
             output=Path(output),
             **subject,
@@ -365,7 +365,7 @@ class Segplug(Sources):
     ) -> ConversionReport:
         """Bring weights under another framework's names."""
         provider = self._provider("convert_weights", target)
-        artifacts.refuse_input(Path(destination), [source])
+        files.refuse_input(Path(destination), [source])
         if not Path(source).exists():
             raise UsageError(f"there is no file {source}")
         request = ConvertWeightsRequest(

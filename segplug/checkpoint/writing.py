@@ -61,7 +61,7 @@ def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
     storage without the rest of it.
 
     Args:
-        path: The file; what is there is replaced. See :func:`segplug.artifact.writing`.
+        path: The file; what is there is replaced. See :func:`segplug.files.writing`.
         state: Name to tensor, of any strides.
 
     Raises:

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from segplug.api import Segplug
-from segplug.artifact import ensure_free, refuse_input
 from segplug.cli.output import Output
 from segplug.cli.parameters import force_option
 from segplug.errors import UsageError
+from segplug.files import ensure_free, refuse_input
 from segplug.installed import Provider
 from segplug.reports.page import write_page
-from segplug.reports.sheets import ensure_free_folder, write_sheets
+from segplug.reports.sheets import ensure_no_sheets, write_sheets
 from segplug.results import AnalyzeReport, Table
 
 __all__ = ["parameters", "run"]
@@ -89,7 +89,7 @@ def _check(values: Mapping[str, Any], others: Sequence[Path]) -> None:
         refuse_input(values["html"], values.get("subjects", ()))
         ensure_free(values["html"], force=values["force"])
     if values["csv"]:
-        ensure_free_folder(values["csv"], force=values["force"])
+        ensure_no_sheets(values["csv"], force=values["force"])
 
 
 def _show(report: AnalyzeReport, output: Output) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.api import Segplug
-from segplug.artifact import ensure_free
 from segplug.cli.artifacts import (
     artifact_options,
     report_artifact,
@@ -20,6 +19,7 @@ from segplug.cli.artifacts import (
 from segplug.cli.model import load_model, model_options
 from segplug.cli.output import Output
 from segplug.errors import UsageError
+from segplug.files import ensure_free
 from segplug.installed import Provider
 from segplug.model import SegmentationModel
 from segplug.registry.formats import backend_of_source, require_device, verification_backend

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from segplug.api import Segplug
-from segplug.artifact import ensure_free
 from segplug.cli.artifacts import (
     artifact_options,
     report_artifact,
@@ -19,6 +18,7 @@ from segplug.cli.artifacts import (
 from segplug.cli.model import load_model, model_options
 from segplug.cli.output import Output
 from segplug.cli.parameters import GreedyOption, shape_of
+from segplug.files import ensure_free
 from segplug.installed import Provider
 
 __all__ = ["parameters", "run"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from segplug.artifact import write_text
+from segplug.files import write_text
 from segplug.reports.cells import cell_text, is_numeric_column
 from segplug.results import AnalyzeReport, Figure, Table
 
@@ -29,7 +29,7 @@ pre { overflow-x: auto; padding: 1rem; background: var(--soft); font-size: .85re
 
 
 def write_page(report: AnalyzeReport, path: Path, *, force: bool = False) -> None:
-    """Write the page whole or not at all; raises as :func:`segplug.artifact.writing` does."""
+    """Write the page whole or not at all; raises as :func:`segplug.files.writing` does."""
     write_text(path, as_page(report), force=force)
 
 

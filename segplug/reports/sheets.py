@@ -8,23 +8,20 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from segplug.artifact import write_text
-from segplug.errors import ArtifactError, UsageError
+from segplug.errors import UsageError
+from segplug.files import ensure_folder, make_folder, write_text
 from segplug.results import Table
 
-__all__ = ["ensure_free_folder", "sheet_names", "write_sheets"]
+__all__ = ["ensure_no_sheets", "sheet_names", "write_sheets"]
 
 
-def ensure_free_folder(folder: Path, *, force: bool) -> None:
+def ensure_no_sheets(folder: Path, *, force: bool) -> None:
     """Check, before any work is done, that sheets can be written to ``folder``.
 
     Raises:
-        UsageError: it is a file, its parent does not exist, or sheets are there and not ``force``.
+        UsageError: it is a file, its parent does not exist, or it holds sheets and ``force`` is not set.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; name a folder for the CSV files")
-    if not folder.parent.is_dir():
-        raise UsageError(f"the folder of {folder} does not exist", hint=f"mkdir -p {folder.parent}")
+    ensure_folder(folder)
     if not force and any(folder.glob("*.csv")):
         raise UsageError(f"{folder} already holds CSV files", hint="add --force to replace them")
 
@@ -46,15 +43,12 @@ def write_sheets(tables: Iterable[Table], folder: Path, *, force: bool = False) 
     """Write each table as ``<folder>/<title>.csv``, a heading row first; returns the files.
 
     Raises:
-        UsageError: as :func:`ensure_free_folder` does.
+        UsageError: as :func:`ensure_no_sheets` does.
         ArtifactError: a file cannot be written.
     """
-    ensure_free_folder(folder, force=force)
+    ensure_no_sheets(folder, force=force)
     tables = tuple(tables)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error
+    make_folder(folder)
     paths = []
     for table, name in zip(tables, sheet_names(tables), strict=True):
         paths.append(folder / name)

@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.runtime.files import (
-    inside,
-    make_folder,
-    refuse_input,
-    refuse_searched_folder,
-    write_atomically,
-)
+from segplug.files import make_folder, write_bytes
+from segplug.runtime.dataset_files import refuse_dataset_file, refuse_searched_folder, relative_path
 from segplug.runtime.libraries import opencv, pillow
 from segplug.runtime.paint import Painter
 from segplug.sink import ImageResult, Notes, RunContext
@@ -56,7 +51,7 @@ class PaintSink:
         self._dataset = run.dataset
         self._painter = Painter(run.palette, opacity=self._opacity)
         refuse_searched_folder(self._folder, run.dataset)
-        names = [inside(run.dataset.name(index)) for index in range(len(run.dataset))]
+        names = [relative_path(run.dataset.name(index)) for index in range(len(run.dataset))]
         written = {suffix for suffix in {name.suffix for name in names} if _encoded(suffix, _PROBE)}
         self._targets = [name if name.suffix in written else _as_png(name) for name in names]
         _refuse_clashes(self._targets, "painted images", hint="rename one of the images")
@@ -78,9 +73,9 @@ class PaintSink:
             raise ArtifactError(
                 f"cannot write {target}: it is another image's", hint="rename one of the images"
             )
-        refuse_input(target, self._dataset, result.index)
+        refuse_dataset_file(target, self._dataset, result.index)
         make_folder(target.parent)
-        write_atomically(target, content)
+        write_bytes(target, content)
         return {"file": str(relative)}
 
     def has(self, index: int, notes: Notes) -> bool:
@@ -142,9 +137,9 @@ class LabelMapSink:
 
     def consume(self, result: ImageResult) -> Notes:
         target = self._folder / self._targets[result.index]
-        refuse_input(target, self._dataset, result.index)
+        refuse_dataset_file(target, self._dataset, result.index)
         ids = result.labels if self._ids is None else self._ids[result.labels]
-        write_atomically(target, _png(ids, self._palette))
+        write_bytes(target, _png(ids, self._palette))
         return {}
 
     def has(self, index: int, notes: Notes) -> bool:

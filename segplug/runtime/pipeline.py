@@ -239,7 +239,7 @@ def _restored(
     entries = sorted(journal.done.items()) if journal else []
     for index, entry in entries:
         notes = [(sink, entry.notes.get(sink.key, {})) for sink in sinks]
-        if reader.states(index) != entry.files or not all(sink.has(index, note) for sink, note in notes):
+        if reader.file_states(index) != entry.files or not all(sink.has(index, note) for sink, note in notes):
             continue
         for sink, note in notes:
             sink.restore(index, note)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.artifact import ensure_free, writing
 from segplug.errors import ArtifactError, UsageError
+from segplug.files import ensure_free, writing
 from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError, ShapeError
-from segplug.runtime.files import input_files, states
+from segplug.runtime.dataset_files import file_states, input_files
 from segplug.runtime.preprocess import Geometry, Preprocessor
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ class ImageReader:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def states(self, index: int) -> list[list[int] | None]:
+    def file_states(self, index: int) -> list[list[int] | None]:
         """What shows whether the files of an image were written since it was read."""
-        return states(input_files(self._dataset, index, mask=self._read_mask))
+        return file_states(input_files(self._dataset, index, mask=self._read_mask))
 
     def _read(self, index: int) -> Item | Failed:
         name = self._dataset.name(index)
-        files = self.states(index)
+        files = self.file_states(index)
         try:
             image = self._dataset.read_image(index)
             mask = self._dataset.read_mask(index) if self._read_mask else None

@@ -164,7 +164,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import torch
-from segplug.artifact import writing
+from segplug.files import writing
 from segplug.checkpoint import write_weights
 from segplug.errors import ArtifactError
 state = {f"layer{place}": torch.zeros(50_000) for place in range(20)}

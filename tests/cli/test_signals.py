@@ -27,7 +27,7 @@ SLOW = """
     from pathlib import Path
     import numpy as np
     from segplug import hookimpl
-    from segplug.artifact import writing
+    from segplug.files import writing
     from segplug.engine import EngineSpec
     from segplug.model import ModelMeta
     from segplug.testing.engines import FunctionEngine

@@ -15,7 +15,8 @@ from segplug.registry.loading import load_command
 
 PACKER = """
     from dataclasses import dataclass
-    from segplug.artifact import describe, writing_folder
+    from segplug.artifact import describe
+    from segplug.files import writing_folder
     from segplug.hookspecs import hookimpl
     from segplug.model import ModelMeta
     from segplug.options import option

@@ -18,7 +18,8 @@ ACME = """
     from dataclasses import dataclass
 
     from segplug import hookimpl
-    from segplug.artifact import describe, writing, write_sidecar
+    from segplug.artifact import describe, write_sidecar
+    from segplug.files import writing
     from segplug.errors import DeviceError
     from segplug.options import option
     from segplug_onnx.engine import provider as onnx_provider

@@ -15,10 +15,10 @@ from PIL import Image
 from segplug.dataset import DatasetInfo, LabelFormat
 from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, UsageError
+from segplug.files import write_bytes
 from segplug.model import ModelMeta
 from segplug.palette import random_palette
 from segplug.progress import QuietReporter
-from segplug.runtime.files import write_atomically
 from segplug.runtime.folder import FolderDataset, ImageList
 from segplug.runtime.paint import Painter
 from segplug.runtime.pipeline import run
@@ -182,7 +182,7 @@ def test_an_older_file_survives_a_failed_write(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(ArtifactError):
-        write_atomically(target, b"new")
+        write_bytes(target, b"new")
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
@@ -194,7 +194,7 @@ def test_a_full_disk_while_packing_raw_results_is_one_clear_error(tmp_path, monk
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("segplug.artifact._flush", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ArtifactError, match=r"raw\.npz.*No space left"):
         run(_engine(), ArrayDataset(_images()), [sink])
     assert not list(tmp_path.iterdir())

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from segplug.artifact import ensure_free, refuse_input, writing
 from segplug.errors import UsageError
+from segplug.files import ensure_free, refuse_input, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,6 +187,6 @@ def check_picture(path: Path, inputs: Iterable[str], *, force: bool) -> Kind:
 
 
 def write_picture(path: Path, content: bytes, *, force: bool) -> None:
-    """Write a picture whole or not at all; raises as :func:`segplug.artifact.writing` does."""
+    """Write a picture whole or not at all; raises as :func:`segplug.files.writing` does."""
     with writing(path, force=force) as temporary:
         temporary.write_bytes(content)

@@ -84,8 +84,8 @@ class Converter:
     @hookimpl
     def convert_weights(self, request: ConvertWeightsRequest) -> ConversionReport:
         """Convert, check and write; see :func:`segplug.hookspecs.convert_weights`."""
-        from segplug.artifact import ensure_free, writing
         from segplug.checkpoint import check_weights_suffix, read_checkpoint, write_weights
+        from segplug.files import ensure_free, writing
 
         options: Options = request.options or Options()
         _check_options(options)

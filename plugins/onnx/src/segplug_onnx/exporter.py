@@ -1,4 +1,4 @@
-"""``export onnx``: a loaded model becomes one self-contained ONNX file."""
+"""``export onnx``: export a loaded model to one self-contained ONNX file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segplug.artifact import describe, ensure_free
+from segplug.artifact import describe
 from segplug.errors import MissingDependencyError, UsageError
+from segplug.files import ensure_free
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
@@ -40,17 +41,18 @@ class Options:
     )
     output_kind: Literal["auto", "labels", "logits"] = option(
         "auto",
-        help="What the graph gives: the class of each pixel, or the logits of all classes. "
-        "'auto' gives labels, and logits where a window slides and its logits are averaged.",
+        help="The output: the label of each pixel, or the logits of all classes. 'auto': labels, but logits "
+        "for sliding-window inference, which averages the logits of overlapping windows.",
     )
     show: bool = option(False, help="Print the graph.")
 
 
 class OnnxExporter:
-    """Writes the model as one self-contained ONNX file (fp32), with its labels or logits as output.
+    """Exports the model to one self-contained ONNX file (fp32) that returns labels or logits.
 
-    Classes, colours and preprocessing are kept in the file. An image that is given to trace with says
-    only which size to export for: the graph does not depend on its pixels.
+    The file also holds the classes, colours and preprocessing, so it runs without the config and the
+    checkpoint. If neither --shape nor the config gives the input size, the size of the first --input-img is
+    used; the graph does not depend on its pixels.
     """
 
     api_version = 1
@@ -69,17 +71,17 @@ class OnnxExporter:
         with request.reporter.progress("exporting", None):
             plan = plan_trace(request)
             with limits_named(request, plan.size):
-                model = _traced(request, plan, options.opset, kind)
-            meta = _completed(request, plan, options.opset, kind)
+                model = _trace_model(request, plan, options.opset, kind)
+            meta = _artifact_meta(request, plan, options.opset, kind)
             if options.show:
-                from segplug_onnx.show import as_text
+                from segplug_onnx.show import format_graph
 
-                request.reporter.note(as_text(model))
+                request.reporter.note(format_graph(model))
             _write(request, model, meta)
         return describe(request.output, format="onnx", meta=meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
-        """Replace the metadata inside an artifact, in one step; the graph and weights keep their bytes."""
+        """Replace the metadata inside an artifact, in one step. The graph and the weights stay as they are."""
         metadata.write_meta(path, meta)
 
 
@@ -89,13 +91,13 @@ def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
         return "logits" if slides else "labels"
     if slides and options.output_kind == "labels":
         raise UsageError(
-            "the labels of sliding windows cannot be averaged: this model must give logits",
-            hint="leave --output-kind away",
+            "a model with sliding-window inference needs logits: labels of overlapping windows cannot be averaged",
+            hint="leave out --output-kind",
         )
     return options.output_kind
 
 
-def _traced(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ir.Model:
+def _trace_model(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ir.Model:
     try:
         from segplug_onnx import heads, tracing
     except ImportError as error:
@@ -108,14 +110,14 @@ def _traced(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKin
     trace = partial(tracing.trace, sample=sample, opset=opset, free=plan.free, multiple_of=plan.multiple_of)
     if kind == "logits":
         return trace(heads.LogitsOnly(network), outputs=("output",))
-    # The logits are named, so that an engine can give them too, but are no output of the file.
+    # The logits keep a name, so that an engine can return them as well, but are not an output of the file.
     model = trace(heads.WithLabels(network, request.loaded.meta), outputs=("output", "logits"))
     model.graph.outputs.pop()
     return model
 
 
 def _sample(plan: TracePlan, network: torch.nn.Module) -> torch.Tensor:
-    """An input to trace with: no arithmetic is done on it, only its shape matters."""
+    """An input to trace with. Tracing computes nothing: only its shape matters."""
     import torch
 
     parameter = next(network.parameters(), None)
@@ -123,7 +125,7 @@ def _sample(plan: TracePlan, network: torch.nn.Module) -> torch.Tensor:
     return torch.zeros((plan.batch, 3, *plan.traced), device=device)
 
 
-def _completed(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ModelMeta:
+def _artifact_meta(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ModelMeta:
     meta = plan.meta(request)
     details: dict[str, Any] = {
         "opset": opset,
@@ -149,7 +151,7 @@ def _write(request: ExportRequest, model: ir.Model, meta: ModelMeta) -> None:
     model.graph.name = meta.name
     if write_model(model, request.output, meta, force=request.force):
         request.reporter.warn(
-            f"the weights are larger than one ONNX file can hold: they are in {data_path(request.output)}, "
+            f"the weights do not fit into one ONNX file: they are in {data_path(request.output)}, "
             "which must stay beside the model"
         )
 

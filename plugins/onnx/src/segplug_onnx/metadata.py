@@ -1,7 +1,7 @@
-"""Our metadata inside an ONNX file: one entry of the model's ``metadata_props``, as JSON.
+"""Read and write segplug's metadata inside an ONNX file: one entry of ``metadata_props``, as JSON.
 
-Our files hold it before the graph: a file that was cut anywhere is cut in its last and largest
-part, and never looks like a whole one that merely lost its metadata.
+segplug writes the entry before the graph. So a file that was cut lacks the end of the graph, its last and
+largest part, and is never taken for a whole file without metadata.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from segplug.artifact import writing
 from segplug.errors import ArtifactError, UsageError
+from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
 from segplug_onnx.wire import MalformedError, bytes_field, copy_range, fields, number_field
 
@@ -25,13 +25,13 @@ _FLOAT = 1
 
 
 def read_meta(path: Path) -> ModelMeta | None:
-    """The metadata of an ONNX file, or ``None`` when segplug did not write it.
+    """The metadata of an ONNX file, or ``None`` if segplug did not write it.
 
     Reads a few hundred bytes, however large the file is.
 
     Raises:
-        UsageError: there is no such file.
-        ArtifactError: it is no ONNX file, or was cut, or the metadata is damaged or too new.
+        UsageError: the file does not exist.
+        ArtifactError: it is not an ONNX file, or was cut, or its metadata is damaged or too new.
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
@@ -55,15 +55,15 @@ def read_meta(path: Path) -> ModelMeta | None:
 
 
 def write_meta(path: Path, meta: ModelMeta) -> None:
-    """Replace the metadata of an ONNX file; everything else keeps its bytes.
+    """Replace the metadata of an ONNX file; everything else stays byte for byte.
 
-    The file is copied beside itself block by block and then renamed, so that it is whole at any
-    time; weights that lie in a file of their own are not touched.
+    The file is copied block by block to a temporary file beside it, which then replaces it. So it is whole at
+    any time. A separate file of weights is not touched.
 
     Raises:
-        ArtifactError: it is no ONNX file, or was cut, or the disk is full.
+        ArtifactError: it is not an ONNX file, or was cut, or the disk is full.
     """
-    read_meta(path)  # refuses what is no whole ONNX file before anything is written
+    read_meta(path)  # refuses anything but a whole ONNX file, before anything is written
     entry = meta_entry(meta)
     with writing(path, force=True) as temporary, open(path, "rb") as source, open(temporary, "wb") as copy:
         for field in fields(source, 0, path.stat().st_size):

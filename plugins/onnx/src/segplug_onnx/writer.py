@@ -1,7 +1,7 @@
 """Write a traced graph as an ONNX file, tensor by tensor.
 
-The usual way (a ModelProto with the weights in it, serialised to bytes, written) holds three copies
-of the weights. Here the small parts go through protobuf and the weights straight to the file.
+Serialising a ModelProto that contains the weights would hold three copies of the weights in memory. Here only
+the small parts go through protobuf, and the weights are written directly to the file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from segplug.artifact import ensure_free, writing
+from segplug.files import ensure_free, writing
 from segplug.model import ModelMeta
 from segplug_onnx.metadata import MODEL_GRAPH, meta_entry
 from segplug_onnx.wire import bytes_field, field_header, number_field
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST_FILE", "data_path", "write_model"]
 
 LARGEST_FILE = 2**31 - 2**20
-"""Bytes that a protobuf message can hold, less a little for what is not weights."""
+"""Most bytes of weights in one protobuf message, with a margin for everything else."""
 
 _INLINE = 1024
-"""Tensors below this many bytes go through protobuf: shapes, axes, scalars."""
+"""Tensors below this size in bytes go through protobuf: shapes, axes, scalars."""
 
 _ALIGNMENT = 4096
-"""Offsets in a data file are multiples of this, so that readers can map it into memory."""
+"""Offsets in a data file are multiples of this, so that readers can map the file into memory."""
 
 # Field numbers of onnx.proto: GraphProto, TensorProto and StringStringEntryProto.
 _GRAPH_INITIALIZER = 5
@@ -36,18 +36,18 @@ _EXTERNAL = 1
 
 
 def data_path(path: Path) -> Path:
-    """Where the weights of a model lie that is too large for one file."""
+    """The file for the weights of a model that is too large for one file."""
     return path.with_name(path.name + ".data")
 
 
 def write_model(model: ir.Model, path: Path, meta: ModelMeta, *, force: bool) -> bool:
-    """Write ``model`` whole or not at all. ``model`` loses its large initialisers.
+    """Write ``model`` completely or not at all. ``model`` loses its large initialisers.
 
     Returns:
-        Whether the weights had to go to :func:`data_path`, which is written whole or not at all too.
+        Whether the weights were too large and went to :func:`data_path`.
 
     Raises:
-        UsageError: a file is there and not ``force``.
+        UsageError: a file exists already, and ``force`` is not set.
         ArtifactError: the disk is full, or the folder cannot be written.
     """
     large = _take_large_initializers(model)
@@ -59,18 +59,18 @@ def write_model(model: ir.Model, path: Path, meta: ModelMeta, *, force: bool) ->
         return False
     weights = data_path(path)
     ensure_free(path, force=force)
-    # The data file is renamed first, the model that names it last.
+    # The data file gets its name first, the model that refers to it last.
     with writing(path, force=force) as temporary, writing(weights, force=force) as temporary_weights:
         with open(temporary_weights, "wb") as file:
-            placed = [_place(file, name, tensor, weights.name) for name, tensor in large.items()]
-        graph = skeleton[1] + b"".join(placed)
+            pointers = [_append(file, name, tensor, weights.name) for name, tensor in large.items()]
+        graph = skeleton[1] + b"".join(pointers)
         with open(temporary, "wb") as file:
             _write(file, (skeleton[0], graph), meta, {})
     return True
 
 
 def _take_large_initializers(model: ir.Model) -> dict[str, ir.TensorProtocol]:
-    """Move the large tensors out of the graph, which others may keep alive (onnxscript's rewriter does)."""
+    """Move the large tensors out of the graph. Other objects, such as onnxscript's rewriter, may keep it alive."""
     large: dict[str, ir.TensorProtocol] = {}
     for name, value in tuple(model.graph.initializers.items()):
         if value.const_value is not None and value.const_value.nbytes >= _INLINE:
@@ -106,12 +106,12 @@ def _write(
 
 
 def _raw_header(name: str, tensor: ir.TensorProtocol) -> bytes:
-    """All of an initialiser's field but the raw bytes that follow it."""
+    """An initialiser's field without its raw bytes, which follow."""
     described = _described(name, tensor) + field_header(_RAW_DATA, tensor.nbytes)
     return field_header(_GRAPH_INITIALIZER, len(described) + tensor.nbytes) + described
 
 
-def _place(file: BinaryIO, name: str, tensor: ir.TensorProtocol, location: str) -> bytes:
+def _append(file: BinaryIO, name: str, tensor: ir.TensorProtocol, location: str) -> bytes:
     """Append a tensor to the data file; returns the initialiser's field that points to it."""
     file.write(bytes(-file.tell() % _ALIGNMENT))
     entries = {"location": location, "offset": str(file.tell()), "length": str(tensor.nbytes)}

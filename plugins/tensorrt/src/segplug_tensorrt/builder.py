@@ -8,8 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segplug.artifact import describe, ensure_free, file_sha256, sidecar_path
+from segplug.artifact import describe, file_sha256, sidecar_path
 from segplug.errors import ArtifactError, DeviceError, UsageError
+from segplug.files import ensure_free
 from segplug.hookspecs import hookimpl
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.options import option

@@ -167,7 +167,7 @@ def set_timing_cache(config: Any, path: Path) -> Any:
 
 
 def _keep(config: Any, path: Path) -> None:
-    from segplug.artifact import writing
+    from segplug.files import writing
 
     with writing(path, force=True) as temporary:
         temporary.write_bytes(bytes(config.get_timing_cache().serialize()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from segplug.artifact import sidecar_path, writing
+from segplug.artifact import sidecar_path
+from segplug.files import writing
 from segplug.model import ModelMeta
 from segplug.requests import BuildEngineRequest
 

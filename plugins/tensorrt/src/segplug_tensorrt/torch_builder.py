@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from segplug.artifact import describe, ensure_free, sidecar_path
+from segplug.artifact import describe, sidecar_path
 from segplug.errors import DeviceError, UsageError
+from segplug.files import ensure_free
 from segplug.hookspecs import hookimpl
 from segplug.model import InputLimits, ModelMeta
 from segplug.requests import BuildEngineRequest

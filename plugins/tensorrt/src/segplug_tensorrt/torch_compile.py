@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from segplug.artifact import writing
 from segplug.errors import ArtifactError, MissingDependencyError, ModelError, ShapeError, UsageError
+from segplug.files import writing
 from segplug.quiet import quiet
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Precision

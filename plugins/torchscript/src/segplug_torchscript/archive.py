@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from segplug.artifact import writing
 from segplug.errors import ArtifactError, UsageError
+from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
 
 __all__ = ["Kind", "read_meta", "write_file", "write_meta"]

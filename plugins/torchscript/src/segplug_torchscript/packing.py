@@ -9,8 +9,9 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from segplug.artifact import ensure_free, writing
+from segplug.engine import Axis
 from segplug.errors import MissingDependencyError, UsageError
+from segplug.files import ensure_free, writing
 from segplug.model import ModelMeta
 from segplug.quiet import quiet
 from segplug.requests import ExportRequest
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from segplug_torchscript.trying import Shape
 
-__all__ = ["completed", "free_axes", "packed", "planned", "require_torch", "sample"]
+__all__ = ["axes", "completed", "packed", "planned", "require_torch", "sample"]
 
 
 def planned(request: ExportRequest, target: str, suffix: str) -> TracePlan:
@@ -60,9 +61,12 @@ def sample(request: ExportRequest, batch: int, size: tuple[int, int]) -> torch.T
     return torch.randn((batch, 3, *size), generator=generator).to(request.loaded.device)
 
 
-def free_axes(meta: ModelMeta, target: str) -> tuple[str, ...]:
-    """The axes that vary in a file of this metadata."""
-    return tuple(meta.extra.get(target, {}).get("free", ()))
+def axes(meta: ModelMeta, target: str) -> dict[str, Axis]:
+    """The sizes that a file of this metadata takes, as ``TorchEngine`` wants them."""
+    free = meta.extra.get(target, {}).get("free", ())
+    height, width = meta.input_size or (1, 1)
+    fixed = {"batch": 1, "height": height, "width": width}
+    return {name: Axis() if name in free else Axis.fixed(size) for name, size in fixed.items()}
 
 
 def completed(
@@ -70,7 +74,7 @@ def completed(
 ) -> ModelMeta:
     """The model's metadata with what this file is."""
     meta = plan.meta(request)
-    made_by = ("segplug", "segplug-torchscript", "torch")
+    made_by = ("segplug", "segplug-torch", "segplug-torchscript", "torch")
     versions = {**meta.versions, **{name: distributions.version(name) for name in made_by}}
     own = {
         "free": list(plan.free.values()),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segplug.artifact import writing
 from segplug.errors import MissingDependencyError
+from segplug.files import writing
 
 __all__ = ["HANDLER", "write_archive"]
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.artifact import describe, ensure_free, refuse_input
+from segplug.artifact import describe
 from segplug.errors import UsageError
+from segplug.files import ensure_free, refuse_input
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import ExportRequest
@@ -172,8 +173,9 @@ def _own_config(path: Path) -> str:
 
 
 def _settings(options: Options) -> Served:
-    from segplug.serving.requests import Limits
     from segplug.serving.served import Served
+
+    from segplug.serving.requests import Limits
 
     given = {"bytes": options.max_bytes, "pixels": options.max_pixels, "edge": options.max_edge}
     return Served(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segplug.artifact import ensure_free_folder, writing_folder
 from segplug.errors import ArtifactError, UsageError
+from segplug.files import ensure_free_folder, writing_folder
 from segplug_triton import config as configs
 
 if TYPE_CHECKING:

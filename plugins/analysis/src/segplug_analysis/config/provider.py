@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.artifact import ensure_free, refuse_input, write_text
 from segplug.errors import MissingDependencyError, UsageError
+from segplug.files import ensure_free, refuse_input, write_text
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import AnalyzeRequest

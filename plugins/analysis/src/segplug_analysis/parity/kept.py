@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import BadZipFile
 
-from segplug.runtime.files import input_files, states, write_atomically
+from segplug.files import write_bytes
+from segplug.runtime.dataset_files import file_states, input_files
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -27,7 +28,7 @@ def circumstances(dataset: Dataset) -> dict[str, Any]:
     """What runs depend on besides what is run (JSON types)."""
     return {
         "dataset": dataset.info.fingerprint,
-        "files": [states(input_files(dataset, index)) for index in range(len(dataset))],
+        "files": [file_states(input_files(dataset, index)) for index in range(len(dataset))],
         "installed": sorted(
             f"{found.metadata['Name']} {found.version}" for found in distributions.distributions()
         ),
@@ -36,7 +37,7 @@ def circumstances(dataset: Dataset) -> dict[str, Any]:
 
 def keep(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record whole, in place of an older one; raises :class:`ArtifactError` if it cannot be."""
-    write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+    write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def recall(path: Path, build: Callable[[Mapping[str, Any]], T | None]) -> T | None:

@@ -77,7 +77,7 @@ class Parity:
         """Compare the backends; see :func:`segplug.hookspecs.analyze`."""
         # As `segplug run infer` has it, for the same scores per second: threads that wait do not spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from segplug.runtime.files import make_folder
+        from segplug.files import make_folder
         from segplug_analysis.parity.job import Job
         from segplug_analysis.parity.origin import origin_of
         from segplug_analysis.parity.plan import choose
@@ -158,7 +158,7 @@ def _dataset(session: Session, config: str, options: Options) -> Dataset:
 
 
 def _refuse_folder(folder: Path, dataset: Dataset) -> None:
-    from segplug.runtime.files import refuse_searched_folder
+    from segplug.runtime.dataset_files import refuse_searched_folder
 
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder with --work-dir")

@@ -17,8 +17,8 @@ import numpy as np
 from segplug.artifact import file_sha256
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DatasetError, PluginError, SegplugError, UsageError
+from segplug.files import make_folder, write_bytes
 from segplug.palette import choose_palette
-from segplug.runtime.files import make_folder, write_atomically
 from segplug.runtime.raw import RawSink
 from segplug_analysis.parity.compare import Agreement, CompareSink, Worst
 from segplug_analysis.parity.form import Form, form_for
@@ -182,6 +182,6 @@ def _paint(job: Job, trial: Trial, reference: Reference, sink: CompareSink) -> t
                 backend=trial.name,
             )
             path = folder / f"{rank:02d}-{file_name(Path(item.name).stem)}.jpg"
-            write_atomically(path, content)
+            write_bytes(path, content)
             pictures.append(Picture(item, path))
     return tuple(pictures)

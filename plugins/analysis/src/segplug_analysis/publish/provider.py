@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.artifact import ensure_free, file_sha256, refuse_input, writing
+from segplug.artifact import file_sha256
 from segplug.checkpoint import PICKLES, SAFETENSORS, read_checkpoint
 from segplug.errors import CheckpointError, UsageError
+from segplug.files import ensure_free, refuse_input, writing
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import ConvertWeightsRequest

@@ -1,57 +1,31 @@
-"""Writing files: whole or not at all, and never over or among a data set's own."""
+"""The files of a data set: which they are, whether they changed, and that no result is written over them."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
-from segplug.errors import ArtifactError, DatasetError, UsageError
+from segplug.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
 
 __all__ = [
+    "file_states",
     "input_files",
-    "inside",
-    "make_folder",
-    "refuse_input",
+    "refuse_dataset_file",
     "refuse_searched_folder",
-    "states",
-    "write_atomically",
+    "relative_path",
 ]
 
 
-def make_folder(folder: Path) -> None:
-    """Make an output folder; raises :class:`ArtifactError` if that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Write a file whole or not at all, replacing an older one.
+def relative_path(name: str) -> PurePosixPath:
+    """The name of an image as a path below an output folder.
 
     Raises:
-        ArtifactError: the disk is full, or the folder cannot be written.
+        DatasetError: it leads out of the folder.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise ArtifactError(f"cannot write {target}: {error.strerror or error}") from error
-        raise
-
-
-def inside(name: str) -> PurePosixPath:
-    """An image's name as a path that cannot leave the output folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise DatasetError(f"the image name '{name}' does not stay inside a folder")
@@ -59,14 +33,14 @@ def inside(name: str) -> PurePosixPath:
 
 
 def input_files(dataset: Dataset, index: int, *, mask: bool = True) -> list[Path]:
-    """The files that a sample is read from: none where the data set does not say."""
+    """The files that a sample is read from; empty if the data set has no ``image_path`` and ``mask_path``."""
     wanted = ("image_path", "mask_path") if mask else ("image_path",)
     locate = [find for find in (getattr(dataset, method, None) for method in wanted) if find is not None]
     return [Path(path) for path in (find(index) for find in locate) if path is not None]
 
 
-def states(files: Sequence[Path]) -> list[list[int] | None]:
-    """What changes when a file is written: ``[size, mtime_ns]``; ``None``: there is no such file."""
+def file_states(files: Sequence[Path]) -> list[list[int] | None]:
+    """``[size, mtime_ns]`` of each file, which changes when it is written; ``None``: it does not exist."""
     return [_state(file) for file in files]
 
 
@@ -78,8 +52,8 @@ def _state(file: Path) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def refuse_input(target: Path, dataset: Dataset, index: int) -> None:
-    """Never write over an image or mask of the data set, where it can say which files those are.
+def refuse_dataset_file(target: Path, dataset: Dataset, index: int) -> None:
+    """Check that ``target`` is no image or mask of the data set, as far as the data set names its files.
 
     Raises:
         UsageError: ``target`` is one of them.
@@ -92,7 +66,7 @@ def refuse_input(target: Path, dataset: Dataset, index: int) -> None:
 
 
 def refuse_searched_folder(folder: Path, dataset: Dataset) -> None:
-    """Never write below a folder that is searched for images: the next run would find what this one wrote.
+    """Check that ``folder`` is not searched for images: the next run would take the results for images.
 
     Raises:
         UsageError: ``folder`` is, or lies in, an image folder of the data set.
@@ -110,7 +84,7 @@ def refuse_searched_folder(folder: Path, dataset: Dataset) -> None:
 
 
 def _image_folders(dataset: Dataset) -> set[Path]:
-    """Where the names of the images start: each image's path without what its name ends with."""
+    """The folders that the names of the images are relative to: their paths without their names."""
     folders: set[Path] = set()
     for index in range(len(dataset)):
         for path in input_files(dataset, index, mask=False):

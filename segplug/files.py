@@ -1,0 +1,298 @@
+"""Write files and folders whole or not at all, and never over an input.
+
+Everything is written into a temporary folder beside its target first, and renamed at the end. What a killed
+process left is removed when the next file or folder is written beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segplug.checkpoint.shards import is_index, shards
+from segplug.errors import ArtifactError, CheckpointError, UsageError
+
+__all__ = [
+    "ensure_folder",
+    "ensure_free",
+    "ensure_free_folder",
+    "make_folder",
+    "making_folder",
+    "refuse_input",
+    "write_bytes",
+    "write_text",
+    "writing",
+    "writing_folder",
+]
+
+_PREFIX = ".segplug-writing"
+_MACHINE = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
+_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}-([A-Za-z0-9]*)-(\d+)-\w+")
+
+_ABANDONED = 24 * 3600
+"""A temporary folder of another machine is abandoned when it is older than this. Seconds."""
+
+
+def ensure_free(path: Path, *, force: bool) -> None:
+    """Check, before any work is done, that the file ``path`` can be written.
+
+    Raises:
+        UsageError: its folder does not exist, it is a folder, it exists and ``force`` is not set, or the
+            system does not allow such a name.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file to write")
+    _ensure_parent(path)
+    _ensure_absent(path, force=force)
+
+
+def ensure_free_folder(path: Path, *, force: bool) -> None:
+    """Check, before any work is done, that a whole folder can be written at ``path``.
+
+    Raises:
+        UsageError: the folder that it lies in does not exist, it is a file or a link, or it exists and
+            ``force`` is not set.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path} is not a folder; name another one")
+    _ensure_parent(path)
+    _ensure_absent(path, force=force)
+
+
+def ensure_folder(path: Path) -> None:
+    """Check, before any work is done, that ``path`` is a folder, or that one can be made there.
+
+    Raises:
+        UsageError: it is a file, or the folder that it lies in does not exist.
+    """
+    if not path.is_dir():
+        ensure_free_folder(path, force=True)
+
+
+def _ensure_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder of {path} cannot be written to")
+
+
+def _ensure_absent(path: Path, *, force: bool) -> None:
+    if os.path.lexists(path) and not force:  # lexists: a broken link counts as well
+        raise UsageError(f"{path} already exists", hint="add --force to replace it")
+
+
+def refuse_input(output: Path, inputs: Iterable[str | Path | None]) -> None:
+    """Check that an output is none of the inputs: an input is never modified, not even with ``force``.
+
+    The files that the index of a checkpoint lists are inputs, too.
+
+    Raises:
+        UsageError: ``output`` is the same file as one of them.
+    """
+    given = [Path(item).expanduser() for item in inputs if item is not None]
+    listed = [shard for index in given for shard in _shards_of(index)]
+    for path in given + listed:
+        same = output.resolve() == path.resolve()
+        if same or (output.exists() and path.exists() and output.samefile(path)):
+            raise UsageError(f"{output} is an input: it is not written over", hint="name another output")
+
+
+def _shards_of(path: Path) -> Iterable[Path]:
+    if not (is_index(path) and path.is_file()):
+        return ()
+    try:
+        return shards(path, str(path))
+    except CheckpointError:  # the code that loads the index reports this
+        return ()
+
+
+@contextmanager
+def writing(path: Path, *, force: bool, named: Callable[[Path], Path] | None = None) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields a temporary path in a folder beside ``path``, with the same name. When the block succeeds, the file
+    there is flushed to disk and renamed to ``path``. When it fails, everything that was written is removed,
+    and ``path`` is as it was.
+
+    Args:
+        path: The file to write.
+        force: Replace it if it exists.
+        named: For a file whose name depends on its content: gets the temporary file, and returns the path
+            in the same folder that is written instead of ``path``.
+
+    Raises:
+        UsageError: ``path`` exists and ``force`` is not set.
+        ArtifactError: the disk is full, or the folder cannot be written.
+    """
+    ensure_free(path, force=force or named is not None)
+    _remove_abandoned(path.parent)
+    with _temporary_folder(path) as folder:
+        temporary = folder / path.name
+        yield temporary
+        if not temporary.exists():
+            raise ArtifactError(f"nothing was written for {path}")
+        _flush(temporary)
+        final = named(temporary) if named else path
+        if not force:
+            ensure_free(final, force=False)
+        os.replace(temporary, final)
+
+
+@contextmanager
+def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
+    """Write a folder whole or not at all: :func:`writing` for a format that is a folder of files.
+
+    Yields an empty temporary folder with the same name. When the block succeeds, it becomes ``path``. An
+    older folder is moved aside first and removed afterwards: ``path`` is always the old folder or the new
+    one, or for a moment neither.
+
+    Raises:
+        UsageError: ``path`` exists and ``force`` is not set, or it is no folder.
+        ArtifactError: the disk is full, or the folder cannot be written.
+    """
+    ensure_free_folder(path, force=force)
+    _remove_abandoned(path.parent)
+    with _temporary_folder(path) as folder:
+        new, old = folder / "new" / path.name, folder / "old" / path.name
+        new.mkdir(parents=True)
+        old.parent.mkdir()
+        try:
+            yield new
+            for file in new.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            if path.exists():
+                ensure_free_folder(path, force=force)
+                os.replace(path, old)
+            os.replace(new, path)
+        finally:
+            _put_back(folder)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write one of many small files whole or not at all, replacing an older one.
+
+    The file is not flushed to disk, which would take longer than computing it: use :func:`writing` for a
+    file that nobody can make again at once.
+
+    Raises:
+        ArtifactError: the disk is full, or the folder cannot be written.
+    """
+    with _temporary_folder(path) as folder:
+        temporary = folder / path.name
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str, *, force: bool) -> None:
+    """Write a text file whole or not at all; raises as :func:`writing` does."""
+    with writing(path, force=force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder and its parents; raises :class:`ArtifactError` if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[None]:
+    """Make a folder if it does not exist; if the block fails, remove it again.
+
+    Raises:
+        UsageError: it is a file, or the folder that it lies in does not exist.
+    """
+    exists = path.is_dir()
+    if not exists:
+        ensure_folder(path)
+        path.mkdir(exist_ok=True)  # another process may have made it in the meantime
+    try:
+        yield
+    except BaseException:
+        if not exists:
+            with contextlib.suppress(OSError):  # other files are in it by now
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` for the time of the block. The name says which process it belongs to."""
+    try:
+        prefix = f"{_PREFIX}-{_MACHINE}-{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        yield folder
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _put_back(temporary: Path) -> None:
+    """Move the older folder back to its place, unless the new one is there."""
+    for old in (temporary / "old").glob("*"):
+        target = temporary.parent / old.name
+        if not target.exists():
+            os.replace(old, target)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary folders of processes that were killed."""
+    for temporary in folder.glob(f"{_PREFIX}-*"):
+        if _is_abandoned(temporary):
+            with contextlib.suppress(OSError):  # another user's, or another process was faster
+                _put_back(temporary)
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_abandoned(temporary: Path) -> bool:
+    """Whether the process of a temporary folder has ended; on another machine, only its age tells."""
+    named = _TEMPORARY.fullmatch(temporary.name)
+    if named is None:
+        return False
+    machine, process = named.groups()
+    if machine == _MACHINE and os.name == "posix":
+        return not _is_running(int(process))
+    try:
+        return time.time() - temporary.stat().st_mtime > _ABANDONED
+    except OSError:  # another process has removed it
+        return False
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks whether the process exists
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True

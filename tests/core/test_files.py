@@ -1,0 +1,234 @@
+"""Files and folders are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segplug import files
+from segplug.errors import ArtifactError, UsageError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    with files.writing(path, force=False) as temporary:
+        temporary.write_bytes(b"abc")
+        assert temporary.suffix == ".onnx"
+        assert not path.exists()
+    assert path.read_bytes() == b"abc"
+    assert names(tmp_path) == ["m.onnx"]
+
+
+def test_an_exception_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), files.writing(path, force=True) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["m.onnx"]
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    with pytest.raises(ArtifactError, match="No space left on device"), files.writing(path, force=False):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_an_existing_file_needs_force(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"old")
+    with pytest.raises(UsageError, match="--force"), files.writing(path, force=False):
+        pass
+    with files.writing(path, force=True) as temporary:
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_link_that_leads_nowhere_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match="already exists"):
+        files.ensure_free(path, force=False)
+    with files.writing(path, force=True) as temporary:
+        temporary.write_bytes(b"new")
+    assert not path.is_symlink()
+    assert names(tmp_path) == ["m.onnx"]
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    with pytest.raises(UsageError, match="already exists"), files.writing(path, force=False) as temporary:
+        temporary.write_bytes(b"mine")
+        path.write_bytes(b"theirs")
+    assert path.read_bytes() == b"theirs"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="mkdir -p"),
+        files.writing(tmp_path / "no" / "m.onnx", force=False),
+    ):
+        pass
+
+
+def test_an_input_is_never_an_output(tmp_path: Path) -> None:
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"precious")
+    link = tmp_path / "link.onnx"
+    link.symlink_to(weights)
+    for output in (weights, link, tmp_path / "." / "w.pth"):
+        with pytest.raises(UsageError, match="is an input"):
+            files.refuse_input(output, [None, "config.py", weights])
+    files.refuse_input(tmp_path / "m.onnx", [weights])
+
+
+def test_the_files_of_an_index_are_inputs(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"w": "part.safetensors"}}')
+    part = tmp_path / "part.safetensors"
+    part.write_bytes(b"precious")
+    with pytest.raises(UsageError, match=r"part\.safetensors is an input"):
+        files.refuse_input(part, [index])
+    files.refuse_input(tmp_path / "other.pth", [index])
+    index.write_text("no index")
+    files.refuse_input(part, [index])
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with files.writing_folder(path, force=False) as temporary:
+        (temporary / "1").mkdir()
+        (temporary / "1" / "model.onnx").write_bytes(b"abc")
+        assert not path.exists()
+    assert (path / "1" / "model.onnx").read_bytes() == b"abc"
+    assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_failure_keeps_the_old_folder(tmp_path: Path, error: Exception) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").write_bytes(b"old")
+    with pytest.raises((RuntimeError, ArtifactError)), files.writing_folder(path, force=True) as temporary:
+        (temporary / "half").write_bytes(b"half")
+        raise error
+    assert names(tmp_path) == ["model"]
+    assert names(path) == ["old"]
+
+
+def test_force_replaces_a_folder_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").write_bytes(b"old")
+    with pytest.raises(UsageError, match="--force"), files.writing_folder(path, force=False):
+        pass
+    with files.writing_folder(path, force=True) as temporary:
+        (temporary / "new").write_bytes(b"new")
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_folder_is_not_written_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"x")
+    with (
+        pytest.raises(UsageError, match="not a folder"),
+        files.writing_folder(tmp_path / "model", force=True),
+    ):
+        pass
+
+
+def test_a_new_folder_is_removed_if_the_block_fails(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), files.making_folder(tmp_path / "store"):
+        raise RuntimeError
+    assert names(tmp_path) == []
+    with files.making_folder(tmp_path / "store"):
+        pass
+    with pytest.raises(RuntimeError), files.making_folder(tmp_path / "store"):
+        raise RuntimeError
+    assert names(tmp_path) == ["store"]
+
+
+def test_write_bytes_replaces_an_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for content in (b"old", b"new"):
+        files.write_bytes(path, content)
+        assert path.read_bytes() == content
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_write_bytes_fails_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"cannot write .*a\.png: No such file or directory"):
+        files.write_bytes(tmp_path / "no" / "a.png", b"new")
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(ArtifactError, match=r"cannot write .*a\.png: Is a directory"):
+        files.write_bytes(tmp_path / "a.png", b"new")
+    assert names(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("length", [200, 250])
+def test_a_long_name_is_written(tmp_path: Path, length: int) -> None:
+    path = tmp_path / ("m" * length)
+    files.write_text(path, "x", force=False)
+    with files.writing_folder(tmp_path / ("f" * length), force=False):
+        pass
+    assert names(tmp_path) == ["f" * length, "m" * length]
+
+
+MACHINE = "".join(letter for letter in socket.gethostname() if letter.isascii() and letter.isalnum())
+
+
+@pytest.fixture(scope="module")
+def ended_process() -> int:
+    """The number of a process that does not run any more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def write_file(folder: Path) -> None:
+    files.write_text(folder / "file", "x", force=True)
+
+
+def write_folder(folder: Path) -> None:
+    with files.writing_folder(folder / "file", force=True):
+        pass
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, ended_process: int, write) -> None:
+    kept = [
+        f".segplug-writing-{MACHINE}-{os.getpid()}-a",  # still runs
+        ".segplug-writing-elsewhere-1-b",  # on another machine, where it may still run
+        ".segplug-writing-by-hand",
+    ]
+    removed = [f".segplug-writing-{MACHINE}-{ended_process}-c", ".segplug-writing-elsewhere-1-d"]
+    for name in (*kept, *removed):
+        (tmp_path / name / "half").mkdir(parents=True)
+    for name in (kept[2], removed[1]):
+        os.utime(tmp_path / name, (0, 0))
+    write(tmp_path)
+    assert names(tmp_path) == sorted([*kept, "file"])
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_folder_that_a_killed_process_had_moved_aside_is_put_back(
+    tmp_path: Path, ended_process: int, write
+) -> None:
+    old = tmp_path / f".segplug-writing-{MACHINE}-{ended_process}-a" / "old" / "model"
+    old.mkdir(parents=True)
+    (old / "weights").write_bytes(b"precious")
+    write(tmp_path)
+    assert names(tmp_path) == ["file", "model"]
+    assert (tmp_path / "model" / "weights").read_bytes() == b"precious"

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SUITE = {"tests/first/test_a.py": "def test_a(): pass\n", "plugins/onnx/tests/test_b.py": "def test_b(): pass\n"}
+SUITE = {
+    "tests/first/test_a.py": "def test_a(): pass\n",
+    "plugins/onnx/tests/test_b.py": "def test_b(): pass\n",
+}
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Write files and folders whole or not at all, and never over an input.
 
-Everything is written into a temporary folder beside its target first, and renamed at the end. What a killed
+Everything is written under a temporary name in the same folder first, and renamed at the end. What a killed
 process left is removed when the next file or folder is written beside it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -35,10 +36,11 @@ __all__ = [
 
 _PREFIX = ".segplug-writing"
 _MACHINE = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
+_NUMBERS = itertools.count()
 _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}-([A-Za-z0-9]*)-(\d+)-\w+")
 
 _ABANDONED = 24 * 3600
-"""A temporary folder of another machine is abandoned when it is older than this. Seconds."""
+"""Age, in seconds, from which what another machine was writing is taken as abandoned."""
 
 
 def ensure_free(path: Path, *, force: bool) -> None:
@@ -186,16 +188,22 @@ def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write one of many small files whole or not at all, replacing an older one.
 
-    The file is not flushed to disk, which would take longer than computing it: use :func:`writing` for a
-    file that nobody can make again at once.
+    To be fast, it writes a temporary file instead of a folder and does not flush it to disk: use
+    :func:`writing` for a file that takes long to make again.
 
     Raises:
         ArtifactError: the disk is full, or the folder cannot be written.
     """
-    with _temporary_folder(path) as folder:
-        temporary = folder / path.name
+    temporary = path.with_name(f"{_PREFIX}-{_MACHINE}-{os.getpid()}-{next(_NUMBERS)}")
+    try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from error
+        raise
 
 
 def write_text(path: Path, text: str, *, force: bool) -> None:
@@ -266,16 +274,19 @@ def _put_back(temporary: Path) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary folders of processes that were killed."""
+    """Remove the temporary folders and files of processes that were killed."""
     for temporary in folder.glob(f"{_PREFIX}-*"):
         if _is_abandoned(temporary):
             with contextlib.suppress(OSError):  # another user's, or another process was faster
-                _put_back(temporary)
-                shutil.rmtree(temporary, ignore_errors=True)
+                if temporary.is_dir():
+                    _put_back(temporary)
+                    shutil.rmtree(temporary, ignore_errors=True)
+                else:
+                    temporary.unlink()
 
 
 def _is_abandoned(temporary: Path) -> bool:
-    """Whether the process of a temporary folder has ended; on another machine, only its age tells."""
+    """Whether the process that wrote there has ended; on another machine, only the age tells."""
     named = _TEMPORARY.fullmatch(temporary.name)
     if named is None:
         return False

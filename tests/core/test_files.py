@@ -181,6 +181,7 @@ def test_write_bytes_fails_in_one_line(tmp_path: Path) -> None:
 def test_a_long_name_is_written(tmp_path: Path, length: int) -> None:
     path = tmp_path / ("m" * length)
     files.write_text(path, "x", force=False)
+    files.write_bytes(path, b"y")
     with files.writing_folder(tmp_path / ("f" * length), force=False):
         pass
     assert names(tmp_path) == ["f" * length, "m" * length]
@@ -216,6 +217,8 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, ended_process: in
     removed = [f".segplug-writing-{MACHINE}-{ended_process}-c", ".segplug-writing-elsewhere-1-d"]
     for name in (*kept, *removed):
         (tmp_path / name / "half").mkdir(parents=True)
+    removed.append(f".segplug-writing-{MACHINE}-{ended_process}-0")
+    (tmp_path / removed[-1]).write_bytes(b"half")
     for name in (kept[2], removed[1]):
         os.utime(tmp_path / name, (0, 0))
     write(tmp_path)

@@ -114,7 +114,7 @@ def test_sheets_have_every_digit_and_names_of_their_own(tmp_path) -> None:
 
 def test_sheets_need_a_folder(tmp_path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UsageError, match="is not a folder"):
         write_sheets(REPORT.tables, tmp_path / "file")
     with pytest.raises(UsageError, match="does not exist"):
         write_sheets(REPORT.tables, tmp_path / "no" / "csv")

@@ -21,6 +21,7 @@ __all__ = [
     "ShapeError",
     "UsageError",
     "VerificationError",
+    "first_line",
 ]
 
 
@@ -91,3 +92,9 @@ class EngineError(SegplugError):
 
 class VerificationError(SegplugError):
     """A comparison with PyTorch did not hold."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, or the name of its class if it has no message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

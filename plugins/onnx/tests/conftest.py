@@ -22,7 +22,7 @@ CLASSES = ("sky", "road", "car", "tree")
 
 
 class TinyNet(nn.Module):
-    """Downsamples by two and comes back to the input's size, as segmentation networks do."""
+    """Downsamples by two and resizes the logits to the input's size, as segmentation networks do."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class TinyNet(nn.Module):
 
 
 def make_model(network: nn.Module | None = None, **changes: Any) -> SegmentationModel:
-    """A model as a source would give it, with weights that do not depend on the test order."""
+    """A model as a source returns it. Its weights do not depend on the order of the tests."""
     if network is None:
         torch.manual_seed(0)
         network = TinyNet(changes.get("out_channels", len(CLASSES)))
@@ -62,7 +62,7 @@ def model_of() -> Callable[..., SegmentationModel]:
 
 @pytest.fixture(scope="session")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
-    """Export a model; options of the exporter and fields of the request are keywords."""
+    """Export a model. Keywords are options of the exporter, or fields of the request."""
 
     def run(model: SegmentationModel, output: Path | None = None, **given: Any) -> Artifact:
         options = Options(**{key: given.pop(key) for key in tuple(given) if hasattr(Options, key)})

@@ -1,4 +1,4 @@
-"""``infer onnxruntime``: segplug's own files, devices, and errors."""
+"""``infer onnxruntime``: files that segplug exported, devices, and errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_logits_of_a_file_that_gives_labels(static_labels, tiny, images, logits_
     np.testing.assert_allclose(engine.run(batch), logits_of(tiny, batch), atol=1e-5)
 
 
-def test_an_opened_model_is_not_kept_in_memory_as_a_file_too(static_labels, tmp_path):
+def test_an_open_engine_does_not_keep_the_bytes_of_its_file(static_labels, tmp_path):
     path = tmp_path / "large.onnx"
     shutil.copy(static_labels.path, path)
     padding = [f"{number:0200}" for number in range(10_000)]  # 2 MB of the file, each string small
@@ -146,19 +146,19 @@ def test_cuda_is_run_in_full_precision(monkeypatch):
 LISTED = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-def test_settings_in_tensorrts_words(monkeypatch, tmp_path):
+def test_settings_become_options_of_tensorrt(monkeypatch, tmp_path):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
     folder = tmp_path / "cache"
     device = devices.find("tensorrt", devices.GpuSettings(folder, True, 0.5))
     options = dict(device.providers)
-    assert options["TensorrtExecutionProvider"] == {"device_id": 0, **device.said}
-    assert device.said["trt_engine_cache_path"] == str(folder)
-    assert device.said["trt_max_workspace_size"] == str(1 << 29)
+    assert options["TensorrtExecutionProvider"] == {"device_id": 0, **device.provider_options}
+    assert device.provider_options["trt_engine_cache_path"] == str(folder)
+    assert device.provider_options["trt_max_workspace_size"] == str(1 << 29)
     assert "gpu_mem_limit" not in options["CUDAExecutionProvider"]
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
-def test_no_cache_is_left_where_the_device_is_not(static_labels, monkeypatch, tmp_path, capfd):
+def test_no_cache_folder_is_left_if_the_device_is_missing(static_labels, monkeypatch, tmp_path, capfd):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime was built for CUDA")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
@@ -171,7 +171,7 @@ def test_no_cache_is_left_where_the_device_is_not(static_labels, monkeypatch, tm
         open_engine(static_labels, device="tensorrt", options=Options(engine_cache=folder / "deeper"))
 
 
-def test_cudas_memory_can_be_bounded(monkeypatch):
+def test_the_memory_of_cuda_can_be_limited(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
     device = devices.find("cuda", devices.GpuSettings(workspace_size=2))
     assert dict(device.providers)["CUDAExecutionProvider"]["gpu_mem_limit"] == str(2 << 30)
@@ -186,13 +186,13 @@ def test_cudas_memory_can_be_bounded(monkeypatch):
         ("cuda", {"engine_cache": Path("cache")}),
     ],
 )
-def test_settings_of_another_device(static_labels, device, given):
-    with pytest.raises(UsageError, match="is not for device"):
+def test_settings_for_another_device_are_refused(static_labels, device, given):
+    with pytest.raises(UsageError, match="does not apply to device"):
         open_engine(static_labels, device=device, options=Options(**given))
     assert not Path("cache").exists()
 
 
-def test_a_setting_that_is_not_taken_over(monkeypatch):
+def test_a_setting_that_onnxruntime_ignores_is_refused(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
     device = devices.find("tensorrt", devices.GpuSettings(fp16=True))
 
@@ -205,7 +205,7 @@ def test_a_setting_that_is_not_taken_over(monkeypatch):
         def get_provider_options(self):
             return {"TensorrtExecutionProvider": {"trt_fp16_enable": self.taken}}
 
-    with pytest.raises(DeviceError, match="did not take over trt_fp16_enable"):
+    with pytest.raises(DeviceError, match="TensorrtExecutionProvider ignored trt_fp16_enable"):
         devices.check_used(Session(), device)
     Session.taken = "1"
     devices.check_used(Session(), device)
@@ -230,7 +230,7 @@ def test_cuda_agrees_with_the_cpu(dynamic_labels, images):
 )
 def test_an_option_that_contradicts_the_metadata(static_labels, option, value):
     flag = "--" + option.replace("_", "-")
-    with pytest.raises(UsageError, match=f"{flag} says .* the metadata in .* says"):
+    with pytest.raises(UsageError, match=f"{flag} is .*, but the metadata in .* has"):
         open_engine(static_labels, options=Options(**{option: value}))
 
 

@@ -1,4 +1,4 @@
-"""``export onnx``: what is written, and what is refused."""
+"""``export onnx``: the files that it writes, and the requests that it refuses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_dynamic_follows_every_axis(dynamic_labels, tiny, images, logits_of, siz
     assert np.array_equal(run(dynamic_labels, batch), logits_of(tiny, batch).argmax(1))
 
 
-def test_a_square_example_does_not_tie_height_to_width(export, tiny, images, logits_of):
+def test_a_square_shape_does_not_make_height_equal_width(export, tiny, images, logits_of):
     artifact = export(tiny, dynamic=True, shape=(32, 32), output_kind="logits")
     batch = images(1, 20, 36)
     np.testing.assert_allclose(run(artifact, batch), logits_of(tiny, batch), atol=1e-5)
@@ -100,7 +100,7 @@ def test_one_channel_head_compares_with_its_threshold(export, model_of, images, 
     np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits, atol=1e-5)
 
 
-def test_metadata_comes_back_completed(static_labels, tiny):
+def test_the_metadata_in_the_file(static_labels, tiny):
     meta = read_meta(static_labels.path)
     assert meta == static_labels.meta
     assert (meta.classes, meta.mean, meta.std) == (tiny.meta.classes, tiny.meta.mean, tiny.meta.std)
@@ -130,18 +130,18 @@ def test_opset_out_of_range_is_named():
 
 
 def test_opset_that_the_exporter_does_not_keep_is_refused(export, model_of, tmp_path):
-    class Gelu(nn.Module):
+    class Sampling(nn.Module):
         def forward(self, images):
             return nn.functional.grid_sample(images, images[:, :2].permute(0, 2, 3, 1).contiguous())
 
-    # Below its floor the exporter converts down, and where that fails keeps 18 without a word.
-    model = model_of(network=Gelu(), out_channels=3, classes=("a", "b", "c"))
-    with pytest.raises(UsageError, match="cannot export this network with opset 11; it gave 18"):
+    # The exporter converts to opsets below 18, and silently keeps 18 if that fails.
+    model = model_of(network=Sampling(), out_channels=3, classes=("a", "b", "c"))
+    with pytest.raises(UsageError, match="cannot export this network with opset 11; it wrote 18"):
         export(model, tmp_path / "m.onnx", opset=11)
     assert everything_in(tmp_path) == []
 
 
-def test_the_model_is_not_touched(export, model_of):
+def test_the_model_is_not_changed(export, model_of):
     model = model_of()
     model.module.stem[0].weight.requires_grad_(True)
     model.module.head[1].weight.requires_grad_(False)
@@ -181,12 +181,12 @@ def test_shape_that_the_network_cannot_take(export, model_of, tmp_path):
 
 
 def test_network_that_cannot_be_traced(export, model_of, tmp_path):
-    class Peeks(nn.Module):
+    class DependsOnValues(nn.Module):
         def forward(self, images):
             return images * 2 if images.sum().item() > 0 else images
 
     with pytest.raises(ModelError, match="cannot be exported to ONNX"):
-        export(model_of(network=Peeks(), out_channels=3), tmp_path / "m.onnx")
+        export(model_of(network=DependsOnValues(), out_channels=3), tmp_path / "m.onnx")
     assert everything_in(tmp_path) == []
 
 
@@ -276,7 +276,7 @@ def test_data_file_that_cannot_be_written_leaves_no_model(export, tiny, tmp_path
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "LARGEST_FILE", 1000)
-    monkeypatch.setattr(writer, "_place", full)
+    monkeypatch.setattr(writer, "_append", full)
     with pytest.raises(ArtifactError, match="No space left on device"):
         export(tiny, tmp_path / "m.onnx")
     assert everything_in(tmp_path) == []
@@ -296,12 +296,12 @@ def test_show_prints_the_graph(export, tiny):
 
 
 class Centred(nn.Module):
-    """Pads to a multiple of 4 with half of it in front, which is a negative quotient to the exporter."""
+    """Pads to a multiple of 4, half of it in front: the exporter computes that as a negative quotient."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         height = images.shape[2]
         blocks = (height + 3) // 4
-        if not isinstance(blocks, int):  # a number of its own to the exporter, as big networks give it
+        if not isinstance(blocks, int):  # a new symbol for the exporter, as in large networks
             blocks = torch.full((), blocks, dtype=torch.int64).item()
             torch._check(blocks > 1)
         before = (4 * blocks - height) // 2

@@ -1,4 +1,4 @@
-"""Weights that lie beside an ONNX file are found without reading them."""
+"""The files of weights beside an ONNX file are found without reading the weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
 
 
-def placed(tensor: TensorProto, location: str) -> None:
+def store_outside(tensor: TensorProto, location: str) -> None:
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("offset", "0"), ("location", location)):
         entry = tensor.external_data.add()
@@ -48,16 +48,16 @@ def placed(tensor: TensorProto, location: str) -> None:
     tensor.ClearField("raw_data")
 
 
-def test_a_model_of_one_file_has_none(tmp_path: Path) -> None:
+def test_a_model_in_one_file_has_none(tmp_path: Path) -> None:
     onnx.save(model(), tmp_path / "m.onnx")
     assert external_files(tmp_path / "m.onnx") == ()
 
 
-def test_weights_are_found_wherever_they_are_named(tmp_path: Path) -> None:
+def test_files_are_found_wherever_the_graph_names_them(tmp_path: Path) -> None:
     proto = model()
-    placed(proto.graph.initializer[0], "outer.bin")
-    placed(proto.graph.node[0].attribute[0].t, "folder/value.bin")
-    placed(proto.graph.node[1].attribute[0].g.initializer[0], "inner.bin")
+    store_outside(proto.graph.initializer[0], "outer.bin")
+    store_outside(proto.graph.node[0].attribute[0].t, "folder/value.bin")
+    store_outside(proto.graph.node[1].attribute[0].g.initializer[0], "inner.bin")
     (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
     found = [file.relative_to(tmp_path).as_posix() for file in external_files(tmp_path / "m.onnx")]
     assert found == ["folder/value.bin", "inner.bin", "outer.bin"]
@@ -66,13 +66,13 @@ def test_weights_are_found_wherever_they_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("location", ["/etc/passwd", "../secret", "a/../../b"])
 def test_weights_in_other_folders_are_refused(tmp_path: Path, location: str) -> None:
     proto = model()
-    placed(proto.graph.initializer[0], location)
+    store_outside(proto.graph.initializer[0], location)
     (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(ArtifactError, match="outside of its folder"):
         external_files(tmp_path / "m.onnx")
 
 
-def test_what_is_no_onnx_file(tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"no model at all")
     with pytest.raises(ArtifactError, match="not an ONNX file"):
         external_files(tmp_path / "m.onnx")

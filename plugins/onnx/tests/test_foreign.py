@@ -1,4 +1,4 @@
-"""ONNX files that segplug did not write: what they say themselves, and what their user must."""
+"""ONNX files that segplug did not write: what is read from them, and what the user must state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def batch_of(height, width, count=1):
     return np.random.default_rng(1).uniform(size=(count, 3, height, width)).astype(np.float32)
 
 
-def test_without_options_the_error_says_what_to_give(foreign):
+def test_the_error_names_the_missing_options(foreign):
     with pytest.raises(UsageError) as caught:
         foreign("(float[1,3,8,8] x) => (float[1,3,8,8] y)", "y = Softmax<axis=1>(x)")
     text = str(caught.value)
@@ -120,7 +120,7 @@ def test_half_precision(foreign):
     np.testing.assert_allclose(logits, -batch, atol=1e-3)
 
 
-def test_small_logits_are_enlarged_to_the_input(foreign):
+def test_small_logits_are_resized_to_the_input(foreign):
     engine = foreign(
         "(float[1,3,8,12] x) => (float[1,3,4,6] y)",
         "y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x)",
@@ -135,7 +135,7 @@ def test_small_logits_are_enlarged_to_the_input(foreign):
     np.testing.assert_allclose(engine.run(batch), expected.numpy(), atol=1e-5)
 
 
-def test_several_outputs_must_be_chosen_from(foreign):
+def test_of_several_outputs_one_must_be_chosen(foreign):
     graph = ("(float[1,3,8,8] x) => (float[1,3,8,8] main, float[1,3,8,8] aux)", "main = Neg(x) aux = Abs(x)")
     with pytest.raises(UsageError, match="--output-name"):
         foreign(*graph, output_kind="logits", **PLAIN)
@@ -161,7 +161,7 @@ def test_resize(foreign):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": ("a", "b")}, "--classes names 2 classes, .* gives 3"),
+        ({"classes": ("a", "b")}, "--classes names 2 classes, but .* has 3"),
         ({"threshold": 0.5}, "one channel"),
         ({"std": (1.0, 0.0, 1.0)}, "--std cannot be 0"),
         ({"std": (1.0, float("inf"), 1.0)}, "--std takes finite numbers, not 1.0 inf 1.0"),
@@ -186,12 +186,12 @@ def test_options_that_contradict_the_file(foreign, options, message):
         ("(int64[1,5] x) => (int64[1,5] y)", "y = Identity(x)", "batch of float images"),
     ],
 )
-def test_what_is_no_segmentation_network(foreign, signature, body, message):
+def test_files_that_are_not_segmentation_networks(foreign, signature, body, message):
     with pytest.raises(ArtifactError, match=message):
         foreign(signature, body, output_kind="logits", **PLAIN)
 
 
-def test_an_output_that_is_no_map(foreign):
+def test_an_output_that_is_not_a_label_map(foreign):
     engine = foreign(
         "(float[1,3,h,w] x) => (float[1,3,8] y)",
         "a = Constant<value_ints=[3]>() y = ReduceMean<keepdims=0>(x, a)",
@@ -199,7 +199,7 @@ def test_an_output_that_is_no_map(foreign):
         classes=("a", "b"),
         **PLAIN,
     )
-    with pytest.raises(ArtifactError, match="these are no labels"):
+    with pytest.raises(ArtifactError, match="not that of labels of 8x8"):
         engine.run(batch_of(8, 8))
 
 

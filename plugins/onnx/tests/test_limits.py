@@ -1,4 +1,4 @@
-"""A file with free sizes takes what its network takes, and says so of everything else."""
+"""A file with free sizes accepts the sizes that its network accepts, and refuses all others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from segplug.requests import InferRequest
 
 
 class Halving(nn.Module):
-    """Adds a map to itself halved twice and doubled twice, which fits for multiples of 4 alone."""
+    """Halves a map twice, doubles it twice and adds it: that works for multiples of 4 only."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2:]
@@ -30,7 +30,7 @@ class Halving(nn.Module):
 
 
 class Table(nn.Module):
-    """Adds a table of positions of one size."""
+    """Adds a position embedding of one size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Table(nn.Module):
 
 
 class Pooling(nn.Module):
-    """Pools with a kernel that small maps do not hold."""
+    """Pools with a kernel that is larger than small maps."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pooled = F.avg_pool2d(x, 20, stride=20)
@@ -68,7 +68,7 @@ def test_multiples(limited_model, export, images, logits_of):
         np.testing.assert_allclose(engine.run(batch), logits_of(model, batch), rtol=1e-5, atol=1e-5)
 
 
-def test_one_size_leaves_the_batch_free_and_says_so(limited_model, export, images, logits_of):
+def test_with_one_size_only_the_batch_is_free_and_a_warning_says_so(limited_model, export, images, logits_of):
     model = limited_model(Table(), InputLimits((24, 32), maximum=(24, 32)), (24, 32))
     reporter = QuietReporter()
     artifact = export(model, dynamic=True, reporter=reporter)
@@ -103,7 +103,7 @@ def test_a_fixed_size_that_the_network_does_not_take(limited_model, export, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_a_smallest_size_is_in_the_file(limited_model, export):
+def test_the_smallest_size_is_in_the_file(limited_model, export):
     artifact = export(limited_model(Pooling(), InputLimits((20, 20)), (40, 64)), dynamic=True)
     engine = backend.infer(InferRequest(artifact=artifact.path))
     assert (engine.spec.height, engine.spec.width) == (Axis(20), Axis(20))

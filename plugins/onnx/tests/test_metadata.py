@@ -1,4 +1,4 @@
-"""Metadata inside ONNX files, and the wire format below it."""
+"""Metadata inside ONNX files, and the protobuf wire format."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def graph_bytes(path):
     return path.read_bytes()[graph.content : graph.end]
 
 
-def test_write_meta_gives_a_foreign_file_metadata_and_keeps_its_own(tmp_path, tiny):
+def test_write_meta_adds_to_the_properties_of_a_foreign_file(tmp_path, tiny):
     path = tmp_path / "foreign.onnx"
     proto = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["": 18]> g (float[1] x) => (float[1] y) { y = Relu(x) }'
@@ -82,14 +82,14 @@ def test_a_file_cut_anywhere_is_refused(copy):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 99, b"hello, this is text", b"\x89PNG\r\n\x1a\n" * 9])
-def test_what_is_no_onnx_file_is_refused(tmp_path, content):
+def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=r"m\.onnx"):
         metadata.read_meta(path)
 
 
-def test_no_file(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(UsageError, match="there is no file"):
         metadata.read_meta(tmp_path / "m.onnx")
 
@@ -102,7 +102,7 @@ def test_metadata_of_a_newer_segplug_is_refused(copy):
 
 
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 300, 2**21])
-def test_fields_find_their_way(length):
+def test_written_fields_are_read_back(length):
     message = wire.bytes_field(7, b"a" * length) + wire.number_field(1, 2**40) + wire.bytes_field(14, b"z")
     found = list(wire.fields(io.BytesIO(message), 0, len(message)))
     assert [field.number for field in found] == [7, 1, 14]

@@ -1,4 +1,4 @@
-"""From a device's name to ONNX Runtime's execution providers, and the check that it kept to them."""
+"""Choose ONNX Runtime's execution providers for a device, and check that a session uses them."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ _INSTALL = "onnxruntime-gpu, in place of onnxruntime: pip uninstall onnxruntime;
 
 @dataclass(frozen=True)
 class GpuSettings:
-    """What a user may say of a run on a GPU."""
+    """A user's settings for a run on a GPU."""
 
     engine_cache: Path | None = None
-    """Folder of TensorRT's engines and measured kernels, made if it is not there."""
+    """Folder for TensorRT's engines and kernel timings; created if it does not exist."""
     fp16: bool = False
     workspace_size: float | None = None
     """GiB."""
 
     def options(self, provider: str) -> dict[str, str]:
-        """The same in an execution provider's own words."""
+        """The settings as options of an execution provider."""
         size = None if self.workspace_size is None else str(int(self.workspace_size * (1 << 30)))
         if provider == _CUDA:
             return {} if size is None else {"gpu_mem_limit": size}
-        said = {}
+        options = {}
         if self.engine_cache is not None:
             folder = str(self.engine_cache)
-            said["trt_engine_cache_enable"] = "1"
-            said["trt_engine_cache_path"] = folder
-            said["trt_timing_cache_enable"] = "1"
-            said["trt_timing_cache_path"] = folder
+            options["trt_engine_cache_enable"] = "1"
+            options["trt_engine_cache_path"] = folder
+            options["trt_timing_cache_enable"] = "1"
+            options["trt_timing_cache_path"] = folder
         if self.fp16:
-            said["trt_fp16_enable"] = "1"
+            options["trt_fp16_enable"] = "1"
         if size is not None:
-            said["trt_max_workspace_size"] = size
-        return said
+            options["trt_max_workspace_size"] = size
+        return options
 
 
 _NO_SETTINGS = GpuSettings()
@@ -60,19 +60,19 @@ _NO_SETTINGS = GpuSettings()
 
 @dataclass(frozen=True)
 class Device:
-    """A device that this ONNX Runtime was built for; whether it is there, opening shows."""
+    """A device that this ONNX Runtime supports. Only opening a session shows whether the machine has it."""
 
     name: str
     """As the user wrote it."""
     providers: tuple[str | tuple[str, dict[str, Any]], ...]
     """What ``InferenceSession`` takes."""
     required: tuple[str, ...]
-    """Execution providers that the session must have in the end."""
+    """Execution providers that the opened session must use."""
     settings: GpuSettings = _NO_SETTINGS
 
     @property
-    def said(self) -> dict[str, str]:
-        """What the user's settings are in the words of the first provider, which they are about."""
+    def provider_options(self) -> dict[str, str]:
+        """The user's settings as options of the first execution provider."""
         return self.settings.options(self.required[0]) if self.required else {}
 
 
@@ -80,7 +80,7 @@ def find(name: str, settings: GpuSettings = _NO_SETTINGS) -> Device:
     """The execution providers for ``cpu``, ``cuda``, ``cuda:1``, ``tensorrt`` or ``tensorrt:1``.
 
     Raises:
-        UsageError: no such device is known, or the settings are not for it.
+        UsageError: there is no such device name, or a setting does not apply to the device.
         DeviceError: the installed ONNX Runtime was not built for it.
     """
     import onnxruntime
@@ -88,10 +88,10 @@ def find(name: str, settings: GpuSettings = _NO_SETTINGS) -> Device:
     kind, _, index = name.partition(":")
     if kind not in _PROVIDERS or (index and (kind == "cpu" or not index.isdecimal())):
         raise UsageError(
-            f"infer onnxruntime knows no device '{name}'",
+            f"infer onnxruntime has no device '{name}'",
             hint="use cpu, cuda, cuda:N, tensorrt or tensorrt:N",
         )
-    _check_fits(kind, settings)
+    _check_settings(kind, settings)
     required = tuple(provider for provider in _PROVIDERS[kind] if provider != _CPU)
     available = onnxruntime.get_available_providers()
     missing = [provider for provider in required if provider not in available]
@@ -111,7 +111,7 @@ def find(name: str, settings: GpuSettings = _NO_SETTINGS) -> Device:
     return Device(name, providers, required, settings)
 
 
-def _check_fits(kind: str, settings: GpuSettings) -> None:
+def _check_settings(kind: str, settings: GpuSettings) -> None:
     for flag, given, kinds in (
         ("--engine-cache", settings.engine_cache is not None, ("tensorrt",)),
         ("--fp16", settings.fp16, ("tensorrt",)),
@@ -119,25 +119,25 @@ def _check_fits(kind: str, settings: GpuSettings) -> None:
     ):
         if given and kind not in kinds:
             raise UsageError(
-                f"{flag} is not for device '{kind}'",
-                hint=f"use --device {' or '.join(kinds)}, or leave it away",
+                f"{flag} does not apply to device '{kind}'",
+                hint=f"use --device {' or '.join(kinds)}, or leave out {flag}",
             )
 
 
 def _cuda_options(index: int) -> dict[str, Any]:
     return {
         "device_id": index,
-        # An fp32 model is run in fp32: TensorFloat-32 would be faster and differ in the third digit.
+        # fp32 models run in fp32. TensorFloat-32 would be faster, but differs in the third digit.
         "use_tf32": "0",
-        # Memory grows by what a new shape needs, not in powers of two.
+        # Allocate what a new shape needs, not the next power of two.
         "arena_extend_strategy": "kSameAsRequested",
-        # The exhaustive search times every algorithm again for each new shape.
+        # The default search times every algorithm again for each new shape.
         "cudnn_conv_algo_search": "HEURISTIC",
     }
 
 
 def _load_cuda_libraries(onnxruntime: Any) -> None:
-    """Let ONNX Runtime find the CUDA libraries of pip packages; without them, opening says so."""
+    """Let ONNX Runtime find the CUDA libraries of pip packages. Without them, opening a session fails."""
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is not None:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError):
@@ -145,24 +145,24 @@ def _load_cuda_libraries(onnxruntime: Any) -> None:
 
 
 def check_used(session: onnxruntime.InferenceSession, device: Device, *, why: str = "") -> None:
-    """Refuse a session that fell back to another device, or left a setting aside.
+    """Refuse a session that fell back to another device, or ignored a setting.
 
     Raises:
-        DeviceError: an execution provider of ``device`` could not be started, or does not know a setting.
+        DeviceError: an execution provider of ``device`` did not start, or ignored a setting.
     """
     used = session.get_providers()
     lost = [provider for provider in device.required if provider not in used]
     if lost:
         raise DeviceError(
-            f"device '{device.name}' is not there: ONNX Runtime could not start {' and '.join(lost)} "
-            f"and would run on {', '.join(used)}{f': {why}' if why else ''}",
-            hint="check the driver with nvidia-smi, and which CUDA and cuDNN onnxruntime-gpu wants",
+            f"device '{device.name}' is not available: ONNX Runtime could not start {' and '.join(lost)} "
+            f"and fell back to {', '.join(used)}{f': {why}' if why else ''}",
+            hint="check the driver with nvidia-smi, and which CUDA and cuDNN onnxruntime-gpu needs",
         )
-    if device.said:
+    if device.provider_options:
         taken = session.get_provider_options().get(device.required[0], {})
-        ignored = [key for key, value in device.said.items() if str(taken.get(key)) != value]
+        ignored = [key for key, value in device.provider_options.items() if str(taken.get(key)) != value]
         if ignored:
             raise DeviceError(
-                f"{device.required[0]} did not take over {', '.join(ignored)}",
-                hint="another version of onnxruntime-gpu may, or leave the option away",
+                f"{device.required[0]} ignored {', '.join(ignored)}",
+                hint="leave out the option, or install another version of onnxruntime-gpu",
             )

@@ -1,4 +1,4 @@
-"""``infer onnxruntime``: an ONNX file becomes an engine. Needs onnxruntime and numpy, nothing else."""
+"""``infer onnxruntime``: open an ONNX file as an engine. Needs onnxruntime and numpy, nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segplug.model import ModelMeta
 from segplug.requests import InferRequest
 from segplug_onnx import foreign, metadata
 from segplug_onnx.external import external_files
-from segplug_onnx.session import open_session, reason
+from segplug_onnx.session import error_text, open_session
 from segplug_onnx.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ __all__ = ["OnnxEngine", "provider"]
 class OnnxRuntime:
     """Runs an ONNX file in ONNX Runtime, on the CPU or a GPU.
 
-    A file that segplug exported describes itself; for any other file, the options say what it takes
-    and gives.
+    A file that segplug exported holds its own metadata. For any other ONNX file, describe the input and
+    the output with the options --output-name to --threshold.
     """
 
     api_version = 1
@@ -47,27 +47,29 @@ class OnnxRuntime:
         if meta is None:
             session = open_session(path, request, settings=options.gpu)
             tensors, meta = foreign.describe(path, session, options)
-            return OnnxEngine(session, meta, tensors, device=_named(request, options))
-        return _open_own(path, request, options, meta)
+            return OnnxEngine(session, meta, tensors, device=_device_text(request, options))
+        return _open_exported(path, request, options, meta)
 
     def companions(self, artifact: Path) -> Iterable[Path]:
-        """The files that hold weights of a model outside of its own."""
+        """The files beside a model's ONNX file that hold its weights."""
         return external_files(artifact)
 
 
-def _open_own(path: Path, request: InferRequest, options: foreign.Options, meta: ModelMeta) -> OnnxEngine:
+def _open_exported(
+    path: Path, request: InferRequest, options: foreign.Options, meta: ModelMeta
+) -> OnnxEngine:
     details = meta.extra.get("onnx", {})
     kind, output = details.get("output_kind", "logits"), "output"
-    foreign.check_agrees(path, meta, kind, options)
+    foreign.check_consistent(path, meta, kind, options)
     model = None
     if request.want_logits and kind == "labels" and "logits" in details:
         kind, output = "logits", details["logits"]
         model = metadata.with_extra_output(path, output)
     session = open_session(path, request, settings=options.gpu, model=model)
-    return OnnxEngine(session, meta, Tensors("input", output, kind), device=_named(request, options))
+    return OnnxEngine(session, meta, Tensors("input", output, kind), device=_device_text(request, options))
 
 
-def _named(request: InferRequest, options: foreign.Options) -> str:
+def _device_text(request: InferRequest, options: foreign.Options) -> str:
     return f"{request.device}, fp16" if options.fp16 else request.device
 
 
@@ -95,7 +97,7 @@ class OnnxEngine:
 
     @property
     def spec(self) -> EngineSpec:
-        """What the engine takes and gives."""
+        """What the engine accepts and returns."""
         return self._spec
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
@@ -104,22 +106,22 @@ class OnnxEngine:
             raise UsageError("this engine is closed")
         tensors = self._tensors
         try:
-            (output,) = self._session.run([tensors.output], {tensors.input: tensors.feed(batch)})
+            (output,) = self._session.run([tensors.output], {tensors.input: tensors.to_input(batch)})
         except Exception as error:
-            raise _failed(batch, error) from error
+            raise _run_error(batch, error) from error
         height, width = batch.shape[2:]
-        return tensors.answer(output, (height, width))
+        return tensors.from_output(output, (height, width))
 
     def close(self) -> None:
         """Free the session and its memory."""
         self._session = None
 
 
-def _failed(batch: npt.NDArray[Any], error: Exception) -> DeviceError | ShapeError:
-    words = reason(error)
-    if any(sign in words.lower() for sign in ("alloc", "out of memory")):
-        return DeviceError(f"onnxruntime ran out of memory on an input of shape {batch.shape}: {words}")
-    return ShapeError(f"the model cannot take an input of shape {batch.shape}: {words}")
+def _run_error(batch: npt.NDArray[Any], error: Exception) -> DeviceError | ShapeError:
+    text = error_text(error)
+    if any(sign in text.lower() for sign in ("alloc", "out of memory")):
+        return DeviceError(f"onnxruntime ran out of memory on an input of shape {batch.shape}: {text}")
+    return ShapeError(f"the model cannot take an input of shape {batch.shape}: {text}")
 
 
 provider = OnnxRuntime()

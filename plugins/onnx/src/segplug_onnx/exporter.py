@@ -81,7 +81,7 @@ class OnnxExporter:
         return describe(request.output, format="onnx", meta=meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
-        """Replace the metadata inside an artifact, in one step. The graph and the weights stay as they are."""
+        """Replace the metadata inside an artifact, in one step. Graph and weights stay as they are."""
         metadata.write_meta(path, meta)
 
 
@@ -91,7 +91,7 @@ def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
         return "logits" if slides else "labels"
     if slides and options.output_kind == "labels":
         raise UsageError(
-            "a model with sliding-window inference needs logits: labels of overlapping windows cannot be averaged",
+            "sliding-window inference needs logits: the labels of overlapping windows cannot be averaged",
             hint="leave out --output-kind",
         )
     return options.output_kind

@@ -1,4 +1,4 @@
-"""The files beside an ONNX file that hold its weights, found without the weights or the onnx package."""
+"""Find the files beside an ONNX file that hold its weights, without loading them and without onnx."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXTERNAL_DATA, _KEY, _VALUE = 13, 1, 2
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """The files that a model names for its weights, in order of their names.
+    """The files in which a model stores its weights, sorted by name.
 
     Raises:
         ArtifactError: it is no ONNX file, or names a file that is not in its own folder.

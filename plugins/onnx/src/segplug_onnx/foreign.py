@@ -1,4 +1,4 @@
-"""What someone says about an ONNX file that segplug did not write, and what the file says itself."""
+"""Describe an ONNX file that segplug did not write, from the user's options and the file itself."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from segplug_onnx.tensors import Tensors
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Options", "check_agrees", "describe"]
+__all__ = ["Options", "check_consistent", "describe"]
 
 _FLOAT, _HALF = "tensor(float)", "tensor(float16)"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of ``infer onnxruntime``: for a GPU, and what describes a file that has no segplug metadata."""
+    """Options of ``infer onnxruntime``: the description of a file without segplug metadata, GPU settings."""
 
-    output_name: str | None = option(None, help="Its segmentation output; needed where it has several.")
+    output_name: str | None = option(
+        None, help="Name of the segmentation output. Required if the file has several outputs."
+    )
     output_kind: Literal["logits", "probabilities", "labels"] | None = option(
         None, help="What the output holds: logits, probabilities (after softmax or sigmoid), or labels."
     )
@@ -41,48 +43,48 @@ class Options:
     )
     resize: tuple[int, int] | None = option(
         None,
-        help="Resize images to this before the network; default: its fixed size, else the image's own.",
+        help="Resize images to this size first. Default: the network's fixed size, else the image's own.",
         metavar="HEIGHT WIDTH",
         minimum=1,
     )
     classes: tuple[str, ...] | None = option(None, help="Class names, in the order of the labels.")
     threshold: float | None = option(
         None,
-        help="With one output channel: probability above which a pixel is foreground; default 0.5.",
+        help="With one output channel: the probability above which a pixel is foreground; default 0.5.",
         minimum=0.0,
         maximum=1.0,
     )
     engine_cache: Path | None = option(
-        None, help="With --device tensorrt: folder that keeps engines for the next run.", metavar="FOLDER"
+        None, help="With --device tensorrt: folder that keeps the engines for the next run.", metavar="FOLDER"
     )
     fp16: bool = option(False, help="With --device tensorrt: let TensorRT compute in half precision.")
     workspace_size: float | None = option(
         None,
-        help="GiB of GPU memory: TensorRT's scratch memory, or with --device cuda all that is taken.",
+        help="Limit of GPU memory in GiB: of TensorRT's scratch memory, or with --device cuda of all memory.",
         minimum=0.001,
     )
 
     @property
     def gpu(self) -> GpuSettings:
-        """What is said of a GPU."""
+        """The settings for a GPU."""
         return GpuSettings(self.engine_cache, self.fp16, self.workspace_size)
 
 
-_OF_A_GPU = ("engine_cache", "fp16", "workspace_size")
+_GPU_OPTIONS = ("engine_cache", "fp16", "workspace_size")
 
 
 def _given(options: Options) -> dict[str, Any]:
-    """What the user said of the file."""
-    names = [field.name for field in fields(options) if field.name not in _OF_A_GPU]
+    """The options that describe the file and that the user gave."""
+    names = [field.name for field in fields(options) if field.name not in _GPU_OPTIONS]
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_agrees(path: Path, meta: ModelMeta, output_kind: str, options: Options) -> None:
-    """Refuse options that say otherwise than the file's own metadata.
+def check_consistent(path: Path, meta: ModelMeta, output_kind: str, options: Options) -> None:
+    """Refuse options that contradict the file's own metadata.
 
     Raises:
-        UsageError: one does; it is named with both values.
+        UsageError: an option does; the error names it and both values.
     """
     resize = meta.resize.scale if meta.resize is not None and not meta.resize.keep_ratio else None
     own: dict[str, Any] = {
@@ -99,48 +101,47 @@ def check_agrees(path: Path, meta: ModelMeta, output_kind: str, options: Options
         if value != own[name]:
             flag = "--" + name.replace("_", "-")
             raise UsageError(
-                f"{flag} says {_words(value)}, the metadata in {path} says {_words(own[name])}",
-                hint="leave the option away: a file that segplug exported describes itself",
+                f"{flag} is {_text(value)}, but the metadata in {path} has {_text(own[name])}",
+                hint="leave out the option: a file that segplug exported holds its own metadata",
             )
 
 
-def _words(value: Any) -> str:
+def _text(value: Any) -> str:
     return " ".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 
 def describe(
     path: Path, session: onnxruntime.InferenceSession, options: Options
 ) -> tuple[Tensors, ModelMeta]:
-    """What a foreign file takes and gives: from its own inputs and outputs, and the options.
+    """The tensors and the metadata of a file, from its own inputs and outputs and from the options.
 
     Raises:
-        UsageError: the options leave open what must be known (all that must be given is named), or
-            contradict the file.
-        ArtifactError: it is no network from one image to one segmentation.
+        UsageError: options are missing (the error names them all), or contradict the file.
+        ArtifactError: the file does not have exactly one input, a batch of images.
     """
     _check_values(options)
     image = _image_input(path, session)
     needed = [name for name in ("output_kind", "mean", "std") if getattr(options, name) is None]
-    answer = _chosen_output(session, options)
-    if answer is None:
+    output = _chosen_output(session, options)
+    if output is None:
         needed.insert(0, "output_name")
     channels_last = image.shape[1] != 3 and image.shape[3] == 3
     channels = None
-    if answer is not None and options.output_kind != "labels":
-        channels = _channels(answer.shape, channels_last=channels_last)
+    if output is not None and options.output_kind != "labels":
+        channels = _channels(output.shape, channels_last=channels_last)
         if channels is None and options.classes is None:
             needed.append("classes")
     elif options.output_kind == "labels" and options.classes is None:
         needed.append("classes")
-    if needed or answer is None or options.output_kind is None:
+    if needed or output is None or options.output_kind is None:
         flags = ", ".join("--" + name.replace("_", "-") for name in needed)
         raise UsageError(
-            f"{path} has no segplug metadata: say what it takes and gives with {flags}",
+            f"{path} has no segplug metadata: describe its input and output with {flags}",
             hint=_signature(session),
         )
     tensors = Tensors(
         input=image.name,
-        output=answer.name,
+        output=output.name,
         kind=options.output_kind,
         channels_last=channels_last,
         half=image.type == _HALF,
@@ -153,11 +154,11 @@ def describe(
 def _check_values(options: Options) -> None:
     for flag, values in (("--mean", options.mean), ("--std", options.std)):
         if not all(map(math.isfinite, values or ())):
-            raise UsageError(f"{flag} takes finite numbers, not {_words(values)}")
+            raise UsageError(f"{flag} takes finite numbers, not {_text(values)}")
     if 0.0 in (options.std or ()):
         raise UsageError("--std cannot be 0: pixels are divided by it")
     if min(options.resize or (1,)) < 1:
-        raise UsageError(f"--resize takes two sizes in pixels, not {_words(options.resize)}")
+        raise UsageError(f"--resize takes two sizes in pixels, not {_text(options.resize)}")
 
 
 def _image_input(path: Path, session: onnxruntime.InferenceSession) -> Any:
@@ -171,7 +172,7 @@ def _image_input(path: Path, session: onnxruntime.InferenceSession) -> Any:
 
 
 def _chosen_output(session: onnxruntime.InferenceSession, options: Options) -> Any:
-    """The output that holds the segmentation; ``None`` where the user must say which."""
+    """The output that holds the segmentation; ``None`` if the user must choose one."""
     outputs = {node.name: node for node in session.get_outputs()}
     if options.output_name is None:
         return next(iter(outputs.values())) if len(outputs) == 1 else None
@@ -191,11 +192,11 @@ def _meta(path: Path, options: Options, *, size: tuple[int, int] | None, channel
     if size is not None and options.resize not in (None, size):
         raise UsageError(f"--resize must be {size[0]} {size[1]}: the network takes no other size")
     if channels != 1 and options.threshold is not None:
-        raise UsageError("--threshold is for an output of one channel")
+        raise UsageError("--threshold applies to an output of one channel only")
     classes = options.classes or ()
     labels = 2 if channels == 1 else channels or len(classes)
     if classes and len(classes) != labels:
-        raise UsageError(f"--classes names {len(classes)} classes, {path} gives {labels}")
+        raise UsageError(f"--classes names {len(classes)} classes, but {path} has {labels}")
     target = size or options.resize
     return ModelMeta(
         name=path.stem,
@@ -214,7 +215,7 @@ def _meta(path: Path, options: Options, *, size: tuple[int, int] | None, channel
 def _signature(session: onnxruntime.InferenceSession) -> str:
     """The inputs and outputs of a model in one line."""
 
-    def words(nodes: Sequence[Any]) -> str:
+    def text(nodes: Sequence[Any]) -> str:
         return ", ".join(f"{node.name} {node.type} {list(node.shape)}" for node in nodes)
 
-    return f"its inputs: {words(session.get_inputs())}; its outputs: {words(session.get_outputs())}"
+    return f"its inputs: {text(session.get_inputs())}; its outputs: {text(session.get_outputs())}"

@@ -1,6 +1,6 @@
-"""What is put behind a network's logits so that the graph itself gives labels.
+"""Modules around a network: their ONNX graphs return logits, or labels computed from the logits.
 
-This module imports torch; it is imported when an export runs, never before.
+This module imports torch, so it is imported only when an export runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["LogitsOnly", "WithLabels"]
 
 
 class _Head(nn.Module):
-    """Holds a network that is in eval mode already, without touching its flags."""
+    """Holds a network that is in eval mode already, and does not change its flags."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -33,10 +33,10 @@ class LogitsOnly(_Head):
 
 
 class WithLabels(_Head):
-    """Labels int64 ``(N, H, W)`` straight from the logits, and the logits themselves.
+    """Labels int64 ``(N, H, W)``, and the logits that they are computed from.
 
-    Softmax and sigmoid keep the order, so neither is computed: the label is the largest logit, or,
-    for a head of one channel, whether the logit is above the threshold's own logit.
+    Softmax and sigmoid do not change the order of logits, so neither is computed: the label is the channel of
+    the largest logit. With one channel, it is 1 where the logit is above the threshold's logit, otherwise 0.
     """
 
     def __init__(self, network: nn.Module, meta: ModelMeta) -> None:

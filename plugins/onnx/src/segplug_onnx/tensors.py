@@ -1,4 +1,4 @@
-"""Which of a graph's tensors are used, and how their layout and kind become the engine contract's."""
+"""The input and output tensor of a graph, converted from and to the layout of the engine contract."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class Tensors:
     """The input is float16."""
 
     def axes(self, shape: Sequence[Any]) -> tuple[Axis, Axis, Axis]:
-        """Batch, height and width that an input of this shape takes; what is no number is free."""
+        """Batch, height and width that an input of this shape accepts. An axis without a number is free."""
         batch, height, width = (shape[axis] for axis in ((0, 1, 2) if self.channels_last else (0, 2, 3)))
         return _axis(batch), _axis(height), _axis(width)
 
-    def feed(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """A float32 ``(N, 3, H, W)`` batch as the graph takes it."""
+    def to_input(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """A float32 ``(N, 3, H, W)`` batch in the layout and type of the graph's input."""
         import numpy as np
 
         array: npt.NDArray[Any] = batch.transpose(0, 2, 3, 1) if self.channels_last else batch
         return np.ascontiguousarray(array, dtype=np.float16 if self.half else np.float32)
 
-    def answer(self, output: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-        """The graph's output as the engine contract has it, for an input of ``size`` (height, width).
+    def from_output(self, output: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+        """The graph's output in the layout of the engine contract, for an input of ``size`` (height, width).
 
         Raises:
-            ArtifactError: the output has another rank or size than its kind can have.
+            ArtifactError: the output's rank or size does not fit its kind.
         """
         if self.kind == "labels":
             return _labels(output, size, self.output)
@@ -55,14 +55,14 @@ class Tensors:
         logits = output[:, None] if output.ndim == 3 else output
         if logits.ndim != 4:
             raise ArtifactError(
-                f"the output {self.output} has shape {output.shape}: these are no {self.kind} of images"
+                f"the output {self.output} has shape {output.shape}, not that of {self.kind} of images"
             )
         if self.channels_last and output.ndim == 4:
             logits = logits.transpose(0, 3, 1, 2)
         logits = np.ascontiguousarray(logits, dtype=np.float32)
         if self.kind == "probabilities":
             logits = _log_odds(logits) if logits.shape[1] == 1 else _log(logits)
-        return logits if logits.shape[2:] == size else _enlarged(logits, size)
+        return logits if logits.shape[2:] == size else _resize(logits, size)
 
 
 def _axis(size: Any) -> Axis:
@@ -79,7 +79,7 @@ def _labels(output: npt.NDArray[Any], size: tuple[int, int], name: str) -> npt.N
         )
     if labels.shape[1:] != size:
         raise ArtifactError(
-            f"the output {name} has shape {output.shape}: these are no labels of {size[0]}x{size[1]} images"
+            f"the output {name} has shape {output.shape}, not that of labels of {size[0]}x{size[1]}"
         )
     return labels if labels.dtype.kind in "iu" else labels.astype(np.int64)
 
@@ -102,12 +102,12 @@ def _log_odds(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
     return result
 
 
-def _enlarged(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Bilinear to the input's size: many networks leave this last step to their caller."""
+def _resize(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize to the input's size, bilinearly: many networks leave this last step to their caller."""
     import cv2
     import numpy as np
 
     result = np.empty((*logits.shape[:2], *size), dtype=np.float32)
-    for maps, enlarged in zip(logits.reshape(-1, *logits.shape[2:]), result.reshape(-1, *size), strict=True):
-        cv2.resize(maps, (size[1], size[0]), dst=enlarged, interpolation=cv2.INTER_LINEAR)
+    for maps, resized in zip(logits.reshape(-1, *logits.shape[2:]), result.reshape(-1, *size), strict=True):
+        cv2.resize(maps, (size[1], size[0]), dst=resized, interpolation=cv2.INTER_LINEAR)
     return result

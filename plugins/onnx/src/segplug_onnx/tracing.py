@@ -1,6 +1,6 @@
-"""From a PyTorch module to a checked ONNX graph in memory.
+"""Trace a PyTorch module to an ONNX graph in memory, and check the graph.
 
-This module imports torch; it is imported when an export runs, never before.
+This module imports torch, so it is imported only when an export runs.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-# The exporter imports this where it takes every exception, Ctrl-C included, for a network's fault.
+# The exporter imports this lazily, where it catches every exception, Ctrl-C included, as an export error.
 import torch._dynamo
 from onnxscript import opset18 as ops
 from torch import nn
 
-from segplug.errors import ModelError, ShapeError, UsageError
+from segplug.errors import ModelError, ShapeError, UsageError, first_line
 from segplug.quiet import quiet
 
 __all__ = ["trace"]
@@ -37,16 +37,16 @@ def trace(
     """Trace ``network`` and return its graph, with input ``input`` and the named outputs.
 
     Args:
-        network: In eval mode; neither it nor its parameters are changed.
+        network: In eval mode. Neither it nor its parameters are changed.
         sample: Float32 ``(N, 3, H, W)`` on the network's device. Only its shape matters.
         outputs: A name for each tensor that the network returns.
-        opset: The operator set that the graph must have.
+        opset: The operator set that the graph must use.
         free: The axes of the input that may vary, and their names in the graph.
-        multiple_of: What free heights and widths are multiples of.
+        multiple_of: Free heights and widths are multiples of this.
 
     Raises:
-        ShapeError: the network itself cannot take the sample's shape.
-        ModelError: it cannot be exported, or not with these axes dynamic.
+        ShapeError: the network itself does not accept the sample's shape.
+        ModelError: the network cannot be exported, or not with these axes free.
         UsageError: the exporter cannot produce this operator set.
     """
     with quiet(), torch.no_grad():
@@ -68,7 +68,7 @@ def trace(
         except MemoryError:
             raise
         except Exception as error:
-            raise _explained(network, sample, error, free) from error
+            raise _export_error(network, sample, error, free) from error
     if program is None:
         raise ModelError("torch.onnx.export returned nothing")
     model: ir.Model = program.model
@@ -80,8 +80,9 @@ def trace(
 def _dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
     """The free axes as torch.export takes them.
 
-    A name alone leaves the axis' conditions to the exporter. Where sizes are multiples, that must be said:
-    halving a size and doubling it again gives the same size only then.
+    A name alone leaves the conditions on an axis to the exporter, and becomes the axis' name in the graph. If
+    sizes must be multiples, the exporter must know it: only then does a size that is halved and doubled again
+    stay the same.
     """
     return {
         axis: name if axis == 0 or multiple_of == 1 else multiple_of * torch.export.Dim(name)
@@ -90,45 +91,40 @@ def _dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, Any]:
 
 
 def _floor_division(a: Any, b: Any) -> Any:
-    """``a // b`` of sizes, in the place of the exporter's own, a Div, which rounds towards zero.
+    """Translate ``a // b`` of sizes. The exporter's own translation is a Div, which rounds towards zero.
 
-    Sizes are no negative numbers, but the exporter orders formulas anew: what the network computes as
-    ``(4 * u - n) // 2`` arrives as ``2 * u + (-n) // 2``, and would be off by one where n is odd.
+    Sizes are not negative, but the exporter rearranges formulas: it turns ``(4 * u - n) // 2`` into
+    ``2 * u + (-n) // 2``, which would be off by one for odd n.
     """
     return ops.Div(ops.Sub(a, ops.Mod(a, b)), b)
 
 
-def _explained(
+def _export_error(
     network: nn.Module, sample: torch.Tensor, error: Exception, free: Mapping[int, str]
 ) -> ModelError | ShapeError:
-    """What went wrong, in the network's own words where it fails by itself."""
+    """The error to raise. It quotes the network's own message if the network itself fails."""
     try:
         network(sample)
     except Exception as own:
         height, width = sample.shape[-2:]
         if free:
             return ModelError(
-                f"the network does not take images of every size; at {height}x{width}: {_first_line(own)}",
+                f"the network does not take images of every size; at {height}x{width}: {first_line(own)}",
                 hint="export without --dynamic, for one --shape",
             )
-        return ShapeError(f"the network cannot take {height}x{width} images: {_first_line(own)}")
+        return ShapeError(f"the network cannot take {height}x{width} images: {first_line(own)}")
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
     hint = "export without --dynamic, for one --shape" if free else None
-    return ModelError(f"the network cannot be exported to ONNX: {_first_line(root)}", hint=hint)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    return ModelError(f"the network cannot be exported to ONNX: {first_line(root)}", hint=hint)
 
 
 def _tidy(model: ir.Model) -> None:
-    """Drop what the exporter notes on nodes and values: lines and paths of the network's source code.
+    """Remove the exporter's notes on nodes and values: paths and lines of the network's source code.
 
-    The exporter itself has inlined functions, folded constants and batch norms, and removed what is
-    not used.
+    The exporter itself has already inlined functions, folded constants and batch norms, and removed unused
+    nodes.
     """
     from onnx_ir.passes import common
 
@@ -142,7 +138,7 @@ def _check(model: ir.Model, opset: int, free: Mapping[int, str]) -> None:
     produced = model.opset_imports.get("")
     if produced != opset:
         raise UsageError(
-            f"torch {torch.__version__} cannot export this network with opset {opset}; it gave {produced}",
+            f"torch {torch.__version__} cannot export this network with opset {opset}; it wrote {produced}",
             hint=f"use --opset {produced}",
         )
     foreign = sorted(

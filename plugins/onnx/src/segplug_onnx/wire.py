@@ -1,8 +1,8 @@
-"""The little of the protobuf wire format that an ONNX file needs, over streams.
+"""Read and write the part of the protobuf wire format that ONNX files need, on streams.
 
-Three things become possible with it, and without the onnx package: metadata is read and replaced
-without loading the weights, a cut file is told from a whole one by its own lengths, and a model is
-written tensor by tensor, so that no second copy of all weights is ever in memory.
+With it, and without the onnx package: metadata is read and replaced without loading the weights; a file that
+was cut is recognised by the lengths that it states itself; and a model is written tensor by tensor, so that
+memory never holds a second copy of all weights.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class MalformedError(ValueError):
-    """The bytes are no protobuf message, or less than one. The message says which."""
+    """The bytes are not a protobuf message, or only a part of one. The text says which."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a message, as it lies in a stream (offsets in bytes)."""
+    """The place of one field of a message in a stream (offsets in bytes)."""
 
     number: int
     start: int
-    """Where its tag begins."""
+    """Start of its tag."""
     content: int
-    """Where its content begins, behind tag and length."""
+    """Start of its content, after tag and length."""
     end: int
 
 
@@ -37,7 +37,7 @@ def fields(stream: BinaryIO, start: int, end: int) -> Iterator[Field]:
     """The fields of the message between two offsets of ``stream``; contents are not read.
 
     Raises:
-        MalformedError: the bytes are no message, or a field goes on beyond ``end``.
+        MalformedError: the bytes are not a message, or a field ends after ``end``.
     """
     position = start
     while position < end:
@@ -46,15 +46,15 @@ def fields(stream: BinaryIO, start: int, end: int) -> Iterator[Field]:
         length = _content_length(stream, tag & 7)
         content = stream.tell()
         if tag >> 3 == 0:
-            raise MalformedError("it is no protobuf message")
+            raise MalformedError("it is not a protobuf message")
         if content + length > end:
-            raise MalformedError(f"it has {end} of at least {content + length} bytes")
+            raise MalformedError(f"it has {end} bytes instead of at least {content + length}")
         yield Field(number=tag >> 3, start=position, content=content, end=content + length)
         position = content + length
 
 
 def _content_length(stream: BinaryIO, kind: int) -> int:
-    """Bytes of content, with the stream moved to its begin."""
+    """The length of the content in bytes. Leaves the stream at the start of the content."""
     if kind == _BYTES:
         return _read_varint(stream)
     if kind == _VARINT:
@@ -65,7 +65,7 @@ def _content_length(stream: BinaryIO, kind: int) -> int:
         return length
     if kind in (_FIXED64, _FIXED32):
         return 8 if kind == _FIXED64 else 4
-    raise MalformedError("it is no protobuf message")
+    raise MalformedError("it is not a protobuf message")
 
 
 def _read_varint(stream: BinaryIO) -> int:
@@ -77,7 +77,7 @@ def _read_varint(stream: BinaryIO) -> int:
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise MalformedError("it is no protobuf message")
+    raise MalformedError("it is not a protobuf message")
 
 
 def field_header(number: int, length: int) -> bytes:

@@ -70,7 +70,7 @@ def write_model(model: ir.Model, path: Path, meta: ModelMeta, *, force: bool) ->
 
 
 def _take_large_initializers(model: ir.Model) -> dict[str, ir.TensorProtocol]:
-    """Move the large tensors out of the graph. Other objects, such as onnxscript's rewriter, may keep it alive."""
+    """Move the large tensors out of the graph, which onnxscript's rewriter may keep alive."""
     large: dict[str, ir.TensorProtocol] = {}
     for name, value in tuple(model.graph.initializers.items()):
         if value.const_value is not None and value.const_value.nbytes >= _INLINE:

@@ -1,11 +1,10 @@
-"""What lets an interrupted run go on: one line for each image that is wholly done.
+"""The journal of a run: it lists the images that are done, so that an interrupted run can be resumed.
 
-The journal of a run lies in ``$XDG_STATE_HOME/segplug/runs`` (``~/.local/state/segplug/runs``), in a
-folder named by the run's fingerprint: artifact, data set, sinks and every setting that changes
-results. A line is written after all sinks have finished with an image, so that a line means "done",
-whatever ended the process. It also holds the size and the time of the files that the image was read
-from: an image whose files changed since is not done. The folder is removed when the run succeeds, and
-when nobody has gone on with the run for a month.
+The journal lies in the user's state folder (on Linux ``$XDG_STATE_HOME/segplug/runs``, by default
+``~/.local/state/segplug/runs``), in a folder named by the run's fingerprint: artifact, data set, sinks and
+every setting that changes results. A line is written after all sinks have finished with an image. It also
+holds the size and the time of the files that the image was read from: if they have changed, the image is
+computed again. The folder is removed when the run succeeds, or when it was not resumed for a month.
 """
 
 from __future__ import annotations
@@ -19,57 +18,60 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from segplug.progress import Reporter
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["Entry", "Journal", "fingerprint_of", "state_folder"]
 
 _VERSION = 2
 
-_KEPT = 30 * 24 * 3600
-"""Seconds after which a run that nobody resumed is given up."""
+_MAX_AGE = 30 * 24 * 3600
+"""A run that was interrupted longer ago than this is removed. Seconds."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the journal holds of an image that is done."""
+    """The journal's entry for an image that is done."""
 
     notes: Mapping[str, Any]
-    """What each sink noted, by its key (JSON types)."""
+    """What each sink's ``consume`` returned, by the sink's key (JSON types)."""
     files: Sequence[Sequence[int] | None]
-    """The states of the files it was read from: another state, and it is to be done again."""
+    """The states of the files it was read from: if one differs now, the image is computed again."""
 
 
 def state_folder() -> Path:
-    """Where journals lie."""
-    home = os.environ.get("XDG_STATE_HOME")
-    base = Path(home) if home else Path.home() / ".local" / "state"
-    return base / "segplug" / "runs"
+    """The folder of all journals."""
+    from platformdirs import user_state_path
+
+    return user_state_path("segplug", appauthor=False) / "runs"
 
 
 def fingerprint_of(parts: Sequence[str]) -> str:
-    """SHA-256 over strings, hex digits; no two different lists are mistaken for each other."""
+    """SHA-256 of a list of strings, as hex digits."""
     return hashlib.sha256(json.dumps([_VERSION, *parts]).encode()).hexdigest()
 
 
 class Journal:
-    """The journal of one run. Where the state folder cannot be written, it only warns and stays empty.
+    """The journal of one run. If the state folder cannot be written, it only warns and stays empty.
 
     Args:
         fingerprint: Names the run.
-        resume: Go on with an earlier journal of this fingerprint; otherwise it is replaced.
-        reporter: Where warnings go.
+        resume: Continue an earlier journal of this fingerprint; otherwise it is replaced.
+        reporter: Gets the warnings.
     """
 
     def __init__(self, fingerprint: str, *, resume: bool, reporter: Reporter) -> None:
         self.done: dict[int, Entry] = {}
-        """What an earlier run noted of each image that it finished, by the image's index."""
+        """The entries of the images that an earlier run finished, by the image's index."""
         self.spool: Path | None = None
         """A folder that lives as long as the journal, for results that are packed at the end."""
         self._reporter = reporter
         self._file: IO[bytes] | None = None
-        self._ours = False
+        self._lock: BaseFileLock | None = None
         self._folder = state_folder() / fingerprint[:32]
         _prune(self._folder)
         try:
@@ -79,18 +81,16 @@ class Journal:
 
     def _open(self, fingerprint: str, *, resume: bool) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / "journal.jsonl"
-        file = open(path, "a+b")  # noqa: SIM115 (open for as long as the run)
-        if not _lock(file):
-            file.close()
+        self._lock = _locked(self._folder)
+        if self._lock is None:
             self._reporter.warn(
                 "the same run is going on in another process or thread: this one cannot be resumed"
             )
             return
-        self._file, self._ours = file, True
+        self._file = open(self._folder / "journal.jsonl", "a+b")  # noqa: SIM115 (open during the whole run)
         if resume:
             self._read(fingerprint)
-        elif file.tell() > 0:
+        elif self._file.tell() > 0:
             self._reporter.note("an interrupted run starts anew; --resume would have gone on with it")
         if not self.done:
             self._restart(fingerprint)
@@ -98,7 +98,7 @@ class Journal:
         self.spool.mkdir(exist_ok=True)
 
     def _read(self, fingerprint: str) -> None:
-        """Take over an earlier journal, up to its last whole line."""
+        """Read an earlier journal, up to its last complete line."""
         assert self._file is not None
         self._file.seek(0)
         good = 0
@@ -119,7 +119,7 @@ class Journal:
         self._write({"fingerprint": fingerprint})
 
     def append(self, index: int, entry: Entry) -> None:
-        """Note that image ``index`` is done; the entry comes back when the run resumes."""
+        """Note that image ``index`` is done; a resumed run finds the entry in ``done``."""
         if self._file is None:
             return
         try:
@@ -142,8 +142,10 @@ class Journal:
     def close(self, *, finished: bool) -> None:
         """Close the journal, and remove it if the run is finished."""
         self._close_file()
-        if finished and self._ours:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            if finished:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            self._lock.release()
 
     def _close_file(self) -> None:
         if self._file is not None:
@@ -153,7 +155,7 @@ class Journal:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """One line of a journal, or ``None`` if it is torn or was never one."""
+    """One line of a journal, or ``None`` if it is incomplete or no such line."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -166,29 +168,27 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return entry if whole else None
 
 
-def _prune(ours: Path) -> None:
-    """Remove the journals of other runs that were given up long ago."""
+def _prune(own: Path) -> None:
+    """Remove the journals of other runs that were interrupted long ago."""
     try:
         folders = list(state_folder().iterdir())
-    except OSError:  # there are none, or opening our own says what is wrong
+    except OSError:  # there are none, or opening the own journal reports what is wrong
         return
     for folder in folders:
-        journal = folder / "journal.jsonl"
         with contextlib.suppress(OSError):
-            if folder != ours and time.time() - journal.stat().st_mtime > _KEPT:
-                with open(journal, "r+b") as file:
-                    if _lock(file):
-                        shutil.rmtree(folder, ignore_errors=True)
+            age = time.time() - (folder / "journal.jsonl").stat().st_mtime
+            if folder != own and age > _MAX_AGE and (lock := _locked(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.release()
 
 
-def _lock(file: IO[bytes]) -> bool:
-    """Whether the journal is ours alone. Where there are no locks, we trust that it is."""
+def _locked(folder: Path) -> BaseFileLock | None:
+    """The lock of a journal's folder, acquired; ``None``: another process or thread holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock", thread_local=False)
     try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock

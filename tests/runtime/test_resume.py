@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,8 +20,9 @@ from segplug.dataset import DatasetInfo
 from segplug.engine import EngineSpec
 from segplug.errors import DatasetError
 from segplug.model import ModelMeta
+from segplug.progress import QuietReporter
 from segplug.runtime.folder import FolderDataset
-from segplug.runtime.journal import state_folder
+from segplug.runtime.journal import Entry, Journal, state_folder
 from segplug.runtime.pipeline import run
 from segplug.runtime.raw import RawSink
 from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink
@@ -232,6 +234,34 @@ def test_two_runs_of_one_kind_do_not_share_a_journal():
 
     assert not run(_engine(function), _set(4), [], run_key="k").warnings
     assert "another process or thread" in reports[1].warnings[0]
+
+
+def test_the_same_run_in_a_second_process_warns_and_leaves_the_first_ones_journal():
+    script = """
+        from segplug.progress import QuietReporter
+        from segplug.runtime.journal import Entry, Journal
+
+        reporter = QuietReporter()
+        journal = Journal("k", resume=True, reporter=reporter)
+        print(*reporter.warnings)
+        journal.append(1, Entry({}, []))
+        journal.close(finished=True)
+    """
+    first = Journal("k", resume=False, reporter=QuietReporter())
+    first.append(0, Entry({}, []))
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "another process or thread" in answer.stdout
+    first.close(finished=False)
+    again = Journal("k", resume=True, reporter=QuietReporter())
+    assert list(again.done) == [0]
+    again.close(finished=True)
+    assert not list(state_folder().iterdir())
+
+
+def test_the_default_state_folder_on_linux(monkeypatch):
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert state_folder() == Path.home() / ".local" / "state" / "segplug" / "runs"
 
 
 _KILLED = """

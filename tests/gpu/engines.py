@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Flavor, Library, load_library
-from segplug_tensorrt.log import log_of
+from segplug_tensorrt.log import get_log
 
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.progress import QuietReporter
@@ -103,6 +103,6 @@ def device_for(flavor: Flavor) -> str | None:
 def validity(library: Library, plan: Path) -> str:
     """What TensorRT-RTX answers when it is asked whether a plan runs here."""
     trt: Any = library.module
-    runtime = trt.Runtime(log_of(trt, QuietReporter()))
+    runtime = trt.Runtime(get_log(trt, QuietReporter()))
     answer, diagnostics = runtime.get_engine_validity(plan.read_bytes())
     return f"{answer.name}, diagnostics {diagnostics}"

@@ -69,7 +69,7 @@ def test_an_engine_of_the_other_flavor_is_refused(engines: Engines, tmp_path: Pa
         meta = read_sidecar(built)
         assert meta is not None
         record = replace(read_record(meta, built), flavor=other.flavor, version=other.version)
-        write_sidecar(plan, record.into(meta))
+        write_sidecar(plan, record.add_to(meta))
         command = ["infer", "tensorrt", str(plan), "--device", DEVICE, "--show-dir", str(tmp_path / "shown")]
         # A process of its own: what a library does with another's plan may be the end of it.
         ran = subprocess.run(

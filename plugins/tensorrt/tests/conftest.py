@@ -1,4 +1,4 @@
-"""One tiny network as an ONNX file that describes itself, and TensorRT-RTX to build it with."""
+"""A tiny network as an ONNX file with segplug metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bf16: the graph that is made, and the engine that TensorRT-RTX builds from it."""
+"""bf16: the converted graph, and the engine that TensorRT-RTX builds from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segplug import Segplug
 
 
 def with_all_kinds():
-    """A deconvolution, HardSwish, and a column's number, which bfloat16 does not hold beyond 256."""
+    """A deconvolution, HardSwish, and the number of columns, which bfloat16 rounds above 256."""
     model = tiny()
     weight = np.random.default_rng(1).normal(0, 0.3, (8, 8, 1, 1)).astype(np.float32)
     model.graph.initializer.append(numpy_helper.from_array(weight, "up"))
@@ -38,16 +38,16 @@ def test_rounding_is_to_the_nearest_and_stays_finite():
     values = np.random.default_rng(0).normal(size=10000).astype(np.float32)
     odd = np.array([1.00390625, 1.01171875, np.inf, -np.inf, 1e-40, -0.0], np.float32)
     values = np.concatenate([values, odd])
-    assert np.array_equal(bf16.rounded(values), values.astype(ml_dtypes.bfloat16).view(np.uint16))
+    assert np.array_equal(bf16.round_to_bfloat16(values), values.astype(ml_dtypes.bfloat16).view(np.uint16))
     lowest = np.array([np.finfo(np.float32).min, np.finfo(np.float32).max], np.float32)
-    assert bf16.rounded(lowest).tolist() == [0xFF7F, 0x7F7F]
-    (nan,) = bf16.rounded(np.array([np.nan], np.float32)).view(ml_dtypes.bfloat16)
+    assert bf16.round_to_bfloat16(lowest).tolist() == [0xFF7F, 0x7F7F]
+    (nan,) = bf16.round_to_bfloat16(np.array([np.nan], np.float32)).view(ml_dtypes.bfloat16)
     assert np.isnan(nan)
 
 
 @pytest.mark.parametrize("source", [tiny, with_all_kinds])
 def test_the_graph_is_valid_and_its_weights_come_from_fp32(source):
-    """Checked as opset 22, the first that lists bfloat16 for Conv."""
+    """It is checked as opset 22, the first with bfloat16 for Conv."""
     model = source()
     before = model.SerializeToString()
     made = bf16.convert(model).model
@@ -58,7 +58,7 @@ def test_the_graph_is_valid_and_its_weights_come_from_fp32(source):
     weights = {tensor.name: tensor for tensor in made.graph.initializer}
     stem = numpy_helper.to_array(model.graph.initializer[0])
     assert weights["stem"].data_type == TensorProto.BFLOAT16
-    assert weights["stem"].raw_data == bf16.rounded(stem).tobytes()
+    assert weights["stem"].raw_data == bf16.round_to_bfloat16(stem).tobytes()
 
 
 def test_positions_and_their_constants_stay_in_fp32():
@@ -68,7 +68,7 @@ def test_positions_and_their_constants_stay_in_fp32():
     (share,) = (node for node in made.graph.node if "scale_in_fp32" in node.input)
     assert constants["scale_in_fp32"] == TensorProto.FLOAT
     assert constants["scale"] == TensorProto.BFLOAT16
-    assert makers[share.input[0]].op_type == "Identity", "no way through bfloat16"
+    assert makers[share.input[0]].op_type == "Identity", "no casts to bfloat16 and back"
 
 
 @pytest.mark.parametrize("source", [tiny, with_all_kinds])

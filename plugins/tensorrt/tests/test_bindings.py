@@ -1,4 +1,4 @@
-"""The names that the plugin uses are in the real bindings of each TensorRT that it is for."""
+"""The names that the plugin uses exist in the real bindings of every supported TensorRT."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _HERE = Path(__file__).parent
 _WHEELS = Path(sys.prefix) / "bindings"
 _VERSIONS = [line.partition("==")[2] for line in (_HERE / "bindings.txt").read_text().split()]
 
-# In a process of its own: no two TensorRT fit into one. A signature is the first line of pybind11's __doc__;
-# with overloads, one of its numbered lines.
+# Runs in a process of its own, which can load one TensorRT only. A signature is the first line of pybind11's
+# __doc__; with overloads, one of its numbered lines.
 _PROBE = """
 import functools, importlib, json, re, sys
 
@@ -76,20 +76,20 @@ def bindings(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[
     return request.param, {"PYTHONPATH": str(unpacked), "LD_LIBRARY_PATH": str(libraries)}
 
 
-def test_tensorrt_has_all_that_is_used(bindings: tuple[str, dict[str, str]]) -> None:
+def test_tensorrt_has_every_used_name(bindings: tuple[str, dict[str, str]]) -> None:
     version, environment = bindings
     answer = _probe("tensorrt_bindings", used.USED, used.ARGUMENTS, **environment)
     assert answer == {"version": version, "missing": []}
 
 
-def test_tensorrt_rtx_has_it_too_and_what_only_it_has() -> None:
+def test_tensorrt_rtx_has_every_used_name() -> None:
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
         pytest.skip("TensorRT-RTX is not installed: pip install 'segplug-tensorrt[rtx]'")
     assert _probe("tensorrt_rtx_bindings", used.USED, used.ARGUMENTS)["missing"] == []
     assert _probe("tensorrt_rtx_bindings", used.USED_RTX, used.ARGUMENTS_RTX)["missing"] == []
 
 
-def test_a_name_that_is_not_there_is_found_missing(bindings: tuple[str, dict[str, str]]) -> None:
+def test_a_missing_name_is_reported(bindings: tuple[str, dict[str, str]]) -> None:
     answer = _probe(
         "tensorrt_bindings", {"Builder": ["no_such"]}, {"Builder.create_network": ["no"]}, **bindings[1]
     )

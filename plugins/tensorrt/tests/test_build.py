@@ -1,4 +1,4 @@
-"""TensorRT-RTX builds for real, without a GPU."""
+"""Engines that TensorRT-RTX really builds, without a GPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def leftovers(folder):
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".onnx")
 
 
-def test_a_plan_and_what_is_told_of_it(make):
+def test_a_plan_and_its_record(make):
     source = make()
     artifact = build(source, min_shape=("1x3x32x48",), max_shape=("4x3x64x96",))
     meta = read_sidecar(artifact.path)
@@ -58,7 +58,7 @@ def test_a_fixed_file(make):
     assert read_record(artifact.meta, artifact.path).input.shape == (1, 3, 32, 48)
 
 
-def test_the_old_spelling(make, tmp_path):
+def test_the_flags_of_mmseg_are_accepted(make, tmp_path):
     source = make()
     words = ["--min-shape", "1", "3", "32", "48", "--max-shape", "1", "3", "64", "96"]
     output = tmp_path / "old.trt"
@@ -68,14 +68,14 @@ def test_the_old_spelling(make, tmp_path):
     assert (profile["min"], profile["max"]) == ([1, 3, 32, 48], [1, 3, 64, 96])
 
 
-def test_an_operator_that_it_lacks_is_named(make):
+def test_an_unsupported_operator_is_named(make):
     model = tiny()
     model.graph.node[1].CopyFrom(helper.make_node("NonZero", ["features"], ["positive"]))
     model.graph.node[2].CopyFrom(
         helper.make_node("Cast", ["positive"], ["output"], to=int(TensorProto.FLOAT))
     )
     source = make(model)
-    for _ in range(2):  # the library keeps the first logger of a process for good
+    for _ in range(2):  # the library keeps the first logger of a process
         with pytest.raises(ArtifactError, match="NonZero"):
             build(source)
     assert leftovers(source.parent) == []
@@ -96,7 +96,7 @@ def test_a_profile_that_does_not_fit(make):
         build(make(shape=(1, 3, 32, 48)), max_shape=("2x3x32x48",))
 
 
-def test_what_is_no_onnx_file(make, tmp_path):
+def test_a_file_that_was_cut(make, tmp_path):
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(make().read_bytes()[:200])
     with pytest.raises(ArtifactError, match="cut"):
@@ -133,8 +133,8 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(make):
     source = make()
     timer = threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT))
 
-    class Pressing:
-        """Presses Ctrl-C at the builder's first step."""
+    class Interrupting:
+        """Sends SIGINT at the builder's first step."""
 
         warnings: tuple[str, ...] = ()
 
@@ -153,24 +153,24 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(make):
                 timer.join()
 
     with pytest.raises(KeyboardInterrupt):
-        Segplug(reporter=Pressing()).build_engine(
+        Segplug(reporter=Interrupting()).build_engine(
             "tensorrt", source, output=source.with_suffix(".engine"), max_shape=("1x3x32x48",)
         )
-    assert timer.ident is not None, "the builder told of a step"
+    assert timer.ident is not None, "the builder reported a step"
     assert leftovers(source.parent) == []
 
 
-def test_what_the_library_prints_stays_out_of_the_document(capfd):
-    from segplug_tensorrt.printed import prints_on_stderr
+def test_output_of_the_library_goes_to_stderr(capfd):
+    from segplug_tensorrt.redirect import stdout_to_stderr
 
-    with prints_on_stderr():
+    with stdout_to_stderr():
         os.write(1, b"WARNING: precision\n")
     print("document")
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("document\n", "WARNING: precision\n")
 
 
-def test_asking_for_the_builder_imports_no_tensorrt():
+def test_importing_the_builder_does_not_import_tensorrt():
     code = (
         "import sys, segplug_tensorrt.builder, segplug_tensorrt.infer;"
         "heavy = {'tensorrt', 'tensorrt_rtx_bindings', 'onnx', 'onnxruntime', 'cuda'} & set(sys.modules);"
@@ -179,7 +179,7 @@ def test_asking_for_the_builder_imports_no_tensorrt():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_labels_are_built_without_advice_to_the_runner(make):
+def test_int64_labels_are_built_without_a_warning(make):
     model = tiny()
     model.graph.node[2].output[0] = "logits"
     model.graph.node.append(helper.make_node("ArgMax", ["logits"], ["output"], axis=1, keepdims=0))
@@ -200,7 +200,7 @@ def test_triton_packs_what_was_built(make, tmp_path):
     assert (packed.path / "1" / "model.plan").is_file()
 
 
-def test_a_foreign_file_has_its_name(make):
+def test_a_file_without_metadata_is_named_after_itself(make):
     model = tiny()
     del model.metadata_props[:]
     onnx.checker.check_model(model)

@@ -21,13 +21,13 @@ def image(seed=1):
     return np.random.default_rng(seed).normal(size=(1, 3, 32, 48)).astype(np.float32)
 
 
-def answer(model):
+def logits_of(model):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"input": image()})[0]
 
 
 def with_weight(value):
-    """The same answers: one channel is made smaller by ``value``, and larger again."""
+    """A network with the same logits: it divides one channel by ``value``, and multiplies it again."""
     model = tiny()
     stem, head = model.graph.initializer
     small = numpy_helper.to_array(stem).copy()
@@ -39,7 +39,7 @@ def with_weight(value):
     return model
 
 
-def test_fp16_is_near_and_leaves_its_input_alone():
+def test_fp16_logits_are_close_and_the_source_is_unchanged():
     model = tiny()
     before = model.SerializeToString()
     converted = fp16.convert(model)
@@ -47,23 +47,23 @@ def test_fp16_is_near_and_leaves_its_input_alone():
     assert model.SerializeToString() == before
     assert kept == ()
     assert {tensor.data_type for tensor in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
-    expected, actual = answer(model), answer(half)
+    expected, actual = logits_of(model), logits_of(half)
     assert actual.dtype == np.float32
     assert 0 < np.abs(expected - actual).max() < 2e-2 * np.ptp(expected)
 
 
-def test_a_weight_beyond_half_precision_stays():
+def test_a_weight_out_of_range_stays_in_fp32():
     model = with_weight(1e6)
     converted = fp16.convert(model)
     half, kept = converted.model, converted.out_of_range
     assert len(kept) == 1
     head = next(tensor for tensor in half.graph.initializer if tensor.name == "head")
     assert numpy_helper.to_array(head).max() > 65504
-    assert np.allclose(answer(model), answer(half), atol=2e-2 * np.ptp(answer(model)))
+    assert np.allclose(logits_of(model), logits_of(half), atol=2e-2 * np.ptp(logits_of(model)))
 
 
 def test_a_large_constant_and_two_fp32_readers_of_one_tensor():
-    """Min and Max stay in fp32 by the converter's own list, and both want the same cast."""
+    """The converter keeps Min and Max in fp32, and both need the same cast."""
     model = tiny()
     limit = numpy_helper.from_array(np.float32(1e6).reshape(1), "limit_value")
     added = [
@@ -80,12 +80,12 @@ def test_a_large_constant_and_two_fp32_readers_of_one_tensor():
     half, kept = converted.model, converted.out_of_range
     onnx.checker.check_model(half, full_check=True)
     assert len(kept) == 1
-    expected = answer(model)
-    assert np.abs(expected - answer(half)).max() < 2e-2 * np.ptp(expected)
+    expected = logits_of(model)
+    assert np.abs(expected - logits_of(half)).max() < 2e-2 * np.ptp(expected)
 
 
-def test_what_magnifies_rounding_stays_in_fp32_and_float():
-    """One channel of hundreds of times the others' weights, as batch norms leave them, and its inputs."""
+def test_layers_that_magnify_rounding_errors_stay_in_fp32():
+    """One channel has hundreds of times the weights of the others, as batch norms can cause it."""
     model = tiny()
     weight = numpy_helper.to_array(model.graph.initializer[1]).copy()
     weight[0, 0] = 300.0
@@ -95,10 +95,10 @@ def test_what_magnifies_rounding_stays_in_fp32_and_float():
     )
     model.graph.node[2].output[0] = "magnified"
     model.graph.node.append(helper.make_node("Conv", ["magnified", "last"], ["output"]))
-    named = fp16.prepared(model)
+    named = fp16.prepare(model)
     conv, relu, magnifying, _ = (node.name for node in named.graph.node)
     assert sensitive_nodes(named) == (conv, relu, magnifying)
-    assert sensitive_nodes(fp16.prepared(tiny())) == ()
+    assert sensitive_nodes(fp16.prepare(tiny())) == ()
     converted = fp16.convert(model)
     half, kept = converted.model, converted.out_of_range
     assert kept == ()
@@ -106,11 +106,11 @@ def test_what_magnifies_rounding_stays_in_fp32_and_float():
     assert [kinds[name] for name in ("stem", "head", "last")] == [1, 1, 10]
     quantised = int8.convert(model, [{"input": image()}]).model
     assert "QuantizeLinear" not in {node.op_type for node in quantised.graph.node}
-    expected = answer(model)
-    assert np.abs(expected - answer(half)).max() < 1e-3 * np.ptp(expected)
+    expected = logits_of(model)
+    assert np.abs(expected - logits_of(half)).max() < 1e-3 * np.ptp(expected)
 
 
-def test_int8_leaves_convolutions_of_single_channels(make):
+def test_int8_leaves_depthwise_convolutions_in_fp32(make):
     model = tiny()
     depthwise = np.ones((8, 1, 3, 3), np.float32)
     model.graph.initializer.append(numpy_helper.from_array(depthwise, "depthwise"))
@@ -120,21 +120,21 @@ def test_int8_leaves_convolutions_of_single_channels(make):
     ]
     del model.graph.node[2:]
     model.graph.node.extend(added)
-    assert int8.convert(model, [{"input": image()}]).apart == ("head", "apart")
+    assert int8.convert(model, [{"input": image()}]).not_quantised == ("head", "apart")
 
 
 def test_int8_is_explicit_and_symmetric():
     model = tiny()
     converted = int8.convert(model, [{"input": image(seed)} for seed in range(3)])
     quantised = converted.model
-    assert converted.apart == (quantised.graph.node[-1].name,), "the classifier"
+    assert converted.not_quantised == (quantised.graph.node[-1].name,), "the classifier"
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantised.graph.initializer}
     steps = [node for node in quantised.graph.node if node.op_type == "QuantizeLinear"]
     assert steps
     assert all(not constants[node.input[2]].any() for node in steps)
     assert [entry.key for entry in quantised.metadata_props] == ["segplug.meta"]
-    expected = answer(model)
-    assert np.abs(expected - answer(quantised)).max() < 0.2 * np.ptp(expected)
+    expected = logits_of(model)
+    assert np.abs(expected - logits_of(quantised)).max() < 0.2 * np.ptp(expected)
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_int8_needs_images(make):
 
 
 AGREEMENT = {"fp16": 0.99, "int8": 0.85}
-"""Least share of equal labels, near-ties included."""
+"""The least share of equal labels, near-ties included."""
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ AGREEMENT = {"fp16": 0.99, "int8": 0.85}
     "name", ["fastscnn", "fcn_m-v2-d8", "fcn_m-v2-d8_slide", "pspnet_m-v2-d8", "deeplabv3plus_m-v2-d8"]
 )
 def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
-    """Calibrated on frames of other drives than those that are scored."""
+    """Calibrated on frames of other drives than the scored ones."""
     monkeypatch.chdir(data_dir.parent)
     session = Segplug()
     config = data_dir / "models" / f"{name}_480x360_camvid.py"
@@ -213,7 +213,7 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
         assert compared.passed, compared.failures
         assert compared.label_agreement > AGREEMENT[precision]
         differences += [f"{compared.relative_difference:.4f}", f"{compared.label_agreement:.4f}"]
-    # Shown by pytest -rP: the rows of the table in the plugin's README.
+    # pytest -rP shows these rows of the table in the plugin's README.
     cells = [name, *(f"{score:.4f}" for score in scores.values()), *differences]
     print(f"| {' | '.join(cells)} |")
     assert abs(scores["fp16"] - scores["fp32"]) < 0.001

@@ -1,4 +1,4 @@
-"""Shapes as users write them, and the profiles that come of them."""
+"""Parse shapes from the command line, and plan profiles."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SMALL, LARGE = (1, 3, 32, 48), (4, 3, 64, 96)
         (("1", "3", "32", "48", "4", "3", "64", "96"), (SMALL, LARGE)),
     ],
 )
-def test_spellings(words, shapes):
+def test_all_spellings_of_shapes(words, shapes):
     assert parse_shapes(words, "--min-shape") == shapes
 
 
 @pytest.mark.parametrize("words", [("32", "48"), ("1x3x32",), ("big",), ("0x3x32x48",), ("1", "1x3x32x48")])
-def test_what_is_no_shape(words):
+def test_words_that_are_not_shapes(words):
     with pytest.raises(UsageError, match="--min-shape"):
         parse_shapes(words, "--min-shape")
 
@@ -34,18 +34,18 @@ def planned(*shapes, network=FREE, size=(32, 48), limits=None):
     return plan_profiles(network, *shapes, size=size, limits=limits)
 
 
-def test_one_image_of_the_models_size_where_nothing_is_said():
+def test_the_default_is_one_image_of_the_models_size():
     assert planned((), (), ()) == (Profile(SMALL, SMALL, SMALL),)
     fixed = (2, 3, 32, 48)
     assert planned((), (), (), network=fixed, size=None) == (Profile(fixed, fixed, fixed),)
 
 
-def test_what_is_left_out_is_completed():
+def test_missing_shapes_are_derived():
     assert planned([SMALL], (), [LARGE]) == (Profile(SMALL, LARGE, LARGE),)
     assert planned((), [SMALL], ()) == (Profile(SMALL, SMALL, SMALL),)
 
 
-def test_several():
+def test_several_profiles():
     assert len(planned([SMALL, SMALL], (), [SMALL, LARGE])) == 2
     with pytest.raises(UsageError, match="different numbers"):
         planned([SMALL, SMALL], (), [LARGE])
@@ -59,7 +59,7 @@ def test_several():
         (((), (), [LARGE]), (1, 3, 32, 48), "takes inputs of 1x3x32x48"),
     ],
 )
-def test_what_does_not_fit(shapes, network, said):
+def test_profiles_that_do_not_fit(shapes, network, said):
     with pytest.raises(UsageError, match=said):
         planned(*shapes, network=network)
 

@@ -1,4 +1,4 @@
-"""What speaks against opening a plan here, and what does not."""
+"""The record beside a plan, and the reasons not to open the plan."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ TENSORRT = Library("tensorrt", ModuleType("trt"), "10.13.3.9")
 RTX = Library("tensorrt-rtx", ModuleType("trt"), "1.7.1.116")
 
 
-def test_a_record_comes_back_as_it_was(tmp_path):
-    meta = ModelMeta.from_json(RECORD.into(ModelMeta("m")).to_json())
+def test_a_record_is_read_back_unchanged(tmp_path):
+    meta = ModelMeta.from_json(RECORD.add_to(ModelMeta("m")).to_json())
     assert read_record(meta, tmp_path / "m.engine") == RECORD
 
 
 def test_a_damaged_record_is_refused(tmp_path):
-    meta = RECORD.into(ModelMeta("m"))
+    meta = RECORD.add_to(ModelMeta("m"))
     for damaged in ({}, {"tensorrt": None}, {"tensorrt": {**meta.extra["tensorrt"], "profiles": [{}]}}):
         with pytest.raises(ArtifactError, match="build the engine again"):
             read_record(meta.replace(extra=damaged), tmp_path / "m.engine")
@@ -47,21 +47,21 @@ def test_a_damaged_record_is_refused(tmp_path):
     ("record", "library", "gpu", "words"),
     [
         (RECORD, TENSORRT, ORIN, ()),
-        (RECORD, RTX, ORIN, ("built with tensorrt, and tensorrt-rtx",)),
-        (RECORD, replace(TENSORRT, version="11.4.0.106"), ORIN, ("tensorrt 10.13.3.9, here is 11.4.0.106",)),
-        (RECORD, TENSORRT, THOR, ("built for Orin (compute capability 8.7), this is Thor (11.0)",)),
-        (RECORD, TENSORRT, replace(ORIN, name="Nano"), ("built for Orin, this is Nano",)),
+        (RECORD, RTX, ORIN, ("built with tensorrt, not with tensorrt-rtx",)),
+        (RECORD, replace(TENSORRT, version="11.4.0.106"), ORIN, ("tensorrt 10.13.3.9, not with 11.4.0.106",)),
+        (RECORD, TENSORRT, THOR, ("built for Orin (compute capability 8.7), not for Thor (11.0)",)),
+        (RECORD, TENSORRT, replace(ORIN, name="Nano"), ("built for Orin, not for Nano",)),
         (
             replace(RECORD, flavor="tensorrt-rtx", gpu=None, compute_capability=None),
             TENSORRT,
             THOR,
-            ("-rtx",),
+            ("built with tensorrt-rtx, not with tensorrt",),
         ),
         (replace(RECORD, flavor="tensorrt-rtx", version="1.7.1.116"), RTX, replace(ORIN, name="Nano"), ()),
-        (RECORD, replace(TENSORRT, version="11.0"), THOR, ("here is 11.0", "compute capability")),
+        (RECORD, replace(TENSORRT, version="11.0"), THOR, ("not with 11.0", "compute capability")),
     ],
 )
-def test_what_differs_is_said(record, library, gpu, words):
+def test_every_difference_is_named(record, library, gpu, words):
     found = differences(record, library, gpu)
     assert len(found) == len(words)
     for phrase, word in zip(found, words, strict=True):

@@ -1,4 +1,4 @@
-"""The runner against a stand-in: no GPU, host memory in the device's place, and a context that adds one."""
+"""The engine with a stand-in for the GPU: host memory, and a network that adds one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class StandInCuda:
 
 
 class StandInEngine:
-    """Engine and context in one."""
+    """Engine and execution context in one object."""
 
     num_io_tensors, num_optimization_profiles = 2, len(PROFILES)
 
@@ -120,7 +120,7 @@ def opened(profiles=PROFILES, meta=META):
     return TensorRTEngine(TRT, standin, meta, cuda, backend="stand-in", logger=None), cuda, standin
 
 
-def test_profiles_buffers_and_close():
+def test_profiles_are_switched_and_memory_is_reused_and_freed():
     engine, cuda, standin = opened()
     for shape in ((1, 3, 32, 32), (1, 3, 16, 64), (3, 3, 32, 32), (1, 3, 32, 32)):
         batch = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -135,7 +135,7 @@ def test_profiles_buffers_and_close():
         engine.run(batch)
 
 
-def test_a_batch_that_only_smaller_images_may_have_is_run_in_parts():
+def test_a_batch_that_is_too_large_for_its_images_is_run_in_parts():
     engine, _, _ = opened()
     assert engine.spec.batch.maximum == 4
     batch = np.random.default_rng(0).normal(size=(3, 3, 80, 80)).astype(np.float32)
@@ -148,18 +148,18 @@ def test_a_batch_that_only_smaller_images_may_have_is_run_in_parts():
     engine.close()
 
 
-def test_an_answer_outlives_its_engine():
+def test_an_output_outlives_its_engine():
     engine, cuda, _ = opened()
     batch = np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)
-    answer = engine.run(batch)
+    output = engine.run(batch)
     engine.close()
     assert len(cuda.held) == 1
-    assert np.allclose(answer, batch + 1)
-    del answer
+    assert np.allclose(output, batch + 1)
+    del output
     assert cuda.held == {}
 
 
-def test_a_run_uses_its_own_gpu_in_every_thread():
+def test_every_thread_selects_the_engines_gpu():
     engine, cuda, _ = opened()
     batch = np.zeros((1, 3, 32, 32), np.float32)
     thread = threading.Thread(target=engine.run, args=(batch,))
@@ -172,7 +172,7 @@ def test_a_run_uses_its_own_gpu_in_every_thread():
 
 
 @pytest.mark.parametrize("trouble", [None, RuntimeError("no memory")])
-def test_without_a_context_nothing_is_kept(trouble):
+def test_a_failed_context_frees_everything(trouble):
     cuda, standin = StandInCuda(), StandInEngine()
 
     def create():
@@ -186,8 +186,7 @@ def test_without_a_context_nothing_is_kept(trouble):
     assert cuda.held == {}
 
 
-def test_windows_slide_over_an_image_that_no_profile_takes():
-    """The old tools run engines on whole images only."""
+def test_sliding_windows_over_an_image_larger_than_every_profile():
     inference = Inference(mode="slide", crop_size=(32, 48), stride=(20, 30))
     engine, _, standin = opened(meta=META.replace(inference=inference))
     runs = []

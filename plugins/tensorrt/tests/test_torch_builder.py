@@ -29,8 +29,8 @@ from tensorrt_support.torch_standin import (
     Mixed,
     Network,
     Shallow,
-    describing,
     imported,
+    make_model,
     parameters,
     parsed,
     texts,
@@ -54,12 +54,12 @@ SIGNATURES = {
 @pytest.fixture
 def model() -> SegmentationModel:
     torch.manual_seed(0)
-    return describing(Network().eval())
+    return make_model(Network().eval())
 
 
 @pytest.fixture(params=list(SIGNATURES))
 def standin(request, monkeypatch) -> torch_standin.StandIn:
-    """A machine with a GPU and torch_tensorrt, as far as the plugin can see."""
+    """Make the plugin find a GPU and torch_tensorrt."""
 
     @contextmanager
     def on_cpu(gpu: Gpu) -> Iterator[torch.device]:
@@ -77,7 +77,7 @@ def build(model, tmp_path, **given):
     return Segplug().build_engine("torch-tensorrt", model, output=tmp_path / "m.engine", **given)
 
 
-def test_what_torch_tensorrt_is_asked(model, standin, tmp_path, request):
+def test_the_arguments_of_torch_tensorrt(model, standin, tmp_path, request):
     build(model, tmp_path, workspace_size=0.5, **SHAPES)
     asked = standin.asked
     assert asked["input"] == {
@@ -108,10 +108,10 @@ def test_the_program_is_the_network_at_every_size(model, standin, tmp_path, prec
     tensors = standin.asked["program"].state_dict.values()
     kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
     assert kinds == {{"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]}
-    assert {tensor.dtype for tensor in model.module.parameters()} == {torch.float32}, "the model is as it was"
+    assert {tensor.dtype for tensor in model.module.parameters()} == {torch.float32}, "the model is unchanged"
 
 
-def test_what_is_told_of_the_plan(model, standin, tmp_path):
+def test_the_record_of_the_plan(model, standin, tmp_path):
     artifact = build(model, tmp_path, precision="fp16", **SHAPES)
     meta = read_sidecar(artifact.path)
     assert meta == artifact.meta
@@ -132,12 +132,12 @@ def test_what_is_told_of_the_plan(model, standin, tmp_path):
     assert backend_of_artifact(Segplug().registry, artifact).entry.target == "tensorrt"
 
 
-def test_one_shape_is_a_fixed_network(model, standin, tmp_path):
+def test_one_shape_makes_a_fixed_network(model, standin, tmp_path):
     artifact = build(model, tmp_path)
     assert standin.asked["input"] == {"shape": (1, 3, 64, 96), "dtype": torch.float32}
     assert read_record(artifact.meta, artifact.path).input.shape == (1, 3, 64, 96)
     assert artifact.meta.input_limits is None
-    assert not os.path.exists(standin.asked["timing_cache_path"]), "where none was asked for"
+    assert not os.path.exists(standin.asked["timing_cache_path"]), "none was requested"
 
 
 def test_the_batch_alone_may_vary(model, standin, tmp_path):
@@ -153,12 +153,12 @@ def test_a_timing_cache_is_read_and_written(model, standin, tmp_path):
     build(model, tmp_path, timing_cache=cache)
     assert cache.read_bytes() == b"cache+measured"
     cache.write_bytes(b"something else")
-    with pytest.raises(UsageError, match="no timing cache"):
+    with pytest.raises(UsageError, match="not a timing cache"):
         build(model, tmp_path, timing_cache=cache, force=True)
     assert cache.read_bytes() == b"something else"
 
 
-def test_why_a_build_failed(model, standin, tmp_path):
+def test_the_reason_of_a_failed_build_is_quoted(model, standin, tmp_path):
     def fail() -> None:
         logging.getLogger("torch_tensorrt [TensorRT Conversion Context]").error("no tactic for this layer")
         logging.getLogger("torch_tensorrt.dynamo").error("Conversion of module GraphModule(pages of it)")
@@ -194,10 +194,10 @@ def test_a_plan_with_two_outputs_is_refused(model, standin, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_weight_beyond_fp16(model, standin, tmp_path):
+def test_a_weight_out_of_fp16s_range(model, standin, tmp_path):
     with torch.no_grad():
         model.module.head.weight[0, 0] = 1e6
-    with pytest.raises(ModelError, match=r"head\.weight of the network is beyond fp16's range.*bf16"):
+    with pytest.raises(ModelError, match=r"head\.weight of the network is out of fp16's range.*bf16"):
         build(model, tmp_path, precision="fp16")
     build(model, tmp_path, precision="bf16")
 
@@ -218,25 +218,25 @@ def test_a_network_of_mmseg(standin, tmp_path):
         images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             expected, logits = model.module(images), program(images)
-        assert expected.std() > 1e-2, "weights that say something"
+        assert expected.std() > 1e-2, "the logits must vary"
         assert (expected - logits).abs().max() / (expected.max() - expected.min()) < 2e-2
 
 
 def test_a_network_that_mixes_types(standin, tmp_path):
     with pytest.raises(ModelError, match="cannot be computed in fp16, at 64x96"):
-        build(describing(Mixed().eval()), tmp_path, precision="fp16")
+        build(make_model(Mixed().eval()), tmp_path, precision="fp16")
 
 
 def test_a_network_that_fixes_an_axis(standin, tmp_path):
-    model = describing(Fixed().eval())
+    model = make_model(Fixed().eval())
     with pytest.raises(ModelError, match=r"torch\.export cannot follow"):
         build(model, tmp_path, min_shape=("1x3x32x48",), max_shape=("1x3x32x96",))
     build(model, tmp_path)
 
 
-def test_sizes_for_which_the_tracer_does_not_vouch(standin, tmp_path):
-    with pytest.raises(ModelError, match="holds for heights from"):
-        build(describing(Shallow().eval()), tmp_path, min_shape=("1x3x16x48",), max_shape=("1x3x128x96",))
+def test_sizes_for_which_the_traced_network_is_not_valid(standin, tmp_path):
+    with pytest.raises(ModelError, match="valid for heights of"):
+        build(make_model(Shallow().eval()), tmp_path, min_shape=("1x3x16x48",), max_shape=("1x3x128x96",))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_sizes_for_which_the_tracer_does_not_vouch(standin, tmp_path):
         ({"min_shape": ("2x3x64x96",), "max_shape": ("1x3x64x96",)}, UsageError, "from small to large"),
     ],
 )
-def test_what_is_refused(model, standin, tmp_path, monkeypatch, given, error, text):
+def test_requests_that_are_refused(model, standin, tmp_path, monkeypatch, given, error, text):
     if given.get("device") == "tpu":
         from segplug_tensorrt.driver import find_gpu
 
@@ -262,16 +262,16 @@ def test_what_is_refused(model, standin, tmp_path, monkeypatch, given, error, te
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_window_is_what_the_network_sees(standin, tmp_path):
+def test_the_input_is_the_sliding_window(standin, tmp_path):
     slide = Inference("slide", crop_size=(32, 64), stride=(16, 32))
-    model = describing(Network().eval(), inference=slide)
-    with pytest.raises(UsageError, match="slides a window of 32x64"):
+    model = make_model(Network().eval(), inference=slide)
+    with pytest.raises(UsageError, match="the sliding window, 32x64, not 64x96"):
         build(model, tmp_path, max_shape=("1x3x64x96",))
     assert build(model, tmp_path).meta.input_size == (32, 64)
 
 
 def test_a_model_without_a_size(standin, tmp_path):
-    model = describing(Network().eval(), input_size=None)
+    model = make_model(Network().eval(), input_size=None)
     with pytest.raises(UsageError, match="--max-shape 1x3xHEIGHTxWIDTH"):
         build(model, tmp_path)
     build(model, tmp_path, max_shape=("1x3x32x48",))
@@ -299,13 +299,13 @@ def test_no_torch_tensorrt(model, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("standin", ["always"], indirect=True)
-def test_a_torch_tensorrt_that_does_not_import(model, standin, tmp_path, monkeypatch):
+def test_a_torch_tensorrt_that_cannot_be_imported(model, standin, tmp_path, monkeypatch):
     package = tmp_path / "packages" / "torch_tensorrt"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("print('advice')\nraise Exception('libnvinfer is not there')\n")
+    (package / "__init__.py").write_text("print('advice')\nraise Exception('libnvinfer is missing')\n")
     monkeypatch.delitem(sys.modules, "torch_tensorrt")
     monkeypatch.syspath_prepend(package.parent)
-    with pytest.raises(MissingDependencyError, match="does not import: libnvinfer is not there"):
+    with pytest.raises(MissingDependencyError, match="cannot be imported: libnvinfer is missing"):
         build(model, tmp_path)
 
 
@@ -315,7 +315,7 @@ def test_torch_tensorrt_for_rtx(model, standin, tmp_path, monkeypatch):
         build(model, tmp_path)
 
 
-def test_infer_tensorrt_reads_it_and_prefers_its_own_way():
+def test_infer_tensorrt_reads_it_but_the_route_goes_through_onnx():
     registry = Segplug().registry
     assert "torch-tensorrt" in formats_read(registry.provider("infer", "tensorrt"))
     assert [maker.entry.target for maker in route_to(registry, registry.provider("infer", "tensorrt"))] == [
@@ -324,14 +324,14 @@ def test_infer_tensorrt_reads_it_and_prefers_its_own_way():
     ]
 
 
-def test_a_sidecar_of_before_is_read(model, standin, tmp_path):
+def test_a_record_with_the_hash_of_an_onnx_file_is_read(model, standin, tmp_path):
     artifact = build(model, tmp_path)
     extra = json.loads(artifact.meta.to_json())["extra"]["tensorrt"]
     old = artifact.meta.replace(extra={"tensorrt": {**extra, "onnx_sha256": "0" * 64}})
     assert read_record(old, artifact.path).onnx_sha256 == "0" * 64
 
 
-def test_asking_for_the_builder_imports_no_torch():
+def test_importing_the_builder_does_not_import_torch():
     code = (
         "import sys, segplug_tensorrt.torch_builder;"
         "heavy = {'torch', 'torch_tensorrt', 'tensorrt', 'cuda'} & set(sys.modules);"
@@ -364,7 +364,7 @@ def wheel(request) -> zipfile.ZipFile:
     return zipfile.ZipFile(request.param)
 
 
-def test_torch_tensorrt_takes_what_it_is_asked(wheel):
+def test_torch_tensorrt_has_the_arguments_that_are_used(wheel):
     name = "convert_exported_program_to_serialized_trt_engine"
     takes = parameters(parsed(wheel, "dynamo/_compiler"), name)
     strongly = inspect.signature(torch_standin.convert_strongly_typed).parameters
@@ -376,7 +376,7 @@ def test_torch_tensorrt_takes_what_it_is_asked(wheel):
     assert name in imported(parsed(wheel, "dynamo/__init__"))
 
 
-def test_torch_tensorrt_has_the_names_that_are_used(wheel):
+def test_torch_tensorrt_has_every_used_name(wheel):
     assert {"Input", "ENABLED_FEATURES", "dynamo", "__version__"} <= imported(parsed(wheel, "__init__"))
     assert "tensorrt_rtx" in texts(parsed(wheel, "_features"))
     (image,) = (
@@ -396,7 +396,7 @@ def test_the_tensorrt_that_torch_tensorrt_asks_for_is_new_enough(wheel):
     assert all(tuple(map(int, each.split(".")[:2])) >= OLDEST["tensorrt"] for each in wanted)
 
 
-def test_a_keyword_that_is_not_there_is_found_missing(wheel):
+def test_a_missing_keyword_is_reported(wheel):
     takes = parameters(parsed(wheel, "dynamo/_compiler"), "convert_exported_program_to_serialized_trt_engine")
     assert "no_such_keyword" not in takes
     with pytest.raises(ValueError):

@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX: engines built from ONNX files, checked, and run."""
+"""Build, check and run TensorRT and TensorRT-RTX engines."""

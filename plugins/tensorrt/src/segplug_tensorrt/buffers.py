@@ -21,7 +21,7 @@ class Cuda:
         self._device = device
 
     def use_device(self) -> None:
-        """Make the engine's GPU this thread's; another thread's may be another one."""
+        """Select the engine's GPU for this thread: each thread has a current GPU of its own."""
         self._call("cudaSetDevice", self._device)
 
     def malloc(self, size: int) -> int:
@@ -64,7 +64,7 @@ class Cuda:
 
 
 class Buffer:
-    """A pair of device and pinned host memory, which grows when needed and is reused otherwise."""
+    """A pair of device and pinned host memory. It is reused, and grows when needed."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
@@ -80,7 +80,7 @@ class Buffer:
     def reserve(self, size: int) -> None:
         if size <= self.size:
             return
-        self.close()  # before the larger one, so that both need not fit
+        self.close()  # first, so that old and new memory need not fit together
         try:
             self.device = self._cuda.malloc(size)
             self._pinned = _Pinned(self._cuda, size)
@@ -90,7 +90,7 @@ class Buffer:
         self.size = size
 
     def view(self, size: int) -> Any:
-        """The first bytes of the host's memory, as a buffer that keeps it; the next run writes into it."""
+        """The first bytes of the host memory. The view keeps the memory; the next run overwrites it."""
         assert self._pinned is not None
         return self._pinned.view(size)
 
@@ -102,9 +102,9 @@ class Buffer:
 
 
 class _Pinned:
-    """Host memory that the GPU reads and writes itself, freed when the last array on it is gone.
+    """Host memory that the GPU accesses directly. It is freed when the last array that uses it is gone.
 
-    An answer may outlive its engine: whoever looks at it then must not read memory that is no longer there.
+    An output may outlive its engine, so closing the engine must not free the memory below it.
     """
 
     def __init__(self, cuda: Cuda, size: int) -> None:
@@ -119,5 +119,5 @@ class _Pinned:
 
     def __del__(self) -> None:
         if self.address:
-            with suppress(Exception):  # at the end of the process CUDA may be gone, and its memory with it
+            with suppress(Exception):  # CUDA may be unloaded before, at the end of the process
                 self._cuda.host_free(self.address)

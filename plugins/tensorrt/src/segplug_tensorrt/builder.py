@@ -1,4 +1,4 @@
-"""``build_engine tensorrt``: an ONNX file becomes a TensorRT or TensorRT-RTX plan."""
+"""``build_engine tensorrt``: build a TensorRT or TensorRT-RTX engine from an ONNX file."""
 
 from __future__ import annotations
 
@@ -36,18 +36,21 @@ class Options(BuildOptions):
     """Options of ``build_engine tensorrt``."""
 
     flavor: Literal["auto", "tensorrt", "tensorrt-rtx"] = option(
-        "auto", help="Which library builds. 'auto': the one that is installed, TensorRT where both are."
+        "auto", help="The library to build with. 'auto': the installed one; TensorRT if both are installed."
     )
     calibration_images: int = option(
-        128, help="With int8: how many of the --input-img images are looked at.", minimum=1
+        128,
+        help="With --precision int8: calibrate on at most N images, spread evenly over those given.",
+        minimum=1,
     )
 
 
 class TensorRTBuilder:
-    """Compiles an ONNX file with TensorRT (10.13 or later, 11) or TensorRT-RTX; strongly typed networks.
+    """Builds an engine from an ONNX file, with TensorRT (10.13 or later) or TensorRT-RTX.
 
-    TensorRT builds on the GPU that the engine is for. TensorRT-RTX builds without a GPU, for every GPU that
-    it knows, or with --device for one. What the plan was built with lies beside it (<plan>.json).
+    TensorRT needs a GPU, and builds for that kind of GPU. TensorRT-RTX needs no GPU: it builds for every GPU
+    that it supports, or with --device for one. A file beside the engine (<engine>.json) records how it was
+    built.
     """
 
     api_version = 1
@@ -66,14 +69,14 @@ class TensorRTBuilder:
         precision = request.precision
         if precision == "int8" and not request.images:
             raise UsageError(
-                "int8 is calibrated on real images, and there are none",
+                "int8 must be calibrated on images, and none are given",
                 hint="give some with --input-img or --dataset",
             )
         ensure_free(request.output, force=request.force)
         ensure_free(sidecar_path(request.output), force=request.force)
         library = load_library(None if options.flavor == "auto" else options.flavor)
         gpu = _gpu(library, request.device)
-        source = _Source.read(request.artifact)
+        source = _OnnxFile.read(request.artifact)
         profiles = plan_profiles(
             source.shape,
             parse_shapes(options.min_shape, "--min-shape"),
@@ -84,7 +87,7 @@ class TensorRTBuilder:
         )
         settings = Settings(profiles, options.workspace_size, options.timing_cache, gpu)
         with tempfile.TemporaryDirectory() as folder:
-            graph = _graph(request, options, source, precision, Path(folder))
+            graph = _write_graph(request, options, source, precision, Path(folder))
             parsed = parse(library, graph, request.reporter, verbose=options.verbose)
             plan = build(library, parsed, settings, request.reporter)
         for warning in parsed.log.warnings():
@@ -102,13 +105,13 @@ class TensorRTBuilder:
         if gpu is not None:
             record = record.with_gpu(gpu, cuda_version())
         versions = {**source.meta.versions, library.flavor: library.version}
-        meta = record.into(source.meta.replace(versions=versions, verification=None))
+        meta = record.add_to(source.meta.replace(versions=versions, verification=None))
         write_plan(request, plan, meta)
         return describe(request.output, format="tensorrt", meta=meta)
 
 
 def _gpu(library: Library, device: str | None) -> Gpu | None:
-    """What to build for. TensorRT measures on the GPU itself; TensorRT-RTX needs none."""
+    """The GPU to build for. TensorRT times kernels on it; TensorRT-RTX needs none."""
     if library.flavor == "tensorrt-rtx" and device in (None, "cpu"):
         return None
     if device == "cpu":
@@ -117,8 +120,8 @@ def _gpu(library: Library, device: str | None) -> Gpu | None:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """The ONNX file that is built."""
+class _OnnxFile:
+    """The ONNX file to build from."""
 
     path: Path
     meta: ModelMeta
@@ -126,7 +129,7 @@ class _Source:
     shape: tuple[int, ...]
 
     @classmethod
-    def read(cls, path: Path) -> _Source:
+    def read(cls, path: Path) -> _OnnxFile:
         import onnx
 
         try:
@@ -134,20 +137,20 @@ class _Source:
             weights = {tensor.name for tensor in model.graph.initializer}
             (image,) = (value for value in model.graph.input if value.name not in weights)
         except Exception as error:
-            raise ArtifactError(f"{path} is no ONNX file of one input, or was cut") from error
+            raise ArtifactError(f"{path} is not an ONNX file with one input, or was cut") from error
         entry = next((each.value for each in model.metadata_props if each.key == META_ENTRY), None)
         meta = ModelMeta(path.stem) if entry is None else ModelMeta.from_json(entry)
         sizes = image.type.tensor_type.shape.dim
         shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
         if len(shape) != 4:
-            raise UsageError(f"{path} is no network of one image input (N, C, H, W)")
+            raise UsageError(f"{path} does not have one image input (N, C, H, W)")
         return cls(path, meta, image.name, shape)
 
 
-def _graph(
-    request: BuildEngineRequest, options: Options, source: _Source, precision: Precision, folder: Path
+def _write_graph(
+    request: BuildEngineRequest, options: Options, source: _OnnxFile, precision: Precision, folder: Path
 ) -> Path:
-    """The ONNX file to parse: the source itself, or one of another precision made from it."""
+    """The ONNX file to parse: the source itself, or a conversion of it to another precision."""
     if precision == "fp32":
         return source.path
     import onnx
@@ -169,25 +172,25 @@ def _graph(
         from segplug_tensorrt.graphs import fp16
 
         converted = fp16.convert(model)
-    _tell(converted, precision, request.reporter)
+    _report(converted, precision, request.reporter)
     path = folder / "graph.onnx"
     onnx.save(converted.model, path)
     return path
 
 
-def _tell(converted: Converted, precision: Precision, reporter: Reporter) -> None:
-    if beyond := converted.out_of_range:
+def _report(converted: Converted, precision: Precision, reporter: Reporter) -> None:
+    if nodes := converted.out_of_range:
         reporter.warn(
-            f"{len(beyond)} nodes stay in fp32, since a weight of theirs is beyond {precision}'s range: "
-            f"{', '.join(beyond[:5])}"
+            f"{len(nodes)} nodes stay in fp32, because their weights are out of {precision}'s range: "
+            f"{', '.join(nodes[:5])}"
         )
-    if sensitive := converted.sensitive:
+    if nodes := converted.sensitive:
         reporter.note(
-            f"{len(sensitive)} nodes stay in fp32, since they would magnify {precision}'s rounding: "
-            f"{', '.join(sensitive[:5])}"
+            f"{len(nodes)} nodes stay in fp32, because they would magnify {precision}'s rounding errors: "
+            f"{', '.join(nodes[:5])}"
         )
-    if apart := converted.apart:
-        reporter.note(f"the classifier and depthwise convolutions stay in fp32: {len(apart)} in all")
+    if nodes := converted.not_quantised:
+        reporter.note(f"the classifier and depthwise convolutions stay in fp32: {len(nodes)} nodes")
 
 
 provider = TensorRTBuilder()

@@ -1,6 +1,6 @@
-"""From an ONNX graph to a serialised plan: one way for TensorRT 10.13 and later, 11, and TensorRT-RTX.
+"""Build a serialised plan from an ONNX graph, with TensorRT (10.13 or later) or TensorRT-RTX.
 
-Networks are strongly typed: every tensor has the type that the graph gives it, so precision is the graph's.
+Networks are strongly typed: each tensor has its type from the graph, so the graph sets the precision.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from segplug.errors import ArtifactError, UsageError
 from segplug.progress import Reporter
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
-from segplug_tensorrt.log import log_of
-from segplug_tensorrt.printed import prints_on_stderr
+from segplug_tensorrt.log import get_log
 from segplug_tensorrt.profiles import Profile
 from segplug_tensorrt.progress import interruptible, make_monitor
 from segplug_tensorrt.record import Tensor
+from segplug_tensorrt.redirect import stdout_to_stderr
 
 __all__ = ["Parsed", "Settings", "build", "parse", "set_timing_cache"]
 
@@ -27,24 +27,24 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Settings:
-    """What a build is told beside the graph."""
+    """Settings of a build."""
 
     profiles: tuple[Profile, ...]
     workspace_gib: float | None = None
-    """Scratch memory that a layer may use; ``None``: the library's default, all that there is."""
+    """Scratch memory that a layer may use; ``None``: no limit."""
     timing_cache: Path | None = None
     gpu: Gpu | None = None
-    """``None``: no GPU is looked at, for whatever GPU the flavour knows."""
+    """The GPU to build for; ``None``: every GPU that the library supports."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A network in the builder's hands, and what must live as long as it."""
+    """A parsed network, and the objects that must live as long as it does."""
 
     builder: Any
     network: Any
     parser: Any
-    """The network refers to the parser's weights, and does not keep them alive."""
+    """Holds the weights that the network refers to."""
     log: Any
     input: Tensor
     output: Tensor
@@ -54,25 +54,25 @@ def parse(library: Library, graph: Path, reporter: Reporter, *, verbose: bool = 
     """Read an ONNX file into a network.
 
     Raises:
-        ArtifactError: the parser refuses it; the operator that it lacks is named.
-        UsageError: it is no segmentation network of one image input.
+        ArtifactError: the parser refuses the file; the error names the unsupported operator.
+        UsageError: the network does not have one image input.
     """
     trt = library.module
-    log = log_of(trt, reporter, verbose=verbose)
+    log = get_log(trt, reporter, verbose=verbose)
     builder = trt.Builder(log)
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
         reasons = [" ".join(parser.get_error(number).desc().split()) for number in range(parser.num_errors)]
-        named = "; ".join(dict.fromkeys(reasons)) or log.reason()
-        raise ArtifactError(f"{library} cannot read the graph: {named}")
+        text = "; ".join(dict.fromkeys(reasons)) or log.reason()
+        raise ArtifactError(f"{library} cannot read the graph: {text}")
     if network.num_inputs != 1 or len(network.get_input(0).shape) != 4:
-        raise UsageError("the file is no network of one image input (N, C, H, W)")
+        raise UsageError("the file does not have one image input (N, C, H, W)")
     outputs = [network.get_output(number) for number in range(network.num_outputs)]
     output = next((tensor for tensor in outputs if tensor.name == "output"), outputs[0])
     if len(outputs) > 1:
-        # Every output costs memory and a copy; one is what an engine gives.
+        # Every output costs memory and a copy, and an engine returns one.
         for tensor in outputs:
             if tensor is not output:
                 network.unmark_output(tensor)
@@ -81,10 +81,10 @@ def parse(library: Library, graph: Path, reporter: Reporter, *, verbose: bool = 
 
 
 def _tensor(trt: Any, tensor: Any) -> Tensor:
-    return Tensor(tensor.name, _name_of(trt, tensor.dtype), tuple(int(size) for size in tensor.shape))
+    return Tensor(tensor.name, _dtype_name(trt, tensor.dtype), tuple(int(size) for size in tensor.shape))
 
 
-def _name_of(trt: Any, dtype: Any) -> str:
+def _dtype_name(trt: Any, dtype: Any) -> str:
     names = {
         trt.DataType.FLOAT: "float32",
         trt.DataType.HALF: "float16",
@@ -99,15 +99,15 @@ def _name_of(trt: Any, dtype: Any) -> str:
 
 
 def build(library: Library, parsed: Parsed, settings: Settings, reporter: Reporter) -> bytes:
-    """Compile a network. Ctrl-C ends it within a step.
+    """Compile a network. Ctrl-C stops it after the current step.
 
     Raises:
-        UsageError: a profile does not fit the network, or the settings the flavour.
-        ArtifactError: the builder gave up; its reason is quoted.
+        UsageError: a profile does not fit the network, or the library does not support the GPU.
+        ArtifactError: the builder failed; its message is quoted.
     """
     trt = library.module
     config = parsed.builder.create_builder_config()
-    # On by default: it would round fp32's products to 10 bits where the graph says fp32.
+    # It is on by default, and would round the products of an fp32 graph to 10 bits.
     config.clear_flag(trt.BuilderFlag.TF32)
     if settings.workspace_gib is not None:
         size = int(settings.workspace_gib * _GIB)
@@ -119,13 +119,13 @@ def build(library: Library, parsed: Parsed, settings: Settings, reporter: Report
     cache = None
     if settings.timing_cache is not None:
         cache = set_timing_cache(config, settings.timing_cache)
-    with prints_on_stderr(), interruptible() as wish, reporter.progress("building", None) as bar:
-        config.progress_monitor = make_monitor(trt, bar, wish)
+    with stdout_to_stderr(), interruptible() as interruption, reporter.progress("building", None) as bar:
+        config.progress_monitor = make_monitor(trt, bar, interruption)
         plan = parsed.builder.build_serialized_network(parsed.network, config)
     if plan is None:
         raise ArtifactError(f"{library} could not build the engine: {parsed.log.reason()}")
     if cache is not None and settings.timing_cache is not None:
-        _keep(config, settings.timing_cache)
+        _write_timing_cache(config, settings.timing_cache)
     return bytes(plan)
 
 
@@ -133,7 +133,7 @@ def _add_profiles(parsed: Parsed, config: Any, profiles: Sequence[Profile]) -> N
     for profile in profiles:
         made = parsed.builder.create_optimization_profile()
         made.set_shape(parsed.input.name, profile.min, profile.opt, profile.max)
-        if config.add_optimization_profile(made) < 0:  # it logs, and does not raise
+        if config.add_optimization_profile(made) < 0:  # it logs the error and does not raise
             raise UsageError(
                 f"the profile {profile.min}, {profile.opt}, {profile.max} does not fit: {parsed.log.reason()}"
             )
@@ -145,28 +145,29 @@ def _set_capability(trt: Any, config: Any, gpu: Gpu) -> None:
     if capability is None:
         known = ", ".join(each for each in trt.ComputeCapability.__members__ if each.startswith("SM"))
         raise UsageError(
-            f"TensorRT-RTX does not know the GPU {gpu.name} ({name})", hint=f"it knows {known}; use TensorRT"
+            f"TensorRT-RTX does not support the GPU {gpu.name} ({name})",
+            hint=f"it supports {known}; use TensorRT",
         )
     config.num_compute_capabilities = 1
     config.set_compute_capability(capability, 0)
 
 
 def set_timing_cache(config: Any, path: Path) -> Any:
-    """Let a builder start from a file of measured kernels, or from none if there is no file.
+    """Let a builder use a file of kernel timings, or an empty cache if the file does not exist.
 
     Raises:
-        UsageError: it is none, or of another TensorRT or GPU.
+        UsageError: the file is not a timing cache, or that of another TensorRT or GPU.
     """
     known = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, False):
         raise UsageError(
-            f"{path} is no timing cache of this TensorRT and GPU", hint="name another file, or delete it"
+            f"{path} is not a timing cache of this TensorRT and GPU", hint="name another file, or delete it"
         )
     return cache
 
 
-def _keep(config: Any, path: Path) -> None:
+def _write_timing_cache(config: Any, path: Path) -> None:
     from segplug.files import writing
 
     with writing(path, force=True) as temporary:

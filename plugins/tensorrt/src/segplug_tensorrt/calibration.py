@@ -1,4 +1,4 @@
-"""The user's images as the network sees them, for int8."""
+"""Preprocess the user's images to calibrate int8."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ __all__ = ["calibration_batches"]
 def calibration_batches(
     meta: ModelMeta, name: str, shape: Sequence[int], request: BuildEngineRequest, count: int
 ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-    """Preprocessed images, one a batch, repeated where the graph's batch is fixed; windows where one slides.
+    """Preprocessed images, one for each batch; for sliding-window inference, their windows.
+
+    A graph with a fixed batch size gets as many copies of the image.
 
     Args:
-        meta: How images are prepared.
-        name: The input's.
+        meta: The model's metadata, with its preprocessing.
+        name: The name of the input.
         shape: The graph's input shape, -1 for an axis that varies.
-        request: Its images.
-        count: How many of them to take at most, evenly spread.
+        request: The request with the images.
+        count: Take at most this many of them, evenly spread.
     """
     from segplug.runtime.folder import ImageList
     from segplug.runtime.preprocess import Preprocessor

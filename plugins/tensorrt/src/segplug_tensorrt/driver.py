@@ -1,4 +1,4 @@
-"""The CUDA driver and its GPUs, looked at before TensorRT is: it crashes the process without a driver."""
+"""Find GPUs through the CUDA driver. TensorRT itself crashes the process if there is no driver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Gpu", "cuda_version", "find_gpu"]
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU that the driver sees."""
+    """One GPU that the driver finds."""
 
     index: int
     name: str
@@ -23,18 +23,18 @@ def find_gpu(device: str) -> Gpu:
     """The GPU that ``cuda`` or ``cuda:N`` names.
 
     Raises:
-        UsageError: that is no GPU's name.
+        UsageError: ``device`` is not the name of a GPU.
         DeviceError: there is no driver, or no such GPU.
         MissingDependencyError: cuda-bindings is not installed.
     """
     kind, _, number = device.partition(":")
     if kind != "cuda" or (number and not number.isdecimal()):
-        raise UsageError(f"TensorRT knows no device '{device}'", hint="use cuda or cuda:N")
-    driver = _started()
+        raise UsageError(f"TensorRT has no device '{device}'", hint="use cuda or cuda:N")
+    driver = _start_driver()
     index = int(number or 0)
     count = _checked(driver, driver.cuDeviceGetCount())
     if index >= count:
-        raise DeviceError(f"there is no device {device}: the driver sees {count} GPUs")
+        raise DeviceError(f"there is no device {device}: the driver finds {count} GPUs")
     handle = _checked(driver, driver.cuDeviceGet(index))
     name = _checked(driver, driver.cuDeviceGetName(128, handle))
     attribute = driver.CUdevice_attribute
@@ -50,21 +50,21 @@ def find_gpu(device: str) -> Gpu:
 
 def cuda_version() -> str:
     """The CUDA version that the driver supports: ``13.0``. Raises as :func:`find_gpu` does."""
-    driver = _started()
+    driver = _start_driver()
     number = _checked(driver, driver.cuDriverGetVersion())
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _started() -> Any:
+def _start_driver() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
         raise MissingDependencyError(
-            "running on a GPU needs cuda-bindings", hint="pip install cuda-bindings"
+            "using a GPU needs cuda-bindings", hint="pip install cuda-bindings"
         ) from error
     try:
         _checked(driver, driver.cuInit(0))
-    except RuntimeError as error:  # what cuda-bindings raises where libcuda is not there
+    except RuntimeError as error:  # cuda-bindings raises it if there is no libcuda
         raise _no_driver(str(error)) from error
     return driver
 
@@ -77,4 +77,4 @@ def _checked(driver: Any, answer: tuple[Any, ...]) -> Any:
 
 
 def _no_driver(reason: str) -> DeviceError:
-    return DeviceError(f"there is no GPU that can be used: {reason}", hint="check the driver with nvidia-smi")
+    return DeviceError(f"no GPU can be used: {reason}", hint="check the driver with nvidia-smi")

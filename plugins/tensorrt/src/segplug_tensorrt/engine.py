@@ -1,4 +1,4 @@
-"""A TensorRT engine behind the engine contract."""
+"""A TensorRT engine that follows the engine contract."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _Shape = tuple[int, ...]
 
 
 class Log(Protocol):
-    """What TensorRT said of the last failure."""
+    """The log of TensorRT: ``reason()`` is its message about the last failure."""
 
     def reason(self) -> str: ...
 
 
 class TensorRTEngine:
-    """Runs a deserialised ``ICudaEngine``; an answer is a view of memory that the next run reuses."""
+    """Runs a deserialised ``ICudaEngine``. An output is a view of memory that the next run overwrites."""
 
     def __init__(
         self, trt: Any, engine: Any, meta: ModelMeta, cuda: Cuda, *, backend: str, logger: Log
@@ -75,20 +75,20 @@ class TensorRTEngine:
 
     @property
     def spec(self) -> EngineSpec:
-        """What the engine takes and gives: the union of its profiles."""
+        """What the engine accepts and returns: the union of its profiles."""
         return self._spec
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
         """Run one batch; see :meth:`segplug.engine.Engine.run`.
 
-        One that no profile takes at once, but each part of which one does, is run in parts.
+        A batch that is too large for every profile that takes its images is run in parts.
         """
         import numpy as np
 
         if self._context is None:
             raise UsageError("this engine is closed")
         self._cuda.use_device()
-        if (most := self._most_at_once(batch.shape)) >= len(batch):
+        if (most := self._largest_batch(batch.shape)) >= len(batch):
             return self._run(batch)
         starts = range(0, len(batch), most)
         return np.concatenate([self._run(batch[start : start + most]).copy() for start in starts])
@@ -98,25 +98,27 @@ class TensorRTEngine:
 
         context, cuda, stream = self._context, self._cuda, self._stream
         self._switch(self._choose(batch.shape))
-        self._need(context.set_input_shape(self._input, batch.shape), "take the input's shape")
+        self._require(context.set_input_shape(self._input, batch.shape), "take the input's shape")
         shape = tuple(context.get_tensor_shape(self._output))
         if any(size < 0 for size in shape):
-            raise EngineError(f"TensorRT cannot tell the output's shape: {shape}")
-        given = math.prod(batch.shape) * np.dtype(self._input_type).itemsize
-        taken = math.prod(shape) * np.dtype(self._output_type).itemsize
-        self._in.reserve(given)
-        self._out.reserve(taken)
-        np.frombuffer(self._in.view(given), self._input_type).reshape(batch.shape)[...] = batch
-        self._need(context.set_tensor_address(self._input, self._in.device), "take the input's memory")
-        self._need(context.set_tensor_address(self._output, self._out.device), "take the output's memory")
-        cuda.copy_to_device_async(self._in.device, self._in.host, given, stream)
+            raise EngineError(f"TensorRT does not know the output's shape: {shape}")
+        input_size = math.prod(batch.shape) * np.dtype(self._input_type).itemsize
+        output_size = math.prod(shape) * np.dtype(self._output_type).itemsize
+        self._in.reserve(input_size)
+        self._out.reserve(output_size)
+        np.frombuffer(self._in.view(input_size), self._input_type).reshape(batch.shape)[...] = batch
+        self._require(context.set_tensor_address(self._input, self._in.device), "take the input's memory")
+        self._require(context.set_tensor_address(self._output, self._out.device), "take the output's memory")
+        cuda.copy_to_device_async(self._in.device, self._in.host, input_size, stream)
         if not context.execute_async_v3(stream):
             cuda.synchronize(stream)  # the copy may still read the pinned memory
-            self._need(False, "run the batch")
-        cuda.copy_to_host_async(self._out.host, self._out.device, taken, stream)
+            self._require(False, "run the batch")
+        cuda.copy_to_host_async(self._out.host, self._out.device, output_size, stream)
         cuda.synchronize(stream)
-        answer: npt.NDArray[Any] = np.frombuffer(self._out.view(taken), self._output_type).reshape(shape)
-        return answer.astype(np.float32) if self._output_type == "float16" else answer
+        output: npt.NDArray[Any] = np.frombuffer(self._out.view(output_size), self._output_type).reshape(
+            shape
+        )
+        return output.astype(np.float32) if self._output_type == "float16" else output
 
     def close(self) -> None:
         """Free the context, the engine, the memory and the stream."""
@@ -132,8 +134,8 @@ class TensorRTEngine:
                 if stream:
                     self._cuda.stream_destroy(stream)
 
-    def _most_at_once(self, shape: _Shape) -> int:
-        """The largest batch of such images that a profile takes; where none does, the whole is refused."""
+    def _largest_batch(self, shape: _Shape) -> int:
+        """The largest batch of such images that a profile takes; the whole batch if none takes it."""
         whole, rest = shape[0], shape[1:]
         fitting = [
             min(whole, high[0])
@@ -143,7 +145,7 @@ class TensorRTEngine:
         return max(fitting, default=whole)
 
     def _choose(self, shape: _Shape) -> int:
-        """The tightest profile that takes the whole shape."""
+        """The index of the smallest profile that takes the shape."""
         fitting = [
             (math.prod(high), index)
             for index, (low, high) in enumerate(self._profiles)
@@ -157,12 +159,12 @@ class TensorRTEngine:
     def _switch(self, index: int) -> None:
         if index == self._profile:
             return
-        self._profile = None  # unknown, should the switch fail
-        self._need(self._context.set_optimization_profile_async(index, self._stream), "switch its profile")
+        self._profile = None  # unknown if the switch fails
+        self._require(self._context.set_optimization_profile_async(index, self._stream), "switch its profile")
         self._cuda.synchronize(self._stream)
         self._profile = index
 
-    def _need(self, done: bool, what: str) -> None:
+    def _require(self, done: bool, what: str) -> None:
         if not done:
             raise EngineError(f"TensorRT could not {what}: {self._log.reason()}")
 
@@ -171,10 +173,10 @@ def _tensors(trt: Any, engine: Any) -> tuple[str, str]:
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
     outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
-    # Every output needs an address, and segplug has a use for one only: the builder keeps no more.
+    # Every output needs an address, and segplug uses one only: its builders keep no others.
     if len(inputs) != 1 or len(outputs) != 1:
         raise ArtifactError(
-            f"the engine has the inputs {inputs} and the outputs {outputs}: one each is needed"
+            f"the engine has the inputs {inputs} and the outputs {outputs} instead of one each"
         )
     return inputs[0], outputs[0]
 

@@ -1,4 +1,4 @@
-"""``infer tensorrt``: a TensorRT or TensorRT-RTX plan becomes an engine."""
+"""``infer tensorrt``: run a TensorRT or TensorRT-RTX engine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["provider"]
 
 
 class TensorRTInfer:
-    """Runs a plan that build_engine tensorrt made, on the GPU that it was built for (--device cuda, cuda:N).
+    """Runs an engine made by build_engine tensorrt or torch-tensorrt, on a GPU of the kind it was built for.
 
-    What the plan was built with lies beside it, and is checked before it is opened.
+    The file beside the engine (<engine>.json), which records how it was built, is checked first.
     """
 
     api_version = 1
@@ -31,7 +31,7 @@ class TensorRTInfer:
     default_device = "cuda"
 
     def check_device(self, device: str) -> None:
-        """Raise what opening an engine on ``device`` would raise for want of a GPU."""
+        """Raise the error of opening an engine on ``device``, if there is no such GPU."""
         if device == "cpu":
             raise DeviceError("TensorRT runs on a GPU only", hint="--device cuda")
         find_gpu(device)
@@ -41,35 +41,36 @@ class TensorRTInfer:
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
         path = request.artifact
         if path is None:
-            raise UsageError("infer tensorrt takes a plan that build_engine tensorrt made")
-        meta, record = _described(path)
+            raise UsageError("infer tensorrt takes an engine made by build_engine tensorrt or torch-tensorrt")
+        meta, record = _read_record(path)
         check_plan(record, path)
         self.check_device(request.device)
         library = load_library(record.flavor)
         gpu = find_gpu(request.device)
         if found := differences(record, library, gpu):
             raise ArtifactError(f"{path} cannot be opened here: {'; '.join(found)}", hint="build it again")
-        return _opened(path, request, meta, library, gpu)
+        return _open(path, request, meta, library, gpu)
 
 
-def _described(path: Path) -> tuple[ModelMeta, Record]:
+def _read_record(path: Path) -> tuple[ModelMeta, Record]:
     meta = read_sidecar(path)
     if meta is None:
         raise ArtifactError(
-            f"nothing says how {path} was built", hint=f"its maker writes {sidecar_path(path).name} beside it"
+            f"there is no record of how {path} was built",
+            hint=f"build_engine writes it beside the engine, as {sidecar_path(path).name}",
         )
     return meta, read_record(meta, path)
 
 
-def _opened(path: Path, request: InferRequest, meta: ModelMeta, library: Library, gpu: Gpu) -> Engine:
+def _open(path: Path, request: InferRequest, meta: ModelMeta, library: Library, gpu: Gpu) -> Engine:
     from segplug_tensorrt.buffers import Cuda
     from segplug_tensorrt.engine import TensorRTEngine
-    from segplug_tensorrt.log import log_of
+    from segplug_tensorrt.log import get_log
 
     trt, plan = library.module, path.read_bytes()
     cuda = Cuda(gpu.index)
     cuda.use_device()
-    log = log_of(trt, request.reporter)
+    log = get_log(trt, request.reporter)
     runtime = trt.Runtime(log)
     _check_validity(trt, runtime, plan, path, gpu)
     engine = runtime.deserialize_cuda_engine(plan)
@@ -79,11 +80,11 @@ def _opened(path: Path, request: InferRequest, meta: ModelMeta, library: Library
 
 
 def _check_validity(trt: Any, runtime: Any, plan: bytes, path: Path, gpu: Gpu) -> None:
-    """What TensorRT-RTX says of a plan beforehand; TensorRT itself has no such question."""
-    ask = getattr(runtime, "get_engine_validity", None)
-    if ask is None:
+    """Ask TensorRT-RTX whether a plan runs on this GPU. TensorRT itself has no such function."""
+    get_validity = getattr(runtime, "get_engine_validity", None)
+    if get_validity is None:
         return
-    validity, diagnostics = ask(plan)
+    validity, diagnostics = get_validity(plan)
     if validity == trt.EngineValidity.INVALID:
         raise ArtifactError(
             f"TensorRT-RTX says that {path} does not run on {gpu.name} (diagnostics {diagnostics})",

@@ -1,4 +1,4 @@
-"""Which TensorRT is there: TensorRT itself, or TensorRT-RTX. One code path serves both."""
+"""Find and import TensorRT or TensorRT-RTX. Their Python interfaces have the same names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["OLDEST", "Flavor", "Library", "load_library"]
 Flavor = Literal["tensorrt", "tensorrt-rtx"]
 
 OLDEST: dict[Flavor, tuple[int, int]] = {"tensorrt": (10, 13), "tensorrt-rtx": (1, 7)}
-"""The first version of each whose Python interface is the one used here."""
+"""The oldest version of each with the Python interface that this plugin uses."""
 
 _MODULES: dict[Flavor, tuple[str, ...]] = {
     "tensorrt": ("tensorrt",),
-    # The meta package is a source distribution; its two wheels alone do.
+    # The meta package is a source distribution; its two wheels are enough.
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 
@@ -47,7 +47,7 @@ def load_library(flavor: Flavor | None = None) -> Library:
     """Import the TensorRT that is installed.
 
     Args:
-        flavor: Which of the two; ``None``: the one that is there, TensorRT itself where both are.
+        flavor: Which of the two; ``None``: the installed one, TensorRT if both are installed.
 
     Raises:
         MissingDependencyError: it is not installed, does not import, or is too old.
@@ -56,19 +56,19 @@ def load_library(flavor: Flavor | None = None) -> Library:
     for candidate in wanted:
         for name in _MODULES[candidate]:
             if importlib.util.find_spec(name) is not None:
-                return _imported(candidate, name)
+                return _import(candidate, name)
     missing = " or ".join("TensorRT" if name == "tensorrt" else "TensorRT-RTX" for name in wanted)
     raise MissingDependencyError(
         f"{missing} is not installed", hint=" or ".join(_INSTALL[name] for name in wanted)
     )
 
 
-def _imported(flavor: Flavor, name: str) -> Library:
+def _import(flavor: Flavor, name: str) -> Library:
     try:
         module = importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
         raise MissingDependencyError(
-            f"{name} is installed and does not import: {error}", hint=_INSTALL[flavor]
+            f"{name} is installed but cannot be imported: {error}", hint=_INSTALL[flavor]
         ) from error
     version = str(getattr(module, "__version__", "0"))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])

@@ -1,4 +1,4 @@
-"""What every engine builder of this plugin can be told."""
+"""The options of all engine builders of this plugin."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ class BuildOptions:
 
     min_shape: tuple[str, ...] = option(
         (),
-        help="Smallest input: 1x3x512x1024, or the four numbers. Again for each further profile. "
-        "Default: the usual one.",
+        help="Smallest input shape: 1x3x512x1024, or four numbers. One shape for each profile. "
+        "Default: the shape of --opt-shape.",
         metavar=_SHAPE,
     )
     opt_shape: tuple[str, ...] = option(
-        (), help="Usual input, for which the engine is tuned. Default: the largest.", metavar=_SHAPE
+        (), help="Input shape to tune the engine for. Default: the shape of --max-shape.", metavar=_SHAPE
     )
     max_shape: tuple[str, ...] = option(
-        (), help="Largest input. Default: one image of the model's own size.", metavar=_SHAPE
+        (),
+        help="Largest input shape. Default: that of --opt-shape or --min-shape; without them, one image of "
+        "the model's own size.",
+        metavar=_SHAPE,
     )
     workspace_size: float | None = option(
-        None, help="GiB of scratch memory that a layer may use. Default: all that there is.", minimum=0.001
+        None, help="Scratch memory that a layer may use, in GiB. Default: no limit.", minimum=0.001
     )
     timing_cache: Path | None = option(
-        None, help="File of measured kernels, read and written: the next build is faster.", metavar="FILE"
+        None, help="File of kernel timings, read and updated: it makes the next build faster.", metavar="FILE"
     )
-    verbose: bool = option(False, help="Show all that the builder says.")
+    verbose: bool = option(False, help="Show all messages of the builder.")

@@ -1,4 +1,4 @@
-"""Plans on disk."""
+"""Write plans to disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["write_plan"]
 def write_plan(request: BuildEngineRequest, plan: bytes, meta: ModelMeta) -> None:
     """Write a plan and its sidecar: both, or neither."""
     sidecar = sidecar_path(request.output)
-    # The sidecar is renamed first: a plan never lies there without the record of its own bytes.
+    # The sidecar gets its name first, so that a plan never exists without its own record.
     with (
         writing(request.output, force=request.force) as temporary,
         writing(sidecar, force=request.force) as temporary_sidecar,

@@ -1,4 +1,4 @@
-"""Optimisation profiles: the input shapes that an engine takes, smallest, usual and largest."""
+"""Optimisation profiles: the smallest, the usual and the largest input shape of an engine."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Profile:
     max: Shape
 
     def to_dict(self) -> dict[str, list[int]]:
-        """JSON types."""
+        """The profile in JSON types."""
         return {name: list(shape) for name, shape in asdict(self).items()}
 
 
 def parse_shapes(words: Sequence[str], flag: str) -> tuple[Shape, ...]:
-    """Shapes as a user writes them: ``1x3x512x1024``, or four numbers in a row, one shape after another.
+    """Parse the shapes on a command line: each ``1x3x512x1024``, or four numbers.
 
     Raises:
-        UsageError: a word is no shape, or the numbers are not four for each.
+        UsageError: a word is not a shape, or a shape does not have four numbers.
     """
     shapes: list[tuple[int, ...]] = []
     row: list[int] = []
@@ -47,7 +47,7 @@ def parse_shapes(words: Sequence[str], flag: str) -> tuple[Shape, ...]:
             shapes.append(tuple(numbers))
             continue
         if len(numbers) != 1:
-            raise UsageError(f"{flag}: '{word}' is no shape", hint="write 1x3x512x1024, or 1 3 512 1024")
+            raise UsageError(f"{flag}: '{word}' is not a shape", hint="write 1x3x512x1024, or 1 3 512 1024")
         row += numbers
         if len(row) == 4:
             shapes.append(tuple(row))
@@ -58,7 +58,7 @@ def parse_shapes(words: Sequence[str], flag: str) -> tuple[Shape, ...]:
         )
     for shape in shapes:
         if min(shape) < 1:
-            raise UsageError(f"{flag}: sizes are 1 or more, not {_words(shape)}")
+            raise UsageError(f"{flag}: sizes must be 1 or more, not {_text(shape)}")
     return tuple((batch, channels, rows, columns) for batch, channels, rows, columns in shapes)
 
 
@@ -71,24 +71,24 @@ def plan_profiles(
     size: tuple[int, int] | None,
     limits: InputLimits | None,
 ) -> tuple[Profile, ...]:
-    """The profiles to build for, completed from what is known.
+    """The profiles to build for; shapes that are not given are derived from the others.
 
     Args:
         network: The graph's input shape, -1 for an axis that varies.
-        smallest: From ``--min-shape``, one for each profile; none: the usual ones.
-        usual: From ``--opt-shape``; none: the largest.
+        smallest: From ``--min-shape``, one for each profile. Empty: the usual ones.
+        usual: From ``--opt-shape``. Empty: the largest.
         largest: From ``--max-shape``.
-        size: The model's own input (height, width), for a file with free sizes and no shapes given.
-        limits: What the network takes.
+        size: The model's own input (height, width): the default for a file with free sizes.
+        limits: The sizes that the network takes.
 
     Raises:
-        UsageError: the counts differ, shapes are out of order, or the file or network does not take one.
+        UsageError: the counts differ, the order is wrong, or the file or the network does not take a shape.
     """
     counts = {len(shapes) for shapes in (smallest, usual, largest) if shapes}
     if len(counts) > 1:
         raise UsageError(
-            "--min-shape, --opt-shape and --max-shape describe different numbers of profiles",
-            hint="give each as often as the others",
+            "--min-shape, --opt-shape and --max-shape give different numbers of shapes",
+            hint="give the same number of shapes with each flag",
         )
     if not counts:
         shape = _default(network, size)
@@ -118,14 +118,14 @@ def _check(profile: Profile, network: Sequence[int], limits: InputLimits | None)
     triples = zip(profile.min, profile.opt, profile.max, strict=True)
     if not all(low <= middle <= high for low, middle, high in triples):
         raise UsageError(
-            f"a profile goes from small to large, not {_words(profile.min)}, {_words(profile.opt)}, "
-            f"{_words(profile.max)}"
+            f"a profile must go from small to large, not {_text(profile.min)}, {_text(profile.opt)}, "
+            f"{_text(profile.max)}"
         )
     for shape in (profile.min, profile.opt, profile.max):
         fits = all(own in (_FREE, given) for own, given in zip(network, shape, strict=True))
         if not fits:
             raise UsageError(
-                f"the file takes inputs of {_words(network)} and not {_words(shape)}",
+                f"the file takes inputs of {_text(network)} and not {_text(shape)}",
                 hint="-1 is an axis that varies; export with --dynamic for other sizes",
             )
         if limits is not None and not _takes(limits, shape[2:]):
@@ -140,5 +140,5 @@ def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
     )
 
 
-def _words(shape: Sequence[Any]) -> str:
+def _text(shape: Sequence[Any]) -> str:
     return "x".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""A progress bar from the builder's own phases, and Ctrl-C on the way back."""
+"""Show the builder's progress, and stop it on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["Interruption", "interruptible", "make_monitor"]
 
 
 class Interruption:
-    """Whether somebody wants the build to end, and which signal said so."""
+    """Whether a signal has asked to stop the build, and which one."""
 
     def __init__(self) -> None:
         self.handler: Any = None
         self.arguments: tuple[int, FrameType | None] | None = None
 
     @property
-    def wanted(self) -> bool:
-        """Whether the builder is to stop."""
+    def requested(self) -> bool:
+        """Whether the builder must stop."""
         return self.arguments is not None
 
-    def take(self, number: int, frame: FrameType | None) -> None:
-        """Be a signal handler."""
+    def record(self, number: int, frame: FrameType | None) -> None:
+        """Record a signal."""
         self.arguments = (number, frame)
 
-    def pass_on(self) -> None:
-        """Do now what the signal does elsewhere: raise, as a rule."""
+    def deliver(self) -> None:
+        """Call the handler that the recorded signal had before, which usually raises."""
         if self.arguments is not None:
             if callable(self.handler):
                 self.handler(*self.arguments)
@@ -40,33 +40,33 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Turn Ctrl-C and SIGTERM into a request to the builder, which holds the interpreter while it works.
+    """Turn Ctrl-C and SIGTERM into a request to stop, which the builder reads in its callbacks.
 
-    An exception raised inside one of its callbacks would be printed and lost.
+    An exception raised inside a callback would be printed and lost.
     """
-    wish = Interruption()
+    interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield interruption
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def taken(number: int, frame: FrameType | None) -> None:
-        wish.handler = before[signal.Signals(number)]
-        wish.take(number, frame)
+    def handle(number: int, frame: FrameType | None) -> None:
+        interruption.handler = before[signal.Signals(number)]
+        interruption.record(number, frame)
 
     for number, handler in before.items():
         if callable(handler):
-            signal.signal(number, taken)
+            signal.signal(number, handle)
     try:
-        yield wish
+        yield interruption
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    wish.pass_on()
+    interruption.deliver()
 
 
-def make_monitor(trt: Any, bar: Progress, wish: Interruption) -> Any:
-    """An ``IProgressMonitor`` that advances ``bar`` and asks the builder to stop where ``wish`` says so."""
+def make_monitor(trt: Any, bar: Progress, interruption: Interruption) -> Any:
+    """An ``IProgressMonitor`` that advances ``bar``, and stops the builder on an interruption."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -77,7 +77,7 @@ def make_monitor(trt: Any, bar: Progress, wish: Interruption) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             bar.advance()
-            return not wish.wanted
+            return not interruption.requested
 
         def phase_finish(self, phase_name: str) -> None:
             pass

@@ -1,4 +1,4 @@
-"""What a plan was built with and for: written beside it, checked before it is opened."""
+"""The record of how a plan was built: written beside it, checked before it is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segplug_tensorrt.profiles import Profile
 __all__ = ["KEY", "Record", "Tensor", "check_plan", "differences", "read_record"]
 
 KEY = "tensorrt"
-"""Under which it lies in ``ModelMeta.extra``."""
+"""The key of the record in ``ModelMeta.extra``."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Record:
-    """One plan."""
+    """How one plan was built."""
 
     flavor: Flavor
     version: str
@@ -41,17 +41,17 @@ class Record:
     output: Tensor
     profiles: tuple[Profile, ...]
     onnx_sha256: str | None
-    """Of the ONNX file that it was built from; ``None``: from a model itself."""
+    """Of the ONNX file that it was built from; ``None``: built from a loaded model."""
     plan_sha256: str
-    """Of the plan itself: a sidecar of another plan is found out."""
+    """Of the plan: it shows whether the sidecar belongs to the plan."""
     cuda: str | None = None
     """The driver's CUDA version; ``None``: built without a driver."""
     gpu: str | None = None
     compute_capability: str | None = None
-    """``9.0``; ``None``: for any GPU that the flavour knows."""
+    """``9.0``; ``None``: built for every GPU that the library supports."""
 
-    def into(self, meta: ModelMeta) -> ModelMeta:
-        """``meta`` with this record."""
+    def add_to(self, meta: ModelMeta) -> ModelMeta:
+        """A copy of ``meta`` with this record."""
         data = asdict(self)
         data["profiles"] = [profile.to_dict() for profile in self.profiles]
         for tensor in ("input", "output"):
@@ -59,7 +59,7 @@ class Record:
         return meta.replace(extra={**meta.extra, KEY: data})
 
     def with_gpu(self, gpu: Gpu, cuda: str) -> Record:
-        """The same, built for ``gpu``."""
+        """A copy of the record, with the GPU that it was built for."""
         capability = ".".join(map(str, gpu.compute_capability))
         return replace(self, cuda=cuda, gpu=gpu.name, compute_capability=capability)
 
@@ -70,16 +70,16 @@ def read_record(meta: ModelMeta, path: Path) -> Record:
     Raises:
         ArtifactError: there is none, or it is damaged.
     """
-    said: Any = meta.extra.get(KEY)
+    data: Any = meta.extra.get(KEY)
     try:
         profiles = tuple(
-            Profile(*(tuple(each[name]) for name in ("min", "opt", "max"))) for each in said["profiles"]
+            Profile(*(tuple(each[name]) for name in ("min", "opt", "max"))) for each in data["profiles"]
         )
         tensors = {
-            name: Tensor(said[name]["name"], said[name]["dtype"], tuple(said[name]["shape"]))
+            name: Tensor(data[name]["name"], data[name]["dtype"], tuple(data[name]["shape"]))
             for name in ("input", "output")
         }
-        return Record(**{**said, "profiles": profiles, **tensors})
+        return Record(**{**data, "profiles": profiles, **tensors})
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{path}.json does not say how the plan was built: {error!r}", hint="build the engine again"
@@ -87,10 +87,10 @@ def read_record(meta: ModelMeta, path: Path) -> Record:
 
 
 def check_plan(record: Record, path: Path) -> None:
-    """Refuse a plan that is not the one its sidecar tells of: cut, damaged, or put in another's place.
+    """Refuse a plan that its sidecar does not describe: one that was cut, changed or replaced.
 
     Raises:
-        ArtifactError: its bytes are others.
+        ArtifactError: its hash is not the one in the record.
     """
     if file_sha256(path) != record.plan_sha256:
         raise ArtifactError(
@@ -100,18 +100,20 @@ def check_plan(record: Record, path: Path) -> None:
 
 
 def differences(record: Record, library: Library, gpu: Gpu) -> tuple[str, ...]:
-    """Why this plan cannot be opened here, a phrase each; empty: nothing speaks against it."""
+    """The reasons why a plan cannot be opened here, one phrase each; empty if it can."""
     found = []
     if record.flavor != library.flavor:
-        found.append(f"it was built with {record.flavor}, and {library.flavor} is what would open it")
+        found.append(f"it was built with {record.flavor}, not with {library.flavor}")
     elif record.version != library.version:
-        found.append(f"it was built with {record.flavor} {record.version}, here is {library.version}")
+        found.append(
+            f"it was built with {record.flavor} {record.version}, not with {library.version}"
+        )
     here = ".".join(map(str, gpu.compute_capability))
     if record.compute_capability not in (None, here):
         found.append(
             f"it was built for {record.gpu} (compute capability {record.compute_capability}), "
-            f"this is {gpu.name} ({here})"
+            f"not for {gpu.name} ({here})"
         )
     elif record.gpu not in (None, gpu.name) and record.flavor == "tensorrt":
-        found.append(f"it was built for {record.gpu}, this is {gpu.name}")
+        found.append(f"it was built for {record.gpu}, not for {gpu.name}")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""``build_engine torch-tensorrt``: a loaded model becomes a TensorRT plan, with no ONNX file between them."""
+"""``build_engine torch-tensorrt``: build a TensorRT engine from a loaded model, without an ONNX file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segplug.requests import BuildEngineRequest
 from segplug.results import Artifact
 from segplug_tensorrt.driver import cuda_version, find_gpu
 from segplug_tensorrt.library import load_library
-from segplug_tensorrt.log import log_of
+from segplug_tensorrt.log import get_log
 from segplug_tensorrt.options import BuildOptions
 from segplug_tensorrt.plans import write_plan
 from segplug_tensorrt.profiles import Profile, Shape, parse_shapes, plan_profiles
@@ -26,11 +26,12 @@ _TARGET = "torch-tensorrt"
 
 
 class TorchTensorRTBuilder:
-    """Compiles a loaded model with torch_tensorrt (2.9 or later), straight from PyTorch; it gives logits.
+    """Builds an engine from a loaded model with torch_tensorrt (2.9 or later), without an ONNX file.
 
-    It needs PyTorch with CUDA and the GPU that the engine is for. With fp16 and bf16 the whole network is
-    computed so, and input and output stay fp32. What the plan was built with lies beside it (<plan>.json),
-    and infer tensorrt opens it. Ctrl-C is heard when TensorRT has come to its end.
+    It needs PyTorch with CUDA and a GPU, and builds for that kind of GPU. The engine returns logits. With
+    fp16 and bf16 the whole network is computed in that precision; input and output stay fp32. Run the engine
+    with infer tensorrt. A file beside it (<engine>.json) records how it was built. Ctrl-C takes effect when
+    TensorRT has finished.
     """
 
     api_version = 1
@@ -48,20 +49,20 @@ class TorchTensorRTBuilder:
         options: BuildOptions = request.options or BuildOptions()
         if request.precision == "int8":
             raise UsageError(
-                f"build_engine {_TARGET} builds no int8 engines",
+                f"build_engine {_TARGET} does not build int8 engines",
                 hint="build_engine tensorrt --precision int8 builds one from an ONNX file",
             )
         ensure_free(request.output, force=request.force)
         ensure_free(sidecar_path(request.output), force=request.force)
         if request.device == "cpu":
-            raise DeviceError("TensorRT builds on a GPU only", hint="--device cuda")
+            raise DeviceError("TensorRT builds on a GPU only", hint="use --device cuda")
         shapes = _Shapes.read(options, model.meta)
         from segplug_tensorrt import torch_compile
 
         torch_compile.require_packages()
         gpu = find_gpu(request.device or "cuda:0")
         library = load_library("tensorrt")
-        log = log_of(library.module, request.reporter, verbose=options.verbose)
+        log = get_log(library.module, request.reporter, verbose=options.verbose)
         compiler = torch_compile.Compiler.load(library, log)
         if options.timing_cache is not None:
             compiler.check_cache(options.timing_cache)
@@ -85,24 +86,24 @@ class TorchTensorRTBuilder:
             plan_sha256=sha256(plan).hexdigest(),
         ).with_gpu(gpu, cuda_version())
         versions = {**model.meta.versions, library.flavor: library.version, **compiler.versions}
-        meta = record.into(_fitted(model.meta, profile, limits).replace(versions=versions))
+        meta = record.add_to(_engine_meta(model.meta, profile, limits).replace(versions=versions))
         write_plan(request, plan, meta)
         return describe(request.output, format=_TARGET, meta=meta)
 
 
 @dataclass(frozen=True)
 class _Shapes:
-    """The shapes that were asked for, one of each flag at most."""
+    """The requested shapes, at most one with each flag."""
 
     smallest: tuple[Shape, ...]
     usual: tuple[Shape, ...]
     largest: tuple[Shape, ...]
     size: tuple[int, int] | None
-    """The model's own (height, width): its window's, where one slides."""
+    """The model's own (height, width): that of the window for sliding-window inference."""
 
     @classmethod
     def read(cls, options: BuildOptions, meta: ModelMeta) -> _Shapes:
-        """Refuse, before anything is loaded, what torch_tensorrt or a network of images cannot take."""
+        """Read the options, and refuse shapes that cannot work before anything is loaded."""
         given = {
             "--min-shape": parse_shapes(options.min_shape, "--min-shape"),
             "--opt-shape": parse_shapes(options.opt_shape, "--opt-shape"),
@@ -110,7 +111,7 @@ class _Shapes:
         }
         if any(len(shapes) > 1 for shapes in given.values()):
             raise UsageError(
-                f"build_engine {_TARGET} builds for one range of shapes, and several are given",
+                f"build_engine {_TARGET} builds for one range of shapes, but several are given",
                 hint="give each flag once; build_engine tensorrt takes several ranges",
             )
         window = meta.inference.crop_size if meta.inference.mode == "slide" else None
@@ -120,8 +121,8 @@ class _Shapes:
                     raise UsageError(f"{flag}: the network takes images of 3 channels, not of {channels}")
                 if window is not None and window != (height, width):
                     raise UsageError(
-                        f"{flag}: this model slides a window of {window[0]}x{window[1]}, and the network "
-                        f"sees nothing else, not {height}x{width}"
+                        f"{flag}: the input of the engine is the sliding window, {window[0]}x{window[1]}, "
+                        f"not {height}x{width}"
                     )
         size = window or meta.input_size
         if size is None and not any(given.values()):
@@ -133,11 +134,11 @@ class _Shapes:
 
     @property
     def sizes_vary(self) -> bool:
-        """Whether more than one (height, width) is asked for."""
+        """Whether more than one (height, width) is requested."""
         return len({shape[2:] for shape in (*self.smallest, *self.usual, *self.largest)}) > 1
 
     def profile(self, limits: InputLimits | None) -> Profile:
-        """All three; see :func:`plan_profiles`, also for what it raises."""
+        """The profile to build for; see :func:`plan_profiles`, also for the errors."""
         free = (-1, 3, -1, -1)
         (profile,) = plan_profiles(
             free, self.smallest, self.usual, self.largest, size=self.size, limits=limits
@@ -145,8 +146,8 @@ class _Shapes:
         return profile
 
 
-def _fitted(meta: ModelMeta, profile: Profile, limits: InputLimits | None) -> ModelMeta:
-    """What the engine takes: one size, or sizes within limits."""
+def _engine_meta(meta: ModelMeta, profile: Profile, limits: InputLimits | None) -> ModelMeta:
+    """The model's metadata with the engine's input size and limits."""
     fixed = profile.min[2:] == profile.max[2:]
     return meta.replace(
         input_size=profile.opt[2:] if fixed else meta.input_size, input_limits=limits, verification=None

@@ -1,7 +1,7 @@
-"""From a network to a plan: torch.export, then torch_tensorrt, in one way for its versions 2.9 to 2.14.
+"""Compile a network to a plan, with torch.export and torch_tensorrt (2.9 to 2.14).
 
-Networks are strongly typed: precision is the type of the network's own tensors. This module imports torch; it
-is imported when an engine is built, never before.
+Networks are strongly typed: the types of the network's own tensors set the precision. This module imports
+torch, so it is imported only when an engine is built.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from segplug.errors import ArtifactError, MissingDependencyError, ModelError, ShapeError, UsageError
+from segplug.errors import (
+    ArtifactError,
+    MissingDependencyError,
+    ModelError,
+    ShapeError,
+    UsageError,
+    first_line,
+)
 from segplug.files import writing
 from segplug.quiet import quiet
 from segplug.requests import BuildEngineRequest, ExportRequest
@@ -31,10 +38,10 @@ from segplug_tensorrt.building import set_timing_cache
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
 from segplug_tensorrt.options import BuildOptions
-from segplug_tensorrt.printed import prints_on_stderr
 from segplug_tensorrt.profiles import Profile
 from segplug_tensorrt.progress import interruptible
 from segplug_tensorrt.record import Tensor
+from segplug_tensorrt.redirect import stdout_to_stderr
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -47,14 +54,14 @@ _TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def require_packages() -> None:
-    """Find out what is missing, without importing it.
+    """Check that the packages are installed, without importing torch_tensorrt.
 
     Raises:
-        MissingDependencyError: PyTorch is without CUDA, or torch_tensorrt is not installed.
+        MissingDependencyError: PyTorch has no CUDA, or torch_tensorrt is not installed.
     """
     if torch.version.cuda is None:
         raise MissingDependencyError(
-            f"torch_tensorrt needs PyTorch with CUDA, and PyTorch {torch.__version__} is without",
+            f"torch_tensorrt needs PyTorch with CUDA, and PyTorch {torch.__version__} has none",
             hint=f"install PyTorch with CUDA, then {_INSTALL}",
         )
     if importlib.util.find_spec("torch_tensorrt") is None:
@@ -63,27 +70,27 @@ def require_packages() -> None:
 
 @contextmanager
 def on_gpu(gpu: Gpu) -> Iterator[torch.device]:
-    """Make ``gpu`` the current device: TensorRT builds for that one."""
+    """Make ``gpu`` the current device: TensorRT builds for the current one."""
     with torch.cuda.device(gpu.index):
         yield torch.device("cuda", gpu.index)
 
 
 class TypedNetwork(nn.Module):
-    """A network over tensors of one floating type, on one device.
+    """A network that computes in one floating type, on one device.
 
-    float32 ``(N, 3, H, W)`` → float32 logits ``(N, C, H, W)``, whatever the type between them. The network's
-    own parameters, which others may share, stay as they are: it is called with converted ones in their place.
-    A copy would not do, since its methods may be bound to the original.
+    Input float32 ``(N, 3, H, W)``, output float32 logits ``(N, C, H, W)``. The network's own parameters may
+    be shared and do not change: it is called with converted tensors in their place. A copy of the network
+    would not work, since its methods may be bound to the original.
 
     Raises:
-        ModelError: a weight is beyond the type's range.
+        ModelError: a weight is out of the type's range.
     """
 
     def __init__(self, network: nn.Module, device: torch.device, precision: Precision) -> None:
         super().__init__()
         self.device, self.precision = device, precision
         self._type = _TYPES[precision]
-        self._network = (network,)  # in a tuple, it is no part of this module, and nor are its parameters
+        self._network = (network,)  # in a tuple, so that its parameters are not those of this module
         self._buffer_of: dict[str, str] = {}
         for name, tensor in (*network.named_parameters(), *network.named_buffers()):
             self._buffer_of[name] = f"tensor_{len(self._buffer_of)}"
@@ -96,8 +103,8 @@ class TypedNetwork(nn.Module):
         converted = here.to(self._type)
         if not torch.equal(converted.isfinite(), here.isfinite()):
             raise ModelError(
-                f"{name} of the network is beyond {self.precision}'s range",
-                hint="use --precision bf16, or build_engine tensorrt, which keeps such a layer in fp32",
+                f"{name} of the network is out of {self.precision}'s range",
+                hint="use --precision bf16, or build_engine tensorrt, which keeps such layers in fp32",
             )
         return converted
 
@@ -109,11 +116,11 @@ class TypedNetwork(nn.Module):
 
 
 def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile) -> ExportedProgram:
-    """Trace ``network``, with those axes free that differ within ``profile``.
+    """Trace ``network``. The axes that vary within ``profile`` are free.
 
     Raises:
-        ShapeError: the network cannot take the sizes.
-        ModelError: it cannot be exported, not with these axes free, or not for the whole profile.
+        ShapeError: the network does not take the sizes.
+        ModelError: it cannot be exported, or not with these axes free, or not for the whole profile.
     """
     sizes = profile.opt[2:]
     _run_once(network, sizes)
@@ -132,7 +139,7 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
         multiple_of = 1
     names = ("batch", "channels", "height", "width")
     free = {axis: names[axis] for axis in range(4) if profile.min[axis] != profile.max[axis]}
-    # Two images: one would let the tracer take things for broadcast that are not.
+    # With a batch of one the tracer could not tell a free batch from a broadcast axis.
     shape = [size if axis in free else profile.opt[axis] for axis, size in enumerate((2, 3, *sizes))]
     sample = torch.zeros(shape, device=network.device)
     with quiet(), torch.no_grad():
@@ -147,7 +154,7 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
             raise
         except Exception as error:
             raise ModelError(
-                f"torch.export cannot follow the network: {_first_line(error)}",
+                f"torch.export cannot follow the network: {first_line(error)}",
                 hint="build for one shape, or with build_engine tensorrt",
             ) from error
     _check_range(program, profile)
@@ -155,7 +162,7 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
 
 
 def _run_once(network: TypedNetwork, size: tuple[int, int]) -> None:
-    """Run the network for real: the tracer sees no tensors of two types, and words sizes less well."""
+    """Run the network once. The tracer misses mixed types, and its messages about sizes are less clear."""
     height, width = size
     try:
         with torch.no_grad():
@@ -163,17 +170,20 @@ def _run_once(network: TypedNetwork, size: tuple[int, int]) -> None:
     except Exception as error:
         if network.precision == "fp32":
             raise ShapeError(
-                f"the network cannot take {height}x{width} images: {_first_line(error)}"
+                f"the network cannot take {height}x{width} images: {first_line(error)}"
             ) from error
         raise ModelError(
             f"the network cannot be computed in {network.precision}, at {height}x{width}: "
-            f"{_first_line(error)}",
+            f"{first_line(error)}",
             hint="use --precision fp32, or build_engine tensorrt",
         ) from error
 
 
 def _check_range(program: ExportedProgram, profile: Profile) -> None:
-    """Refuse a profile beyond the sizes that the tracer vouches for: it takes no map that varies for 1."""
+    """Refuse a profile with sizes for which the traced program is not valid.
+
+    The tracer assumes, for example, that a size that varies is never 1.
+    """
     (image,) = (node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
     for axis, size in enumerate(image.meta["val"].shape):
         if isinstance(size, int):
@@ -182,8 +192,9 @@ def _check_range(program: ExportedProgram, profile: Profile) -> None:
         if profile.min[axis] < (low or 1) or profile.max[axis] > (high or profile.max[axis]):
             name = ("batches", "channels", "heights", "widths")[axis]
             raise ModelError(
-                f"what was traced holds for {name} from {low} to {'any' if high is None else high}, and the "
-                f"shapes go from {profile.min[axis]} to {profile.max[axis]}",
+                f"the traced network is valid for {name} of {low or 1} and more"
+                f"{'' if high is None else f', up to {high}'}, but the shapes go from {profile.min[axis]} "
+                f"to {profile.max[axis]}",
                 hint="give other shapes, or build for one shape",
             )
 
@@ -199,7 +210,7 @@ def _end(program: ExportedProgram, size: Any, side: str) -> int | None:
 
 @dataclass(frozen=True)
 class Compiler:
-    """torch_tensorrt, the TensorRT that it builds with, and that one's log."""
+    """torch_tensorrt, the TensorRT that it builds with, and TensorRT's log."""
 
     torch_tensorrt: Any
     trt: Any
@@ -211,52 +222,56 @@ class Compiler:
         """Import torch_tensorrt.
 
         Raises:
-            MissingDependencyError: it does not import.
-            UsageError: it is the one for TensorRT-RTX.
+            MissingDependencyError: it cannot be imported.
+            UsageError: it was built for TensorRT-RTX.
         """
         trt = library.module
-        runtime = trt.Runtime(log)  # before torch_tensorrt's: TensorRT keeps the first log that it is given
+        runtime = trt.Runtime(log)  # before torch_tensorrt's: TensorRT keeps the first logger that it gets
         try:
             with quiet():
                 torch_tensorrt = importlib.import_module("torch_tensorrt")
-        except Exception as error:  # of any kind: it has no class of its own for this
+        except Exception as error:  # it raises errors of any class here
             raise MissingDependencyError(
-                f"torch_tensorrt is installed and does not import: {_first_line(error)}", hint=_INSTALL
+                f"torch_tensorrt is installed but cannot be imported: {first_line(error)}", hint=_INSTALL
             ) from error
         if torch_tensorrt.ENABLED_FEATURES.tensorrt_rtx:
             raise UsageError(
-                "this torch_tensorrt is the one for TensorRT-RTX",
+                "this torch_tensorrt was built for TensorRT-RTX",
                 hint="build_engine tensorrt --flavor tensorrt-rtx builds from an ONNX file",
             )
         return cls(torch_tensorrt, trt, runtime, log)
 
     @property
     def versions(self) -> dict[str, str]:
-        """What the engine's metadata names."""
+        """The versions for the engine's metadata."""
         return {"torch": str(torch.__version__), "torch-tensorrt": str(self.torch_tensorrt.__version__)}
 
     def check_cache(self, path: Path) -> None:
-        """Raises :class:`UsageError` for what is no timing cache; torch_tensorrt itself does not look."""
+        """Raise :class:`UsageError` if a file is not a timing cache, which torch_tensorrt does not check."""
         if path.is_file():
             set_timing_cache(self.trt.Builder(self.log).create_builder_config(), path)
 
     def build(
         self, program: ExportedProgram, profile: Profile, options: BuildOptions, device: torch.device
     ) -> bytes:
-        """Compile a program for one range of shapes. Ctrl-C is passed on at the end.
+        """Compile a program for one range of shapes. Ctrl-C takes effect at the end.
 
         Raises:
-            ArtifactError: torch_tensorrt lacks an operator, or TensorRT gave up; the reason is quoted.
+            ArtifactError: torch_tensorrt lacks an operator, or TensorRT failed; the message is quoted.
         """
         convert = self.torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine
-        # From 2.13 on there is no other way than strongly typed networks, and nothing to ask for them with.
-        asks = "use_explicit_typing" in inspect.signature(convert).parameters
-        size = 0 if options.workspace_size is None else int(options.workspace_size * _GIB)  # 0: all there is
+        # From 2.13 on networks are always strongly typed, and there is no argument for it.
+        has_argument = "use_explicit_typing" in inspect.signature(convert).parameters
+        size = 0 if options.workspace_size is None else int(options.workspace_size * _GIB)  # 0: no limit
         with tempfile.TemporaryDirectory() as folder:
             cache = Path(folder) / "timing.cache"  # torch_tensorrt always writes one
             if options.timing_cache is not None and options.timing_cache.is_file():
                 shutil.copyfile(options.timing_cache, cache)
-            with prints_on_stderr(), interruptible(), _logged(self.trt, self.log, verbose=options.verbose):
+            with (
+                stdout_to_stderr(),
+                interruptible(),
+                _log_to(self.trt, self.log, verbose=options.verbose),
+            ):
                 try:
                     plan = convert(
                         program,
@@ -265,7 +280,7 @@ class Compiler:
                         disable_tf32=True,  # fp32 means fp32
                         workspace_size=size,
                         timing_cache_path=str(cache),
-                        **({"use_explicit_typing": True} if asks else {}),
+                        **({"use_explicit_typing": True} if has_argument else {}),
                     )
                 except MemoryError:
                     raise
@@ -291,24 +306,24 @@ class Compiler:
         while root.__cause__ is not None:
             root = root.__cause__
         said = any(kind != "WARNING" for kind, _ in self.log.kept)
-        return f"{_first_line(root)}; {self.log.reason()}" if said else _first_line(root)
+        return f"{first_line(root)}; {self.log.reason()}" if said else first_line(root)
 
     def tensors_of(self, plan: bytes) -> tuple[Tensor, Tensor]:
-        """The plan's input and output, as the plan itself names them.
+        """The plan's input and output, with the names that they have in the plan.
 
         Raises:
-            ArtifactError: TensorRT cannot open it, or it has others than one input and one output of float32.
+            ArtifactError: TensorRT cannot open it, or it does not have one float32 input and output each.
         """
         engine = self.runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise ArtifactError(f"TensorRT cannot open what it built: {self.log.reason()}")
+            raise ArtifactError(f"TensorRT cannot open the engine that it built: {self.log.reason()}")
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         modes = [engine.get_tensor_mode(name) for name in names]
         types = [engine.get_tensor_dtype(name) for name in names]
         wanted = [self.trt.TensorIOMode.INPUT, self.trt.TensorIOMode.OUTPUT]
         if modes != wanted or any(kind != self.trt.DataType.FLOAT for kind in types):
             raise ArtifactError(
-                f"the engine has the tensors {', '.join(names)}: one in and one out are needed"
+                f"the engine has the tensors {', '.join(names)} instead of one input and one output"
             )
         image, logits = (
             Tensor(name, "float32", tuple(int(size) for size in engine.get_tensor_shape(name)))
@@ -318,7 +333,7 @@ class Compiler:
 
 
 class _Handler(logging.Handler):
-    """Hands what torch_tensorrt logs to the log of this plugin."""
+    """Passes the log records of torch_tensorrt to the log of this plugin."""
 
     def __init__(self, trt: Any, log: Any) -> None:
         super().__init__()
@@ -333,7 +348,7 @@ class _Handler(logging.Handler):
         }
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Errors of torch_tensorrt itself are raised as well, and quote whole graphs in the log."""
+        """Pass a record on. Errors of torch_tensorrt itself are left out: it raises them as well."""
         if record.levelno == logging.ERROR and record.name != _TENSORRT_LOG:
             return
         self._log.log(
@@ -342,11 +357,11 @@ class _Handler(logging.Handler):
 
 
 _TENSORRT_LOG = "torch_tensorrt [TensorRT Conversion Context]"
-"""Where torch_tensorrt logs what TensorRT says; ``torch_tensorrt`` is where it logs what it says itself."""
+"""The logger for TensorRT's messages; torch_tensorrt's own messages go to ``torch_tensorrt``."""
 
 
 @contextmanager
-def _logged(trt: Any, log: Any, *, verbose: bool) -> Iterator[None]:
+def _log_to(trt: Any, log: Any, *, verbose: bool) -> Iterator[None]:
     handler = _Handler(trt, log)
     loggers = [logging.getLogger(name) for name in ("torch_tensorrt", _TENSORRT_LOG)]
     before = [(logger.level, logger.propagate) for logger in loggers]
@@ -361,8 +376,3 @@ def _logged(trt: Any, log: Any, *, verbose: bool) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]

@@ -1,1 +1,1 @@
-"""What the tests of segplug-tensorrt share."""
+"""Helpers for the tests of segplug-tensorrt."""

@@ -1,4 +1,4 @@
-"""Empty libraries under TensorRT's names, so that its real Python bindings import without it."""
+"""Empty libraries with the names of TensorRT's, so that its real Python bindings import without them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ TOOLS = ("cc", "readelf")
 
 
 def missing_tools() -> list[str]:
-    """What is needed to make the stubs and is not there."""
+    """The tools that make the stubs and are not installed."""
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
 def make_stubs(bindings: Path, folder: Path) -> list[str]:
-    """Compile what the bindings link with into ``folder``; the names of the libraries.
+    """Compile the libraries that the bindings link with into ``folder``; returns their names.
 
     Args:
         bindings: An unpacked ``tensorrt_bindings``, with its one extension module.
-        folder: Where to write, to be named in ``LD_LIBRARY_PATH``.
+        folder: The folder to write to; ``LD_LIBRARY_PATH`` must name it.
     """
     (module,) = bindings.glob("*.so")
     needed = re.findall(r"\(NEEDED\).*\[(libnv[^\]]+)\]", _readelf("-d", module))
@@ -36,9 +36,9 @@ def make_stubs(bindings: Path, folder: Path) -> list[str]:
 
 
 def _undefined(module: Path) -> list[str]:
-    """The symbols that TensorRT's libraries must bring.
+    """The symbols that TensorRT's libraries must define.
 
-    Those of libc and libstdc++ carry a version; what this process knows (Python's own, ``dlopen``) must not
+    Symbols of libc and libstdc++ have a version. Symbols of this process (Python's own, ``dlopen``) must not
     be shadowed.
     """
     rows = [line.split() for line in _readelf("--dyn-syms", module).splitlines()]

@@ -1,4 +1,4 @@
-"""A tiny network as an ONNX file that describes itself."""
+"""A tiny network as an ONNX model with segplug metadata."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A stand-in for torch_tensorrt and the TensorRT that it builds with, and small networks to build.
 
-The two import only with PyTorch for CUDA. The stand-in records what it is asked, and answers with a plan that
-is no plan. What is real is the plugin, PyTorch and torch.export. Its signatures are held to those in
-torch_tensorrt's own wheels by ``test_torch_builder.py``.
+The real ones import only with PyTorch for CUDA. The stand-in records its arguments, and returns a made-up
+plan. The plugin, PyTorch and torch.export are real. ``test_torch_builder.py`` compares the stand-in's
+signatures with those in torch_tensorrt's wheels.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
     "StandIn",
     "convert_strongly_typed",
     "convert_typed_on_demand",
-    "describing",
     "imported",
     "install",
+    "make_model",
     "parameters",
     "parsed",
     "texts",
@@ -52,11 +52,11 @@ class Input:
 
 @dataclass
 class StandIn:
-    """What was asked, and how to answer."""
+    """The recorded arguments, and what to return."""
 
     asked: dict[str, Any] = field(default_factory=dict)
     act: Callable[[], None] = lambda: None
-    """Runs in the place of the builder."""
+    """Called instead of the builder."""
     outputs: tuple[str, ...] = ("output0",)
 
     def convert(self, program: Any, inputs: Any, **options: Any) -> bytes:
@@ -151,7 +151,7 @@ class _Config:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, signature: Callable[..., bytes]) -> StandIn:
-    """Put both modules in the place of what is installed, for one test."""
+    """Replace both modules for one test."""
     stand_in = StandIn()
 
     def convert(exported_program: Any, inputs: Any = None, **options: Any) -> bytes:
@@ -189,7 +189,7 @@ def _module(name: str, **contents: Any) -> ModuleType:
 
 
 class Network(nn.Module):
-    """Halves the size, pools the whole image, and goes back: logits at the input's size."""
+    """Halves the size, pools over the image, and resizes the logits to the input's size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class Network(nn.Module):
 
 
 class Mixed(Network):
-    """Holds numbers that no conversion reaches."""
+    """Creates a float32 tensor in its forward pass, which no conversion reaches."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return super().forward(images) @ torch.eye(images.shape[-1])
@@ -218,7 +218,7 @@ class Fixed(Network):
 
 
 class Shallow(Network):
-    """Its smallest map is a 32nd of the input's size, and has two rows or more."""
+    """Its smallest map has a 32nd of the input's size, and must have two rows or more."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features = nn.functional.avg_pool2d(self.norm(self.stem(images)), 16)
@@ -226,11 +226,11 @@ class Shallow(Network):
         return nn.functional.interpolate(self.head(features), images.shape[2:], mode="bilinear")
 
 
-def describing(network: nn.Module, **changes: object) -> SegmentationModel:
+def make_model(network: nn.Module, **changes: object) -> SegmentationModel:
     values = {"name": "tiny", "classes": ("a", "b", "c", "d"), "out_channels": 4, "input_size": (64, 96)}
 
     def exportable() -> nn.Module:
-        """As sources make them: a module whose method is bound to the original."""
+        """A module whose method is bound to the original network, as sources make it."""
         other = nn.Module()
         other.inner = network
         other.forward = lambda images: other.inner(images)

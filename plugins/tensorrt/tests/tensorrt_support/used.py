@@ -1,4 +1,4 @@
-"""What the plugin uses of TensorRT's Python interface: a class or an enum, and its names."""
+"""The names of TensorRT's Python interface that the plugin uses, by class or enum."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ USED_RTX: dict[str, tuple[str, ...]] = {
     "EngineValidity": ("INVALID",),
     "ComputeCapability": ("__members__",),
 }
-"""What only TensorRT-RTX has."""
+"""Names that only TensorRT-RTX has."""
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "Builder.create_network": ("flags",),
@@ -93,7 +93,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "IExecutionContext.get_tensor_shape": ("name",),
     "IExecutionContext.execute_async_v3": ("stream_handle",),
 }
-"""The arguments of calls, in their order: most are passed by position."""
+"""The arguments of functions, in their order: most are passed by position."""
 
 ARGUMENTS_RTX: dict[str, tuple[str, ...]] = {
     "IBuilderConfig.set_compute_capability": ("compute_capability", "index"),

@@ -1,1 +1,1 @@
-"""ONNX graphs of another precision: what a strongly typed network is built from."""
+"""Convert ONNX graphs to another precision: a strongly typed network gets its precision from the graph."""

@@ -1,4 +1,4 @@
-"""A bfloat16 graph: where half precision would stand, from the weights as they were."""
+"""Convert a graph to bfloat16: first to fp16, then from fp16 to bfloat16 with the original weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segplug_tensorrt.graphs import fp16
 from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import sensitive_nodes
 
-__all__ = ["convert", "rounded"]
+__all__ = ["convert", "round_to_bfloat16"]
 
 _FP32, _FP16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 _BF16 = onnx.TensorProto.BFLOAT16
@@ -21,26 +21,26 @@ _LARGEST = 0x7F7F
 """The bits of the largest finite bfloat16 number."""
 
 _IN_FP32 = ("ConvTranspose", "HardSwish")
-"""What TensorRT-RTX 1.7 does not build in bfloat16: the one has no kernel, the other is not parsed."""
+"""Operators that TensorRT-RTX 1.7 cannot build in bfloat16: no kernel for one, no parser for the other."""
 
 
 def convert(model: onnx.ModelProto) -> Converted:
-    """The same network in bfloat16, its float32 input and output as they were.
+    """Convert to bfloat16; input and output stay float32.
 
-    Nothing stays in fp32 for its size, since bfloat16 reaches as far, but what magnifies rounding does. The
-    opset stays: before 22 ONNX has no bfloat16 Conv, and TensorRT's parser does not mind.
+    bfloat16 has the range of fp32, so only nodes that would magnify rounding errors stay in fp32. The opset
+    does not change: ONNX has bfloat16 convolutions from opset 22 on, TensorRT's parser in every opset.
 
     Args:
-        model: With its weights; it is not changed.
+        model: With its weights. It is not changed.
     """
-    named = fp16.prepared(model)
+    named = fp16.prepare(model)
     before = _tensors(named)
     kept = [node.name for node in named.graph.node if node.op_type in _IN_FP32]
     sensitive = sensitive_nodes(named)
-    converted = fp16.halved(named, (*kept, *sensitive))
+    converted = fp16.to_fp16(named, (*kept, *sensitive))
     for key, tensor in _tensors(converted).items():
         if tensor.data_type == _FP16:
-            _relabel(tensor, before.get(key, tensor))
+            _replace(tensor, before.get(key, tensor))
     for graph in _graphs(converted.graph):
         for value in (*graph.value_info, *graph.input, *graph.output):
             if value.type.tensor_type.elem_type == _FP16:
@@ -52,29 +52,29 @@ def convert(model: onnx.ModelProto) -> Converted:
     return Converted(converted, sensitive)
 
 
-def rounded(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Bits of the nearest bfloat16 numbers, the even one of two. What is finite stays finite.
+def round_to_bfloat16(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """The bits of the nearest bfloat16 numbers, ties to even. Finite numbers stay finite.
 
     Args:
-        array: float32; infinities and NaN stay what they are.
+        array: float32. Infinities and NaN stay as they are.
     """
     bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
     nearest = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    # A mask's lowest float32 must not become an infinity: a row of them alone has no softmax.
+    # Attention masks use the lowest float32. As -inf, a row of them would have no softmax.
     nearest = np.where(nearest & 0x7FFF > _LARGEST, nearest & 0x8000 | _LARGEST, nearest)
     cut = (bits >> 16).astype(np.uint16)
     return np.where(np.isfinite(array), nearest, np.where(np.isnan(array), cut | 0x40, cut))
 
 
-def _relabel(tensor: onnx.TensorProto, source: onnx.TensorProto) -> None:
+def _replace(tensor: onnx.TensorProto, source: onnx.TensorProto) -> None:
     array = numpy_helper.to_array(source).astype(np.float32)
     made = onnx.TensorProto(name=tensor.name, data_type=_BF16, dims=array.shape)
-    made.raw_data = rounded(array).astype("<u2").tobytes()
+    made.raw_data = round_to_bfloat16(array).astype("<u2").tobytes()
     tensor.CopyFrom(made)
 
 
 def _tensors(model: onnx.ModelProto) -> dict[tuple[str, str], onnx.TensorProto]:
-    """Weights by name, and the tensors in attributes by node and attribute."""
+    """All tensors: weights by name, those in attributes by node and attribute."""
     found = {}
     for graph in _graphs(model.graph):
         found.update({("", tensor.name): tensor for tensor in graph.initializer})
@@ -84,7 +84,7 @@ def _tensors(model: onnx.ModelProto) -> dict[tuple[str, str], onnx.TensorProto]:
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph, and those inside its nodes."""
+    """A graph, and the graphs inside its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:

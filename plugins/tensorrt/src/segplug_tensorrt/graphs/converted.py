@@ -1,4 +1,4 @@
-"""What comes out of a conversion, whatever the precision."""
+"""The result of a conversion to another precision."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Converted"]
 
 @dataclass(frozen=True)
 class Converted:
-    """A graph of another precision, its input and output as they were."""
+    """A graph of another precision, with unchanged input and output."""
 
     model: onnx.ModelProto
     sensitive: tuple[str, ...]
-    """Names of the nodes that stay in fp32 since they would magnify rounding."""
+    """Names of the nodes that stay in fp32 because they would magnify rounding errors."""
     out_of_range: tuple[str, ...] = ()
-    """Names of the nodes that stay in fp32 since a constant of theirs is beyond the type's range."""
-    apart: tuple[str, ...] = ()
-    """Names of the layers that stay in floating point for other reasons: the classifier, depthwise ones."""
+    """Names of the nodes that stay in fp32 because one of their constants is out of the type's range."""
+    not_quantised: tuple[str, ...] = ()
+    """Names of the other layers that int8 leaves in fp32: the classifier, depthwise convolutions."""

@@ -1,4 +1,4 @@
-"""A half-precision graph, by ONNX Runtime's converter, which clips what half precision cannot hold."""
+"""Convert a graph to fp16 with ONNX Runtime's converter, and keep in fp32 what fp16 would spoil."""
 
 from __future__ import annotations
 
@@ -12,69 +12,69 @@ from onnx import numpy_helper
 from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import sensitive_nodes
 
-__all__ = ["LARGEST", "convert", "halved", "prepared"]
+__all__ = ["LARGEST", "convert", "prepare", "to_fp16"]
 
 _FP32, _FP16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 LARGEST = 65504.0
-"""The largest finite half-precision number."""
+"""The largest finite fp16 number. The converter clips larger weights."""
 
 _SMALLEST = 5.96e-08
-"""The smallest positive one: the converter raises smaller weights to it, below any rounding."""
+"""The smallest positive fp16 number. The converter raises smaller weights to it."""
 
 
 def convert(model: onnx.ModelProto) -> Converted:
-    """The same network in half precision, its input and output as they were.
+    """Convert to fp16; input and output stay float32.
 
     Args:
-        model: With its weights; it is not changed.
+        model: With its weights. It is not changed.
     """
-    named = prepared(model)
-    beyond, sensitive = _out_of_range(named), sensitive_nodes(named)
-    return Converted(halved(named, (*beyond, *sensitive)), sensitive, out_of_range=beyond)
+    named = prepare(model)
+    out_of_range, sensitive = _out_of_range(named), sensitive_nodes(named)
+    return Converted(to_fp16(named, (*out_of_range, *sensitive)), sensitive, out_of_range=out_of_range)
 
 
-def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose nodes all have names, and whose constants are weights."""
+def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every node has a name and every constant is a weight."""
     named = onnx.ModelProto()
     named.CopyFrom(model)
-    _constants_as_weights(named)
+    _turn_constants_into_weights(named)
     _name_nodes(named)
     weights = {tensor.name for tensor in named.graph.initializer}
-    # Of a weight that is also listed as a value, the converter changes the type there, and not the weight.
+    # If a weight is also listed as a value, the converter changes only the type of the value.
     values = [value for value in named.graph.value_info if value.name not in weights]
     del named.graph.value_info[:]
     named.graph.value_info.extend(values)
     return named
 
 
-def halved(named: onnx.ModelProto, kept: Sequence[str]) -> onnx.ModelProto:
-    """The network in half precision, but for some nodes and for all that computes positions.
+def to_fp16(named: onnx.ModelProto, kept: Sequence[str]) -> onnx.ModelProto:
+    """Convert to fp16, except some nodes and all that compute positions.
 
     Args:
-        named: What :func:`prepared` gives; its weights' names may change.
+        named: A result of :func:`prepare`. The names of its weights may change.
         kept: Names of nodes that stay in fp32.
     """
     from onnxruntime.transformers import float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     never = {node.name for node in named.graph.node if node.op_type in float16.DEFAULT_OP_BLOCK_LIST}
-    blocked = {*kept, *never, *_positional(named)}
-    _own_weights(named, blocked)
+    blocked = {*kept, *never, *_position_nodes(named)}
+    _copy_shared_weights(named, blocked)
     converter: Any = float16.convert_float_to_float16
     converted: onnx.ModelProto = converter(
         named, keep_io_types=True, node_block_list=list(blocked), min_positive_val=_SMALLEST
     )
     _merge_casts(converted)
-    _join_fp32(converted, {node.name for node in named.graph.node})
+    _remove_round_trips(converted, {node.name for node in named.graph.node})
     OnnxModel(converted).topological_sort()
     return converted
 
 
-def _positional(model: onnx.ModelProto) -> set[str]:
-    """Nodes whose numbers come from sizes and indices, never from pixels, and those that read at positions.
+def _position_nodes(model: onnx.ModelProto) -> set[str]:
+    """Nodes whose values depend on sizes and indices only, not on pixels, and nodes that sample at positions.
 
-    Half precision counts to 2048 without a gap, bf16 to 256: fewer than an image has columns.
+    fp16 holds the integers up to 2048, bfloat16 up to 256, and an image has more columns.
     """
     inferred = onnx.shape_inference.infer_shapes(model).graph
     types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
@@ -82,7 +82,7 @@ def _positional(model: onnx.ModelProto) -> set[str]:
     pixels = {value.name for value in model.graph.input}
     found = {node.name for node in model.graph.node if node.op_type == "GridSample"}
     for node in model.graph.node:
-        # What is inside a node may read pixels that its inputs do not show.
+        # A graph inside a node may read pixels that are not among the node's inputs.
         if pixels & set(node.input) or any(each.HasField("g") for each in node.attribute):
             pixels.update(name for name in node.output if types.get(name) not in exact)
         else:
@@ -90,8 +90,8 @@ def _positional(model: onnx.ModelProto) -> set[str]:
     return found
 
 
-def _own_weights(model: onnx.ModelProto, blocked: set[str]) -> None:
-    """Copies of the weights that nodes of both kinds read: the converter would round the one for both."""
+def _copy_shared_weights(model: onnx.ModelProto, blocked: set[str]) -> None:
+    """Copy the weights that fp16 and fp32 nodes share: the converter would round them for both."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == _FP32}
     shared = {name for node in model.graph.node if node.name not in blocked for name in node.input}
     copied = {}
@@ -106,12 +106,12 @@ def _own_weights(model: onnx.ModelProto, blocked: set[str]) -> None:
             node.input[number] = copied[name].name
 
 
-def _join_fp32(model: onnx.ModelProto, own: set[str]) -> None:
-    """Take out the way through half precision that the converter puts between two nodes in fp32.
+def _remove_round_trips(model: onnx.ModelProto, own: set[str]) -> None:
+    """Remove the pairs of casts to fp16 and back that the converter puts between two fp32 nodes.
 
     Args:
         model: A converted graph.
-        own: Names of the nodes that it had before; the casts among them have their reasons.
+        own: Names of the nodes that it had before. Casts among them stay.
     """
     casts = [node for node in model.graph.node if node.op_type == "Cast" and node.name not in own]
     exact = {node.output[0]: node.input[0] for node in casts if node.attribute[0].i == _FP16}
@@ -122,8 +122,8 @@ def _join_fp32(model: onnx.ModelProto, own: set[str]) -> None:
             del node.attribute[:]
 
 
-def _constants_as_weights(model: onnx.ModelProto) -> None:
-    """Name constants among the weights: the converter rounds a constant's own value, whoever uses it."""
+def _turn_constants_into_weights(model: onnx.ModelProto) -> None:
+    """Turn constants into weights: the converter would round a constant for all nodes that read it."""
     others = []
     for node in model.graph.node:
         value = (
@@ -140,7 +140,7 @@ def _constants_as_weights(model: onnx.ModelProto) -> None:
 
 
 def _merge_casts(model: onnx.ModelProto) -> None:
-    """Keep one of the equal casts that the converter adds for each fp32 node that reads a tensor."""
+    """Remove duplicate casts: the converter adds one for each fp32 node that reads a tensor."""
     seen: set[str] = set()
     once = []
     for node in model.graph.node:
@@ -163,7 +163,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
 
 
 def _out_of_range(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Nodes with a finite constant that half precision would clip."""
+    """Nodes with a finite constant that fp16 would clip."""
     large = {tensor.name for tensor in model.graph.initializer if _too_large(tensor)}
     return tuple(node.name for node in model.graph.node if large & set(node.input))
 

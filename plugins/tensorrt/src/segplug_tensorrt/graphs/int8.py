@@ -1,4 +1,4 @@
-"""A graph with explicit Q/DQ nodes, by ONNX Runtime's quantiser, calibrated on real inputs."""
+"""Quantise a graph to int8 with explicit Q/DQ nodes, with ONNX Runtime's quantiser and real inputs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = ["convert"]
 
 
 def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
-    """The same network with 8-bit weights (a scale for each channel) and activations, both symmetric.
+    """Quantise weights (one scale for each channel) and activations to 8 bits, both symmetric.
 
-    Some layers stay in floating point: the classifier, whose error nothing averages out any more;
-    convolutions of each channel on its own, which have few products to average over and little arithmetic to
-    save; and what magnifies rounding.
+    Some layers stay in floating point: the classifier, because no later layer averages its errors out;
+    depthwise convolutions, which sum few products and would save little time; and layers that would magnify
+    rounding errors.
 
     Args:
-        model: With its weights; it is not changed.
-        batches: Inputs by name, to find the activations' ranges.
+        model: With its weights. It is not changed.
+        batches: Inputs by name, to calibrate the ranges of the activations.
     """
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize
@@ -47,7 +47,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     named.CopyFrom(model)
     for number, node in enumerate(named.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
-    apart = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named))))
+    not_quantised = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named))))
     sensitive = sensitive_nodes(named)
     static: Any = quantize
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -58,7 +58,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(WEIGHTED),
-            nodes_to_exclude=[*apart, *sensitive],
+            nodes_to_exclude=[*not_quantised, *sensitive],
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
@@ -74,7 +74,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
         quantised = onnx.load(output)
     del quantised.metadata_props[:]
     quantised.metadata_props.extend(model.metadata_props)
-    return Converted(quantised, sensitive, apart=apart)
+    return Converted(quantised, sensitive, not_quantised=not_quantised)
 
 
 def _classifier(model: onnx.ModelProto) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Layers that magnify the rounding of their inputs, found by their weights."""
+"""Find the layers that would magnify rounding errors of their inputs, by their weights."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from onnx import numpy_helper
 __all__ = ["WEIGHTED", "sensitive_nodes"]
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Where the arithmetic is."""
+"""The operators with most of the arithmetic."""
 
-_MOST = 16.0
-"""Euclidean norm of one output channel's weights beyond which rounding is magnified.
+_LARGEST_NORM = 16.0
+"""Layers are sensitive if the weights of an output channel have a larger Euclidean norm than this.
 
-Inputs of about 1 that are rounded to 11 bits then move an output by 16/2048, about a hundredth, each time. In
-trained networks norms are 1 to 15, but for channels whose variance was nearly nothing: their batch norm,
-folded into the weights, makes up for that with factors of hundreds. MobileNetV2 has such channels."""
+With this norm, rounding inputs of about 1 to 11 bits changes an output by 16/2048, about a hundredth. Trained
+networks have norms of 1 to 15, except in channels with almost no variance: there the batch norm, which is
+folded into the weights, has factors of hundreds. MobileNetV2 has such channels."""
 
 
 def sensitive_nodes(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the layers that magnify rounding, and of what computes their inputs from the layers before.
+    """Names of the layers that would magnify rounding errors, and of the nodes that compute their inputs.
+
+    The search for those nodes ends at the previous layers with weights.
 
     Args:
-        model: Its nodes have names.
+        model: All its nodes have names.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     makers = {output: node for node in model.graph.node for output in node.output}
     found: set[str] = set()
     for node in model.graph.node:
-        if node.op_type in WEIGHTED and _norm(node, weights) > _MOST:
+        if node.op_type in WEIGHTED and _norm(node, weights) > _LARGEST_NORM:
             found.add(node.name)
             waiting = list(node.input)
             while waiting:
@@ -43,7 +45,7 @@ def sensitive_nodes(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _norm(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> float:
-    """The largest norm of the weights that make one output channel; 0 for a product of two activations."""
+    """The largest norm of the weights of one output channel; 0 for a product of two activations."""
     tensor = weights.get(node.input[1])
     if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT:
         return 0.0

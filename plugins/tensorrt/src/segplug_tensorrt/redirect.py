@@ -1,4 +1,4 @@
-"""What TensorRT's libraries print by themselves."""
+"""Redirect what TensorRT's libraries print."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["prints_on_stderr"]
+__all__ = ["stdout_to_stderr"]
 
 _STDOUT, _STDERR = 1, 2
 
 
 @contextmanager
-def prints_on_stderr() -> Iterator[None]:
-    """Send what is written to the process's stdout to stderr: stdout is for the command's own document.
+def stdout_to_stderr() -> Iterator[None]:
+    """Redirect the process's stdout to stderr: stdout is for the command's own output.
 
-    The compiler inside TensorRT-RTX writes warnings there, past the logger.
+    The compiler inside TensorRT-RTX writes warnings to stdout and not to the logger.
     """
     sys.stdout.flush()
     kept = os.dup(_STDOUT)

@@ -1,25 +1,24 @@
-"""Export every family of mmsegmentation and write ``docs/support-matrix.md`` from what came out.
+"""Export every family of mmsegmentation, compare with PyTorch, and write ``docs/support-matrix.md``.
 
-    python -m matrix                          every family that has not passed with these versions
-    python -m matrix --family setr --again    some of them, measured or not
-    python -m matrix --shard 1/2              every second one; two shards may run at the same time
+    python -m matrix                          every family that has not passed with the installed versions
+    python -m matrix --family setr --again    one family, even if it is up to date
+    python -m matrix --shard 1/2              every second family; two shards may run at the same time
 
-Ctrl-C at any time: families that are measured are kept, and the next call goes on from there.
+Ctrl-C stops it at any time. Measured rows are kept, and the next call continues from there.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-from matrix.command import ROOT, Measurement, run
+from matrix.command import ROOT, Measurement, run, run_and_exit
 from matrix.document import render
 from matrix.measure import versions
 from matrix.rows import MODES, Row
 
 
-def told(row: Row) -> str:
-    """A row that passed, in a line."""
+def describe(row: Row) -> str:
+    """A row that passed, in one line."""
     return f"{row.exported_for}, difference {row.relative_difference:.1e}, {row.seconds:.0f} s"
 
 
@@ -32,7 +31,7 @@ EXPORTS = Measurement(
     parts=MODES,
     versions=versions,
     render=render,
-    told=told,
+    describe=describe,
 )
 
 
@@ -42,7 +41,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("stopped; the next call goes on from here")
+    run_and_exit(main)

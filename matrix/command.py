@@ -1,4 +1,4 @@
-"""What the commands that measure every family have in common."""
+"""Run a command that measures every family: choose families, measure what is missing, write the page."""
 
 from __future__ import annotations
 
@@ -9,75 +9,86 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, NoReturn
 
 from matrix.families import FAMILIES
 from matrix.rows import M, Measured, add_rows, read_rows, row_of
 
-__all__ = ["ROOT", "Measurement", "chosen_families", "run"]
+__all__ = ["ROOT", "Measurement", "choose_families", "run", "run_and_exit"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Measurement(Generic[M]):
-    """What one command measures of each family."""
+    """One command: what it measures of each family, and how it shows that."""
 
     prog: str
     description: str | None
     data: Path
-    """Where its rows are kept by default."""
+    """The default file of rows."""
     kind: type[M]
+    """The class of the rows."""
     module: str
-    """Measures one family, whose name it is given, and prints its rows as JSON."""
+    """The module that measures one family and prints its rows as JSON: ``python -m MODULE FAMILY``."""
     parts: tuple[str, ...]
-    """Each family has one row for each."""
+    """The parts of a family, with one row for each: modes, precisions."""
     versions: Callable[[], dict[str, str]]
-    """What a row depends on."""
+    """Returns the installed versions that a row depends on."""
     render: Callable[[Mapping[tuple[str, str], M]], str]
-    """Makes the page."""
-    told: Callable[[M], str]
-    """A row that passed, in a line."""
+    """Returns the page."""
+    describe: Callable[[M], str]
+    """Describes a row that passed, in one line."""
 
-    def rows_of(self, family: str, made_by: dict[str, str], minutes: float) -> Iterator[M]:
-        """The rows of one family; what its process did not get to failed, and why."""
-        printed, end = _printed(self.module, family, minutes)
+    def rows_of(self, family: str, installed: dict[str, str], minutes: float) -> Iterator[M]:
+        """The rows of one family. A part that its process did not print gets a failed row with the reason."""
+        printed, end = _run_module(self.module, family, minutes)
         rows = [row_of(self.kind, data) for data in printed]
         yield from rows
         for part in self.parts:
             if (family, part) not in {row.key for row in rows}:
                 yield self.kind(
-                    family, FAMILIES[family].config, part, passed=False, reason=end, versions=made_by
+                    family, FAMILIES[family].config, part, passed=False, reason=end, versions=installed
                 )
 
 
 def run(measurement: Measurement[M], arguments: Sequence[str] | None) -> int:
-    """Measure what is asked for, write the page; 1 if a row that was asked for fails."""
+    """Measure the chosen families and write the page. Returns 1 if one of their rows fails."""
     options = _parser(measurement.prog, measurement.description, measurement.data).parse_args(arguments)
-    chosen = chosen_families(options.family, options.shard)
+    chosen = choose_families(options.family, options.shard)
     kind, render = measurement.kind, measurement.render
     rows = read_rows(options.data, kind)
-    made_by = measurement.versions()
+    installed = measurement.versions()
     for family in chosen:
         known = [rows.get((family, part)) for part in measurement.parts]
-        if not options.again and all(_stands(row, made_by) for row in known):
-            print(f"{family}: measured already", flush=True)
+        if not options.again and all(_is_current(row, installed) for row in known):
+            print(f"{family}: up to date", flush=True)
             continue
-        for row in measurement.rows_of(family, made_by, options.minutes):
+        for row in measurement.rows_of(family, installed, options.minutes):
             add_rows(options.data, [row], kind, render)
             name = " ".join(row.key)
-            print(f"{name}: {measurement.told(row) if row.passed else f'FAILS: {row.reason}'}", flush=True)
+            print(
+                f"{name}: {measurement.describe(row) if row.passed else f'FAILS: {row.reason}'}", flush=True
+            )
     every = add_rows(options.data, [], kind, render)
     failed = [row for row in every.values() if row.family in chosen and not row.passed]
     print(f"{options.data.with_suffix('.md')}: {len(chosen)} families, {len(failed)} rows fail")
     return 1 if failed else 0
 
 
-def _stands(row: Measured | None, made_by: dict[str, str]) -> bool:
-    """Whether a row says what would be measured now; a failure is tried again."""
+def run_and_exit(main: Callable[[], int]) -> NoReturn:
+    """Run a command as the program; Ctrl-C ends it with one line."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; the next call continues from here")
+
+
+def _is_current(row: Measured | None, installed: dict[str, str]) -> bool:
+    """Whether a row passed with this config and these versions. Failures are measured again."""
     if row is None or not row.passed:
         return False
-    return row.versions == made_by and row.config == FAMILIES[row.family].config
+    return row.versions == installed and row.config == FAMILIES[row.family].config
 
 
 def _parser(prog: str, description: str | None, data: Path) -> argparse.ArgumentParser:
@@ -85,13 +96,19 @@ def _parser(prog: str, description: str | None, data: Path) -> argparse.Argument
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
-        "--family", nargs="+", choices=sorted(FAMILIES), metavar="NAME", help="default: all of them"
+        "--family",
+        nargs="+",
+        choices=sorted(FAMILIES),
+        metavar="NAME",
+        help="families to measure; default: all",
     )
-    made.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N, from 1")
-    made.add_argument("--again", action="store_true", help="measure what is measured already")
-    made.add_argument("--minutes", type=float, default=30.0, help="the longest that one family may take")
     made.add_argument(
-        "--data", type=Path, default=data, help="where rows are kept; the page lies beside it (.md)"
+        "--shard", type=_shard, default=(1, 1), metavar="I/N", help="measure part I of N, counted from 1"
+    )
+    made.add_argument("--again", action="store_true", help="also measure families that are up to date")
+    made.add_argument("--minutes", type=float, default=30.0, help="time limit for one family")
+    made.add_argument(
+        "--data", type=Path, default=data, help="file of the rows; the page is written beside it, as .md"
     )
     return made
 
@@ -100,26 +117,26 @@ def _shard(text: str) -> tuple[int, int]:
     try:
         part, count = (int(number) for number in text.split("/"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no I/N, such as 1/4") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not I/N, such as 1/4") from None
     if not 1 <= part <= count:
         raise argparse.ArgumentTypeError(f"there is no part {part} of {count}")
     return part, count
 
 
-def chosen_families(named: Sequence[str] | None, shard: tuple[int, int]) -> list[str]:
-    """The share of the families that were named, or of all."""
+def choose_families(named: Sequence[str] | None, shard: tuple[int, int]) -> list[str]:
+    """The given share of the named families, or of all."""
     part, count = shard
     return sorted(set(named or FAMILIES))[part - 1 :: count]
 
 
-def _printed(module: str, family: str, minutes: float) -> tuple[list[dict[str, Any]], str]:
-    """The rows that ``python -m MODULE FAMILY`` prints, in a process of its own, and how that ended."""
+def _run_module(module: str, family: str, minutes: float) -> tuple[list[dict[str, Any]], str]:
+    """Run ``python -m MODULE FAMILY``; returns the rows that it prints, and how it ended."""
     command = [sys.executable, "-m", module, family]
     try:
         process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes)
         output, end = process.stdout, _end(process.returncode, process.stderr)
     except subprocess.TimeoutExpired as error:
-        output, end = (error.stdout or b"").decode(), f"it did not end within {minutes:g} minutes"
+        output, end = (error.stdout or b"").decode(), f"it took more than {minutes:g} minutes"
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")], end
 
 

@@ -1,6 +1,6 @@
-"""Build one family's engines, print a JSON row for each: ``python -m matrix.engine_measure FAMILY``.
+"""Build the engines of one family, print each row as JSON: ``python -m matrix.engine_measure FAMILY``.
 
-A process of its own for each family, as for the exports.
+Each family has a process of its own, so that a crash does not affect the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from matrix.families import FAMILIES, Case
 if TYPE_CHECKING:
     from segplug.model import ModelMeta
 
-__all__ = ["builds", "profile_of", "versions"]
+__all__ = ["measure_builds", "profile_of", "versions"]
 
 MADE_BY = ("segplug-tensorrt", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
 
@@ -39,15 +39,15 @@ def versions() -> dict[str, str]:
 
 
 def profile_of(meta: ModelMeta, size: tuple[int, int]) -> tuple[str, str]:
-    """Smallest and largest input: twice as much of all, where the network takes more than one size."""
+    """Smallest and largest input shape: from one image to two, of twice the size if sizes may vary."""
     height, width = meta.input_size or size
-    # A file of free sizes says within which; one of a network with tables of one size frees the batch alone.
+    # A file with free sizes has limits; that of a network with one size has only a free batch.
     grown = 2 if meta.input_limits is not None and not meta.input_limits.is_fixed else 1
     return f"1x3x{height}x{width}", f"2x3x{grown * height}x{grown * width}"
 
 
-def builds(family: str, case: Case) -> Iterator[EngineRow]:
-    """One row for each precision; a build that fails is a row with its reason."""
+def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:
+    """One row for each precision. A failed build gives a row with the reason."""
     from segplug import Segplug
     from segplug.errors import SegplugError
 
@@ -90,5 +90,5 @@ def builds(family: str, case: Case) -> Iterator[EngineRow]:
 
 
 if __name__ == "__main__":
-    for row in builds(sys.argv[1], FAMILIES[sys.argv[1]]):
+    for row in measure_builds(sys.argv[1], FAMILIES[sys.argv[1]]):
         print(json.dumps(asdict(row)), flush=True)

@@ -1,23 +1,22 @@
-"""Build every family's engines with TensorRT-RTX and write ``docs/tensorrt-engines.md`` from what came out.
+"""Build the engines of every family with TensorRT-RTX and write ``docs/tensorrt-engines.md``.
 
-    python -m matrix.engines                      every family that has not passed with these versions
+    python -m matrix.engines                      every family that has not passed with the installed versions
     python -m matrix.engines --family setr --again
 
-Needs no GPU. Ctrl-C at any time: what is measured is kept, and the next call goes on from there.
+It needs no GPU. Ctrl-C stops it at any time. Measured rows are kept, and the next call continues from there.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-from matrix.command import ROOT, Measurement, run
+from matrix.command import ROOT, Measurement, run, run_and_exit
 from matrix.engine_measure import versions
 from matrix.engine_rows import PRECISIONS, EngineRow, render
 
 
-def told(row: EngineRow) -> str:
-    """A row that passed, in a line."""
+def describe(row: EngineRow) -> str:
+    """A row that passed, in one line."""
     return f"{row.megabytes:.1f} MB in {row.seconds:.1f} s"
 
 
@@ -30,7 +29,7 @@ ENGINES = Measurement(
     parts=PRECISIONS,
     versions=versions,
     render=render,
-    told=told,
+    describe=describe,
 )
 
 
@@ -40,7 +39,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("stopped; the next call goes on from here")
+    run_and_exit(main)

@@ -9,26 +9,26 @@ from types import MappingProxyType
 __all__ = ["FAMILIES", "Case"]
 
 SMALL = (128, 192)
-"""Height and width that keep a family's turn to about a minute, and are not equal."""
+"""A height and a different width, so small that a family takes about a minute."""
 
 WINDOW = {
     "model.test_cfg.mode": "slide",
     "model.test_cfg.crop_size": (128, 160),
     "model.test_cfg.stride": (85, 107),
 }
-"""Makes any config slide."""
+"""Options that switch any config to sliding-window inference."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is exported of one family."""
+    """The export of one family."""
 
     config: str
     """Relative to the family's folder."""
     size: tuple[int, int] = SMALL
-    """(height, width) of a config that takes the whole image, and of the window of one that slides."""
+    """(height, width) to export a config of whole-image inference at."""
     window: Mapping[str, object] = field(default_factory=lambda: MappingProxyType(WINDOW))
-    """What makes the config slide; empty where it does by itself, with its own window."""
+    """Options that switch it to sliding windows; empty if the config has sliding windows itself."""
 
 
 def _slides(config: str) -> Case:

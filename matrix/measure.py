@@ -1,6 +1,6 @@
-"""Export one family in each mode, compare, print a JSON row for each: ``python -m matrix.measure FAMILY``.
+"""Export one family in each mode, compare, print each row as JSON: ``python -m matrix.measure FAMILY``.
 
-A process of its own for each family: what one leaves behind, or how it dies, is no other's business.
+Each family has a process of its own, so that a crash does not affect the others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MADE_BY = (
 )
 
 LEAST_SIZES = 3
-"""At how many sizes a file with free sizes must have been compared to count."""
+"""A file with free sizes must be compared at this many sizes at least."""
 
 
 def versions() -> dict[str, str]:
@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def measure(family: str, case: Case) -> Iterator[Row]:
-    """One row for each mode; an export that fails is a row with its reason."""
+    """One row for each mode. A failed export gives a row with the reason."""
     from segplug import Segplug
     from segplug.errors import SegplugError
 
@@ -65,13 +65,13 @@ def measure(family: str, case: Case) -> Iterator[Row]:
             blank = Row(family, case.config, mode, passed=False, versions=versions(), cpus=os.cpu_count())
             try:
                 yield work(session, case, blank, Path(folder) / f"{mode}.onnx")
-            except Exception as error:  # the other modes have their turn, whatever this one met
+            except Exception as error:  # the other modes are measured all the same
                 kind = "" if isinstance(error, SegplugError) else f"{type(error).__name__}: "
                 yield replace(blank, reason=kind + " ".join(str(error).split()))
 
 
 def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
-    """Static or dynamic: the file against the network, at every size that the file takes and is tried."""
+    """Static or dynamic: compare the file with the network, at several sizes if they are free."""
     model = load(session, blank.family, case, {})
     slides = model.meta.inference.mode == "slide"
     shape = None if slides else case.size
@@ -87,7 +87,7 @@ def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
 
 
 def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
-    """The runtime's slide inference on the file of one window, against mmseg's own slide inference."""
+    """Compare the runtime's slide inference on the file of one window with mmseg's own slide inference."""
     import torch
 
     from segplug.runtime.preprocess import Preprocessor
@@ -95,24 +95,26 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     from segplug.runtime.slide import Slider
     from segplug.verification.compare import Pair, compare
     from segplug.verification.sample import sample_image
-    from segplug.verification.stability import nudged_runs
+    from segplug.verification.stability import perturbed_runs
 
     model = load(session, blank.family, case, dict(case.window))
     artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)
     (crop_h, crop_w), (step_h, step_w) = model.meta.inference.crop_size, model.meta.inference.stride
-    # No whole number of steps: the last window of each axis is moved back inside the image.
+    # Not a whole number of steps, so that the last window of each axis is moved back into the image.
     height, width = crop_h + step_h // 2 + 5, crop_w + step_w // 2 + 7
     image = Preprocessor(model.meta.replace(resize=None))(sample_image(height, width), "sample").array
 
-    def slid_by_mmseg(array: Any) -> Any:
+    def mmseg_logits(array: Any) -> Any:
         images = torch.from_numpy(array)[None]
         with torch.inference_mode():
             return model.module.segmentor.slide_inference(images, [{}], False)[0].numpy()
 
     with session.open(artifact, backend="onnxruntime") as engine:
         actual = Slider(Runner(engine))(image)
-    nudged = partial(nudged_runs, slid_by_mmseg, image)
-    comparison = compare([Pair(f"sample 1x{height}x{width}", slid_by_mmseg(image), actual, nudged=nudged)])
+    perturbed = partial(perturbed_runs, mmseg_logits, image)
+    comparison = compare(
+        [Pair(f"sample 1x{height}x{width}", mmseg_logits(image), actual, perturbed=perturbed)]
+    )
     size = f"{crop_h}x{crop_w} every {step_h}x{step_w}"
     return _row(replace(blank, exported_for=size), session, artifact, comparison, seconds)
 
@@ -148,7 +150,7 @@ def _row(blank: Row, session: Segplug, artifact: Artifact, comparison: Compariso
         relative_difference=comparison.relative_difference,
         label_agreement=comparison.label_agreement,
         firm_agreement=comparison.firm_agreement,
-        unsteady=comparison.unsteady,
+        unstable=comparison.unstable,
         megabytes=artifact.path.stat().st_size / 1e6,
         seconds=seconds,
     )

@@ -1,4 +1,4 @@
-"""What was measured, as plain data in one JSON file that several runs may add to."""
+"""Measurements as rows of plain data in one JSON file, to which several processes may add."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODES = ("static", "dynamic", "slide")
 
 @dataclass(frozen=True)
 class Row:
-    """One export of one family, and how far its file is from the network."""
+    """One export of one family, and the differences of its file from the network."""
 
     family: str
     config: str
@@ -26,36 +26,36 @@ class Row:
     """One of ``MODES``."""
     passed: bool
     reason: str | None = None
-    """Why it failed, or what limits it."""
+    """Why it failed."""
     exported_for: str = ""
     """The size, or the window and its stride."""
     takes: str = ""
-    """The sizes that the file takes."""
+    """The input sizes that the file takes."""
     compared_at: tuple[str, ...] = ()
-    """Batch and size of each input that both sides were run on."""
+    """Batch and size of each input of the comparison."""
     relative_difference: float | None = None
     """Largest logit difference, as a share of the logits' range."""
     label_agreement: float | None = None
     firm_agreement: float | None = None
-    """Of the labels that no allowed difference of the logits could turn."""
-    unsteady: float | None = None
-    """Share of pixels that rounding of the input alone moves in PyTorch: left out of the figures above."""
+    """The share of equal labels among those that no allowed difference of the logits could change."""
+    unstable: float | None = None
+    """Share of pixels that change in PyTorch when the input is rounded; left out of the figures above."""
     megabytes: float | None = None
     """10^6 bytes."""
     seconds: float | None = None
-    """Of the export, without loading the model and without comparing."""
+    """Time of the export, without loading the model and without the comparison."""
     cpus: int | None = None
-    """Of the machine that it was measured on."""
+    """CPUs of the machine that measured it."""
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
-        """Of which there is one row."""
+        """Family and mode; no two rows have the same key."""
         return self.family, self.mode
 
     @property
     def place(self) -> tuple[str, int]:
-        """In the file."""
+        """The row's place in the file."""
         return self.family, MODES.index(self.mode)
 
 
@@ -64,7 +64,7 @@ Rows = Mapping[tuple[str, str], Row]
 
 
 class Measured(Protocol):
-    """A dataclass of plain data that is kept as a row."""
+    """A dataclass of plain data for a row: :class:`Row` or ``EngineRow``."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -83,6 +83,9 @@ class Measured(Protocol):
     def reason(self) -> str | None: ...
 
     @property
+    def cpus(self) -> int | None: ...
+
+    @property
     def versions(self) -> dict[str, str]: ...
 
     @property
@@ -96,12 +99,12 @@ M = TypeVar("M", bound=Measured)
 
 
 def row_of(kind: type[M], data: Mapping[str, Any]) -> M:
-    """A row from its JSON types."""
+    """A row from its data in JSON types."""
     return kind(**{name: tuple(item) if isinstance(item, list) else item for name, item in data.items()})
 
 
 def read_rows(file: Path, kind: type[M]) -> dict[tuple[str, str], M]:
-    """Key to row; empty if there is no file."""
+    """The rows in a file by their keys; empty if the file does not exist."""
     if not file.is_file():
         return {}
     rows = [row_of(kind, data) for data in json.loads(file.read_text())]
@@ -111,13 +114,13 @@ def read_rows(file: Path, kind: type[M]) -> dict[tuple[str, str], M]:
 def add_rows(
     file: Path, rows: Iterable[M], kind: type[M], render: Callable[[Mapping[tuple[str, str], M]], str]
 ) -> Mapping[tuple[str, str], M]:
-    """Add rows, or replace those of the same key, and write the page; several processes may.
+    """Add rows, replacing those with the same key, and write the page. Several processes may do so at once.
 
     Args:
-        file: The rows; the page lies beside it, as ``.md``.
-        rows: What is new; nothing to write the page from what is there.
-        kind: Of the rows in the file.
-        render: Makes the page.
+        file: The file of rows. The page is written beside it, as ``.md``.
+        rows: The new rows. Without any, only the page is written.
+        kind: The class of the rows.
+        render: Returns the page.
 
     Returns:
         All rows.

@@ -1,6 +1,6 @@
-"""Reduced networks that reach every cause in ``segplug_mmseg.exportable`` within minutes: what CI exports.
+"""Reduced networks that use every rewritten form in ``segplug_mmseg.exportable``, for tests in minutes.
 
-Fewer layers and channels, the same modules. ``python -m matrix`` exports the whole ones.
+They have fewer layers and channels, but the same modules. ``python -m matrix`` exports whole networks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SIGMOID = {"out_channels": 1, "loss_decode": {"type": "CrossEntropyLoss", "use_
 
 
 def _channels(count: int, **others: Any) -> Options:
-    """Of the decode head, and its other options."""
+    """Options of the decode head: its channels, and others."""
     options = {"channels": count, **others}
     return {f"model.decode_head.{name}": value for name, value in options.items()}
 
@@ -164,10 +164,10 @@ SAMPLE: dict[str, tuple[str, Options]] = {
         },
     ),
 }
-"""Name to config, below mmseg's own, and what to change in it."""
+"""For each name a config, relative to mmseg's configs, and the options to change in it."""
 
 SLIDING: dict[str, Options] = {
     name: {"model.test_cfg": {"mode": "slide", "crop_size": (96, 128), "stride": (64, 85)}}
     for name in ("cgnet", "segmenter", "unet")
 }
-"""Those that are also slid, and what makes them slide."""
+"""The networks that are also tested with sliding windows, and the options for it."""

@@ -1,4 +1,4 @@
-"""The command that measures every family, and the page that it writes."""
+"""The commands that measure every family, and the pages that they write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segplug_mmseg.compat import import_mmseg
 
 from matrix import __main__ as command
 from matrix import engines as engine_command
-from matrix.command import Measurement, chosen_families
+from matrix.command import Measurement, choose_families
 from matrix.document import render
 from matrix.engine_measure import versions as engine_versions
 from matrix.engine_rows import PRECISIONS, EngineRow
@@ -42,13 +42,13 @@ def row(family: str, mode: str, **changes: object) -> Row:
     return replace(good, **changes)
 
 
-def written(data: Path, rows: list[Row]) -> str:
+def write_rows(data: Path, rows: list[Row]) -> str:
     add_rows(data, rows, Row, render)
     return data.with_suffix(".md").read_text()
 
 
-def measuring_nothing(_: object, family: str, *__: object) -> list[Row]:
-    raise AssertionError(f"{family} is measured, but need not be")
+def fail_to_measure(_: object, family: str, *__: object) -> list[Row]:
+    raise AssertionError(f"{family} is measured, but is up to date")
 
 
 def test_every_family_that_mmseg_carries_has_a_config():
@@ -71,8 +71,8 @@ def test_the_docs_show_that_every_family_passes_in_every_mode():
     assert {one.config for one in rows.values()} == {case.config for case in FAMILIES.values()}
 
 
-def test_shards_are_all_families_once():
-    shards = [chosen_families(None, (part, 4)) for part in (1, 2, 3, 4)]
+def test_shards_hold_each_family_once():
+    shards = [choose_families(None, (part, 4)) for part in (1, 2, 3, 4)]
     assert sorted(family for shard in shards for family in shard) == sorted(FAMILIES)
 
 
@@ -81,21 +81,21 @@ def test_shards_are_all_families_once():
     [
         ("0/2", "no part 0 of 2"),
         ("3/2", "no part 3 of 2"),
-        ("1", "'1' is no I/N"),
-        ("a/b", "'a/b' is no I/N"),
+        ("1", "'1' is not I/N"),
+        ("a/b", "'a/b' is not I/N"),
     ],
 )
-def test_a_shard_that_is_none_is_refused(text, words, capsys):
+def test_wrong_shards_are_refused(text, words, capsys):
     with pytest.raises(SystemExit) as end:
         command.main(["--shard", text])
     assert end.value.code == 2
     assert words in capsys.readouterr().err
 
 
-def test_a_page_tells_success_freedom_failure_and_what_is_missing(tmp_path):
+def test_a_page_shows_passes_sizes_failures_and_missing_rows(tmp_path):
     data = tmp_path / "m.json"
-    written(data, [row("unet", "static", unsteady=1e-4), row("unet", "dynamic")])
-    page = written(data, [row("unet", "slide", passed=False, reason="labels differ")])
+    write_rows(data, [row("unet", "static", unstable=1e-4), row("unet", "dynamic")])
+    page = write_rows(data, [row("unet", "slide", passed=False, reason="labels differ")])
     assert "static 1 of 45, dynamic 1 of 45, slide 0 of 45" in page
     assert "Not measured yet: ann," in page
     line = next(line for line in page.splitlines() if line.startswith("| unet"))
@@ -106,12 +106,12 @@ def test_a_page_tells_success_freedom_failure_and_what_is_missing(tmp_path):
     assert "* **unet**, slide: labels differ" in page
 
 
-def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch, capsys):
+def test_rows_that_are_up_to_date_are_not_measured_again(tmp_path, monkeypatch, capsys):
     data = tmp_path / "m.json"
-    written(data, [row("unet", mode) for mode in MODES])
-    monkeypatch.setattr(Measurement, "rows_of", measuring_nothing)
+    write_rows(data, [row("unet", mode) for mode in MODES])
+    monkeypatch.setattr(Measurement, "rows_of", fail_to_measure)
     assert command.main(["--family", "unet", "--data", str(data)]) == 0
-    assert "measured already" in capsys.readouterr().out
+    assert "up to date" in capsys.readouterr().out
     with pytest.raises(AssertionError):
         command.main(["--family", "unet", "--data", str(data), "--again"])
 
@@ -119,10 +119,10 @@ def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "stale", [{"versions": {"torch": "1.0"}}, {"config": "another.py"}, {"passed": False, "reason": "no"}]
 )
-def test_what_does_not_stand_is_measured_again_and_other_families_kept(tmp_path, monkeypatch, stale):
+def test_outdated_rows_are_measured_again_and_other_families_kept(tmp_path, monkeypatch, stale):
     data = tmp_path / "m.json"
-    written(data, [row("unet", mode, **(stale if mode == "slide" else {})) for mode in MODES])
-    written(data, [row("cgnet", mode) for mode in MODES])
+    write_rows(data, [row("unet", mode, **(stale if mode == "slide" else {})) for mode in MODES])
+    write_rows(data, [row("cgnet", mode) for mode in MODES])
     fresh = [row("unet", mode, seconds=1.0) for mode in MODES]
     monkeypatch.setattr(Measurement, "rows_of", lambda *_: fresh)
     assert command.main(["--family", "unet", "cgnet", "--data", str(data)]) == 0
@@ -131,14 +131,14 @@ def test_what_does_not_stand_is_measured_again_and_other_families_kept(tmp_path,
     assert len(rows) == 6
 
 
-def test_a_process_that_dies_or_does_not_end_is_a_failure_with_its_reason(monkeypatch):
+def test_a_process_that_fails_or_takes_too_long_gives_failed_rows(monkeypatch):
     monkeypatch.setattr("sys.executable", "false")
     rows = list(command.EXPORTS.rows_of("unet", {}, 1.0))
     assert [one.mode for one in rows] == list(MODES)
     assert all(not one.passed and "ended with 1" in str(one.reason) for one in rows)
     monkeypatch.undo()
     rows = list(command.EXPORTS.rows_of("unet", {}, 0.001))
-    assert all("did not end within" in str(one.reason) for one in rows)
+    assert all("took more than" in str(one.reason) for one in rows)
 
 
 def test_a_failure_makes_the_command_fail(tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_a_failure_makes_the_command_fail(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_one_family_for_real(tmp_path, capsys):
+def test_one_family_is_really_measured(tmp_path, capsys):
     data = tmp_path / "m.json"
     assert command.main(["--family", "bisenetv2", "--data", str(data)]) == 0, capsys.readouterr().out
     rows = json.loads(data.read_text())
@@ -186,7 +186,9 @@ def test_the_docs_show_that_every_family_is_built():
     assert {one.config for one in rows.values()} == {case.config for case in FAMILIES.values()}
 
 
-def test_engines_that_are_built_are_not_built_again_and_a_failure_is_told(tmp_path, monkeypatch, capsys):
+def test_engines_that_are_up_to_date_are_not_built_again_and_failures_are_shown(
+    tmp_path, monkeypatch, capsys
+):
     data = tmp_path / "e.json"
     bad = engine("unet", "fp16", passed=False, reason="no kernel", seconds=None, megabytes=None)
     monkeypatch.setattr(Measurement, "rows_of", lambda *_: [engine("unet", "fp32"), bad])
@@ -197,14 +199,14 @@ def test_engines_that_are_built_are_not_built_again_and_a_failure_is_told(tmp_pa
     assert "* **unet**, fp16: no kernel" in page
     monkeypatch.setattr(Measurement, "rows_of", lambda *_: [engine("unet", "fp16")])
     assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
-    monkeypatch.setattr(Measurement, "rows_of", measuring_nothing)
+    monkeypatch.setattr(Measurement, "rows_of", fail_to_measure)
     capsys.readouterr()
     assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
-    assert "measured already" in capsys.readouterr().out
+    assert "up to date" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_one_familys_engines_for_real(tmp_path, capsys):
+def test_the_engines_of_one_family_are_really_built(tmp_path, capsys):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
     data = tmp_path / "e.json"
     assert engine_command.main(["--family", "erfnet", "--data", str(data)]) == 0, capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""How far an artifact is from what it was made of, and what it is held to. Plain data."""
+"""The result of a verification, and its thresholds. Plain data."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ __all__ = ["Comparison", "Thresholds"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a comparison must keep to. All are fractions."""
+    """The limits of a comparison. All are fractions."""
 
     logits: float
-    """Largest logit difference, as a share of the reference's range over the same input."""
+    """Largest allowed logit difference, as a share of the range of the reference's logits for the input."""
     firm_agreement: float
-    """Least share of equal labels among the pixels that are no near-tie."""
+    """Smallest allowed share of equal labels, near-ties left out."""
     miou: float
-    """Least mean IoU between the two label maps, the reference taken as the truth, near-ties apart."""
+    """Smallest allowed mean IoU of the two label maps, the reference as ground truth, near-ties left out."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far an artifact is from the model, over all inputs compared. Plain data."""
+    """How much the output of an artifact differs from the reference, over all inputs compared."""
 
     passed: bool
     failures: tuple[str, ...]
-    """One sentence for each threshold that does not hold."""
+    """One sentence for each threshold that is not met."""
     precision: str
     thresholds: Thresholds
     inputs: tuple[str, ...]
-    """What was compared: image names with sizes."""
+    """The inputs that were compared: image names with sizes."""
     pixels: int
     logits_compared: bool
-    """Whether the candidate gave logits; the logit fields are 0 where it did not."""
+    """Whether the artifact gave logits; if not, the logit fields are 0."""
     max_logit_difference: float
     mean_logit_difference: float
     relative_difference: float
-    """Largest logit difference of any input, as a share of that input's reference range."""
+    """Largest logit difference of any input, as a share of the range of the reference's logits for it."""
     label_agreement: float
     firm_agreement: float
-    """Label agreement away from near-ties (1.0 if there is nothing but near-ties)."""
+    """Label agreement, near-ties left out (1.0 if all pixels are near-ties)."""
     near_ties: float
     """Share of pixels that are near-ties."""
-    unsteady: float
-    """Share of pixels left out of all other figures: rounding its input moves the reference there."""
+    unstable: float
+    """Share of pixels left out of all other figures, because rounding errors change the reference there."""
     miou: float
-    """Mean IoU of the candidate's labels against the reference's, near-ties apart."""
+    """Mean IoU of the artifact's labels, with the reference's as ground truth, near-ties left out."""
     worst_input: str
-    """The input with the largest logit difference, or the most firm disagreements."""
+    """The input with the largest logit difference; if there are only labels, with the most wrong ones."""
     worst_pixel: tuple[int, int] | None
-    """(row, column) of the largest difference there; ``None`` when all is equal."""
+    """(row, column) of the largest difference in it; ``None``: there is no difference."""
     reference: str
-    """What it was compared with: ``PyTorch``, ``onnxruntime 1.31.1 (cpu)``."""
+    """The name of the reference: ``PyTorch``, ``onnxruntime 1.31.1 (cpu)``."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types."""

@@ -27,7 +27,7 @@ from segplug.results import Artifact, Precision
 
 if TYPE_CHECKING:
     from segplug.palette import Palette
-    from segplug.runtime.window import Window
+    from segplug.runtime.display import DisplayWindow
 
 __all__ = ["parameters", "run"]
 
@@ -103,14 +103,14 @@ def _precision(values: Mapping[str, Any]) -> Precision:
     return "fp16" if values["fp16"] else precision
 
 
-def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> Window | None:
+def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> DisplayWindow | None:
     """Found out before the build: a window, and a device that can fill it."""
     if not values["show"]:
         return None
-    from segplug.runtime.window import Window
+    from segplug.runtime.display import DisplayWindow
 
     require_device(verification_backend(session.registry, provider), values["device"])
-    return Window(instead="use segplug run infer with --show-dir to write painted images")
+    return DisplayWindow(instead="use segplug run infer with --show-dir to write painted images")
 
 
 def _images(session: Segplug, values: Mapping[str, Any]) -> tuple[list[Path], Palette]:
@@ -135,7 +135,7 @@ def _images(session: Segplug, values: Mapping[str, Any]) -> tuple[list[Path], Pa
 def _show(
     session: Segplug,
     provider: Provider,
-    window: Window,
+    window: DisplayWindow,
     artifact: Artifact,
     subject: Any,
     images: Sequence[Path],

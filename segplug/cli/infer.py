@@ -177,9 +177,9 @@ def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:
 
 
 def _sinks(values: Mapping[str, Any]) -> list[Sink]:
+    from segplug.runtime.display import DisplaySink
     from segplug.runtime.raw import RawSink
     from segplug.runtime.sinks import LabelMapSink, PaintSink
-    from segplug.runtime.window import WindowSink
 
     chosen: list[Sink] = []
     if values["format_only"]:
@@ -189,7 +189,7 @@ def _sinks(values: Mapping[str, Any]) -> list[Sink]:
     if values["show_dir"]:
         chosen.append(PaintSink(values["show_dir"], opacity=values["opacity"]))
     if values["show"]:
-        chosen.append(WindowSink(opacity=values["opacity"]))
+        chosen.append(DisplaySink(opacity=values["opacity"]))
     return chosen
 
 

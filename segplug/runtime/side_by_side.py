@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segplug.palette import Palette, choose_palette
+from segplug.runtime.display import DisplayWindow
 from segplug.runtime.paint import Painter
 from segplug.runtime.segment import Segmenter
-from segplug.runtime.window import Window
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,7 +21,7 @@ __all__ = ["show_side_by_side"]
 
 
 def show_side_by_side(
-    window: Window,
+    window: DisplayWindow,
     engines: Sequence[Engine],
     images: Iterable[tuple[str, npt.NDArray[np.uint8]]],
     colours: Palette = (),

@@ -1,5 +1,5 @@
 """Where results go: scores, painted images, label maps; :mod:`~segplug.runtime.raw` and
-:mod:`~segplug.runtime.window` have the others.
+:mod:`~segplug.runtime.display` have the others.
 
 The contract that all of them keep is :class:`~segplug.sink.Sink`.
 """

@@ -1,1 +1,1 @@
-"""Whether an artifact computes what its model computes: the inputs, the statistics, the verdict."""
+"""Verification: run an artifact and its model on the same inputs, and compare their outputs."""

@@ -1,9 +1,9 @@
-"""Does an artifact compute what the model computes? Statistics first, a verdict from thresholds.
+"""Compare the output of an artifact with that of its reference: compute statistics, then apply thresholds.
 
-Equal labels everywhere is the wrong question: where two classes are nearly equal in the reference,
-rounding alone decides. So logits are compared where both sides give them, and labels are compared
-apart from near-ties: pixels whose reference margin (largest minus second largest logit) is so small
-that an allowed difference could turn it.
+Labels need not be equal everywhere: where two classes are nearly equal in the reference, rounding alone
+decides. So logits are compared where both sides give them, and labels are compared without near-ties: pixels
+whose margin in the reference (largest minus second largest logit) is so small that an allowed difference can
+change the label.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from segplug.comparison import Comparison, Thresholds
 from segplug.errors import UsageError
-from segplug.verification.stability import find_unsteady
+from segplug.verification.stability import find_unstable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,13 +27,13 @@ __all__ = ["THRESHOLDS", "Pair", "compare", "thresholds_for"]
 THRESHOLDS: Mapping[str, Thresholds] = {
     # float32 on both sides: the same arithmetic in another order. Rounding of sums of some thousand
     # products is about 1e-6 of the range, of a deep network at most some 1e-4; a frozen size, a
-    # wrong padding or another interpolation is above 1e-2. 1e-3 lies between with room on both sides.
+    # wrong padding or another interpolation is above 1e-2. 1e-3 is far from both.
     "fp32": Thresholds(logits=1e-3, firm_agreement=1.0, miou=0.9999),
-    # 11 bits of mantissa: each rounding is 5e-4 of a value and some ten layers' worth add up.
+    # 11 bits of mantissa: each rounding is 5e-4 of a value, and those of some ten layers add up.
     "fp16": Thresholds(logits=2e-2, firm_agreement=0.9995, miou=0.995),
     # 8 bits of mantissa: eight times the rounding of fp16.
     "bf16": Thresholds(logits=1e-1, firm_agreement=0.995, miou=0.97),
-    # 256 steps for each tensor: single logits move far, so that only the labels can be held to much.
+    # 256 steps for each tensor: single logits change much, so only the label thresholds are strict.
     "int8": Thresholds(logits=3e-1, firm_agreement=0.98, miou=0.90),
 }
 
@@ -46,23 +46,23 @@ def thresholds_for(precision: str) -> Thresholds:
 
 
 _BAND = 1 << 20
-"""Logits that are worked on at a time."""
+"""How many logits are compared at a time."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One input's answers from both sides."""
+    """The outputs of both sides for one input."""
 
     name: str
-    """The image, and the size or window that was fed."""
+    """The image, and the size of the input."""
     reference: npt.NDArray[np.float32]
     """Logits ``(C, H, W)``."""
     candidate: npt.NDArray[Any]
     """Logits ``(C, H, W)``, or labels ``(H, W)``."""
     refusal: str | None = None
-    """Why the candidate gave no answer; ``candidate`` is not looked at then."""
-    nudged: Callable[[], Iterator[npt.NDArray[np.float32]]] | None = None
-    """The reference again, on inputs changed by rounding alone (:mod:`segplug.verification.stability`)."""
+    """Why the candidate did not run this input; ``candidate`` is ignored then."""
+    perturbed: Callable[[], Iterator[npt.NDArray[np.float32]]] | None = None
+    """Runs the reference on perturbed inputs (:func:`~segplug.verification.stability.perturbed_runs`)."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class _Totals:
     equal: int = 0
     firm: int = 0
     firm_equal: int = 0
-    unsteady: int = 0
+    unstable: int = 0
     difference_sum: float = 0.0
     difference_count: int = 0
     max_difference: float = 0.0
@@ -93,14 +93,14 @@ def compare(
     sigmoid_threshold: float | None = None,
     reference: str = "PyTorch",
 ) -> Comparison:
-    """Compare both sides' answers, one input at a time: memory does not grow with their number.
+    """Compare the outputs of both sides, one input at a time: memory does not grow with their number.
 
     Args:
         pairs: At least one.
-        precision: Of the candidate; chooses the thresholds unless they are given.
-        thresholds: What to hold it to instead.
+        precision: The precision of the candidate; chooses the thresholds unless they are given.
+        thresholds: Thresholds to use instead.
         sigmoid_threshold: For one-channel logits: foreground where ``sigmoid(logit)`` is above it.
-        reference: What the other side is, for people.
+        reference: The name of the reference in messages.
 
     Raises:
         UsageError: there is nothing to compare, or the shapes differ.
@@ -135,7 +135,7 @@ def compare(
         label_agreement=totals.equal / pixels,
         firm_agreement=firm_agreement,
         near_ties=1.0 - totals.firm / pixels,
-        unsteady=totals.unsteady / max(totals.pixels + totals.unsteady, 1),
+        unstable=totals.unstable / max(totals.pixels + totals.unstable, 1),
         miou=miou,
         worst_input=totals.worst_input,
         worst_pixel=totals.worst_pixel,
@@ -144,7 +144,7 @@ def compare(
 
 
 def _incomparable(pair: Pair) -> str | None:
-    """Why the two sides cannot be held against each other: a failure, whatever the thresholds."""
+    """Why the two sides cannot be compared, a failure with any thresholds; ``None``: they can."""
     if pair.refusal is not None:
         return f"the artifact does not run {pair.name}: {pair.refusal}"
     if not all(np.isfinite(plane).all() for plane in pair.reference):
@@ -167,13 +167,13 @@ class _Band:
     expected: npt.NDArray[np.int64]
     actual: npt.NDArray[np.int64]
     firm: npt.NDArray[np.bool_]
-    """No near-tie."""
+    """Pixels that are no near-ties."""
     difference: npt.NDArray[np.float32] | None
     """``(C, rows, W)``, where both sides give logits."""
 
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
-        """Labels that no allowed difference explains."""
+        """Different labels that no allowed difference can cause."""
         wrong: npt.NDArray[np.bool_] = self.firm & (self.actual != self.expected)
         return wrong
 
@@ -187,16 +187,16 @@ class _Band:
 
 
 def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None:
-    """Add one input, without the pixels that the reference itself does not hold."""
+    """Add the statistics of one input, without the unstable pixels of the reference."""
     span = max(float(pair.reference.max()) - float(pair.reference.min()), float(np.finfo(np.float32).tiny))
     allowed = limits.logits * span
-    steady = _steady(pair, allowed, cut, exact=limits.firm_agreement == 1.0)
+    stable = _stable(pair, allowed, cut, exact=limits.firm_agreement == 1.0)
     totals.inputs.append(pair.name)
     totals.logits_compared &= pair.candidate.ndim == 3
-    totals.unsteady += int((~steady).sum())
+    totals.unstable += int((~stable).sum())
     wrong, worst, place = 0, 0.0, (0, 0)
     for band in _bands(pair, allowed, cut):
-        kept = steady[band.rows]
+        kept = stable[band.rows]
         equal, firm = (band.actual == band.expected) & kept, band.firm & kept
         totals.pixels += int(kept.sum())
         totals.equal += int(equal.sum())
@@ -220,25 +220,25 @@ def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None
         totals.worst_pixel = place if score > 0 else None
 
 
-def _steady(pair: Pair, allowed: float, cut: float, *, exact: bool) -> npt.NDArray[np.bool_]:
-    """``(H, W)``: all pixels, unless some differ by too much and the reference itself moves there."""
-    steady = np.ones(pair.reference.shape[1:], dtype=bool)
-    if pair.nudged is None:
-        return steady
+def _stable(pair: Pair, allowed: float, cut: float, *, exact: bool) -> npt.NDArray[np.bool_]:
+    """Which pixels ``(H, W)`` to compare: all, without those that differ by too much and are unstable."""
+    stable = np.ones(pair.reference.shape[1:], dtype=bool)
+    if pair.perturbed is None:
+        return stable
     distances, wrong = [], []
     for band in _bands(pair, allowed, cut):
         distances.append(band.distance)
         wrong.append(band.wrong)
-    # Where some labels may be wrong, a wrong one is no reason to look again.
+    # If the thresholds allow some wrong labels, a wrong label is no reason to run the reference again.
     suspects = np.concatenate(wrong) & exact
     distance = np.concatenate(distances)
     if pair.candidate.ndim == 3:
         suspects |= distance > allowed
     if not suspects.any():
-        return steady
-    unsteady = find_unsteady(pair.reference, pair.nudged(), suspects, allowed)
-    # An undefined logit is no rounding, wherever it stands.
-    return steady if unsteady is None else ~unsteady | ~np.isfinite(distance)
+        return stable
+    unstable = find_unstable(pair.reference, pair.perturbed(), suspects, allowed)
+    # An undefined logit is never a rounding error.
+    return stable if unstable is None else ~unstable | ~np.isfinite(distance)
 
 
 def _bands(pair: Pair, allowed: float, cut: float) -> Iterator[_Band]:
@@ -248,13 +248,13 @@ def _bands(pair: Pair, allowed: float, cut: float) -> Iterator[_Band]:
     for top in range(0, height, step):
         rows = slice(top, top + step)
         expected, margin = _labels_and_margin(pair.reference[:, rows], cut)
-        # An allowed difference on each of two logits can turn a margin of twice that.
+        # An allowed difference in each of two logits can change a margin of twice that.
         firm = margin > 2 * allowed
         if pair.candidate.ndim == 2:
             yield _Band(rows, expected, pair.candidate[rows].astype(np.int64), firm, None)
             continue
         difference = np.abs(pair.reference[:, rows] - pair.candidate[:, rows])
-        # An infinity or a NaN on one side is as wrong as can be, and must not hide behind NaN.
+        # An infinity or a NaN on one side is an infinite difference: comparisons with NaN are false.
         difference[~np.isfinite(difference)] = np.inf
         yield _Band(rows, expected, _labels_and_margin(pair.candidate[:, rows], cut)[0], firm, difference)
 
@@ -262,7 +262,7 @@ def _bands(pair: Pair, allowed: float, cut: float) -> Iterator[_Band]:
 def _labels_and_margin(
     logits: npt.NDArray[np.float32], cut: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The label of each pixel, and by how much it is ahead of the next."""
+    """The label of each pixel, and the margin: how much larger its logit is than the second largest."""
     if logits.shape[0] == 1:
         return (logits[0] > cut).astype(np.int64), np.abs(logits[0] - np.float32(cut))
     labels = np.zeros(logits.shape[1:], dtype=np.int64)
@@ -272,7 +272,7 @@ def _labels_and_margin(
         ahead = plane > first
         labels[ahead] = label
         np.maximum(first, plane, out=first)
-    with np.errstate(invalid="ignore"):  # two infinities: no margin, and a difference that fails by itself
+    with np.errstate(invalid="ignore"):  # two infinities: the margin is NaN, and the difference fails anyway
         return labels, first - second
 
 
@@ -287,7 +287,7 @@ def _logit(threshold: float | None) -> float:
 def _add_confusion(
     totals: _Totals, expected: npt.NDArray[np.int64], actual: npt.NDArray[np.int64], classes: int
 ) -> None:
-    # One more column holds labels that are no class at all: as wrong as any other.
+    # One more column counts labels that are no class: wrong like any other wrong label.
     actual = np.where((actual >= 0) & (actual < classes), actual, classes)
     counts = np.bincount(expected * (classes + 1) + actual, minlength=(classes + 1) ** 2)
     if totals.confusion.size == 0:
@@ -313,4 +313,4 @@ def _failures(limits: Thresholds, relative: float, firm_agreement: float, miou: 
             f"allowed {1 - limits.firm_agreement:.4%}"
         )
     if miou < limits.miou:
-        yield f"the mean IoU between the two is {miou:.4f}, at least {limits.miou} is asked for"
+        yield f"the mean IoU between the two is {miou:.4f}, the threshold is {limits.miou}"

@@ -1,8 +1,8 @@
 """Run an artifact and its model on the same inputs, for :mod:`segplug.verification.compare` to compare.
 
-One size is not enough: a dynamic artifact can be right at the size it was exported with and wrong
-everywhere else, and nothing but a run at other sizes shows it. So every axis that may vary is
-varied: a larger input, one that is not square, and a batch of two.
+One size is not enough: a dynamic artifact can be right at the size it was exported with and wrong at every
+other, and only a run at other sizes shows it. So every free axis is varied: a larger input, one that is not
+square, and a batch of two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Artifact, Precision
 from segplug.session import PathLike, Session, Subject
 from segplug.verification.compare import Pair, compare
-from segplug.verification.stability import nudged_runs
+from segplug.verification.stability import perturbed_runs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -52,15 +52,15 @@ __all__ = [
 def verification_images(
     files: Sequence[str | Path], meta: ModelMeta, size: tuple[int, int] | None
 ) -> Iterator[tuple[str, npt.NDArray[np.uint8], ModelMeta]]:
-    """What to compare on: the user's images, or the made-up one that comes with segplug.
+    """The images to compare on: the user's, or the sample image that comes with segplug.
 
     Args:
         files: The user's images.
         meta: The model's metadata.
-        size: The network's (height, width); the made-up image is drawn in it.
+        size: The network's (height, width); the sample image has this size.
 
     Yields:
-        A name, a uint8 ``(H, W, 3)`` BGR image, and how it is preprocessed.
+        A name, a uint8 ``(H, W, 3)`` BGR image, and metadata that says how to preprocess it.
     """
     if files:
         from segplug.runtime.read import read_image
@@ -90,7 +90,7 @@ def tracing_input(file: Path, meta: ModelMeta, shape: tuple[int, int] | None) ->
 def comparison_inputs(
     images: Iterable[tuple[str, npt.NDArray[np.uint8], ModelMeta]], candidate: Engine
 ) -> Inputs:
-    """Preprocessed batches to compare on, within what the candidate takes.
+    """Preprocessed batches to compare on, of sizes that the candidate takes.
 
     Args:
         images: As :func:`verification_images` gives them.
@@ -103,7 +103,7 @@ def comparison_inputs(
         whole = _prepared(name, image, candidate, meta)
         base = _fitted(whole, candidate)
         yield _named(name, _filled(base, candidate))
-        # The other sizes say something of the artifact, not of the image: once is enough.
+        # Other sizes test the artifact, not the image: one image is enough.
         if position == 0:
             yield from _other_sizes(name, whole, base, candidate)
 
@@ -111,7 +111,7 @@ def comparison_inputs(
 def _prepared(
     name: str, image: npt.NDArray[np.uint8], candidate: Engine, meta: ModelMeta
 ) -> npt.NDArray[np.float32]:
-    """The image as the network is fed it: whole, or what a window is cut from."""
+    """The preprocessed image: the network's input, or the array that a window is cut from."""
     from segplug.runtime.preprocess import Preprocessor
 
     whole = meta.inference.mode == "whole"
@@ -119,7 +119,7 @@ def _prepared(
 
 
 def _fitted(array: npt.NDArray[np.float32], candidate: Engine) -> npt.NDArray[np.float32]:
-    """Cut (or mirror) to the window in slide mode, else to a size the engine takes."""
+    """Cut or mirror the array to the window in slide mode, else to a size that the engine takes."""
     spec = candidate.spec
     crop = spec.meta.inference.crop_size if spec.meta.inference.mode == "slide" else None
     height, width = crop or array.shape[1:]
@@ -152,7 +152,7 @@ def _near(axis: Axis, wanted: int) -> int:
 
 
 def _resized(array: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Cut at the top left, or grow by mirroring: pixels keep their values at any size."""
+    """Keep the top left part, or enlarge by mirroring: pixels keep their values at any size."""
     cut = array[:, :height, :width]
     while cut.shape[1] < height or cut.shape[2] < width:
         grow = [
@@ -167,7 +167,7 @@ def _resized(array: npt.NDArray[np.float32], height: int, width: int) -> npt.NDA
 
 
 def _filled(array: npt.NDArray[np.float32], candidate: Engine) -> npt.NDArray[np.float32]:
-    """One image as a batch; an engine with a fixed batch gets it repeated."""
+    """One image as a batch; repeated for an engine with a fixed batch size."""
     return np.ascontiguousarray(np.repeat(array[None], candidate.spec.batch.minimum, axis=0))
 
 
@@ -177,20 +177,20 @@ def _named(name: str, batch: npt.NDArray[np.float32]) -> tuple[str, npt.NDArray[
 
 
 def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Reporter) -> Iterator[Pair]:
-    """Both sides' answers to every input that the reference itself takes.
+    """Run both engines on every input.
 
-    An input size that the network cannot take is skipped with a note: there is nothing to compare.
+    An input of a size that the reference does not take is skipped with a note.
     """
     for name, batch in inputs:
         try:
             expected = reference.run(batch)
         except ShapeError as error:
-            reporter.note(f"not compared at {name}: the network itself does not take it: {error}")
+            reporter.note(f"not compared at {name}, which the network does not take: {error}")
             continue
         try:
             actual = candidate.run(batch)
         except ShapeError as error:
-            # What the network takes and the artifact does not is a failure of the export, not of the run.
+            # The network takes this size and the artifact does not: the export failed, not the run.
             yield Pair(name, expected[0].astype(np.float32), np.empty(0), refusal=str(error))
             continue
         for position in range(len(batch)):
@@ -199,12 +199,12 @@ def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Rep
                 label,
                 expected[position].astype(np.float32),
                 np.array(actual[position]),
-                nudged=partial(_nudged, reference, batch[position : position + 1]),
+                perturbed=partial(_perturbed, reference, batch[position : position + 1]),
             )
 
 
-def _nudged(reference: Engine, image: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
-    return nudged_runs(lambda nudged: reference.run(nudged)[0].astype(np.float32, copy=False), image)
+def _perturbed(reference: Engine, image: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+    return perturbed_runs(lambda perturbed: reference.run(perturbed)[0].astype(np.float32, copy=False), image)
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def both_engines(
     device: str | None,
     **options: Any,
 ) -> Iterator[tuple[Engine, Engine]]:
-    """Open a reference and what is held against it, in this order; see :meth:`segplug.Segplug.verify`."""
+    """Open the reference and the artifact to compare with it; see :meth:`segplug.Segplug.verify`."""
     if isinstance(reference, SegmentationModel):
         reference_backend = reference_backend or REFERENCE_BACKEND
     else:
@@ -243,16 +243,16 @@ def compare_engines(
     """Run two engines on the same inputs and compare; see :meth:`segplug.Segplug.verify`.
 
     Args:
-        reference: Gives logits; its metadata says how images are prepared.
-        candidate: Says with its spec which inputs are tried.
-        images: The user's, or none for the made-up one.
+        reference: The engine that is right; it gives logits, and its metadata says how to preprocess.
+        candidate: The engine to check; its spec decides which input sizes are compared.
+        images: The user's images; none: the sample image.
         precision: Chooses the thresholds.
-        thresholds: What to hold the candidate to instead.
-        named: What the reference is, for people.
-        reporter: Where notes go.
+        thresholds: Thresholds to use instead.
+        named: The name of the reference in messages.
+        reporter: Gets the notes.
 
     Raises:
-        UsageError: a side gives nothing that can be compared.
+        UsageError: the output of one of them cannot be compared.
     """
     if candidate.spec.input != "tensor":
         raise UsageError(
@@ -260,7 +260,7 @@ def compare_engines(
         )
     if reference.spec.output != "logits":
         raise UsageError(
-            f"what {named} runs gives labels only, and logits are compared",
+            f"the reference in {named} gives labels, but logits are needed to compare",
             hint="compare with the model",
         )
     meta = reference.spec.meta
@@ -275,9 +275,9 @@ def compare_engines(
 
 
 class VerificationWrapper:
-    """Verifies what an exporter or an engine builder wrote, and marks it, before any add-on sees it.
+    """Verifies the artifact of an exporter or an engine builder, and writes the result into its metadata.
 
-    The core's own wrapper of the two hooks, registered inside all add-ons.
+    The core's own wrapper of the two hooks. It is the innermost wrapper: add-ons see the finished artifact.
     """
 
     def __init__(

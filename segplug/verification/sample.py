@@ -13,10 +13,10 @@ __all__ = ["sample_image"]
 
 
 def sample_image(height: int, width: int, *, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """A made-up street-like picture, the same for the same arguments.
+    """A synthetic picture that looks like a street, the same for the same arguments.
 
-    It has what photographs have and white noise has not: large smooth regions, edges at all
-    angles, and detail at every scale (noise whose octaves fall in strength).
+    Like a photograph, and unlike white noise, it has large smooth regions, edges at all angles, and detail at
+    every scale (noise whose octaves get weaker).
 
     Returns:
         uint8 ``(height, width, 3)``, BGR.

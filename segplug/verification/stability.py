@@ -1,9 +1,9 @@
-"""Pixels that the reference itself does not hold: rounding of its input alone moves them.
+"""Unstable pixels: rounding errors in the input alone change the reference's own logits there.
 
-Some networks choose: PointRend refines the few thousand most uncertain points, and which point is the last of
-them can hang on the last bit of a number. Two right runs then differ visibly in a pixel or two, on PyTorch
-alone as well. No artifact can be held to such a pixel. Everywhere else the reference is steady, and a wrong
-artifact cannot hide.
+Some networks select points: PointRend refines the few thousand most uncertain ones, and the last bit of a
+number can decide which point is the last one selected. Two correct runs then differ visibly in a pixel or
+two, also PyTorch against PyTorch. Such pixels are left out of a comparison. Everywhere else the reference is
+stable, and an error of the artifact is found.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
 
     Logits = npt.NDArray[np.float32]
 
-__all__ = ["MOST_UNSTEADY", "find_unsteady", "nudged_runs"]
+__all__ = ["MAX_UNSTABLE", "find_unstable", "perturbed_runs"]
 
-MOST_UNSTEADY = 1e-3
-"""Share of an input's pixels that may be left out; a network that moves more is compared as it is."""
+MAX_UNSTABLE = 1e-3
+"""Largest share of an input's pixels that may be left out. If more are unstable, none is left out."""
 
-_NUDGE = 2.0**-22
-"""What each input value is changed by, at most, as a share of itself: four roundings of a float32."""
+_PERTURBATION = 2.0**-22
+"""Largest relative change of an input value: as much as four roundings of a float32."""
 
-_TRIES = 32
-"""A pair of points at the edge of a choice changes places in about every second to tenth run."""
-
-
-def nudged_runs(run: Callable[[Logits], Logits], batch: Logits) -> Iterator[Logits]:
-    """``run`` again and again, on ``batch`` changed by no more than rounding; seeded."""
-    for seed in range(_TRIES):
-        nudge = np.random.default_rng(seed).uniform(-_NUDGE, _NUDGE, size=batch.shape)
-        yield run((batch * (1.0 + nudge)).astype(np.float32, copy=False))
+_MAX_RUNS = 32
+"""Two points that are equally uncertain swap their ranks in about every second to tenth run."""
 
 
-def find_unsteady(
+def perturbed_runs(run: Callable[[Logits], Logits], batch: Logits) -> Iterator[Logits]:
+    """The outputs of ``run`` on ``batch`` with random changes as small as rounding errors; seeded."""
+    for seed in range(_MAX_RUNS):
+        change = np.random.default_rng(seed).uniform(-_PERTURBATION, _PERTURBATION, size=batch.shape)
+        yield run((batch * (1.0 + change)).astype(np.float32, copy=False))
+
+
+def find_unstable(
     reference: Logits, runs: Iterator[Logits], suspects: npt.NDArray[np.bool_], allowed: float
 ) -> npt.NDArray[np.bool_] | None:
-    """Which pixels of the reference move by more than half of what an artifact is allowed.
+    """Find the pixels where the reference changes by more than half of the difference an artifact may have.
 
     Args:
-        reference: Its logits ``(C, H, W)``.
-        runs: Its logits on inputs changed by rounding alone; taken until every suspect has moved.
-        suspects: ``(H, W)``, where the artifact differs by too much.
-        allowed: What a logit may differ by.
+        reference: The reference's logits ``(C, H, W)``.
+        runs: Its logits on perturbed inputs (:func:`perturbed_runs`); taken until every suspect is unstable.
+        suspects: ``(H, W)``: the artifact differs by too much there.
+        allowed: The largest difference that a logit may have.
 
     Returns:
-        ``(H, W)``; ``None`` if there are more than ``MOST_UNSTEADY``, or more suspects than that: a file
-        that is wrong all over is not worth a run.
+        ``(H, W)``; ``None`` if the share of unstable pixels, or already that of suspects, is above
+        ``MAX_UNSTABLE``: for an artifact that is wrong everywhere the reference does not run again.
     """
-    if suspects.mean() > MOST_UNSTEADY:
+    if suspects.mean() > MAX_UNSTABLE:
         return None
-    unsteady = np.zeros(suspects.shape, dtype=bool)
+    unstable = np.zeros(suspects.shape, dtype=bool)
     for again in runs:
         for plane, other in zip(reference, again, strict=True):
-            unsteady |= np.abs(plane - other) > allowed / 2
-        if unsteady.mean() > MOST_UNSTEADY:
+            unstable |= np.abs(plane - other) > allowed / 2
+        if unstable.mean() > MAX_UNSTABLE:
             return None
-        if not (suspects & ~unsteady).any():
+        if not (suspects & ~unstable).any():
             break
-    return unsteady
+    return unstable

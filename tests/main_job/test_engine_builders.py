@@ -129,7 +129,7 @@ def test_both_sides_are_shown_beside_one_another(
 ) -> None:
     shown: list[np.ndarray] = []
     titles: list[str] = []
-    monkeypatch.setattr("segplug.runtime.window._require_display", lambda _: None)
+    monkeypatch.setattr("segplug.runtime.display._require_display", lambda _: None)
     monkeypatch.setattr("cv2.imshow", lambda _, picture: shown.append(picture))
     monkeypatch.setattr("cv2.setWindowTitle", lambda _, title: titles.append(title))
     monkeypatch.setattr("cv2.waitKey", lambda _: 32)

@@ -19,12 +19,12 @@ from segplug.files import write_bytes
 from segplug.model import ModelMeta
 from segplug.palette import random_palette
 from segplug.progress import QuietReporter
+from segplug.runtime.display import DisplaySink
 from segplug.runtime.folder import FolderDataset, ImageList
 from segplug.runtime.paint import Painter
 from segplug.runtime.pipeline import run
 from segplug.runtime.raw import RawSink
 from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink
-from segplug.runtime.window import WindowSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine
 
 CLASSES = ("a", "b", "c")
@@ -275,7 +275,7 @@ def test_a_window_without_a_display_is_refused_before_any_work(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(UsageError, match="--show-dir"):
-        WindowSink()
+        DisplaySink()
 
 
 def test_a_display_that_does_not_answer_is_refused_before_any_work(monkeypatch):
@@ -285,7 +285,7 @@ def test_a_display_that_does_not_answer_is_refused_before_any_work(monkeypatch):
     monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UsageError, match="--show-dir"):
-        WindowSink()
+        DisplaySink()
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def keys(monkeypatch):
         time.sleep(0.001)
         return pressed.pop(0)
 
-    monkeypatch.setattr("segplug.runtime.window._require_display", lambda _: None)
+    monkeypatch.setattr("segplug.runtime.display._require_display", lambda _: None)
     for name in ("imshow", "setWindowTitle", "destroyAllWindows"):
         monkeypatch.setattr(f"cv2.{name}", lambda *_: None)
     monkeypatch.setattr("cv2.waitKey", wait)
@@ -307,7 +307,7 @@ def keys(monkeypatch):
 
 def test_a_picture_is_shown_until_a_key_is_pressed(keys):
     keys += [-1, -1, 32, -1, 32, 27]
-    run(_engine(), ArrayDataset(_images(2)), [WindowSink()])
+    run(_engine(), ArrayDataset(_images(2)), [DisplaySink()])
     assert keys == [27]
 
 
@@ -322,7 +322,7 @@ def test_an_interrupted_run_does_not_wait_for_a_key(keys):
     engine = FunctionEngine(EngineSpec(META, "logits"), function)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        run(engine, ArrayDataset(_images(3)), [WindowSink()])
+        run(engine, ArrayDataset(_images(3)), [DisplaySink()])
     assert threading.active_count() == before
     assert len(keys) > 3, "it waited until a key was pressed"
 

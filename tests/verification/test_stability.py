@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segplug.verification.compare import Pair, compare
-from segplug.verification.stability import MOST_UNSTEADY, find_unsteady, nudged_runs
+from segplug.verification.stability import MAX_UNSTABLE, find_unstable, perturbed_runs
 
 SHAPE = (3, 40, 50)
 
@@ -28,10 +28,10 @@ def runs(*answers: np.ndarray):
 
 
 def test_a_pixel_that_the_reference_moves_is_left_out(reference):
-    pair = Pair("x", reference, moved(reference, (3, 4)), nudged=runs(reference, moved(reference, (3, 4))))
+    pair = Pair("x", reference, moved(reference, (3, 4)), perturbed=runs(reference, moved(reference, (3, 4))))
     result = compare([pair])
     assert result.passed
-    assert result.unsteady == 1 / (40 * 50)
+    assert result.unstable == 1 / (40 * 50)
     assert result.pixels == 40 * 50 - 1
     assert result.relative_difference == result.max_logit_difference == 0
     assert result.label_agreement == 1.0
@@ -39,7 +39,7 @@ def test_a_pixel_that_the_reference_moves_is_left_out(reference):
 
 def test_a_pixel_beside_it_is_not(reference):
     candidate = moved(reference, (3, 4), (20, 7))
-    result = compare([Pair("x", reference, candidate, nudged=runs(moved(reference, (3, 4))))])
+    result = compare([Pair("x", reference, candidate, perturbed=runs(moved(reference, (3, 4))))])
     assert not result.passed
     assert result.worst_pixel == (20, 7)
 
@@ -48,35 +48,35 @@ def test_labels_alone(reference):
     labels = reference.argmax(0)
     labels[3, 4] = (labels[3, 4] + 1) % 3
     other = moved(reference, (3, 4), by=9.0)
-    assert compare([Pair("x", reference, labels, nudged=runs(other))]).unsteady > 0
-    assert not compare([Pair("x", reference, labels, nudged=runs(reference))]).passed
+    assert compare([Pair("x", reference, labels, perturbed=runs(other))]).unstable > 0
+    assert not compare([Pair("x", reference, labels, perturbed=runs(reference))]).passed
 
 
 def test_a_reference_that_moves_everywhere_excuses_nothing(reference):
     everywhere = reference + 0.5
-    result = compare([Pair("x", reference, moved(reference, (3, 4)), nudged=runs(everywhere))])
+    result = compare([Pair("x", reference, moved(reference, (3, 4)), perturbed=runs(everywhere))])
     assert not result.passed
-    assert result.unsteady == 0
+    assert result.unstable == 0
 
 
 def test_an_artifact_within_what_is_allowed_costs_no_further_run(reference):
     def never():
         raise AssertionError("the reference is run again")
 
-    assert compare([Pair("x", reference, reference + 1e-5, nudged=never)]).passed
+    assert compare([Pair("x", reference, reference + 1e-5, perturbed=never)]).passed
 
 
 def test_undefined_logits_are_never_excused_by_a_steady_reference(reference):
     candidate = reference.copy()
     candidate[0, 1, 1] = np.nan
-    assert not compare([Pair("x", reference, candidate, nudged=runs(reference, reference))]).passed
+    assert not compare([Pair("x", reference, candidate, perturbed=runs(reference, reference))]).passed
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_undefined_logits_are_not_excused_by_a_reference_that_moves_there(reference, value):
     candidate = reference.copy()
     candidate[:, 3, 4] = value
-    assert not compare([Pair("x", reference, candidate, nudged=runs(moved(reference, (3, 4))))]).passed
+    assert not compare([Pair("x", reference, candidate, perturbed=runs(moved(reference, (3, 4))))]).passed
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -94,7 +94,7 @@ def test_an_artifact_that_is_wrong_all_over_costs_no_further_run(reference):
         raise AssertionError("the reference is run again")
         yield reference
 
-    assert not compare([Pair("x", reference, -reference, nudged=answers)]).passed
+    assert not compare([Pair("x", reference, -reference, perturbed=answers)]).passed
 
 
 def test_labels_of_a_precision_that_may_be_wrong_cost_no_further_run(reference):
@@ -104,7 +104,7 @@ def test_labels_of_a_precision_that_may_be_wrong_cost_no_further_run(reference):
 
     labels = reference.argmax(0)
     labels[0, 0] = (labels[0, 0] + 1) % 3
-    compare([Pair("x", reference, labels, nudged=answers)], precision="int8")
+    compare([Pair("x", reference, labels, perturbed=answers)], precision="int8")
 
 
 def test_runs_stop_when_every_suspect_has_moved(reference):
@@ -117,19 +117,19 @@ def test_runs_stop_when_every_suspect_has_moved(reference):
 
     suspects = np.zeros(SHAPE[1:], dtype=bool)
     suspects[1, 1] = True
-    unsteady = find_unsteady(reference, answers(), suspects, 1e-3)
-    assert unsteady is not None
-    assert np.array_equal(unsteady, suspects)
+    unstable = find_unstable(reference, answers(), suspects, 1e-3)
+    assert unstable is not None
+    assert np.array_equal(unstable, suspects)
     assert len(taken) == 2
-    assert unsteady.mean() <= MOST_UNSTEADY
+    assert unstable.mean() <= MAX_UNSTABLE
 
 
 def test_inputs_change_by_no_more_than_rounding():
     batch = np.random.default_rng(1).normal(size=(1, 3, 8, 8)).astype(np.float32)
-    nudged = list(nudged_runs(lambda array: array, batch))
-    assert len(nudged) > 16
-    for array in nudged:
+    perturbed = list(perturbed_runs(lambda array: array, batch))
+    assert len(perturbed) > 16
+    for array in perturbed:
         assert array.dtype == np.float32
         assert 0 < np.abs(array / batch - 1).max() < 2**-21
-    assert not np.array_equal(nudged[0], nudged[1])
-    assert np.array_equal(nudged[0], next(nudged_runs(lambda array: array, batch)))
+    assert not np.array_equal(perturbed[0], perturbed[1])
+    assert np.array_equal(perturbed[0], next(perturbed_runs(lambda array: array, batch)))

@@ -17,7 +17,7 @@ from segplug.errors import ModelError
 from segplug.model import InputLimits
 from segplug.tracing import TracePlan
 from segplug.verification.compare import Pair, compare
-from segplug.verification.stability import nudged_runs
+from segplug.verification.stability import perturbed_runs
 from segplug_torchscript.reason import reason
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def _pairs(request: ExportRequest, candidate: Function, shape: Shape, hint: str)
             hint=hint,
         )
     for one, (reference, answer) in enumerate(zip(expected, actual, strict=True)):
-        nudged = partial(_nudged, network, images[one : one + 1])
-        yield Pair(_words(shape), reference, answer, nudged=nudged)
+        perturbed = partial(_perturbed, network, images[one : one + 1])
+        yield Pair(_words(shape), reference, answer, perturbed=perturbed)
 
 
 def _answer(function: Function, device: str, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -114,10 +114,10 @@ def _answer(function: Function, device: str, images: npt.NDArray[np.float32]) ->
     return result
 
 
-def _nudged(
+def _perturbed(
     network: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]], image: npt.NDArray[np.float32]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    return nudged_runs(lambda nudged: network(nudged)[0], image)
+    return perturbed_runs(lambda perturbed: network(perturbed)[0], image)
 
 
 def _words(shape: Shape) -> str:

@@ -13,7 +13,7 @@ from segplug.runtime.postprocess import logits_to_labels, resize_plane
 from segplug.runtime.runner import Runner
 from segplug.runtime.segment import ModelRunner
 from segplug.verification.compare import Pair, compare
-from segplug.verification.stability import nudged_runs
+from segplug.verification.stability import perturbed_runs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,7 +60,7 @@ class Reference:
         shown = self._own_size(logits, geometry)
 
         def compared(mask: npt.NDArray[Any]) -> Comparison:
-            pair = Pair(picture.name, shown, mask, nudged=lambda: self._nudged(prepared))
+            pair = Pair(picture.name, shown, mask, perturbed=lambda: self._perturbed(prepared))
             cut = self._meta.threshold if self._meta.activation == "sigmoid" else None
             return compare([pair], precision=self._precision, sigmoid_threshold=cut)
 
@@ -78,7 +78,7 @@ class Reference:
         aligned = self._meta.align_corners
         return np.stack([resize_plane(plane, geometry.original, align_corners=aligned) for plane in planes])
 
-    def _nudged(self, prepared: Prepared) -> Iterator[npt.NDArray[np.float32]]:
-        return nudged_runs(
-            lambda nudged: self._own_size(self._run(nudged), prepared.geometry), prepared.array
+    def _perturbed(self, prepared: Prepared) -> Iterator[npt.NDArray[np.float32]]:
+        return perturbed_runs(
+            lambda perturbed: self._own_size(self._run(perturbed), prepared.geometry), prepared.array
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Window", "WindowSink"]
+__all__ = ["DisplaySink", "DisplayWindow"]
 
 _LOOK = 50
 """Milliseconds between looks at whether the run was interrupted while a picture is shown."""
@@ -27,7 +27,7 @@ _PATIENCE = 20.0
 """Seconds that the trial window may take."""
 
 
-class Window:
+class DisplayWindow:
     """One window for one picture after another.
 
     Args:
@@ -55,7 +55,7 @@ class Window:
         opencv().destroyAllWindows()
 
 
-class WindowSink:
+class DisplaySink:
     """Shows each painted image in a window until a key is pressed.
 
     Raises:
@@ -68,7 +68,7 @@ class WindowSink:
     def __init__(self, *, opacity: float = 0.5) -> None:
         self._opacity = opacity
         Painter(((0, 0, 0),), opacity=opacity)
-        self._window = Window(instead="use --show-dir to write painted images")
+        self._window = DisplayWindow(instead="use --show-dir to write painted images")
 
     @property
     def key(self) -> str:

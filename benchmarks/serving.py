@@ -1,11 +1,11 @@
-"""What each server adds to a request, and how much it serves: TorchServe, segplug serve, the handler alone.
+"""Overhead and throughput of TorchServe, `segplug serve`, and the request handler without a server.
 
     python benchmarks/serving.py --model fastscnn_480x360_camvid --requests 200 --rounds 3
 
-The same ONNX file in ONNX Runtime with one thread, behind each server with one worker; the images of CamVid's
-test set. All servers are up together and take turns within each round, so that a machine whose speed drifts
-favours none. The client (``analyze serving``) runs on the same processors. Overhead is what it waits beyond
-what the server says that decoding, the model and encoding took: HTTP, queues, waiting for a batch.
+Each server runs the same ONNX file in ONNX Runtime with one worker of one thread, on the images of CamVid's
+test set. All servers run at once and are measured in turns within each round: changes of the machine's speed
+affect all of them. The client (``analyze serving``) runs on the same processors. The overhead of a
+request is its latency without the server's times of decoding, model and encoding: HTTP, queues, batching.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from measure import PYTHON, data_folder, run, show
 
 from segplug import Segplug
 from segplug.serving.requests import Request
-from segplug.serving.served import Served, open_served
+from segplug.serving.served_model import ServedModel, open_served_model
 from segplug.serving.service import Service
 
 CLIENTS = (1, 4)
+
+# The helper that runs TorchServe belongs to the tests of segplug-torchserve.
+sys.path.insert(0, str(Path(__file__).parents[1] / "plugins" / "torchserve" / "tests"))
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         folder = Path(work)
         model = _exported(data / "models" / arguments.model, folder)
-        alone = stack.enter_context(_handler(model))
+        handler = stack.enter_context(_handler(model))
         servers = {
             "segplug serve": stack.enter_context(_segplug_serve(model)),
             "TorchServe": stack.enter_context(_torchserve(model, folder)),
@@ -50,7 +53,7 @@ def main() -> None:
         found: dict[str, list[dict]] = {name: [] for name in servers}
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-            rates.append(_handler_rate(alone, images, arguments.requests))
+            rates.append(_handler_rate(handler, images, arguments.requests))
             for name, url in servers.items():
                 found[name].append(_measured(url, images, arguments.requests))
     _print(arguments, rates, found)
@@ -59,7 +62,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="fastscnn_480x360_camvid")
-    parser.add_argument("--requests", type=int, default=200, help="of each level")
+    parser.add_argument("--requests", type=int, default=200, help="requests for each number of clients")
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 
@@ -87,8 +90,10 @@ def _exported(source: Path, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def _handler(model: Path) -> Iterator[Service]:
-    """What both servers wrap, in this process and without a server."""
-    with open_served(Segplug(), model.parent, Served("onnxruntime", model.name, threads=1)) as engine:
+    """The request handler of both servers, in this process and without a server."""
+    with open_served_model(
+        Segplug(), model.parent, ServedModel("onnxruntime", model.name, threads=1)
+    ) as engine:
         yield Service(engine)
 
 
@@ -139,11 +144,11 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _torchserve(model: Path, folder: Path) -> Iterator[str]:
-    from segplug_torchserve.local import serving
+    from torchserve_support.local_server import run_torchserve
 
     store = folder / "store"
     Segplug().pack("torchserve", model, folder=store, threads=1, workers=1)
-    with serving(store, {"model": "model.mar"}) as server:
+    with run_torchserve(store, {"model": "model.mar"}) as server:
         yield server.predictions_url("model")
 
 
@@ -157,8 +162,8 @@ def _measured(url: str, images: list[Path], requests: int) -> dict:
 
 
 def _print(arguments: argparse.Namespace, rates: list[float], found: dict[str, list[dict]]) -> None:
-    title = f"{arguments.model}, {arguments.requests} requests a level, median of {arguments.rounds} rounds"
-    rows: list[tuple[object, ...]] = [("handler alone", 1, 1000 / median(rates), "", median(rates), 1.0)]
+    title = f"{arguments.model}: {arguments.requests} requests a row, medians of {arguments.rounds} rounds"
+    rows: list[tuple[object, ...]] = [("handler, no server", 1, 1000 / median(rates), "", median(rates), 1.0)]
     for name, rounds in found.items():
         for clients in CLIENTS:
             levels = [each[clients] for each in rounds]
@@ -173,7 +178,7 @@ def _print(arguments: argparse.Namespace, rates: list[float], found: dict[str, l
                     median(ours / base for ours, base in zip(per_second, rates, strict=True)),
                 )
             )
-    columns = ("server", "clients", "latency ms", "overhead ms", "images/s", "of the handler alone")
+    columns = ("server", "clients", "latency ms", "overhead ms", "images/s", "relative to the handler")
     show(title, columns, rows)
 
 

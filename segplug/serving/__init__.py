@@ -1,11 +1,12 @@
-"""What every server of segplug does with a request, whatever library speaks HTTP for it.
+"""What all HTTP servers of segplug share, and their client.
 
-Nothing is imported here:
+This package imports none of its modules:
 
-* :mod:`~segplug.serving.requests`: what a request may hold, and what is refused;
-* :mod:`~segplug.serving.service`: requests in, answers out, each on its own;
+* :mod:`~segplug.serving.requests`: what a request may contain, and which requests are refused;
+* :mod:`~segplug.serving.service`: answers requests with an engine;
 * :mod:`~segplug.serving.answers`: label masks, painted images, class shares;
-* :mod:`~segplug.serving.served`: what a server runs, as a file beside the model, and how it is opened;
-* :mod:`~segplug.serving.client`, :mod:`~segplug.serving.remote`: the other side, and a server as an engine;
-  :mod:`~segplug.serving.options`: what a user chooses of it.
+* :mod:`~segplug.serving.served_model`: the description of what a server runs, and how to open it;
+* :mod:`~segplug.serving.client`: the client;
+* :mod:`~segplug.serving.remote`: an ``infer`` target that runs images on a server;
+  :mod:`~segplug.serving.remote_engine`: its engine.
 """

@@ -1,4 +1,4 @@
-"""What goes back: label masks, painted images, class shares. Encoded in memory."""
+"""The answers of a server: label masks, painted images, class shares. Encoded in memory."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
     from segplug.model import ModelMeta
 
-__all__ = ["Answer", "as_json", "class_shares", "mask_png", "png", "refusal"]
+__all__ = ["Answer", "class_shares", "json_answer", "mask_png", "png", "refusal"]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request is answered with."""
+    """The answer to one request."""
 
     status: int
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
-    """One line on why it was refused; empty for status 200."""
+    """Why the request was refused, in one line; empty for status 200."""
 
 
 def mask_png(labels: npt.NDArray[Any]) -> bytes:
-    """Labels ``(H, W)`` as a greyscale PNG, 8 bits, or 16 where labels go beyond 255.
+    """Encode labels ``(H, W)`` as a greyscale PNG of 8 bits, or of 16 bits if a label is above 255.
 
-    Labels are few and lie in patches: the fastest compression is nearly as small as the best.
+    A mask has few labels in large regions: the fastest compression is nearly as small as the best.
     """
-    kept = labels.astype(np.uint8 if labels.dtype.itemsize == 1 or labels.max() < 256 else np.uint16)
-    return png(kept)
+    fits_in_a_byte = labels.dtype.itemsize == 1 or labels.max() < 256
+    return png(labels.astype(np.uint8 if fits_in_a_byte else np.uint16))
 
 
 def png(image: npt.NDArray[Any]) -> bytes:
-    """An image (BGR or grey) as a lossless PNG."""
+    """Encode an image (BGR or grey) as PNG, which is lossless."""
     cv2 = opencv()
     done, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
@@ -50,7 +50,7 @@ def png(image: npt.NDArray[Any]) -> bytes:
 
 
 def class_shares(labels: npt.NDArray[Any], meta: ModelMeta) -> dict[str, Any]:
-    """How much of an image each class takes, the classes that occur, largest first."""
+    """The share of the image that each class covers; only classes that occur, largest first."""
     counts = np.bincount(labels.ravel())
     names = dict(enumerate(meta.classes))
     found = [
@@ -67,12 +67,12 @@ def class_shares(labels: npt.NDArray[Any], meta: ModelMeta) -> dict[str, Any]:
     return {"model": meta.name, "height": height, "width": width, "classes": found}
 
 
-def as_json(data: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> Answer:
-    """JSON types as a good answer."""
+def json_answer(data: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer with status 200 and JSON."""
     return Answer(200, json.dumps(data).encode(), "application/json", headers or {})
 
 
 def refusal(status: int, reason: str) -> Answer:
-    """Why there is no other answer: one line, as JSON."""
+    """An answer that refuses a request: the reason in one line, as JSON."""
     body = json.dumps({"code": status, "error": reason}).encode()
     return Answer(status, body, "application/json", reason=reason)

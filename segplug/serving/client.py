@@ -1,4 +1,4 @@
-"""A server's other side: images as files go out, label maps come back."""
+"""The client of a server: sends image files, receives label maps."""
 
 from __future__ import annotations
 
@@ -26,34 +26,33 @@ __all__ = ["Client", "Reply", "decode_mask", "predictions_url"]
 
 _PREDICTIONS = "/predictions/"
 _TOKEN = re.compile(r"[!-~]+")
-
 _DURATION = re.compile(r"(?P<name>[\w.-]+)\s*;(?:.*;)?\s*dur=(?P<milliseconds>\d+(\.\d+)?)(\s*;.*)?")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """The response of a server."""
 
     status: int
     body: bytes
     headers: Mapping[str, str]
     """Names in lower case."""
     seconds: float
-    """From the first byte sent to the last received."""
+    """From the first byte sent to the last byte received."""
 
     @property
     def reason(self) -> str:
-        """What the server says of a request that it refuses, in one line."""
+        """The server's reason for refusing the request, in one line."""
         try:
-            said = json.loads(self.body)
-            text = said.get("error") or said.get("message") or said.get("detail")
+            document = json.loads(self.body)
+            text = document.get("error") or document.get("message") or document.get("detail")
         except (ValueError, AttributeError):
             text = None
-        said = " ".join(str(text or self.body[:200].decode("utf-8", "replace")).split())
-        return said or http.client.responses.get(self.status, "it gives no reason")
+        line = " ".join(str(text or self.body[:200].decode("utf-8", "replace")).split())
+        return line or http.client.responses.get(self.status, "no reason given")
 
     def timing(self) -> dict[str, float]:
-        """Seconds by name, from the ``Server-Timing`` header; empty without one."""
+        """Seconds by name, from the ``Server-Timing`` header; empty if there is none."""
         found = {}
         for part in self.headers.get("server-timing", "").split(","):
             metric = _DURATION.fullmatch(part.strip())
@@ -63,22 +62,22 @@ class Reply:
 
 
 class Client:
-    """Talks to one model on one server. Each thread has a connection of its own, which it keeps.
+    """A client of one model on one server. Each thread keeps a connection of its own.
 
     Args:
-        url: Where the model's predictions are: ``http://127.0.0.1:8080/predictions/NAME``.
+        url: The address of the model's predictions: ``http://127.0.0.1:8080/predictions/NAME``.
         token: Sent as a bearer token.
         timeout: Seconds to wait for a connection or an answer.
 
     Raises:
-        UsageError: ``url`` is no address of that kind, or ``token`` no token.
+        UsageError: ``url`` or ``token`` is malformed.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 60) -> None:
         self.url = url.rstrip("/")
         self._parts = _split(self.url)
         if token is not None and not _TOKEN.fullmatch(token):
-            raise UsageError("a token is ASCII without spaces; this one is not")
+            raise UsageError("the token must be ASCII without spaces")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
         self._local = threading.local()
@@ -88,51 +87,49 @@ class Client:
         """Send the bytes of an image file.
 
         Args:
-            content: As they lie on disk.
+            content: The file's bytes.
             output: ``mask``, ``painted`` or ``json``.
-            content_type: Of ``content``; empty: ``application/octet-stream``.
+            content_type: The type of ``content``; empty: ``application/octet-stream``.
 
         Raises:
-            EngineError: the server cannot be reached, or went away.
+            EngineError: the server cannot be reached, or closed the connection.
         """
         kind = content_type or "application/octet-stream"
         return self._predict("POST", output, content, {"Content-Type": kind})
 
     def meta(self) -> ModelMeta:
-        """What the server says of its model.
+        """Ask the server for the metadata of its model.
 
         Raises:
-            EngineError: it cannot be reached, or serves no model of segplug's under this name.
+            EngineError: the server cannot be reached, or has no segplug model of this name.
         """
         reply = self._predict("GET", "meta", None, {})
-        self._check_let_in(reply)
+        self._check_authorized(reply)
         try:
-            said = json.loads(reply.body) if reply.status == 200 else None
-            return ModelMeta.from_dict(said["meta"])  # type: ignore[index]
+            document = json.loads(reply.body) if reply.status == 200 else None
+            return ModelMeta.from_dict(document["meta"])  # type: ignore[index]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            said_instead = f"{reply.status} {reply.reason}".strip()
             raise EngineError(
-                f"{self.url} says nothing of a segplug model: {said_instead}",
-                hint="it must be the address of its predictions, as http://HOST:8080/predictions/NAME",
+                f"{self.url} does not describe a segplug model: {reply.status} {reply.reason}".rstrip(),
+                hint="give the address of the model's predictions: http://HOST:8080/predictions/NAME",
             ) from error
 
     def only_model(self) -> str:
-        """The name of the model that the server at this address has, if it has one and says so.
+        """Ask the server at this address for the name of its only model.
 
         Raises:
             EngineError: the server cannot be reached.
-            UsageError: it has several, or does not say.
+            UsageError: the server has several models or none, or does not list them.
         """
         reply = self._send("GET", f"{self._parts.path}/models", None, {})
-        self._check_let_in(reply)
+        self._check_authorized(reply)
         try:
             names = [str(model["name"]) for model in json.loads(reply.body)["models"]]
         except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"{self.url} does not say its model", hint="add --model-name NAME") from error
+            raise UsageError(f"{self.url} does not list its models", hint="add --model-name NAME") from error
         if len(names) != 1:
-            raise UsageError(
-                f"{self.url} has {' and '.join(names) or 'no model'}", hint="add --model-name NAME"
-            )
+            found = f"several models: {', '.join(names)}" if names else "no model"
+            raise UsageError(f"{self.url} has {found}", hint="add --model-name NAME")
         return names[0]
 
     def close(self) -> None:
@@ -140,13 +137,13 @@ class Client:
         for connection in self._connections:
             connection.close()
 
-    def _check_let_in(self, reply: Reply) -> None:
+    def _check_authorized(self, reply: Reply) -> None:
         if reply.status in (401, 403):
-            raise EngineError(f"{self.url} wants a token: {reply.reason}", hint="give one with --token")
+            raise EngineError(f"{self.url} requires a token: {reply.reason}", hint="give one with --token")
 
     def _predict(self, method: str, output: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         path = f"{self._parts.path}?{urlencode({'output': output})}"
-        # A server may keep the query to itself, as TorchServe does: the header says it, too.
+        # Some servers, such as TorchServe, do not pass the query on: so a header repeats it.
         return self._send(method, path, body, {OUTPUT_HEADER: output, **headers})
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
@@ -154,19 +151,19 @@ class Client:
         start = time.perf_counter()
         for again in (True, False):
             connection = self._connection()
-            kept = connection.sock is not None
+            reused = connection.sock is not None
             try:
                 connection.request(method, path, body, headers)
                 answer = connection.getresponse()
                 content = answer.read()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                # A server may close a connection that was kept for it; a new one says whether it is there.
-                if kept and again and not isinstance(error, TimeoutError):
+                # The server may have closed an idle connection: try once more with a new one.
+                if reused and again and not isinstance(error, TimeoutError):
                     continue
-                raise EngineError(f"{self.url} cannot be reached: {_said(error)}") from error
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Reply(answer.status, content, found, time.perf_counter() - start)
+                raise EngineError(f"{self.url} cannot be reached: {_reason(error)}") from error
+            received = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, content, received, time.perf_counter() - start)
         raise AssertionError("the second try returns or raises")
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -182,10 +179,10 @@ class Client:
 
 
 def decode_mask(content: bytes, url: str) -> npt.NDArray[Any]:
-    """A label mask as a server sends it; unsigned integer ``(H, W)``.
+    """Decode a label mask that a server sent; unsigned integers ``(H, W)``.
 
     Raises:
-        EngineError: it is no PNG of one channel.
+        EngineError: the content is not a PNG of one channel.
     """
     from segplug.runtime.libraries import opencv
 
@@ -203,19 +200,19 @@ def predictions_url(
     """The address of a model's predictions.
 
     Args:
-        url: That address already, or the server's.
-        model_name: What the server calls the model; ``None``: a server that has one says so at ``/models``.
+        url: That address, or the address of the server.
+        model_name: The model's name on the server; ``None``: the only model that the server has.
         token: Sent as a bearer token.
         timeout: Seconds to wait for an answer.
 
     Raises:
-        UsageError: it cannot be told which model, or two are named.
+        UsageError: the model's name is missing, or ``url`` has another one.
     """
     parts = _split(url)
     if _PREDICTIONS in parts.path:
         named = unquote(parts.path.partition(_PREDICTIONS)[2].partition("/")[0])
         if model_name not in (None, named):
-            raise UsageError(f"{url} is the address of another model than {model_name}")
+            raise UsageError(f"{url} is the address of '{named}', which is another model than '{model_name}'")
         return url
     if model_name is None:
         with closing(Client(url, token=token, timeout=timeout)) as client:
@@ -229,14 +226,15 @@ def _split(url: str) -> SplitResult:
         port = parts.port
         (parts.hostname or "").encode("idna")
     except ValueError as error:
-        raise UsageError(f"'{url}' is no address of a server: {error}") from error
+        raise UsageError(f"'{url}' is not the address of a server: {error}") from error
     usable = parts.scheme in ("http", "https") and parts.hostname and not parts.query and port != 0
     if not usable or not url.isascii() or parts.username is not None:
         raise UsageError(
-            f"'{url}' is no address of a server", hint="as http://127.0.0.1:8080/predictions/NAME"
+            f"'{url}' is not the address of a server",
+            hint="an example: http://127.0.0.1:8080/predictions/NAME",
         )
     return parts
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -1,4 +1,4 @@
-"""What a request may hold. It comes from anybody: everything is checked before it costs much."""
+"""What a request may contain. Requests are untrusted: everything is checked before it costs much."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = [
     "Output",
     "RefusedRequestError",
     "Request",
-    "image_of",
-    "opacity_of",
-    "output_of",
+    "read_image",
+    "read_opacity",
+    "read_output",
 ]
 
 Output = Literal["mask", "painted", "json", "meta"]
@@ -33,20 +33,20 @@ Output = Literal["mask", "painted", "json", "meta"]
 
 OUTPUT_HEADER = "X-Segplug-Output"
 OPACITY_HEADER = "X-Segplug-Opacity"
-"""Headers that say what ``output`` and ``opacity`` say, for servers that keep the query to themselves."""
+"""Headers in place of the query parameters ``output`` and ``opacity``: not every server passes a query on."""
 
 _IMAGE_KEYS = ("image", "data", "b64", "body")
-"""Where JSON may hold the base64 of an image."""
+"""The keys under which JSON may contain an image in base64."""
 
-_MOST_PARTS = 1000
-"""Of JSON: brackets, braces, commas and colons."""
+_MAX_JSON_SIGNS = 1000
+"""Brackets, braces, commas and colons in a JSON body."""
 
 _ANY_CONTENT = ("", "application/octet-stream", "application/x-www-form-urlencoded")
-"""Content types that clients send who did not think of one, curl's default among them."""
+"""Content types that say nothing about the content, such as curl's default."""
 
 
 class RefusedRequestError(SegplugError):
-    """A request that is answered with a status of 400 to 499: its sender can mend it.
+    """A request that is answered with a status of 400 to 499: its sender can correct it.
 
     Args:
         status: The HTTP status.
@@ -60,63 +60,65 @@ class RefusedRequestError(SegplugError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may cost."""
+    """The limits of one image."""
 
     bytes: int = 32 << 20
-    """Of the encoded image."""
+    """Size of the encoded image."""
     pixels: int = 1 << 25
-    """Of the image: 33.5 million, a little more than 8K video."""
+    """Height times width: 33.5 million, a little more than 8K video."""
     edge: int = 16384
-    """Pixels of height or width."""
+    """The larger of height and width, in pixels."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived."""
+    """One request as it arrived, unchecked."""
 
     body: bytes | str | Mapping[str, Any] | None
-    """The bytes of an image; base64 text; JSON (as text, bytes or read already) that holds base64."""
+    """The bytes of an image; base64 text; or JSON with base64, as text, as bytes or parsed."""
     content_type: str = ""
-    """The header as it came; empty: none, or already taken apart by the server."""
+    """The header; empty: there is none, or the server has already parsed the body."""
     output: str = ""
-    """What is asked for (:data:`Output`); empty: ``mask``."""
+    """The wanted output (:data:`Output`); empty: ``mask``."""
     opacity: str = ""
-    """Of the paint, above 0 and at most 1; empty: 0.5."""
+    """The weight of the class colours in a painted image, above 0 and at most 1; empty: 0.5."""
 
 
-def output_of(request: Request) -> Output:
-    """What is asked for; raises :class:`RefusedRequestError` (400)."""
+def read_output(request: Request) -> Output:
+    """The wanted output; raises :class:`RefusedRequestError` (400)."""
     asked = (request.output or "mask").lower()
     if asked not in get_args(Output):
-        raise RefusedRequestError(400, f"output is one of {', '.join(get_args(Output))}, not {asked[:40]!r}")
+        raise RefusedRequestError(
+            400, f"output must be one of {', '.join(get_args(Output))}, not {asked[:40]!r}"
+        )
     return cast(Output, asked)
 
 
-def opacity_of(request: Request) -> float:
-    """How strong the paint is; raises :class:`RefusedRequestError` (400)."""
+def read_opacity(request: Request) -> float:
+    """The weight of the class colours; raises :class:`RefusedRequestError` (400)."""
     try:
         opacity = float(request.opacity or 0.5)
     except ValueError:
         opacity = math.nan
     if not 0 < opacity <= 1:
-        raise RefusedRequestError(400, f"opacity is above 0 and at most 1, not {request.opacity[:40]!r}")
+        raise RefusedRequestError(400, f"opacity must be above 0 and at most 1, not {request.opacity[:40]!r}")
     return opacity
 
 
-def image_of(request: Request, limits: Limits) -> npt.NDArray[np.uint8]:
-    """Decode the image that a request holds.
+def read_image(request: Request, limits: Limits) -> npt.NDArray[np.uint8]:
+    """Decode the image of a request.
 
     Returns:
         uint8 ``(H, W, 3)``, BGR.
 
     Raises:
-        RefusedRequestError: 400: there is none, or it is damaged; 413: it is too large; 415: the content
-            type is no image's.
+        RefusedRequestError: 400: there is no image, or it is damaged; 413: it is too large; 415: the content
+            type is not that of an image.
     """
     from segplug.errors import DatasetError
     from segplug.runtime.read import TooLargeError, decode_image
 
-    content = _encoded(request, limits)
+    content = _encoded_image(request, limits)
     try:
         return decode_image(content, "in the request", most_pixels=limits.pixels, longest_edge=limits.edge)
     except TooLargeError as error:
@@ -125,57 +127,55 @@ def image_of(request: Request, limits: Limits) -> npt.NDArray[np.uint8]:
         raise RefusedRequestError(400, error.message) from error
 
 
-def _encoded(request: Request, limits: Limits) -> bytes:
+def _encoded_image(request: Request, limits: Limits) -> bytes:
     body, kind = request.body, request.content_type.partition(";")[0].strip().lower()
     if not body:
-        raise RefusedRequestError(400, "the request holds no image")
+        raise RefusedRequestError(400, "the request contains no image")
     if isinstance(body, Mapping):
-        content = _base64(_of_json(body), limits)
+        content = _decode_base64(_text_in_json(body), limits)
     elif kind == "application/json":
         _refuse_large(len(body), limits, share=4 / 3)
-        content = _base64(_of_json(_json(body)), limits)
+        content = _decode_base64(_text_in_json(_parse_json(body)), limits)
     elif kind not in _ANY_CONTENT and not kind.startswith("image/"):
-        raise RefusedRequestError(
-            415, f"an image, or JSON that holds one in base64, is taken; not {kind[:60]}"
-        )
+        raise RefusedRequestError(415, f"the content type must be an image or JSON, not {kind[:60]}")
     else:
-        content = _base64(body, limits) if isinstance(body, str) else bytes(body)
+        content = _decode_base64(body, limits) if isinstance(body, str) else bytes(body)
     _refuse_large(len(content), limits)
     if not content:
-        raise RefusedRequestError(400, "the request holds no image")
+        raise RefusedRequestError(400, "the request contains no image")
     return content
 
 
-def _json(body: bytes | str) -> Any:
-    # An image is one long string. Thousands of small parts would hold the interpreter for seconds.
+def _parse_json(body: bytes | str) -> Any:
+    # An image is one long string. To parse many small values would block the interpreter for seconds.
     text = body.encode("utf-8", "replace") if isinstance(body, str) else body
-    if sum(text.count(sign) for sign in (b"[", b"{", b",", b":")) > _MOST_PARTS:
-        raise RefusedRequestError(400, 'JSON holds an image as {"image": "<base64>"}, and little else')
+    if sum(text.count(sign) for sign in (b"[", b"{", b",", b":")) > _MAX_JSON_SIGNS:
+        raise RefusedRequestError(400, 'the JSON has too many values: send {"image": "<base64>"}')
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RefusedRequestError(400, "the body is no JSON") from error
+        raise RefusedRequestError(400, "the body is not valid JSON") from error
 
 
-def _of_json(read: Any) -> str:
-    if isinstance(read, Mapping):
-        found = next((read[key] for key in _IMAGE_KEYS if key in read), None)
+def _text_in_json(value: Any) -> str:
+    if isinstance(value, Mapping):
+        found = next((value[key] for key in _IMAGE_KEYS if key in value), None)
         if isinstance(found, Mapping):  # {"image": {"b64": ...}}
-            return _of_json(found)
+            return _text_in_json(found)
         if isinstance(found, str):
             return found
-    if isinstance(read, str):
-        return read
-    raise RefusedRequestError(400, 'JSON holds an image as {"image": "<base64>"}')
+    if isinstance(value, str):
+        return value
+    raise RefusedRequestError(400, 'the JSON must contain an image: {"image": "<base64>"}')
 
 
-def _base64(text: str, limits: Limits) -> bytes:
+def _decode_base64(text: str, limits: Limits) -> bytes:
     _refuse_large(len(text), limits, share=4 / 3)
     payload = text.partition(",")[2] if text.startswith("data:") else text
     try:
         return base64.b64decode(payload.encode("ascii").translate(None, b" \t\r\n"), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RefusedRequestError(400, "the text is no base64 of an image") from error
+        raise RefusedRequestError(400, "the text is not valid base64") from error
 
 
 def _refuse_large(size: int, limits: Limits, *, share: float = 1.0) -> None:

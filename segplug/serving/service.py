@@ -1,7 +1,7 @@
-"""Requests in, answers out: the one handler behind every server.
+"""The request handler that all servers share.
 
-However a server speaks HTTP, forms batches and runs workers, it gives what arrived to a
-:class:`Service` and sends back what comes out. A request that fails is answered for itself alone.
+A server speaks HTTP, forms batches and runs workers. It passes requests to a :class:`Service` and sends its
+answers back. If one request of a batch fails, the others are still answered.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from segplug.errors import DeviceError, EngineError, SegplugError, ShapeError
 from segplug.palette import choose_palette
 from segplug.runtime.paint import Painter
 from segplug.runtime.segment import Segmenter
-from segplug.serving.answers import Answer, as_json, class_shares, mask_png, png, refusal
+from segplug.serving.answers import Answer, class_shares, json_answer, mask_png, png, refusal
 from segplug.serving.requests import (
     Limits,
     Output,
     RefusedRequestError,
     Request,
-    image_of,
-    opacity_of,
-    output_of,
+    read_image,
+    read_opacity,
+    read_output,
 )
 
 if TYPE_CHECKING:
@@ -38,30 +38,30 @@ if TYPE_CHECKING:
 __all__ = ["TIMING_HEADER", "Job", "Service"]
 
 TIMING_HEADER = "Server-Timing"
-"""Milliseconds inside the server, as browsers and proxies read them: ``model;dur=12.3``."""
+"""The header with the milliseconds spent in the server: ``model;dur=12.3``. A web standard."""
 
 _log = logging.getLogger("segplug.serving")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A request that can be worked on."""
+    """A request that was read and accepted."""
 
     image: npt.NDArray[np.uint8]
     output: Output
     opacity: float
     decoding: float
-    """Seconds that reading the image took."""
+    """Seconds that decoding the image took."""
 
 
 class Service:
-    """Answers requests with one engine. Used by one thread at a time.
+    """Answers requests with one engine. One thread at a time may use it, but for :meth:`read`.
 
     Args:
-        engine: The engine; it stays the caller's, who closes it.
-        limits: What one request may cost.
-        batch_size: Images of one network size that the engine is given together.
-        reporter: Where the runtime's warnings go.
+        engine: The engine; the caller closes it.
+        limits: The limits of one image.
+        batch_size: The largest batch for the engine; its images have one network size.
+        reporter: Receives the runtime's warnings.
     """
 
     def __init__(
@@ -77,61 +77,59 @@ class Service:
         self._limits = limits or Limits()
         self._segment = Segmenter(engine, batch_size=batch_size, reporter=reporter)
         self.batch_size = self._segment.group_size
-        """Requests that the engine gains from having at once."""
+        """The number of requests that are worth answering together."""
         self._palette = choose_palette([self.meta.palette], self.meta.num_classes)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer requests that a server has collected, each on its own, in their order."""
+        """Answer a batch of requests, in their order. A request that fails does not affect the others."""
         read = [self.read(request) for request in requests]
         jobs = {index: job for index, job in enumerate(read) if isinstance(job, Job)}
         answers = {index: answer for index, answer in enumerate(read) if isinstance(answer, Answer)}
-        writers = self.segment(list(jobs.values()))
-        answers.update((index, write()) for index, write in zip(jobs, writers, strict=True))
+        encoders = self.segment(list(jobs.values()))
+        answers.update((index, encode()) for index, encode in zip(jobs, encoders, strict=True))
         return [answers[index] for index in range(len(requests))]
 
     def read(self, request: Request) -> Job | Answer:
-        """What is asked for, decoded; or the answer, where no network is needed for it. Any thread."""
+        """Decode the image of a request; or answer it at once if no network is needed. For any thread."""
         start = time.perf_counter()
         try:
-            output = output_of(request)
+            output = read_output(request)
             if output == "meta":
-                return as_json({"meta": self.meta.public().to_dict(), "backend": self.backend})
-            opacity = opacity_of(request)
-            image = image_of(request, self._limits)
+                return json_answer({"meta": self.meta.public().to_dict(), "backend": self.backend})
+            opacity = read_opacity(request)
+            image = read_image(request, self._limits)
         except RefusedRequestError as error:
             return refusal(error.status, error.message)
         except Exception:
-            return _fault("reading a request")
+            return _internal_error("reading a request")
         return Job(image, output, opacity, time.perf_counter() - start)
 
     def segment(self, jobs: Sequence[Job]) -> list[Callable[[], Answer]]:
         """Segment the images of jobs.
 
         Returns:
-            For each job what puts its answer into the form that it asks for. Any thread may call it: painting
-            a large image takes as long as a fast network, which need not wait for it.
+            For each job a function that encodes its answer, for any thread: to paint a large image takes as
+            long as a fast network, and the network need not wait for it.
         """
         if not jobs:
             return []
         before, start = self._segment.runner.seconds, time.perf_counter()
         found = self._segment([job.image for job in jobs])
         seconds = _Seconds(self._segment.runner.seconds - before, time.perf_counter() - start, len(jobs))
-        return [
-            partial(self._answered, job, labels, seconds) for job, labels in zip(jobs, found, strict=True)
-        ]
+        return [partial(self._encode, job, labels, seconds) for job, labels in zip(jobs, found, strict=True)]
 
-    def _answered(self, job: Job, found: npt.NDArray[Any] | Exception, seconds: _Seconds) -> Answer:
+    def _encode(self, job: Job, found: npt.NDArray[Any] | Exception, seconds: _Seconds) -> Answer:
         if isinstance(found, Exception):
-            return _failed(found)
+            return _model_failure(found)
         try:
-            return self._rendered(job, found, seconds)
+            return self._encode_labels(job, found, seconds)
         except Exception:
-            return _fault("writing an answer")
+            return _internal_error("encoding an answer")
 
-    def _rendered(self, job: Job, labels: npt.NDArray[Any], seconds: _Seconds) -> Answer:
+    def _encode_labels(self, job: Job, labels: npt.NDArray[Any], seconds: _Seconds) -> Answer:
         start = time.perf_counter()
         if job.output == "json":
-            return as_json(
+            return json_answer(
                 class_shares(labels, self.meta), headers={TIMING_HEADER: seconds.header(job, start)}
             )
         if job.output == "painted":
@@ -143,35 +141,37 @@ class Service:
 
 @dataclass(frozen=True)
 class _Seconds:
-    """What a batch took; each of its requests waited for all of it."""
+    """The times of a batch; each of its requests waited for all of it."""
 
     engine: float
     whole: float
-    """Engine, preprocessing and labels."""
+    """Preprocessing, the engine and the labels."""
     images: int
 
-    def header(self, job: Job, rendering_since: float) -> str:
-        """The times of one request, milliseconds."""
+    def header(self, job: Job, encoding_since: float) -> str:
+        """The times of one request as the header's value, in milliseconds."""
         parts = {
             "decode": job.decoding,
             "model": self.engine,
             "process": self.whole - self.engine,
-            "encode": time.perf_counter() - rendering_since,
+            "encode": time.perf_counter() - encoding_since,
         }
         listed = ", ".join(f"{name};dur={seconds * 1000:.3f}" for name, seconds in parts.items())
         return f'{listed}, batch;desc="{self.images}"'
 
 
-def _failed(error: Exception) -> Answer:
+def _model_failure(error: Exception) -> Answer:
     if isinstance(error, ShapeError):
         return refusal(422, str(error))
     _log.error("%s", error, exc_info=None if isinstance(error, SegplugError) else error)
-    if isinstance(error, (DeviceError, EngineError)):  # out of memory, or gone: another try may do
-        return refusal(503, "the model cannot run just now")
+    if isinstance(
+        error, (DeviceError, EngineError)
+    ):  # out of memory, or the device is gone: a later request may succeed
+        return refusal(503, "the model cannot run at the moment")
     return refusal(500, "the model failed")
 
 
-def _fault(doing: str) -> Answer:
-    """A fault of ours: the reason is the operator's to read, not the client's."""
+def _internal_error(doing: str) -> Answer:
+    """The answer to an error of ours: the log has the reason, the client does not get it."""
     _log.exception("%s failed", doing)
-    return refusal(500, f"{doing} failed; the server's log says why")
+    return refusal(500, f"{doing} failed; the server's log has the reason")

@@ -1,4 +1,4 @@
-"""A small engine whose answers are easy to foretell, and a real HTTP server around the shared handler."""
+"""A small engine with predictable answers, and a real HTTP server around the shared handler."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Answering = Callable[[Request], Answer]
 def http_server(answering: Answering, *, query: bool = True) -> Iterator[str]:
     """Serve ``answering`` on loopback; yields the address of the predictions of the model ``m``.
 
-    Without ``query`` it keeps the query to itself, as TorchServe does.
+    Without ``query`` it ignores the query, as TorchServe does.
     """
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""The other side: files go out, masks come back; a server that misbehaves is named."""
+"""The client and its engine: masks come back, and the errors of a server name it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
 from segplug.serving.answers import Answer, mask_png, refusal
 from segplug.serving.client import Client, Reply, decode_mask, predictions_url
-from segplug.serving.remote import RemoteEngine
+from segplug.serving.remote_engine import RemoteEngine
 from segplug.testing import ArrayDataset, EngineConformance
 from tests.serving.conftest import META, bright, encoded, http_server, noise
 
@@ -29,13 +29,13 @@ def test_a_mask_comes_back(url) -> None:
     client.close()
 
 
-def test_times_of_other_servers_are_read_as_they_are_meant() -> None:
+def test_server_timing_of_other_servers_is_parsed() -> None:
     header = 'app;dur=47.5;desc="all", db;desc="x";dur=5, miss, cache;dur=, total;dur=oops, batch;desc="4"'
     assert Reply(200, b"", {"server-timing": header}, 1.0).timing() == {"app": 0.0475, "db": 0.005}
     assert Reply(200, b"", {}, 1.0).timing() == {}
 
 
-def test_what_is_asked_for_is_in_a_header_too(service) -> None:
+def test_the_output_is_also_sent_in_a_header(service) -> None:
     heard = []
 
     def answering(request):
@@ -49,7 +49,7 @@ def test_what_is_asked_for_is_in_a_header_too(service) -> None:
     assert [request.output for request in heard] == ["meta", "json"]
 
 
-def test_a_server_that_wants_a_token() -> None:
+def test_a_server_that_requires_a_token() -> None:
     with (
         http_server(lambda request: refusal(401, "no token")) as url,
         pytest.raises(EngineError, match="--token"),
@@ -57,13 +57,13 @@ def test_a_server_that_wants_a_token() -> None:
         Client(url).meta()
 
 
-def test_a_refusal_has_its_reason(url) -> None:
+def test_a_refusal_has_a_reason(url) -> None:
     reply = Client(url).post(b"no image")
     assert reply.status == 400
     assert "no known format" in reply.reason
 
 
-def test_connections_are_kept_and_mended(service) -> None:
+def test_connections_are_reused_and_renewed(service) -> None:
     """A server that was started again is reached again."""
     with http_server(lambda request: service.answer([request])[0]) as url:
         client = Client(url)
@@ -86,13 +86,13 @@ def test_connections_are_kept_and_mended(service) -> None:
         "http://a..b/x",
     ],
 )
-def test_what_is_no_address(url) -> None:
+def test_invalid_addresses(url) -> None:
     with pytest.raises(UsageError):
         Client(url)
 
 
 @pytest.mark.parametrize("token", ["a\nX: y", "tök€n", "", "a b"])
-def test_what_is_no_token(token) -> None:
+def test_invalid_tokens(token) -> None:
     with pytest.raises(UsageError, match="token"):
         Client("http://127.0.0.1:9/x", token=token)
 
@@ -107,12 +107,12 @@ def test_what_is_no_token(token) -> None:
         ("http://h:8080/predictions/fcn/2.0", "fcn", "http://h:8080/predictions/fcn/2.0"),
     ],
 )
-def test_where_predictions_are(url, name, expected) -> None:
+def test_the_address_of_predictions(url, name, expected) -> None:
     assert predictions_url(url, name) == expected
 
 
 def test_an_address_of_another_model() -> None:
-    with pytest.raises(UsageError, match="another model than b"):
+    with pytest.raises(UsageError, match="another model than 'b'"):
         predictions_url("http://h:1/predictions/a", "b")
 
 
@@ -120,12 +120,12 @@ def test_an_address_of_another_model() -> None:
     ("said", "outcome"),
     [
         ({"models": [{"name": "the one"}]}, "/predictions/the%20one"),
-        ({"models": [{"name": "a"}, {"name": "b"}]}, "has a and b"),
+        ({"models": [{"name": "a"}, {"name": "b"}]}, "has several models: a, b"),
         ({"models": []}, "has no model"),
-        ({"code": 404}, "does not say its model"),
+        ({"code": 404}, "does not list its models"),
     ],
 )
-def test_a_server_of_one_model_says_which(said, outcome) -> None:
+def test_the_only_model_of_a_server_is_found(said, outcome) -> None:
     with http_server(lambda request: Answer(200, json.dumps(said).encode(), "application/json")) as url:
         server = url.removesuffix("/predictions/m")
         if outcome.startswith("/"):
@@ -149,8 +149,8 @@ def test_a_server_that_is_not_there() -> None:
         refusal(404, "no model m"),
     ],
 )
-def test_a_server_of_something_else(answer) -> None:
-    with http_server(lambda request: answer) as url, pytest.raises(EngineError):
+def test_a_server_without_a_segplug_model(answer) -> None:
+    with http_server(lambda request: answer) as url, pytest.raises(EngineError, match="does not describe"):
         Client(url).meta()
 
 

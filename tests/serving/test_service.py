@@ -1,4 +1,4 @@
-"""Requests from anybody: each is answered for itself alone."""
+"""The request handler: untrusted requests, each answered independently of the others."""
 
 from __future__ import annotations
 
@@ -78,18 +78,22 @@ HOSTILE = {
     "20,000 wide": (Request(encoded(np.zeros((4, 20000, 3), np.uint8))), 413, "edges of more than 16384"),
     "too many bytes": (Request(bytes((32 << 20) + 2000)), 413, "more than 33554432 bytes"),
     "too much base64": (Request("A" * (45 << 20)), 413, "bytes"),
-    "text": (Request(encoded(IMAGE), "text/plain"), 415, "text/plain"),
-    "no base64": (Request("~~~"), 400, "no base64"),
-    "no JSON": (Request(b"{", "application/json"), 400, "no JSON"),
-    "deep JSON": (Request(b"[" * 900, "application/json"), 400, "no JSON"),
-    "JSON of half a character": (Request("\ud800", "application/json"), 400, "no JSON"),
-    "JSON without image": (Request({"picture": ""}), 400, "JSON holds an image as"),
-    "JSON of lists": (Request(b"[1, 2]", "application/json"), 400, "JSON holds an image as"),
-    "nested for ever": (Request({"image": {"image": {"image": 3}}}), 400, "JSON holds an image as"),
-    "unknown output": (Request(encoded(IMAGE), output="video"), 400, "output is one of mask"),
-    "no opacity": (Request(encoded(IMAGE), output="painted", opacity="2"), 400, "opacity is above 0"),
-    "opacity nan": (Request(encoded(IMAGE), output="painted", opacity="nan"), 400, "opacity is above 0"),
-    "JSON of many parts": (Request(b"[" + b"[]," * 2000 + b"[]]", "application/json"), 400, "little else"),
+    "text": (Request(encoded(IMAGE), "text/plain"), 415, "must be an image or JSON, not text/plain"),
+    "no base64": (Request("~~~"), 400, "not valid base64"),
+    "no JSON": (Request(b"{", "application/json"), 400, "not valid JSON"),
+    "deep JSON": (Request(b"[" * 900, "application/json"), 400, "not valid JSON"),
+    "JSON of half a character": (Request("\ud800", "application/json"), 400, "not valid JSON"),
+    "JSON without image": (Request({"picture": ""}), 400, "the JSON must contain an image"),
+    "JSON of lists": (Request(b"[1, 2]", "application/json"), 400, "the JSON must contain an image"),
+    "nested for ever": (Request({"image": {"image": {"image": 3}}}), 400, "the JSON must contain an image"),
+    "unknown output": (Request(encoded(IMAGE), output="video"), 400, "output must be one of mask"),
+    "no opacity": (Request(encoded(IMAGE), output="painted", opacity="2"), 400, "opacity must be above 0"),
+    "opacity nan": (Request(encoded(IMAGE), output="painted", opacity="nan"), 400, "opacity must be above 0"),
+    "JSON of many parts": (
+        Request(b"[" + b"[]," * 2000 + b"[]]", "application/json"),
+        400,
+        "too many values",
+    ),
     "a netpbm that lies": (Request(b"P4\n16000#16000\n 5\n" + bytes(10000)), 400, "no known format"),
     "a radiance that lies": (
         Request(RADIANCE.ljust(2048) + b"PCD_" + bytes(4000)),
@@ -106,7 +110,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_hostile_is_refused_with_a_reason(service, kind) -> None:
+def test_hostile_requests_are_refused_with_a_reason(service, kind) -> None:
     request, status, reason = HOSTILE[kind]
     (answer,) = service.answer([request])
     assert answer.status == status
@@ -114,7 +118,7 @@ def test_what_is_hostile_is_refused_with_a_reason(service, kind) -> None:
     assert json.loads(answer.body) == {"code": status, "error": answer.reason}
 
 
-def test_a_bad_image_in_a_batch_fails_alone(service) -> None:
+def test_bad_images_in_a_batch_do_not_affect_the_others(service) -> None:
     images = [noise(20, 30), noise(33, 21, seed=1), noise(20, 30, seed=2)]
     good = [Request(encoded(image)) for image in images]
     bad = [request for request, _, _ in HOSTILE.values()]
@@ -135,7 +139,7 @@ def test_a_size_that_the_model_does_not_take_is_a_422() -> None:
     assert "the engine takes height 8..40" in large.reason
 
 
-def test_a_fault_of_the_model_says_nothing_of_the_server(caplog) -> None:
+def test_an_error_of_the_model_reveals_no_details(caplog) -> None:
     engine = bright_engine()
     engine._function = lambda batch: 1 / 0
     (answer,) = Service(engine).answer([Request(encoded(IMAGE))])

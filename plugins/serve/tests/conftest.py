@@ -1,4 +1,4 @@
-"""Servers that tests share, and one that a test starts for itself."""
+"""Fixtures: servers that tests share, and functions that start one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """Start servers; what a test leaves running is ended."""
+    """Start servers; those that still run at the end are killed."""
     servers = []
 
     def run(subject: Path, *options: str, **environment: str) -> Running:
@@ -37,7 +37,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
 def paced(
     started: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Running]:
-    """Start a server whose engine takes so many seconds for each batch."""
+    """Start a server whose engine takes a given number of seconds for each batch."""
     folder = tmp_path_factory.mktemp("paced")
     path = install_paced(folder / "site")
 
@@ -51,5 +51,5 @@ def paced(
 
 @pytest.fixture(scope="session")
 def server(started: Callable[..., Running], project: Project) -> Running:
-    """The tiny network as ONNX, four at a time."""
+    """The tiny network as ONNX, in batches of four."""
     return started(project.artifact(".onnx"), "--batch-size", "4", "--max-delay", "50", "--threads", "1")

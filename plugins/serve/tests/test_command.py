@@ -1,4 +1,4 @@
-"""What the command line refuses, in one line, before anything is served."""
+"""Wrong command lines: the error is one line, and no server starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     return code, error[-1]
 
 
-def test_a_taken_port_is_said_before_the_model_is_opened(capsys, project):
+def test_a_port_in_use_is_reported_before_the_model_is_opened(capsys, project):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, error = _fails(capsys, project.artifact(".onnx"), "--port", port)
@@ -34,11 +34,12 @@ def test_a_taken_port_is_said_before_the_model_is_opened(capsys, project):
         (["damaged.onnx"], 1, "damaged.onnx"),
         (["other.txt"], 2, "*.txt"),
         (["tiny.onnx", "--backend", "nope"], 2, "no target 'nope'"),
-        (["tiny.onnx", "--checkpoint", "x.pth"], 2, "--checkpoint"),
+        (["tiny.onnx", "--checkpoint", "x.pth"], 2, "--checkpoint is for a config"),
+        (["tiny.onnx", "--cfg-options", "a=1"], 2, "--cfg-options is for a config"),
         (["tiny.onnx", "--name", "a/b"], 2, "--name 'a/b'"),
         (["tiny.onnx", "--host", "192.0.2.1"], 2, "192.0.2.1"),
         (["tiny.onnx", "--token-file", "none"], 2, "--token-file none"),
-        (["tiny.onnx", "--token-file", "empty"], 2, "holds no token"),
+        (["tiny.onnx", "--token-file", "empty"], 2, "contains no token"),
         (["tiny.onnx", "--backend-options", "nope=1"], 2, "nope"),
         (["tiny.onnx", "--device", "cuda:77"], 1, "cuda:77"),
         (["tiny.py", "--backend", "http"], 2, "http"),

@@ -1,4 +1,4 @@
-"""Clients that hold on to what they have: connections that say nothing, answers that nobody reads."""
+"""Clients that keep connections idle, or do not read their answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
-from segplug_serve.connections import most_connections
+from segplug_serve.connections import max_connections
 from serve_support.models import paced_labels
 from serve_support.servers import Running, picture, png
 
@@ -35,7 +35,7 @@ def _head(server: Running, length: int, query: str = "") -> bytes:
 
 @contextmanager
 def _unread(server: Running) -> Iterator[socket.socket]:
-    """A request whose answer is too large for the system's buffers, and is not read."""
+    """A request whose answer is too large for the system's buffers, and which is not read."""
     image = np.random.default_rng(0).integers(0, 256, (1600, 1600, 3), dtype=np.uint8)
     body = png(image)
     with socket.socket() as connection:
@@ -60,7 +60,7 @@ def _in_server(found) -> float:
 
 
 def _rest(connection: socket.socket) -> bytes:
-    """All that still comes; ends when the server closes the connection."""
+    """The bytes until the server closes the connection."""
     received = b""
     try:
         while more := connection.recv(1 << 20):
@@ -80,7 +80,7 @@ def few(paced, monkeypatch, tmp_path) -> Running:
     return paced(0.0)
 
 
-def test_idle_connections_do_not_keep_others_out(few):
+def test_idle_connections_do_not_block_others(few):
     with ExitStack() as stack:
         for _ in range(3 * FEW):
             stack.enter_context(_connect(few))
@@ -109,18 +109,18 @@ def test_connections_with_a_request_are_kept_when_there_are_too_many(few):
 
 
 @pytest.mark.parametrize("hard", [1, 4])
-def test_descriptors_are_asked_for_where_the_system_allows_more(monkeypatch, hard):
+def test_the_limit_of_descriptors_is_raised_if_allowed(monkeypatch, hard):
     asked = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (512, 512 * hard))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
-    assert most_connections() == {1: 448, 4: 1000}[hard]
+    assert max_connections() == {1: 448, 4: 1000}[hard]
     assert asked == [{1: (512, 512), 4: (1064, 2048)}[hard]]
 
 
-def test_an_answer_that_is_not_read_keeps_its_place_and_is_given_up(paced):
+def test_an_unread_answer_counts_as_in_flight_until_it_is_aborted(paced):
     server: Running = paced(0.0, "--timeout", "4")
     with _unread(server) as connection:
-        assert _in_server(server.metrics()) == 1, "it is in memory still"
+        assert _in_server(server.metrics()) == 1, "the answer is still in memory"
         _wait_for(server, lambda found: _in_server(found) == 0)
         answer = _rest(connection)
         assert answer.startswith(b"HTTP/1.1 200")
@@ -128,7 +128,7 @@ def test_an_answer_that_is_not_read_keeps_its_place_and_is_given_up(paced):
         assert len(answer) < length
 
 
-def test_one_that_is_read_slowly_comes_whole(paced):
+def test_an_answer_that_is_read_slowly_is_complete(paced):
     server: Running = paced(0.0)
     with _unread(server) as connection:
         received = connection.recv(1000)
@@ -140,7 +140,7 @@ def test_one_that_is_read_slowly_comes_whole(paced):
         _wait_for(server, lambda found: _in_server(found) == 0)
 
 
-def test_a_server_that_ends_waits_for_the_model_and_not_for_its_clients(paced):
+def test_shutdown_waits_for_the_model_and_not_for_slow_clients(paced):
     server: Running = paced(0.0, "--timeout", "3600")
     with _unread(server), _connect(server) as stalled:
         stalled.sendall(_head(server, 1000) + b"x")

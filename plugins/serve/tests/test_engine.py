@@ -1,4 +1,4 @@
-"""A server as an engine: the contract, its addresses, and the same scores as without a server."""
+"""``infer http``: the engine contract, addresses, and the same scores as without a server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_wrong_addresses_are_one_line(server, paced, token_file):
         _opened(server.address, model_name="x"),
     ):
         pass
-    with pytest.raises(EngineError, match="wants a token"), _opened(guarded.address):
+    with pytest.raises(EngineError, match="requires a token"), _opened(guarded.address):
         pass
     with pytest.raises(EngineError, match="refused"), _opened("http://127.0.0.1:9"):
         pass
@@ -80,9 +80,9 @@ def test_served_masks_are_pytorchs(started, project: Project, kind: str):
             served, wanted = server.post(png(image)).image, Segmenter(engine)([image])[0]
             if kind == ".onnx":  # other kernels, which round otherwise
                 if image.shape[:2] == (48, 64):  # the network's own size
-                    firm = _margins(engine, image) > 1e-4
-                    assert firm.mean() > 0.99
-                    assert np.array_equal(served[firm], wanted[firm])
+                    decided = _margins(engine, image) > 1e-4
+                    assert decided.mean() > 0.99
+                    assert np.array_equal(served[decided], wanted[decided])
                 assert (served != wanted).mean() < 0.001
             else:
                 assert np.array_equal(served, wanted)

@@ -1,4 +1,4 @@
-"""What a client may not do: send too much, too slowly, too many at once, or without a token."""
+"""Clients that send too much, too slowly, too many requests at once, or no token."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _status(connection: socket.socket) -> bytes:
     return received.split(b"\r\n")[0]
 
 
-def test_too_many_bytes_are_refused_and_the_client_reads_why(small):
+def test_too_many_bytes_are_refused_and_the_client_gets_the_reason(small):
     body = bytes(5_000_000)
     form, kind = form_of(image=body)
     for sent, content_type in (
@@ -50,7 +50,7 @@ def test_too_many_bytes_are_refused_and_the_client_reads_why(small):
     assert np.array_equal(small.post(png(image)).image, paced_labels(image))
 
 
-def test_a_length_alone_is_refused_before_anything_is_sent(small):
+def test_a_large_content_length_is_refused_before_the_body_is_sent(small):
     with _connect(small) as connection:
         connection.sendall(
             f"POST /predictions/{small.model} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n"
@@ -59,7 +59,7 @@ def test_a_length_alone_is_refused_before_anything_is_sent(small):
         assert _status(connection).startswith(b"HTTP/1.1 413")
 
 
-def test_a_body_that_does_not_end_is_given_up(small):
+def test_an_incomplete_body_times_out(small):
     for head in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
         with _connect(small) as connection:
             connection.sendall(
@@ -68,7 +68,7 @@ def test_a_body_that_does_not_end_is_given_up(small):
             assert _status(connection).startswith(b"HTTP/1.1 408")
 
 
-def test_a_client_that_leaves_costs_no_place(small):
+def test_a_disconnected_client_is_not_counted_as_in_flight(small):
     path = f"/predictions/{small.model}"
     for _ in range(3):
         with _connect(small) as connection:
@@ -79,7 +79,7 @@ def test_a_client_that_leaves_costs_no_place(small):
     assert small.metrics()["segplug_requests_in_flight", frozenset()] == 0
 
 
-def test_one_that_leaves_while_it_waits_is_not_run(paced):
+def test_a_request_whose_client_disconnects_is_not_run(paced):
     server: Running = paced(1.0)
     body = png(picture(1, 16, 16))
     head = f"POST /predictions/{server.model} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -91,7 +91,7 @@ def test_one_that_leaves_while_it_waits_is_not_run(paced):
             _wait_for(server, "segplug_requests_waiting", 1)
         assert first.result().status == 200
     assert server.post(body).status == 200
-    assert server.metrics()["segplug_batch_size_sum", frozenset()] == 2, "the one that left is in no batch"
+    assert server.metrics()["segplug_batch_size_sum", frozenset()] == 2, "without the disconnected one"
     left = frozenset({("status", "499"), ("output", "mask")})
     assert server.metrics()["segplug_requests_total", left] == 1
 
@@ -103,7 +103,7 @@ def _wait_for(server: Running, name: str, value: float) -> None:
         time.sleep(0.02)
 
 
-def test_more_than_the_queue_holds_are_told_to_come_again(paced):
+def test_requests_beyond_the_queue_are_refused(paced):
     server: Running = paced(0.5, "--queue", "3")
     body = png(picture(1, 16, 16))
     with ThreadPoolExecutor(12) as pool:
@@ -114,17 +114,17 @@ def test_more_than_the_queue_holds_are_told_to_come_again(paced):
     assert by_status[503], "twelve at once are more than three"
     assert all(answer.headers["retry-after"] == "1" for answer in by_status[503])
     assert server.ask("GET", "/health").status == 200
-    assert server.post(body).status == 200, "there is place again"
+    assert server.post(body).status == 200, "the queue has room again"
 
 
-def test_a_request_that_waits_too_long_is_answered_so(paced):
+def test_a_request_that_waits_too_long_gets_a_504(paced):
     server: Running = paced(3.0, "--timeout", "1")
     answer = server.post(png(picture(1, 16, 16)))
     assert answer.status == 504
     assert "1 s" in answer.json["error"]
 
 
-def test_only_those_who_know_the_token_come_in(paced, tmp_path):
+def test_requests_without_the_token_are_refused(paced, tmp_path):
     file = tmp_path / "token"
     file.write_text("s3cret-token\n")
     server: Running = paced(0.0, "--token-file", str(file))
@@ -141,14 +141,14 @@ def test_only_those_who_know_the_token_come_in(paced, tmp_path):
     assert server.post(body, authorization="Bearer s3cret-token").status == 200
 
 
-def test_heads_are_limited_in_size(small):
+def test_headers_are_limited_in_size(small):
     with _connect(small) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 100_000)
         assert b" 400 " in _status(connection)
 
 
 @pytest.mark.slow
-def test_heads_are_limited_in_time(small):
+def test_headers_are_limited_in_time(small):
     idle, kept = _connect(small), _connect(small)
     with idle, kept:
         idle.sendall(b"GET /health HT")

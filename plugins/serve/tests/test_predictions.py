@@ -1,4 +1,4 @@
-"""Masks over HTTP: every form of a request, every output, batches, and input that is hostile."""
+"""Masks over HTTP: all forms of requests, all outputs, batches, and hostile input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from segplug_serve.body import form_headers
+from segplug_serve.request_body import form_headers
 from serve_support.hostile import REQUESTS
 from serve_support.models import Project, paced_labels
 from serve_support.servers import Running, form_of, picture, png
@@ -33,7 +33,7 @@ def image() -> np.ndarray:
     return picture(1)
 
 
-def test_the_bytes_of_an_image_are_answered_with_its_mask(server, image, expected):
+def test_an_image_gets_its_mask(server, image, expected):
     labels = expected(image)
     assert len(np.unique(labels)) > 1, "a mask of one label would prove little"
     answer = server.post(png(image), content_type="image/png")
@@ -42,7 +42,7 @@ def test_the_bytes_of_an_image_are_answered_with_its_mask(server, image, expecte
     assert np.array_equal(answer.image, labels)
 
 
-def test_a_form_and_json_are_answered_with_the_same(server, image, expected):
+def test_a_form_and_json_get_the_same_mask(server, image, expected):
     form, kind = form_of(any_name=png(image))
     text = base64.b64encode(png(image)).decode()
     for body, content_type in (
@@ -57,7 +57,7 @@ def test_a_form_and_json_are_answered_with_the_same(server, image, expected):
 
 
 @pytest.mark.parametrize("charset", ["punycode", "undefined", "utf-16"])
-def test_the_charset_of_a_form_is_not_the_clients(server, image, expected, charset):
+def test_the_charset_of_a_form_is_ignored(server, image, expected, charset):
     form, kind = form_of(any_name=png(image))
     answer = server.post(form, content_type=f'{kind}; charset={charset}; x="y"')
     assert np.array_equal(answer.image, expected(image))
@@ -66,7 +66,7 @@ def test_the_charset_of_a_form_is_not_the_clients(server, image, expected, chars
     ]
 
 
-def test_an_image_that_is_put_is_answered(server, image, expected):
+def test_put_is_accepted(server, image, expected):
     """As ``curl -T`` sends it."""
     answer = server.ask("PUT", f"/predictions/{server.model}", png(image))
     assert np.array_equal(answer.image, expected(image))
@@ -134,7 +134,7 @@ def test_images_of_all_sizes_get_their_own_masks_in_shared_batches(server, expec
     assert any('batch;desc="4"' in answer.headers["server-timing"] for answer in answers)
 
 
-def test_hostile_requests_are_refused_alone(server, expected):
+def test_hostile_requests_do_not_affect_others(server, expected):
     good = {f"good {seed}": (png(picture(seed)), "image/png", 200) for seed in range(8)}
     everything = {**REQUESTS, **good}
     order = np.random.default_rng(0).permutation(sorted(everything)).tolist()
@@ -156,7 +156,7 @@ def test_hostile_requests_are_refused_alone(server, expected):
         assert "Traceback" not in answers[name].json["error"]
 
 
-def test_the_log_says_once_that_labels_are_resized(started, project, tmp_path):
+def test_the_log_warns_once_that_labels_are_resized(started, project, tmp_path):
     session, path = Segplug(), tmp_path / "labels.onnx"
     session.export("onnx", session.load_model(project.config, checkpoint=project.checkpoint), output=path)
     server: Running = started(path, "--threads", "1")
@@ -164,7 +164,7 @@ def test_the_log_says_once_that_labels_are_resized(started, project, tmp_path):
         assert server.post(png(picture(1, *size))).status == 200
     log = " ".join(server.log.read_text().split())
     assert log.count("resized by nearest") == 1
-    assert log.count("those of one exported with --output-kind logits") == 1
+    assert log.count("exported with --output-kind logits gives equal masks") == 1
 
 
 def test_many_clients_get_the_masks_of_their_own_images(server, expected):
@@ -179,7 +179,7 @@ def test_many_clients_get_the_masks_of_their_own_images(server, expected):
         assert all(all(equal) for equal in pool.map(client, range(8)))
 
 
-def test_a_batch_is_what_waited_while_the_model_was_busy(paced):
+def test_a_batch_takes_the_requests_that_waited_for_the_model(paced):
     server: Running = paced(0.3, "--batch-size", "8")
     images = [picture(seed, 16, 16) for seed in range(9)]
     with ThreadPoolExecutor(9) as pool:
@@ -191,7 +191,7 @@ def test_a_batch_is_what_waited_while_the_model_was_busy(paced):
     assert found["segplug_batch_size_count", frozenset()] < 9, "without a delay, too"
 
 
-def test_metrics_count_what_was_sent(started, project, image):
+def test_metrics_count_requests(started, project, image):
     server: Running = started(project.artifact(".onnx"), "--name", "counted")
     for _ in range(3):
         server.post(png(image))

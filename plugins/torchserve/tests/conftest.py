@@ -1,4 +1,4 @@
-"""The demo's network packed in three forms, and one TorchServe that serves all of them."""
+"""Fixtures: the demo's network packed in three forms, and a TorchServe that serves all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from segplug_torchserve.local import LocalServer, serving
+from torchserve_support.local_server import LocalServer, run_torchserve
 from torchserve_support.packing import demo_model
 
 from segplug.api import Segplug
@@ -45,15 +45,15 @@ def store(model: SegmentationModel, onnx_file: Path, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="session")
 def server(store: Path) -> Iterator[LocalServer]:
-    """A TorchServe with all three, without tokens, that takes registrations."""
+    """A TorchServe with all three models. It requires no tokens and allows models to be registered."""
     models = {name: f"{name}.mar" for name in ("plain", "onnx", "script")}
-    with serving(store, models, model_api=True) as running:
+    with run_torchserve(store, models, model_api=True) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """TorchServe's gRPC interface, compiled from the files inside its own jar."""
+    """TorchServe's gRPC interface, compiled from the files in its jar."""
     protoc = pytest.importorskip("grpc_tools.protoc")
     folder = tmp_path_factory.mktemp("grpc")
     ts = importlib.util.find_spec("ts")

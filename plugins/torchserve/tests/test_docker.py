@@ -1,4 +1,4 @@
-"""docker/serve: what can be checked without an engine, and its script started as the container would."""
+"""docker/serve: checks without Docker, and its script started as the container starts it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from segplug_torchserve import local
 from torchserve_support.calling import call
+from torchserve_support.local_server import end_group, free_ports, java_environment
 from torchserve_support.packing import ROOT, labels_of, mask_of, pictures, png_of
 from torchserve_support.processes import session_of
 
@@ -74,7 +74,7 @@ def test_the_image_is_made_of_pinned_parts():
     assert all(re.fullmatch(r"[a-z-]+==[\d.]+", pin) for pin in pins)
 
 
-def test_what_is_copied_is_there_and_in_the_context():
+def test_copied_files_exist_and_are_in_the_build_context():
     kept = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
     for name, value in instructions():
         if name != "COPY":
@@ -85,7 +85,7 @@ def test_what_is_copied_is_there_and_in_the_context():
             assert any(f"!{source}".startswith(line) for line in kept if line.startswith("!")), source
 
 
-def test_only_predictions_leave_the_container():
+def test_only_predictions_are_exposed():
     assert [value for name, value in instructions() if name == "EXPOSE"] == ["8080"]
     given = properties()
     for name in ("management_address", "metrics_address"):
@@ -99,11 +99,11 @@ def test_only_predictions_leave_the_container():
     assert int(given["max_request_size"]) < 100 << 20
 
 
-def test_the_linters_find_nothing():
+def test_hadolint_finds_nothing():
     subprocess.run([tool("hadolint"), str(FOLDER / "Dockerfile")], check=True)
 
 
-def test_the_shell_script_is_clean():
+def test_shellcheck_finds_nothing():
     subprocess.run([tool("shellcheck"), str(ENTRYPOINT)], check=True)
 
 
@@ -114,7 +114,7 @@ def test_the_shell_script_is_clean():
         (lambda folder: {"MODEL_STORE": str(folder)}, "no archive"),
     ],
 )
-def test_a_store_that_is_not_there_is_one_line(tmp_path, prepare, words):
+def test_a_missing_store_is_an_error_of_one_line(tmp_path, prepare, words):
     environ = {**os.environ, **prepare(tmp_path)}
     ended = subprocess.run([str(ENTRYPOINT)], env=environ, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
@@ -127,14 +127,14 @@ def test_the_entrypoint_serves_and_ends_as_a_whole(store, onnx_file, tmp_path):
     shutil.copy(store / "onnx.mar", tmp_path / "onnx.mar")
     (tmp_path / "run").mkdir()
     names = ("INFERENCE", "MANAGEMENT", "METRICS")
-    ports = local._free_ports(5)
+    ports = free_ports(5)
     addresses = {
         f"TS_{name}_ADDRESS": f"http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)
     }
     binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environ = {
         **os.environ,
-        **local._java(),
+        **java_environment(),
         **addresses,
         "TS_GRPC_INFERENCE_PORT": str(ports[3]),
         "TS_GRPC_MANAGEMENT_PORT": str(ports[4]),
@@ -162,7 +162,7 @@ def test_the_entrypoint_serves_and_ends_as_a_whole(store, onnx_file, tmp_path):
         server.wait(timeout=30)
         assert session_of(server.pid) == []
     finally:
-        local._end(server)
+        end_group(server)
     ended = subprocess.run(HEALTHCHECK, env=environ, capture_output=True, text=True, check=False)
     assert (ended.returncode, "does not answer" in ended.stdout) == (1, True)
 

@@ -1,4 +1,4 @@
-"""What an archive holds, what is refused, and that nothing half written stays."""
+"""The contents of an archive, what is refused, and that no incomplete archive is left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listed(archive):
         return {name: file.read(name) for name in file.namelist()}
 
 
-def test_an_artifact_travels_with_what_opens_it(onnx_file, tmp_path):
+def test_an_artifact_is_packed_with_what_opens_it(onnx_file, tmp_path):
     made = pack(onnx_file, tmp_path / "store", threads=2, batch_size=4, workers=3)
     assert made.path == tmp_path / "store" / "demo.mar"
     assert made.format == "torchserve"
@@ -51,7 +51,7 @@ def test_an_artifact_travels_with_what_opens_it(onnx_file, tmp_path):
     assert "torch" not in needed
 
 
-def test_a_config_travels_in_full_with_its_weights(model, tmp_path):
+def test_a_config_is_packed_in_full_with_its_weights(model, tmp_path):
     made = pack(model, tmp_path, model_name="plain", model_version="3")
     files = listed(made.path)
     assert files["model/weights.pth"] == WEIGHTS.read_bytes()
@@ -66,7 +66,7 @@ def test_a_config_travels_in_full_with_its_weights(model, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_a_config_of_any_kind_travels(tmp_path, suffix):
+def test_configs_in_json_and_yaml_are_packed(tmp_path, suffix):
     from mmcv import Config
 
     config = tmp_path / f"own{suffix}"
@@ -94,7 +94,7 @@ def test_the_command_line_packs_both(onnx_file, tmp_path):
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["fcn.mar"]
 
 
-def test_weights_beside_the_graph_travel(onnx_file, tmp_path):
+def test_weights_in_a_separate_file_are_packed(onnx_file, tmp_path):
     large = tmp_path / "large.onnx"
     onnx.save_model(
         onnx.load(onnx_file),
@@ -112,7 +112,7 @@ def test_weights_beside_the_graph_travel(onnx_file, tmp_path):
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["large.mar"]
 
 
-def test_a_backend_names_what_else_its_artifacts_need(onnx_file, tmp_path, monkeypatch):
+def test_files_that_the_backend_names_are_packed(onnx_file, tmp_path, monkeypatch):
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "one.bin").write_bytes(b"1")
     artifact = shutil.copy(onnx_file, tmp_path / "demo.onnx")
@@ -122,7 +122,7 @@ def test_a_backend_names_what_else_its_artifacts_need(onnx_file, tmp_path, monke
 
 
 @pytest.mark.parametrize("place", ["../beside.bin", "tables/../../beside.bin", "whole"])
-def test_what_lies_outside_the_artifacts_folder_is_refused(onnx_file, tmp_path, monkeypatch, place):
+def test_files_outside_the_artifacts_folder_are_refused(onnx_file, tmp_path, monkeypatch, place):
     home = tmp_path / "home"
     (home / "tables").mkdir(parents=True)
     outside = tmp_path / "beside.bin"
@@ -136,7 +136,7 @@ def test_what_lies_outside_the_artifacts_folder_is_refused(onnx_file, tmp_path, 
     assert not (tmp_path / "store").exists()
 
 
-def test_a_companion_is_named_by_any_path(onnx_file, tmp_path, monkeypatch):
+def test_a_companion_may_have_any_path_in_the_folder(onnx_file, tmp_path, monkeypatch):
     shutil.copy(onnx_file, tmp_path / "demo.onnx")
     (tmp_path / "one.bin").write_bytes(b"1")
     (tmp_path / "..two.bin").write_bytes(b"2")
@@ -148,20 +148,20 @@ def test_a_companion_is_named_by_any_path(onnx_file, tmp_path, monkeypatch):
     assert (files["model/one.bin"], files["model/..two.bin"]) == (b"1", b"2")
 
 
-def test_metadata_beside_an_artifact_travels(onnx_file, tmp_path):
+def test_metadata_in_a_separate_file_is_packed(onnx_file, tmp_path):
     artifact = shutil.copy(onnx_file, tmp_path / "demo.onnx")
     sidecar = tmp_path / "demo.onnx.json"
     sidecar.write_text(ModelMeta("beside").to_json())
     assert listed(pack(artifact, tmp_path / "store").path)["model/demo.onnx.json"] == sidecar.read_bytes()
 
 
-def test_names_that_the_archiver_would_split_are_taken(onnx_file, tmp_path):
+def test_file_names_with_commas_and_brackets_are_packed(onnx_file, tmp_path):
     odd = shutil.copy(onnx_file, tmp_path / "a, b [1]*.onnx")
     made = pack(odd, tmp_path / "store", model_name="odd")
     assert served_of(made.path)["artifact"] == "model/a, b [1]*.onnx"
 
 
-def test_a_users_own_configuration_is_taken_as_it_is(onnx_file, tmp_path):
+def test_a_users_configuration_is_packed_unchanged(onnx_file, tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("batchSize: 2\ndeviceType: cpu  # mine\n")
     files = listed(pack(onnx_file, tmp_path / "store", config_file=own).path)
@@ -175,11 +175,11 @@ def test_a_users_own_configuration_is_taken_as_it_is(onnx_file, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("batchSize: [1", r"own\.yaml is no YAML: .* line 1"),
-        ("batchSize: 2\n\tworkers: 3\n", r"own\.yaml is no YAML: "),
-        ("- batchSize: 2\n", r"own\.yaml is no model configuration"),
-        ("batchSize=2\n", r"own\.yaml is no model configuration"),
-        ("", r"own\.yaml is no model configuration"),
+        ("batchSize: [1", r"own\.yaml is not valid YAML: .* line 1"),
+        ("batchSize: 2\n\tworkers: 3\n", r"own\.yaml is not valid YAML: "),
+        ("- batchSize: 2\n", r"own\.yaml is not a model configuration"),
+        ("batchSize=2\n", r"own\.yaml is not a model configuration"),
+        ("", r"own\.yaml is not a model configuration"),
     ],
 )
 def test_a_configuration_that_torchserve_cannot_read_is_refused(onnx_file, tmp_path, content, words):
@@ -203,13 +203,13 @@ def test_a_configuration_that_torchserve_cannot_read_is_refused(onnx_file, tmp_p
         ({"batch_size": 0}, "batch_size"),
     ],
 )
-def test_what_would_fail_on_the_server_is_refused_now(onnx_file, tmp_path, options, words):
+def test_options_that_would_fail_on_the_server_are_refused(onnx_file, tmp_path, options, words):
     with pytest.raises(UsageError, match=words):
         pack(onnx_file, tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
 
 
-def test_what_no_backend_opens_is_refused(tmp_path):
+def test_files_that_no_backend_opens_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("not a model")
     with pytest.raises(UsageError, match="no installed backend"):
         pack(tmp_path / "notes.txt", tmp_path / "store")
@@ -219,7 +219,7 @@ def test_what_no_backend_opens_is_refused(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-def test_a_model_that_nothing_loads_again_is_refused(model, tmp_path):
+def test_a_model_that_a_server_cannot_load_is_refused(model, tmp_path):
     with pytest.raises(UsageError, match="in memory"):
         pack(replace(model, load_arguments=None), tmp_path, model_name="m")
     with pytest.raises(UsageError, match="--checkpoint"):
@@ -233,7 +233,7 @@ def test_a_model_that_nothing_loads_again_is_refused(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_leaves_the_archive_that_was_there(onnx_file, tmp_path, monkeypatch):
+def test_a_failure_keeps_the_previous_archive(onnx_file, tmp_path, monkeypatch):
     made = pack(onnx_file, tmp_path)
     before = made.path.read_bytes()
 
@@ -247,7 +247,7 @@ def test_a_failure_leaves_the_archive_that_was_there(onnx_file, tmp_path, monkey
     assert made.path.read_bytes() == before
 
 
-def test_a_damaged_artifact_is_named_as_the_user_did(onnx_file, tmp_path):
+def test_an_error_names_the_users_path_of_a_damaged_artifact(onnx_file, tmp_path):
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(Path(onnx_file).read_bytes()[:-100])
     with pytest.raises(ArtifactError) as caught:

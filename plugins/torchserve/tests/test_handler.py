@@ -1,4 +1,4 @@
-"""The handler without a server: an archive unpacked as TorchServe does it, with TorchServe's own context."""
+"""The handler without a server: an archive unpacked as TorchServe does it, and TorchServe's own context."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_every_form_of_an_image_gives_its_mask(handler, folder, onnx_file, row, 
         ),
     ],
 )
-def test_what_is_wrong_is_answered_with_a_reason(handler, folder, row, headers, status, words):
+def test_invalid_requests_are_refused_with_a_reason(handler, folder, row, headers, status, words):
     bodies, statuses, answers = answered(handler, folder, row, headers=[headers])
     assert statuses[0][0] == status
     assert statuses[0][1].isascii()
@@ -130,7 +130,7 @@ def test_a_batch_of_all_sizes_and_kinds_is_answered_one_by_one(handler, folder, 
         assert 'batch;desc="5"' in answers[index]["Server-Timing"]
 
 
-def test_what_is_asked_for_comes_from_headers_and_fields(handler, folder):
+def test_the_output_is_chosen_by_headers_and_fields(handler, folder):
     body = {"body": bytearray(PICTURE)}
     rows = [body, {**body, "output": bytearray(b"json")}, body, {"output": bytearray(b"meta")}, {}]
     asked = [
@@ -151,7 +151,7 @@ def test_what_is_asked_for_comes_from_headers_and_fields(handler, folder):
     assert [each["content-type"] for each in answers][3:] == ["application/json"] * 2
 
 
-def test_a_fault_in_one_request_is_its_own(handler, folder, caplog):
+def test_an_error_in_one_request_does_not_affect_others(handler, folder, caplog):
     class Strange(dict):
         def __iter__(self):
             raise RuntimeError("no names")
@@ -178,7 +178,7 @@ def test_the_gpu_that_torchserve_gives_is_the_device(folder, monkeypatch):
         asked.append(device)
         raise ArtifactError("enough")
 
-    monkeypatch.setattr("segplug_torchserve.handler.open_served", opened)
+    monkeypatch.setattr("segplug_torchserve.handler.open_served_model", opened)
     for gpu in (None, 0, 3):
         with pytest.raises(ArtifactError, match="enough"):
             Handler().initialize(context_of(folder, gpu=gpu))

@@ -1,4 +1,4 @@
-"""Providers are cheap to import, and say what to install where a library is missing."""
+"""Providers import no heavy library, and name the package to install if one is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One real TorchServe, asked in every way."""
+"""A real TorchServe: all kinds of requests, batches, workers, gRPC."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-from segplug_torchserve.local import LocalServer
 from torchserve_support.calling import call, form
 from torchserve_support.hostile import bomb, png_header
+from torchserve_support.local_server import LocalServer
 from torchserve_support.packing import labels_of, mask_of, pictures, png_of
 
 from segplug.api import Segplug
@@ -57,10 +57,10 @@ def test_masks_are_pytorchs(server, reference, name):
 
 def test_masks_of_onnx_are_pytorchs_away_from_near_ties(server, model, reference):
     for content, labels, margin in zip(PNGS, reference, margins_of(model), strict=True):
-        firm = margin > 1e-3
-        assert firm.mean() > 0.98
+        decided = margin > 1e-3
+        assert decided.mean() > 0.98
         mask = mask_of(call(server.predictions_url("onnx"), content).body)
-        assert np.array_equal(mask[firm], labels[firm])
+        assert np.array_equal(mask[decided], labels[decided])
 
 
 def margins_of(model):
@@ -86,7 +86,7 @@ def test_requests_that_come_together_are_one_batch(server, reference):
         assert np.mean(mask == labels) > 0.999
 
 
-def test_hostile_requests_fail_alone(server, reference):
+def test_hostile_requests_do_not_affect_others(server, reference):
     before = pids(server, "onnx")
     good = PNGS[0]
     requests = {
@@ -163,7 +163,7 @@ def test_workers_are_scaled_and_both_answer(server, reference):
     assert len(server.workers("onnx")) == 1
 
 
-def test_models_come_and_go_while_it_runs(server, store, reference):
+def test_models_are_registered_and_removed_while_it_runs(server, store, reference):
     query = (
         "url=plain.mar&model_name=late&batch_size=3&max_batch_delay=3000&initial_workers=1&synchronous=true"
     )
@@ -195,7 +195,7 @@ def _gone(pid: int) -> bool:
     return False
 
 
-def test_a_killed_worker_comes_back(server, reference):
+def test_a_killed_worker_is_restarted(server, reference):
     (pid,) = pids(server, "onnx")
     os.kill(pid, signal.SIGKILL)
     assert _gone(pid)
@@ -208,7 +208,7 @@ def test_a_killed_worker_comes_back(server, reference):
     assert np.mean(mask_of(answer.body) == reference[0]) > 0.999
 
 
-def test_the_runtime_runs_and_scores_it(server, model, tmp_path):
+def test_scores_are_pytorchs(server, model, tmp_path):
     """`infer torchserve` gives the scores of `infer pytorch` on the same images and masks."""
     for number, image in enumerate(IMAGES):
         for kind, content in (("images", image), ("masks", (image[:, :, 0] // 40).astype(np.uint8))):
@@ -221,7 +221,7 @@ def test_the_runtime_runs_and_scores_it(server, model, tmp_path):
     assert there.images == len(IMAGES)
 
 
-def test_the_command_line_runs_it(server, tmp_path):
+def test_the_command_line_writes_masks(server, tmp_path):
     (tmp_path / "a.png").write_bytes(PNGS[0])
     command = [sys.executable, "-m", "segplug", "run", "infer", "torchserve", server.inference_url]
     command += ["--model-name", "script", "--input-img", "a.png", "--format-only", "out"]
@@ -230,7 +230,7 @@ def test_the_command_line_runs_it(server, tmp_path):
     assert (tmp_path / "out" / "a.png").is_file()
 
 
-def test_workers_say_what_they_run(server):
+def test_workers_log_what_they_run(server):
     for name in ("pytorch", "onnxruntime", "torchscript"):
         assert any(name in line and " serves config" in line for line in server.logs().splitlines()), name
 

@@ -1,4 +1,4 @@
-"""The routes: predictions of one model, and what operators ask of a server."""
+"""The ASGI application: predictions of one model, health, metrics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ from starlette.routing import Route
 
 from segplug.serving.answers import Answer, refusal
 from segplug.serving.requests import Limits
-from segplug.serving.requests import Request as Asked
-from segplug_serve.body import body_of
-from segplug_serve.door import Counting, Placed, Reading, Token, asked_output, refused
+from segplug.serving.requests import Request as PredictionRequest
+from segplug_serve.middleware import (
+    ConcurrencyLimit,
+    DrainRequestBody,
+    RequestMetrics,
+    RequireToken,
+    refusal_response,
+    requested_output,
+)
+from segplug_serve.request_body import read_body
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -29,26 +36,26 @@ if TYPE_CHECKING:
     from segplug_serve.batcher import Batcher
     from segplug_serve.metrics import Metrics
 
-__all__ = ["Rules", "Server"]
+__all__ = ["Server", "ServerSettings"]
 
 _METHODS = ("GET", "POST", "PUT")
-"""PUT is what ``curl -T`` sends."""
+"""``curl -T`` sends PUT."""
 
-_READERS = 2
-"""Threads that decode images and write answers while the model runs."""
+_CODEC_THREADS = 2
+"""Threads that decode images and encode answers while the model runs."""
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What clients may ask of a server."""
+class ServerSettings:
+    """The name of the model, and what clients may do."""
 
     name: str
-    """The model's, in addresses."""
+    """The name of the model in URLs."""
     limits: Limits
-    most_requests: int
-    """That are in the server at once; more are answered 503."""
+    max_requests: int
+    """The largest number of requests in the server at once; more are refused with status 503."""
     timeout: float
-    """Seconds from a request's head to its answer, the sending of its body included."""
+    """Seconds from a request's header to its answer; the time to send its body is included."""
     token: str | None = None
 
 
@@ -56,127 +63,137 @@ class Server:
     """Serves one model.
 
     Args:
-        service: Reads requests and answers them.
-        batcher: Runs the service's batches; started and stopped by the caller.
-        decoded: Images that are in memory decoded, waiting or in a batch.
-        rules: What clients may ask.
-        metrics: Where requests are counted.
+        service: Decodes requests, segments their images and encodes the answers.
+        batcher: Runs the service's batches; the caller starts and stops it.
+        max_decoded: The largest number of decoded images in memory, waiting or in a batch.
+        settings: The model's name, and what clients may do.
+        metrics: Counts the requests.
     """
 
     def __init__(
-        self, service: Service, batcher: Batcher, *, decoded: int, rules: Rules, metrics: Metrics
+        self,
+        service: Service,
+        batcher: Batcher,
+        *,
+        max_decoded: int,
+        settings: ServerSettings,
+        metrics: Metrics,
     ) -> None:
-        self._service, self._batcher, self._rules, self._metrics = service, batcher, rules, metrics
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="segplug-read")
-        self._room = asyncio.Semaphore(decoded + _READERS)
-        self._inside = 0
+        self._service, self._batcher, self._settings, self._metrics = service, batcher, settings, metrics
+        self._codec_threads = ThreadPoolExecutor(_CODEC_THREADS, thread_name_prefix="segplug-codec")
+        self._decoded_images = asyncio.Semaphore(max_decoded + _CODEC_THREADS)
+        self._in_flight = 0
         metrics.gauge(
             "segplug_requests_in_flight",
-            "Requests in the server, unread answers included.",
-            lambda: self._inside,
+            "Requests in the server, including those whose answer the client has not read yet.",
+            lambda: self._in_flight,
         )
-        metrics.gauge("segplug_requests_waiting", "Decoded requests that are in no batch yet.", self._waiting)
-        metrics.gauge("segplug_ready", "1 if /ready says so.", lambda: float(not self._trouble()))
+        metrics.gauge(
+            "segplug_requests_waiting",
+            "Decoded requests that wait for a batch.",
+            lambda: self._batcher.waiting,
+        )
+        metrics.gauge("segplug_ready", "1 if /ready answers 200, else 0.", lambda: float(not self._failure()))
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
         routes = Starlette(
             routes=[
                 Route(
-                    f"/predictions/{self._rules.name}",
+                    f"/predictions/{self._settings.name}",
                     self._predict,
                     methods=_METHODS,
-                    middleware=[Middleware(Placed, place=self._place)],
+                    middleware=[Middleware(ConcurrencyLimit, enter=self._enter)],
                 ),
                 Route("/models", self._models),
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._show_metrics),
             ],
-            exception_handlers={HTTPException: _refused, Exception: _broken},
+            exception_handlers={HTTPException: _http_error, Exception: _internal_error},
         )
         routes.router.redirect_slashes = False
-        token = self._rules.token
-        return Counting(Reading(routes if token is None else Token(routes, token)), self._metrics)
+        token = self._settings.token
+        protected = routes if token is None else RequireToken(routes, token)
+        return RequestMetrics(DrainRequestBody(protected), self._metrics)
 
     async def _predict(self, request: Request) -> Response:
-        rules, loop = self._rules, asyncio.get_running_loop()
-        deadline = loop.time() + rules.timeout
-        body, kind = await body_of(request, rules.limits, deadline)
+        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        body, content_type = await read_body(request, self._settings.limits, deadline)
         opacity = request.query_params.get("opacity", request.headers.get("x-segplug-opacity", ""))
-        asked = Asked(body, kind, asked_output(request.scope), opacity)
-        answer = await self._answer(asked, request, deadline)
+        prediction = PredictionRequest(body, content_type, requested_output(request.scope), opacity)
+        answer = await self._answer_in_time(prediction, request, deadline)
         return Response(answer.body, answer.status, dict(answer.headers), media_type=answer.content_type)
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._inside >= self._rules.most_requests:
+    def _enter(self) -> Iterator[None]:
+        """Count a request as in flight, or refuse it."""
+        if self._in_flight >= self._settings.max_requests:
             raise HTTPException(503, "too many requests wait; try again", {"Retry-After": "1"})
-        self._inside += 1
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._inside -= 1
+            self._in_flight -= 1
 
-    async def _answer(self, asked: Asked, request: Request, deadline: float) -> Answer:
-        """The answer, unless its time is up or its sender has left."""
-        work = asyncio.create_task(self._work(asked))
-        # After its body, all that comes of a request is that its sender left.
-        left = asyncio.ensure_future(request.receive())
+    async def _answer_in_time(
+        self, prediction: PredictionRequest, request: Request, deadline: float
+    ) -> Answer:
+        """The answer; or a refusal if the deadline passes or the client disconnects first."""
+        work = asyncio.create_task(self._answer(prediction))
+        # The body has been read: the next message can only be a disconnect.
+        disconnect = asyncio.ensure_future(request.receive())
         try:
             remaining = deadline - asyncio.get_running_loop().time()
-            await asyncio.wait({work, left}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, disconnect}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            if left.done():
-                return refusal(499, "the client left")
-            return refusal(504, f"there was no answer within {self._rules.timeout:g} s")
+            if disconnect.done():
+                return refusal(499, "the client disconnected")
+            return refusal(504, f"there was no answer within {self._settings.timeout:g} s")
         finally:
             work.cancel()
-            left.cancel()
+            disconnect.cancel()
 
-    async def _work(self, asked: Asked) -> Answer:
-        async with self._room:
+    async def _answer(self, prediction: PredictionRequest) -> Answer:
+        async with self._decoded_images:
             loop = asyncio.get_running_loop()
-            job = await loop.run_in_executor(self._readers, self._service.read, asked)
+            job = await loop.run_in_executor(self._codec_threads, self._service.read, prediction)
             if isinstance(job, Answer):
                 return job
-            write = await self._batcher.ask(job)
-            return await loop.run_in_executor(self._readers, write)
+            encode = await self._batcher.submit(job)
+            return await loop.run_in_executor(self._codec_threads, encode)
 
     async def _models(self, request: Request) -> Response:
-        path = f"/predictions/{self._rules.name}"
-        model = {"name": self._rules.name, "predictions": path, "meta": f"{path}?output=meta"}
+        path = f"/predictions/{self._settings.name}"
+        model = {"name": self._settings.name, "predictions": path, "meta": f"{path}?output=meta"}
         return JSONResponse({"models": [model]})
 
     async def _health(self, request: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
     async def _ready(self, request: Request) -> Response:
-        trouble = self._trouble()
-        return refused(503, trouble) if trouble else JSONResponse({"status": "ready"})
+        failure = self._failure()
+        return refusal_response(503, failure) if failure else JSONResponse({"status": "ready"})
 
     async def _show_metrics(self, request: Request) -> Response:
         return Response(self._metrics.page(), headers={"Content-Type": self._metrics.content_type})
 
-    def _trouble(self) -> str:
-        """Why no request will be answered any more; empty: they will."""
+    def _failure(self) -> str:
+        """Why the server cannot answer requests any more; empty: it can."""
         if not self._batcher.alive:
             return "the model's thread has ended"
-        if self._batcher.busy_seconds > self._rules.timeout:
-            return f"the model has been at one batch for more than {self._rules.timeout:g} s"
+        if self._batcher.busy_seconds > self._settings.timeout:
+            return f"the model has run one batch for more than {self._settings.timeout:g} s"
         return ""
 
-    def _waiting(self) -> float:
-        return self._batcher.waiting
 
-
-async def _refused(request: Request, error: Any) -> Response:
+async def _http_error(request: Request, error: Any) -> Response:
     reason = error.detail
     if error.status_code == 404:
-        reason = f"there is nothing at {request.url.path[:100]}; /models says what is"
-    return refused(error.status_code, reason, error.headers)
+        reason = f"there is nothing at {request.url.path[:100]}; /models lists the model's addresses"
+    return refusal_response(error.status_code, reason, error.headers)
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    return refused(500, "the server failed; its log says why")
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return refusal_response(500, "the server failed; its log has the reason")

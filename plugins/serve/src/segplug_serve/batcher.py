@@ -1,4 +1,4 @@
-"""Requests that wait become batches for the one thread that runs the model."""
+"""Collects waiting requests into batches for the one thread that runs the model."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
     from segplug.serving.service import Job
     from segplug_serve.metrics import Metrics
 
-__all__ = ["Batcher", "Writing"]
+__all__ = ["Batcher", "EncodeAnswer"]
 
 _log = logging.getLogger("segplug.serve")
 
-Writing = Callable[[], Answer]
-"""Puts an answer into its form; for any thread but the model's."""
+EncodeAnswer = Callable[[], Answer]
+"""Encodes one answer. Call it in any thread but the model's, which it would keep from the next batch."""
 
-_Work = Callable[[Sequence["Job"]], list[Writing]]
-_Answers = asyncio.Future[list[Writing]]
+_RunBatch = Callable[[Sequence["Job"]], list[EncodeAnswer]]
+_Results = asyncio.Future[list[EncodeAnswer]]
 
 
 class Batcher:
-    """A batch is what waited while the model was busy, at most ``size`` of it.
+    """A batch takes the requests that arrived while the model was busy, at most ``size`` of them.
 
-    Used on one event loop: :meth:`start`, then :meth:`ask`, then :meth:`stop`.
+    For one event loop: :meth:`start`, then any number of :meth:`submit`, then :meth:`stop`.
 
     Args:
-        work: Answers a batch, with a list of the same length. Called in the model's thread, one at a time.
-        size: Most requests of a batch.
-        delay: Seconds that a batch that is not full waits for more.
-        metrics: Where batches are counted.
+        run_batch: Runs a batch and returns a list of the same length. It is called in the model's thread.
+        size: The largest batch.
+        delay: Seconds that an incomplete batch waits for more requests.
+        metrics: Counts and times the batches.
     """
 
-    def __init__(self, work: _Work, *, size: int, delay: float, metrics: Metrics) -> None:
-        self._model = _ModelThread(work)
+    def __init__(self, run_batch: _RunBatch, *, size: int, delay: float, metrics: Metrics) -> None:
+        self._model = _ModelThread(run_batch)
         self._size, self._delay, self._metrics = size, delay, metrics
-        self._waiting: dict[asyncio.Future[Writing], Job] = {}
-        self._came = asyncio.Event()
+        self._waiting: dict[asyncio.Future[EncodeAnswer], Job] = {}
+        self._arrived = asyncio.Event()
 
     @property
     def waiting(self) -> int:
-        """Requests that are in no batch yet."""
+        """The number of requests that are in no batch yet."""
         return len(self._waiting)
 
     @property
     def alive(self) -> bool:
-        """Whether batches are still made and run."""
+        """Whether batches are still collected and run."""
         return self._model.alive and not self._loop.done()
 
     @property
     def busy_seconds(self) -> float:
-        """How long the model has been at its batch; 0 while it has none."""
+        """How long the model has been running its current batch; 0 if there is none."""
         return self._model.busy_seconds
 
     def start(self) -> None:
@@ -68,17 +68,17 @@ class Batcher:
         self._loop = asyncio.create_task(self._run())
 
     async def stop(self, seconds: float) -> bool:
-        """End the model's thread; whether it ended in time. It is left alone if not: nothing can stop it."""
+        """Stop the model's thread; returns whether it ended in time. One that hangs cannot be stopped."""
         self._loop.cancel()
         with suppress(asyncio.CancelledError):
             await self._loop
         return await asyncio.get_running_loop().run_in_executor(None, self._model.stop, seconds)
 
-    async def ask(self, job: Job) -> Writing:
-        """Wait for what writes the answer. Who is cancelled waits no more, and its job is forgotten."""
-        answer: asyncio.Future[Writing] = asyncio.get_running_loop().create_future()
+    async def submit(self, job: Job) -> EncodeAnswer:
+        """Wait until a job was run. If this call is cancelled, the job is dropped."""
+        answer: asyncio.Future[EncodeAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = job
-        self._came.set()
+        self._arrived.set()
         try:
             return await answer
         finally:
@@ -86,11 +86,11 @@ class Batcher:
 
     async def _run(self) -> None:
         while True:
-            # Each in a call of its own, or the last batch would stay in memory until the next one.
-            await self._answer_next()
+            # In a method, whose variables end with it: else a batch would stay in memory until the next one.
+            await self._run_next_batch()
 
-    async def _answer_next(self) -> None:
-        await self._until_batch()
+    async def _run_next_batch(self) -> None:
+        await self._wait_for_batch()
         batch = dict(islice(self._waiting.items(), self._size))
         for future in batch:
             del self._waiting[future]
@@ -98,35 +98,34 @@ class Batcher:
             return
         self._metrics.batch_size.observe(len(batch))
         with self._metrics.model_seconds.time():
-            answers = await self._model.run(list(batch.values()))
-        for future, answer in zip(batch, answers, strict=True):
+            results = await self._model.run(list(batch.values()))
+        for future, encode in zip(batch, results, strict=True):
             if not future.done():
-                future.set_result(answer)
+                future.set_result(encode)
 
-    async def _until_batch(self) -> None:
-        """Wait for a request, and then for a whole batch or for ``delay``. All may have left by then."""
+    async def _wait_for_batch(self) -> None:
+        """Wait for a request, then for a full batch or ``delay``. All may be cancelled by then."""
         loop = asyncio.get_running_loop()
         while not self._waiting:
-            await self._another()
+            await self._wait_for_arrival()
         until = loop.time() + self._delay
         while len(self._waiting) < self._size and (left := until - loop.time()) > 0:
-            # A TimeoutError of asyncio's own on Python 3.10.
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._another(), left)
+            with suppress(asyncio.TimeoutError):  # not the builtin one on Python 3.10
+                await asyncio.wait_for(self._wait_for_arrival(), left)
 
-    async def _another(self) -> None:
-        self._came.clear()
-        await self._came.wait()
+    async def _wait_for_arrival(self) -> None:
+        self._arrived.clear()
+        await self._arrived.wait()
 
 
 class _ModelThread:
-    """One thread that may hang in native code: a daemon, so that the process can end without it."""
+    """The thread that runs the model. A daemon: the process can end even if it hangs in native code."""
 
-    def __init__(self, work: _Work) -> None:
-        self._work = work
-        self._todo: SimpleQueue[tuple[list[Job], _Answers] | None] = SimpleQueue()
+    def __init__(self, run_batch: _RunBatch) -> None:
+        self._run_batch = run_batch
+        self._queue: SimpleQueue[tuple[list[Job], _Results] | None] = SimpleQueue()
         self._busy_since: float | None = None
-        self._thread = threading.Thread(target=self._serve, name="segplug-model", daemon=True)
+        self._thread = threading.Thread(target=self._run_all, name="segplug-model", daemon=True)
 
     @property
     def alive(self) -> bool:
@@ -141,33 +140,33 @@ class _ModelThread:
         self._thread.start()
 
     def stop(self, seconds: float) -> bool:
-        self._todo.put(None)
+        self._queue.put(None)
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    async def run(self, jobs: list[Job]) -> list[Writing]:
-        answers: _Answers = asyncio.get_running_loop().create_future()
-        self._todo.put((jobs, answers))
-        return await answers
+    async def run(self, jobs: list[Job]) -> list[EncodeAnswer]:
+        results: _Results = asyncio.get_running_loop().create_future()
+        self._queue.put((jobs, results))
+        return await results
 
-    def _serve(self) -> None:
-        while (item := self._todo.get()) is not None:
+    def _run_all(self) -> None:
+        while (item := self._queue.get()) is not None:
             jobs, future = item
             self._busy_since = time.monotonic()
-            answers = self._answers(jobs)
+            results = self._run_one(jobs)
             self._busy_since = None
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                future.get_loop().call_soon_threadsafe(_settle, future, answers)
-            del item, jobs, future, answers  # or they would stay in memory until the next batch
+                future.get_loop().call_soon_threadsafe(_set_results, future, results)
+            del item, jobs, future, results  # otherwise they stay in memory until the next batch
 
-    def _answers(self, jobs: list[Job]) -> list[Writing]:
+    def _run_one(self, jobs: list[Job]) -> list[EncodeAnswer]:
         try:
-            return self._work(jobs)
-        except BaseException:  # an engine may raise anything; the thread is for all that follow, too
+            return self._run_batch(jobs)
+        except BaseException:  # an engine may raise anything, and the thread must go on with the next batch
             _log.exception("the model's thread caught an error")
             return [lambda: refusal(500, "the model failed")] * len(jobs)
 
 
-def _settle(future: _Answers, answers: list[Writing]) -> None:
+def _set_results(future: _Results, results: list[EncodeAnswer]) -> None:
     if not future.done():
-        future.set_result(answers)
+        future.set_result(results)

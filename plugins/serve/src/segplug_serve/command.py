@@ -1,4 +1,4 @@
-"""``command serve``: Answer HTTP requests with a model's masks, until it is told to stop."""
+"""``command serve``: the command line of `segplug serve`."""
 
 from __future__ import annotations
 
@@ -21,46 +21,58 @@ def _parameters() -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar="ARTIFACT|CONFIG"),
         *model_options(),
-        click.Option(["--name"], metavar="NAME", help="The model's, in addresses. Default: its own."),
-        click.Option(["--backend"], metavar="TARGET", help="The infer target. Default: the artifact's own."),
+        click.Option(
+            ["--name"], metavar="NAME", help="The model's name in URLs. Default: the name in its metadata."
+        ),
+        click.Option(
+            ["--backend"],
+            metavar="TARGET",
+            help="The infer target that runs the model. Default: the format's own; pytorch for a config.",
+        ),
         GreedyOption(
             ["--backend-options"], key_values=True, metavar="KEY=VALUE", help="Options of the backend."
         ),
         click.Option(["--device"], default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
-        click.Option(["--threads"], type=click.IntRange(1), metavar="N", help="Threads of one engine run."),
+        click.Option(
+            ["--threads"],
+            type=click.IntRange(1),
+            metavar="N",
+            help="Threads of the engine. Default: the library's own.",
+        ),
         click.Option(
             ["--host"],
             default="127.0.0.1",
             show_default=True,
-            help="The address to listen on; 0.0.0.0 lets other machines in.",
+            help="The address to listen on. 0.0.0.0: other machines can connect.",
         ),
-        _number("--port", 8080, "0: any free one.", least=0, most=65535),
-        _number("--batch-size", 1, "Images run together, where they wait and the model takes it."),
+        _number("--port", 8080, "The port to listen on. 0: any free port.", least=0, most=65535),
+        _number("--batch-size", 1, "The largest number of images in one batch, if the model takes it."),
         click.Option(
             ["--max-delay"],
             type=click.FloatRange(0, 60_000),
             default=0,
             show_default=True,
             metavar="MS",
-            help="Time that a batch that is not full waits for more. 0: it is what waited meanwhile.",
+            help="Milliseconds that an incomplete batch waits for more requests. "
+            "0: a batch takes the requests that arrived while the model was busy.",
         ),
-        _number("--queue", 64, "Requests that are in the server at once; more get a 503."),
-        _number("--max-bytes", 32 << 20, "Of an encoded image."),
-        _number("--max-pixels", 1 << 25, "Of an image."),
-        _number("--max-edge", 16384, "Pixels of an image's height or width."),
+        _number("--queue", 64, "The largest number of requests in the server; more are refused (503)."),
+        _number("--max-bytes", 32 << 20, "Largest encoded image, in bytes."),
+        _number("--max-pixels", 1 << 25, "Largest image, in pixels."),
+        _number("--max-edge", 16384, "Largest height or width of an image, in pixels."),
         click.Option(
             ["--timeout"],
             type=click.FloatRange(0.1, 3600),
             default=60,
             show_default=True,
             metavar="S",
-            help="Seconds that a request may take, from its head to its answer.",
+            help="Seconds that a request may take, from its header to its answer.",
         ),
         click.Option(
             ["--token-file"],
             type=click.Path(),
             metavar="FILE",
-            help="Holds a token that clients must send: 'Authorization: Bearer TOKEN'.",
+            help="A file with a token. Clients must send it as 'Authorization: Bearer TOKEN'.",
         ),
         *common_options(),
     ]

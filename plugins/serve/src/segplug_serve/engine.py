@@ -1,31 +1,19 @@
-"""``infer http``: a model that ``segplug serve`` serves as an engine. Needs no model where it runs."""
+"""``infer http``: runs images on a ``segplug serve``. It needs no model on this machine."""
 
 from __future__ import annotations
 
-from segplug.engine import Engine
-from segplug.hookspecs import hookimpl
-from segplug.requests import InferRequest
-from segplug.serving.options import RemoteOptions
+from segplug.serving.remote import RemoteBackend
 
 __all__ = ["provider"]
 
 
-class Http:
-    """Runs images on a ``segplug serve``, on this machine or another.
+class HttpBackend(RemoteBackend):
+    """Runs images on a server that `segplug serve` started, on this machine or another.
 
-    Images go out as PNG and label masks come back; preprocessing and sliding are the server's.
+    Images are sent as PNG and label masks come back. The server does the preprocessing and sliding.
     """
 
-    api_version = 1
-    options = RemoteOptions
-    takes = "url"
-
-    @hookimpl
-    def infer(self, request: InferRequest) -> Engine:
-        """Reach ``request.url``; see :func:`segplug.hookspecs.infer`."""
-        from segplug.serving.remote import open_remote
-
-        return open_remote(request, "http")
+    target = "http"
 
 
-provider = Http()
+provider = HttpBackend()

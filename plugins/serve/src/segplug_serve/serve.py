@@ -1,4 +1,4 @@
-"""From what the command line says to a server that runs, and to its exit code."""
+"""``segplug serve`` behind its command line: opens the model, builds the server, runs it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
 from segplug.serving.requests import Limits
-from segplug.serving.served import choose_backend, label_output_warning
+from segplug.serving.served_model import choose_backend, label_output_warning
 from segplug.serving.service import Service
-from segplug_serve.app import Rules, Server
+from segplug_serve.app import Server, ServerSettings
 from segplug_serve.batcher import Batcher
+from segplug_serve.lifecycle import address_of, bind, run
 from segplug_serve.metrics import Metrics
-from segplug_serve.running import address_of, bind, run
 
 __all__ = ["serve"]
 
 _MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint")
-_LOCAL = ("127.0.0.1", "::1", "localhost")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _log = logging.getLogger("segplug.serve")
 
 
 def serve(values: Mapping[str, Any]) -> int:
-    """Open the model, serve it, and close it; the exit code.
+    """Open the model, serve it, and close it; returns the exit code.
 
     Args:
         values: The command's parameters by name.
@@ -42,15 +42,17 @@ def serve(values: Mapping[str, Any]) -> int:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # As `segplug run infer` has it: a runtime that spins while it waits is in the way of decoding.
+    # As in `segplug run infer`: OpenMP threads that wait actively would slow the decoding of images down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     session = Segplug(reporter=ConsoleReporter(), without_addons=values["no_addon"])
     output = Output(as_json=values["json"])
-    token = _token(values["token_file"])
-    if token is None and values["host"] not in _LOCAL:
-        session.reporter.warn("whoever reaches this address can use the server: --token-file keeps them out")
-    with bind(values["host"], values["port"]) as sock, _opened(session, values) as engine:
-        server, batcher, name = _built(session, engine, values, token)
+    token = _read_token(values["token_file"])
+    if token is None and values["host"] not in _LOOPBACK:
+        session.reporter.warn(
+            "everybody who reaches this address can use the server: restrict it with --token-file"
+        )
+    with bind(values["host"], values["port"]) as sock, _open_engine(session, values) as engine:
+        server, batcher, name = _build_server(session, engine, values, token)
         address = address_of(sock)
 
         def ready() -> None:
@@ -61,60 +63,65 @@ def serve(values: Mapping[str, Any]) -> int:
             output.document({"address": address, "url": url, "model": name, "backend": engine.spec.backend})
 
         if not run(server.app(), batcher, sock, timeout=values["timeout"], ready=ready):
-            _log.error("the model still runs: the process ends without closing it")
+            _log.error("the model is still running: the process ends without closing it")
             os._exit(1)
     output.say("stopped")
     return 0
 
 
-def _built(
+def _build_server(
     session: Segplug, engine: Engine, values: Mapping[str, Any], token: str | None
 ) -> tuple[Server, Batcher, str]:
-    name = _name(values["name"], engine)
+    name = _model_name(values["name"], engine)
     limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"])
     service = Service(engine, limits=limits, batch_size=values["batch_size"], reporter=session.reporter)
     if (note := label_output_warning(engine.spec)) is not None:
         session.reporter.warn(note)
     size = service.batch_size
     if size < values["batch_size"]:
-        session.reporter.warn(f"--batch-size {values['batch_size']}: this model takes {size} at once")
+        session.reporter.warn(
+            f"--batch-size {values['batch_size']}: this model takes batches of at most {size}"
+        )
     metrics = Metrics(name, engine.spec.backend)
     batcher = Batcher(service.segment, size=size, delay=values["max_delay"] / 1000, metrics=metrics)
-    rules = Rules(name, limits, values["queue"], values["timeout"], token)
+    settings = ServerSettings(name, limits, values["queue"], values["timeout"], token)
     # One batch runs while the next is decoded.
-    server = Server(service, batcher, decoded=2 * size, rules=rules, metrics=metrics)
+    server = Server(service, batcher, max_decoded=2 * size, settings=settings, metrics=metrics)
     return server, batcher, name
 
 
 @contextmanager
-def _opened(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine]:
-    subject, backend = values["subject"], values["backend"]
-    what: Any
-    if session.reads_model(subject):
-        what, backend = load_model(session, subject, values), backend or REFERENCE_BACKEND
+def _open_engine(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine]:
+    path, backend = values["subject"], values["backend"]
+    subject: Any
+    if session.reads_model(path):
+        subject, backend = load_model(session, path, values), backend or REFERENCE_BACKEND
     else:
-        what = Path(subject)
-        if not what.exists():
-            raise UsageError(f"there is no file {what}")
-        if any(values[flag] for flag in _MODEL_FLAGS):
-            raise UsageError(f"{what} is served as it is: --checkpoint and the like go with a config")
-        backend = choose_backend(session, what, backend)
+        subject = Path(path)
+        if not subject.exists():
+            raise UsageError(f"there is no file {subject}")
+        if given := [f"--{flag.replace('_', '-')}" for flag in _MODEL_FLAGS if values[flag]]:
+            raise UsageError(f"{given[0]} is for a config; {subject} is an artifact")
+        backend = choose_backend(session, subject, backend)
     options: dict[str, Any] = dict(key_values(values["backend_options"], flag="--backend-options"))
     with session.open(
-        what, backend=backend, device=values["device"], threads=values["threads"], **options
+        subject, backend=backend, device=values["device"], threads=values["threads"], **options
     ) as engine:
         yield engine
 
 
-def _name(given: str | None, engine: Engine) -> str:
+def _model_name(given: str | None, engine: Engine) -> str:
     if given is None:
         return re.sub(r"[^\w.-]+", "_", engine.spec.meta.name, flags=re.ASCII).strip("._") or "model"
     if not re.fullmatch(r"[\w.-]+", given, re.ASCII):
-        raise UsageError(f"--name '{given}' is a part of addresses: letters, digits, '.', '_' and '-'")
+        raise UsageError(
+            f"--name '{given}' is not a valid model name",
+            hint="it is a part of URLs: use letters, digits, . _ -",
+        )
     return given
 
 
-def _token(path: str | None) -> str | None:
+def _read_token(path: str | None) -> str | None:
     if path is None:
         return None
     try:
@@ -122,5 +129,5 @@ def _token(path: str | None) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--token-file {path} cannot be read: {error}") from error
     if not re.fullmatch(r"[!-~]+", token):
-        raise UsageError(f"--token-file {path} holds no token: one line of ASCII without spaces")
+        raise UsageError(f"--token-file {path} contains no token: one line of ASCII without spaces")
     return token

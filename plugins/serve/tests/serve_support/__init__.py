@@ -1,1 +1,1 @@
-"""What the tests of segplug-serve share."""
+"""Helpers of the tests of segplug-serve."""

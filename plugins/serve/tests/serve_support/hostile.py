@@ -1,4 +1,4 @@
-"""What anybody may send, and what it is answered with."""
+"""Hostile requests, and the status that each must get."""
 
 from __future__ import annotations
 

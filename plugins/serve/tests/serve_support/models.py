@@ -1,4 +1,4 @@
-"""A tiny mmseg project, what is exported from it, and an engine whose speed a test can choose."""
+"""A tiny mmseg project, its artifacts, and an engine whose speed a test can choose."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ data = dict(test=dict(
 """
 
 PACED = '''
-"""``infer paced``: labels are a quarter of the red channel's values, and take as long as the file says."""
+"""``infer paced``: labels are the red channel divided by 64. Each batch takes the seconds in the file."""
 
 import json
 import time
@@ -71,7 +71,7 @@ provider = Paced()
 
 @dataclass(frozen=True)
 class Project:
-    """Paths of a config, its weights, and what was exported from them."""
+    """Paths of a config, its weights and its artifacts."""
 
     folder: Path
 
@@ -105,7 +105,7 @@ def make_project(folder: Path) -> Project:
 
 
 def install_paced(folder: Path) -> Path:
-    """A plugin as pip leaves it; the folder to put on the path."""
+    """Install the plugin as pip does; returns the folder to put on the path."""
     info = folder / "paced-1.0.dist-info"
     info.mkdir(parents=True)
     info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: paced\nVersion: 1.0\n")
@@ -115,5 +115,5 @@ def install_paced(folder: Path) -> Path:
 
 
 def paced_labels(image: np.ndarray) -> np.ndarray:
-    """What ``infer paced`` gives for a BGR image."""
+    """The labels that ``infer paced`` gives for a BGR image."""
     return image[:, :, 2] // 64

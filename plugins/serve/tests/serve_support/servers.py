@@ -1,4 +1,4 @@
-"""A real ``segplug serve`` in a process of its own, and clients that know nothing of segplug."""
+"""A real ``segplug serve`` in its own process, and a client that does not use segplug."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 
 @dataclass
 class Answer:
-    """What a client sees."""
+    """An answer as a client sees it."""
 
     status: int
     body: bytes
@@ -82,7 +82,7 @@ class Running:
 
 
 def start(subject: Path, *options: str, log: Path, **environment: str) -> Running:
-    """Start a server on a free port and wait until it says that it serves."""
+    """Start a server on a free port and wait until it is ready."""
     command = [sys.executable, "-m", "segplug", "serve", str(subject), "--port", "0", "--json", *options]
     with log.open("w") as errors:
         process = subprocess.Popen(
@@ -115,7 +115,7 @@ def form_of(**files: bytes) -> tuple[bytes, str]:
 
 
 def picture(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
-    """A BGR image of patches, another for each seed."""
+    """A BGR image of random patches, a different one for each seed."""
     rng = np.random.default_rng(seed)
     patches = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), dtype=np.uint8)
     noise = rng.integers(0, 20, (height, width, 3), dtype=np.uint8)

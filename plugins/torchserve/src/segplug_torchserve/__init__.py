@@ -1,1 +1,1 @@
-"""TorchServe: archives for it, the handler that it runs, and its models as engines."""
+"""TorchServe: packs archives for it, is the handler that runs in it, and runs images on it."""

@@ -1,4 +1,4 @@
-"""A ``.mar``: a folder of files with TorchServe's manifest, written by its own archiver."""
+"""Writes a ``.mar`` archive with TorchServe's own archiver."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from segplug.files import writing
 __all__ = ["HANDLER", "write_archive"]
 
 HANDLER = "segplug_handler.py"
-"""TorchServe puts the archive's folder on the module path: no name that could hide another module."""
+"""TorchServe puts the archive's folder on the module path, so the name must not hide another module."""
 
 
 def write_archive(
     folder: Path, target: Path, *, name: str, version: str, config_file: str, force: bool
 ) -> None:
-    """Write ``folder`` as an archive, whole or not at all.
+    """Write the files of ``folder`` as an archive. The archive is complete, or it is not written.
 
     Args:
-        folder: Everything that goes in, :data:`HANDLER` among it.
-        target: ``<name>.mar``.
-        name: The model's.
-        version: The model's.
-        config_file: TorchServe's model configuration, by its name in ``folder``.
-        force: Replace ``target`` if it is there.
+        folder: All files of the archive, :data:`HANDLER` included.
+        target: The path of the archive: ``<name>.mar``.
+        name: The model's name.
+        version: The model's version.
+        config_file: The name of TorchServe's model configuration in ``folder``.
+        force: Replace ``target`` if it exists.
     """
     try:
         from model_archiver.model_archiver_config import ModelArchiverConfig
@@ -42,6 +42,6 @@ def write_archive(
     )
     manifest = ModelExportUtils.generate_manifest_json(config)
     with writing(target, force=force) as temporary:
-        # Not `package_model`: it gathers files in <system's temporary folder>/<name>, which it empties first,
-        # and takes commas and brackets in their names for its own. Stored, as weights hardly compress.
+        # `package_model` is not used: it first empties <system's temporary folder>/<name>, and it treats
+        # commas and brackets in file names as syntax. Files are stored uncompressed: weights hardly compress.
         ModelExportUtils.archive(str(temporary.parent), name, str(folder), manifest, "zip-store")

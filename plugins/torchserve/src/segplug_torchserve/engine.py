@@ -1,31 +1,19 @@
-"""``infer torchserve``: a model on a TorchServe as an engine. Needs no TorchServe where it runs."""
+"""``infer torchserve``: runs images on a TorchServe. It needs no TorchServe on this machine."""
 
 from __future__ import annotations
 
-from segplug.engine import Engine
-from segplug.hookspecs import hookimpl
-from segplug.requests import InferRequest
-from segplug.serving.options import RemoteOptions
+from segplug.serving.remote import RemoteBackend
 
 __all__ = ["provider"]
 
 
-class TorchServe:
-    """Runs images on a TorchServe, whose model is one that segplug packed.
+class TorchServeBackend(RemoteBackend):
+    """Runs images on a TorchServe whose model was packed by `segplug run export torchserve`.
 
-    Images go out as PNG and label masks come back; preprocessing and sliding are the server's.
+    Images are sent as PNG and label masks come back. The server does the preprocessing and sliding.
     """
 
-    api_version = 1
-    options = RemoteOptions
-    takes = "url"
-
-    @hookimpl
-    def infer(self, request: InferRequest) -> Engine:
-        """Reach ``request.url``; see :func:`segplug.hookspecs.infer`."""
-        from segplug.serving.remote import open_remote
-
-        return open_remote(request, "torchserve")
+    target = "torchserve"
 
 
-provider = TorchServe()
+provider = TorchServeBackend()

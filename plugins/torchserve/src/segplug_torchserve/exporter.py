@@ -1,4 +1,4 @@
-"""``export torchserve``: a config and its weights, or any artifact, as an archive for TorchServe."""
+"""``export torchserve``: packs a config with its weights, or an artifact, as an archive for TorchServe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from segplug.requests import ExportRequest
 from segplug.results import Artifact
 
 if TYPE_CHECKING:
-    from segplug.serving.served import Served
+    from segplug.serving.served_model import ServedModel
 
 __all__ = ["Options", "provider"]
 
@@ -32,37 +32,43 @@ class Options:
     """Options of ``export torchserve``."""
 
     model_name: str | None = option(
-        None, help="Of the archive, and in the server's addresses. Default: the checkpoint's or artifact's."
+        None,
+        help="The name of the archive, and of the model in URLs. Default: the checkpoint's or artifact's.",
     )
-    model_version: str = option("1.0", help="The model's version, as TorchServe shows it.")
+    model_version: str = option("1.0", help="The model's version, which TorchServe shows.")
     backend: str | None = option(
-        None, help="The infer target that opens an artifact on the server. Default: its format's own."
+        None, help="The infer target that runs an artifact on the server. Default: the format's own."
     )
     backend_options: Mapping[str, Any] | None = option(None, help="Options of the backend.")
-    threads: int | None = option(None, help="Threads of one engine run; default: the library's.", minimum=1)
+    threads: int | None = option(
+        None, help="Threads of the engine in each worker. Default: the library's own.", minimum=1
+    )
     batch_size: int | None = option(
-        None, help="Requests that a worker is given together; default: 1.", minimum=1, maximum=1024
+        None, help="The largest number of requests in one batch. Default: 1.", minimum=1, maximum=1024
     )
     max_batch_delay: int | None = option(
-        None, help="Milliseconds to wait for more requests; default: 100.", minimum=0
+        None, help="Milliseconds that an incomplete batch waits for more requests. Default: 100.", minimum=0
     )
-    workers: int | None = option(None, help="Processes that run the model; default: 1.", minimum=1)
+    workers: int | None = option(None, help="Processes that run the model. Default: 1.", minimum=1)
     response_timeout: int | None = option(
-        None, help="Seconds after which TorchServe gives a request up; default: 120.", minimum=1
+        None, help="Seconds after which TorchServe gives up on a request. Default: 120.", minimum=1
     )
     config_file: Path | None = option(
-        None, help="TorchServe's own model configuration (YAML), as it is: batch, delay, workers, timeout."
+        None,
+        help="A model configuration of TorchServe (YAML), packed unchanged: batch, delay, workers, timeout.",
     )
-    max_bytes: int | None = option(None, help="Largest encoded image; default: 32 MiB.", minimum=1)
-    max_pixels: int | None = option(None, help="Largest image in pixels; default: 2^25.", minimum=1)
-    max_edge: int | None = option(None, help="Largest height or width; default: 16384.", minimum=1)
+    max_bytes: int | None = option(None, help="Largest encoded image, in bytes. Default: 32 MiB.", minimum=1)
+    max_pixels: int | None = option(None, help="Largest image, in pixels. Default: 33554432.", minimum=1)
+    max_edge: int | None = option(
+        None, help="Largest height or width of an image, in pixels. Default: 16384.", minimum=1
+    )
 
 
 class TorchServeExporter:
-    """Packs a config with its checkpoint, or any artifact that an installed backend opens, as a .mar.
+    """Packs a config with its checkpoint, or any artifact that an installed backend opens, as a .mar archive.
 
-    The archive holds the model's files and what opens them. On the server, segplug does the work: the same
-    preprocessing, sliding and labels as everywhere.
+    The archive contains the model's files and a handler. On the server segplug preprocesses, slides and makes
+    labels, as it does everywhere else.
     """
 
     api_version = 1
@@ -72,7 +78,7 @@ class TorchServeExporter:
 
     @hookimpl
     def export(self, request: ExportRequest) -> Artifact:
-        """Pack ``request``'s subject into the folder ``request.output``; see :mod:`segplug.hookspecs`."""
+        """Pack the request's model or artifact into ``request.output``; see :mod:`segplug.hookspecs`."""
         options: Options = request.options or Options()
         name = _model_name(request, options)
         target = request.output / f"{name}.mar"
@@ -83,19 +89,19 @@ class TorchServeExporter:
             tempfile.TemporaryDirectory(prefix="segplug-") as made,
             request.reporter.progress("packing", None),
         ):
-            return _packed(request, options, Path(made), target, name, config)
+            return _pack(request, options, Path(made), target, name, config)
 
 
-def _packed(
+def _pack(
     request: ExportRequest, options: Options, folder: Path, target: Path, name: str, config: str
 ) -> Artifact:
     from segplug_torchserve.archive import HANDLER, write_archive
-    from segplug_torchserve.requirements import requirements_of
-    from segplug_torchserve.staging import REQUIREMENTS_FILE, stage, try_out
+    from segplug_torchserve.requirements import server_requirements
+    from segplug_torchserve.staging import REQUIREMENTS_FILE, check_staged, stage
 
-    served = stage(request, _settings(options), options.backend, folder)
-    meta = try_out(request, served, folder)
-    needed = requirements_of(request.session, served, meta)
+    served = stage(request, _served_model(options), options.backend, folder)
+    meta = check_staged(request, served, folder)
+    needed = server_requirements(request.session, served, meta)
     (folder / REQUIREMENTS_FILE).write_text("\n".join(needed) + "\n", encoding="utf-8")
     (folder / _CONFIG_FILE).write_text(config, encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name("mar_handler.py"), folder / HANDLER)
@@ -107,7 +113,7 @@ def _packed(
         config_file=_CONFIG_FILE,
         force=request.force,
     )
-    request.reporter.note(f"where TorchServe runs: segplug-torchserve[server] {' '.join(needed)}")
+    request.reporter.note(f"install where TorchServe runs: segplug-torchserve[server] {' '.join(needed)}")
     return describe(target, format="torchserve", meta=meta)
 
 
@@ -117,25 +123,25 @@ def _model_name(request: ExportRequest, options: Options) -> str:
         arguments = None if request.model is None else request.model.load_arguments
         given = request.artifact or (arguments and arguments.checkpoint)
         name = Path(given).stem if given else "model"
-    for what, word in (("--model-name", name), ("--model-version", options.model_version)):
+    for flag, word in (("--model-name", name), ("--model-version", options.model_version)):
         if not _NAME.fullmatch(word):
             raise UsageError(
-                f"TorchServe takes no {what[2:].replace('-', ' ')} '{word}'",
-                hint=f"{what}: letters, digits, and . _ - after the first",
+                f"'{word}' is not a {flag[2:].replace('-', ' ')} that TorchServe accepts",
+                hint=f"{flag}: letters, digits, '.', '_' and '-'; the first a letter or a digit",
             )
     return name
 
 
 def _model_config(options: Options) -> str:
-    """TorchServe's model configuration as YAML."""
-    given = {
+    """The model configuration for TorchServe as YAML."""
+    given_by_field = {
         "batchSize": options.batch_size,
         "maxBatchDelay": options.max_batch_delay,
         "minWorkers": options.workers,
         "maxWorkers": options.workers,
         "responseTimeout": options.response_timeout,
     }
-    chosen = {key: value for key, value in given.items() if value is not None}
+    chosen = {key: value for key, value in given_by_field.items() if value is not None}
     if options.config_file is None:
         defaults = {
             "batchSize": 1,
@@ -147,14 +153,14 @@ def _model_config(options: Options) -> str:
         return "".join(f"{key}: {value}\n" for key, value in {**defaults, **chosen}.items())
     if chosen:
         raise UsageError(
-            "--config-file says what --batch-size, --max-batch-delay, --workers and --response-timeout say",
-            hint="give one or the other",
+            "--config-file replaces --batch-size, --max-batch-delay, --workers and --response-timeout",
+            hint="give the file or these options, not both",
         )
-    return _own_config(options.config_file)
+    return _read_config_file(options.config_file)
 
 
-def _own_config(path: Path) -> str:
-    """The user's own model configuration, as it is: TorchServe would pass over one that it cannot read."""
+def _read_config_file(path: Path) -> str:
+    """The user's model configuration, checked: TorchServe would ignore a file that it cannot read."""
     import yaml
 
     try:
@@ -163,22 +169,21 @@ def _own_config(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(
-            f"{path} is no model configuration of TorchServe",
-            hint="YAML of names and values, as batchSize: 8",
+            f"{path} is not a model configuration of TorchServe",
+            hint="it must be a YAML mapping, for example: batchSize: 8",
         )
     return text
 
 
-def _settings(options: Options) -> Served:
-    from segplug.serving.served import Served
-
+def _served_model(options: Options) -> ServedModel:
     from segplug.serving.requests import Limits
+    from segplug.serving.served_model import ServedModel
 
     given = {"bytes": options.max_bytes, "pixels": options.max_pixels, "edge": options.max_edge}
-    return Served(
+    return ServedModel(
         backend="",
         backend_options=dict(options.backend_options or {}),
         threads=options.threads,

@@ -1,9 +1,9 @@
-"""What TorchServe imports from an archive: the work is that of segplug_torchserve, installed beside it."""
+"""The module in an archive that TorchServe imports. The installed segplug_torchserve does the work."""
 
 try:
     from segplug_torchserve.handler import Handler as _Handler
 except ImportError as error:
-    # Not an ImportError again: TorchServe takes that for a handler of its own, and hides the words.
+    # Not an ImportError: TorchServe would then look for a handler of its own and hide this message.
     raise RuntimeError(
         f"this model needs segplug where TorchServe runs: pip install 'segplug-torchserve[server]' "
         f"and what segplug-requirements.txt in the archive lists ({error})"
@@ -11,4 +11,4 @@ except ImportError as error:
 
 
 class Handler(_Handler):
-    """TorchServe looks for exactly one class that this module itself defines."""
+    """TorchServe uses the one class that this module defines itself."""

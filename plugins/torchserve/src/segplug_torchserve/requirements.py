@@ -1,4 +1,4 @@
-"""What has to be installed where TorchServe runs."""
+"""Which packages a TorchServe needs to run an archive."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from segplug.model import ModelMeta
-from segplug.serving.served import Served
+from segplug.serving.served_model import ServedModel
 from segplug.session import Session
 
-__all__ = ["requirements_of"]
+__all__ = ["server_requirements"]
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 _RUNTIME = 'extra == "runtime"'
 
 
-def requirements_of(session: Session, served: Served, meta: ModelMeta) -> list[str]:
+def server_requirements(session: Session, served: ServedModel, meta: ModelMeta) -> list[str]:
     """``name==version`` of segplug, its runtime, the plugins that the server uses, and their libraries.
 
-    The versions are those of this installation. segplug-torchserve itself is not among them: whoever shows
-    the list names it, with its extra.
+    The versions are those of this installation. The list does not contain segplug-torchserve itself: callers
+    name it with its extra.
     """
     backend = session.registry.provider("infer", served.backend).entry.distribution
-    plugins, more = ["segplug", backend], set[str]()
+    plugins, extra = ["segplug", backend], set[str]()
     if served.config is not None:
         plugins.append(session.registry.source("load_model", served.config, served.source).entry.distribution)
-        more = set(meta.versions)  # a source names what its model was loaded with, as mmcv
-    libraries = set(_named(line for line in metadata.requires("segplug") or () if _RUNTIME in line))
+        extra = set(meta.versions)  # the libraries with which the source loaded the model, such as mmcv
+    libraries = set(_package_names(line for line in metadata.requires("segplug") or () if _RUNTIME in line))
     for plugin in plugins[1:]:
-        libraries |= set(_named(line for line in metadata.requires(plugin) or () if "extra ==" not in line))
-    names = [*dict.fromkeys(plugins), *sorted((libraries | more) - set(plugins))]
+        libraries |= set(
+            _package_names(line for line in metadata.requires(plugin) or () if "extra ==" not in line)
+        )
+    names = [*dict.fromkeys(plugins), *sorted((libraries | extra) - set(plugins))]
     return [f"{name}=={version}" for name in names if (version := _version(name))]
 
 
-def _named(requirements: Iterable[str]) -> list[str]:
+def _package_names(requirements: Iterable[str]) -> list[str]:
     found = (_NAME.match(line) for line in requirements)
     return [name.group() for name in found if name is not None]
 
 
 def _version(name: str) -> str:
-    """As package indexes know it, without the tag of a local build; empty: it is not installed."""
+    """The installed version without the tag of a local build; empty: the package is not installed."""
     try:
         return metadata.version(name).partition("+")[0]
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What TorchServe makes of a request, as the request that every server of segplug answers."""
+"""Converts a row of TorchServe's batch to a request of :mod:`segplug.serving`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 from segplug.serving.requests import OPACITY_HEADER, OUTPUT_HEADER, RefusedRequestError, Request
 
-__all__ = ["request_of"]
+__all__ = ["read_row"]
 
 _CONTROLS = {"output": OUTPUT_HEADER.lower(), "opacity": OPACITY_HEADER.lower()}
-"""What may be asked for in a field, and the header that does the same."""
+"""Fields of a form that are parameters, and the headers that may replace them."""
 
 _BODIES = ("body", "data", "image")
-"""Names under which TorchServe or its clients hand over an image: the raw body's comes first."""
+"""Names of the field with the image, in TorchServe and its clients: first that of a raw body."""
 
 
-def request_of(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
-    """One row of a batch: query parameters and form fields by name, the raw body as ``body``.
+def read_row(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
+    """Convert one row: query parameters and form fields by name, a raw body as ``body``.
 
     Args:
-        row: As TorchServe gives it: bytes, text, or JSON that it has read already.
-        headers: Of the request; a form field's own are a mapping under the field's name.
+        row: The values from TorchServe: bytes, text, or parsed JSON.
+        headers: The headers of the request. The headers of a form's field are a mapping under its name.
 
     Raises:
-        RefusedRequestError: it cannot be told which field holds the image.
+        RefusedRequestError: several fields could contain the image, or the value is not an image.
     """
     plain = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
     controls = {name: _text(row.get(name)) or plain.get(header, "") for name, header in _CONTROLS.items()}
@@ -44,27 +44,27 @@ def _image_field(names: list[str]) -> str | None:
         return names[0] if names else None
     known = next((name for name in _BODIES if name in names), None)
     if known is None:
-        raise RefusedRequestError(400, "several fields could be the image: call its field 'image'")
+        raise RefusedRequestError(400, "several fields could be the image: name its field 'image'")
     return known
 
 
 def _body(value: Any, *, is_field: bool) -> bytes | str | Mapping[str, Any] | None:
     if isinstance(value, (bytes, bytearray)):
-        # No image is ASCII alone: a form's field that is so holds base64.
+        # No image format is pure ASCII: a form's field in ASCII must be base64.
         return bytes(value).decode() if is_field and value.isascii() else bytes(value)
     if value is None or isinstance(value, (str, Mapping)):
         return _single_instance(value)
-    raise RefusedRequestError(400, 'JSON holds an image as {"image": "<base64>"}')
+    raise RefusedRequestError(400, 'the JSON must contain an image: {"image": "<base64>"}')
 
 
 def _single_instance(value: str | Mapping[str, Any] | None) -> str | Mapping[str, Any] | None:
-    """KServe's form, ``{"instances": [...]}``, with one image."""
+    """Unwrap KServe's form, ``{"instances": [...]}``, which must have one image."""
     instances = value.get("instances") if isinstance(value, Mapping) else None
     if instances is None:
         return value
     first = instances[0] if isinstance(instances, list) and len(instances) == 1 else None
     if not isinstance(first, (str, Mapping)):
-        raise RefusedRequestError(400, "instances holds one image: send a request for each")
+        raise RefusedRequestError(400, "instances must contain one image: send one request for each image")
     return {"image": first} if isinstance(first, str) else first
 
 

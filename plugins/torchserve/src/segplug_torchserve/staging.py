@@ -1,4 +1,4 @@
-"""What goes into an archive, gathered in a folder as it will lie on the server, and tried there."""
+"""Collects the files of an archive in a folder, and opens the model there as the server will."""
 
 from __future__ import annotations
 
@@ -13,41 +13,47 @@ from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.registry.formats import companions
 from segplug.requests import ExportRequest
-from segplug.serving.served import SERVED_FILE, Served, choose_backend, label_output_warning, open_served
+from segplug.serving.served_model import (
+    SERVED_FILE,
+    ServedModel,
+    choose_backend,
+    label_output_warning,
+    open_served_model,
+)
 from segplug.session import Session
 
-__all__ = ["REQUIREMENTS_FILE", "stage", "try_out"]
+__all__ = ["REQUIREMENTS_FILE", "check_staged", "stage"]
 
 REQUIREMENTS_FILE = "segplug-requirements.txt"
 
 _MODEL = "model"
-"""The folder of the model's own files, apart from those that TorchServe and segplug look for."""
+"""The folder of the model's files, apart from the files of TorchServe and segplug."""
 
 
-def stage(request: ExportRequest, settings: Served, backend: str | None, folder: Path) -> Served:
-    """Copy the model's files into ``folder``, and write what describes them.
+def stage(request: ExportRequest, settings: ServedModel, backend: str | None, folder: Path) -> ServedModel:
+    """Copy the model's files into ``folder``, and write the description beside them.
 
     Args:
         request: A model with load arguments, or an artifact.
-        settings: What the user chose; where the files are is filled in.
-        backend: The ``infer`` target that the user wants; ``None``: the format's own.
+        settings: The user's settings; returned with the backend and the paths of the files.
+        backend: The ``infer`` target that the user chose; ``None``: the default of the format.
         folder: An empty folder.
     """
     (folder / _MODEL).mkdir()
     if request.model is not None:
-        served = _staged_model(request.session, request.model, settings, backend, folder)
+        served = _stage_model(request.session, request.model, settings, backend, folder)
     elif request.artifact is not None:
-        served = _staged_artifact(request.session, request.artifact, settings, backend, folder)
+        served = _stage_artifact(request.session, request.artifact, settings, backend, folder)
     else:
-        raise UsageError("export torchserve takes a config or an artifact")
+        raise UsageError("export torchserve needs a config or an artifact")
     (folder / SERVED_FILE).write_text(served.to_json(), encoding="utf-8")
     return served
 
 
-def try_out(request: ExportRequest, served: Served, folder: Path) -> ModelMeta:
-    """Open what was staged as the server will, so that what is missing shows now; returns the metadata."""
+def check_staged(request: ExportRequest, served: ServedModel, folder: Path) -> ModelMeta:
+    """Open the staged model as the server will, to find what is missing now; returns its metadata."""
     try:
-        with open_served(request.session, folder, served) as engine:
+        with open_served_model(request.session, folder, served) as engine:
             if (note := label_output_warning(engine.spec)) is not None:
                 request.reporter.warn(note)
             return engine.spec.meta
@@ -55,35 +61,34 @@ def try_out(request: ExportRequest, served: Served, folder: Path) -> ModelMeta:
         meta = None if request.artifact is None else read_sidecar(request.artifact)
         if meta is None:
             raise
-        request.reporter.warn(f"not tried: {error}; on the server it has to open")
+        request.reporter.warn(f"the archive was not tested here: {error}")
         return meta
     except SegplugError as error:
-        raise _of_the_users_file(error, request, folder) from error
+        raise _with_users_paths(error, request, folder) from error
 
 
-def _of_the_users_file(error: SegplugError, request: ExportRequest, folder: Path) -> SegplugError:
-    """The same error, where it names a copy that will be gone."""
+def _with_users_paths(error: SegplugError, request: ExportRequest, folder: Path) -> SegplugError:
+    """The same error with the user's paths in place of those of the temporary copies."""
     if request.artifact is None:
         return error
-    copies, own = f"{folder / _MODEL}/", f"{request.artifact.parent}/"
-    hint = None if error.hint is None else error.hint.replace(copies, own)
-    return type(error)(error.message.replace(copies, own), hint=hint)
+    copied, original = f"{folder / _MODEL}/", f"{request.artifact.parent}/"
+    hint = None if error.hint is None else error.hint.replace(copied, original)
+    return type(error)(error.message.replace(copied, original), hint=hint)
 
 
-def _staged_model(
-    session: Session, model: SegmentationModel, settings: Served, backend: str | None, folder: Path
-) -> Served:
+def _stage_model(
+    session: Session, model: SegmentationModel, settings: ServedModel, backend: str | None, folder: Path
+) -> ServedModel:
     arguments = model.load_arguments
     if arguments is None:
-        raise UsageError("this model was made in memory: nothing says how a server loads it again")
+        raise UsageError("this model was made in memory: a server cannot load it again")
     if backend not in (None, REFERENCE_BACKEND):
         raise UsageError(
             f"a config runs in {REFERENCE_BACKEND}, not in {backend}", hint="export an artifact for it first"
         )
     if arguments.checkpoint is None:
-        raise UsageError("a model without weights is of no use on a server", hint="add --checkpoint WEIGHTS")
-    # Under its own name, which is the model's name, too; a source writes its configs out as Python, whatever
-    # they were.
+        raise UsageError("this model has no trained weights", hint="add --checkpoint WEIGHTS")
+    # The config keeps its name, which is also the model's name. Sources write every config as Python.
     config = f"{_MODEL}/{Path(arguments.config).stem}.py"
     checkpoint = f"{_MODEL}/{Path(arguments.checkpoint).name}"
     text = session.config_text(arguments.config, cfg_options=arguments.cfg_options, source=arguments.source)
@@ -99,25 +104,24 @@ def _staged_model(
     )
 
 
-def _staged_artifact(
-    session: Session, artifact: Path, settings: Served, backend: str | None, folder: Path
-) -> Served:
+def _stage_artifact(
+    session: Session, artifact: Path, settings: ServedModel, backend: str | None, folder: Path
+) -> ServedModel:
     chosen = choose_backend(session, artifact, backend)
     for file in (artifact, *companions(chosen, artifact)):
-        _copy(file, folder / _MODEL / _place(file, artifact))
+        _copy(file, folder / _MODEL / _relative_path(file, artifact))
     return replace(settings, backend=chosen.entry.target, artifact=f"{_MODEL}/{artifact.name}")
 
 
-def _place(file: Path, artifact: Path) -> Path:
-    """Where a file lies as seen from its artifact's folder: there it is found on the server, too."""
-    place = Path(os.path.relpath(file, artifact.parent))
-    if place.parts[:1] == (os.pardir,):
+def _relative_path(file: Path, artifact: Path) -> Path:
+    """The path of a file relative to its artifact's folder; on the server it is the same."""
+    path = Path(os.path.relpath(file, artifact.parent))
+    if path.parts[:1] == (os.pardir,):
         raise UsageError(
-            f"{artifact.name} needs {file}, which is outside the artifact's folder: an archive holds nothing "
-            "from there",
-            hint="put the two into one folder, and export or save the artifact again",
+            f"{artifact.name} needs {file}, which is outside the artifact's folder and cannot be packed",
+            hint="put both into one folder, and export or save the artifact again",
         )
-    return place
+    return path
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,1 +1,1 @@
-"""What the tests of segplug-torchserve share."""
+"""Helpers of the tests of segplug-torchserve."""

@@ -1,4 +1,4 @@
-"""Requests as clients send them."""
+"""A client that does not use segplug."""
 
 from __future__ import annotations
 

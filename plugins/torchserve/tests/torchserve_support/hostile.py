@@ -1,4 +1,4 @@
-"""Input that nobody should send."""
+"""Hostile images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests pack and serve: the demo's trained network, as config, ONNX file and TorchScript."""
+"""The model that the tests pack and serve, the demo's trained network; images and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server runs: which engine on which file, as JSON beside the model, and how it is opened again."""
+"""The description of what a server runs, a JSON file beside the model; and how to open it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from segplug.installed import Provider
     from segplug.session import Session
 
-__all__ = ["SERVED_FILE", "Served", "choose_backend", "label_output_warning", "open_served"]
+__all__ = ["SERVED_FILE", "ServedModel", "choose_backend", "label_output_warning", "open_served_model"]
 
 SERVED_FILE = "segplug-served.json"
-"""The file's name, in the folder of what it describes."""
+"""The name of the description, in the folder of the model that it describes."""
 
 
 @dataclass(frozen=True)
-class Served:
-    """An artifact, or a config and its weights, and its engine. Paths are relative to its folder."""
+class ServedModel:
+    """An artifact, or a config with its weights; and what runs it. Paths are relative to its folder."""
 
     backend: str
     """The ``infer`` target."""
@@ -38,51 +38,51 @@ class Served:
     trust_checkpoint: bool = False
     backend_options: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
-    """Threads of one engine run; ``None``: the library's own default."""
+    """Threads of the engine; ``None``: the library's own default."""
     batch_size: int = 1
-    """Images of one network size that the engine is given together."""
+    """The largest batch for the engine; its images have one network size."""
     limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """The description as one JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Served:
-        """The inverse of :meth:`to_json`; raises :class:`ArtifactError` for anything else."""
+    def from_json(cls, text: str) -> ServedModel:
+        """The inverse of :meth:`to_json`; raises :class:`ArtifactError` for other text."""
         try:
             data = json.loads(text)
             return cls(**{**data, "limits": Limits(**data.get("limits", {}))})
         except (ValueError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{SERVED_FILE} is damaged, or of another segplug: {error}") from error
+            raise ArtifactError(
+                f"{SERVED_FILE} is damaged, or another version of segplug wrote it: {error}"
+            ) from error
 
 
 def choose_backend(session: Session, artifact: Path, wanted: str | None = None) -> Provider:
-    """The ``infer`` target that opens an artifact: the one that is wanted, else its format's own.
+    """Choose the ``infer`` target that opens an artifact: ``wanted``, or else the default of its format.
 
     Raises:
-        UsageError: none is installed, or several are and none is the format's own.
+        UsageError: no installed target opens it, or several do and none of them is the format's default.
     """
     if wanted is not None:
         backend = session.registry.provider("infer", wanted)
         if backend.takes != "artifact":
-            raise UsageError(f"infer {wanted} opens no artifacts")
+            raise UsageError(f"infer {wanted} does not open artifacts")
         return backend
     found = backends_for(session.registry, artifact)
     if not found:
-        raise UsageError(
-            f"no installed backend opens files named *{artifact.suffix}", hint="segplug plugins list"
-        )
+        raise UsageError(f"no installed backend opens *{artifact.suffix} files", hint="segplug plugins list")
     named_by_exporters = _verification_backends(session)
-    own = [backend for backend in found if backend.entry.target in named_by_exporters]
-    if len(found) > 1 and len(own) != 1:
-        names = " and ".join(backend.entry.target for backend in found)
-        raise UsageError(f"{artifact.name} is opened by {names}", hint="choose with --backend")
-    return own[0] if len(own) == 1 else found[0]
+    defaults = [backend for backend in found if backend.entry.target in named_by_exporters]
+    if len(found) > 1 and len(defaults) != 1:
+        names = ", ".join(backend.entry.target for backend in found)
+        raise UsageError(f"several backends open {artifact.name}: {names}", hint="choose one with --backend")
+    return defaults[0] if len(defaults) == 1 else found[0]
 
 
 def _verification_backends(session: Session) -> set[str]:
-    """The backends that exporters name as their format's own."""
+    """The backends with which exporters verify: each is the default of its exporter's format."""
     from segplug.errors import PluginError
 
     named = set()
@@ -90,29 +90,31 @@ def _verification_backends(session: Session) -> set[str]:
         try:
             exporter = session.registry.load(entry)
         except PluginError:
-            continue  # asking for it by name says why
+            continue  # the reason is reported when the target is asked for by name
         named.add(str(getattr(exporter.plugin, "verify_with", "")))
     return named
 
 
 def label_output_warning(spec: EngineSpec) -> str | None:
-    """The warning for a server whose engine gives labels; ``None`` for an engine that gives logits."""
+    """The warning for a server whose engine outputs labels; ``None`` if it outputs logits."""
     if spec.output != "labels" or spec.input != "tensor":
         return None
     return (
-        "this artifact gives labels: its masks of images of another size than the network's are not quite "
-        "PyTorch's; those of one exported with --output-kind logits are"
+        "this artifact outputs labels: for images of another size than the network's input its masks differ "
+        "slightly from PyTorch's; an artifact exported with --output-kind logits gives equal masks"
     )
 
 
 @contextmanager
-def open_served(session: Session, folder: Path, served: Served, *, device: str = "cpu") -> Iterator[Engine]:
-    """Open what ``served`` describes, in ``folder``; closed with the context."""
-    what: Any
+def open_served_model(
+    session: Session, folder: Path, served: ServedModel, *, device: str = "cpu"
+) -> Iterator[Engine]:
+    """Open the model in ``folder`` that ``served`` describes; it is closed with the context."""
+    subject: Any
     if served.artifact is not None:
-        what = folder / served.artifact
+        subject = folder / served.artifact
     elif served.config is not None:
-        what = session.load_model(
+        subject = session.load_model(
             folder / served.config,
             checkpoint=None if served.checkpoint is None else folder / served.checkpoint,
             source=served.source,
@@ -122,6 +124,6 @@ def open_served(session: Session, folder: Path, served: Served, *, device: str =
         raise ArtifactError(f"{SERVED_FILE} names neither an artifact nor a config")
     options = dict(served.backend_options)
     with session.open(
-        what, backend=served.backend, device=device, threads=served.threads, **options
+        subject, backend=served.backend, device=device, threads=served.threads, **options
     ) as engine:
         yield engine

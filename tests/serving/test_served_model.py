@@ -1,4 +1,4 @@
-"""What a server runs, and how it is opened."""
+"""The description of what a server runs, and how it is opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
 from segplug.serving.requests import Limits
-from segplug.serving.served import Served, choose_backend, label_output_warning, open_served
+from segplug.serving.served_model import (
+    ServedModel,
+    choose_backend,
+    label_output_warning,
+    open_served_model,
+)
 
 BACKEND = """
     from dataclasses import dataclass
@@ -55,27 +60,27 @@ def shelf(install_plugin, tmp_path) -> Path:
     return tmp_path / "m.shelf"
 
 
-def test_what_is_served_survives_as_json() -> None:
-    served = Served("onnxruntime", "m.onnx", backend_options={"a": 1}, threads=2, limits=Limits(bytes=5))
-    assert Served.from_json(served.to_json()) == served
+def test_a_description_survives_as_json() -> None:
+    served = ServedModel("onnxruntime", "m.onnx", backend_options={"a": 1}, threads=2, limits=Limits(bytes=5))
+    assert ServedModel.from_json(served.to_json()) == served
     for text in ("", "[]", "{}", '{"backend": "x", "limits": 3}', '{"backend": "x", "colour": "red"}'):
         with pytest.raises(ArtifactError, match="damaged"):
-            Served.from_json(text)
+            ServedModel.from_json(text)
 
 
-def test_an_artifact_is_opened_as_it_says(shelf) -> None:
-    served = Served("shelf-one", "m.shelf", backend_options={"fast": "yes"}, threads=3)
-    with open_served(Segplug(), shelf.parent, served, device="cuda:1") as engine:
+def test_an_artifact_is_opened_as_described(shelf) -> None:
+    served = ServedModel("shelf-one", "m.shelf", backend_options={"fast": "yes"}, threads=3)
+    with open_served_model(Segplug(), shelf.parent, served, device="cuda:1") as engine:
         assert engine.spec.meta.name == "m.shelf cuda:1 3 yes"
     assert engine.closed
     with (
         pytest.raises(ArtifactError, match="neither"),
-        open_served(Segplug(), shelf.parent, Served("shelf-one")),
+        open_served_model(Segplug(), shelf.parent, ServedModel("shelf-one")),
     ):
         pass
 
 
-def test_who_serves_labels_is_told() -> None:
+def test_a_server_of_labels_gets_a_warning() -> None:
     meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
     assert "--output-kind logits" in str(label_output_warning(EngineSpec(meta=meta, output="labels")))
     assert label_output_warning(EngineSpec(meta=meta, output="logits")) is None
@@ -85,12 +90,12 @@ def test_who_serves_labels_is_told() -> None:
 def test_the_backend_is_the_one_that_opens_the_file(shelf, install_plugin) -> None:
     assert choose_backend(Segplug(), shelf).entry.target == "shelf-one"
     assert choose_backend(Segplug(), shelf, "onnxruntime").entry.target == "onnxruntime"
-    with pytest.raises(UsageError, match=r"no installed backend opens files named \*\.txt"):
+    with pytest.raises(UsageError, match=r"no installed backend opens \*\.txt files"):
         choose_backend(Segplug(), Path("x.txt"))
-    with pytest.raises(UsageError, match="opens no artifacts"):
+    with pytest.raises(UsageError, match="does not open artifacts"):
         choose_backend(Segplug(), shelf, "pytorch")
     install_plugin("two", {"segplug.infer": {"shelf-two": "two_mod:provider"}}, two_mod=BACKEND)
-    with pytest.raises(UsageError, match="opened by shelf-one and shelf-two"):
+    with pytest.raises(UsageError, match=r"several backends open m\.shelf: shelf-one, shelf-two"):
         choose_backend(Segplug(), shelf)
     # Of several, the one that the format's exporter verifies with.
     install_plugin("three", {"segplug.export": {"shelf": "three_mod:exporter"}}, three_mod=BACKEND)

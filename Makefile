@@ -12,8 +12,8 @@ VENV := .venv
 FULL := .venv-full
 GPU := .venv-gpu
 BIN := $(VENV)/bin
-PLUGINS := mmseg onnx analysis converters torchscript torchserve triton serve tensorrt
-GPU_PLUGINS := mmseg onnx torchscript tensorrt
+PLUGINS := torch mmseg onnx analysis converters torchscript torchserve triton serve tensorrt
+GPU_PLUGINS := torch mmseg onnx torchscript tensorrt
 # An interpreter that has everything, in place of the environment that test-gpu sets up.
 GPU_PYTHON ?=
 GPU_REPORT ?= build/gpu.md

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from segplug_mmseg.compat import import_mmseg, quiet
+from segplug_mmseg.compat import import_mmseg, report_warnings
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config.py"
@@ -47,7 +47,7 @@ def main() -> None:
 
     os.chdir(HERE.parent)  # the config's paths are relative to the repository's root
     config = Config.fromfile(str(CONFIG))
-    with quiet():
+    with report_warnings():
         dataset = build_dataset(config.data.train)
         network = build_segmentor(config.model)
         network.init_weights()

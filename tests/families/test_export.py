@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.exportable.registry import METHOD_FORMS, forms_of
+from segplug_torch.exportable.registry import METHOD_FORMS, forms_of
 
 from matrix.engine_measure import profile_of
 from matrix.sample import SAMPLE, SLIDING

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 from segplug_mmseg import ops
-from segplug_mmseg.compat import has_compiled_ops, import_mmseg, quiet
+from segplug_mmseg.compat import has_compiled_ops, import_mmseg, report_warnings
 
 from segplug.errors import MissingDependencyError
 from segplug.progress import QuietReporter
@@ -37,7 +37,7 @@ print("compiled" if check_ops_exist() else "lite")
 def test_provider_modules_import_no_framework():
     code = """
 import sys
-import segplug_mmseg.loader, segplug_mmseg.datasets, segplug_mmseg.engine
+import segplug_mmseg.loader, segplug_mmseg.datasets
 assert segplug_mmseg.loader.provider.accepts("missing.py")
 print([n for n in ("torch", "mmcv", "mmseg", "cv2", "numpy") if n in sys.modules])
 """
@@ -135,7 +135,7 @@ resize(torch.zeros(1, 1, 16, 16), size=(128, 128), mode="bilinear", align_corner
 
 def test_quiet_drops_log_lines_of_habit(caplog):
     logger = logging.getLogger("mmseg")
-    with quiet():
+    with report_warnings():
         logger.warning("No pre-trained weights for SwinTransformer, training start from scratch")
         logger.info("Loaded 3 images")
         logger.warning("something is odd")
@@ -145,7 +145,7 @@ def test_quiet_drops_log_lines_of_habit(caplog):
 
 def test_quiet_drops_chatter_and_passes_real_warnings_on():
     reporter = QuietReporter()
-    with quiet(reporter):
+    with report_warnings(reporter):
         warnings.warn("DeprecationWarning: pretrained is a deprecated, please use init_cfg", stacklevel=1)
         warnings.warn("for developers", DeprecationWarning, stacklevel=1)
         warnings.warn("the weights look\n  odd", stacklevel=1)

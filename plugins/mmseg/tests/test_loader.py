@@ -9,7 +9,7 @@ import pytest
 import torch
 from segplug_mmseg.config import read_config, runnable_model
 from segplug_mmseg.loader import provider
-from segplug_mmseg.network import BatchNorm, revert_sync_batchnorm
+from segplug_torch.norms import BatchNorm
 from torch import nn
 
 from segplug.errors import CheckpointError, DeviceError, ModelError, UsageError
@@ -217,26 +217,6 @@ def _auxiliary(config_file: Path) -> dict:
     from mmseg.models import build_segmentor
 
     return build_segmentor(read_config(str(config_file)).model | {"pretrained": None}).state_dict()
-
-
-def test_norms_of_any_rank_are_reverted_and_stay_shared():
-    norm = nn.SyncBatchNorm(4)
-    norm.running_mean.fill_(0.5)
-    norm.weight.data.fill_(2.0)
-    module = nn.ModuleDict({"a": nn.Sequential(norm), "b": nn.ModuleList([norm])}).eval()
-    expected = nn.BatchNorm1d(4).eval()
-    expected.load_state_dict(norm.state_dict())
-    keys = list(module.state_dict())
-    reverted = revert_sync_batchnorm(module)
-    plain = reverted["a"][0]
-    assert isinstance(plain, BatchNorm)
-    assert reverted["b"][0] is plain
-    assert list(reverted.state_dict()) == keys
-    assert not plain.training
-    for shape in ((2, 4), (2, 4, 5), (2, 4, 5, 6), (2, 4, 5, 6, 7)):
-        values = images(*shape)
-        flat = plain(values).flatten(2) if values.dim() > 2 else plain(values)
-        assert torch.equal(flat, expected(values.flatten(2) if values.dim() > 2 else values))
 
 
 def test_encnet_norms_a_vector(mim_configs):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from segplug_torchscript import export_program, export_torchscript, jit
-from segplug_torchscript.engine import TorchEngine
 from segplug_torchscript.infer_program import provider as programs
 from torch._inductor import config as inductor_config
 from torchscript_support.networks import images, logits_of, open_engine, open_file
@@ -59,27 +58,6 @@ def test_an_engine_leaves_the_threads_of_another(fixed):
     assert torch.get_num_threads() == 2
     with_threads.close()
     assert torch.get_num_threads() == 1
-
-
-@torch.jit.script
-def _greedy(images: torch.Tensor) -> torch.Tensor:
-    return images.repeat([1 << 42, 1, 1, 1])
-
-
-def _exhausted(images: torch.Tensor) -> torch.Tensor:
-    raise MemoryError  # what PyTorch makes of C++'s bad_alloc
-
-
-@pytest.mark.parametrize(
-    "function",
-    [lambda images: images.repeat([1 << 42, 1, 1, 1]), _greedy, _exhausted],
-    ids=["eager", "script", "bad_alloc"],
-)
-def test_a_cpu_without_memory_is_no_fault_of_the_shape(function, tiny):
-    free = ("batch", "height", "width")
-    engine = TorchEngine(function, tiny.meta, free=free, device=torch.device("cpu"), backend="torchscript")
-    with pytest.raises(DeviceError, match="not enough memory on cpu for a batch of 1x3x32x48"):
-        engine.run(images(1, 32, 48))
 
 
 def test_sizes_that_a_file_does_not_take(fixed):

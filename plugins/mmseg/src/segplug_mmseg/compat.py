@@ -26,7 +26,7 @@ from typing import Any
 from segplug.errors import MissingDependencyError
 from segplug.progress import QuietReporter, Reporter
 
-__all__ = ["has_compiled_ops", "import_mmseg", "quiet"]
+__all__ = ["has_compiled_ops", "import_mmseg", "report_warnings"]
 
 _INSTALL = 'pip install "segplug-mmseg[lite]"; or, with a compiler, "segplug-mmseg[full]"'
 _MODULES = ("mmcv.ops", "mmcv.runner", "mmseg.models", "mmseg.datasets", "mmseg.core")
@@ -47,7 +47,7 @@ def import_mmseg() -> types.ModuleType:
     with _lock:
         if _imported is None:
             _import_mmcv()
-            with quiet(), _stand_ins():
+            with report_warnings(), _stand_ins():
                 for name in _MODULES:
                     _import(name)
             # Said again for every size of image; a remark on training, not on what is computed.
@@ -63,7 +63,7 @@ def has_compiled_ops() -> bool:
 
 
 def _import_mmcv() -> None:
-    with quiet():
+    with report_warnings():
         mmcv = _import("mmcv")
     version = str(getattr(mmcv, "__version__", "unknown"))
     if not version.startswith("1."):
@@ -162,7 +162,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def quiet(reporter: Reporter | None = None) -> Iterator[None]:
+def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
     """Keep mmcv's and mmseg's habitual chatter away while the block runs.
 
     Log lines below WARNING, deprecation notes for developers and a few fixed remarks about training

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, SegplugError, UsageError
 from segplug.progress import Reporter
-from segplug_mmseg.compat import import_mmseg, quiet
+from segplug_mmseg.compat import import_mmseg, report_warnings
 
 if TYPE_CHECKING:
     from mmcv import Config
@@ -35,11 +35,14 @@ _KEYS_OF_1X = ("default_scope", "train_dataloader", "test_dataloader", "test_eva
 
 _SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
+_SCHEME = re.compile(r"[A-Za-z]\w+:")
+"""What locations of other sources begin with (``python:``); one letter is a drive of Windows."""
+
 
 def accepts(location: str) -> bool:
     """Whether ``location`` can be a config: a path with a config's suffix that is no folder."""
     path = Path(location)
-    return path.suffix.lower() in _SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in _SUFFIXES and not path.is_dir() and not _SCHEME.match(location)
 
 
 def read_config(
@@ -65,7 +68,7 @@ def read_config(
     search_path = list(sys.path)
     try:
         _refuse_next_generation(location, path.read_bytes())
-        with quiet(reporter):
+        with report_warnings(reporter):
             config = Config.fromfile(str(path))
     except SegplugError:
         raise

@@ -226,12 +226,12 @@ def _leaves(settings: Any) -> tuple[list[tuple[dict[str, Any], int]], bool]:
 def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
     from mmseg.datasets import CustomDataset, build_dataset
 
-    from segplug_mmseg.compat import quiet
+    from segplug_mmseg.compat import report_warnings
 
     # Only reading is mmseg's work here: what follows in the pipeline need not be buildable.
     settings["pipeline"] = [step for step in (settings.get("pipeline") or [])[:1] if "transforms" not in step]
     _check_files(settings)
-    with configs.explained(DatasetError, "cannot open data.test"), quiet(reporter):
+    with configs.explained(DatasetError, "cannot open data.test"), report_warnings(reporter):
         dataset = build_dataset(settings, {"test_mode": True})
     if not isinstance(dataset, CustomDataset):
         raise DatasetError(f"{type(dataset).__name__} does not derive from mmseg's CustomDataset")

@@ -74,12 +74,14 @@ class MmsegModels:
             return self._load(request)
 
     def _load(self, request: LoadModelRequest) -> SegmentationModel:
+        from segplug_torch.devices import resolve_device
+        from segplug_torch.limits import find_input_limits
+        from segplug_torch.norms import revert_sync_batchnorm
+
         from segplug.checkpoint import read_checkpoint
-        from segplug_mmseg.checkpoint import fit
-        from segplug_mmseg.devices import resolve_device
-        from segplug_mmseg.limits import find_input_limits
+        from segplug_mmseg.checkpoint import load_segmentor
         from segplug_mmseg.meta import Head, read_meta
-        from segplug_mmseg.network import TensorSegmentor, revert_sync_batchnorm
+        from segplug_mmseg.network import TensorSegmentor
 
         device = resolve_device(request.device)
         config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
@@ -93,7 +95,7 @@ class MmsegModels:
         segmentor = _build(settings, request.config, request.reporter, initialise=initialise)
         segmentor = revert_sync_batchnorm(segmentor)
         if checkpoint is not None:
-            fit(segmentor, checkpoint, reporter=request.reporter)
+            load_segmentor(segmentor, checkpoint, reporter=request.reporter)
         meta = read_meta(
             config,
             request.config,
@@ -118,9 +120,9 @@ class MmsegModels:
 def _build(settings: Any, location: str, reporter: Reporter, *, initialise: bool) -> torch.nn.Module:
     from mmseg.models import build_segmentor
 
-    from segplug_mmseg.compat import quiet
+    from segplug_mmseg.compat import report_warnings
 
-    with configs.explained(ModelError, f"cannot build the model of {location}"), quiet(reporter):
+    with configs.explained(ModelError, f"cannot build the model of {location}"), report_warnings(reporter):
         segmentor: torch.nn.Module = build_segmentor(settings)
         if initialise:
             segmentor.init_weights()  # type: ignore[operator]

@@ -13,7 +13,7 @@ from segplug.artifact import file_sha256
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Provenance
 from segplug.progress import Reporter
-from segplug_mmseg.compat import import_mmseg, quiet
+from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline import data_settings, find_transform, read_pipeline
 
@@ -164,7 +164,7 @@ def class_facts(settings: Mapping[str, Any]) -> ClassFacts:
         return ClassFacts(type=name, classes=names(settings.get("classes")))
     known = {key: settings[key] for key in ("classes", "palette", "reduce_zero_label") if key in settings}
     dataset = kind.__new__(kind)
-    with contextlib.suppress(Exception), quiet():
+    with contextlib.suppress(Exception), report_warnings():
         dataset.__init__(pipeline=[], img_dir="/nowhere/segplug", **known)
     return ClassFacts(
         type=name,

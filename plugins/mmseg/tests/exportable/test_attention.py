@@ -1,20 +1,10 @@
-"""Multi-head attention with an axis for the batch, the tokens and the heads each."""
+"""The multi-head attention of mmcv and of SegFormer."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from segplug_mmseg.exportable import make_exportable
-from segplug_mmseg.exportable.attention import attend
-
-
-@pytest.mark.parametrize("scale", [None, 0.3])
-def test_attend_is_scaled_dot_product_attention(scale):
-    q, k, v = (torch.randn(2, 3, length, 4) for length in (5, 7, 7))
-    bias = torch.randn(5, 7)
-    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, bias, scale=scale)
-    actual = attend(q, k, v, bias=bias, scale=scale)
-    torch.testing.assert_close(actual, expected.transpose(1, 2).flatten(2), rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from segplug_mmseg.exportable import make_exportable
-from segplug_mmseg.exportable.padding import blocks, needed_padding
 
 SIZES = [(16, 16), (15, 17), (1, 1), (9, 30), (32, 5)]
 
@@ -31,9 +30,3 @@ def test_mmcvs_padded_convolution(kernel, stride, dilation):
     for size in SIZES:
         x = torch.randn(2, 3, *size)
         torch.testing.assert_close(make_exportable(conv)(x), conv(x), rtol=1e-5, atol=1e-6)
-
-
-def test_padded_length_is_covered_exactly():
-    for length in range(1, 40):
-        assert (length + needed_padding(length, 7, 7)) == 7 * blocks(length, 7)
-        assert needed_padding(length, 7, 7) == -length % 7

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from segplug_mmseg.exportable import make_exportable
-from segplug_mmseg.exportable.registry import forms_of
+from segplug_torch.exportable.registry import forms_of
 from torch import nn
 
 CLASSES = 4

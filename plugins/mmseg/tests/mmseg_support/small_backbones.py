@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from segplug_mmseg.compat import quiet
+from segplug_mmseg.compat import report_warnings
 from segplug_mmseg.config import read_config, runnable_model
 
 __all__ = ["backbone_of", "weights_of", "write_config"]
@@ -47,7 +47,7 @@ def backbone_of(config: Path, **changes: Any) -> Any:
     settings = runnable_model(read_config(str(config)), str(config))["backbone"]
     from mmseg.models import build_backbone
 
-    with quiet():
+    with report_warnings():
         return build_backbone({**settings, **changes})
 
 

@@ -51,8 +51,9 @@ class TorchExportExporter:
         """Write ``request.model`` as a program; see :func:`segplug.hookspecs.export`."""
         options: Options = request.options or Options()
         plan = packing.planned(request, _TARGET, _SUFFIX)
+        from segplug_torch.devices import resolve_device
+
         from segplug_torchscript import programs
-        from segplug_torchscript.devices import resolve_device
         from segplug_torchscript.trying import check_follows, inputs_for
 
         device = resolve_device(request.loaded.device)

@@ -52,8 +52,9 @@ class TorchScriptExporter:
         """Write ``request.model`` as TorchScript; see :func:`segplug.hookspecs.export`."""
         options: Options = request.options or Options()
         plan = packing.planned(request, _TARGET, _SUFFIX)
+        from segplug_torch.devices import resolve_device
+
         from segplug_torchscript import jit
-        from segplug_torchscript.devices import resolve_device
         from segplug_torchscript.trying import check_follows, inputs_for
 
         with request.reporter.progress("exporting", None):

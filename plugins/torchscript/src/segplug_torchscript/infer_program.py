@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from segplug_torch.engine import TorchEngine
+
 from segplug.engine import Engine
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.requests import InferRequest
 from segplug_torchscript import archive, packing
-from segplug_torchscript.engine import TorchEngine
 
 __all__ = ["provider"]
 
@@ -31,8 +32,9 @@ class TorchExportInfer:
             raise UsageError("infer torch-export takes a .pt2 file")
         kind, meta = archive.read_meta(request.artifact, _TARGET)
         packing.require_torch("infer torch-export")
+        from segplug_torch.devices import resolve_device
+
         from segplug_torchscript import programs
-        from segplug_torchscript.devices import resolve_device
 
         device = resolve_device(request.device)
         if kind == "aot":
@@ -43,7 +45,7 @@ class TorchExportInfer:
         return TorchEngine(
             function,
             meta,
-            free=packing.free_axes(meta, _TARGET),
+            **packing.axes(meta, _TARGET),
             device=device,
             backend=_TARGET if kind == "export" else f"{_TARGET} compiled",
             threads=request.threads,

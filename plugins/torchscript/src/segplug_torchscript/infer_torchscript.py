@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from segplug_torch.engine import TorchEngine
+
 from segplug.engine import Engine
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.requests import InferRequest
 from segplug_torchscript import archive, packing
-from segplug_torchscript.engine import TorchEngine
 
 __all__ = ["provider"]
 
@@ -31,14 +32,15 @@ class TorchScriptInfer:
             raise UsageError("infer torchscript takes a TorchScript file")
         _, meta = archive.read_meta(request.artifact, _TARGET)
         packing.require_torch("infer torchscript")
+        from segplug_torch.devices import resolve_device
+
         from segplug_torchscript import jit
-        from segplug_torchscript.devices import resolve_device
 
         device = resolve_device(request.device)
         return TorchEngine(
             jit.load(request.artifact, device),
             meta,
-            free=packing.free_axes(meta, _TARGET),
+            **packing.axes(meta, _TARGET),
             device=device,
             backend=_TARGET,
             threads=request.threads,

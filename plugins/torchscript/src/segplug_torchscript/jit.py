@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 from unittest import mock
 
 import torch
+from segplug_torch.errors import one_line
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from segplug.errors import ArtifactError, ModelError, ShapeError
 from segplug.quiet import quiet
-from segplug_torchscript.reason import reason
 
 __all__ = ["as_text", "load", "move_constants", "save", "trace"]
 
@@ -91,8 +91,8 @@ def _explained(network: nn.Module, sample: torch.Tensor, error: Exception) -> Mo
         network(sample)
     except Exception as own:
         height, width = sample.shape[-2:]
-        return ShapeError(f"the network cannot take {height}x{width} images: {reason(own)}")
-    return ModelError(f"the network cannot be traced: {reason(error)}", hint="try export torch-export")
+        return ShapeError(f"the network cannot take {height}x{width} images: {one_line(own)}")
+    return ModelError(f"the network cannot be traced: {one_line(error)}", hint="try export torch-export")
 
 
 def save(module: torch.jit.ScriptModule, file: BinaryIO) -> None:
@@ -110,7 +110,7 @@ def load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
         with quiet():
             module: torch.jit.ScriptModule = _jit.load(str(path), map_location=device)
     except RuntimeError as error:
-        raise ArtifactError(f"PyTorch cannot open {path}: {reason(error)}") from error
+        raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
     move_constants(module, device)
     return module
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
+from segplug_torch.errors import one_line
 from torch import nn
 
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, ShapeError
 from segplug.model import InputLimits
 from segplug.quiet import quiet
 from segplug.tracing import export_dimensions
-from segplug_torchscript.reason import reason
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -81,11 +81,11 @@ def _explained(
         height, width = sample.shape[-2:]
         if free:
             return ModelError(
-                f"the network does not take images of every size; at {height}x{width}: {reason(own)}",
+                f"the network does not take images of every size; at {height}x{width}: {one_line(own)}",
                 hint=hint,
             )
-        return ShapeError(f"the network cannot take {height}x{width} images: {reason(own)}")
-    return ModelError(f"torch.export cannot follow the network: {reason(error)}", hint=hint)
+        return ShapeError(f"the network cannot take {height}x{width} images: {one_line(own)}")
+    return ModelError(f"torch.export cannot follow the network: {one_line(error)}", hint=hint)
 
 
 def limits_of(program: ExportedProgram, known: InputLimits | None, multiple_of: int) -> InputLimits:
@@ -153,7 +153,7 @@ def save_compiled(program: ExportedProgram, file: BinaryIO) -> None:
         raise
     except Exception as error:
         raise ModelError(
-            f"the network cannot be compiled: {reason(error)}", hint="leave --aot away"
+            f"the network cannot be compiled: {one_line(error)}", hint="leave --aot away"
         ) from error
 
 
@@ -197,7 +197,7 @@ def load_program(path: Path, device: torch.device) -> Function:
                 program = move_to_device_pass(program, str(device))
             function: Function = program.module()
     except (RuntimeError, ValueError, KeyError, AssertionError) as error:
-        raise ArtifactError(f"PyTorch cannot open {path}: {reason(error)}") from error
+        raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
     return function
 
 
@@ -227,7 +227,7 @@ def load_compiled(path: Path, device: torch.device, made_for: Mapping[str, str])
         with quiet():
             function: Function = torch._inductor.aoti_load_package(str(path), device_index=index)
     except (RuntimeError, ValueError, OSError, ImportError) as error:
-        raise ArtifactError(f"PyTorch cannot open {path}: {reason(error)}") from error
+        raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
     return function
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from segplug_torch.errors import one_line
 
 from segplug.engine import Axis, limited
 from segplug.errors import ModelError
@@ -18,7 +19,6 @@ from segplug.model import InputLimits
 from segplug.tracing import TracePlan
 from segplug.verification.compare import Pair, compare
 from segplug.verification.stability import perturbed_runs
-from segplug_torchscript.reason import reason
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -93,7 +93,7 @@ def _pairs(request: ExportRequest, candidate: Function, shape: Shape, hint: str)
         actual = _answer(candidate, request.loaded.device, images)
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         raise ModelError(
-            f"what was traced does not follow the network to {_words(shape)}: {reason(error)}", hint=hint
+            f"what was traced does not follow the network to {_words(shape)}: {one_line(error)}", hint=hint
         ) from error
     if actual.shape != expected.shape:
         raise ModelError(

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
+from segplug_torch.exportable.registry import method_form, original_forward
 from torch import Tensor
-
-from .registry import method_form, original_forward
 
 __all__: list[str] = []
 

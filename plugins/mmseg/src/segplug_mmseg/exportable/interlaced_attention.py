@@ -12,12 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from segplug_torch.exportable.registry import method_form, original_forward
+from segplug_torch.exportable.sizes import as_symbol, blocks
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-
-from .padding import blocks
-from .registry import method_form, original_forward
-from .sizes import as_symbol
 
 __all__: list[str] = []
 

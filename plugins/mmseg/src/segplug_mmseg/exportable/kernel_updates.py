@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
+from segplug_torch.exportable.registry import method_form, original_forward
+from segplug_torch.exportable.sizes import Size
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
-
-from .padding import Size
-from .registry import method_form, original_forward
 
 __all__: list[str] = []
 

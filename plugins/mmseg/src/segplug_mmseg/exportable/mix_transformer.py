@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from segplug_torch.exportable.registry import method_form
+from segplug_torch.exportable.sizes import Size
 from torch import Tensor
 
 from .attention import as_map
-from .padding import Size
-from .registry import method_form
 
 __all__: list[str] = []
 

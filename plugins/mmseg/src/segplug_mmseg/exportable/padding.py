@@ -1,37 +1,19 @@
-"""Padding up to what a kernel or a grid of blocks needs, from a size that is only known later.
+"""The padding of mmseg's ``AdaptivePadding`` and mmcv's padded convolution, for a size that is known later.
 
-mmseg and mmcv ask "is any padding needed?" of the sample they see, and an export would freeze the answer.
-Here the padding is a number that follows the size, and is 0 where nothing is needed.
+mmseg and mmcv ask "is any padding needed?" of the sample that they see, and an export would freeze the
+answer. Here the padding is a number that follows the size, and is 0 where nothing is needed.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
+from segplug_torch.exportable.registry import method_form
+from segplug_torch.exportable.sizes import Size, needed_padding
 from torch import Tensor
 
-from .registry import method_form
-
-__all__ = ["Size", "blocks", "needed_padding"]
-
-Size = int
-"""A length in pixels or cells: a number, or while exporting a ``torch.SymInt``, which acts as one."""
-
-
-def blocks(length: Size, size: int) -> Size:
-    """How many blocks of ``size`` cover ``length``."""
-    return (length + size - 1) // size
-
-
-def needed_padding(length: Size, kernel: int, stride: int, dilation: int = 1) -> Size:
-    """What to add to ``length`` so that a kernel at every ``stride`` covers all of it."""
-    reach = (kernel - 1) * dilation + 1
-    # Once this is added to the length, blocks * stride is left, which the exporter sees to be divisible;
-    # the equal (-length) % stride would tell it nothing.
-    padding = blocks(length, stride) * stride - length + (reach - stride)
-    return padding if reach >= stride else torch.sym_max(padding, 0)  # type: ignore[no-untyped-call]
+__all__: list[str] = []
 
 
 @method_form("mmseg.models.utils.embed.AdaptivePadding")

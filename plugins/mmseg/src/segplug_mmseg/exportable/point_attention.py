@@ -14,13 +14,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from segplug_torch.exportable.registry import method_form, original_forward
+from segplug_torch.exportable.sizes import Size, as_symbol, blocks
 from torch import Tensor
 
 from segplug_mmseg.ops import COLLECT, psa_windows
-
-from .padding import Size, blocks
-from .registry import method_form, original_forward
-from .sizes import as_symbol
 
 __all__ = ["interpolation"]
 

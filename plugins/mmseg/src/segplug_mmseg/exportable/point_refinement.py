@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from segplug_torch.exportable.registry import method_form
+from segplug_torch.exportable.sizes import Size
 from torch import Tensor
-
-from .padding import Size
-from .registry import method_form
 
 __all__: list[str] = []
 

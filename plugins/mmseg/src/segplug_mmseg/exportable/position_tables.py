@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from segplug_torch.exportable.registry import method_form
+from segplug_torch.exportable.sizes import Size
 from torch import Tensor
-
-from .padding import Size
-from .registry import method_form
 
 __all__: list[str] = []
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from segplug_torch.exportable.attention import attend, split_heads
+from segplug_torch.exportable.registry import method_form, original_forward
 from torch import Tensor
-
-from .attention import attend, heads_apart
-from .registry import method_form, original_forward
 
 __all__ = ["relative_position_index"]
 
@@ -29,7 +28,7 @@ def _beit_attention(self: Any, x: Tensor) -> Tensor:
     tokens = 1 + rows * columns
     index = relative_position_index(rows, columns, table.device)
     bias = table.index_select(0, index.flatten()).unflatten(0, (tokens, tokens)).permute(2, 0, 1)
-    q, k, v = heads_apart(_projected(self, x), 3 * self.num_heads).chunk(3, dim=1)
+    q, k, v = split_heads(_projected(self, x), 3 * self.num_heads).chunk(3, dim=1)
     attended: Tensor = self.proj_drop(self.proj(attend(q, k, v, bias=bias, scale=self.scale)))
     return attended
 

@@ -1,7 +1,7 @@
-"""mmseg's ``resize`` wrapper, which reads its sizes as Python numbers only to word a training hint.
+"""mmseg's ``resize`` function, which reads sizes as Python numbers only to give a hint for training.
 
-With ``align_corners`` it compares input and output sizes to warn that other sizes would align better. For
-a network whose sizes are dynamic that comparison would fix them, and the hint is of no use to an export.
+With ``align_corners`` it compares input and output sizes, to warn that other sizes would align better. In a
+network with free sizes that comparison would fix them, and the hint is of no use to an export.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
-__all__ = ["unhinted_resize"]
+from segplug_torch.exportable.registry import run_inside
+
+__all__: list[str] = []
 
 _WRAPPERS = ("mmseg.ops.wrappers", "mmseg.models.utils.wrappers")
 """Where mmsegmentation 0.x and 1.x keep ``resize``."""
 
 
+@run_inside
 @contextmanager
-def unhinted_resize() -> Iterator[None]:
-    """While the block runs, ``resize`` gives no hint unless it is called with ``warning=True``.
+def _resize_without_hints() -> Iterator[None]:
+    """Inside, ``resize`` gives no hint unless it is called with ``warning=True``.
 
     Networks hold references to the function, so its default is what can be changed from outside.
     """

@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from segplug_torch.exportable.registry import method_form, original_forward
+from segplug_torch.exportable.sizes import Size, blocks
 from torch import Tensor
-
-from .padding import Size, blocks
-from .registry import method_form, original_forward
 
 __all__ = ["shift_mask"]
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from segplug_torch.exportable.attention import attend, split_heads
+from segplug_torch.exportable.registry import method_form
+from segplug_torch.exportable.sizes import Size, blocks
 from torch import Tensor
 
-from .attention import as_map, attend, heads_apart
-from .padding import Size, blocks
-from .registry import method_form
+from .attention import as_map
 
 __all__ = ["padding_mask"]
 
@@ -62,7 +63,7 @@ def _locally_grouped_self_attention(self: Any, x: Tensor, hw_shape: HW) -> Tenso
     grid = F.pad(grid, (0, 0, 0, columns * window - width, 0, rows * window - height))
     grid = grid.reshape(batch, rows, window, columns, window, channels).transpose(2, 3)
     tokens = grid.reshape(batch, rows * columns, window * window, channels)
-    q, k, v = heads_apart(self.qkv(tokens), 3 * self.num_heads).chunk(3, dim=2)
+    q, k, v = split_heads(self.qkv(tokens), 3 * self.num_heads).chunk(3, dim=2)
     mask = padding_mask(hw_shape, window, tokens).unsqueeze(1)
     tokens = self.proj(attend(q, k, v, bias=mask, scale=self.scale))
     grid = tokens.reshape(batch, rows, columns, window, window, channels).transpose(2, 3)

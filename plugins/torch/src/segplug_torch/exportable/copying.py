@@ -1,4 +1,4 @@
-"""The exportable copy of a network: its own modules over the original's parameters and buffers."""
+"""The exportable copy of a network: new modules that share the parameters and buffers of the original."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import copy
 import functools
 import types
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .registry import FUNCTION_FORMS, forms_of
-from .resizing import unhinted_resize
+from .registry import CONTEXTS, FUNCTION_FORMS, forms_of
 
 __all__ = ["make_exportable"]
 
@@ -20,14 +20,14 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def make_exportable(module: Module) -> Module:
-    """A copy of ``module`` in eval mode that exporters can follow, over the same weights.
+    """A copy of ``module`` in eval mode that exporters can follow, with the same weights.
 
-    The copy's parameters and buffers share the storage of the original's (they need no gradient), so it
-    costs no memory; the original is not changed in any way. Outputs are equal up to the rounding of
-    float32 in another order. Names in ``state_dict`` are kept.
+    Its parameters and buffers share the memory of the original's and need no gradient; the original is not
+    changed. All registered forms are applied (:mod:`segplug_torch.exportable.registry`). Outputs are equal up
+    to the rounding of float32 in another order. Names in ``state_dict`` are kept.
     """
     exportable = _share(module)
-    exportable.eval()  # not chained: some of mmseg's modules return nothing from it
+    exportable.eval()  # not chained: some modules (of mmseg) return nothing from it
     for part in exportable.modules():
         for method, form in forms_of(part).items():
             setattr(part, method, types.MethodType(form, part))
@@ -47,14 +47,16 @@ def _share(module: Module) -> Module:
 def _with_function_forms(forward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(forward)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        with unhinted_resize(), _FunctionForms():
+        with ExitStack() as stack:
+            for context in (*CONTEXTS, _FunctionForms):
+                stack.enter_context(context())
             return forward(*args, **kwargs)
 
     return traced
 
 
 class _FunctionForms(TorchFunctionMode):
-    """Calls the registered form in the place of each torch function that has one."""
+    """Calls the registered form instead of each torch function that has one."""
 
     def __torch_function__(
         self,

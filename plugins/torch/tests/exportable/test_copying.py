@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 
 import pytest
 import torch
 import torch.nn.functional as F
-from segplug_mmseg.exportable import make_exportable
-from segplug_mmseg.exportable.registry import METHOD_FORMS, form_of, function_form, method_form
+from segplug_torch.exportable import make_exportable
+from segplug_torch.exportable.registry import (
+    CONTEXTS,
+    METHOD_FORMS,
+    form_of,
+    function_form,
+    method_form,
+    run_inside,
+)
 from torch import nn
 
 
@@ -85,8 +93,30 @@ def test_a_subclass_with_its_own_forward_keeps_it(monkeypatch):
     assert form_of(nn.ReLU()) is None
 
 
-def test_a_second_form_for_the_same_thing_is_refused():
-    with pytest.raises(ValueError, match="two exportable forms"):
-        method_form("mmseg.models.utils.embed.AdaptivePadding")(lambda self, *args: None)
+def test_a_second_form_for_the_same_thing_is_refused(monkeypatch):
+    monkeypatch.setitem(METHOD_FORMS, "package.module.Class", lambda self: None)
+    with pytest.raises(ValueError, match=r"two exportable forms for package\.module\.Class"):
+        method_form("package.module.Class")(lambda self, *args: None)
     with pytest.raises(ValueError, match="two exportable forms"):
         function_form(F.adaptive_avg_pool2d)(lambda *args: None)
+
+
+def test_an_exportable_network_runs_inside_the_registered_contexts():
+    entered: list[str] = []
+
+    @contextmanager
+    def noted():
+        entered.append("in")
+        yield
+        entered.append("out")
+
+    run_inside(noted)
+    try:
+        exportable = make_exportable(Doubling())
+        assert entered == []
+        exportable(torch.ones(1))
+        assert entered == ["in", "out"]
+        Doubling()(torch.ones(1))
+        assert entered == ["in", "out"]
+    finally:
+        CONTEXTS.remove(noted)

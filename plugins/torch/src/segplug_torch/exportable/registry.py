@@ -1,33 +1,45 @@
-"""The two tables that say what an exportable network computes otherwise, and how to add to them.
+"""The tables that say what an exportable network computes otherwise, and how to add to them.
 
-A *cause* (adaptive pooling, window attention, ...) is one module of this package. It registers either
+A *cause* is one thing that exporters cannot follow (adaptive pooling, window attention, ...), and one module
+of a plugin. It registers any of these:
 
-* a **method form**: another ``forward`` for one class, named by its qualified name so that no framework
-  is imported to register it, and so that a class known under several names (mmcv, mmengine) has one form:
+* a **method form**: another ``forward`` for one class. The class is named by its qualified name: no framework
+  is imported to register the form, and a class that has several names (mmcv, mmengine) has one form:
 
       @method_form("mmseg.models.utils.embed.AdaptivePadding")
       def adaptive_padding(self, x): ...
 
-  (or another method of it, where what cannot be followed lies in one: ``method="get_points"``);
+  ``method="get_points"`` replaces another method of the class;
 
-* or a **function form**: what a torch function is replaced by wherever the network calls it:
+* a **function form**: what replaces a torch function wherever the network calls it:
 
       @function_form(torch.nn.functional.adaptive_avg_pool2d)
       def adaptive_avg_pool2d(input, output_size): ...
 
+* a **context**: a context manager that is entered whenever the exportable network runs:
+
+      @run_inside
+      @contextmanager
+      def without_hints(): ...
+
 A form takes the arguments of what it replaces and gives the same numbers. Where it cannot (an option that
 it does not know), it calls the original: ``original_forward(self)`` for a method form, the function itself
 for a function form.
+
+A form that is registered counts for every network, whatever source loaded it: it is looked up by the name of
+the class. So a plugin imports its forms before it calls :func:`segplug_torch.exportable.make_exportable`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from torch import nn
 
 __all__ = [
+    "CONTEXTS",
     "FUNCTION_FORMS",
     "METHOD_FORMS",
     "form_of",
@@ -35,13 +47,16 @@ __all__ = [
     "function_form",
     "method_form",
     "original_forward",
+    "run_inside",
 ]
 
 Form = TypeVar("Form", bound=Callable[..., Any])
+Context = TypeVar("Context", bound=Callable[[], AbstractContextManager[None]])
 
 METHOD_FORMS: dict[str, Callable[..., Any]] = {}
-"""By qualified class name, for another method than ``forward`` with ``.method`` behind it."""
+"""By the qualified name of the class, followed by ``.method`` for another method than ``forward``."""
 FUNCTION_FORMS: dict[Callable[..., Any], Callable[..., Any]] = {}
+CONTEXTS: list[Callable[[], AbstractContextManager[None]]] = []
 
 _METHODS = {"forward"}
 
@@ -65,7 +80,7 @@ def method_form(*qualified_names: str, method: str = "forward") -> Callable[[For
 
 
 def function_form(function: Callable[..., Any]) -> Callable[[Form], Form]:
-    """Register the decorated function in the place of ``function``."""
+    """Register the decorated function as the replacement of ``function``."""
 
     def register(form: Form) -> Form:
         if function in FUNCTION_FORMS:
@@ -74,6 +89,12 @@ def function_form(function: Callable[..., Any]) -> Callable[[Form], Form]:
         return form
 
     return register
+
+
+def run_inside(context: Context) -> Context:
+    """Register the decorated context manager: every exportable network runs inside of it."""
+    CONTEXTS.append(context)
+    return context
 
 
 def form_of(module: nn.Module, method: str = "forward") -> Callable[..., Any] | None:
@@ -88,12 +109,12 @@ def form_of(module: nn.Module, method: str = "forward") -> Callable[..., Any] | 
 
 
 def forms_of(module: nn.Module) -> dict[str, Callable[..., Any]]:
-    """The method forms for ``module``, by the name of the method that each takes the place of."""
+    """The method forms for ``module``, by the name of the method that each replaces."""
     found = {method: form_of(module, method) for method in sorted(_METHODS)}
     return {method: form for method, form in found.items() if form is not None}
 
 
 def original_forward(module: nn.Module) -> Callable[..., Any]:
-    """The ``forward`` that ``module``'s class defines, bound to it: what a form falls back on."""
+    """The ``forward`` of the class of ``module``, bound to it: what a form calls where it does not apply."""
     bound: Callable[..., Any] = type(module).forward.__get__(module)
     return bound

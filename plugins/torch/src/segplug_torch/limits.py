@@ -1,8 +1,8 @@
-"""Which input sizes a network takes, asked of the network itself by running it on small images.
+"""Which input sizes a network takes, found by running it on small images.
 
-A pooling kernel, a chain of strides or a table of positions may ask for a smallest size, for multiples, or
-for one size only. No config says so, and a file with free sizes would fail, or answer wrongly, where the
-network itself refuses. Nothing here knows the framework.
+A pooling kernel, a chain of strides or a table of positions may need a smallest size, multiples of a number,
+or one size only. No config says so; and a file with free sizes would fail, or give wrong results, at sizes
+that the network itself refuses.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import torch
 from torch import nn
 
 from segplug.model import InputLimits
+from segplug_torch.errors import REFUSALS, is_out_of_memory
 
 __all__ = ["find_input_limits"]
 
-_ENOUGH = (64, 128, 256, 512, 1024)
-"""Square sizes to begin with: nearly every network takes the first, and an image so small costs little."""
+_SQUARES = (64, 128, 256, 512, 1024)
+"""Square sizes that are tried first: nearly every network takes the smallest, which costs little time."""
 
 _DIVISORS = (1, 2, 4, 8, 16, 32, 64)
-
-_REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ArithmeticError)
 
 
 def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> InputLimits | None:
     """Try sizes on ``module`` until its limits are known.
 
     Args:
-        module: float32 ``(N, 3, H, W)`` to anything; in eval mode, unchanged by a run.
-        nominal: A (height, width) that it should take, for networks that take no small square.
+        module: float32 ``(N, 3, H, W)`` to logits ``(N, C, H, W)``; in eval mode, and not changed by a run.
+            Where the logits have another size than the input, the size is not taken.
+        nominal: A (height, width) that it should take; for networks that take no small square.
 
     Returns:
         The limits; ``None`` if not even the nominal size is taken.
     """
-    takes = _asking(module)
-    small = [edge for edge in _ENOUGH if nominal is None or edge <= max(nominal)]
+    takes = _trial(module)
+    small = [edge for edge in _SQUARES if nominal is None or edge <= max(nominal)]
     start = next((edge for edge in small if takes(edge, edge)), None)
     if start is not None:
-        divisor = next((d for d in _DIVISORS if _in_steps(takes, start, d)), None)
+        divisor = next((d for d in _DIVISORS if _takes_steps(takes, start, d)), None)
         if divisor is not None:
             smallest = _smallest(takes, start, divisor)
             return InputLimits(minimum=(smallest, smallest), multiple_of=divisor)
@@ -49,7 +49,8 @@ def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> Inp
     return None
 
 
-def _asking(module: nn.Module) -> Callable[[int, int], bool]:
+def _trial(module: nn.Module) -> Callable[[int, int], bool]:
+    """A function that runs ``module`` at a (height, width) once, and says whether it takes that size."""
     parameter = next(module.parameters(), None)
     device = "cpu" if parameter is None else parameter.device
 
@@ -57,29 +58,27 @@ def _asking(module: nn.Module) -> Callable[[int, int], bool]:
     def takes(height: int, width: int) -> bool:
         try:
             with torch.inference_mode():
-                module(torch.zeros(1, 3, height, width, device=device))
-        except torch.OutOfMemoryError:
-            raise
-        except _REFUSALS as error:
-            if "can't allocate memory" in str(error):  # what the CPU says, in a plain RuntimeError
+                logits = module(torch.zeros(1, 3, height, width, device=device))
+        except REFUSALS as error:
+            if is_out_of_memory(error):
                 raise
             return False
-        return True
+        return tuple(logits.shape[2:]) == (height, width)
 
     return takes
 
 
-def _in_steps(takes: Callable[[int, int], bool], start: int, step: int) -> bool:
-    """Whether larger multiples of ``step`` are taken: odd ones, with axes that differ, by far as well.
+def _takes_steps(takes: Callable[[int, int], bool], start: int, step: int) -> bool:
+    """Whether larger multiples of ``step`` are taken: odd ones, unequal ones, and much larger ones.
 
-    A table of positions takes what rounds to its own size, so the next few sizes alone say little.
+    A table of positions takes every size that rounds to its own, so the next few sizes alone prove little.
     """
     steps = [(1, 1), (3, 1), (4, 6), (start // step, 0)]
     return all(takes(start + down * step, start + right * step) for down, right in steps)
 
 
 def _smallest(takes: Callable[[int, int], bool], start: int, step: int) -> int:
-    """The smallest multiple of ``step`` that is taken beside any other, given that ``start`` is."""
+    """The smallest multiple of ``step`` that is taken for either axis, given that ``start`` is taken."""
     low, high = 0, start // step
     while high - low > 1:
         middle = (low + high) // 2

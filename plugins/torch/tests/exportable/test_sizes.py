@@ -1,9 +1,9 @@
-"""A size under a name of its own: the same number, and no formula to prove anything about."""
+"""Padding that follows the size, and sizes as symbols that an exporter takes without a proof."""
 
 from __future__ import annotations
 
 import torch
-from segplug_mmseg.exportable.sizes import as_symbol
+from segplug_torch.exportable.sizes import as_symbol, blocks, needed_padding
 from torch import nn
 
 
@@ -29,3 +29,9 @@ def test_one_exported_program_follows_the_size():
     for shape in [(2, 20), (3, 6), (4, 31)]:
         x = torch.randn(shape)
         torch.testing.assert_close(program(x), Tiles()(x), rtol=0, atol=0)
+
+
+def test_padded_length_is_covered_exactly():
+    for length in range(1, 40):
+        assert (length + needed_padding(length, 7, 7)) == 7 * blocks(length, 7)
+        assert needed_padding(length, 7, 7) == -length % 7

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from segplug_mmseg.exportable import make_exportable
-from segplug_mmseg.exportable.adaptive_pooling import adaptive_avg_pool2d
+from segplug_torch.exportable import make_exportable
+from segplug_torch.exportable.adaptive_pooling import adaptive_avg_pool2d
 from torch import nn
 
 GRIDS = [1, 2, 3, 6, (2, 5), (None, 4), (7, None), (1, None)]

@@ -1,8 +1,8 @@
 """Adaptive average pooling to a grid that the input's size does not divide, or that is only known later.
 
-Exporters freeze the cells' borders of the sample they see. Pooling each axis is a product with a small
-matrix, whose rows average the input cells that one output cell covers. That matrix is arithmetic on the
-axis' length, so it can be made in the graph, from whatever size arrives.
+Exporters freeze the borders of the cells as the sample has them. Pooling one axis is a product with a small
+matrix, whose rows average the input cells that one output cell covers. The matrix is computed from the
+length of the axis, so the graph can make it for every size that arrives.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .padding import Size
 from .registry import function_form
+from .sizes import Size
 
 __all__ = ["adaptive_avg_pool2d"]
 

@@ -1,0 +1,152 @@
+"""The metadata of a plain module: what the options say, and what is known of its file and its output."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from segplug.artifact import file_sha256
+from segplug.errors import ModelError, UsageError
+from segplug.model import Inference, ModelMeta, Pad, Provenance, Resize
+from segplug.progress import Reporter
+from segplug.requests import LoadModelRequest
+from segplug_torch.python_source.factory import Factory
+from segplug_torch.python_source.options import Options
+
+__all__ = ["make_meta", "nominal_size"]
+
+_THRESHOLD = 0.5
+_PIXEL_RANGE = 255
+
+
+def nominal_size(options: Options) -> tuple[int, int] | None:
+    """The (height, width) that the network is meant for; ``None``: nothing says it.
+
+    Raises:
+        UsageError: the sizes that are given do not go together.
+    """
+    crop, stride = options.crop_size, options.stride
+    if crop is None and stride is not None:
+        raise UsageError("stride is the step of a window", hint="add crop_size=HEIGHT,WIDTH")
+    if crop is not None and stride is not None and (stride[0] > crop[0] or stride[1] > crop[1]):
+        raise UsageError("stride is larger than crop_size: pixels between the windows would get no label")
+    if crop is not None and options.input_size not in (None, crop):
+        raise UsageError(
+            "the input of a network that slides a window is the window", hint="leave out input_size"
+        )
+    if options.keep_ratio and options.resize is None:
+        raise UsageError("keep_ratio says how images are resized", hint="add resize=HEIGHT,WIDTH")
+    return crop or options.input_size or (None if options.keep_ratio else options.resize)
+
+
+def make_meta(request: LoadModelRequest, options: Options, factory: Factory, channels: int) -> ModelMeta:
+    """Fill a :class:`ModelMeta`.
+
+    Args:
+        request: Its locations, overrides and reporter.
+        options: What the user says of the network.
+        factory: Where the network comes from.
+        channels: How many channels its logits have.
+
+    Raises:
+        UsageError: options contradict each other.
+        ModelError: the network has another number of classes than are named.
+    """
+    mean, std = _normalisation(options, request.reporter)
+    binary = channels == 1
+    if options.threshold is not None and not binary:
+        raise UsageError(f"threshold is for a network with one channel, and this one has {channels}")
+    extra: dict[str, Any] = {}
+    if request.cfg_options:  # the hash of the file alone does not say what was built
+        extra = {"python": {"cfg_options": {name: str(value) for name, value in request.cfg_options.items()}}}
+    return ModelMeta(
+        name=factory.name,
+        classes=_classes(options.classes, 2 if binary else channels, request.reporter),
+        mean=mean,
+        std=std,
+        channel_order=options.channel_order,
+        input_size=nominal_size(options),
+        resize=_resize(options),
+        pad=None if options.pad_divisor is None else Pad(divisor=options.pad_divisor),
+        inference=_inference(options),
+        out_channels=channels,
+        activation="sigmoid" if binary else "softmax",
+        threshold=(_THRESHOLD if options.threshold is None else options.threshold) if binary else None,
+        align_corners=options.align_corners,
+        reduce_zero_label=options.reduce_zero_label,
+        provenance=Provenance(
+            config=request.config,
+            config_sha256=None if factory.file is None else file_sha256(factory.file),
+            checkpoint=request.checkpoint,
+            checkpoint_sha256=_hash(request.checkpoint),
+        ),
+        versions=dict(_versions()),
+        extra=extra,
+    )
+
+
+def _normalisation(
+    options: Options, reporter: Reporter
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    if options.mean is None and options.std is None:
+        reporter.warn("neither mean nor std is given: the network gets pixels of 0 to 255 as they are")
+    mean, std = options.mean or (0.0, 0.0, 0.0), options.std or (1.0, 1.0, 1.0)
+    if min(std) <= 0:
+        raise UsageError("std must be above 0")
+    if min(std) < 1 and options.mean is not None and max(map(abs, mean)) <= 1:
+        scaled = (",".join(f"{value * _PIXEL_RANGE:g}" for value in values) for values in (mean, std))
+        raise UsageError(
+            "mean and std are for pixels of 0 to 1, and segplug's are for pixels of 0 to 255",
+            hint="multiply them by 255: mean={} std={}".format(*scaled),
+        )
+    return mean, std
+
+
+def _classes(given: tuple[str, ...], wanted: int, reporter: Reporter) -> tuple[str, ...]:
+    made_up = tuple(f"class {index}" for index in range(wanted))
+    if not given:
+        reporter.warn("no classes are named: they are called class 0, class 1, ...")
+        return made_up
+    count = int(given[0]) if len(given) == 1 and given[0].isdecimal() else None
+    names = made_up[:count] if count is not None else _names(given)
+    number = len(names) if count is None else count
+    if number != wanted:
+        channels = "one channel, which separates 2 classes" if wanted == 2 else f"{wanted} channels"
+        raise ModelError(f"{number} classes are named, and the network's logits have {channels}")
+    return names
+
+
+def _names(given: tuple[str, ...]) -> tuple[str, ...]:
+    if len(given) != 1 or not given[0].endswith(".txt"):
+        return given
+    try:
+        lines = Path(given[0]).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the class names in {given[0]} cannot be read: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _resize(options: Options) -> Resize | None:
+    if options.resize is None:
+        return None
+    height, width = options.resize
+    return Resize(scale=(width, height), keep_ratio=options.keep_ratio)
+
+
+def _inference(options: Options) -> Inference:
+    if options.crop_size is None:
+        return Inference()
+    return Inference("slide", crop_size=options.crop_size, stride=options.stride or options.crop_size)
+
+
+def _hash(checkpoint: str | None) -> str | None:
+    return None if checkpoint is None else file_sha256(Path(checkpoint).expanduser())
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in ("segplug-torch", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)

@@ -1,0 +1,70 @@
+"""``load_model python``: a plain PyTorch module, which a function or class of your own code returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segplug.hookspecs import hookimpl
+from segplug_torch.python_source.options import Options
+
+if TYPE_CHECKING:
+    from segplug.model import SegmentationModel
+    from segplug.requests import LoadModelRequest
+
+__all__ = ["provider"]
+
+_SCHEME = "python:"
+
+
+class PythonModels:
+    """Loads a plain torch.nn.Module, which a function or class of your own code returns.
+
+    The location is python:package.module:factory or python:path/to/file.py:factory; modules are looked for in
+    the current folder, too. --cfg-options are keyword arguments of the factory. The network maps normalised
+    float32 images (N, 3, H, W) to float32 logits (N, classes, H, W) of the same height and width. The code of
+    the module is run.
+    """
+
+    api_version = 1
+    options = Options
+
+    def accepts(self, location: str) -> bool:
+        """Whether ``location`` names a factory: it begins with ``python:``."""
+        return location.startswith(_SCHEME)
+
+    @hookimpl
+    def load_model(self, request: LoadModelRequest) -> SegmentationModel:
+        """Call the factory, revert synchronised norms, load the checkpoint strictly, check the network."""
+        from segplug.checkpoint import read_checkpoint
+        from segplug.model import SegmentationModel
+        from segplug_torch.devices import resolve_device
+        from segplug_torch.exportable import make_exportable
+        from segplug_torch.limits import find_input_limits
+        from segplug_torch.norms import revert_sync_batchnorm
+        from segplug_torch.python_source.contract import count_channels
+        from segplug_torch.python_source.factory import call_factory, find_factory
+        from segplug_torch.python_source.metadata import make_meta, nominal_size
+        from segplug_torch.weights import load_weights
+
+        options: Options = request.options or Options()
+        device = resolve_device(request.device)
+        size = nominal_size(options)
+        factory = find_factory(request.config)
+        network = revert_sync_batchnorm(call_factory(factory, request.cfg_options))
+        if request.checkpoint is not None:
+            load_weights(network, read_checkpoint(request.checkpoint, trust=request.trust_checkpoint))
+        elif not request.structure_only:
+            request.reporter.warn("no checkpoint is given: the weights are as the factory makes them")
+        network = network.to(device).eval().requires_grad_(False)
+        channels = count_channels(network, size)
+        meta = make_meta(request, options, factory, channels)
+        return SegmentationModel(
+            module=network,
+            meta=meta,
+            exportable=lambda: make_exportable(network),
+            device=str(device),
+            input_limits=lambda: find_input_limits(network, size),
+        )
+
+
+provider = PythonModels()

@@ -1,0 +1,48 @@
+"""A checkpoint is loaded strictly: every weight, and none left over."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from segplug_torch.weights import load_weights
+from torch import nn
+
+from segplug.checkpoint import Checkpoint
+from segplug.errors import CheckpointError
+
+
+def test_weights_of_another_model_are_counted_and_named():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    state = module.state_dict()
+    state["2.weight"] = torch.zeros(5, 4, 1, 1)
+    del state["0.weight"], state["0.bias"], state["1.num_batches_tracked"]
+    for number in range(5):
+        state[f"other.{number}"] = torch.zeros(1)
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(module, Checkpoint("w.pth", state))
+    assert str(caught.value) == (
+        "the checkpoint w.pth is of another model: 2 keys missing (0.weight, 0.bias); "
+        "5 keys unexpected (other.0, other.1, other.2, ...); "
+        "1 keys of another shape (2.weight 5x4x1x1 for 2x4x1x1)"
+    )
+
+
+def test_keys_that_a_module_renames_itself_are_no_error():
+    class Renaming(nn.Linear):
+        def _load_from_state_dict(self, state_dict, prefix, *args):
+            if f"{prefix}old" in state_dict:
+                state_dict[f"{prefix}weight"] = state_dict.pop(f"{prefix}old")
+            super()._load_from_state_dict(state_dict, prefix, *args)
+
+    module = Renaming(2, 2, bias=False)
+    load_weights(module, Checkpoint("w.pth", {"old": torch.full((2, 2), 7.0)}))
+    assert module.weight.tolist() == [[7.0, 7.0], [7.0, 7.0]]
+
+
+def test_extra_tensors_are_ignored_where_the_caller_allows_it():
+    module = nn.BatchNorm2d(2)
+    state = {**module.state_dict(), "head.weight": torch.ones(1), "old.num_batches_tracked": torch.tensor(5)}
+    with pytest.raises(CheckpointError, match=r"1 keys unexpected \(head.weight\)"):
+        load_weights(module, Checkpoint("w.pth", state))
+    ignored = load_weights(module, Checkpoint("w.pth", state), is_extra=lambda name: name.startswith("head."))
+    assert ignored == ["head.weight", "old.num_batches_tracked"]

@@ -37,6 +37,11 @@ class Entry:
         """The name that is unique even when two distributions claim the target."""
         return f"{self.distribution}:{self.target}"
 
+    @property
+    def name(self) -> str:
+        """The shortest name that means this entry: the target, or ``qualified`` where two claim the target."""
+        return self.qualified if self.status == "duplicate" else self.target
+
     def load(self) -> object:
         """Import the plugin's module and return the object that the entry names."""
         return EntryPoint(name=self.target, value=self.value, group="").load()

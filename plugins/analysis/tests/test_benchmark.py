@@ -110,7 +110,7 @@ def test_addons_are_left_out_where_the_caller_left_them_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with installed(tmp_path, monkeypatch, rule=True) as toys:
-        with pytest.raises(RefusedError, match=r"a\.toy on toy: no toys in this house"):
+        with pytest.raises(RefusedError, match=r"a\.toy on toy: no toys are allowed"):
             benchmark(toys.make("a"))
 
         benchmark(toys.make("a"), session=Segplug(without_addons=["no-toys"]))
@@ -152,8 +152,12 @@ def test_the_same_file_twice_is_two_engines(toys: Toys) -> None:
     ("does", "kind", "words"),
     [
         ("refuses", ShapeError, r"bad\.toy on toy: the toy does not take this \(take another\)"),
-        ("stumbles", PluginError, r"bad\.toy on toy: ValueError: a bug of the toy; .*last words"),
-        ("dies", PluginError, r"its process ended with code 3; its last words: .*the accelerator melted"),
+        ("stumbles", PluginError, r"bad\.toy on toy: ValueError: a bug of the toy; .*the end of its stderr"),
+        (
+            "dies",
+            PluginError,
+            r"its process ended with code 3; the end of .*the accelerator melted",
+        ),
         ("is_killed", PluginError, r"ended with signal SIGKILL.*memory runs out"),
     ],
 )
@@ -169,7 +173,7 @@ def test_a_failure_names_the_engine_and_stops_all(
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
-        ({"shape": (9, 9)}, ShapeError, r"fixed\.toy on toy: a height of 9 is not taken, only 6"),
+        ({"shape": (9, 9)}, ShapeError, r"fixed\.toy on toy does not take a height of 9, only 6"),
         ({"shape": (1, 2, 3)}, UsageError, "height and width, not 3"),
         ({"backend": ("pytorch",)}, UsageError, r"none of the backends pytorch opens .*opened by toy"),
         ({"backend": ("toy", "onnxruntime")}, UsageError, "--backend onnxruntime: it takes none"),

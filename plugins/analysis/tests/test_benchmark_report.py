@@ -1,4 +1,4 @@
-"""What ``analyze benchmark`` says of what it measured: numbers, tables, notes, the figure."""
+"""The report of ``analyze benchmark``: numbers, tables, notes, the figure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from analysis_support.benchmark_toys import Toys, benchmark, installed
 from segplug_analysis.benchmark.candidates import Candidate
-from segplug_analysis.benchmark.chart import Bar, bars
-from segplug_analysis.benchmark.machine import this_machine
+from segplug_analysis.benchmark.chart import Bar, bar_chart
 from segplug_analysis.benchmark.measure import Measured, Plan
 from segplug_analysis.benchmark.report import make_report
 from segplug_analysis.benchmark.statistics import percentile, summarise
+from segplug_analysis.machine import this_machine
 
 from segplug.cli.output import Output
 from segplug.reports.page import as_page
@@ -58,10 +58,10 @@ def test_the_ratio_does_not_see_a_machine_that_gets_slower() -> None:
     assert summary.drift == pytest.approx((0.24 - 0.03) / 0.09)
     assert summary.images_per_second == pytest.approx(4 * 8 / (2 * 0.03 * 15))
     report = make_report([first, second], Plan(runs=8, warmup=0), this_machine())
-    (unsteady,) = [note for note in report.notes if "the machine was not steady" in note]
+    (unsteady,) = [note for note in report.notes if "the machine's speed changed" in note]
     assert "first (233%), second (233%)" in unsteady
     steady = make_report([_measured("a", [[0.01]] * 4)], Plan(runs=4, warmup=0), this_machine())
-    assert not any("not steady" in note for note in steady.notes)
+    assert not any("speed changed" in note for note in steady.notes)
 
 
 def test_what_differs_between_the_engines_is_said() -> None:
@@ -81,8 +81,10 @@ def test_percentile_is_numpys() -> None:
         assert percentile(values, share) == pytest.approx(np.percentile(values, 100 * share))
 
 
-def test_the_figure_says_its_numbers_in_characters_too() -> None:
-    figure = bars([Bar("fast.onnx on x", 10, 12), Bar("a_rather_long_name_of_a_file" * 3 + " on y", 40, 40)])
+def test_the_figure_has_its_numbers_as_text_too() -> None:
+    figure = bar_chart(
+        [Bar("fast.onnx on x", 10, 12), Bar("a_rather_long_name_of_a_file" * 3 + " on y", 40, 40)]
+    )
     _, fast, slow = figure.text.splitlines()
     assert fast.startswith("fast.onnx on x  ")
     assert fast.endswith(" 10")
@@ -116,7 +118,7 @@ def test_the_tables_hold_the_numbers_in_the_units_of_their_headings() -> None:
     assert latency["x time of first"] == pytest.approx([1, 2])
     assert latency["lowest"] == pytest.approx([1, 1])
     assert latency["highest"] == pytest.approx([1, 3])
-    spread = _columns(_table(report, "Spread"))
+    spread = _columns(_table(report, "Spread of the times"))
     assert spread["mean ms"] == pytest.approx([15, 25])
     assert spread["stdev ms"] == pytest.approx([1000 * np.std([0.01, 0.01, 0.02, 0.02], ddof=1)] * 2)
     assert spread["rounds differ %"] == pytest.approx([100 * 10 / 15, 100 * 10 / 25])
@@ -143,7 +145,7 @@ def test_the_tables_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
         assert not set(whole.split()) - set(words), table.title  # else a word is folded
 
 
-def test_every_note_is_needed() -> None:
+def test_a_report_has_at_most_seven_notes() -> None:
     slow = [[0.01], [0.02]]
     first = _measured("first", slow, threads=None)
     second = _measured("second", slow, threads=None, torch_threads=None, output="labels", slides=True)

@@ -1,4 +1,4 @@
-"""``analyze parity``: scores beside PyTorch's, what is made and used again, what differs, what goes wrong."""
+"""``analyze parity``: scores, exported files and their reuse, differing images, errors."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ def test_scores_are_those_of_infer_for_pytorch_and_an_exported_file(
     assert fp32["agreement"]["pixels"] == 2 * 32 * 64
     assert fp32["agreement"]["scored_pixels"] == 2 * 24 * 64
     assert fp32["agreement"]["share"] > 0.999
-    # What cannot be had is a line with its reason, and no failure.
+    # A precision that the exporter does not write is listed with the reason; the command succeeds.
     assert not fp16["compared"]
     assert fp16["reason"] == "export onnx writes fp32 models, not fp16"
     assert "Not compared" in (tmp_path / "page.html").read_text()
-    assert (tmp_path / "csv" / "against-pytorch.csv").is_file()
+    assert (tmp_path / "csv" / "difference-from-pytorch.csv").is_file()
 
 
 def test_scores_of_a_real_model(data_dir: Path, tmp_path: Path) -> None:
-    """Of the project's reference scores, which mmseg's own code gave."""
+    """The scores are those of mmseg's own code."""
     models = data_dir / "models"
     report = Segplug().analyze(
         "parity",
@@ -123,26 +123,26 @@ def test_files_are_made_in_two_steps_and_what_differs_is_painted(
         assert 0 < worst["pixels_differing"] <= 64
     assert [figure.draw()[:2] for figure in report.figures] == [b"\xff\xd8"] * 2
     assert as_page(report).count("data:image/jpeg;base64,") == 2
-    row = table(report, "Against PyTorch")[1]
+    row = table(report, "Difference from PyTorch")[1]
     assert row["backend"] == "toyengine fp16"
     assert row["pixels"] == half["agreement"]["pixels_differing"]
     assert row["labels differ %"] == pytest.approx(100 * row["pixels"] / (4 * 32 * 64))
     (row,) = table(report, "Not compared")
-    assert row == {"backend": "toyengine int8", "why": refused["reason"]}
+    assert row == {"backend": "toyengine int8", "reason": refused["reason"]}
     # Pictures of an earlier run do not stay among those of a later one.
     again = parity(precision=("fp16",), images=1)
     folder = Path(again.data["runs"][0]["worst"][0]["picture"]).parent
     assert [path.name for path in folder.iterdir()] == ["01-3.jpg"]
 
 
-def test_what_lies_in_the_work_folder_is_used_again_if_it_is_whole_and_the_same(
+def test_unchanged_files_in_the_work_folder_are_used_again(
     toys: Toys, parity: Callable[..., AnalyzeReport], tmp_path: Path
 ) -> None:
     def asked(**options: Any) -> list[str]:
         toys.forget()
         report = parity(**options)
         assert report.data["runs"][0]["agreement"]["share"] == 1
-        how = {row["format"]: row["this time"] for row in table(report, "Files")}
+        how = {row["format"]: row["status"] for row in table(report, "Files")}
         steps = [entry["hook"] for entry in toys.log()]
         assert how["toymodel"] == ("exported" if "export" in steps else "reused")
         assert how["toyengine"] == ("built" if "build" in steps else "reused")
@@ -156,18 +156,18 @@ def test_what_lies_in_the_work_folder_is_used_again_if_it_is_whole_and_the_same(
     (engine,) = tmp_path.glob("work/config-toyengine-fp32-32x64-labels-*/config.toyengine")
     engine.write_bytes(engine.read_bytes()[:-1])  # cut
     assert asked() == ["build"]
-    model.with_name(model.name + ".json").unlink()  # what lies beside it belongs to it
+    model.with_name(model.name + ".json").unlink()  # the sidecar is a part of the artifact
     assert asked() == ["export"]
     (engine.parent / "made.json").write_text("{")
     assert asked() == ["build"]
 
     changed = {**SMALL, "model.decode_head.dropout_ratio": 0.5}
     assert asked(cfg_options=changed) == ["export", "build"]
-    assert asked() == []  # both have their place
-    assert not list(tmp_path.glob("work/.making*"))
+    assert asked() == []  # the files of both models are kept
+    assert not list(tmp_path.glob("work/.*"))
 
 
-def test_a_file_of_another_librarys_version_is_made_anew(
+def test_a_file_made_by_another_version_of_a_library_is_made_again(
     toys: Toys, parity: Callable[..., AnalyzeReport]
 ) -> None:
     toys.shall("old")
@@ -183,7 +183,7 @@ def test_images_of_several_sizes_get_a_file_for_any_size(
     data = write_images(tmp_path / "mixed", (32, 64), (48, 64), (64, 64))
     report = parity(dataset=str(data))
     (export,) = [entry for entry in toys.log() if entry["hook"] == "export"]
-    # They are scaled into 64x32, each to its own size: labels could not be scaled back.
+    # Each is resized into 64x32, to a size of its own: labels could not be resized back.
     assert (export["shape"], export["dynamic"], export["kind"]) == (None, True, "logits")
     assert report.data["runs"][0]["agreement"]["share"] == 1
     assert report.data["form"]["dynamic"]
@@ -206,7 +206,7 @@ def test_the_form_is_the_one_with_exact_scores(
     assert (form.size, form.output_kind) == (size, kind)
 
 
-def test_no_more_images_are_looked_at_than_matter() -> None:
+def test_sizes_are_read_only_until_the_form_is_known() -> None:
     meta = ModelMeta(name="x", resize=Resize(scale=(30, 20), keep_ratio=True))
     sizes = iter([(40, 60), (40, 60), (60, 40), (1, 1)])
     assert form_for(meta, sizes).size is None
@@ -226,7 +226,7 @@ def test_label_maps_of_the_reference_are_on_disk(
         assert all(np.array_equal(kept[name], own[name]) for name in own.files)
 
 
-def test_an_interrupted_run_goes_on(toys: Toys, parity: Callable[..., AnalyzeReport]) -> None:
+def test_an_interrupted_run_is_continued(toys: Toys, parity: Callable[..., AnalyzeReport]) -> None:
     whole = parity(precision=("fp16",)).data["runs"][0]
     toys.shall("interrupt")
     with pytest.raises(KeyboardInterrupt):
@@ -239,7 +239,7 @@ def test_an_interrupted_run_goes_on(toys: Toys, parity: Callable[..., AnalyzeRep
     assert run["resumed"] == 2
     assert run["images"] == 4
     assert run["agreement"]["pixels"] == whole["agreement"]["pixels"] == 4 * 32 * 64
-    assert any("went on with an interrupted one" in note for note in report.notes)
+    assert any("an interrupted run was continued" in note for note in report.notes)
 
 
 def test_all_that_is_installed_is_compared_where_nothing_is_named(
@@ -254,13 +254,13 @@ def test_all_that_is_installed_is_compared_where_nothing_is_named(
     assert any(note.startswith("orphan is left out: ") for note in report.notes)
 
 
-def test_a_refusal_of_a_rule_is_a_reason(
+def test_an_export_refused_by_an_addon_is_not_compared(
     install: Callable[..., Toys], parity: Callable[..., AnalyzeReport]
 ) -> None:
-    install(addon={"house-rules": "toy_parity:rule"})
-    with pytest.raises(SegplugError, match="nothing could be compared: toyengine fp32: nothing leaves"):
+    install(addon={"no-exports": "toy_parity:rule"})
+    with pytest.raises(SegplugError, match="nothing could be compared: toyengine fp32: exports are"):
         parity()
-    report = parity(session=Segplug(without_addons=["house-rules"]))
+    report = parity(session=Segplug(without_addons=["no-exports"]))
     assert report.data["runs"][0]["compared"]
 
 
@@ -269,7 +269,7 @@ def test_nothing_compared_is_an_error(
 ) -> None:
     with pytest.raises(ArtifactError, match=r"nothing could be compared: toyengine int8: int8 needs images"):
         parity(precision=("int8",))
-    assert not list(tmp_path.glob("work/*.npz"))  # and is known before the reference has run
+    assert not list(tmp_path.glob("work/*.npz"))  # the error comes before the reference has run
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_data_set_that_cannot_be_scored(
     (images / "masks" / "2.png").write_bytes(b"no picture")
     with pytest.raises(DatasetError, match=r"masks/2\.png is not an image"):
         parity()
-    with pytest.raises(UsageError, match="has no masks, so there is nothing to score against"):
+    with pytest.raises(UsageError, match="has no masks, so nothing can be scored"):
         parity(dataset=str(images / "images"))
 
 
@@ -369,14 +369,14 @@ def test_differing_pixels_are_counted_and_the_worst_images_kept(tmp_path: Path) 
     assert agreement.scored_share == pytest.approx(38 / 48)
     assert [worst.name for worst in sink.worst] == ["3.png", "1.png"]
     assert sink.worst[0].share == 0.5
-    # After an interruption the label maps that are to be painted come from the disk.
+    # After an interruption, the label maps to be painted are read from the disk.
     again = CompareSink(tmp_path / "reference.npz", keep=2)
     done = {index: notes[index] for index in (0, 1, 2)}
     _compared(again, tmp_path, (3, labels[3], mask), notes=done)
     assert again.agreement == agreement
     assert [worst.name for worst in again.worst] == ["3.png", "1.png"]
     assert all(np.array_equal(again.labels(worst), labels[worst.index]) for worst in again.worst)
-    # Where there is no such place, those images are computed again.
+    # Without a spool folder, those images are computed again.
     bare = CompareSink(tmp_path / "reference.npz", keep=2)
     _compared(bare, None)
     assert [bare.has(index, note) for index, note in enumerate(notes)] == [True, False, False, False]

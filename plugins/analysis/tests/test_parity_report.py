@@ -1,4 +1,4 @@
-"""``analyze parity``: what the report says, of numbers, warnings and broken backends."""
+"""The report of ``analyze parity``: numbers, warnings and broken backends."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from analysis_support.parity_toys import (  # noqa: F401 (fixtures)
     toys_fixture,
 )
 from PIL import Image
+from segplug_analysis.difference_picture import difference_picture
 from segplug_analysis.parity.compare import Agreement
-from segplug_analysis.parity.headers import size_in_header, size_of_image
+from segplug_analysis.parity.image_sizes import size_in_header, size_of_image
 from segplug_analysis.parity.numbers import RunNumbers
-from segplug_analysis.parity.paint import painted
 
 from segplug.api import Segplug
 from segplug.errors import DatasetError, PluginError
@@ -40,7 +40,7 @@ Parity = Callable[..., AnalyzeReport]
 def test_differences_are_backend_less_pytorch_in_points_and_percent(toys: Toys, parity: Parity) -> None:
     report = parity(precision=("fp16",))
     (run,) = report.data["runs"]
-    (row,) = table(report, "Against PyTorch")
+    (row,) = table(report, "Difference from PyTorch")
     for metric in ("mIoU", "mAcc", "aAcc"):
         points = 100 * (run["scores"][metric] - report.data["reference"]["scores"][metric])
         assert points
@@ -50,13 +50,13 @@ def test_differences_are_backend_less_pytorch_in_points_and_percent(toys: Toys, 
     assert row["labels differ %"] == pytest.approx(100 * share)
     assert agreement["share"] == pytest.approx(1 - share)
     worst, shown = run["worst"][0], table(report, "Images that differ most")[0]
-    assert shown["of them %"] == pytest.approx(100 * worst["pixels_differing"] / worst["pixels"])
+    assert shown["differing %"] == pytest.approx(100 * worst["pixels_differing"] / worst["pixels"])
     speeds = table(report, "Speed of the scoring run")
     assert [row["backend"] for row in speeds] == ["pytorch fp32", "toyengine fp16"]
     assert speeds[1]["engine ms/image"] == run["engine_ms_per_image"]
 
 
-def test_few_differing_pixels_are_not_shown_as_none() -> None:
+def test_few_differing_pixels_are_not_shown_as_0() -> None:
     few = Agreement(900_000_000, 4, scored_pixels=800_000_000, scored_differing=4, images_differing=1)
     none = replace(few, differing=0)
     assert [cell_text(100 * one.differing_share) for one in (few, none)] == ["4.44e-07", "0.0000"]
@@ -68,7 +68,7 @@ def test_times_are_of_the_images_that_ran(resumed: int) -> None:
     numbers = RunNumbers.of(ran)
     assert numbers.engine_ms_per_image == pytest.approx(500 / (4 - resumed))
     assert numbers.images_per_second == pytest.approx((4 - resumed) / 2)
-    assert not numbers.kept
+    assert not numbers.reused
 
 
 def test_device_and_threads_get_to_the_engine(toys: Toys, parity: Parity) -> None:
@@ -99,7 +99,7 @@ def test_a_data_set_of_ignored_masks_has_no_scores(toys: Toys, parity: Parity, i
     json.dumps(report.data, allow_nan=False)
     assert report.data["runs"][0]["scores"]["mIoU"] is None
     assert report.data["runs"][0]["difference_points"]["mIoU"] is None
-    assert any("all masks hold nothing but the ignored value 255" in note for note in report.notes)
+    assert any("the masks have only the ignored value 255" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_data_set_of_ignored_masks_has_no_scores(toys: Toys, parity: Parity, i
         ),
     ],
 )
-def test_a_broken_plugin_costs_its_own_line_only(
+def test_a_broken_plugin_is_listed_and_the_others_are_compared(
     install: Callable[..., Toys], parity: Parity, hook: str, point: dict[str, str], reason: str
 ) -> None:
     install(**{hook: {**POINTS[hook], **point}})
@@ -125,12 +125,12 @@ def test_a_broken_plugin_costs_its_own_line_only(
     first, second = report.data["runs"]
     assert (first["compared"], first["reason"]) == (False, reason)
     assert second["compared"]
-    assert table(report, "Not compared") == [{"backend": f"{broken} fp32", "why": reason}]
+    assert table(report, "Not compared") == [{"backend": f"{broken} fp32", "reason": reason}]
     with pytest.raises(PluginError, match=f"nothing could be compared: {broken} fp32: {broken} is broken"):
         parity(backend=(broken,))
 
 
-def test_a_data_set_that_is_damaged_on_the_way_is_no_backends_fault(
+def test_a_data_set_that_is_damaged_meanwhile_stops_the_report(
     toys: Toys, parity: Parity, images: Path
 ) -> None:
     (toys.folder / "ruin").write_text(str(images / "images" / "2.png"))  # after the reference has run
@@ -142,7 +142,7 @@ def test_a_data_set_that_is_damaged_on_the_way_is_no_backends_fault(
 
 def test_each_label_map_is_painted_under_its_own_name() -> None:
     black = np.zeros((64, 64, 3), np.uint8)
-    content: Any = painted(
+    content: Any = difference_picture(
         black,
         np.zeros((64, 64), np.uint8),
         np.ones((64, 64), np.uint8),
@@ -157,7 +157,7 @@ def test_each_label_map_is_painted_under_its_own_name() -> None:
     assert lower[0] > 100 > lower[2]
 
 
-def test_sizes_come_from_headers_where_those_are_right(tmp_path: Path) -> None:
+def test_sizes_from_headers_are_those_of_the_decoded_images(tmp_path: Path) -> None:
     class Files:
         def image_path(self, index: int) -> Path:
             return tmp_path / f"{index}.jpg"

@@ -1,4 +1,4 @@
-"""``analyze parity``: what is used again must be the same, and what finished is not run twice."""
+"""``analyze parity``: only unchanged files are used again, and finished runs are not repeated."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def asked_fixture(toys: Toys, parity: Parity) -> Callable[..., list[str]]:
     return run
 
 
-def test_code_of_the_users_own_belongs_to_the_model(
+def test_the_users_own_code_is_a_part_of_the_model(
     parity: Parity, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "own" / "config.py"
@@ -74,7 +74,7 @@ def test_code_of_the_users_own_belongs_to_the_model(
     config.write_text(OWN_CONFIG.format(base=CONFIG))
     (config.parent / "own_head.py").write_text(OWN_HEAD)
     monkeypatch.syspath_prepend(str(config.parent))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # by its time alone old bytecode looks current
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # old bytecode would look current, by its time
 
     def run(scale: str) -> AnalyzeReport:
         (config.parent / "own_scale.py").write_text(OWN_SCALE.format(scale=scale))
@@ -89,14 +89,14 @@ def test_code_of_the_users_own_belongs_to_the_model(
         assert len(toys.log()) == 2
         again = run("1.0")
         assert not toys.log()
-        assert again.data["reference"]["kept"]
+        assert again.data["reference"]["reused"]
         other = run("-1")
     finally:
         for name in ("own_head", "own_scale"):
             sys.modules.pop(name, None)
 
     assert [entry["hook"] for entry in toys.log()] == ["export", "build"]
-    assert not other.data["reference"]["kept"]
+    assert not other.data["reference"]["reused"]
     assert other.data["reference"]["labels"] != first.data["reference"]["labels"]
     assert other.data["runs"][0]["agreement"]["share"] == 1
     assert other.data["reference"]["scores"] != first.data["reference"]["scores"]
@@ -148,39 +148,39 @@ def test_force_makes_each_file_anew_once(asked: Callable[..., list[str]], parity
     assert asked(**both) == ["export", "build", "build"]
     assert asked(**both) == []
     assert asked(**both, force=True) == ["export", "build", "build"]
-    assert not parity(force=True, resume=True).data["reference"]["kept"]
+    assert not parity(force=True, resume=True).data["reference"]["reused"]
 
 
-def test_what_had_finished_is_not_run_again(toys: Toys, parity: Parity, images: Path, tmp_path: Path) -> None:
-    def kept(**options: Any) -> list[bool]:
+def test_finished_runs_are_not_repeated(toys: Toys, parity: Parity, images: Path, tmp_path: Path) -> None:
+    def reused(**options: Any) -> list[bool]:
         data = parity(precision=("fp32", "fp16"), **{"resume": True, **options}).data
-        return [run["kept"] for run in (data["reference"], *data["runs"])]
+        return [run["reused"] for run in (data["reference"], *data["runs"])]
 
     first = parity(precision=("fp32", "fp16"))
     second = parity(precision=("fp32", "fp16"), resume=True)
-    assert [first.data["reference"]["kept"], second.data["reference"]["kept"]] == [False, True]
+    assert [first.data["reference"]["reused"], second.data["reference"]["reused"]] == [False, True]
     assert second.tables[:4] == first.tables[:4]  # scores, differences and times
     assert [run["worst"] for run in second.data["runs"]] == [run["worst"] for run in first.data["runs"]]
     assert len(second.figures) == len(first.figures) == 3
-    said = "finished before and not run again, times included: pytorch fp32, toyengine fp32, toyengine fp16"
-    assert said in second.notes
+    runs = "pytorch fp32, toyengine fp32, toyengine fp16"
+    assert f"results and times of an earlier run are used for {runs}" in second.notes
 
-    assert kept() == [True] * 3
-    assert kept(resume=False) == [False] * 3
-    assert kept(threads=1) == [False] * 3
-    assert kept(images=1) == [True, False, False]
-    assert kept() == [True, True, False]  # the pictures of three images have made room for that of one
-    assert kept() == [True] * 3
+    assert reused() == [True] * 3
+    assert reused(resume=False) == [False] * 3
+    assert reused(threads=1) == [False] * 3
+    assert reused(images=1) == [True, False, False]
+    assert reused() == [True, True, False]  # the picture of one image has replaced those of three
+    assert reused() == [True] * 3
     for record in tmp_path.glob("work/config-toyengine-fp32-run-*.json"):
         record.write_text(record.read_text()[:-9])
-    assert kept() == [True, False, True]
+    assert reused() == [True, False, True]
     Path(first.data["reference"]["labels"]).write_bytes(b"")
-    assert kept() == [False, True, True]  # the label maps are the same as before
+    assert reused() == [False, True, True]  # the label maps are the same as before
     os.utime(images / "images" / "1.png", (0, 0))
-    assert kept() == [False] * 3
+    assert reused() == [False] * 3
 
 
-def test_a_run_that_was_interrupted_late_goes_on_there(toys: Toys, parity: Parity) -> None:
+def test_an_interrupted_run_is_continued(toys: Toys, parity: Parity) -> None:
     parity(images=4)
     toys.shall("interrupt")
     with pytest.raises(KeyboardInterrupt):
@@ -190,23 +190,24 @@ def test_a_run_that_was_interrupted_late_goes_on_there(toys: Toys, parity: Parit
     report = parity(precision=("fp32", "fp16"), resume=True, images=4)
 
     _, half = report.data["runs"]
-    assert report.data["reference"]["kept"]
-    assert (half["kept"], half["resumed"], half["images"]) == (False, 2, 4)
+    assert report.data["reference"]["reused"]
+    assert (half["reused"], half["resumed"], half["images"]) == (False, 2, 4)
     # Those that were compared before the interruption are painted as well.
     assert sorted(worst["image"] for worst in half["worst"]) == ["0.png", "1.png", "2.png", "3.png"]
     assert half["agreement"]["images_differing"] == 4
 
 
-def test_what_an_ended_process_left_is_removed(parity: Parity, toys: Toys, tmp_path: Path) -> None:
+def test_unfinished_files_of_a_killed_process_are_removed(parity: Parity, toys: Toys, tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     machine = "".join(letter for letter in socket.gethostname() if letter.isalnum())
     work = tmp_path / "work"
-    stays = [f".making-{machine}-{os.getpid()}-a", ".making-elsewhere-1-b"]
-    for name in (*stays, f".making-{machine}-{ended.pid}-c", ".making-elsewhere-1-d"):
+    unfinished = ".segplug-writing"
+    stays = [f"{unfinished}-{machine}-{os.getpid()}-a", f"{unfinished}-elsewhere-1-b"]
+    for name in (*stays, f"{unfinished}-{machine}-{ended.pid}-c", f"{unfinished}-elsewhere-1-d"):
         (work / name / "half").mkdir(parents=True)
-    os.utime(work / ".making-elsewhere-1-d", (0, 0))
+    os.utime(work / f"{unfinished}-elsewhere-1-d", (0, 0))
 
     parity()
 
-    assert sorted(path.name for path in work.glob(".making*")) == sorted(stays)
+    assert sorted(path.name for path in work.glob(f"{unfinished}*")) == sorted(stays)

@@ -1,4 +1,4 @@
-"""``analyze serving``: served masks beside PyTorch's, and what a user is told when something is wrong."""
+"""``analyze serving``: the comparison of served masks with PyTorch's, and the messages of errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def images(tmp_path: Path) -> list[Path]:
     return write_pictures(tmp_path / "pictures")
 
 
-def test_the_command_shows_a_right_server_as_right(
+def test_the_command_passes_a_correct_server(
     engine: Engine, images: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     page, sheets = tmp_path / "page.html", tmp_path / "sheets"
@@ -81,7 +81,7 @@ def test_the_command_shows_a_right_server_as_right(
             assert level["latency_ms"][name] == pytest.approx(np.percentile(times, share))
         assert level["latency_ms"]["mean"] == pytest.approx(np.mean(times))
         assert level["images_per_second"] == pytest.approx(8 / level["seconds"])
-    # What lies on disk is sent, byte by byte, over connections that are kept: one for meta and the first
+    # The files are sent unchanged, over connections that stay open: one for the metadata and the first
     # masks, then one for each client.
     assert set(served.bodies) == {file.read_bytes() for file in images}
     assert len(served.bodies) == 3 + 10 + 12
@@ -91,11 +91,11 @@ def test_the_command_shows_a_right_server_as_right(
     assert page.read_text().count("data:image/jpeg;base64,") == 3
     rows = (sheets / "requests.csv").read_text().splitlines()
     assert len(rows) == 1 + 10 + 12
-    assert "every first mask has the same label as PyTorch's" in shown.err
+    assert "all first masks are equal to PyTorch's" in shown.err
     assert "the server runs on the same machine" in shown.err
 
 
-def test_an_onnx_file_is_held_to_pytorch_in_the_images_own_size(images: list[Path], tmp_path: Path) -> None:
+def test_an_onnx_file_is_compared_at_the_images_own_size(images: list[Path], tmp_path: Path) -> None:
     session = Segplug()
     model = session.load_model(CONFIG, checkpoint=WEIGHTS, cfg_options=SMALL)
     reports = {}
@@ -107,13 +107,13 @@ def test_an_onnx_file_is_held_to_pytorch_in_the_images_own_size(images: list[Pat
             reports[kind] = analyze(served, images[:1])
 
     (row,) = table(reports["logits"], "Agreement with PyTorch")
-    assert (row["height x width"], row["away from near-ties"], row["holds"]) == ("40x80", 0, True)
+    assert (row["height x width"], row["away from near-ties"], row["passed"]) == ("40x80", 0, True)
     assert not reports["logits"].failures
-    # Labels that were resized are not PyTorch's, and the report says what to do about it.
+    # Resized labels differ from PyTorch's, and a note says what to do.
     (row,) = table(reports["labels"], "Agreement with PyTorch")
     assert row["away from near-ties"] > 0
     assert reports["labels"].failures
-    hint = "export it with --output-kind logits"
+    hint = "export the file with --output-kind logits"
     assert [any(hint in note for note in report.notes) for report in reports.values()] == [False, True]
 
 
@@ -148,7 +148,7 @@ def test_one_wrong_pixel_fails_and_is_shown(
 
         return with_mask(answer, change) if body == second else answer
 
-    with serve(engine, lie=wrong) as served:
+    with serve(engine, change_answer=wrong) as served:
         report = analyze(served, images, pictures=1)
 
     rows = {one["image"]: one for one in table(report, "Agreement with PyTorch")}
@@ -158,10 +158,10 @@ def test_one_wrong_pixel_fails_and_is_shown(
         "2.png": 0,
     }
     assert rows["1.jpg"]["away from near-ties"] == 1
-    assert (rows["0.png"]["holds"], rows["1.jpg"]["holds"]) == (True, False)
+    assert (rows["0.png"]["passed"], rows["1.jpg"]["passed"]) == (True, False)
     assert report.failures
     assert all(failure.startswith("the mask of 1.jpg: ") for failure in report.failures)
-    (figure,) = report.figures  # the worst image alone
+    (figure,) = report.figures  # only the worst image
     assert figure.title == "1.jpg: 1 of 3,840 pixels differ"
     where = "".join(figure.text.splitlines()[1:])
     assert len(where) - where.count("·") == 1
@@ -170,7 +170,7 @@ def test_one_wrong_pixel_fails_and_is_shown(
 
 
 def _surest_pixel(engine: Engine, file: Path) -> tuple[int, int]:
-    """Where the network is farthest from a tie."""
+    """The pixel with the largest difference between the two largest logits."""
     from segplug.runtime.preprocess import Preprocessor
     from segplug.runtime.read import read_image
 
@@ -186,7 +186,7 @@ def test_failures_are_told_and_set_the_exit_code(
     engine: Engine, images: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serve(
-        engine, lie=lambda number, body, answer: with_mask(answer, lambda labels: 7 - labels)
+        engine, change_answer=lambda number, body, answer: with_mask(answer, lambda labels: 7 - labels)
     ) as served:
         code = run_command_line(
             [
@@ -198,7 +198,7 @@ def test_failures_are_told_and_set_the_exit_code(
     shown = capfd.readouterr()
     assert code == 1
     assert "FAILED: the mask of 0.png: " in shown.out
-    assert "pixels differ, where:" in shown.out
+    assert "pixels differ, at these places:" in shown.out
     assert "█" in shown.out
     assert "Traceback" not in shown.err
     assert "the mask of 0.png" in (tmp_path / "page.html").read_text()
@@ -214,7 +214,7 @@ def test_without_a_config_the_server_is_measured_and_a_note_says_so(
     assert not report.figures
     assert not report.failures
     assert table(report, "Latency and throughput")[0]["answered"] == 6
-    assert any("nothing is compared with PyTorch" in note for note in report.notes)
+    assert any("the server is only measured" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_without_a_config_the_server_is_measured_and_a_note_says_so(
     [
         ({"classes": tuple("abcdefgh")}, "other classes"),
         ({"classes": tuple("abc")}, "the server's model has 3 classes"),
-        ({"provenance": Provenance(checkpoint_sha256="1" * 64)}, "made of another file than"),
+        ({"provenance": Provenance(checkpoint_sha256="1" * 64)}, "made from other weights than"),
     ],
 )
 def test_another_model_than_the_servers_is_warned_of(
@@ -236,7 +236,7 @@ def test_another_model_than_the_servers_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("lie", "said"),
+    ("change", "said"),
     [
         (
             lambda n, b, a: with_mask(a, lambda labels: labels[::2, ::2]),
@@ -249,20 +249,20 @@ def test_another_model_than_the_servers_is_warned_of(
     ids=["small", "refused", "no-mask", "gone"],
 )
 def test_a_server_without_a_first_mask_is_one_line(
-    engine: Engine, images: list[Path], lie: Any, said: str
+    engine: Engine, images: list[Path], change: Any, said: str
 ) -> None:
-    with serve(engine, lie=lie) as served, pytest.raises(EngineError) as caught:
+    with serve(engine, change_answer=change) as served, pytest.raises(EngineError) as caught:
         analyze(served, images, compared=False)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_hangs_is_waited_for_no_longer_than_asked(engine: Engine, images: list[Path]) -> None:
+def test_a_server_that_hangs_is_a_timeout(engine: Engine, images: list[Path]) -> None:
     def hang(number: int, body: bytes, answer: Answer) -> Answer:
         time.sleep(2)
         return answer
 
-    with serve(engine, lie=hang) as served, pytest.raises(EngineError, match="timed out"):
+    with serve(engine, change_answer=hang) as served, pytest.raises(EngineError, match="timed out"):
         analyze(served, images, compared=False, timeout=0.2)
 
 
@@ -276,7 +276,7 @@ def test_a_wrong_model_name_and_an_absent_server_are_told(engine: Engine, images
         Segplug().analyze("serving", url=url, image=(images[0],))
 
 
-def test_an_image_that_is_none_is_told_before_the_server_is_asked(tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_an_error_before_anything_is_sent(tmp_path: Path) -> None:
     text = tmp_path / "a.jpg"
     text.write_text("no picture")
     with pytest.raises(DatasetError, match=r"a\.jpg is not an image"):
@@ -289,14 +289,14 @@ def test_an_image_that_is_none_is_told_before_the_server_is_asked(tmp_path: Path
     ("options", "said"),
     [
         ({"image": ()}, "--image"),
-        ({"url": None}, "say which server"),
-        ({"url": "127.0.0.1:8080", "model_name": "m"}, "no address of a server"),
+        ({"url": None}, "no server is named"),
+        ({"url": "127.0.0.1:8080", "model_name": "m"}, "is not the address of a server"),
         ({"config": "c.py"}, "both the config and its weights"),
         ({"config": "no.py", "checkpoint": "no.pth"}, "there is no file no.py"),
         ({"concurrency": (1, 8), "requests": 4}, "8 clients cannot share 4 requests"),
     ],
 )
-def test_what_is_asked_wrongly_is_told(images: list[Path], options: dict[str, Any], said: str) -> None:
+def test_wrong_options(images: list[Path], options: dict[str, Any], said: str) -> None:
     asked = {"url": "http://127.0.0.1:9/predictions/x", "image": tuple(images), **options}
     with pytest.raises(UsageError) as caught:
         Segplug().analyze("serving", **asked)
@@ -304,7 +304,7 @@ def test_what_is_asked_wrongly_is_told(images: list[Path], options: dict[str, An
 
 
 def test_a_subject_is_refused(images: list[Path]) -> None:
-    with pytest.raises(UsageError, match="about a server"):
+    with pytest.raises(UsageError, match="takes no SUBJECT"):
         Segplug().analyze("serving", images[0], url="http://h:1/predictions/x")
 
 
@@ -324,7 +324,7 @@ def test_labels_beyond_the_palette_are_painted(engine: Engine, images: list[Path
         labels = np.full(cv2.imdecode(np.frombuffer(body, np.uint8), 1).shape[:2], 300, np.uint16)
         return Answer(200, mask_png(labels), "image/png")
 
-    with serve(engine, lie=beyond) as served:
+    with serve(engine, change_answer=beyond) as served:
         report = analyze(served, images[:1])
     assert report.data["images"][0]["agreement"]["share"] == 0
     assert report.figures[0].draw()[:2] == b"\xff\xd8"

@@ -1,4 +1,4 @@
-"""``analyze serving`` under load: other clients' masks, failed requests, the server's share of the time."""
+"""``analyze serving`` under load: other clients' masks, failed requests, the time inside the server."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def images(tmp_path: Path) -> list[Path]:
 
 
 FIRST = 3
-"""Requests that are over before the load: the first mask of each image."""
+"""Requests before the load: one for the first mask of each image."""
 
 
 @pytest.mark.parametrize("same_size", [True, False], ids=["same-size", "other-size"])
-def test_another_clients_mask_is_seen(engine: Engine, tmp_path: Path, same_size: bool) -> None:
+def test_another_clients_mask_is_detected(engine: Engine, tmp_path: Path, same_size: bool) -> None:
     files = write_pictures(tmp_path)
     if same_size:
         for shift, file in enumerate(files):
@@ -66,7 +66,7 @@ def test_another_clients_mask_is_seen(engine: Engine, tmp_path: Path, same_size:
         swapped.append(number)
         return others[0]
 
-    with serve(engine, lie=swap) as served:
+    with serve(engine, change_answer=swap) as served:
         report = analyze(served, files, compared=False, concurrency=(4,), requests=24)
 
     assert swapped
@@ -74,7 +74,7 @@ def test_another_clients_mask_is_seen(engine: Engine, tmp_path: Path, same_size:
     assert row["other mask"] == len(swapped)
     changes = table(report, "Masks that changed")
     assert sum(change["replies"] for change in changes) == len(swapped)
-    assert all(change["what they hold"].startswith("hold the mask of ") for change in changes)
+    assert all(change["finding"].startswith("have the mask of ") for change in changes)
     assert len(report.failures) == len(changes)
     assert "under load" in report.failures[0]
     assert sum(one["replies"] for each in report.data["images"] for one in each["other_masks"]) == len(
@@ -82,7 +82,7 @@ def test_another_clients_mask_is_seen(engine: Engine, tmp_path: Path, same_size:
     )
 
 
-def test_a_mask_that_changes_a_little_is_counted_and_held_to_pytorch(
+def test_a_mask_that_changes_a_little_is_counted_and_compared_with_pytorch(
     engine: Engine, images: list[Path]
 ) -> None:
     def change(labels: Any) -> Any:
@@ -95,29 +95,29 @@ def test_a_mask_that_changes_a_little_is_counted_and_held_to_pytorch(
 
     reports = []
     for compared in (False, True):
-        with serve(engine, lie=sometimes) as served:
+        with serve(engine, change_answer=sometimes) as served:
             reports.append(analyze(served, images, compared=compared))
 
     for report in reports:
         (row,) = table(report, "Masks that changed")
         assert (row["replies"], row["pixels that differ"]) == (1, 2)
         assert table(report, "Latency and throughput")[0]["other mask"] == 1
-    # Two pixels may be rounding, unless PyTorch's margins say that they are none.
+    # Two pixels may be rounding; only PyTorch's logits show that they are not.
     assert not reports[0].failures
     assert len(reports[1].failures) == 1
     assert "away from near-ties" in reports[1].failures[0]
     assert all(one["agreement"]["share"] == 1 for one in reports[1].data["images"])
 
 
-def test_a_server_with_ever_other_masks_is_not_kept_in_memory(engine: Engine, images: list[Path]) -> None:
+def test_a_limited_number_of_different_masks_is_kept(engine: Engine, images: list[Path]) -> None:
     def other(number: int, body: bytes, answer: Answer) -> Answer:
         return with_mask(answer, lambda labels: np.full_like(labels, number))
 
-    with serve(engine, lie=other) as served:
+    with serve(engine, change_answer=other) as served:
         report = analyze(served, images[:1], compared=False, requests=30)
     assert table(report, "Latency and throughput")[0]["other mask"] == 31
     assert len(table(report, "Masks that changed")) == 8
-    assert "23 replies to 0.png: yet other masks" in report.failures[-1]
+    assert "23 replies to 0.png: other masks, too many" in report.failures[-1]
 
 
 def test_another_encoding_of_the_same_mask_is_no_other_mask(engine: Engine, images: list[Path]) -> None:
@@ -126,7 +126,7 @@ def test_another_encoding_of_the_same_mask_is_no_other_mask(engine: Engine, imag
         level = [cv2.IMWRITE_PNG_COMPRESSION, number % 10]
         return Answer(200, bytes(cv2.imencode(".png", labels, level)[1]), "image/png", answer.headers)
 
-    with serve(engine, lie=encoded) as served:
+    with serve(engine, change_answer=encoded) as served:
         report = analyze(served, images, compared=False, requests=20)
     assert table(report, "Latency and throughput")[0]["other mask"] == 0
     assert not report.failures
@@ -138,29 +138,29 @@ def test_failed_requests_are_counted_by_status_and_listed(engine: Engine, images
             return answer
         return refusal(503, "busy") if number % 2 else Answer(200, b"<html>", "text/html")
 
-    with serve(engine, lie=busy) as served:
+    with serve(engine, change_answer=busy) as served:
         report = analyze(served, images, compared=False, concurrency=(2,), requests=20, warmup=2)
 
     (row,) = table(report, "Latency and throughput")
     errors = {one["status"]: one for one in table(report, "Requests that failed")}
-    wanted = range(FIRST, FIRST + 4 + 20)  # the warm-up's as well
+    wanted = range(FIRST, FIRST + 4 + 20)  # with the warm-up
     assert errors["503"]["requests"] == sum(n % 3 == 0 and n % 2 == 1 for n in wanted)
-    assert errors["503"]["why"] == "busy"
+    assert errors["503"]["reason"] == "busy"
     assert errors["200"]["requests"] == sum(n % 6 == 0 for n in wanted)
-    assert "no label mask" in errors["200"]["why"]
+    assert "no label mask" in errors["200"]["reason"]
     assert row["failed"] == sum(one["requests"] for one in errors.values())
     (level,) = report.data["levels"]
     assert len(level["times_ms"]) == row["answered"] < 20
     assert any(failure == "with 2 clients, 4 of 24 requests: 503: busy" for failure in report.failures)
 
 
-def test_a_level_that_is_not_answered_is_given_up(engine: Engine, images: list[Path]) -> None:
+def test_a_level_without_answers_is_stopped(engine: Engine, images: list[Path]) -> None:
     def hang(number: int, body: bytes, answer: Answer) -> Answer:
         if number >= FIRST + 2:
             time.sleep(1)
         return answer
 
-    with serve(engine, lie=hang) as served:
+    with serve(engine, change_answer=hang) as served:
         start = time.monotonic()
         report = analyze(
             served, images, compared=False, concurrency=(2,), requests=500, warmup=0, timeout=0.3
@@ -168,15 +168,17 @@ def test_a_level_that_is_not_answered_is_given_up(engine: Engine, images: list[P
         waited = time.monotonic() - start
     assert waited < 60  # 500 requests that nobody answers would be 75 s
     (level,) = report.data["levels"]
-    assert level["given_up"]
+    assert level["stopped_early"]
     assert level["requests"] < 10
     assert {one["status"] for one in level["errors"]} == {None}
     assert "timed out" in level["errors"][0]["reason"]
-    assert "given up" in report.failures[-1]
+    assert "was stopped" in report.failures[-1]
 
 
 def test_a_level_without_any_answer_has_no_latency(engine: Engine, images: list[Path]) -> None:
-    with serve(engine, lie=lambda n, b, a: a if n < FIRST else refusal(500, "the model failed")) as served:
+    with serve(
+        engine, change_answer=lambda n, b, a: a if n < FIRST else refusal(500, "the model failed")
+    ) as served:
         report = analyze(served, images, compared=False)
     (row,) = table(report, "Latency and throughput")
     assert (row["answered"], row["failed"], row["p50 ms"]) == (0, 7, None)
@@ -184,25 +186,25 @@ def test_a_level_without_any_answer_has_no_latency(engine: Engine, images: list[
     assert report.failures == ("with 1 client, 7 of 7 requests: 500: the model failed",)
 
 
-def test_overhead_is_what_the_server_does_not_account_for(engine: Engine, images: list[Path]) -> None:
-    told = 'decode;dur=0.1, model;dur=0.2, process;dur=0.3, encode;dur=0.4, batch;desc="3"'
+def test_overhead_is_the_time_that_the_server_does_not_report(engine: Engine, images: list[Path]) -> None:
+    times = 'decode;dur=0.1, model;dur=0.2, process;dur=0.3, encode;dur=0.4, batch;desc="3"'
 
     def slow(number: int, body: bytes, answer: Answer) -> Answer:
         time.sleep(0.02)
-        return Answer(200, answer.body, answer.content_type, {"Server-Timing": told})
+        return Answer(200, answer.body, answer.content_type, {"Server-Timing": times})
 
-    with serve(engine, lie=slow) as served:
+    with serve(engine, change_answer=slow) as served:
         report = analyze(served, images, compared=False)
 
-    (row,) = table(report, "Where the time goes (medians, ms)")
+    (row,) = table(report, "Time inside the server (medians, ms)")
     assert [row[part] for part in ("decode", "model", "process", "encode")] == pytest.approx(
         [0.1, 0.2, 0.3, 0.4]
     )
     assert row["overhead"] == pytest.approx(row["at the client"] - 1)
     assert row["overhead"] >= 19
-    assert row["images per run"] == 3
+    assert row["mean batch"] == 3
     assert report.data["levels"][0]["batches"] == {"3": 6}
-    assert any("ran together: 3" in note for note in report.notes)
+    assert any("batch sizes that the server ran: 3" in note for note in report.notes)
 
 
 def test_batches_are_seen(engine: Engine, images: list[Path]) -> None:
@@ -215,24 +217,24 @@ def test_batches_are_seen(engine: Engine, images: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("header", [None, 'app;dur=47.2;desc="all"', "db;dur=53, total"])
-def test_a_server_that_does_not_say_how_long_it_worked(
+def test_a_server_that_does_not_report_its_times(
     engine: Engine, images: list[Path], header: str | None
 ) -> None:
     def silent(number: int, body: bytes, answer: Answer) -> Answer:
         headers = {} if header is None else {"Server-Timing": header}
         return Answer(200, answer.body, answer.content_type, headers)
 
-    with serve(engine, lie=silent) as served:
+    with serve(engine, change_answer=silent) as served:
         report = analyze(served, images, compared=False)
-    assert not table(report, "Where the time goes (medians, ms)")
+    assert not table(report, "Time inside the server (medians, ms)")
     assert report.data["levels"][0]["inside_ms"] is None
-    assert any("its overhead cannot be told from the model's time" in note for note in report.notes)
+    assert any("overhead and model time cannot be told apart" in note for note in report.notes)
 
 
 def test_the_clients_of_a_level_send_different_images_at_the_same_time(
     engine: Engine, images: list[Path]
 ) -> None:
-    """Every request waits until as many as there are clients are under way."""
+    """Every request waits until all clients have sent one."""
     together = threading.Barrier(3)
 
     def wait(number: int, body: bytes, answer: Answer) -> Answer:
@@ -240,17 +242,17 @@ def test_the_clients_of_a_level_send_different_images_at_the_same_time(
             together.wait(timeout=20)
         return answer
 
-    with serve(engine, lie=wait) as served:
+    with serve(engine, change_answer=wait) as served:
         report = analyze(served, images, compared=False, concurrency=(3,), requests=9, warmup=3)
     assert report.data["levels"][0]["answered"] == 9
     under_load = served.bodies[FIRST:]
     assert [len(set(under_load[start : start + 3])) for start in range(0, 18, 3)] == [3] * 6
 
 
-def test_one_image_cannot_show_a_swap_and_a_note_says_so(engine: Engine, images: list[Path]) -> None:
+def test_a_note_says_that_one_image_cannot_show_swapped_masks(engine: Engine, images: list[Path]) -> None:
     with serve(engine) as served:
         one, several = (analyze(served, some, compared=False, requests=1) for some in (images[:1], images))
-    assert [any("cannot be seen" in note for note in report.notes) for report in (one, several)] == [
+    assert [any("cannot be detected" in note for note in report.notes) for report in (one, several)] == [
         True,
         False,
     ]
@@ -262,6 +264,6 @@ def test_a_defect_in_a_client_ends_the_run(
     def broken(self: Masks, index: int, body: bytes) -> int:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(Masks, "place", broken)
+    monkeypatch.setattr(Masks, "position", broken)
     with serve(engine) as served, pytest.raises(RuntimeError, match="a defect"):
         analyze(served, images, compared=False, concurrency=(4,))

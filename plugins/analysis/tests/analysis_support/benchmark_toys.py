@@ -1,4 +1,4 @@
-"""A backend and a source for the tests of ``analyze benchmark`` that log what they are asked."""
+"""A backend and a source for the tests of ``analyze benchmark``. Both log their requests."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Rule:
 
     @hookimpl(wrapper=True)
     def infer(self, request):
-        raise RefusedError("no toys in this house")
+        raise RefusedError("no toys are allowed")
         yield
 
 
@@ -151,7 +151,7 @@ no-toys = toy_plugin:rule
 
 @contextmanager
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, *, rule: bool = False) -> Iterator[Toys]:
-    """The toys, and their rule if wanted, for this process and those that it starts."""
+    """Install the toy plugin, and its add-on if wanted, for this process and those that it starts."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     site = folder / "site"
     info = site / "toy-1.0.dist-info"
@@ -169,7 +169,7 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, *, rule: bool = Fal
 
 
 class Toys:
-    """Files that the toy backend opens, and the log of what their engines did."""
+    """Files that the toy backend opens, and the log of its engines."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -186,7 +186,7 @@ class Toys:
         return [entry for entry in map(json.loads, lines) if entry["event"] == event]
 
     def are_gone(self) -> bool:
-        """Whether no process that opened an engine is left; waits for those that are about to end."""
+        """Whether every process that opened an engine has ended; waits up to 10 seconds for that."""
         pids = {entry["pid"] for entry in self.log("opened")}
         assert pids
         deadline = time.monotonic() + 10

@@ -1,6 +1,6 @@
-"""What the tests of ``analyze parity`` share: small pictures, and a maker and an engine that do as told.
+"""Small images, and an exporter, a builder and a backend for the tests of ``analyze parity``.
 
-A test file has the fixtures when it imports them.
+A test file that imports the fixtures can use them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[4]
 CONFIG = ROOT / "demo" / "config.py"
 WEIGHTS = ROOT / "demo" / "weights.pth"
 
-# The demo's network, at a size that costs nothing.
+# The demo's network with a small input, which takes little time.
 SMALL = {"data.test.pipeline.1.img_scale": (64, 32)}
 
 TOY = """
@@ -41,8 +41,8 @@ from segplug import Axis, EngineSpec, hookimpl, option
 from segplug.artifact import describe, read_sidecar, write_sidecar
 from segplug.errors import ArtifactError, RefusedError
 
-WORK = Path(__file__).parent  # what was asked of the toys, and what they shall do
-MODELS = {}  # a file names one of these
+WORK = Path(__file__).parent  # the log, and the files that change what the toys do
+MODELS = {}  # a toy file has one of these keys
 
 
 def log(**entry):
@@ -107,7 +107,7 @@ class Engine:
     def run(self, batch):
         self.runs += 1
         if (WORK / "interrupt").exists() and self.runs == 3:
-            time.sleep(0.5)  # the two before are consumed in another thread
+            time.sleep(0.5)  # the first two results are consumed in another thread
             raise KeyboardInterrupt
         with torch.inference_mode():
             logits = self.module(torch.from_numpy(batch)).numpy()
@@ -160,7 +160,7 @@ class Rule:
 
     @hookimpl(wrapper=True)
     def export(self, request):
-        raise RefusedError("nothing leaves this house")
+        raise RefusedError("exports are forbidden")
         yield
 
 
@@ -176,7 +176,7 @@ POINTS = {
 
 
 class Toys:
-    """The installed toys: what they were asked, and what they shall do."""
+    """The installed toy plugin: its log, and files that change what it does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

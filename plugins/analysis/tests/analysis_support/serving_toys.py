@@ -1,4 +1,4 @@
-"""What tests of ``analyze serving`` share: a real HTTP server on a real model, which lies when told to."""
+"""An HTTP server with a real model for the tests of ``analyze serving``. A test may change its answers."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ ROOT = Path(__file__).resolve().parents[4]
 CONFIG = ROOT / "demo" / "config.py"
 WEIGHTS = ROOT / "demo" / "weights.pth"
 
-# The demo's network, at a size that costs nothing.
+# The demo's network with a small input, which takes little time.
 SMALL = {"data.test.pipeline.1.img_scale": (64, 32)}
 
 NAME = "street"
 
-Lie = Callable[[int, bytes, Answer], Answer | None]
-"""The number of the request (from 0), what was sent and the true answer, to what is answered instead;
-``None``: nothing, and the connection is closed."""
+ChangeAnswer = Callable[[int, bytes, Answer], Answer | None]
+"""Called with the number of the request (from 0), its body and the true answer; gives the answer to send.
+``None``: send nothing and close the connection."""
 
 
 @dataclass
 class Served:
-    """A server that runs."""
+    """A running server."""
 
     address: str
     bodies: list[bytes] = field(default_factory=list)
-    """What was sent for a mask, in the order in which it was answered."""
+    """The bodies of the requests for masks, in the order of the answers."""
     tokens: set[str | None] = field(default_factory=set)
     connections: int = 0
 
@@ -56,7 +56,7 @@ class Served:
 
 
 class _Batches:
-    """One thread with the engine: it answers all that waits together, as servers do."""
+    """One thread runs the engine and answers all waiting requests together, as servers do."""
 
     def __init__(self, service: Service, size: int) -> None:
         self._service, self._size = service, size
@@ -92,9 +92,13 @@ class _Batches:
 
 @contextmanager
 def serve(
-    engine: Engine, *, lie: Lie | None = None, batch_size: int = 1, meta: ModelMeta | None = None
+    engine: Engine,
+    *,
+    change_answer: ChangeAnswer | None = None,
+    batch_size: int = 1,
+    meta: ModelMeta | None = None,
 ) -> Iterator[Served]:
-    """Serve an engine on a port of its own; with ``meta`` it says that it serves something else."""
+    """Serve an engine on a free port; with ``meta`` the server reports this metadata instead."""
     service = Service(engine, batch_size=batch_size)
     service.meta = meta or service.meta
     batches = _Batches(service, batch_size)
@@ -130,8 +134,8 @@ def serve(
                     number = len(served.bodies)
                     served.bodies.append(body)
                     served.tokens.add(self.headers.get("Authorization"))
-                if lie is not None:
-                    answer = lie(number, body, answer) if answer else None
+                if change_answer is not None:
+                    answer = change_answer(number, body, answer) if answer else None
             self._send(answer)
 
         def _send(self, answer: Answer | None) -> None:
@@ -149,7 +153,7 @@ def serve(
         daemon_threads = True
 
         def handle_error(self, *_: Any) -> None:
-            pass  # a client that waited no longer
+            pass  # the client has closed the connection
 
     server = Server(("127.0.0.1", 0), Handler)
     served = Served(f"http://127.0.0.1:{server.server_address[1]}")
@@ -183,7 +187,7 @@ def write_pictures(folder: Path, count: int = 3) -> list[Path]:
 
 
 def analyze(served: Served, images: list[Path], *, compared: bool = True, **options: Any) -> AnalyzeReport:
-    """The report, with few requests and PyTorch's side, unless told otherwise."""
+    """The report, by default with few requests and the comparison with PyTorch."""
     reference = {"config": str(CONFIG), "checkpoint": str(WEIGHTS), "cfg_options": SMALL} if compared else {}
     settings = {"concurrency": (1,), "requests": 6, "warmup": 1, "threads": 1 if compared else None}
     asked = {"url": served.url, "image": tuple(images), **reference, **settings, **options}

@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING, Any
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import UsageError
 from segplug.registry.formats import backends_for
+from segplug_analysis.benchmark.options import Options
 
 if TYPE_CHECKING:
+    from segplug.installed import Provider
     from segplug.session import Providers, Session
-    from segplug_analysis.benchmark.provider import Options
 
 __all__ = ["Candidate", "choose"]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One engine to be timed: all that its process needs to open it."""
+    """One engine to be timed: everything that its process needs to open it."""
 
     name: str
-    """Unique among the candidates, for people."""
+    """A name for people, different for each candidate."""
     subject: str
     is_model: bool
-    """Whether ``subject`` is a config, to be loaded, and no artifact."""
+    """Whether ``subject`` is a config, which has to be loaded; else it is an artifact."""
     backend: str
     """The ``infer`` target."""
     device: str
@@ -45,7 +46,7 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
     """The candidates, in the order of the subjects and of the backends as they were named.
 
     Raises:
-        UsageError: no subject is named or one is not there, no backend takes it, or a backend takes
+        UsageError: no subject is named or one does not exist, no backend takes it, or a backend takes
             none of them.
         PluginError: a backend that was named is broken.
     """
@@ -53,10 +54,11 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
         raise UsageError("analyze benchmark takes one or more configs and artifacts, and none is named")
     subjects = [os.path.expanduser(subject) for subject in subjects]
     configs = [subject for subject in subjects if _is_model(session, subject, options.source)]
-    slip = "the weights of a config are named with --checkpoint" if configs else None
-    own = _backend_options(options.backend_options)
+    hint = "the weights of a config are named with --checkpoint" if configs else None
+    backend_options = _backend_options(options.backend_options)
     weights = iter(_weights(configs, options))
-    found: list[Candidate] = []
+    named = {name: session.registry.provider("infer", name) for name in options.backend}
+    candidates: list[Candidate] = []
     for subject in subjects:
         is_model = subject in configs
         candidate = Candidate(
@@ -73,16 +75,16 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             without_addons=tuple(sorted(session.registry.without_addons)),
         )
         if is_model:
-            backends = _backends_of_model(session.registry, subject, options.backend)
+            backends = _backends_of_model(session.registry, subject, named)
         else:
-            backends = _backends_of_artifact(session.registry, subject, options.backend, hint=slip)
-        found += [replace(candidate, backend=name, backend_options=own.get(name, {})) for name in backends]
-    _refuse_idle(options.backend, found, "--backend")
-    _refuse_idle(own, found, "--backend-options")
-    for candidate in found:
-        provider = session.registry.provider("infer", candidate.backend)
-        provider.make_options(dict(candidate.backend_options))
-    return _named(found)
+            backends = _backends_of_artifact(session.registry, subject, named, hint=hint)
+        for name, backend in backends.items():
+            given = backend_options.get(name, {})
+            backend.make_options(given)  # a wrong option is an error before any process starts
+            candidates.append(replace(candidate, backend=name, backend_options=given))
+    _refuse_unused(options.backend, candidates, "--backend")
+    _refuse_unused(backend_options, candidates, "--backend-options")
+    return _with_names(candidates)
 
 
 def _is_model(session: Session, subject: str, source: str | None) -> bool:
@@ -111,40 +113,44 @@ def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
     return [*given]
 
 
-def _backends_of_model(providers: Providers, config: str, wanted: Sequence[str]) -> list[str]:
-    """The backends, of those wanted or else PyTorch, that run a config's network itself."""
-    chosen = [name for name in wanted if providers.provider("infer", name).takes == "model"]
-    if wanted and not chosen:
-        raise UsageError(f"none of the backends {', '.join(wanted)} runs the config {config} itself")
-    return chosen or [REFERENCE_BACKEND]
+def _backends_of_model(
+    providers: Providers, config: str, named: Mapping[str, Provider]
+) -> Mapping[str, Provider]:
+    """The backends that run a config's network itself: those of the named ones, else PyTorch."""
+    if not named:
+        return {REFERENCE_BACKEND: providers.provider("infer", REFERENCE_BACKEND)}
+    chosen = {name: backend for name, backend in named.items() if backend.takes == "model"}
+    if not chosen:
+        raise UsageError(f"none of the backends {', '.join(named)} runs the config {config} itself")
+    return chosen
 
 
 def _backends_of_artifact(
-    providers: Providers, subject: str, wanted: Sequence[str], hint: str | None
-) -> list[str]:
-    """The backends, of those wanted or else of all, that open an artifact."""
+    providers: Providers, subject: str, named: Mapping[str, Provider], *, hint: str | None
+) -> Mapping[str, Provider]:
+    """The backends that open an artifact: those of the named ones, else all that are installed."""
     if not Path(subject).exists():
         raise UsageError(f"there is no file {subject}")
-    fitting = [backend.entry.target for backend in backends_for(providers, Path(subject))]
-    if not wanted:
+    fitting = backends_for(providers, Path(subject))
+    if not named:
         if not fitting:
             raise UsageError(f"no installed backend opens {subject}, by its name", hint=hint)
-        return fitting
-    # A name that says nothing is no reason to refuse: the backend itself finds out.
-    named = {name: providers.provider("infer", name) for name in wanted}
-    chosen = [
-        name
+        return {backend.entry.name: backend for backend in fitting}
+    # Where the file's name fits no backend, the backend itself decides whether it opens the file.
+    targets = [backend.entry.target for backend in fitting]
+    chosen = {
+        name: backend
         for name, backend in named.items()
-        if backend.takes == "artifact" and (not fitting or backend.entry.target in fitting)
-    ]
+        if backend.takes == "artifact" and (not fitting or backend.entry.target in targets)
+    }
     if not chosen:
-        hint = f"it is opened by {', '.join(fitting)}" if fitting else hint
-        raise UsageError(f"none of the backends {', '.join(wanted)} opens {subject}", hint=hint)
+        hint = f"it is opened by {', '.join(targets)}" if fitting else hint
+        raise UsageError(f"none of the backends {', '.join(named)} opens {subject}", hint=hint)
     return chosen
 
 
 def _backend_options(given: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """``onnxruntime.output_kind`` to value, as backend to its options."""
+    """Group ``onnxruntime.output_kind`` and the like by backend."""
     found: dict[str, dict[str, Any]] = {}
     for key, value in (given or {}).items():
         backend, dot, name = key.rpartition(".")
@@ -157,16 +163,18 @@ def _backend_options(given: Mapping[str, Any] | None) -> dict[str, dict[str, Any
     return found
 
 
-def _refuse_idle(names: Sequence[str] | Mapping[str, Any], found: Sequence[Candidate], flag: str) -> None:
-    """A backend that nothing was found for is a slip, not a wish for nothing."""
-    used = {candidate.backend for candidate in found}
+def _refuse_unused(
+    names: Sequence[str] | Mapping[str, Any], candidates: Sequence[Candidate], flag: str
+) -> None:
+    """A backend that takes none of the subjects was named by mistake."""
+    used = {candidate.backend for candidate in candidates}
     for name in names:
         if name not in used:
             raise UsageError(f"{flag} {name}: it takes none of what is to be timed")
 
 
-def _named(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Short names where they are enough, and no two alike: the same pair twice shows the noise."""
+def _with_names(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Give each candidate a short name of its own, also where a file is named twice."""
     short = Counter(Path(subject).name for subject in {candidate.subject for candidate in candidates})
     seen: Counter[str] = Counter()
     named = []

@@ -1,4 +1,4 @@
-"""The medians as bars, drawn and in characters."""
+"""The medians as a bar chart, as a picture and as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from segplug.results import Figure
 
-__all__ = ["Bar", "bars"]
+__all__ = ["Bar", "bar_chart"]
 
 _TITLE = "Milliseconds of one run: median, and line to the 95th percentile"
 
@@ -17,29 +17,29 @@ _BAR_WIDTH = 50
 
 @dataclass(frozen=True)
 class Bar:
-    """One candidate, in milliseconds."""
+    """One candidate's times, in milliseconds."""
 
     name: str
     median: float
     p95: float
 
 
-def bars(shown: Sequence[Bar]) -> Figure:
+def bar_chart(shown: Sequence[Bar]) -> Figure:
     """The figure of a benchmark."""
     slowest = max(shown, key=lambda bar: bar.median)
     fastest = min(shown, key=lambda bar: bar.median)
     return Figure(
         title=_TITLE,
-        draw=lambda: _drawn(shown),
+        draw=lambda: _draw(shown),
         description=(
             f"{len(shown)} bars, one for each candidate: the fastest is {fastest.name} with a median of "
             f"{fastest.median:.3g} ms, the slowest {slowest.name} with {slowest.median:.3g} ms"
         ),
-        text=_in_characters(shown),
+        text=_as_text(shown),
     )
 
 
-def _drawn(shown: Sequence[Bar]) -> bytes:
+def _draw(shown: Sequence[Bar]) -> bytes:
     from segplug_analysis.pictures import encode, line_looks, new_figure, plain_text, styled
 
     colour = line_looks(1)[0].color
@@ -67,7 +67,7 @@ def _drawn(shown: Sequence[Bar]) -> bytes:
         return encode(figure, "png")
 
 
-def _in_characters(shown: Sequence[Bar]) -> str:
+def _as_text(shown: Sequence[Bar]) -> str:
     longest = max(bar.p95 for bar in shown)
     width = min(max(len(bar.name) for bar in shown), _NAME_WIDTH)
     lines = [_TITLE]
@@ -80,5 +80,5 @@ def _in_characters(shown: Sequence[Bar]) -> str:
 
 
 def _shortened(name: str) -> str:
-    """The end of a long name says more than its start: the backend stands there."""
+    """A long name without its beginning: the backend is at its end."""
     return name if len(name) <= _NAME_WIDTH else "\u2026" + name[-(_NAME_WIDTH - 1) :]

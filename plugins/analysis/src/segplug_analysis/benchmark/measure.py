@@ -1,4 +1,4 @@
-"""Time the candidates in turns, so that a machine that drifts drifts for all of them alike."""
+"""Time the candidates in turns, so that a machine that slows down slows all of them alike."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MAX_ROUNDS = 10
 """Each candidate's runs are spread over up to this many rounds."""
 
 PAUSE_SECONDS = 0.02
-"""Between two blocks: the threads of the last one go to sleep."""
+"""Pause between two blocks, in which the threads of the last engine go to sleep."""
 
 _UNTIMED = 1
-"""Runs at the start of a block that do not count: they bring the caches back that others have used."""
+"""Untimed runs at the start of a block: other engines have filled the processor's caches meanwhile."""
 
 Shape = tuple[int, int, int, int]
 """N, channels, height, width of an input."""
@@ -43,7 +43,7 @@ class Plan:
     size: tuple[int, int] | None = None
     """Height and width for all; ``None``: each engine's own."""
     batch: int | None = None
-    """Pictures in one run; ``None``: each engine's own fixed number, else the first fixed one, else one."""
+    """Images in one run; ``None``: each engine's own fixed number, else the first fixed one, else one."""
 
     @property
     def blocks(self) -> list[int]:
@@ -55,11 +55,11 @@ class Plan:
 
 @dataclass
 class Measured:
-    """What one candidate's process said."""
+    """What was measured of one candidate."""
 
     candidate: Candidate
     engine: Mapping[str, Any]
-    """As the worker describes it."""
+    """The engine, as its process describes it."""
     start_seconds: float
     """From the start of the process until the engine was open."""
     shape: Shape
@@ -67,11 +67,11 @@ class Measured:
     rounds: list[list[float]] = field(default_factory=list)
     """Seconds of each timed run, round by round."""
     memory: Mapping[str, int | None] = field(default_factory=dict)
-    """Peaks at the end, in bytes."""
+    """Peak sizes at the end, in bytes."""
 
     @property
     def threads(self) -> int | None:
-        """Of one run: as asked, else what the library says that it uses; ``None``: it does not say."""
+        """Threads of one run: as asked for, else as the library reports them; ``None``: unknown."""
         own: int | None = self.engine["torch_threads"] if self.candidate.is_model else None
         return self.candidate.threads or own
 
@@ -108,9 +108,9 @@ def _opened(worker: Worker, reporter: Reporter) -> dict[str, Any]:
 
 
 def _shapes(candidates: Sequence[Candidate], engines: Sequence[Mapping[str, Any]], plan: Plan) -> list[Shape]:
-    """The input of each candidate: as asked, else as its file fixes it, else as the first file that does.
+    """The input shape of each candidate: as asked for, else as its file or the first such file fixes it.
 
-    So that engines with free axes do the same work as those without.
+    So engines with free axes do the same work as engines with fixed ones.
     """
     shared_size = _first_fixed(engines, "height", "width")
     shared_batch = _first_fixed(engines, "batch")
@@ -127,7 +127,7 @@ def _shapes(candidates: Sequence[Candidate], engines: Sequence[Mapping[str, Any]
             if not axis.accepts(length):
                 flag = "--batch" if name == "batch" else "--shape"
                 raise ShapeError(
-                    f"{candidate.name}: a {name} of {length} is not taken, only {axis}",
+                    f"{candidate.name} does not take a {name} of {length}, only {axis}",
                     hint=f"give another {flag}",
                 )
         shapes.append((batch, 3, int(size[0]), int(size[1])))
@@ -145,7 +145,7 @@ def _fixed(engine: Mapping[str, Any], *names: str) -> tuple[int, ...] | None:
 
 
 def _warm_up(workers: Sequence[Worker], found: Sequence[Measured], plan: Plan, reporter: Reporter) -> None:
-    """Every first run comes before every other one: a size that a network refuses is found out here."""
+    """First runs of all engines, then warm-up runs: a size that a network refuses is an error at once."""
     with reporter.progress("warming up", len(workers) * (1 + plan.warmup)) as progress:
         for worker, measured in zip(workers, found, strict=True):
             answer = worker.ask({"shape": measured.shape})
@@ -169,10 +169,9 @@ def _time(workers: Sequence[Worker], found: Sequence[Measured], plan: Plan, repo
 
 
 def order_of(items: Sequence[Item], number: int) -> list[Item]:
-    """Whose turn it is in round ``number``: there and back, and each second time one further on.
+    """The order of the items in round ``number``: forwards, backwards, then the same from the next item on.
 
-    Two rounds together give every candidate the same mean place in time, and none always follows
-    the same other one.
+    In two such rounds every item has the same mean position, and none always follows the same other item.
     """
     first = (number // 2) % len(items)
     order = [*items[first:], *items[:first]]

@@ -1,84 +1,84 @@
-"""What must be known to read a benchmark's numbers rightly."""
+"""The notes that explain a benchmark's numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from segplug_analysis.benchmark.machine import Machine
 from segplug_analysis.benchmark.measure import Plan
 from segplug_analysis.benchmark.processes import wait_policy
 from segplug_analysis.benchmark.statistics import Row
+from segplug_analysis.machine import Machine
 
 __all__ = ["notes_on"]
 
 _DRIFT = 0.10
-"""From here on it is said that the medians of a candidate's rounds lie apart."""
+"""A note names the candidates whose round medians differ by more than this."""
 
 _BUSY = 0.5
-"""Load for each core from which on the machine was not free for measuring."""
+"""Load per core above which the machine was too busy to measure."""
 
 
 def notes_on(rows: Sequence[Row], plan: Plan, machine: Machine) -> Iterator[str]:
-    """One sentence each, what always holds first."""
-    yield _where(machine)
-    yield _what(rows)
-    yield _how(plan, several=len(rows) > 1)
+    """One sentence each; those that every report has come first."""
+    yield _machine(machine)
+    yield _scope(rows)
+    yield _procedure(plan, several=len(rows) > 1)
     yield (
-        "start-up is the time from the start of the process until the engine is open, opening is its last "
-        "part, and both are measured once: files that were not read before come from the disk, and the first "
-        "engine waits for them; peak MB is the largest resident size of the process, libraries and weights "
-        "included"
+        "start-up is the time from the start of the process until the engine is open, and opening is its "
+        "last part; both are measured once, and the first engine may wait for files that are not in memory "
+        "yet; peak MB is the largest resident size of the process, with its libraries and weights"
     )
     yield from _differences(rows)
     yield from _unsteady(rows)
 
 
-def _where(machine: Machine) -> str:
+def _machine(machine: Machine) -> str:
     place = f"measured on {machine.processor}, {machine.cores} cores, {machine.system}"
     if machine.load is None:
         return place
     busy = machine.load > _BUSY * machine.cores
     return f"{place}, load {machine.load:.2f} before the start" + (
-        ": the machine was busy with other work, take no number here for its best" if busy else ""
+        ": the machine was busy with other work, and may be faster than these numbers" if busy else ""
     )
 
 
-def _what(rows: Sequence[Row]) -> str:
+def _scope(rows: Sequence[Row]) -> str:
     slides = any(measured.engine["slides"] for measured, _ in rows)
     return (
-        "timed is the engine's run alone, on random normalised pictures: reading, preprocessing and "
-        "what makes label maps of logits are not in it"
-    ) + ("; the model slides a window, and one run is one window (a batch of them), not an image" * slides)
+        "only the engine's run is timed, on random normalised images: reading, preprocessing and making "
+        "label maps from logits are not included"
+    ) + ("; the model uses a sliding window: one run is one window (or a batch), not one image" * slides)
 
 
-def _how(plan: Plan, *, several: bool) -> str:
+def _procedure(plan: Plan, *, several: bool) -> str:
     rounds = f" in {len(plan.blocks)} rounds" if plan.runs > 1 else ""
     counted = (
-        f"{plan.runs} timed run{'s' * (plan.runs > 1)} of each engine{rounds}, after a first one and "
-        f"{plan.warmup} to warm up; one more before each round is not counted"
+        f"{plan.runs} timed run{'s' * (plan.runs > 1)} of each engine{rounds}, after a first run and "
+        f"{plan.warmup} warm-up runs; one more run before each round is not counted"
     )
     turns = (
-        "; in a round the engines, each in a process of its own, take turns in changing order "
-        f"(with OMP_WAIT_POLICY={wait_policy()}); 'x time of first' is the median of the rounds' own ratios, "
-        "in which a machine that gets slower or faster cancels, lowest and highest are their extremes"
+        "; each engine has a process of its own, and in each round they run one after the other, in an "
+        f"order that changes (with OMP_WAIT_POLICY={wait_policy()}); 'x time of first' is the median of the "
+        "rounds' ratios, so that changes of the machine's speed cancel out; 'lowest' and 'highest' are the "
+        "extremes of these ratios"
     )
     return counted + turns * several
 
 
 def _differences(rows: Sequence[Row]) -> Iterator[str]:
-    """Where the candidates do not do the same work, or not with the same means."""
+    """Differences in the work of the candidates, or in their threads."""
     if len({measured.shape for measured, _ in rows}) > 1:
         yield "the inputs have different shapes: the ratios do not compare the same work"
     if len({measured.engine["output"] for measured, _ in rows}) > 1:
         yield (
-            "some engines give labels and some logits: the former choose the class of each pixel inside "
-            "their run, for the latter that work comes on top"
+            "some engines give labels and some logits: choosing the class of each pixel is part of the "
+            "timed run only where an engine gives labels"
         )
-    # Two files on one backend have the same threads, even where it does not say how many.
+    # Two files on one backend have the same number of threads, even where it is unknown.
     on_cpu = [measured for measured, _ in rows if not measured.candidate.device.startswith("cuda")]
     if len({measured.threads or measured.candidate.backend for measured in on_cpu}) > 1:
         yield (
-            "the engines do not use the same number of threads, or do not say how many: "
+            "the engines do not use the same number of threads, or the number is unknown: "
             "compare them with --threads N"
         )
 
@@ -91,6 +91,6 @@ def _unsteady(rows: Sequence[Row]) -> Iterator[str]:
     ]
     if apart:
         yield (
-            f"the machine was not steady, the medians of the rounds differ: {', '.join(apart)}"
-            + "; the ratios say more than the times" * (len(rows) > 1)
+            f"the machine's speed changed, the medians of the rounds differ: {', '.join(apart)}"
+            + "; the ratios are more reliable than the times" * (len(rows) > 1)
         )

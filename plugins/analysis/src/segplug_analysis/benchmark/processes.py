@@ -1,4 +1,4 @@
-"""The parent's side of a candidate's process: start it, ask it, and leave nothing behind."""
+"""Start a candidate's process, send it commands, and end it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from segplug_analysis.benchmark.candidates import Candidate
 __all__ = ["Worker", "pool", "wait_policy"]
 
 _MODULE = "segplug_analysis.benchmark.worker"
-_PATIENCE = 5.0
-"""Seconds that a process has for ending by itself when its work is done."""
-_LAST_WORDS = 3
-"""Lines of stderr that the error about a process that broke down quotes."""
+_END_TIMEOUT = 5.0
+"""Seconds that a process gets to end by itself when its work is done."""
+_QUOTED_LINES = 3
+"""Lines of stderr that the error about a failed process quotes."""
 
 
 class Worker:
     """A process that opens the engine of one candidate.
 
-    Its own session keeps Ctrl-C from it: the parent alone decides when it ends. It ends by itself when
-    the parent is gone.
+    It runs in a session of its own: Ctrl-C reaches only the parent, which then ends the process. It ends
+    by itself when the parent has died.
     """
 
     def __init__(self, candidate: Candidate) -> None:
@@ -52,26 +52,26 @@ class Worker:
         """From the start of the process until its engine was open."""
 
     def open(self) -> dict[str, Any]:
-        """Open the engine; what it takes and gives."""
-        found = self.ask(asdict(self.candidate))
+        """Open the engine; returns what it takes and gives."""
+        engine = self.ask(asdict(self.candidate))
         self.start_seconds = time.perf_counter() - self._started
-        return found
+        return engine
 
-    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Give one order and wait for the answer.
+    def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one command and wait for the answer.
 
         Raises:
-            SegplugError: what the process raised, of the same class, with the candidate's name.
-            PluginError: the process met a bug, or it is no more.
+            SegplugError: the process raised it; the same class, with the candidate's name.
+            PluginError: the process raised another error, or has ended.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # then there is no answer either, and that is an error
-            self._process.stdin.write(json.dumps(order, default=str) + "\n")
+        with suppress(BrokenPipeError):  # the answer is then missing, which is the error below
+            self._process.stdin.write(json.dumps(command, default=str) + "\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line.endswith("\n"):
-            raise self._broken_down()
+            raise self._ended()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise self._failed(answer)
@@ -81,10 +81,10 @@ class Worker:
         """Let the process end by itself, now that its work is done."""
         self._close_stdin()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PATIENCE)
+            self._process.wait(_END_TIMEOUT)
 
     def kill(self) -> None:
-        """Nothing of the process is left afterwards, whatever it is doing."""
+        """End the process at once, whatever it is doing, and close its streams."""
         self._process.kill()
         self._process.wait()
         self._close_stdin()
@@ -102,27 +102,29 @@ class Worker:
         kind = getattr(errors, answer["error"], None) if answer["known"] else None
         if isinstance(kind, type) and issubclass(kind, SegplugError):
             return kind(f"{name}: {message}", hint=answer["hint"])
-        return PluginError(f"{name}: {answer['error']}: {message}; {self._last_words()}")
+        return PluginError(f"{name}: {answer['error']}: {message}; {self._end_of_stderr()}")
 
-    def _broken_down(self) -> PluginError:
+    def _ended(self) -> PluginError:
         code = self._process.wait()
         how = f"code {code}" if code >= 0 else f"signal {_signal_name(-code)}"
         killed = code == -getattr(signal, "SIGKILL", 9)
         return PluginError(
-            f"{self.candidate.name}: its process ended with {how}; {self._last_words()}",
+            f"{self.candidate.name}: its process ended with {how}; {self._end_of_stderr()}",
             hint="the system kills a process when memory runs out" if killed else None,
         )
 
-    def _last_words(self) -> str:
+    def _end_of_stderr(self) -> str:
         self._stderr.seek(0)
         text = self._stderr.read().decode("utf-8", errors="replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return "its last words: " + " / ".join(lines[-_LAST_WORDS:]) if lines else "it said nothing"
+        return (
+            "the end of its stderr: " + " / ".join(lines[-_QUOTED_LINES:]) if lines else "its stderr is empty"
+        )
 
 
 @contextmanager
 def pool() -> Iterator[Callable[[Candidate], Worker]]:
-    """Starts processes; however the context ends, all of them are gone then."""
+    """Give a function that starts workers; at the end of the context, also after an error, all are ended."""
     workers: list[Worker] = []
 
     def start(candidate: Candidate) -> Worker:
@@ -139,17 +141,17 @@ def pool() -> Iterator[Callable[[Candidate], Worker]]:
 
 
 def wait_policy() -> str:
-    """What OpenMP threads do between two runs. Those that spin would take the processors of the others."""
+    """What OpenMP threads do between two runs. Threads that spin would slow the other engines."""
     return os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _environment() -> dict[str, str]:
-    """The parent's own environment and import path: what it finds installed, the process finds."""
+    """The parent's environment and import path, so that the process finds the same packages."""
     return {
         **os.environ,
         "OMP_WAIT_POLICY": wait_policy(),
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "PYTHONSAFEPATH": "1",  # a module in the folder that the user is in must not be taken for a library
+        "PYTHONSAFEPATH": "1",  # a numpy.py in the current folder is not the library
     }
 
 

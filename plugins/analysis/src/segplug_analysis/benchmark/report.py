@@ -1,4 +1,4 @@
-"""A benchmark's report, from what was measured."""
+"""The report of a benchmark."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from segplug.results import AnalyzeReport, Table
-from segplug_analysis.benchmark.chart import Bar, bars
-from segplug_analysis.benchmark.machine import Machine
+from segplug_analysis.benchmark.chart import Bar, bar_chart
 from segplug_analysis.benchmark.measure import PAUSE_SECONDS, Measured, Plan
 from segplug_analysis.benchmark.notes import notes_on
 from segplug_analysis.benchmark.processes import wait_policy
 from segplug_analysis.benchmark.statistics import Row, Summary, summarise
+from segplug_analysis.machine import Machine
 
 __all__ = ["make_report"]
 
 
 def make_report(found: Sequence[Measured], plan: Plan, machine: Machine) -> AnalyzeReport:
-    """Tables, a figure, and all raw times."""
+    """Tables, a figure, notes, and as data every single time."""
     rows = [(measured, summarise(measured, found[0])) for measured in found]
     shown = [Bar(one.candidate.name, 1e3 * summary.median, 1e3 * summary.p95) for one, summary in rows]
     title = f"Benchmark of {len(rows)} engines" if len(rows) > 1 else f"Benchmark of {shown[0].name}"
@@ -37,7 +37,7 @@ def make_report(found: Sequence[Measured], plan: Plan, machine: Machine) -> Anal
             "candidates": [_data(*row) for row in rows],
         },
         tables=(_latency(rows), _spread(rows), _engines(rows, machine), _start_and_memory(rows)),
-        figures=(bars(shown),),
+        figures=(bar_chart(shown),),
         notes=tuple(notes_on(rows, plan, machine)),
     )
 
@@ -63,7 +63,7 @@ def _latency(rows: Sequence[Row]) -> Table:
 
 def _spread(rows: Sequence[Row]) -> Table:
     return Table(
-        "Spread",
+        "Spread of the times",
         ("engine", "mean ms", "stdev ms", "rounds differ %"),
         tuple(
             (measured.candidate.name, 1e3 * each.mean, 1e3 * each.deviation, 100 * each.drift)
@@ -91,8 +91,8 @@ def _engines(rows: Sequence[Row], machine: Machine) -> Table:
 
 def _threads(measured: Measured, machine: Machine) -> str:
     if measured.threads is None:
-        return f"its default ({machine.cores} cores)"
-    return str(measured.threads) + ("" if measured.candidate.threads else " (its default)")
+        return f"default ({machine.cores} cores)"
+    return str(measured.threads) + ("" if measured.candidate.threads else " (default)")
 
 
 def _start_and_memory(rows: Sequence[Row]) -> Table:

@@ -1,4 +1,4 @@
-"""Numbers from seconds."""
+"""Statistics of the run times."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Summary:
 
     @property
     def drift(self) -> float:
-        """How far the medians of the rounds lie apart: largest less smallest, over the median of all."""
+        """Largest less smallest median of a round, divided by the median of all runs."""
         return (max(self.round_medians) - min(self.round_medians)) / self.median
 
     @property
     def ratio(self) -> float:
-        """Median of the rounds' ratios: what the machine does to a whole round cancels."""
+        """Median of the rounds' ratios: a machine that is slower for a whole round cancels out."""
         return statistics.median(self.ratios)
 
 
 Row = tuple[Measured, Summary]
-"""One candidate: what its process said, and its numbers."""
+"""One candidate: what was measured, and its statistics."""
 
 
 def summarise(measured: Measured, first: Measured) -> Summary:
-    """One candidate's numbers, beside the first's."""
+    """The statistics of one candidate, with its ratio to the first."""
     seconds = [second for block in measured.rounds for second in block]
     medians = tuple(statistics.median(block) for block in measured.rounds)
     beside = (statistics.median(block) for block in first.rounds)
@@ -58,7 +58,7 @@ def summarise(measured: Measured, first: Measured) -> Summary:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which ``share`` of the values lie, on the line between the two nearest."""
+    """The value below which ``share`` of the values lie, interpolated linearly."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     below = int(place)

@@ -1,9 +1,9 @@
-"""One candidate's process: opens one engine and times its runs when it is told to.
+"""The process of one candidate: opens one engine and times its runs on command.
 
-The parent writes one order a line to stdin and reads one answer a line from stdout, both JSON. First
+The parent writes one command per line to stdin and reads one answer per line from stdout, both JSON. First
 comes the :class:`~segplug_analysis.benchmark.candidates.Candidate`, answered with what its engine takes;
 then the shape of its input, answered with the seconds of the first run; then blocks of runs. The process
-ends at the end of stdin, and between two runs of a block when the parent is gone.
+ends at the end of stdin, and between two runs of a block if the parent has died.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Answer = Callable[[Mapping[str, Any]], None]
 
 def main() -> None:
     """Serve until stdin ends."""
-    answer = _answers()
+    answer = _answer_channel()
     try:
         _serve((json.loads(line) for line in sys.stdin), answer)
     except Exception as error:
@@ -40,8 +40,8 @@ def main() -> None:
         answer(_as_answer(error))
 
 
-def _answers() -> Answer:
-    """Takes stdout for answers alone: what libraries print there goes to stderr from now on."""
+def _answer_channel() -> Answer:
+    """Reserve stdout for answers: what libraries print there goes to stderr from now on."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -64,11 +64,11 @@ def _as_answer(error: Exception) -> Mapping[str, Any]:
     }
 
 
-def _serve(orders: Iterator[Mapping[str, Any]], answer: Answer) -> None:
+def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
     from segplug.api import Segplug
     from segplug.progress import QuietReporter
 
-    job = next(orders, None)
+    job = next(commands, None)
     if job is None:
         return
     reporter = QuietReporter()
@@ -82,16 +82,16 @@ def _serve(orders: Iterator[Mapping[str, Any]], answer: Answer) -> None:
         **job["backend_options"],
     ) as engine:
         seconds = time.perf_counter() - start
-        answer({**_described(engine), "open_seconds": seconds, "warnings": reporter.warnings, **_memory()})
-        fed = next(orders, None)
-        if fed is None:
+        answer({**_describe(engine), "open_seconds": seconds, "warnings": reporter.warnings, **_memory()})
+        first = next(commands, None)
+        if first is None:
             return
-        batch = _pictures(fed["shape"])
+        batch = _random_batch(first["shape"])
         parent = os.getppid()
-        answer({"seconds": _timed(engine, batch, 1, parent), **_memory()})
-        for order in orders:
-            _timed(engine, batch, order["untimed"], parent)
-            answer({"seconds": _timed(engine, batch, order["runs"], parent), **_memory()})
+        answer({"seconds": _time_runs(engine, batch, 1, parent), **_memory()})
+        for command in commands:
+            _time_runs(engine, batch, command["untimed"], parent)
+            answer({"seconds": _time_runs(engine, batch, command["runs"], parent), **_memory()})
 
 
 def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
@@ -107,7 +107,7 @@ def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
     )
 
 
-def _described(engine: Engine) -> dict[str, Any]:
+def _describe(engine: Engine) -> dict[str, Any]:
     spec = engine.spec
     return {
         "engine": spec.backend,
@@ -125,18 +125,18 @@ def _axis(axis: Axis) -> dict[str, Any]:
     return {"minimum": axis.minimum, "maximum": axis.maximum, "multiple_of": axis.multiple_of}
 
 
-def _pictures(shape: list[int]) -> npt.NDArray[np.float32]:
+def _random_batch(shape: list[int]) -> npt.NDArray[np.float32]:
     """Normalised pixels, the same for every candidate: mean 0 and standard deviation 1."""
     import numpy as np
 
     return np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
 
 
-def _timed(engine: Engine, batch: npt.NDArray[np.float32], runs: int, parent: int) -> list[float]:
-    """Seconds of each run; the process ends instead when ``parent`` is no more its parent."""
+def _time_runs(engine: Engine, batch: npt.NDArray[np.float32], runs: int, parent: int) -> list[float]:
+    """Seconds of each run. The process ends here if ``parent`` has died."""
     seconds = []
     for _ in range(runs):
-        if os.getppid() != parent:  # killed: nobody waits for the rest of what may be thousands of runs
+        if os.getppid() != parent:  # the rest may be thousands of runs
             sys.exit()
         start = time.perf_counter()
         engine.run(batch)
@@ -150,9 +150,9 @@ def _memory() -> dict[str, int | None]:
 
 
 def _peak_resident() -> int | None:
-    """The largest resident size of this process; ``None`` where the system does not say."""
+    """The largest resident size of this process; ``None`` where the system does not tell."""
     try:
-        # Not ru_maxrss: on Linux that starts with the size of the process that started this one.
+        # Not ru_maxrss: on Linux it starts with the size of the parent process.
         with open("/proc/self/status", encoding="ascii") as status:
             lines = dict(line.split(":", 1) for line in status)
         return int(lines["VmHWM"].split()[0]) * 1024
@@ -174,7 +174,7 @@ def _cuda_peak() -> int | None:
 
 
 def _torch(function: str) -> Any:
-    """What PyTorch says of itself, if the engine uses it; it is not imported for the question."""
+    """The result of a function of PyTorch; ``None`` where the engine has not imported it."""
     torch = sys.modules.get("torch")
     return None if torch is None else getattr(torch, function)()
 

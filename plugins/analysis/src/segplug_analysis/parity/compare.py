@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
     from segplug.sink import ImageResult, Notes, RunContext
 
-__all__ = ["Agreement", "CompareSink", "Worst"]
+__all__ = ["Agreement", "CompareSink", "DifferingImage"]
 
 
 @dataclass(frozen=True)
-class Worst:
+class DifferingImage:
     """An image whose label maps differ."""
 
     index: int
     name: str
     differing: int
-    """Pixels."""
+    """Pixels that differ."""
     pixels: int
 
     @property
     def share(self) -> float:
-        """Of its pixels, those that differ."""
+        """The share of its pixels that differ."""
         return self.differing / self.pixels
 
     def to_dict(self) -> dict[str, Any]:
@@ -40,29 +40,29 @@ class Worst:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Pixels of a whole data set."""
+    """How many pixels of a whole data set have the same label as the reference's."""
 
     pixels: int
     differing: int
     scored_pixels: int
-    """Those whose mask says what they are: it holds no ``ignore_index`` there."""
+    """Pixels whose mask is not ``ignore_index``."""
     scored_differing: int
     images_differing: int
-    """Images with one differing pixel or more."""
+    """Images with at least one differing pixel."""
 
     @property
     def share(self) -> float:
-        """Of all pixels, those with the same label."""
+        """The share of all pixels with the same label."""
         return 1 - self.differing / self.pixels
 
     @property
     def differing_share(self) -> float:
-        """Of all pixels, those with another label."""
+        """The share of all pixels with another label."""
         return self.differing / self.pixels
 
     @property
     def scored_share(self) -> float | None:
-        """Of the pixels that are scored, those with the same label; ``None``: there are none."""
+        """The share of the scored pixels with the same label; ``None``: no pixel is scored."""
         return 1 - self.scored_differing / self.scored_pixels if self.scored_pixels else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class CompareSink:
         self._reference = reference
         self._keep = keep
         self._counts: dict[int, Notes] = {}
-        self._worst: list[Worst] = []
+        self._worst: list[DifferingImage] = []
         self._labels: dict[int, npt.NDArray[Any]] = {}
 
     @property
@@ -107,35 +107,35 @@ class CompareSink:
             "scored": int(np.count_nonzero(scored)),
             "scored_differing": int(np.count_nonzero(differs & scored)),
         }
-        kept = self._is_among_worst(result.index, notes, result.labels)
+        kept = self._keep_if_worst(result.index, notes, result.labels)
         if kept and self._spool is not None:
-            _save(self._piece(self._spool, result.index), result.labels)
+            _save(self._label_file(self._spool, result.index), result.labels)
         self._counts[result.index] = notes
         return {**notes, "kept": kept}
 
-    def _is_among_worst(self, index: int, notes: Notes, labels: npt.NDArray[Any]) -> bool:
-        """Keep it if it is one of the worst so far: whoever is at the end, has been all along."""
+    def _keep_if_worst(self, index: int, notes: Notes, labels: npt.NDArray[Any]) -> bool:
+        """Keep an image if it is among the worst so far; the worst at the end were so all the time."""
         if not notes["differing"] or not self._keep:
             return False
-        found = Worst(index, self._dataset.name(index), notes["differing"], notes["pixels"])
-        self._worst = sorted([*self._worst, found], key=lambda item: -item.share)[: self._keep]
+        image = DifferingImage(index, self._dataset.name(index), notes["differing"], notes["pixels"])
+        self._worst = sorted([*self._worst, image], key=lambda one: -one.share)[: self._keep]
         self._labels[index] = labels
-        self._labels = {item.index: self._labels[item.index] for item in self._worst}
+        self._labels = {one.index: self._labels[one.index] for one in self._worst}
         return index in self._labels
 
     @staticmethod
-    def _piece(spool: Path, index: int) -> Path:
+    def _label_file(spool: Path, index: int) -> Path:
         return spool / f"differs-{index}.npy"
 
     def has(self, index: int, notes: Notes) -> bool:
         if not notes.get("kept"):
-            return True  # the notes are all there is
-        return self._spool is not None and self._piece(self._spool, index).is_file()
+            return True  # the notes are everything that was kept
+        return self._spool is not None and self._label_file(self._spool, index).is_file()
 
     def restore(self, index: int, notes: Notes) -> None:
         self._counts[index] = notes
         if notes["kept"] and self._spool is not None:
-            self._is_among_worst(index, notes, np.load(self._piece(self._spool, index)))
+            self._keep_if_worst(index, notes, np.load(self._label_file(self._spool, index)))
 
     def close(self, *, finished: bool) -> None:
         self._maps.close()
@@ -156,17 +156,17 @@ class CompareSink:
         )
 
     @property
-    def worst(self) -> tuple[Worst, ...]:
+    def worst(self) -> tuple[DifferingImage, ...]:
         """The images that differ most, by the share of their pixels."""
         return tuple(self._worst)
 
-    def labels(self, worst: Worst) -> npt.NDArray[Any]:
-        """What the backend gave for one of :attr:`worst`, unsigned ``(H, W)``."""
-        return self._labels[worst.index]
+    def labels(self, image: DifferingImage) -> npt.NDArray[Any]:
+        """The backend's labels for one of :attr:`worst`, unsigned ``(H, W)``."""
+        return self._labels[image.index]
 
 
-def _save(piece: Path, labels: npt.NDArray[Any]) -> None:
+def _save(path: Path, labels: npt.NDArray[Any]) -> None:
     try:
-        np.save(piece, labels)
+        np.save(path, labels)
     except OSError as error:
-        raise ArtifactError(f"cannot write {piece}: {error.strerror or error}") from error
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segplug_analysis.parity.form import Form
-from segplug_analysis.parity.job import Job, Outcome, Reference
+from segplug_analysis.parity.job import Job
 from segplug_analysis.parity.numbers import METRICS, RunNumbers, points_of
+from segplug_analysis.parity.outcomes import Outcome, Reference
 from segplug_analysis.parity.plan import Plan
 
 __all__ = ["as_data"]
@@ -16,13 +17,13 @@ __all__ = ["as_data"]
 def as_data(
     job: Job, form: Form, reference: Reference, outcomes: Sequence[Outcome], plan: Plan
 ) -> Mapping[str, Any]:
-    info, origin = job.dataset.info, job.model.meta.provenance
+    info, provenance = job.dataset.info, job.model.meta.provenance
     return {
         "model": {
             "name": job.model.meta.name,
-            "config": origin.config,
-            "checkpoint": origin.checkpoint,
-            "checkpoint_sha256": origin.checkpoint_sha256,
+            "config": provenance.config,
+            "checkpoint": provenance.checkpoint,
+            "checkpoint_sha256": provenance.checkpoint_sha256,
         },
         "dataset": {
             "name": info.name,
@@ -47,7 +48,7 @@ def as_data(
 
 def _run_data(run: RunNumbers) -> dict[str, Any]:
     data = run.to_dict()
-    del data["classes"]  # the data set's
+    del data["classes"]  # the data set has them
     return data
 
 
@@ -60,14 +61,14 @@ def _outcome_data(outcome: Outcome, reference: Reference) -> dict[str, Any]:
         "reason": None if outcome.error is None else str(outcome.error),
         "files": [
             {
-                "path": str(made.path),
-                "format": made.format,
-                "precision": made.precision,
-                "reused": made.reused,
-                "seconds_to_make": made.seconds,
-                "bytes": made.bytes,
+                "path": str(file.path),
+                "format": file.format,
+                "precision": file.precision,
+                "reused": file.reused,
+                "seconds_to_make": file.seconds,
+                "bytes": file.bytes,
             }
-            for made in outcome.made
+            for file in outcome.files
         ],
     }
     if outcome.numbers is None or agreement is None:
@@ -89,9 +90,9 @@ def _outcome_data(outcome: Outcome, reference: Reference) -> dict[str, Any]:
         },
         "worst": [
             {
-                "image": picture.worst.name,
-                "pixels": picture.worst.pixels,
-                "pixels_differing": picture.worst.differing,
+                "image": picture.image.name,
+                "pixels": picture.image.pixels,
+                "pixels_differing": picture.image.differing,
                 "picture": str(picture.path),
             }
             for picture in outcome.pictures

@@ -1,11 +1,12 @@
-"""What a reader must know to read a parity report rightly."""
+"""The notes that explain a parity report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from segplug_analysis.parity.form import Form
-from segplug_analysis.parity.job import Job, Outcome, Reference
+from segplug_analysis.parity.job import Job
+from segplug_analysis.parity.outcomes import Outcome, Reference
 from segplug_analysis.parity.plan import Plan
 
 __all__ = ["notes_of"]
@@ -19,12 +20,12 @@ def notes_of(
     plan: Plan,
     warnings: Sequence[str],
 ) -> Iterator[str]:
-    """A sentence each, with what the runs warned of at the end."""
+    """One sentence each, the warnings of the runs last."""
     yield from _how_to_read(job, form)
-    yield from _what_ran(reference, outcomes)
+    yield from _resumed(reference, outcomes)
     if any(outcome.agreement and not outcome.agreement.scored_pixels for outcome in outcomes):
         yield (
-            "there are no scores, since no pixel is scored: all masks hold nothing but the ignored value "
+            "there are no scores, because no pixel is scored: the masks have only the ignored value "
             f"{job.dataset.info.ignore_index}"
         )
     for outcome in outcomes:
@@ -38,34 +39,34 @@ def notes_of(
 
 def _how_to_read(job: Job, form: Form) -> Iterator[str]:
     sizes = "for any size" if form.size is None else f"for {form.size_text} (height x width)"
-    yield f"files are made {sizes}, to give {form.output_kind}: {form.reason}"
+    yield f"files are exported {sizes} and give {form.output_kind}: {form.reason}"
     yield (
-        "scores are fractions, as `segplug run infer --eval mIoU` gives them; differences are points, "
-        "hundredths of them, backend less PyTorch"
+        "scores are fractions, as `segplug run infer --eval mIoU` gives them; differences are percentage "
+        "points, the backend's score minus PyTorch's"
     )
     yield (
-        "labels are compared at each image's own size, on all pixels, also where the mask holds the ignored "
-        f"value {job.dataset.info.ignore_index}: --json has the share of the scored pixels as well"
+        "labels are compared at each image's own size, on all pixels, also where the mask has the ignored "
+        f"value {job.dataset.info.ignore_index}; --json has the share of the scored pixels as well"
     )
     threads = job.threads or "the library's default"
     yield (
-        f"engine ms/image (on {job.device}, threads: {threads}) is what the scoring run spent inside the "
-        "engine, its first image included, while other threads read and score; "
-        "`segplug run analyze benchmark` measures engines by themselves"
+        f"engine ms/image (on {job.device}, threads: {threads}) is the engine's time in the scoring run, "
+        "with the first image, while other threads read and score; `segplug run analyze benchmark` measures "
+        "engines without other work"
     )
 
 
-def _what_ran(reference: Reference, outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _resumed(reference: Reference, outcomes: Sequence[Outcome]) -> Iterator[str]:
     runs = {"pytorch fp32": reference.numbers}
     runs |= {outcome.trial.name: outcome.numbers for outcome in outcomes if outcome.numbers is not None}
-    if kept := [name for name, run in runs.items() if run.kept]:
-        yield f"finished before and not run again, times included: {', '.join(kept)}"
+    if reused := [name for name, run in runs.items() if run.reused]:
+        yield f"results and times of an earlier run are used for {', '.join(reused)}"
     if any(run.resumed for run in runs.values()):
-        yield "a run went on with an interrupted one: its times are of the images that were left"
+        yield "an interrupted run was continued: its times are those of the remaining images"
 
 
 def _warnings(reference: Reference, outcomes: Sequence[Outcome], warnings: Sequence[str]) -> Iterator[str]:
-    """Each once: every run warns of the same masks. Those of runs that were kept are in their numbers."""
+    """Every warning once: all runs may give the same. Those of reused runs are in their numbers."""
     numbers = [reference.numbers, *(outcome.numbers for outcome in outcomes)]
-    kept = [warning for run in numbers if run is not None for warning in run.warnings]
-    return (f"warning: {warning}" for warning in dict.fromkeys([*warnings, *kept]))
+    saved = [warning for run in numbers if run is not None for warning in run.warnings]
+    return (f"warning: {warning}" for warning in dict.fromkeys([*warnings, *saved]))

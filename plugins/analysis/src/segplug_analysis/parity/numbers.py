@@ -1,4 +1,4 @@
-"""What a run's report says, as the tables and the data of a parity report want it."""
+"""A run's scores and times, as a parity report shows and saves them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class RunNumbers:
     """A run's scores and times, in JSON types."""
 
     scores: Mapping[str, float | None]
-    """By name, as fractions; ``None``: nothing is defined."""
+    """By name, as fractions; ``None``: the score is not defined."""
     classes: tuple[str, ...]
     images: int
     resumed: int
-    """How many of the images an interrupted run had finished."""
+    """How many of the images an interrupted run had finished before."""
     engine_ms_per_image: float | None
-    """Of the images that were left; ``None``: there were none."""
+    """Mean over the images of this run, without the resumed ones; ``None``: there were none."""
     images_per_second: float | None
     warnings: tuple[str, ...]
-    kept: bool = False
-    """Whether the run had finished before, and its numbers were kept."""
+    reused: bool = False
+    """Whether these are the saved numbers of a run that had finished before."""
 
     @classmethod
     def of(cls, report: RunReport) -> RunNumbers:
@@ -48,9 +48,9 @@ class RunNumbers:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunNumbers:
-        """The inverse of :meth:`to_dict`, for numbers that were kept."""
+        """The inverse of :meth:`to_dict`, for saved numbers."""
         known = {**data, "classes": tuple(data["classes"]), "warnings": tuple(data["warnings"])}
-        return cls(**{**known, "kept": True})
+        return cls(**{**known, "reused": True})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types."""
@@ -62,6 +62,6 @@ def score_of(run: RunNumbers | None, metric: str) -> float | None:
 
 
 def points_of(run: RunNumbers | None, reference: RunNumbers, metric: str) -> float | None:
-    """The difference in points: hundredths of the metric."""
+    """The difference in points: percentage points for a score in percent."""
     ours, theirs = score_of(run, metric), score_of(reference, metric)
     return None if ours is None or theirs is None else 100 * (ours - theirs)

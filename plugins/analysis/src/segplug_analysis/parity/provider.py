@@ -17,7 +17,7 @@ from segplug.results import AnalyzeReport
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.session import Session
-    from segplug_analysis.parity.job import Outcome
+    from segplug_analysis.parity.outcomes import Outcome
 
 __all__ = ["Options", "provider"]
 
@@ -28,15 +28,15 @@ class Options:
 
     backend: tuple[str, ...] = option(
         (),
-        help="Infer targets to compare with pytorch; default: all that are installed.",
+        help="The infer targets to compare with pytorch. Default: all that are installed.",
         metavar="NAME",
     )
     precision: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = option(
-        ("fp32",), help="Of the files that are made. PyTorch, the reference, runs in fp32."
+        ("fp32",), help="Precision of the exported files and engines. PyTorch, the reference, runs in fp32."
     )
     dataset: str | None = option(
         None,
-        help="What to run on: data.test of a config, or a folder of images and masks; default: CONFIG.",
+        help="What to run on: a folder of images and masks, or data.test of a config. Default: CONFIG.",
         metavar="CONFIG|FOLDER",
     )
     dataset_source: str | None = option(None, help="The source that reads the data set.", metavar="NAME")
@@ -48,25 +48,25 @@ class Options:
     )
     work_dir: Path = option(
         Path("segplug-parity"),
-        help="Folder of what is made: exported files, which are used again, label maps, pictures.",
+        help="Folder for label maps, pictures and exported files; the latter are used again.",
         metavar="FOLDER",
     )
     device: str = option("cpu", help="cpu, cuda, cuda:1, ...")
-    threads: int | None = option(None, help="Threads of one run; default: the library's own.", minimum=1)
+    threads: int | None = option(None, help="Threads of one run. Default: the library's own.", minimum=1)
     images: int = option(
-        3, help="Paint this many of the images that differ most, for each backend.", minimum=0, maximum=100
+        3, help="For each backend, paint this many of the images that differ most.", minimum=0, maximum=100
     )
     resume: bool = option(
-        False, help="Go on where an interrupted run stopped; what had finished is not run again."
+        False, help="Continue an interrupted report; runs that had finished are not repeated."
     )
 
 
 class Parity:
-    """Scores a trained model on every backend, beside PyTorch: SUBJECTs are a config and its checkpoint.
+    """Score a trained model on every backend, beside PyTorch. SUBJECTs are a config and its checkpoint.
 
-    It exports what the backends open into a work folder, and uses again what lies there already;
-    --force makes it anew. A backend or precision that does not work is a line of the report that says
-    why; it is an error only if nothing could be compared.
+    The files that the backends open are exported into a work folder and used again; --force makes them
+    again. A backend or precision that does not work is listed in the report with the reason; it is an
+    error only if nothing could be compared.
     """
 
     api_version = 1
@@ -75,23 +75,23 @@ class Parity:
     @hookimpl
     def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
         """Compare the backends; see :func:`segplug.hookspecs.analyze`."""
-        # As `segplug run infer` has it, for the same scores per second: threads that wait do not spin.
+        # As in `segplug run infer`, for the same speed: threads that wait do not spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from segplug.files import make_folder
+        from segplug_analysis.parity.artifact_cache import ArtifactCache
+        from segplug_analysis.parity.identity import model_identity
         from segplug_analysis.parity.job import Job
-        from segplug_analysis.parity.origin import origin_of
         from segplug_analysis.parity.plan import choose
-        from segplug_analysis.parity.recorder import recorded
         from segplug_analysis.parity.report import make_report
         from segplug_analysis.parity.run import find_form, make_files, run_reference, run_trial
-        from segplug_analysis.parity.work import Workshop
+        from segplug_analysis.recorder import record_warnings
 
         options: Options = request.options or Options()
-        session, warnings = recorded(request.session)
+        session, warnings = record_warnings(request.session)
         config, checkpoint = _config_and_checkpoint(request)
         plan = choose(options.backend, options.precision, options.device, session.registry)
         dataset = _dataset(session, config, options)
-        _refuse_folder(options.work_dir, dataset)
+        _check_work_dir(options.work_dir, dataset)
         model = session.load_model(
             config,
             checkpoint=checkpoint,
@@ -103,7 +103,9 @@ class Parity:
         job = Job(
             session=session,
             model=model,
-            origin=origin_of(session, model, config, cfg_options=options.cfg_options, source=options.source),
+            identity=model_identity(
+                session, model, config, cfg_options=options.cfg_options, source=options.source
+            ),
             dataset=dataset,
             folder=options.work_dir,
             device=options.device,
@@ -114,17 +116,17 @@ class Parity:
         )
         form = find_form(job)
         make_folder(job.folder)
-        workshop = Workshop(job.folder, session, model, job.origin, form, job.device, job.force)
-        made = [make_files(workshop, trial) for trial in plan.trials]
-        _refuse_nothing(made)
-        reference = run_reference(job)
+        cache = ArtifactCache(job.folder, session, model, job.identity, form, job.device, job.force)
+        made = [make_files(cache, trial) for trial in plan.trials]
+        _require_one_success(made)
+        reference = run_reference(job, plan.reference)
         outcomes = [run_trial(job, outcome, reference) for outcome in made]
-        _refuse_nothing(outcomes)
+        _require_one_success(outcomes)
         return make_report(job, form, reference, outcomes, plan, warnings)
 
 
-def _refuse_nothing(outcomes: Sequence[Outcome]) -> None:
-    """An error where all trials failed, of the first one's kind and with everyone's reason."""
+def _require_one_success(outcomes: Sequence[Outcome]) -> None:
+    """Raise an error if all trials failed: of the type of the first error, with all reasons."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(errors) == len(outcomes):
         reasons = "; ".join(f"{outcome.trial.name}: {outcome.error}" for outcome in outcomes)
@@ -153,11 +155,11 @@ def _dataset(session: Session, config: str, options: Options) -> Dataset:
         **(options.dataset_options or {}),
     )
     if not dataset.info.has_masks:
-        raise UsageError(f"the data set {location} has no masks, so there is nothing to score against")
+        raise UsageError(f"the data set {location} has no masks, so nothing can be scored")
     return dataset
 
 
-def _refuse_folder(folder: Path, dataset: Dataset) -> None:
+def _check_work_dir(folder: Path, dataset: Dataset) -> None:
     from segplug.runtime.dataset_files import refuse_searched_folder
 
     if folder.exists() and not folder.is_dir():

@@ -1,4 +1,4 @@
-"""A parity report, from the reference's run and what became of the trials."""
+"""The parity report, from the reference's run and the outcomes of the trials."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from segplug.results import AnalyzeReport, Figure, Table
 from segplug_analysis.parity.data import as_data
 from segplug_analysis.parity.form import Form
-from segplug_analysis.parity.job import Job, Outcome, Picture, Reference
+from segplug_analysis.parity.job import Job
 from segplug_analysis.parity.notes import notes_of
 from segplug_analysis.parity.numbers import METRICS, points_of, score_of
+from segplug_analysis.parity.outcomes import CachedFile, Outcome, Picture, Reference
 from segplug_analysis.parity.plan import Plan
-from segplug_analysis.parity.work import Made
 
 __all__ = ["make_report"]
 
@@ -24,10 +24,10 @@ def make_report(
     plan: Plan,
     warnings: Sequence[str],
 ) -> AnalyzeReport:
-    """Tables, pictures and data, with what the runs warned of among the notes."""
+    """Tables, pictures, data and notes; ``warnings`` are those of the runs."""
     tables = [
         _results(job, reference, outcomes),
-        _against(reference, outcomes),
+        _differences(reference, outcomes),
         _speed(reference, outcomes),
         _per_class(reference, outcomes),
         _pictures(outcomes),
@@ -60,9 +60,9 @@ def _results(job: Job, reference: Reference, outcomes: Sequence[Outcome]) -> Tab
     )
 
 
-def _against(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
+def _differences(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
     return Table(
-        "Against PyTorch",
+        "Difference from PyTorch",
         ("backend", *(f"{metric} points" for metric in METRICS), "labels differ %", "pixels", "images"),
         tuple(
             (
@@ -89,10 +89,10 @@ def _speed(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
     )
 
 
-def _how(made: Made) -> str:
-    if made.reused:
+def _how(file: CachedFile) -> str:
+    if file.reused:
         return "reused"
-    return "exported" if made.hook == "export" else "built"
+    return "exported" if file.hook == "export" else "built"
 
 
 def _per_class(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
@@ -104,8 +104,8 @@ def _per_class(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
             (
                 name,
                 *(
-                    score_of(report, f"IoU.{name}")
-                    for report in (reference.numbers, *(outcome.numbers for outcome in compared))
+                    score_of(run, f"IoU.{name}")
+                    for run in (reference.numbers, *(outcome.numbers for outcome in compared))
                 ),
             )
             for name in reference.numbers.classes
@@ -116,13 +116,13 @@ def _per_class(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
 def _pictures(outcomes: Sequence[Outcome]) -> Table:
     return Table(
         "Images that differ most",
-        ("backend", "image", "pixels differing", "of them %", "picture"),
+        ("backend", "image", "pixels differing", "differing %", "picture"),
         tuple(
             (
                 outcome.trial.name,
-                picture.worst.name,
-                picture.worst.differing,
-                100 * picture.worst.share,
+                picture.image.name,
+                picture.image.differing,
+                100 * picture.image.share,
                 str(picture.path),
             )
             for outcome in outcomes
@@ -133,37 +133,37 @@ def _pictures(outcomes: Sequence[Outcome]) -> Table:
 
 def _files(outcomes: Sequence[Outcome]) -> Table:
     rows = {
-        made.path: (
-            made.format,
-            made.precision,
-            _how(made),
-            made.seconds,
-            made.bytes / 1e6,
-            str(made.path),
+        file.path: (
+            file.format,
+            file.precision,
+            _how(file),
+            file.seconds,
+            file.bytes / 1e6,
+            str(file.path),
         )
         for outcome in outcomes
-        for made in reversed(outcome.made)
+        for file in reversed(outcome.files)
     }
-    columns = ("format", "precision", "this time", "s to make", "MB", "file")
+    columns = ("format", "precision", "status", "s to make", "MB", "file")
     return Table("Files", columns, tuple(rows.values()))
 
 
 def _failures(outcomes: Sequence[Outcome]) -> Table:
     return Table(
         "Not compared",
-        ("backend", "why"),
+        ("backend", "reason"),
         tuple((outcome.trial.name, str(outcome.error)) for outcome in outcomes if outcome.error is not None),
     )
 
 
 def _figure(outcome: Outcome, picture: Picture) -> Figure:
-    worst = picture.worst
+    image = picture.image
     return Figure(
-        title=f"{outcome.trial.name}: {worst.name}, {worst.differing:,} of {worst.pixels:,} pixels differ",
+        title=f"{outcome.trial.name}: {image.name}, {image.differing:,} of {image.pixels:,} pixels differ",
         draw=picture.path.read_bytes,
         media_type="image/jpeg",
         description=(
-            f"four views of {worst.name}: the image, painted with PyTorch's labels, painted with those of "
+            f"four views of {image.name}: the image, painted with PyTorch's labels, painted with those of "
             f"{outcome.trial.name}, and in grey with marks where the two differ"
         ),
     )

@@ -1,4 +1,4 @@
-"""A serving report's data: JSON types."""
+"""The data of a serving report, in JSON types."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from segplug_analysis.serving.load import Level
 from segplug_analysis.serving.numbers import LevelNumbers
 
 if TYPE_CHECKING:
-    from segplug_analysis.serving.found import Found
+    from segplug_analysis.serving.measurements import Measurements
 
 __all__ = ["as_data"]
 
 
-def as_data(found: Found, numbers: Sequence[LevelNumbers]) -> dict[str, Any]:
-    """Settings, each image's agreement, each level's numbers and times. Milliseconds."""
-    plan = found.plan
+def as_data(measured: Measurements, numbers: Sequence[LevelNumbers]) -> dict[str, Any]:
+    """Settings, each image's agreement, each level's numbers and times in milliseconds."""
+    plan = measured.plan
     return {
         "url": plan.url,
-        "served": {"name": found.meta.name, "classes": list(found.meta.classes)},
+        "served": {"name": measured.meta.name, "classes": list(measured.meta.classes)},
         "reference": None
-        if found.model is None
-        else {"name": found.model.name, "device": found.device, "threads": found.threads},
+        if measured.model is None
+        else {"name": measured.model.name, "device": measured.device, "threads": measured.threads},
         "settings": {"requests": plan.requests, "warmup": plan.warmup, "timeout_seconds": plan.timeout},
-        "images": [_image(found, index) for index in range(len(found.pictures))],
-        "levels": [_level(each, level) for each, level in zip(numbers, found.levels, strict=True)],
+        "images": [_image(measured, index) for index in range(len(measured.pictures))],
+        "levels": [_level(each, level) for each, level in zip(numbers, measured.levels, strict=True)],
     }
 
 
-def _image(found: Found, index: int) -> dict[str, Any]:
-    picture = found.pictures[index]
+def _image(measured: Measurements, index: int) -> dict[str, Any]:
+    picture = measured.pictures[index]
     return {
         "name": picture.name,
         "height": picture.size[0],
@@ -46,18 +46,18 @@ def _image(found: Found, index: int) -> dict[str, Any]:
                     "firm_pixels_differing": one.firm_differing,
                     "comparison": one.comparison.to_dict(),
                 }
-                for one in found.judgement.agreements
+                for one in measured.checks.agreements
                 if one.image == index
             ),
             None,
         ),
         "other_masks": [
             {
-                "replies": found.replies(index, change.place),
+                "replies": measured.replies(index, change.position),
                 "pixels_differing": change.differing,
                 "problem": change.problem or None,
             }
-            for change in found.judgement.changes
+            for change in measured.checks.changes
             if change.image == index
         ],
     }
@@ -87,6 +87,6 @@ def _level(each: LevelNumbers, level: Level) -> dict[str, Any]:
             for (status, reason), count in sorted(each.errors.items())
         ],
         "other_masks": each.changed,
-        "given_up": each.given_up,
+        "stopped_early": each.stopped_early,
         "times_ms": [1e3 * one.seconds for one in level.timed if one.mask is not None],
     }

@@ -1,4 +1,4 @@
-"""The images whose masks differ most, painted; and where they differ, in characters."""
+"""The images whose masks differ most, as pictures and as text."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from segplug.results import Figure
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segplug_analysis.serving.found import Found
-    from segplug_analysis.serving.judge import Agreement
+    from segplug_analysis.serving.mask_checks import Agreement
+    from segplug_analysis.serving.measurements import Measurements
 
 __all__ = ["difference_map", "figures_of"]
 
 _COLUMNS = 48
-"""Characters of a line."""
+"""Characters in a line."""
 
 _SHADES = "·░▒▓█"
-"""No pixel of a cell differs, up to a quarter, to a half, to three quarters, more."""
+"""The share of a cell's pixels that differ: none, up to 1/4, up to 1/2, up to 3/4, more."""
 
 
-def figures_of(found: Found) -> tuple[Figure, ...]:
-    """A picture for each of the worst images, those first that differ most."""
-    worst = sorted(found.judgement.agreements, key=lambda one: (-one.firm_differing, -one.differing))
-    return tuple(_figure(found, one) for one in worst[: found.painted])
+def figures_of(measured: Measurements) -> tuple[Figure, ...]:
+    """A picture of each of the worst images, the worst first."""
+    worst = sorted(measured.checks.agreements, key=lambda one: (-one.firm_differing, -one.differing))
+    return tuple(_figure(measured, one) for one in worst[: measured.painted])
 
 
-def _figure(found: Found, one: Agreement) -> Figure:
-    name = found.pictures[one.image].name
+def _figure(measured: Measurements, one: Agreement) -> Figure:
+    name = measured.pictures[one.image].name
     title = f"{name}: {one.differing:,} of {one.served.size:,} pixels differ"
     return Figure(
         title=title,
-        draw=lambda: _drawn(found, one),
+        draw=lambda: _draw(measured, one),
         media_type="image/jpeg",
         description=(
             f"four views of {name}: the image, painted with PyTorch's labels, with those of the server, "
             "and in grey with marks where the two differ"
         ),
-        # A few near-ties are not worth a screen.
+        # A few near-ties need no text on the screen.
         text=""
         if one.comparison.passed
-        else f"{title}, where:\n{difference_map(one.expected != one.served)}",
+        else f"{title}, at these places:\n{difference_map(one.expected != one.served)}",
     )
 
 
-def _drawn(found: Found, one: Agreement) -> bytes:
+def _draw(measured: Measurements, one: Agreement) -> bytes:
     from segplug.palette import choose_palette
-    from segplug_analysis.parity.paint import painted
+    from segplug_analysis.difference_picture import difference_picture
 
-    picture = found.pictures[one.image]
-    metas = [meta for meta in (found.model, found.meta) if meta is not None]
-    return painted(
+    picture = measured.pictures[one.image]
+    metas = [meta for meta in (measured.model, measured.meta) if meta is not None]
+    return difference_picture(
         picture.decoded(),
         one.expected,
         one.served,
@@ -64,7 +64,7 @@ def _drawn(found: Found, one: Agreement) -> bytes:
 
 
 def difference_map(differs: npt.NDArray[np.bool_]) -> str:
-    """Where pixels differ, in characters that are about twice as high as wide.
+    """A map of the differing pixels, in characters, which are about twice as high as wide.
 
     Args:
         differs: ``(H, W)``.
@@ -75,6 +75,6 @@ def difference_map(differs: npt.NDArray[np.bool_]) -> str:
     lines = []
     for band in np.array_split(differs, rows):
         shares = [float(cell.mean()) for cell in np.array_split(band, columns, axis=1)]
-        # A single pixel shows, however large the cell.
+        # Rounded up: a single pixel is visible in a cell of any size.
         lines.append("".join(_SHADES[int(np.ceil(share * (len(_SHADES) - 1)))] for share in shares))
     return "\n".join(lines)

@@ -1,44 +1,44 @@
-"""What a server was to hold and does not, a line each."""
+"""The failures of a serving report, a line each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from segplug_analysis.serving.found import Found
 from segplug_analysis.serving.load import NO_ANSWER
-from segplug_analysis.serving.masks import UNKEPT
+from segplug_analysis.serving.masks import NOT_KEPT
+from segplug_analysis.serving.measurements import Measurements
 from segplug_analysis.serving.numbers import LevelNumbers
 
 __all__ = ["failures_of", "status_text"]
 
-_MOST = 20
-"""Lines; the tables have the rest."""
+_MAX_LINES = 20
+"""How many lines are shown; the tables have the rest."""
 
 
-def failures_of(found: Found, numbers: Sequence[LevelNumbers]) -> Iterator[str]:
+def failures_of(measured: Measurements, numbers: Sequence[LevelNumbers]) -> Iterator[str]:
     """Wrong masks first, then requests without one."""
-    lines = [*_wrong(found), *_changed(found), *_unanswered(numbers)]
-    yield from lines[:_MOST]
-    if len(lines) > _MOST:
-        yield f"{len(lines) - _MOST} more, which the tables show"
+    lines = [*_wrong(measured), *_changed(measured), *_unanswered(numbers)]
+    yield from lines[:_MAX_LINES]
+    if len(lines) > _MAX_LINES:
+        yield f"{len(lines) - _MAX_LINES} more failures, listed in the tables"
 
 
-def _wrong(found: Found) -> Iterator[str]:
-    for one in found.judgement.agreements:
+def _wrong(measured: Measurements) -> Iterator[str]:
+    for one in measured.checks.agreements:
         for failure in one.comparison.failures:
-            yield f"the mask of {found.pictures[one.image].name}: {failure}"
+            yield f"the mask of {measured.pictures[one.image].name}: {failure}"
 
 
-def _changed(found: Found) -> Iterator[str]:
-    for change in found.judgement.changes:
+def _changed(measured: Measurements) -> Iterator[str]:
+    for change in measured.checks.changes:
         if change.problem:
-            replies = _counted(found.replies(change.image, change.place), "reply", "replies")
-            yield f"under load, {replies} to {found.pictures[change.image].name}: {change.problem}"
-    for index, picture in enumerate(found.pictures):
-        if count := found.replies(index, UNKEPT):
+            replies = _counted(measured.replies(change.image, change.position), "reply", "replies")
+            yield f"under load, {replies} to {measured.pictures[change.image].name}: {change.problem}"
+    for index, picture in enumerate(measured.pictures):
+        if count := measured.replies(index, NOT_KEPT):
             yield (
                 f"under load, {_counted(count, 'reply', 'replies')} to {picture.name}: "
-                "yet other masks, more than were kept to look at"
+                "other masks, too many to keep and check"
             )
 
 
@@ -48,12 +48,12 @@ def _unanswered(numbers: Sequence[LevelNumbers]) -> Iterator[str]:
         for (status, reason), count in sorted(each.errors.items()):
             requests = _counted(each.requests, "request", "requests")
             yield f"with {clients}, {count} of {requests}: {status_text(status)}: {reason}"
-        if each.given_up:
-            yield f"with {clients}, the level was given up: too many requests had no answer"
+        if each.stopped_early:
+            yield f"with {clients}, the level was stopped: too many requests had no answer"
 
 
 def status_text(status: int) -> str:
-    """An HTTP status, or that there was none."""
+    """An HTTP status, or ``no answer``."""
     return "no answer" if status == NO_ANSWER else str(status)
 
 

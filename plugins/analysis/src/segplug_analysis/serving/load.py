@@ -1,4 +1,4 @@
-"""Clients that send at the same time, each its next request when the last was answered."""
+"""Put a server under load: clients send at the same time, each one request after the other."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["NO_ANSWER", "PARTS", "Exchange", "Level", "Plan", "measure"]
 
 NO_ANSWER = 0
-"""The status of a request that nothing came back for."""
+"""The status of a request without any answer."""
 
 PARTS = ("decode", "model", "process", "encode")
-"""What a server of segplug says of its time, in this order."""
+"""The parts of a request's time that a server of segplug reports, in this order."""
 
-_MOST_LOST = 3
-"""A level ends when this many requests had no answer: each may have waited for the whole timeout."""
+_MAX_UNANSWERED = 3
+"""A level ends after this many requests without an answer: each may have waited for the whole timeout."""
 
 _BATCH = re.compile(r'\bbatch;desc="?(\d+)')
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of which server."""
+    """Which server is measured, and with how many requests."""
 
     url: str
     token: str | None
@@ -43,13 +43,13 @@ class Plan:
     """Seconds."""
     concurrency: tuple[int, ...]
     requests: int
-    """Timed ones of each level."""
+    """Timed requests of each level."""
     warmup: int
-    """Untimed ones of each client."""
+    """Untimed requests of each client."""
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """Talks to the server; its connections are closed with the context."""
+        """A client of the server; its connections are closed at the end of the context."""
         client = Client(self.url, token=self.token, timeout=self.timeout)
         try:
             yield client
@@ -59,56 +59,58 @@ class Plan:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and what came back."""
+    """One request and its answer."""
 
     image: int
     status: int
-    """Of HTTP, or :data:`NO_ANSWER`."""
+    """HTTP status, or :data:`NO_ANSWER`."""
     seconds: float = 0.0
-    """At the client, from the first byte sent to the last received."""
+    """Measured by the client, from the first byte sent to the last received."""
     reason: str = ""
     """Why there is no mask."""
     mask: int | None = None
-    """Its place among the image's masks; ``None``: there is none."""
+    """The position of the mask among the image's masks; ``None``: the answer has none."""
     parts: Mapping[str, float] = field(default_factory=dict)
-    """Seconds inside the server; empty where it does not say."""
+    """Seconds inside the server; empty where the server does not report them."""
     batch: int | None = None
-    """Images that the server ran together."""
+    """How many images the server ran together."""
 
     @property
     def overhead(self) -> float | None:
-        """Seconds that were spent neither on the image nor on its mask: HTTP, queues, waiting for a batch."""
+        """Seconds outside :data:`PARTS`: HTTP, queues, waiting for a batch."""
         return self.seconds - sum(self.parts.values()) if self.parts else None
 
 
 @dataclass(frozen=True)
 class Level:
-    """All requests of so many clients."""
+    """All requests with one number of clients."""
 
     concurrency: int
     seconds: float
     """From the first timed request to the end of the last."""
     timed: tuple[Exchange, ...]
     untimed: tuple[Exchange, ...]
-    """The warm-up, which is checked like the rest."""
-    given_up: bool
-    """Whether it ended early, since requests had no answer."""
+    """The warm-up requests; their masks are checked as well."""
+    stopped_early: bool
+    """Whether it ended early because requests had no answer."""
 
     @property
     def all(self) -> tuple[Exchange, ...]:
-        """Every request, the warm-up's first."""
+        """Every request, those of the warm-up first."""
         return self.untimed + self.timed
 
 
 def measure(plan: Plan, pictures: Sequence[Picture], masks: Masks, reporter: Reporter) -> tuple[Level, ...]:
-    """Put the server under load, one level after the other. What fails is in the levels."""
+    """Put the server under load, one level after the other. The levels have the failed requests as well."""
     total = sum(plan.requests + plan.warmup * clients for clients in plan.concurrency)
     with reporter.progress("requests", total) as progress:
-        return tuple(_Run(plan, pictures, masks, clients, progress).go() for clients in plan.concurrency)
+        return tuple(
+            _LevelRun(plan, pictures, masks, clients, progress).run() for clients in plan.concurrency
+        )
 
 
-class _Run:
-    """One level."""
+class _LevelRun:
+    """Runs one level."""
 
     def __init__(
         self, plan: Plan, pictures: Sequence[Picture], masks: Masks, clients: int, progress: Progress
@@ -117,14 +119,14 @@ class _Run:
         self._progress = progress
         self._lock = threading.Lock()
         self._left = plan.requests
-        self._lost = 0
+        self._unanswered = 0
         self._stopped = False
         self._started = 0.0
-        self._start = threading.Barrier(clients, action=self._now)
+        self._start = threading.Barrier(clients, action=self._set_start_time)
         self._timed: list[Exchange] = []
         self._untimed: list[Exchange] = []
 
-    def go(self) -> Level:
+    def run(self) -> Level:
         with (
             self._plan.client() as client,
             ThreadPoolExecutor(self._clients, thread_name_prefix="segplug-client") as pool,
@@ -133,7 +135,7 @@ class _Run:
             try:
                 for each in work:
                     each.result()
-            finally:  # Ctrl-C: the clients end with the request that is under way
+            finally:  # on Ctrl-C, each client ends after its current request
                 self._stopped = True
                 self._start.abort()
         return Level(
@@ -141,42 +143,42 @@ class _Run:
             seconds=time.perf_counter() - self._started,
             timed=tuple(self._timed),
             untimed=tuple(self._untimed),
-            given_up=self._lost >= _MOST_LOST,
+            stopped_early=self._unanswered >= _MAX_UNANSWERED,
         )
 
     def _work(self, client: Client, number: int) -> None:
-        """One client: it warms up, waits for the others, and sends while requests are left."""
+        """One client: warm up, wait for the others, and send until no request is left."""
         try:
-            for turn in range(self._plan.warmup):
+            for index in range(self._plan.warmup):
                 if not self._stopped:
-                    self._send(client, number + turn, self._untimed)
+                    self._send(client, number + index, self._untimed)
             self._start.wait()
         except threading.BrokenBarrierError:
-            return  # another client has failed, and says why
+            return  # another client has failed and raises its error
         except BaseException:
             self._start.abort()
             raise
-        while (ticket := self._ticket()) is not None:
-            self._send(client, ticket, self._timed)
+        while (turn := self._next_turn()) is not None:
+            self._send(client, turn, self._timed)
 
-    def _now(self) -> None:
+    def _set_start_time(self) -> None:
         self._started = time.perf_counter()
 
-    def _ticket(self) -> int | None:
+    def _next_turn(self) -> int | None:
         with self._lock:
             if self._stopped or not self._left:
                 return None
             self._left -= 1
             return self._left
 
-    def _send(self, client: Client, turn: int, kept: list[Exchange]) -> None:
-        # Neighbours in time send different images, so that a mask that went to the wrong one is seen.
+    def _send(self, client: Client, turn: int, exchanges: list[Exchange]) -> None:
+        # Requests at the same time send different images, so that a swapped mask is detected.
         image = turn % len(self._pictures)
-        found = self._exchange(client, image)
+        exchange = self._exchange(client, image)
         with self._lock:
-            kept.append(found)
-            self._lost += found.status == NO_ANSWER
-            self._stopped |= self._lost >= _MOST_LOST
+            exchanges.append(exchange)
+            self._unanswered += exchange.status == NO_ANSWER
+            self._stopped |= self._unanswered >= _MAX_UNANSWERED
             self._progress.advance()
 
     def _exchange(self, client: Client, image: int) -> Exchange:
@@ -187,17 +189,17 @@ class _Run:
         if reply.status != 200:
             return Exchange(image, reply.status, reply.seconds, reply.reason)
         try:
-            place = self._masks.place(image, reply.body)
+            position = self._masks.position(image, reply.body)
         except EngineError as error:
             return Exchange(image, reply.status, reply.seconds, str(error))
         parts, batch = _inside(reply)
-        return Exchange(image, reply.status, reply.seconds, mask=place, parts=parts, batch=batch)
+        return Exchange(image, reply.status, reply.seconds, mask=position, parts=parts, batch=batch)
 
 
 def _inside(reply: Reply) -> tuple[Mapping[str, float], int | None]:
-    """What a server of segplug says of its time; nothing where another has written the header."""
-    said = reply.timing()
-    if not said.keys() >= set(PARTS):
+    """The parts and the batch size that a server of segplug reports; nothing from other servers' headers."""
+    timing = reply.timing()
+    if not timing.keys() >= set(PARTS):
         return {}, None
     batch = _BATCH.search(reply.headers.get("server-timing", ""))
-    return {part: said[part] for part in PARTS}, int(batch[1]) if batch else None
+    return {part: timing[part] for part in PARTS}, int(batch[1]) if batch else None

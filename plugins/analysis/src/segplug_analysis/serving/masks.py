@@ -1,4 +1,4 @@
-"""All masks that a server gave for each image. There should be one."""
+"""All different masks that a server gave for each image. There should be one for each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from segplug.serving.client import decode_mask
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["FIRST", "UNKEPT", "Masks"]
+__all__ = ["FIRST", "NOT_KEPT", "Masks"]
 
 FIRST = 0
-"""The place of an image's first mask."""
+"""The position of an image's first mask."""
 
-UNKEPT = -1
-"""The place of a mask that is not kept: a server that gives so many has been seen through."""
+NOT_KEPT = -1
+"""The position of a mask that is not kept, because there are too many different ones already."""
 
-_MOST_KEPT = 8
-"""Different masks of one image."""
+_MAX_KEPT = 8
+"""How many other masks of one image are kept."""
 
 
 class Masks:
@@ -37,36 +37,36 @@ class Masks:
         self._bodies: list[bytes | None] = [None] * len(first)
         self._lock = threading.Lock()
 
-    def place(self, index: int, body: bytes) -> int:
-        """Which of the masks of image ``index`` a reply holds: :data:`FIRST`, another's place, or
-        :data:`UNKEPT`.
+    def position(self, index: int, body: bytes) -> int:
+        """The position of a reply's mask among those of image ``index``: :data:`FIRST`, a later one, or
+        :data:`NOT_KEPT`.
 
         Raises:
-            EngineError: it holds no mask.
+            EngineError: the reply has no mask.
         """
-        # What is equal byte by byte need not be decoded, which would keep a client from sending.
+        # Equal bytes need not be decoded; decoding would delay the client's next request.
         if body == self._bodies[index]:
             return FIRST
         mask = decode_mask(body, "the server")
         with self._lock:
             known = self._known[index]
-            for place, other in enumerate(known):
+            for position, other in enumerate(known):
                 if np.array_equal(mask, other):
-                    if place == FIRST:
+                    if position == FIRST:
                         self._bodies[index] = body
-                    return place
-            if len(known) > _MOST_KEPT:
-                return UNKEPT
+                    return position
+            if len(known) > _MAX_KEPT:
+                return NOT_KEPT
             known.append(mask)
             return len(known) - 1
 
     def of(self, index: int) -> Sequence[npt.NDArray[Any]]:
-        """The different masks of one image; the first stands first."""
+        """The different masks of one image, in the order in which they came."""
         return self._known[index]
 
-    def owner(self, mask: npt.NDArray[Any], *, but: int) -> int | None:
-        """The image, other than ``but``, whose first mask this is."""
+    def owner(self, mask: npt.NDArray[Any], *, without: int) -> int | None:
+        """The image, without image ``without``, that has this as its first mask; ``None``: there is none."""
         for index, known in enumerate(self._known):
-            if index != but and np.array_equal(known[FIRST], mask):
+            if index != without and np.array_equal(known[FIRST], mask):
                 return index
         return None

@@ -1,4 +1,4 @@
-"""What a reader must know to read a serving report rightly."""
+"""The notes that explain a serving report."""
 
 from __future__ import annotations
 
@@ -9,84 +9,84 @@ from urllib.parse import urlsplit
 from segplug_analysis.serving.numbers import LevelNumbers
 
 if TYPE_CHECKING:
-    from segplug_analysis.serving.found import Found
+    from segplug_analysis.serving.measurements import Measurements
 
 __all__ = ["notes_of"]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _FEW = 100
-"""Fewer requests than this have no 99th percentile of their own."""
+"""With fewer requests, the 99th percentile is nearly the maximum."""
 
 
-def notes_of(found: Found, numbers: Sequence[LevelNumbers]) -> Iterator[str]:
-    """A sentence each, with what the run warned of at the end."""
-    yield from _comparison(found)
-    yield _where(found)
-    yield _how(found)
+def notes_of(measured: Measurements, numbers: Sequence[LevelNumbers]) -> Iterator[str]:
+    """One sentence each, the warnings of the run last."""
+    yield from _comparison(measured)
+    yield _where(measured)
+    yield _how(measured)
     yield from _time_inside(numbers)
-    if len(found.pictures) == 1:
-        yield "one image was sent: a server that answers with another client's mask cannot be seen"
-    yield from (f"warning: {warning}" for warning in dict.fromkeys(found.warnings))
+    if len(measured.pictures) == 1:
+        yield "only one image was sent: swapped masks of two clients cannot be detected"
+    yield from (f"warning: {warning}" for warning in dict.fromkeys(measured.warnings))
 
 
-def _comparison(found: Found) -> Iterator[str]:
-    agreements = found.judgement.agreements
-    if found.model is None:
-        yield "nothing is compared with PyTorch, only measured: --config and --checkpoint name what it runs"
+def _comparison(measured: Measurements) -> Iterator[str]:
+    agreements = measured.checks.agreements
+    if measured.model is None:
+        yield "the server is only measured; --config and --checkpoint compare its masks with PyTorch's"
         return
     precision = agreements[0].comparison.precision
-    threads = found.threads or "its own default"
+    threads = measured.threads or "its own default"
     yield (
-        f"PyTorch ran {found.model.name} in fp32 on {found.device}, threads: {threads}; near-ties are pixels "
-        f"whose two largest logits are so near that {precision} may turn them: with another number of "
-        "threads than the server's a few of them differ"
+        f"PyTorch ran {measured.model.name} in fp32 on {measured.device}, threads: {threads}; near-ties are "
+        f"pixels whose two largest logits are so close that rounding in {precision} may swap them: if the "
+        "server uses another number of threads, a few of them differ"
     )
     if any(one.resized and not one.comparison.passed for one in agreements):
         yield (
-            "the network's size is not the images' own: a served file that gives labels cannot bring them "
-            "back as PyTorch's logits are, export it with --output-kind logits"
+            "images are resized for the network: a served file that gives labels can only resize labels, "
+            "while PyTorch resizes logits; export the file with --output-kind logits"
         )
     if not any(one.differing for one in agreements):
-        yield "every first mask has the same label as PyTorch's at every pixel"
+        yield "all first masks are equal to PyTorch's, at every pixel"
 
 
-def _where(found: Found) -> str:
-    machine = found.machine
-    host = urlsplit(found.plan.url).hostname or ""
+def _where(measured: Measurements) -> str:
+    machine = measured.machine
+    host = urlsplit(measured.plan.url).hostname or ""
     here = f"measured from {machine.processor}, {machine.cores} cores"
     if machine.load is not None:
         here += f", load {machine.load:.2f} before the start"
     if host in _LOOPBACK or host.startswith("127."):
-        return f"{here}: the server runs on the same machine, and shares it with its clients"
-    return f"{here}: the way to {host} and back is in all times at the client, and in the overhead"
+        return f"{here}: the server runs on the same machine as its clients, and shares its processors"
+    return f"{here}: all times at the client, and the overhead, include the network to {host} and back"
 
 
-def _how(found: Found) -> str:
-    plan = found.plan
+def _how(measured: Measurements) -> str:
+    plan = measured.plan
     text = (
-        f"closed loop: each client keeps its connection and sends when its last request was answered, "
-        f"{plan.requests} timed requests a level after {plan.warmup} untimed ones of each client; "
+        "closed loop: each client keeps its connection and sends its next request after the last answer; "
+        f"{plan.requests} timed requests per level, after {plan.warmup} untimed requests of each client; "
         "latency is from the first byte sent to the last received, of requests answered with a mask; "
-        "failed requests and other masks are counted in the warm-up, too"
+        "failed requests and other masks are also counted in the warm-up"
     )
-    few = f"; with fewer than {_FEW} requests p99 says little more than the slowest of them"
+    few = f"; with fewer than {_FEW} requests, p99 is nearly the slowest request"
     return text + few * (plan.requests < _FEW)
 
 
 def _time_inside(numbers: Sequence[LevelNumbers]) -> Iterator[str]:
     if all(each.inside is None for each in numbers):
         yield (
-            "the server does not say how long it worked (no Server-Timing header of segplug's): "
-            "its overhead cannot be told from the model's time"
+            "the server does not report its own times (no Server-Timing header of segplug's): "
+            "overhead and model time cannot be told apart"
         )
         return
     yield (
-        "overhead is the time at the client less what the server says of itself: HTTP, the server's own "
-        "processes, waiting in its queue, for a batch, and for its other images to be read and written; "
-        "model and process are those of the whole batch that a request was in, and process is pre- and "
-        "postprocessing"
+        "overhead is the time at the client minus the times that the server reports: HTTP, the server's own "
+        "processes, waiting in its queue and for a batch, and waiting while it decodes and encodes other "
+        "images; model and process are the times of the whole batch that a request was in; process is pre- "
+        "and postprocessing"
     )
     sizes = {size for each in numbers if each.inside for size in each.inside.batches}
     if sizes:
-        yield f"images that the server ran together: {', '.join(str(size) for size in sorted(sizes))}"
+        yield f"batch sizes that the server ran: {', '.join(str(size) for size in sorted(sizes))}"

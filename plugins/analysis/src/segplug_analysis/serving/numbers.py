@@ -1,4 +1,4 @@
-"""Numbers of one level."""
+"""The numbers of one level."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from segplug_analysis.serving.masks import FIRST
 __all__ = ["Errors", "Inside", "Latency", "LevelNumbers", "numbers_of"]
 
 Errors = Mapping[tuple[int, str], int]
-"""Status and reason to the number of requests."""
+"""How many requests failed, by status and reason."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """At the client, seconds."""
+    """Latency at the client, in seconds."""
 
     p50: float
     p90: float
@@ -31,44 +31,44 @@ class Latency:
 
 @dataclass(frozen=True)
 class Inside:
-    """Medians of what the server says of its time, and of what is left, seconds."""
+    """Medians of the times that the server reports, and of the rest, in seconds."""
 
     parts: Mapping[str, float]
     overhead: float
     overhead_p95: float
     batches: Mapping[int, int]
-    """Images that were run together, and how many requests say so."""
+    """Batch size to the number of requests that were in such a batch."""
 
     @property
     def mean_batch(self) -> float | None:
-        """Of the batches that the requests were in."""
+        """Mean size of the batches that the requests were in."""
         count = sum(self.batches.values())
         return sum(size * number for size, number in self.batches.items()) / count if count else None
 
 
 @dataclass(frozen=True)
 class LevelNumbers:
-    """One level. Times are those of timed requests that were answered with a mask."""
+    """One level. The times are those of timed requests that were answered with a mask."""
 
     concurrency: int
     requests: int
-    """All of them, the warm-up included."""
+    """All requests, with the warm-up."""
     answered: int
-    """Timed ones that were answered with a mask."""
+    """Timed requests that were answered with a mask."""
     per_second: float
     latency: Latency | None
     """``None``: no request was answered."""
     inside: Inside | None
-    """``None``: the server says nothing of its time."""
+    """``None``: the server does not report its times."""
     errors: Errors
-    """Of all requests, the warm-up included."""
+    """Errors of all requests, with the warm-up."""
     changed: int
-    """Requests of all, the warm-up included, that were answered with another mask than the image's first."""
-    given_up: bool
+    """Requests that were answered with another mask than the image's first, with the warm-up."""
+    stopped_early: bool
 
 
 def numbers_of(level: Level) -> LevelNumbers:
-    """What a level comes to."""
+    """The numbers of a level."""
     good = [one for one in level.timed if one.mask is not None]
     failed = ((one.status, one.reason) for one in level.all if one.mask is None)
     return LevelNumbers(
@@ -80,7 +80,7 @@ def numbers_of(level: Level) -> LevelNumbers:
         inside=_inside(level),
         errors=Counter(failed),
         changed=sum(one.mask not in (None, FIRST) for one in level.all),
-        given_up=level.given_up,
+        stopped_early=level.stopped_early,
     )
 
 
@@ -92,11 +92,11 @@ def _latency(seconds: Sequence[float]) -> Latency | None:
 
 
 def _inside(level: Level) -> Inside | None:
-    told = [(one, one.overhead) for one in level.timed if one.mask is not None]
-    overheads = [overhead for _, overhead in told if overhead is not None]
+    timed = [(one, one.overhead) for one in level.timed if one.mask is not None]
+    overheads = [overhead for _, overhead in timed if overhead is not None]
     if not overheads:
         return None
-    known = [one for one, overhead in told if overhead is not None]
+    known = [one for one, overhead in timed if overhead is not None]
     return Inside(
         parts={part: statistics.median(one.parts[part] for one in known) for part in PARTS},
         overhead=statistics.median(overheads),

@@ -1,4 +1,4 @@
-"""What is sent: image files as they lie on disk, and the first mask of each."""
+"""The image files that are sent, unchanged, and the first mask of each."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Picture:
     """An image file."""
 
     name: str
-    """The file's name; its path where two have the same."""
+    """The file's name; its path where two files have the same name."""
     content: bytes
     size: tuple[int, int]
-    """(height, width), pixels, turned as the file says."""
+    """(height, width) in pixels, with the file's orientation applied."""
 
     def decoded(self) -> npt.NDArray[np.uint8]:
         """uint8 ``(H, W, 3)``, BGR."""
@@ -34,10 +34,10 @@ class Picture:
 
 
 def read_pictures(files: Sequence[Path]) -> tuple[Picture, ...]:
-    """Read image files, and see that they are images before any is sent.
+    """Read image files, and check that they are images before any is sent.
 
     Raises:
-        DatasetError: a file is not there, or is no image.
+        DatasetError: a file does not exist, or is no image.
     """
     names = [file.name for file in files]
     return tuple(_picture(file, file.name if names.count(file.name) == 1 else str(file)) for file in files)
@@ -61,7 +61,7 @@ def first_masks(client: Client, pictures: Sequence[Picture]) -> list[npt.NDArray
         Unsigned integer ``(H, W)`` of each image's own size.
 
     Raises:
-        EngineError: the server went away, refuses an image, or answers with no mask of it.
+        EngineError: the server is gone, refuses an image, or its answer is no mask of it.
     """
     return [_mask(client, picture) for picture in pictures]
 
@@ -73,12 +73,12 @@ def _mask(client: Client, picture: Picture) -> npt.NDArray[Any]:
     mask = decode_mask(reply.body, client.url)
     if mask.shape != picture.size:
         raise EngineError(
-            f"the server's mask of {picture.name} is {_by(mask.shape)} (height x width), "
-            f"the image {_by(picture.size)}",
-            hint="a mask must come back in its image's own size",
+            f"the server's mask of {picture.name} is {_size_text(mask.shape)} (height x width), "
+            f"the image {_size_text(picture.size)}",
+            hint="a mask must have the size of its image",
         )
     return mask
 
 
-def _by(size: Sequence[int]) -> str:
+def _size_text(size: Sequence[int]) -> str:
     return "x".join(str(length) for length in size)

@@ -1,4 +1,4 @@
-"""PyTorch's own answer to an image, and how far a served mask is from it."""
+"""PyTorch's own labels for an image, and the comparison of a served mask with them."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ __all__ = ["Expected", "Reference"]
 
 @dataclass(frozen=True)
 class Expected:
-    """What PyTorch says of one image."""
+    """PyTorch's result for one image."""
 
     labels: npt.NDArray[Any]
     """Unsigned integer ``(H, W)``."""
     resized: bool
-    """Whether the network's size is not the image's own."""
+    """Whether the image is resized for the network."""
     compare: Callable[[npt.NDArray[Any]], Comparison]
-    """Holds labels ``(H, W)`` against it, as ``segplug verify`` does, but in the image's own size."""
+    """Compares labels ``(H, W)`` with it, as ``segplug verify`` does, but at the image's own size."""
 
 
 class Reference:
     """Segments images with PyTorch.
 
     Args:
-        engine: The loaded model as an engine that gives logits; it stays the caller's.
-        precision: Of the served model; chooses what its masks are held to.
+        engine: The loaded model as an engine that gives logits. The caller closes it.
+        precision: Of the served model: it decides the thresholds for its masks.
         reporter: Where the runtime's warnings go.
     """
 
@@ -53,7 +53,7 @@ class Reference:
         self._model = ModelRunner(Runner(engine), 1, reporter)
 
     def __call__(self, picture: Picture) -> Expected:
-        """The answer to one image; raises :class:`segplug.errors.SegplugError` as the engine does."""
+        """Run one image; raises :class:`segplug.errors.SegplugError` as the engine does."""
         prepared = self._model.preprocess(picture.decoded(), picture.name)
         geometry = prepared.geometry
         logits = self._run(prepared.array)
@@ -72,7 +72,7 @@ class Reference:
         return logits
 
     def _own_size(self, logits: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float32]:
-        """Logits where the labels are decided: in the image's own size."""
+        """Logits resized to the image's own size, where the labels are chosen."""
         height, width = geometry.valid
         planes = (plane[:height, :width] for plane in logits)
         aligned = self._meta.align_corners

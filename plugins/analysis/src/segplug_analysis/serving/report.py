@@ -1,4 +1,4 @@
-"""A serving report, from what the server answered."""
+"""The report of a server, from its answers."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from segplug.results import AnalyzeReport, Table
 from segplug_analysis.serving.data import as_data
 from segplug_analysis.serving.drawing import figures_of
 from segplug_analysis.serving.failures import failures_of, status_text
-from segplug_analysis.serving.found import Found
 from segplug_analysis.serving.load import PARTS
+from segplug_analysis.serving.measurements import Measurements
 from segplug_analysis.serving.notes import notes_of
 from segplug_analysis.serving.numbers import LevelNumbers, numbers_of
 
 __all__ = ["make_report"]
 
 
-def make_report(found: Found) -> AnalyzeReport:
-    """Tables, pictures, data, notes, and what does not hold."""
-    numbers = [numbers_of(level) for level in found.levels]
+def make_report(measured: Measurements) -> AnalyzeReport:
+    """Tables, pictures, data, notes and failures."""
+    numbers = [numbers_of(level) for level in measured.levels]
     tables = (
-        _agreement(found),
+        _agreement(measured),
         _latency(numbers),
         _inside(numbers),
         _errors(numbers),
-        _changes(found),
-        _requests(found),
+        _changes(measured),
+        _requests(measured),
     )
     return AnalyzeReport(
-        title=f"Serving of {found.meta.name} at {found.plan.url}",
-        data=as_data(found, numbers),
+        title=f"Serving of {measured.meta.name} at {measured.plan.url}",
+        data=as_data(measured, numbers),
         tables=tuple(table for table in tables if table.rows),
-        figures=figures_of(found),
-        notes=tuple(notes_of(found, numbers)),
-        failures=tuple(failures_of(found, numbers)),
+        figures=figures_of(measured),
+        notes=tuple(notes_of(measured, numbers)),
+        failures=tuple(failures_of(measured, numbers)),
     )
 
 
-def _agreement(found: Found) -> Table:
+def _agreement(measured: Measurements) -> Table:
     return Table(
         "Agreement with PyTorch",
         (
@@ -47,11 +47,11 @@ def _agreement(found: Found) -> Table:
             "pixels",
             "away from near-ties",
             "near-ties %",
-            "holds",
+            "passed",
         ),
         tuple(
             (
-                found.pictures[one.image].name,
+                measured.pictures[one.image].name,
                 "x".join(str(length) for length in one.served.shape),
                 100 * one.differing / one.served.size,
                 one.differing,
@@ -59,7 +59,7 @@ def _agreement(found: Found) -> Table:
                 100 * one.comparison.near_ties,
                 one.comparison.passed,
             )
-            for one in found.judgement.agreements
+            for one in measured.checks.agreements
         ),
     )
 
@@ -85,8 +85,8 @@ def _latency(numbers: Sequence[LevelNumbers]) -> Table:
 
 def _inside(numbers: Sequence[LevelNumbers]) -> Table:
     return Table(
-        "Where the time goes (medians, ms)",
-        ("clients", "at the client", *PARTS, "overhead", "p95 overhead", "images per run"),
+        "Time inside the server (medians, ms)",
+        ("clients", "at the client", *PARTS, "overhead", "p95 overhead", "mean batch"),
         tuple(
             (
                 each.concurrency,
@@ -105,7 +105,7 @@ def _inside(numbers: Sequence[LevelNumbers]) -> Table:
 def _errors(numbers: Sequence[LevelNumbers]) -> Table:
     return Table(
         "Requests that failed",
-        ("clients", "status", "requests", "why"),
+        ("clients", "status", "requests", "reason"),
         tuple(
             (each.concurrency, status_text(status), count, reason)
             for each in numbers
@@ -114,25 +114,25 @@ def _errors(numbers: Sequence[LevelNumbers]) -> Table:
     )
 
 
-def _changes(found: Found) -> Table:
-    compared = bool(found.judgement.agreements)
-    unproblematic = "nothing but near-ties differ" if compared else "few pixels differ; PyTorch was not asked"
+def _changes(measured: Measurements) -> Table:
+    compared = bool(measured.checks.agreements)
+    harmless = "only near-ties differ" if compared else "few pixels differ; not compared with PyTorch"
     return Table(
         "Masks that changed",
-        ("image", "replies", "pixels that differ", "what they hold"),
+        ("image", "replies", "pixels that differ", "finding"),
         tuple(
             (
-                found.pictures[change.image].name,
-                found.replies(change.image, change.place),
+                measured.pictures[change.image].name,
+                measured.replies(change.image, change.position),
                 change.differing,
-                change.problem or unproblematic,
+                change.problem or harmless,
             )
-            for change in found.judgement.changes
+            for change in measured.checks.changes
         ),
     )
 
 
-def _requests(found: Found) -> Table:
+def _requests(measured: Measurements) -> Table:
     return Table(
         "requests",
         ("clients", "timed", "image", "status", "ms", *(f"{part} ms" for part in PARTS), "batch", "mask"),
@@ -140,14 +140,14 @@ def _requests(found: Found) -> Table:
             (
                 level.concurrency,
                 timed,
-                found.pictures[one.image].name,
+                measured.pictures[one.image].name,
                 one.status,
                 1e3 * one.seconds,
                 *(1e3 * one.parts[part] if part in one.parts else None for part in PARTS),
                 one.batch,
                 one.mask,
             )
-            for level in found.levels
+            for level in measured.levels
             for timed, exchanges in ((False, level.untimed), (True, level.timed))
             for one in exchanges
         ),

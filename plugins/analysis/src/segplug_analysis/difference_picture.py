@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
     from segplug.palette import Palette
 
-__all__ = ["painted"]
+__all__ = ["difference_picture"]
 
 _MARK = (0, 94, 213)
-"""Vermilion (BGR), which colour-blind readers tell from the grey behind it."""
+"""Vermilion (BGR), which colour-blind readers can tell from grey."""
 
 _WIDTH = 8.0
-"""Of the whole picture, in inches: 1200 pixels."""
+"""Width of the whole picture, in inches: 1200 pixels."""
 
 _QUALITY = 90
-"""Of the JPEG: photographs are several times larger as PNG, and a page holds many of them."""
+"""Quality of the JPEG. As PNG, photographs would be several times larger, and a page has many."""
 
 
-def painted(
+def difference_picture(
     image: npt.NDArray[np.uint8],
     expected: npt.NDArray[Any],
     actual: npt.NDArray[Any],
@@ -35,7 +35,7 @@ def painted(
     name: str,
     backend: str,
 ) -> bytes:
-    """Image, both label maps painted over it, and where they differ, as a JPEG.
+    """A JPEG of the image, both label maps painted over it, and the pixels where they differ.
 
     Args:
         image: uint8 ``(H, W, 3)``, BGR.
@@ -43,7 +43,7 @@ def painted(
         actual: The backend's.
         palette: RGB, one colour for each label.
         name: The image's.
-        backend: What the other side is called.
+        backend: Name of the backend.
     """
     from segplug_analysis.pictures import encode, new_figure
 
@@ -76,7 +76,7 @@ def _as_jpeg(png: bytes) -> bytes:
 
 
 def _marked(image: npt.NDArray[np.uint8], differs: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """The image in pale grey, with marks where labels differ: a single pixel would not be seen."""
+    """The image in pale grey with marks where labels differ, thick enough to show single pixels."""
     cv2 = opencv()
     side = max(differs.shape) // 120 + 1
     marks = cv2.dilate(differs.astype(np.uint8), np.ones((side, side), np.uint8))

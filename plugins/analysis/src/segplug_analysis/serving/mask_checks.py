@@ -1,4 +1,4 @@
-"""Which masks are right: against PyTorch, and against one another."""
+"""Check the masks of a server: against PyTorch, and against one another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.verification.stability import MOST_UNSTEADY
+from segplug.verification.stability import MAX_UNSTABLE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -18,59 +18,59 @@ if TYPE_CHECKING:
     from segplug_analysis.serving.pictures import Picture
     from segplug_analysis.serving.reference import Expected
 
-__all__ = ["Agreement", "Change", "Judgement", "judge"]
+__all__ = ["Agreement", "Change", "MaskChecks", "check_masks"]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """An image's first mask beside PyTorch's."""
+    """An image's first mask compared with PyTorch's."""
 
     image: int
     expected: npt.NDArray[Any]
     """PyTorch's labels ``(H, W)``."""
     served: npt.NDArray[Any]
     resized: bool
-    """Whether the network's size is not the image's own."""
+    """Whether the image is resized for the network."""
     comparison: Comparison
 
     @property
     def differing(self) -> int:
-        """Pixels with another label."""
+        """How many pixels have another label."""
         return int(np.count_nonzero(self.expected != self.served))
 
     @property
     def firm_differing(self) -> int:
-        """Those of them that no rounding explains."""
+        """How many of them rounding cannot explain."""
         firm = self.comparison.pixels * (1 - self.comparison.near_ties)
         return round(firm * (1 - self.comparison.firm_agreement))
 
 
 @dataclass(frozen=True)
 class Change:
-    """A mask that the server gave for an image that it had given another mask for."""
+    """A mask that is not the first one of its image."""
 
     image: int
-    place: int
-    """Among the masks of the image."""
+    position: int
+    """Its position among the masks of the image."""
     differing: int | None
-    """Pixels that are not as in the first; ``None``: it has another size."""
+    """Pixels that differ from the first mask; ``None``: it has another size."""
     problem: str
-    """Why that cannot be; empty where rounding explains it."""
+    """What is wrong with it; empty where rounding explains the difference."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What became of all masks."""
+class MaskChecks:
+    """The results for all masks."""
 
     agreements: tuple[Agreement, ...]
-    """Of each image; empty where PyTorch was not asked."""
+    """One for each image; empty if nothing is compared with PyTorch."""
     changes: tuple[Change, ...]
 
 
-def judge(
+def check_masks(
     pictures: Sequence[Picture], masks: Masks, reference: Callable[[Picture], Expected] | None
-) -> Judgement:
-    """Look at every mask that came. PyTorch runs once for each image; its logits are not kept."""
+) -> MaskChecks:
+    """Check every mask. PyTorch runs once for each image; its logits are not kept."""
     agreements, changes = [], []
     for index, picture in enumerate(pictures):
         first, *others = masks.of(index)
@@ -78,11 +78,11 @@ def judge(
         if expected is not None:
             compared = expected.compare(first)
             agreements.append(Agreement(index, expected.labels, first, expected.resized, compared))
-        for place, mask in enumerate(others, start=1):
+        for position, mask in enumerate(others, start=1):
             differing = int(np.count_nonzero(mask != first)) if mask.shape == first.shape else None
             problem = _problem(mask, differing, index, pictures, masks, expected)
-            changes.append(Change(index, place, differing, problem))
-    return Judgement(tuple(agreements), tuple(changes))
+            changes.append(Change(index, position, differing, problem))
+    return MaskChecks(tuple(agreements), tuple(changes))
 
 
 def _problem(
@@ -93,14 +93,14 @@ def _problem(
     masks: Masks,
     expected: Expected | None,
 ) -> str:
-    owner = masks.owner(mask, but=index)
+    owner = masks.owner(mask, without=index)
     if owner is not None:
-        return f"hold the mask of {pictures[owner].name}"
+        return f"have the mask of {pictures[owner].name}"
     if differing is None:
-        return f"hold a mask of {mask.shape[0]}x{mask.shape[1]} (height x width)"
+        return f"have a mask of {mask.shape[0]}x{mask.shape[1]} (height x width)"
     if expected is not None:
         return "; ".join(expected.compare(mask).failures)
-    # Without PyTorch's margins: what rounding moves in the networks that choose points is less than this.
-    if differing > MOST_UNSTEADY * mask.size:
-        return f"hold another mask than the first: {differing:,} pixels differ"
+    # Without PyTorch's logits. In networks that choose points, rounding changes fewer labels than this.
+    if differing > MAX_UNSTABLE * mask.size:
+        return f"have another mask than the first: {differing:,} pixels differ"
     return ""

@@ -1,13 +1,13 @@
-"""The work folder: files that a model was made into, made once and used again.
+"""The work folder as a cache of exported files and engines: each is made once and used again.
 
-A folder for each file, named for people (model, what, precision, size, output) and by a key over
-everything that changes the file. Beside the file lies ``made.json``, written last: without it, or
-where it does not tell of the very same recipe, files and versions, the file is made anew.
+Each file has a folder, named after the model, format, precision, size and output, with a hash of the recipe
+at the end. The recipe is everything that the file depends on. Beside the file is ``made.json`` with the
+recipe, the hashes of all files, and the versions of the libraries that made them. Where one of these
+differs, the file is made again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
+from segplug.files import writing_folder
 from segplug.registry.formats import suffix_of
-from segplug_analysis.parity.building import built
-from segplug_analysis.parity.job import file_name
+from segplug_analysis.parity.names import file_name, short_hash
+from segplug_analysis.parity.outcomes import CachedFile
 
 if TYPE_CHECKING:
     from segplug.installed import Provider
@@ -29,69 +30,52 @@ if TYPE_CHECKING:
     from segplug_analysis.parity.form import Form
     from segplug_analysis.parity.plan import Trial
 
-__all__ = ["RECORD", "Made", "Workshop", "key_of"]
+__all__ = ["RECORD", "ArtifactCache"]
 
 RECORD = "made.json"
-"""What lies beside a file that was made."""
-
-_KEY_DIGITS = 12
+"""The file beside an artifact that says how it was made."""
 
 
 @dataclass(frozen=True)
-class Made:
-    """A file in the work folder."""
-
-    path: Path
-    format: str
-    precision: str
-    hook: str
-    """That made it: ``export`` or ``build_engine``."""
-    reused: bool
-    seconds: float
-    """That it took to make, now or when it was made."""
-    bytes: int
-    """Of it and all that lies beside it."""
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """Makes the files of one model in one form.
+class ArtifactCache:
+    """Makes the files of one model in one form, or finds them in the work folder.
 
     Args:
-        folder: The work folder; it is there.
-        session: What files are made with.
+        folder: The work folder; it exists.
+        session: Exports models and builds engines.
         model: The loaded model.
-        origin: All that makes the model what it is (JSON types).
+        identity: Everything that decides what the model computes (JSON types).
         form: What an exporter is asked for.
-        device: What engines are compiled for.
-        force: Make files anew, even where they would be used again.
+        device: Where engines are built for.
+        force: Make every file again, even where it could be used.
     """
 
     folder: Path
     session: Session
     model: SegmentationModel
-    origin: Mapping[str, Any]
+    identity: Mapping[str, Any]
     form: Form
     device: str
     force: bool
-    _done: dict[Path, Made] = field(default_factory=dict)
+    _files: dict[Path, CachedFile] = field(default_factory=dict)
 
-    def make(self, trial: Trial) -> list[Made]:
+    def files_for(self, trial: Trial) -> list[CachedFile]:
         """Every file on the way to the one that the trial's backend opens; none if it takes the model.
 
         Raises:
             SegplugError: as the makers do.
         """
-        steps: list[Made] = []
-        recipe: Mapping[str, Any] = self.origin
+        files: list[CachedFile] = []
+        recipe: Mapping[str, Any] = self.identity
         for maker in trial.route:
-            last = maker is trial.route[-1]
-            precision: Precision = trial.precision if last else "fp32"
+            is_last = maker is trial.route[-1]
+            precision: Precision = trial.precision if is_last else "fp32"
             recipe = self._recipe(maker, precision, recipe)
-            steps.append(self._step(maker, precision, recipe, steps[-1].path if steps else None))
-        return steps
+            files.append(self._file(maker, precision, recipe, files[-1].path if files else None))
+        return files
 
     def _recipe(self, maker: Provider, precision: str, of: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that a file depends on; ``of`` is the recipe of what it is made from."""
         entry = maker.entry
         return {
             "of": of,
@@ -104,38 +88,46 @@ class Workshop:
         }
 
     def _options(self, maker: Provider) -> dict[str, Any]:
-        """Ask for the form's output where the maker lets itself be asked."""
+        """Ask for the form's output if the maker has an option for it."""
         offered = {spec.name: spec.choices for spec in maker.option_specs}
         kind = self.form.output_kind
         return {"output_kind": kind} if kind in offered.get("output_kind", ()) else {}
 
-    def _step(
+    def _file(
         self, maker: Provider, precision: Precision, recipe: Mapping[str, Any], source: Path | None
-    ) -> Made:
+    ) -> CachedFile:
         target = maker.entry.target
         stem = self.model.meta.name
-        words = (target, precision, self.form.size_text, self.form.output_kind, key_of(recipe))
+        words = (target, precision, self.form.size_text, self.form.output_kind, short_hash(recipe))
         folder = self.folder / file_name("-".join((stem, *words)))
-        if folder in self._done:  # for another trial
-            return self._done[folder]
+        if folder in self._files:  # another trial has asked for it
+            return self._files[folder]
         name = stem + suffix_of(maker)
         seconds = None if self.force else _seconds_if_reusable(folder, recipe)
         reused = seconds is not None
         if seconds is None:
-            with built(folder) as building:
+            with writing_folder(folder, force=True) as temporary:
                 start = time.perf_counter()
-                artifact = self._made(maker, precision, source, building / name)
+                artifact = self._make(maker, precision, source, temporary / name)
                 seconds = time.perf_counter() - start
-                _write_record(building, recipe, artifact.meta.versions, seconds)
-        made = Made(folder / name, target, precision, maker.entry.hook, reused, seconds, _size(folder))
-        self._done[folder] = made
-        return made
+                _write_record(temporary, recipe, artifact.meta.versions, seconds)
+        file = CachedFile(
+            path=folder / name,
+            format=target,
+            precision=precision,
+            hook=maker.entry.hook,
+            reused=reused,
+            seconds=seconds,
+            bytes=_size(folder),
+        )
+        self._files[folder] = file
+        return file
 
-    def _made(self, maker: Provider, precision: Precision, source: Path | None, output: Path) -> Artifact:
-        target, options = maker.entry.qualified, self._options(maker)
+    def _make(self, maker: Provider, precision: Precision, source: Path | None, output: Path) -> Artifact:
+        options = self._options(maker)
         if maker.entry.hook == "export":
             return self.session.export(
-                target,
+                maker,
                 self.model,
                 output=output,
                 shape=None if self.model.meta.inference.mode == "slide" else self.form.size,
@@ -144,19 +136,13 @@ class Workshop:
                 **options,
             )
         return self.session.build_engine(
-            target,
+            maker,
             source or self.model,
             output=output,
             precision=precision,
             device=self.device,
             **options,
         )
-
-
-def key_of(recipe: Mapping[str, Any]) -> str:
-    """A name for a recipe: equal recipes have equal ones."""
-    text = json.dumps(recipe, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def _write_record(
@@ -172,7 +158,7 @@ def _write_record(
 
 
 def _seconds_if_reusable(folder: Path, recipe: Mapping[str, Any]) -> float | None:
-    """How long the file in ``folder`` took, if it is whole and would be made the same today."""
+    """How long the file in ``folder`` took to make; ``None``: it must be made again."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         same = record["recipe"] == json.loads(json.dumps(recipe))
@@ -185,7 +171,7 @@ def _seconds_if_reusable(folder: Path, recipe: Mapping[str, Any]) -> float | Non
 
 
 def _installed(name: str) -> str | None:
-    """A distribution's version; ``None`` for a name that is none, such as a driver's."""
+    """A distribution's version; ``None`` if no distribution has this name, which may be a driver's."""
     try:
         return distributions.version(name)
     except distributions.PackageNotFoundError:

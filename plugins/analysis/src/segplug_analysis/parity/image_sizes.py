@@ -1,4 +1,4 @@
-"""Sizes of images, without decoding them where that can be avoided."""
+"""Sizes of images, from the file's header where possible: decoding takes longer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["size_in_header", "size_of_image"]
 
 _ORIENTATION = 0x0112
-"""The EXIF tag; from 5 on, height and width change places."""
+"""The EXIF tag of the orientation. From 5 on, height and width are swapped."""
 
 
 def size_in_header(dataset: Dataset, index: int) -> Size | None:
-    """(Height, width) as the file says it; ``None``: there is no file, or Pillow does not read it."""
+    """(Height, width) from the file's header; ``None``: there is no file, or Pillow does not read it."""
     find = getattr(dataset, "image_path", None)
     if find is None:
         return None
@@ -25,7 +25,7 @@ def size_in_header(dataset: Dataset, index: int) -> Size | None:
         with pillow().open(find(index)) as image:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
-    except Exception:  # whatever is wrong with the file, reading it says so better
+    except Exception:  # reading the image reports the problem better
         return None
     return (width, height) if turned else (height, width)
 

@@ -1,7 +1,7 @@
-"""What finished runs leave in the work folder, so that ``--resume`` need not repeat them.
+"""The results of finished runs in the work folder: ``--resume`` does not repeat these runs.
 
-A JSON file for each, named by a key over everything that changes the numbers: the model, the file
-that was run, the data set with the states of its files, and every distribution that is installed.
+Each run has a JSON file. Its name ends in a hash of everything that the numbers depend on: the model, the
+file that was run, the data set with the size and time of its files, and all installed distributions.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from segplug.runtime.dataset_files import file_states, input_files
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
 
-__all__ = ["circumstances", "keep", "recall"]
+__all__ = ["cache_inputs", "load", "save"]
 
 T = TypeVar("T")
 
 
-def circumstances(dataset: Dataset) -> dict[str, Any]:
-    """What runs depend on besides what is run (JSON types)."""
+def cache_inputs(dataset: Dataset) -> dict[str, Any]:
+    """What the results of every run on a data set depend on (JSON types)."""
     return {
         "dataset": dataset.info.fingerprint,
         "files": [file_states(input_files(dataset, index)) for index in range(len(dataset))],
@@ -35,13 +35,13 @@ def circumstances(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def keep(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record whole, in place of an older one; raises :class:`ArtifactError` if it cannot be."""
+def save(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record, replacing an older one; raises :class:`ArtifactError` if it cannot be written."""
     write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def recall(path: Path, build: Callable[[Mapping[str, Any]], T | None]) -> T | None:
-    """What ``build`` makes of a record; ``None``: there is none, or it or what it tells of is damaged."""
+def load(path: Path, build: Callable[[Mapping[str, Any]], T | None]) -> T | None:
+    """Read a record and pass it to ``build``; ``None``: the record or a file of it is damaged or missing."""
     try:
         return build(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, BadZipFile):

@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""The machine that a report was measured on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Machine", "this_machine"]
 
 @dataclass(frozen=True)
 class Machine:
-    """The computer, and how busy it was before anything was started."""
+    """The computer, and its load before the measurement."""
 
     processor: str
     cores: int
@@ -20,11 +20,11 @@ class Machine:
     system: str
     python: str
     load: float | None
-    """Processes that ran or waited to, mean of the last minute; ``None``: the system does not say."""
+    """Load average of the last minute; ``None``: the system does not tell."""
 
 
 def this_machine() -> Machine:
-    """Look at the computer."""
+    """Describe the computer that this process runs on."""
     return Machine(
         processor=_processor(),
         cores=_cores(),

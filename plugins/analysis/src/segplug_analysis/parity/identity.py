@@ -1,4 +1,4 @@
-"""All that makes a model what it is: what was made of it is used again only while this is equal."""
+"""Everything that decides what a model computes: cached files are used only while all of it is equal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from segplug.model import SegmentationModel
     from segplug.session import Session
 
-__all__ = ["origin_of"]
+__all__ = ["model_identity"]
 
-_KNOWN_BY_VERSION = {"torch", *sys.stdlib_module_names}
+_BY_VERSION = {"torch", *sys.stdlib_module_names}
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-def origin_of(
+def model_identity(
     session: Session,
     model: SegmentationModel,
     config: str,
@@ -35,14 +35,14 @@ def origin_of(
     cfg_options: Mapping[str, Any] | None,
     source: str | None,
 ) -> dict[str, Any]:
-    """Weights, the config with what it imports, the network's own code, versions, meta (JSON types)."""
+    """Hashes of weights, of the config with its imports and of the network's code; versions; metadata."""
     meta = model.meta.to_dict()
     provenance = meta.pop("provenance")
     try:
         text = session.config_text(config, cfg_options=cfg_options, source=source)
         digest = hashlib.sha256(text.encode()).hexdigest()
     except UsageError:
-        digest = provenance["config_sha256"]  # this source cannot say what its configs import
+        digest = provenance["config_sha256"]  # this source cannot write out what a config imports
     return {
         "meta": meta,
         "config": digest,
@@ -56,7 +56,7 @@ def origin_of(
 def _code_of(network: torch.nn.Module) -> str:
     """SHA-256 over the source files that the network's classes come from.
 
-    A config may import the user's own code: two networks of equal configs need not compute the same.
+    A config may import the user's own code: networks of equal configs may compute different things.
     """
     todo = {cls.__module__ for module in network.modules() for cls in type(module).__mro__}
     files: dict[str, Path] = {}
@@ -64,20 +64,20 @@ def _code_of(network: torch.nn.Module) -> str:
         name = todo.pop()
         module = sys.modules.get(name)
         path = Path(getattr(module, "__file__", None) or "")
-        if module is None or name in files or name.split(".")[0] in _KNOWN_BY_VERSION or not path.is_file():
+        if module is None or name in files or name.split(".")[0] in _BY_VERSION or not path.is_file():
             continue
         files[name] = path
         if path.suffix == ".py" and _INSTALLED.isdisjoint(path.parts):
-            todo.update(_imports(module, path))  # what is being worked on: a class may only call what changed
+            todo.update(_imports(module, path))  # the user's own code: a class may call what changed
     lines = [f"{name} {file_sha256(path)}" for name, path in sorted(files.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _imports(module: ModuleType, path: Path) -> Iterator[str]:
-    """What a module imports as it is loaded. Imports inside of functions may have happened, or not yet."""
+    """What a module imports at its top level. Imports inside functions may not have happened yet."""
     try:
         statements = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError):  # edited after it was loaded; its hash says so already
+    except (SyntaxError, ValueError):  # edited after it was imported: its hash has changed anyway
         return
     for statement in statements:
         if isinstance(statement, ast.Import):

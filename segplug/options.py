@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from segplug.errors import PluginError, UsageError
 
-__all__ = ["NoOptions", "OptionSpec", "build_options", "nearest", "option", "option_specs"]
+__all__ = ["NoOptions", "OptionSpec", "as_keywords", "build_options", "nearest", "option", "option_specs"]
 
 _KEY = "segplug"
 _SCALARS: tuple[type, ...] = (bool, int, float, str, Path)
@@ -174,6 +175,26 @@ def build_options(declaration: type, given: Mapping[str, Any], *, owner: str) ->
             raise unknown("option", keyword, specs, owner=owner)
         values[name] = _checked(specs[name], value, owner)
     return declaration(**values)
+
+
+def as_keywords(given: Mapping[str, Any] | None, method: Callable[..., Any], *, flag: str) -> dict[str, Any]:
+    """Options that one flag gave, as keywords of a method that passes them to a provider.
+
+    Args:
+        given: Keyword to value; ``None``: the flag was not given.
+        method: The method.
+        flag: The flag, for messages.
+
+    Raises:
+        UsageError: the method has a parameter of that name, which is no option of the provider.
+    """
+    keywords = {key.replace("-", "_"): value for key, value in (given or {}).items()}
+    parameters = inspect.signature(method).parameters.values()
+    own = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+    for key in keywords:
+        if key in own:
+            raise UsageError(f"{flag}: '{key}' has a flag of its own")
+    return keywords
 
 
 def _checked(spec: OptionSpec, value: Any, owner: str) -> Any:

@@ -74,6 +74,7 @@ class Sources:
             cfg_options=request.cfg_options,
             source=source,
             trust_checkpoint=trust_checkpoint,
+            options=options,
         )
         return replace(model, load_arguments=load_arguments)
 

@@ -15,6 +15,7 @@ from segplug.cli.output import Output
 from segplug.cli.parameters import GreedyOption, force_option, key_values
 from segplug.errors import UsageError
 from segplug.installed import Provider
+from segplug.options import as_keywords
 from segplug.results import Table
 
 if TYPE_CHECKING:
@@ -168,11 +169,12 @@ def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:
         from segplug.runtime.folder import ImageList
 
         return ImageList([Path(image) for image in values["input_img"]])
+    options = key_values(values["dataset_options"], flag="--dataset-options")
     return session.load_dataset(
         values["dataset"] or values["subject"],
         source=values["dataset_source"],
         cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
-        **key_values(values["dataset_options"], flag="--dataset-options"),
+        **as_keywords(options, session.load_dataset, flag="--dataset-options"),
     )
 
 

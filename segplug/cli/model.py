@@ -10,8 +10,12 @@ import click
 from segplug.api import Segplug
 from segplug.cli.parameters import GreedyOption, key_values
 from segplug.model import SegmentationModel
+from segplug.options import as_keywords
 
-__all__ = ["cfg_options_option", "load_model", "model_options"]
+__all__ = ["MODEL_FLAGS", "cfg_options_option", "load_model", "model_options"]
+
+MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint", "source_options")
+"""The parameters of :func:`model_options`."""
 
 
 def cfg_options_option() -> click.Option:
@@ -37,15 +41,23 @@ def model_options() -> list[click.Parameter]:
             is_flag=True,
             help="Load a checkpoint that holds more than plain data. It can run code.",
         ),
+        GreedyOption(
+            ["--source-options"],
+            key_values=True,
+            metavar="KEY=VALUE",
+            help="Options of the model's source, e.g. mean=123.7,116.3,103.5: see segplug plugins show NAME.",
+        ),
     ]
 
 
 def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> SegmentationModel:
     """The model that the flags of :func:`model_options` describe."""
+    options = key_values(values["source_options"], flag="--source-options")
     return session.load_model(
         config,
         checkpoint=values["checkpoint"],
         cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
         source=values["source"],
         trust_checkpoint=values["trust_checkpoint"],
+        **as_keywords(options, session.load_model, flag="--source-options"),
     )

@@ -10,15 +10,13 @@ import click
 
 from segplug.api import Segplug
 from segplug.cli.artifacts import report_artifact, report_written
-from segplug.cli.model import load_model, model_options
+from segplug.cli.model import MODEL_FLAGS, load_model, model_options
 from segplug.cli.output import Output
 from segplug.cli.parameters import force_option
 from segplug.errors import UsageError
 from segplug.installed import Provider
 
 __all__ = ["parameters", "run"]
-
-_MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint")
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -48,7 +46,7 @@ def run(
     subject: Any = values["subject"]
     if provider.takes == "either" and session.reads_model(subject):
         subject = load_model(session, subject, values)
-    elif any(values.get(flag) for flag in _MODEL_FLAGS):
+    elif any(values.get(flag) for flag in MODEL_FLAGS):
         raise UsageError(
             f"{subject} is packed as it is: --checkpoint and the like go with a config",
             hint=None if provider.takes == "either" else "name an artifact alone",

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from segplug.dataset import Dataset
-from segplug.engine import Engine
+from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import PluginError, RefusedError, UsageError
 from segplug.hookspecs import HOOKS
 from segplug.installed import Entry, Provider
@@ -86,6 +86,11 @@ class Registry:
             for entry in installed
             if entry.target == target and (not distribution or entry.distribution == distribution)
         ]
+        if not found and hook == "infer" and target == REFERENCE_BACKEND:
+            raise UsageError(
+                f"infer {target}, which runs the model itself, is not installed",
+                hint="pip install segplug-torch",
+            )
         if not found:
             names = {entry.qualified if distribution else entry.target for entry in installed}
             raise unknown("target", name, names, owner=hook)
@@ -168,7 +173,7 @@ class Registry:
             names = ", ".join(provider.entry.qualified for provider in takers)
             raise UsageError(f"several sources read {location}: {names}", hint="choose one with --source")
         names = ", ".join(provider.entry.target for provider in usable)
-        names = names or "none; a plugin brings one, such as segplug-mmseg"
+        names = names or "none; a plugin brings one, such as segplug-mmseg or segplug-torch"
         trouble = f"; {'; '.join(broken)}" if broken else ""
         raise UsageError(
             f"no installed source reads a {what} from {location}",

@@ -36,6 +36,8 @@ class ServedModel:
     checkpoint: str | None = None
     source: str | None = None
     trust_checkpoint: bool = False
+    source_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the source that loads the config."""
     backend_options: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
     """Threads of the engine; ``None``: the library's own default."""
@@ -119,6 +121,7 @@ def open_served_model(
             checkpoint=None if served.checkpoint is None else folder / served.checkpoint,
             source=served.source,
             trust_checkpoint=served.trust_checkpoint,
+            **served.source_options,
         )
     else:
         raise ArtifactError(f"{SERVED_FILE} names neither an artifact nor a config")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segplug.api import Segplug
-from segplug.cli.model import load_model
+from segplug.cli.model import MODEL_FLAGS, load_model
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
@@ -27,7 +27,6 @@ from segplug_serve.metrics import Metrics
 
 __all__ = ["serve"]
 
-_MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _log = logging.getLogger("segplug.serve")
@@ -100,7 +99,7 @@ def _open_engine(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine
         subject = Path(path)
         if not subject.exists():
             raise UsageError(f"there is no file {subject}")
-        if given := [f"--{flag.replace('_', '-')}" for flag in _MODEL_FLAGS if values[flag]]:
+        if given := [f"--{flag.replace('_', '-')}" for flag in MODEL_FLAGS if values[flag]]:
             raise UsageError(f"{given[0]} is for a config; {subject} is an artifact")
         backend = choose_backend(session, subject, backend)
     options: dict[str, Any] = dict(key_values(values["backend_options"], flag="--backend-options"))

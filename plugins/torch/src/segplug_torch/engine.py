@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import DeviceError, SegplugError, ShapeError, UsageError
@@ -90,6 +90,10 @@ class TorchEngine:
             raise ShapeError(
                 f"the network cannot take an input of {_shape(batch)}: {one_line(error)}"
             ) from error
+        if result.shape[2:] != batch.shape[2:]:
+            raise ShapeError(
+                f"the network cannot take an input of {_shape(batch)}: its logits are {_shape(result)}"
+            )
         return result
 
     def close(self) -> None:
@@ -112,5 +116,5 @@ class TorchEngine:
                 )
 
 
-def _shape(batch: npt.NDArray[np.float32]) -> str:
-    return "x".join(map(str, batch.shape))
+def _shape(array: npt.NDArray[Any]) -> str:
+    return "x".join(map(str, array.shape))

@@ -86,6 +86,13 @@ def _stage_model(
         raise UsageError(
             f"a config runs in {REFERENCE_BACKEND}, not in {backend}", hint="export an artifact for it first"
         )
+    source = session.registry.source("load_model", arguments.config, arguments.source)
+    if source.method("config_text") is None:
+        raise UsageError(
+            f"{arguments.config} cannot be packed: the source {source.entry.target} has no config to put "
+            "into the archive",
+            hint="export an artifact first, such as segplug run export onnx, and pack that",
+        )
     if arguments.checkpoint is None:
         raise UsageError("this model has no trained weights", hint="add --checkpoint WEIGHTS")
     # The config keeps its name, which is also the model's name. Sources write every config as Python.
@@ -101,6 +108,7 @@ def _stage_model(
         checkpoint=checkpoint,
         source=arguments.source,
         trust_checkpoint=arguments.trust_checkpoint,
+        source_options=arguments.options,
     )
 
 

@@ -28,10 +28,19 @@ def count_channels(network: nn.Module, size: tuple[int, int] | None) -> int:
     Raises:
         ModelError: it takes no image, or does not return float32 logits of the input's size.
     """
+    kinds = {value.dtype for value in network.state_dict().values() if value.is_floating_point()}
+    if kinds - {torch.float32}:
+        names = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+        raise ModelError(
+            f"the weights of the network are {names}, and float32 is expected", hint="net.float()"
+        )
     height, width, output = _run(network, size)
     fault = _fault(output, (height, width))
     if fault is not None:
-        raise ModelError(f"for a {height}x{width} image the network returned {fault}, not {_EXPECTED}")
+        raise ModelError(
+            f"for a {height}x{width} image the network returned {fault}, not {_EXPECTED}",
+            hint="return a module whose forward gives the logits alone",
+        )
     return int(output.shape[1])
 
 

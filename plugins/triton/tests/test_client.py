@@ -1,4 +1,4 @@
-"""The README's client, as it is printed there, through Triton's protocol to a stand-in for Triton."""
+"""The client in the README, run against a stand-in for Triton that speaks Triton's protocol."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_the_client_gives_the_runtimes_labels(export, repository, photo, export_
     assert labels.max() < len(CLASSES)
 
 
-def test_the_server_refuses_what_the_config_does_not_say(static_logits, repository):
-    """The stand-in holds requests to the config, or the tests above would show nothing."""
+def test_the_stand_in_refuses_requests_that_do_not_fit_the_config(static_logits, repository):
+    """The stand-in checks requests against the config; otherwise the tests above would prove nothing."""
     pack(static_logits, repository)
     batch = np.zeros((1, 3, 40, 48), np.float32)
     tensor = triton.InferInput("input", batch.shape, "FP32").set_data_from_numpy(batch)

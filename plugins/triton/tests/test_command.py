@@ -35,7 +35,7 @@ def test_packing(dynamic_labels, repository, capsys):
         ("model.torchscript", "(it packs .engine, .onnx, .plan, .pt)"),
     ],
 )
-def test_what_cannot_be_packed_is_one_line(tmp_path, repository, capsys, name, words):
+def test_unsupported_files_are_an_error_of_one_line(tmp_path, repository, capsys, name, words):
     if "missing" not in name:
         (tmp_path / name).write_text("x")
     assert run(tmp_path / name, "--output-folder", repository) == 2

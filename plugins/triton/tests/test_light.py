@@ -1,4 +1,4 @@
-"""The provider is cheap to import, and says what to install where a library is missing."""
+"""The provider imports no heavy library, and names the package to install if one is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_provider_imports_no_library():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_a_missing_library_is_one_line_with_the_command(dynamic_labels, repository):
+def test_a_missing_onnxruntime_is_an_error_of_one_line(dynamic_labels, repository):
     words = ["run", "export", "triton", str(dynamic_labels.path), "--output-folder", str(repository)]
     code = (
         "import sys; sys.modules['onnxruntime'] = None; from segplug.cli.root import run_command_line; "
@@ -31,7 +31,7 @@ def test_a_missing_library_is_one_line_with_the_command(dynamic_labels, reposito
     assert "Traceback" not in ended.stderr
 
 
-def test_without_tritons_client_it_is_one_line(dynamic_labels, repository):
+def test_a_missing_triton_client_is_an_error_of_one_line(dynamic_labels, repository):
     words = ["run", "export", "triton", str(dynamic_labels.path), "--output-folder", str(repository)]
     code = (
         "import sys; sys.modules['tritonclient'] = None; from segplug.cli.root import run_command_line; "

@@ -1,4 +1,4 @@
-"""ONNX artifacts: config.pbtxt says what the file is, and ONNX Runtime runs it by what config.pbtxt says."""
+"""ONNX artifacts: config.pbtxt describes the file, and ONNX Runtime runs it with that description."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from triton_support.models import Heard, config_of, files, pack, tensors
+from triton_support.models import WarningRecorder, config_of, files, pack, tensors
 from triton_support.stand_in import full_shape, serve_once
 from tritonclient.grpc import model_config_pb2 as schema
 
@@ -49,14 +49,14 @@ def test_static_logits(static_logits, repository):
     assert tensors(config) == [("input", FP32, (1, 3, 32, 48)), ("output", FP32, (1, 4, 32, 48))]
 
 
-def test_a_slide_models_dimensions_are_its_window(slide, repository):
+def test_the_dimensions_of_a_slide_model_are_its_window(slide, repository):
     config = pack(slide, repository)
     assert tensors(config) == [("input", FP32, (1, 3, 24, 40)), ("output", FP32, (1, 4, 24, 40))]
     assert meta_of(config).inference == slide.meta.inference
 
 
 @pytest.mark.parametrize("artifact", ["dynamic_labels", "static_logits", "slide"])
-def test_the_config_says_what_onnx_runtime_says(artifact, repository, request):
+def test_the_config_equals_what_onnx_runtime_reports(artifact, repository, request):
     """Triton refuses a config whose dimensions differ from what ONNX Runtime reports of the file."""
     config = pack(request.getfixturevalue(artifact), repository)
     session = onnxruntime.InferenceSession(str(repository / "tiny/1/model.onnx"))
@@ -119,12 +119,12 @@ def test_one_image_needs_no_batcher(dynamic_labels, repository):
     ("artifact", "given", "words"),
     [
         ("static_logits", {"max_batch_size": 4}, "batch is not free"),
-        ("static_logits", {"preferred_batch_size": (2,)}, "no batches to form"),
-        ("dynamic_labels", {"max_batch_size": 1, "max_queue_delay": 5}, "no batches to form"),
-        ("dynamic_labels", {"preferred_batch_size": (8,)}, "8 is more than --max-batch-size 4"),
-        ("dynamic_labels", {"model_name": "a/b"}, "cannot be a model's name"),
-        ("dynamic_labels", {"model_name": ".."}, "cannot be a model's name"),
-        ("dynamic_labels", {"model_name": ""}, "cannot be a model's name"),
+        ("static_logits", {"preferred_batch_size": (2,)}, "Triton forms no batches"),
+        ("dynamic_labels", {"max_batch_size": 1, "max_queue_delay": 5}, "Triton forms no batches"),
+        ("dynamic_labels", {"preferred_batch_size": (8,)}, "8 is larger than --max-batch-size 4"),
+        ("dynamic_labels", {"model_name": "a/b"}, "is not a valid name"),
+        ("dynamic_labels", {"model_name": ".."}, "is not a valid name"),
+        ("dynamic_labels", {"model_name": ""}, "is not a valid name"),
         ("dynamic_labels", {"model_version": 0}, "within 1"),
         ("dynamic_labels", {"model_version": 2**31}, "within 1"),
         ("dynamic_labels", {"max_batch_size": 2**31}, "within 0"),
@@ -141,19 +141,19 @@ def test_settings_that_do_not_fit(artifact, given, words, repository, request):
 
 def test_a_foreign_file(data_dir, repository):
     """Old opset, initialisers among its inputs, a slash in a name, and none of our metadata."""
-    heard = Heard()
+    recorder = WarningRecorder()
     path = data_dir / "onnx" / "SINet_Softmax.onnx"
-    packed = Segplug(reporter=heard).pack("triton", path, folder=repository)
+    packed = Segplug(reporter=recorder).pack("triton", path, folder=repository)
     config = config_of(packed.path)
     assert tensors(config) == [("data", FP32, (1, 3, 320, 320)), ("Softmax/1", FP32, (1, 2, 320, 320))]
     assert META_ENTRY not in config.parameters
-    assert [text for text in heard.warnings if "no segplug metadata" in text]
+    assert [text for text in recorder.warnings if "no segplug metadata" in text]
     answer = serve_once(packed.path, 1, {"data": images(1, 3, 320, 320)})
     assert answer["Softmax/1"].sum(axis=1) == pytest.approx(np.ones((1, 320, 320)), abs=1e-4)
 
 
-def test_the_batch_of_an_answer_counts_too(tmp_path, repository):
-    """A file whose answer does not say that its batch is free: Triton must not form batches."""
+def test_a_fixed_batch_of_the_output_is_respected(tmp_path, repository):
+    """A file whose output has a fixed batch: Triton must not form batches."""
     path = tmp_path / "odd name!.onnx"
     node = helper.make_node("ReduceMax", ["x"], ["y"], axes=[0], keepdims=1)
     graph = helper.make_graph(
@@ -196,7 +196,7 @@ def with_weights_beside(tmp_path):
     return save_with_weights_in("weights of it.bin", tmp_path / "large.onnx")
 
 
-def test_weights_in_a_file_of_their_own_come_along(with_weights_beside, repository):
+def test_weights_in_a_separate_file_are_packed(with_weights_beside, repository):
     pack(with_weights_beside, repository)
     beside = with_weights_beside.with_name("weights of it.bin")
     packed = files(repository)
@@ -206,7 +206,7 @@ def test_weights_in_a_file_of_their_own_come_along(with_weights_beside, reposito
     assert serve_once(repository / "large", 1, {"x": images(2, 3, 9, 7)})["y"].shape == (2, 4, 9, 7)
 
 
-def test_a_sidecar_is_no_weights(dynamic_labels, tmp_path, repository):
+def test_a_metadata_file_is_not_packed(dynamic_labels, tmp_path, repository):
     path = tmp_path / "tiny.onnx"
     path.write_bytes(dynamic_labels.path.read_bytes())
     write_sidecar(path, dynamic_labels.meta)
@@ -215,10 +215,10 @@ def test_a_sidecar_is_no_weights(dynamic_labels, tmp_path, repository):
 
 
 @pytest.mark.parametrize("location", ["model.onnx", "./model.onnx", "model.onnx/weights.bin"])
-def test_weights_that_would_take_the_graphs_place(tmp_path, repository, location):
+def test_weights_with_the_models_file_name(tmp_path, repository, location):
     (tmp_path / location).parent.mkdir(exist_ok=True)
     path = save_with_weights_in(location, tmp_path / "large.onnx")
-    with pytest.raises(ArtifactError, match=r"large\.onnx lie in 'model\.onnx'.*another name"):
+    with pytest.raises(ArtifactError, match=r"large\.onnx are in 'model\.onnx'.*another name"):
         pack(path, repository)
     assert not repository.exists()
 

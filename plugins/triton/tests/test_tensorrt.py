@@ -1,4 +1,4 @@
-"""TensorRT plans. The plan here is a made-up file: only its sidecar is read, and it is copied as it is."""
+"""TensorRT plans. The plan here is not a real one: only its metadata is read, and it is copied unchanged."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from segplug.artifact import sidecar_path, write_sidecar
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
 
-SAID = {
+DESCRIPTION = {
     "input": {"name": "input", "dtype": "float32", "shape": [-1, 3, -1, -1]},
     "output": {"name": "output", "dtype": "int32", "shape": [-1, -1, -1]},
     "profiles": [{"min": [1, 3, 64, 64], "opt": [2, 3, 96, 96], "max": [6, 3, 128, 128]}],
 }
 
 
-def made_up(tmp_path, suffix=".engine", **changes):
+def fake_plan(tmp_path, suffix=".engine", **changes):
     path = tmp_path / f"street{suffix}"
     path.write_bytes(b"no real plan")
-    write_sidecar(path, ModelMeta("street", classes=CLASSES, extra={"tensorrt": {**SAID, **changes}}))
+    write_sidecar(path, ModelMeta("street", classes=CLASSES, extra={"tensorrt": {**DESCRIPTION, **changes}}))
     return path
 
 
 @pytest.mark.parametrize("suffix", [".engine", ".plan"])
 def test_a_plan(tmp_path, repository, suffix):
-    config = pack(made_up(tmp_path, suffix), repository, max_batch_size=6)
+    config = pack(fake_plan(tmp_path, suffix), repository, max_batch_size=6)
     assert (config.backend, config.platform) == ("tensorrt", "tensorrt_plan")
     assert config.max_batch_size == 6
     assert tensors(config) == [
@@ -40,41 +40,41 @@ def test_a_plan(tmp_path, repository, suffix):
 
 
 def test_the_profile_bounds_the_batch(tmp_path, repository):
-    plan = made_up(tmp_path)
-    with pytest.raises(UsageError, match="takes 6 images at most"):
+    plan = fake_plan(tmp_path)
+    with pytest.raises(UsageError, match="takes at most 6 images"):
         pack(plan, repository, max_batch_size=7)
     few = [{"min": [1, 3, 64, 64], "opt": [1, 3, 64, 64], "max": [2, 3, 64, 64]}]
-    assert pack(made_up(tmp_path, profiles=few), repository).max_batch_size == 2
+    assert pack(fake_plan(tmp_path, profiles=few), repository).max_batch_size == 2
 
 
 def test_a_profile_that_takes_no_single_image(tmp_path, repository):
     many = [{"min": [4, 3, 64, 64], "opt": [4, 3, 64, 64], "max": [8, 3, 64, 64]}]
-    config = pack(made_up(tmp_path, profiles=many), repository)
+    config = pack(fake_plan(tmp_path, profiles=many), repository)
     assert config.max_batch_size == 0
     assert tensors(config)[0] == ("input", schema.TYPE_FP32, (-1, 3, -1, -1))
 
 
 def test_a_fixed_plan(tmp_path, repository):
     fixed = {"name": "input", "dtype": "float16", "shape": [2, 3, 64, 64]}
-    config = pack(made_up(tmp_path, input=fixed, profiles=[]), repository)
+    config = pack(fake_plan(tmp_path, input=fixed, profiles=[]), repository)
     assert config.max_batch_size == 0
     assert tensors(config)[0] == ("input", schema.TYPE_FP16, (2, 3, 64, 64))
 
 
 def test_a_plan_runs_on_gpus(tmp_path, repository):
-    with pytest.raises(UsageError, match="runs on a GPU only"):
-        pack(made_up(tmp_path), repository, device="cpu")
+    with pytest.raises(UsageError, match="only runs on a GPU"):
+        pack(fake_plan(tmp_path), repository, device="cpu")
 
 
-def test_a_further_plan_where_the_instances_are(tmp_path, repository):
-    """Without instance_group Triton takes a model to the GPUs; on a CPU no plan runs."""
-    plan = made_up(tmp_path)
+def test_a_further_plan_must_fit_instance_group(tmp_path, repository):
+    """Without instance_group Triton runs a model on the GPUs; no plan runs on a CPU."""
+    plan = fake_plan(tmp_path)
     pack(plan, repository)
     file = repository / "street" / "config.pbtxt"
     file.write_text(re.sub(r"instance_group \{[^}]*\}\n", "", file.read_text()))
     assert not pack(plan, repository, model_version=2).instance_group
     file.write_text(file.read_text() + "instance_group { kind: KIND_CPU }\n")
-    with pytest.raises(UsageError, match="on a GPU only, and instance_group is KIND_CPU"):
+    with pytest.raises(UsageError, match="only runs on a GPU, and instance_group is KIND_CPU"):
         pack(plan, repository, model_version=3)
 
 
@@ -89,14 +89,14 @@ def test_a_further_plan_where_the_instances_are(tmp_path, repository):
         {"profiles": [{"max": [4]}]},
     ],
 )
-def test_a_sidecar_that_does_not_say_enough(tmp_path, repository, changes):
-    with pytest.raises(ArtifactError, match="does not say what the plan takes and gives"):
-        pack(made_up(tmp_path, **changes), repository)
+def test_an_incomplete_metadata_file(tmp_path, repository, changes):
+    with pytest.raises(ArtifactError, match="does not describe the plan's input and output"):
+        pack(fake_plan(tmp_path, **changes), repository)
     assert not repository.exists()
 
 
-def test_without_a_sidecar(tmp_path, repository):
-    plan = made_up(tmp_path)
+def test_without_a_metadata_file(tmp_path, repository):
+    plan = fake_plan(tmp_path)
     sidecar_path(plan).unlink()
     with pytest.raises(ArtifactError, match=r"writes street\.engine\.json"):
         pack(plan, repository)

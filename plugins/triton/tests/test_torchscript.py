@@ -1,10 +1,10 @@
-"""TorchScript artifacts: named by position, as Triton's PyTorch backend has it."""
+"""TorchScript artifacts: tensors are named by position, as Triton's PyTorch backend expects."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from triton_support.models import Heard, MakesTensors, config_of, files, pack, tensors, tiny
+from triton_support.models import CreatesTensors, WarningRecorder, config_of, files, pack, tensors, tiny
 from tritonclient.grpc import model_config_pb2 as schema
 
 from segplug import Segplug
@@ -43,39 +43,39 @@ def test_one_size(export, repository):
     assert tensors(config) == [("INPUT__0", FP32, (1, 3, 32, 48)), ("OUTPUT__0", FP32, (1, 4, 32, 48))]
 
 
-def test_a_trace_that_names_its_device_stays_there(export, repository):
-    artifact = export("torchscript", tiny(MakesTensors))
+def test_a_trace_with_a_device_runs_on_that_device(export, repository):
+    artifact = export("torchscript", tiny(CreatesTensors))
     assert pack(artifact, repository).instance_group[0].kind == CPU
-    with pytest.raises(UsageError, match="--device gpu: this artifact runs on a CPU only"):
+    with pytest.raises(UsageError, match="--device gpu: this artifact only runs on a CPU"):
         pack(artifact, repository, device="gpu", model_name="other")
 
 
-def test_a_further_version_does_not_leave_its_device(export, repository):
-    """The versions share instance_group: where it lets them run on a GPU, this one cannot be among them."""
-    anywhere, bound = export("torchscript"), export("torchscript", tiny(MakesTensors))
-    heard = Heard()
+def test_a_further_version_keeps_its_device(export, repository):
+    """The versions share instance_group: if it allows a GPU, a version that needs the CPU is refused."""
+    anywhere, bound = export("torchscript"), export("torchscript", tiny(CreatesTensors))
+    recorder = WarningRecorder()
     pack(anywhere, repository)
     before = files(repository)
-    with pytest.raises(UsageError, match="on a CPU only, and instance_group is KIND_AUTO"):
-        Segplug(reporter=heard).pack("triton", bound, folder=repository, model_version=2)
+    with pytest.raises(UsageError, match="only runs on a CPU, and instance_group is KIND_AUTO"):
+        Segplug(reporter=recorder).pack("triton", bound, folder=repository, model_version=2)
     assert files(repository) == before
-    assert heard.warnings == []
+    assert recorder.warnings == []
 
     pack(anywhere, repository, force=True, device="cpu")
-    Segplug(reporter=heard).pack("triton", bound, folder=repository, model_version=2)
+    Segplug(reporter=recorder).pack("triton", bound, folder=repository, model_version=2)
     assert [group.kind for group in config_of(repository / "tiny").instance_group] == [CPU]
-    assert "keeps it there" in "".join(heard.warnings)
+    assert "keeps it on the CPU" in "".join(recorder.warnings)
 
 
-def test_instances_that_an_edit_moved_to_gpus(export, repository):
-    bound = export("torchscript", tiny(MakesTensors))
+def test_an_edit_of_instance_group_is_checked(export, repository):
+    bound = export("torchscript", tiny(CreatesTensors))
     pack(bound, repository)
     file = repository / "tiny" / "config.pbtxt"
     text = file.read_text()
     assert "kind: KIND_CPU" in text
     for kinds in ("KIND_AUTO", "KIND_CPU\n}\ninstance_group {\n  count: 1\n  kind: KIND_GPU"):
         file.write_text(text.replace("KIND_CPU", kinds))
-        with pytest.raises(UsageError, match="on a CPU only"):
+        with pytest.raises(UsageError, match="only runs on a CPU"):
             pack(bound, repository, model_version=2)
     file.write_text(text.replace("count: 1", "count: 3"))
     assert pack(bound, repository, model_version=2).instance_group[0].count == 3

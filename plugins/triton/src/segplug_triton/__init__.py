@@ -1,1 +1,1 @@
-"""Pack artifacts into a model repository of the Triton Inference Server."""
+"""Packs artifacts into a model repository of the Triton Inference Server."""

@@ -1,4 +1,4 @@
-"""``config.pbtxt``: made with the schema that Triton's own client ships, and so valid by construction."""
+"""``config.pbtxt``, made with the protobuf schema in Triton's own client, so that its syntax is valid."""
 
 from __future__ import annotations
 
@@ -16,49 +16,51 @@ from segplug_triton.signature import Packable, Tensor
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-__all__ = ["MOST", "Settings", "as_text", "make", "of_next_version", "read"]
+__all__ = ["MAX_INT", "Settings", "as_text", "make", "make_for_next_version", "read"]
 
-_BATCH = 4
-"""The largest batch where none is asked for: Triton's own default for a model that it describes itself."""
+_DEFAULT_MAX_BATCH = 4
+"""The default of the largest batch; Triton uses it, too, when it generates a configuration itself."""
 
-MOST = 2**31 - 1
-"""The largest number that the schema holds."""
+MAX_INT = 2**31 - 1
+"""The largest integer in the schema."""
 
 _NOT_SHARED = ("name", "provenance", "versions", "verification", "extra")
-"""What of a model's metadata may differ between its versions: nothing that a client computes with."""
+"""The metadata that may differ between the versions of a model. Clients compute with none of it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Options of ``export triton`` that become settings of the server."""
+    """Options of ``export triton`` that are written to ``config.pbtxt``."""
 
     max_batch_size: int | None = option(
         None,
-        help="Images of the largest batch, where the artifact's batch is free; 0: Triton forms no batches. "
-        "Default: 4.",
+        help="The largest batch that Triton forms of an artifact with free batch. 0: no batches. Default: 4.",
         minimum=0,
-        maximum=MOST,
+        maximum=MAX_INT,
     )
     preferred_batch_size: tuple[int, ...] | None = option(
-        None, help="Batches that Triton sends off as soon as they are complete.", minimum=1, maximum=MOST
+        None,
+        help="Batch sizes that Triton runs at once, without waiting for more requests.",
+        minimum=1,
+        maximum=MAX_INT,
     )
     max_queue_delay: int | None = option(
         None,
-        help="Microseconds that a request may wait for others to form a batch. Default: none.",
+        help="Microseconds that a request may wait for others to form a batch. Default: 0.",
         minimum=0,
-        maximum=MOST,
+        maximum=MAX_INT,
         metavar="MICROSECONDS",
     )
     instances: int | None = option(
-        None, help="Instances of the model on each device; default: 1.", minimum=1, maximum=MOST
+        None, help="Instances of the model on each device. Default: 1.", minimum=1, maximum=MAX_INT
     )
     device: Literal["auto", "cpu", "gpu"] | None = option(
-        None, help="Where instances run; auto: on the GPUs if there are any. Default: auto."
+        None, help="Where instances run. auto: on the GPUs if there are any. Default: auto."
     )
 
 
 def make(name: str, kind: Kind, packed: Packable, settings: Settings) -> ModelConfig:
-    """The whole configuration of a model that has no other version.
+    """Make the configuration of a model that has no other version.
 
     Raises:
         UsageError: a setting does not fit the artifact.
@@ -87,7 +89,7 @@ def make(name: str, kind: Kind, packed: Packable, settings: Settings) -> ModelCo
 
 
 def _dims(tensor: Tensor, batch: int) -> tuple[int, ...]:
-    """Triton puts the batch in front of the dimensions by itself, where it forms batches."""
+    """The dimensions without the batch if Triton forms batches: it adds the batch itself."""
     return tensor.shape[1:] if batch else tensor.shape
 
 
@@ -97,20 +99,20 @@ def _max_batch_size(packed: Packable, settings: Settings) -> int:
         if asked:
             raise UsageError(
                 f"--max-batch-size {asked}: the artifact's batch is not free",
-                hint="export it with a free batch (--dynamic), or leave the option away",
+                hint="export it with a free batch (--dynamic), or leave the option out",
             )
         batch = 0
-    elif packed.most is not None and (asked or 0) > packed.most:
-        raise UsageError(f"--max-batch-size {asked}: the artifact takes {packed.most} images at most")
+    elif packed.max_batch is not None and (asked or 0) > packed.max_batch:
+        raise UsageError(f"--max-batch-size {asked}: the artifact takes at most {packed.max_batch} images")
     else:
-        batch = min(_BATCH, packed.most or _BATCH) if asked is None else asked
+        batch = min(_DEFAULT_MAX_BATCH, packed.max_batch or _DEFAULT_MAX_BATCH) if asked is None else asked
     preferred = settings.preferred_batch_size or ()
     if batch < 2 and (preferred or settings.max_queue_delay is not None):
         raise UsageError(
-            "there are no batches to form: --preferred-batch-size and --max-queue-delay say nothing"
+            "Triton forms no batches of this artifact: leave out --preferred-batch-size and --max-queue-delay"
         )
     if preferred and max(preferred) > batch:
-        raise UsageError(f"--preferred-batch-size {max(preferred)} is more than --max-batch-size {batch}")
+        raise UsageError(f"--preferred-batch-size {max(preferred)} is larger than --max-batch-size {batch}")
     return batch
 
 
@@ -119,13 +121,13 @@ def _instances(packed: Packable, settings: Settings) -> Any:
 
     device, bound = settings.device or "auto", packed.bound_to
     if bound is not None and device not in ("auto", bound):
-        raise UsageError(f"--device {device}: this artifact runs on a {bound.upper()} only")
+        raise UsageError(f"--device {device}: this artifact only runs on a {bound.upper()}")
     kind = f"KIND_{(bound or device).upper()}"
     return ModelInstanceGroup(count=settings.instances or 1, kind=kind)
 
 
 def as_text(config: ModelConfig) -> str:
-    """What ``config.pbtxt`` holds."""
+    """The text of ``config.pbtxt``."""
     from google.protobuf import text_format
 
     text: str = text_format.MessageToString(config)
@@ -133,10 +135,10 @@ def as_text(config: ModelConfig) -> str:
 
 
 def read(path: Path) -> ModelConfig:
-    """A ``config.pbtxt``, segplug's own or one that was edited.
+    """Read a ``config.pbtxt``, which a user may have edited.
 
     Raises:
-        ArtifactError: it is none.
+        ArtifactError: the file is not a model configuration.
     """
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -144,40 +146,43 @@ def read(path: Path) -> ModelConfig:
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path} is no model configuration of Triton: {error}") from error
+        raise ArtifactError(f"{path} is not a model configuration of Triton: {error}") from error
 
 
-def of_next_version(
+def make_for_next_version(
     shared: ModelConfig, kind: Kind, packed: Packable, settings: Settings, *, newest: bool
 ) -> ModelConfig:
-    """The configuration that a model's other versions already have, if the artifact fits it.
+    """Check that an artifact fits the configuration that the other versions of a model share.
 
     Args:
-        shared: What the versions share; it stays as it is, but for the metadata.
-        kind: Where the artifact goes.
+        shared: The configuration of the other versions.
+        kind: Triton's backend for the artifact.
         packed: The artifact.
-        settings: What the user gave; it may not say otherwise.
-        newest: Whether the artifact becomes the newest version, whose metadata is the model's.
+        settings: The user's settings; they must not differ from ``shared``.
+        newest: Whether the artifact becomes the newest version.
+
+    Returns:
+        The same configuration; with the artifact's metadata if it becomes the newest version.
 
     Raises:
         UsageError: the artifact or a setting does not fit.
     """
     if shared.max_batch_size and not packed.batch_is_free:
-        raise _unfit("the other versions take batches, this artifact does not")
+        raise _mismatch("the other versions take batches, this artifact does not")
     if settings.max_batch_size is None:
         settings = replace(settings, max_batch_size=shared.max_batch_size)
     own = make(shared.name, kind, packed, settings)
     for field in ("backend", "platform", "default_model_filename"):
         if getattr(shared, field) not in ("", getattr(own, field)):
-            raise _unfit(f"{field} is {getattr(shared, field)}, not {getattr(own, field)}")
+            raise _mismatch(f"{field} is {getattr(shared, field)}, not {getattr(own, field)}")
     _check_devices(shared, packed)
     _check_settings(shared, own, settings)
     for field in ("input", "output"):
-        before, now = _words(getattr(shared, field)), _words(getattr(own, field))
+        before, now = _describe(getattr(shared, field)), _describe(getattr(own, field))
         if before != now:
-            raise _unfit(f"the {field} is {before}, not {now}")
-    if _comparable(shared) != _comparable(own):
-        raise _unfit("images are prepared, or answers read, in another way (segplug.meta)")
+            raise _mismatch(f"the {field} is {before}, not {now}")
+    if _shared_metadata(shared) != _shared_metadata(own):
+        raise _mismatch("preprocessing or classes differ (segplug.meta)")
     result = type(shared)()
     result.CopyFrom(shared)
     if newest and META_ENTRY in own.parameters:
@@ -185,31 +190,35 @@ def of_next_version(
     return result
 
 
-def _unfit(why: str) -> UsageError:
+def _mismatch(why: str) -> UsageError:
     return UsageError(
-        f"the artifact is no version of this model: {why}", hint="give it a name of its own: --model-name"
+        f"the artifact cannot be a version of this model: {why}", hint="choose another --model-name"
     )
 
 
 def _check_devices(shared: ModelConfig, packed: Packable) -> None:
-    """Refuse an artifact that instance_group, which the versions share, would take where it cannot run."""
+    """Refuse an artifact if the shared instance_group would put it on a device where it cannot run."""
     from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup as Group
 
     if packed.bound_to is None:
         return
-    # Auto takes it to a GPU if there is any: what needs one runs then, and without one it runs nowhere.
+    # KIND_AUTO is a GPU if there is one, so it fits an artifact that needs a GPU.
     fit = {Group.KIND_CPU} if packed.bound_to == "cpu" else {Group.KIND_GPU, Group.KIND_AUTO}
     kinds = {group.kind for group in shared.instance_group} or {Group.KIND_AUTO}
     if not kinds <= fit:
-        said = " and ".join(Group.Kind.Name(kind) for kind in sorted(kinds))
-        raise _unfit(f"it runs on a {packed.bound_to.upper()} only, and instance_group is {said}")
+        names = " and ".join(Group.Kind.Name(kind) for kind in sorted(kinds))
+        raise _mismatch(f"it only runs on a {packed.bound_to.upper()}, and instance_group is {names}")
 
 
 def _check_settings(shared: ModelConfig, own: ModelConfig, settings: Settings) -> None:
-    """Refuse a setting that says otherwise than the file that all versions share."""
-    where = {"max_batch_size": "max_batch_size", "instances": "instance_group", "device": "instance_group"}
+    """Refuse a setting that differs from the file that all versions share."""
+    field_of_option = {
+        "max_batch_size": "max_batch_size",
+        "instances": "instance_group",
+        "device": "instance_group",
+    }
     for option_field in fields(settings):
-        field = where.get(option_field.name, "dynamic_batching")
+        field = field_of_option.get(option_field.name, "dynamic_batching")
         given = getattr(settings, option_field.name) is not None
         if given and getattr(shared, field) != getattr(own, field):
             flag = "--" + option_field.name.replace("_", "-")
@@ -218,13 +227,13 @@ def _check_settings(shared: ModelConfig, own: ModelConfig, settings: Settings) -
             )
 
 
-def _words(tensors: Iterable[Any]) -> str:
+def _describe(tensors: Iterable[Any]) -> str:
     from tritonclient.grpc.model_config_pb2 import DataType
 
     return ", ".join(f"{item.name} {DataType.Name(item.data_type)} {list(item.dims)}" for item in tensors)
 
 
-def _comparable(config: ModelConfig) -> dict[str, Any] | None:
+def _shared_metadata(config: ModelConfig) -> dict[str, Any] | None:
     if META_ENTRY not in config.parameters:
         return None
     meta = ModelMeta.from_json(config.parameters[META_ENTRY].string_value).to_dict()

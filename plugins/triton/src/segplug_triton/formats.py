@@ -1,4 +1,4 @@
-"""Which of Triton's backends runs an artifact: decided by the artifact's format."""
+"""Chooses the Triton backend for an artifact by the artifact's format."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["Kind", "kind_of"]
 
 @dataclass(frozen=True)
 class Kind:
-    """One of Triton's backends, and the artifacts that go to it."""
+    """One of Triton's backends, and the artifacts that it runs."""
 
     format: str
-    """The target whose artifacts they are."""
+    """The target that makes these artifacts."""
     backend: str
     platform: str
-    """An older word for the same: Triton itself writes both."""
+    """An older name of the backend. Triton's own configurations contain both."""
     filename: str
-    """What the backend looks for in a version's folder."""
+    """The file that the backend expects in a version's folder."""
     suffixes: tuple[str, ...]
-    """What such files end in where the plugin that makes them is not installed."""
+    """The suffixes of such files; they are used if no installed plugin makes files of this suffix."""
     reader: str
-    """The module that reads them."""
+    """The module that reads these artifacts."""
 
     def read(self, path: Path, request: ExportRequest) -> Packable:
-        """What the artifact takes and gives; raises :class:`segplug.errors.SegplugError`."""
+        """Read the inputs and outputs of an artifact; raises :class:`segplug.errors.SegplugError`."""
         read: Callable[[Path, str, Any], Packable] = import_module(self.reader).read
         return read(path, self.filename, request)
 
@@ -62,17 +62,17 @@ _KINDS = (
 )
 
 _REFUSED = {
-    ".pt2": "of .pt2 files Triton runs only what its own PyTorch compiled; pack ONNX or TorchScript",
+    ".pt2": "Triton only runs .pt2 files that its own PyTorch compiled; pack ONNX or TorchScript",
     ".xml": "Triton's OpenVINO backend is unreliable with batches; pack the ONNX file that it was made from",
-    ".pth": "a checkpoint is no artifact; export it first: segplug run export onnx",
+    ".pth": "a checkpoint is not an artifact; export it first: segplug run export onnx",
 }
 
 
 def kind_of(session: Session, path: Path) -> Kind:
-    """The backend for an artifact: by the installed plugin that makes such files, else by habit.
+    """The Triton backend for an artifact: by the installed plugin that makes such files, else by the suffix.
 
     Raises:
-        UsageError: Triton has no backend for it.
+        UsageError: no Triton backend runs such artifacts.
     """
     suffix = path.suffix.lower()
     made = _format_of(session, suffix)
@@ -85,14 +85,14 @@ def kind_of(session: Session, path: Path) -> Kind:
 
 
 def _format_of(session: Session, suffix: str) -> str | None:
-    """The target of the installed maker whose files end so; one that Triton knows, where several do."""
+    """The target of the installed plugin that makes such files; of several, the one that Triton knows."""
     found = set()
     for hook in ("export", "build_engine"):
         for entry in session.targets(hook):
             try:
                 maker = session.registry.load(entry)
             except PluginError:
-                continue  # asking for it by name says why
+                continue  # the reason is reported when the target is asked for by name
             if not maker.packs and suffix_of(maker).lower() == suffix:
                 found.add(entry.target)
     known = [kind.format for kind in _KINDS if kind.format in found]

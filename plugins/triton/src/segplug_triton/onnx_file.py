@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives: as ONNX Runtime sees it, for that is what Triton compares with."""
+"""Reads the inputs and outputs of an ONNX file with ONNX Runtime, because Triton compares with that."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 __all__ = ["read"]
 
 _NAMES = {"float": "float32", "double": "float64"}
-"""Data types that ONNX Runtime calls otherwise than numpy."""
+"""Data types whose names differ between ONNX Runtime and numpy."""
 
 _FATAL = 4
 
-_READER = "onnxruntime"
+_BACKEND = "onnxruntime"
 """The ``infer`` target that knows which files belong to an ONNX file."""
 
 
 def read(path: Path, filename: str, request: ExportRequest) -> Packable:
-    """Read an ONNX file, segplug's own or another's; its weights may lie in files beside it.
+    """Read an ONNX file, from segplug or not. Its weights may be in other files.
 
     Raises:
-        ArtifactError: ONNX Runtime cannot load it, or Triton could not serve what it takes and gives.
+        ArtifactError: ONNX Runtime cannot load it, or Triton cannot serve its inputs and outputs.
         MissingDependencyError: segplug-onnx or onnxruntime is not installed.
     """
     session = _session(path)
@@ -46,7 +46,7 @@ def _session(path: Path) -> Any:
     except ImportError as error:
         raise _missing("onnxruntime") from error
     options = onnxruntime.SessionOptions()
-    # The graph is only looked at: optimising it takes time, and its complaints are for whoever runs it.
+    # The graph is not run here: optimising it would take time, and its warnings would not help.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL
     try:
@@ -68,27 +68,27 @@ def _tensor(path: Path, node: Any) -> Tensor:
     if kind is None or name == "bfloat16":
         raise ArtifactError(f"Triton cannot serve {path}: '{node.name}' is {node.type}")
     if not node.shape:
-        raise ArtifactError(f"Triton cannot serve {path}: it does not say how many axes '{node.name}' has")
+        raise ArtifactError(f"Triton cannot serve {path}: the number of axes of '{node.name}' is not known")
     return Tensor(node.name, kind, tuple(size if isinstance(size, int) else FREE for size in node.shape))
 
 
 def _files(path: Path, filename: str, request: ExportRequest) -> dict[str, Path]:
-    """The file; with the files of its weights, where it has any, in a folder of the file's name."""
+    """The file; or, if its weights are in other files, a folder of the file's name with all of them."""
     weights = {file.relative_to(path.parent): file for file in _weights(path, request)}
     if not weights:
         return {filename: path}
     if any(name.parts[0] == filename for name in weights):
         raise ArtifactError(
-            f"the weights of {path} lie in '{filename}', where Triton wants the model itself",
-            hint="give them another name: onnx.save_model(..., save_as_external_data=True, location=...)",
+            f"the weights of {path} are in '{filename}', a name that Triton needs for the model itself",
+            hint="use another name: onnx.save_model(..., save_as_external_data=True, location=...)",
         )
-    beside = {f"{filename}/{name.as_posix()}": file for name, file in weights.items()}
-    return {f"{filename}/{filename}": path} | beside
+    weight_files = {f"{filename}/{name.as_posix()}": file for name, file in weights.items()}
+    return {f"{filename}/{filename}": path} | weight_files
 
 
 def _weights(path: Path, request: ExportRequest) -> list[Path]:
-    """The files beside the model that hold its weights; its metadata goes into config.pbtxt."""
-    if not any(entry.target == _READER for entry in request.session.targets("infer")):
+    """The other files that contain weights. Metadata is left out: it goes into config.pbtxt."""
+    if not any(entry.target == _BACKEND for entry in request.session.targets("infer")):
         raise _missing("segplug-onnx")
-    reader = request.session.registry.provider("infer", _READER)
-    return [file for file in companions(reader, path) if file != sidecar_path(path)]
+    backend = request.session.registry.provider("infer", _BACKEND)
+    return [file for file in companions(backend, path) if file != sidecar_path(path)]

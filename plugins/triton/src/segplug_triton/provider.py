@@ -1,4 +1,4 @@
-"""``export triton``: an artifact becomes a model of a Triton model repository."""
+"""``export triton``: packs an artifact into a Triton model repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segplug.requests import ExportRequest
 from segplug.results import Artifact
 from segplug_triton import config as configs
 from segplug_triton.formats import Kind, kind_of
-from segplug_triton.repository import ModelFolder, check_name, name_like
+from segplug_triton.repository import ModelFolder, check_name, name_from
 from segplug_triton.signature import Packable
 
 if TYPE_CHECKING:
@@ -29,24 +29,24 @@ class Options(configs.Settings):
     """Options of ``export triton``."""
 
     model_name: str | None = option(
-        None, help="The model's name, and its folder's. Default: the name in the artifact's metadata."
+        None, help="The name of the model and its folder. Default: the name in the artifact's metadata."
     )
     model_version: int = option(
-        1, help="Added to the versions of the model that are there.", minimum=1, maximum=configs.MOST
+        1, help="The version; other versions of the model are kept.", minimum=1, maximum=configs.MAX_INT
     )
 
     @property
     def settings(self) -> configs.Settings:
-        """What becomes a setting of the server."""
+        """The options that are written to ``config.pbtxt``."""
         names = [field.name for field in fields(configs.Settings)]
         return configs.Settings(**{name: getattr(self, name) for name in names})
 
 
 class TritonExporter:
-    """Lays an artifact (ONNX, TorchScript, TensorRT) into a model repository of the Triton Inference Server.
+    """Packs an artifact (ONNX, TorchScript, TensorRT) into a model repository of the Triton Inference Server.
 
-    The artifact is copied as it is. Its names, types and dimensions become config.pbtxt, and so does its
-    metadata, so that a client knows how to prepare an image.
+    The artifact is copied unchanged. The names, types and dimensions of its inputs and outputs are written to
+    config.pbtxt, and so is its metadata, from which a client knows how to preprocess an image.
     """
 
     api_version = 1
@@ -63,7 +63,7 @@ class TritonExporter:
         if options.model_name is not None:
             check_name(options.model_name)
         packed = kind.read(path, request)
-        name = options.model_name or name_like(packed.meta.name if packed.meta else path.stem)
+        name = options.model_name or name_from(packed.meta.name if packed.meta else path.stem)
         folder = ModelFolder(request.output / name)
         with folder.locked():
             folder.check(options.model_version, path, force=request.force)
@@ -85,7 +85,7 @@ def _require_schema() -> None:
 def _artifact(request: ExportRequest) -> Path:
     path = request.artifact
     if path is None:
-        raise UsageError("export triton takes an artifact")
+        raise UsageError("export triton needs an artifact")
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     if path.stat().st_size == 0:
@@ -96,22 +96,22 @@ def _artifact(request: ExportRequest) -> Path:
 def _warn(request: ExportRequest, path: Path, packed: Packable, options: Options) -> None:
     if packed.meta is None:
         request.reporter.warn(
-            f"{path} has no segplug metadata: config.pbtxt names no classes and says nothing of images"
+            f"{path} has no segplug metadata: config.pbtxt describes neither classes nor preprocessing"
         )
     if packed.bound_to == "cpu" and options.device != "cpu":
         request.reporter.warn(
-            f"{path} makes tensors on the CPU, wherever its weights are: config.pbtxt keeps it there; "
-            "an ONNX file of the same model may run on a GPU"
+            f"{path} creates tensors on the CPU, so config.pbtxt keeps it on the CPU; "
+            "an ONNX file of the same model can run on a GPU"
         )
 
 
 def _config(folder: ModelFolder, name: str, kind: Kind, packed: Packable, options: Options) -> ModelConfig:
-    """Of the model: its own where it has one version only, else the one that its other versions have."""
+    """The configuration of the model: a new one, or the one that its other versions share."""
     others = folder.others(options.model_version)
     if not others:
         return configs.make(name, kind, packed, options.settings)
     newest = options.model_version > max(others)
-    return configs.of_next_version(folder.config(), kind, packed, options.settings, newest=newest)
+    return configs.make_for_next_version(folder.config(), kind, packed, options.settings, newest=newest)
 
 
 provider = TritonExporter()

@@ -1,4 +1,4 @@
-"""What an artifact takes and gives, as Triton asks for it, whatever its format."""
+"""The inputs and outputs of an artifact of any format, in Triton's terms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segplug.model import ModelMeta
 __all__ = ["FREE", "TYPES", "Packable", "Tensor"]
 
 FREE = -1
-"""The size of an axis that may vary."""
+"""The size of a free axis."""
 
 TYPES: Mapping[str, str] = {
     "bool": "TYPE_BOOL",
@@ -29,7 +29,7 @@ TYPES: Mapping[str, str] = {
     "float64": "TYPE_FP64",
     "bfloat16": "TYPE_BF16",
 }
-"""numpy's name of a data type to Triton's."""
+"""From numpy's names of data types to Triton's."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,28 @@ class Tensor:
     type: str
     """Triton's name of the data type: ``TYPE_FP32``."""
     shape: tuple[int, ...]
-    """Every axis, the batch included; :data:`FREE` where it may vary."""
+    """The sizes of all axes, including the batch; :data:`FREE` for a free axis."""
 
 
 @dataclass(frozen=True)
 class Packable:
-    """An artifact, read: all that its place in a repository depends on."""
+    """Everything that a repository needs to know about an artifact."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     files: Mapping[str, Path]
-    """Where each file goes, relative to the version's folder, and where it comes from."""
+    """The path of each file in the version's folder, and the file to copy there."""
     meta: ModelMeta | None = None
-    """``None``: the file says nothing of preprocessing and classes."""
-    batches: bool = True
-    """Whether it may be given every batch from one image on, where the axis is free."""
-    most: int | None = None
-    """Images of the largest batch; ``None``: no limit is known."""
+    """``None``: the file has no metadata."""
+    takes_one_image: bool = True
+    """Whether a batch may be a single image; Triton's batches may be."""
+    max_batch: int | None = None
+    """The largest batch; ``None``: no limit is known."""
     bound_to: Literal["cpu", "gpu"] | None = None
-    """Where it runs and nowhere else; ``None``: anywhere."""
+    """The only device on which it runs; ``None``: any."""
 
     @property
     def batch_is_free(self) -> bool:
-        """Whether Triton may choose the batch: every tensor's first axis varies, and is not the only one."""
+        """Whether Triton may form batches: every tensor's first axis is free, and not its only axis."""
         tensors = (*self.inputs, *self.outputs)
-        return self.batches and all(len(item.shape) > 1 and item.shape[0] == FREE for item in tensors)
+        return self.takes_one_image and all(len(item.shape) > 1 and item.shape[0] == FREE for item in tensors)

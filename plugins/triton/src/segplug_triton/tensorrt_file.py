@@ -1,13 +1,13 @@
-"""What a TensorRT plan takes and gives: as its maker wrote it beside the plan.
+"""Reads the inputs and outputs of a TensorRT plan from the metadata file beside it.
 
-A plan can be read only by the TensorRT and the GPU that it was built for, so the sidecar
-(``<plan>.json``, a :class:`segplug.model.ModelMeta`) has to say it, under ``extra["tensorrt"]``::
+Only the TensorRT and the GPU that it was built for can read a plan itself. So the metadata (``<plan>.json``,
+a :class:`segplug.model.ModelMeta`) must describe it, in ``extra["tensorrt"]``::
 
     {"input":  {"name": "input", "dtype": "float32", "shape": [-1, 3, -1, -1]},
      "output": {"name": "output", "dtype": "int64", "shape": [-1, -1, -1]},
      "profiles": [{"min": [1, 3, 256, 256], "opt": [4, 3, 512, 1024], "max": [8, 3, 512, 1024]}]}
 
--1 is an axis that varies. The first profile is the one that Triton uses.
+-1 is a free axis. Triton uses the first profile.
 """
 
 from __future__ import annotations
@@ -25,43 +25,44 @@ __all__ = ["read"]
 
 
 def read(path: Path, filename: str, request: ExportRequest) -> Packable:
-    """Describe a plan from its sidecar; the plan itself is not opened.
+    """Describe a plan from its metadata file; the plan itself is not opened.
 
     Raises:
-        ArtifactError: there is no sidecar, or it does not say what the plan takes and gives.
+        ArtifactError: the metadata file is missing or incomplete.
     """
     meta = read_sidecar(path)
     if meta is None:
         raise ArtifactError(
-            f"nothing says what {path} takes and gives", hint=f"its maker writes {sidecar_path(path).name}"
+            f"the metadata of {path} is missing",
+            hint=f"build_engine writes {sidecar_path(path).name} beside it",
         )
-    said = meta.extra.get("tensorrt", {})
+    described = meta.extra.get("tensorrt", {})
     try:
-        image, answer = _tensor(said["input"]), _tensor(said["output"])
-        smallest, largest = _batches(image, said.get("profiles", ()))
+        image, answer = _tensor(described["input"]), _tensor(described["output"])
+        smallest, largest = _batch_range(image, described.get("profiles", ()))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ArtifactError(
-            f"{sidecar_path(path)} does not say what the plan takes and gives: {error!r} in extra.tensorrt"
+            f"{sidecar_path(path)} does not describe the plan's input and output: {error!r} in extra.tensorrt"
         ) from error
     return Packable(
         inputs=(image,),
         outputs=(answer,),
         files={filename: path},
         meta=meta,
-        batches=smallest == 1,
-        most=largest,
+        takes_one_image=smallest == 1,
+        max_batch=largest,
         bound_to="gpu",
     )
 
 
-def _tensor(said: Mapping[str, Any]) -> Tensor:
-    shape = tuple(int(size) for size in said["shape"])
+def _tensor(described: Mapping[str, Any]) -> Tensor:
+    shape = tuple(int(size) for size in described["shape"])
     if not shape or not all(size == FREE or size > 0 for size in shape):
         raise ValueError(f"shape {list(shape)}")
-    return Tensor(str(said["name"]), TYPES[said["dtype"]], shape)
+    return Tensor(str(described["name"]), TYPES[described["dtype"]], shape)
 
 
-def _batches(image: Tensor, profiles: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+def _batch_range(image: Tensor, profiles: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     """The smallest and the largest batch of the profile that Triton uses."""
     if image.shape[0] != FREE:
         return image.shape[0], image.shape[0]

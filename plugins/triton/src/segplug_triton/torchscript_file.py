@@ -1,6 +1,6 @@
-"""What a TorchScript file takes and gives: from its engine, and from running it once.
+"""Reads the input of a TorchScript file from its engine, and its output by running it once.
 
-The file names no tensors. Triton goes by position then, under names that end in it.
+The file does not name its tensors. Triton then expects names that end with the tensor's position.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ _INPUT, _OUTPUT = "INPUT__0", "OUTPUT__0"
 
 
 def read(path: Path, filename: str, request: ExportRequest) -> Packable:
-    """Open a TorchScript file with its own backend for what it takes, and run it for what it gives.
+    """Describe a TorchScript file: its backend knows the input, and running it once shows the output.
 
     Raises:
-        ArtifactError: PyTorch cannot load or run it, or it gives something else than one tensor.
+        ArtifactError: PyTorch cannot load or run it, or its output is not one tensor of logits or labels.
         UsageError: its backend is not installed, or it has no segplug metadata.
     """
     with request.session.open(path, backend=_BACKEND) as engine:
         spec = engine.spec
-    module = _loaded(path)
+    module = _load(path)
     bound = _bound_to(module)
-    answer = _answer(path, module, spec, device="cuda" if bound == "gpu" else "cpu")
+    answer = _run_once(path, module, spec, device="cuda" if bound == "gpu" else "cpu")
     batch, height, width = (_size(axis) for axis in (spec.batch, spec.height, spec.width))
-    channels = tuple(answer.shape[1:-2])  # logits have an axis of them, labels have none
+    channels = tuple(answer.shape[1:-2])  # logits have a class axis, labels have none
     kind = TYPES.get(str(answer.dtype).removeprefix("torch."))
     if kind is None:
-        raise ArtifactError(f"Triton cannot serve {path}: it gives {answer.dtype}")
+        raise ArtifactError(f"Triton cannot serve {path}: its output is {answer.dtype}")
     return Packable(
         inputs=(Tensor(_INPUT, "TYPE_FP32", (batch, 3, height, width)),),
         outputs=(Tensor(_OUTPUT, kind, (batch, *channels, height, width)),),
         files={filename: path},
         meta=spec.meta,
-        batches=spec.batch.accepts(1),
-        most=spec.batch.maximum,
+        takes_one_image=spec.batch.accepts(1),
+        max_batch=spec.batch.maximum,
         bound_to=bound,
     )
 
 
-def _loaded(path: Path) -> Any:
+def _load(path: Path) -> Any:
     try:
         import torch
     except ImportError as error:
@@ -58,13 +58,13 @@ def _loaded(path: Path) -> Any:
             "export triton needs torch to read TorchScript files", hint="pip install torch"
         ) from error
     load: Any = torch.jit.load
-    with quiet():  # that TorchScript is deprecated, its exporter says
+    with quiet():  # the exporter has already warned that TorchScript is deprecated
         return load(str(path), map_location="cpu").eval()
 
 
 def _bound_to(module: Any) -> Literal["cpu", "gpu"] | None:
-    """The device that the trace names. Triton moves weights to a GPU, and what the trace says not."""
-    graph = module.inlined_graph  # made for us: its nodes live as long as it does
+    """The device in the trace. Triton moves weights to a GPU, but not the tensors that the trace creates."""
+    graph = module.inlined_graph  # a temporary copy: keep it while its nodes are used
     constants = graph.findAllNodes("prim::Constant")
     named = {node.s("value") for node in constants if node.output().type().kind() == "DeviceObjType"}
     if not named:
@@ -72,11 +72,11 @@ def _bound_to(module: Any) -> Literal["cpu", "gpu"] | None:
     return "cpu" if named == {"cpu"} else "gpu"
 
 
-def _answer(path: Path, module: Any, spec: EngineSpec, *, device: str) -> Any:
-    """What the file itself gives, as Triton will see it: the engine may have made something else of it."""
+def _run_once(path: Path, module: Any, spec: EngineSpec, *, device: str) -> Any:
+    """The output of the file itself, as Triton gets it; the engine may convert it."""
     import torch
 
-    shape = (spec.batch.minimum, 3, *_tried(spec))
+    shape = (spec.batch.minimum, 3, *_input_size(spec))
     try:
         with torch.inference_mode():
             answer = module.to(device)(torch.zeros(shape, device=device))
@@ -84,12 +84,12 @@ def _answer(path: Path, module: Any, spec: EngineSpec, *, device: str) -> Any:
         reason = str(error).strip().rpartition("\n")[2]
         raise ArtifactError(f"PyTorch cannot run {path} on an input of shape {shape}: {reason}") from error
     if not isinstance(answer, torch.Tensor) or answer.ndim not in (3, 4) or answer.shape[-2:] != shape[-2:]:
-        raise ArtifactError(f"{path} gives something else than logits or labels at its input's size")
+        raise ArtifactError(f"the output of {path} is neither logits nor labels of its input's size")
     return answer
 
 
-def _tried(spec: EngineSpec) -> tuple[int, int]:
-    """A height and a width that the file takes: its own nominal ones where it has any."""
+def _input_size(spec: EngineSpec) -> tuple[int, int]:
+    """A height and width that the file takes: its nominal size if it has one, else the smallest."""
     nominal = spec.meta.input_size
     if nominal is not None and spec.height.accepts(nominal[0]) and spec.width.accepts(nominal[1]):
         return nominal

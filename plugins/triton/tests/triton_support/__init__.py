@@ -1,1 +1,1 @@
-"""What the tests of segplug-triton share."""
+"""Helpers of the tests of segplug-triton."""

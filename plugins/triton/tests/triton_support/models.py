@@ -1,4 +1,4 @@
-"""A tiny real network, its artifacts, and packing as a caller does it."""
+"""A tiny real network, its artifacts, and functions that pack them and read the result."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class TinyNet(nn.Module):
         return nn.functional.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False)
 
 
-class MakesTensors(TinyNet):
-    """Makes a tensor as it runs: a trace of it names the device that it was traced on."""
+class CreatesTensors(TinyNet):
+    """Creates a tensor when it runs: its trace contains the device on which it was traced."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return super().forward(images) + torch.arange(len(CLASSES), device=images.device)[:, None, None]
 
 
 def tiny(network: type[TinyNet] = TinyNet, *, seed: int = 0, **changes: Any) -> SegmentationModel:
-    """A model as a source would give it."""
+    """A model as a source returns it."""
     torch.manual_seed(seed)
     module = network().eval()
     for bias in (module.stem.bias, module.head.bias):
@@ -58,8 +58,8 @@ def tiny(network: type[TinyNet] = TinyNet, *, seed: int = 0, **changes: Any) -> 
     return SegmentationModel(module, ModelMeta(**{**values, **changes}), lambda: module)
 
 
-def retold(artifact: Artifact, path: Path, **changes: Any) -> Path:
-    """A copy of an ONNX artifact whose metadata says something else."""
+def with_metadata(artifact: Artifact, path: Path, **changes: Any) -> Path:
+    """A copy of an ONNX artifact with changed metadata."""
     model = onnx.load(str(artifact.path))
     (entry,) = [entry for entry in model.metadata_props if entry.key == META_ENTRY]
     entry.value = artifact.meta.replace(**changes).to_json()
@@ -67,8 +67,8 @@ def retold(artifact: Artifact, path: Path, **changes: Any) -> Path:
     return path
 
 
-class Heard(QuietReporter):
-    """Keeps the warnings."""
+class WarningRecorder(QuietReporter):
+    """Records the warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -78,7 +78,7 @@ class Heard(QuietReporter):
 
 
 def pack(artifact: Artifact | Path, folder: Path, **given: Any) -> ModelConfig:
-    """Pack, and read what config.pbtxt says from its text."""
+    """Pack an artifact, and read its config.pbtxt."""
     packed = Segplug().pack("triton", artifact, folder=folder, **given)
     return config_of(packed.path)
 
@@ -93,7 +93,7 @@ def tensors(config: ModelConfig) -> list[tuple[str, int, tuple[int, ...]]]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Everything below a folder."""
+    """The paths and contents of all files in a folder."""
     return {
         item.relative_to(folder).as_posix(): item.read_bytes() for item in folder.rglob("*") if item.is_file()
     }

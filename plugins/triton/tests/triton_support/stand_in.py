@@ -1,6 +1,6 @@
 """A stand-in for Triton: its own protocol over gRPC, its rules on shapes, ONNX Runtime behind it.
 
-It shows that a client and ``config.pbtxt`` fit together. What Triton itself makes of it, it cannot show.
+It shows that a client and ``config.pbtxt`` fit together. It does not show that Triton accepts them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from triton_support.models import config_of
 
 
 def full_shape(config: ModelConfig, dims: Any) -> tuple[int, ...]:
-    """A tensor's whole shape, -1 where free, as Triton's documentation puts it together."""
+    """A tensor's whole shape, -1 for free axes, as Triton's documentation defines it."""
     return ((-1,) if config.max_batch_size else ()) + tuple(dims)
 
 
@@ -35,7 +35,7 @@ def fits(config: ModelConfig, dims: Any, shape: Any) -> bool:
 
 
 def serve_once(model: Path, version: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run a version with what the config names, and hold the answers to it."""
+    """Run a version with the names in the config, and check the outputs against the config."""
     config = config_of(model)
     file = model / str(version) / config.default_model_filename
     session = onnxruntime.InferenceSession(str(file / file.name if file.is_dir() else file))

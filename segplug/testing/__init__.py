@@ -1,4 +1,4 @@
-"""What plugin authors test with."""
+"""Tools for the tests of plugins."""
 
 from segplug.testing.engines import ArrayDataset, EngineConformance, FunctionEngine
 from segplug.testing.weights import randomise

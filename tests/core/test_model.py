@@ -68,5 +68,5 @@ def test_what_anybody_may_see_names_no_folder() -> None:
     meta = ModelMeta(name="m", classes=("a",), provenance=provenance, extra={"mmseg": {"root": "/data"}})
     shown = meta.public()
     assert shown.provenance == Provenance("config.py", "ab", "w.pth", "cd")
-    assert not {"/", "token"} & set(shown.to_json())
+    assert not [text for text in ("/", "\\\\", "token") if text in shown.to_json()]
     assert ModelMeta(name="m").public() == ModelMeta(name="m")

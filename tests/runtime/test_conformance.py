@@ -52,12 +52,15 @@ def _writing(batch):
 @pytest.mark.parametrize(
     ("spec", "function", "check"),
     [
-        ({}, lambda b: b[:, :2].copy(), "test_answers_as_its_spec_says"),
-        ({}, lambda b: b.astype(np.float64), "test_answers_as_its_spec_says"),
-        ({}, lambda b: b * np.nan, "test_answers_as_its_spec_says"),
-        ({}, _forgetful(), "test_equal_inputs_give_equal_answers_and_stay_as_they_are"),
-        ({}, _writing, "test_equal_inputs_give_equal_answers_and_stay_as_they_are"),
-        ({}, lambda b: b + b[:1], "test_an_answer_depends_on_its_own_image_only"),
+        ({}, lambda b: b[:, :2].copy(), "test_output_is_as_its_spec_says"),
+        ({}, lambda b: b.astype(np.float64), "test_output_is_as_its_spec_says"),
+        ({}, lambda b: b * np.nan, "test_output_is_as_its_spec_says"),
+        ({}, _forgetful(), "test_equal_inputs_give_equal_outputs_and_stay_as_they_are"),
+        ({}, _writing, "test_equal_inputs_give_equal_outputs_and_stay_as_they_are"),
+        ({}, lambda b: b + b[:1], "test_an_output_depends_on_its_own_image_only"),
+        ({}, lambda b: np.repeat(b[:1], len(b), axis=0), "test_an_output_depends_on_its_own_image_only"),
+        ({}, np.zeros_like, "test_an_output_depends_on_its_own_image_only"),
+        ({"fresh_output": True}, np.zeros_like, "test_fresh_output_is_kept"),
         ({}, lambda b: b[:, :, :64, :64].copy(), "test_follows_other_sizes_where_its_axes_vary"),
         ({"fresh_output": True}, _fresh_broken(), "test_fresh_output_is_kept"),
         ({"backend": ""}, lambda b: b, "test_has_a_consistent_spec"),
@@ -68,3 +71,27 @@ def test_a_broken_engine_is_found(spec, function, check):
     engine = FunctionEngine(EngineSpec(META, "logits", **{"backend": "test", **spec}), function)
     with pytest.raises(AssertionError):
         getattr(EngineConformance(), check)(engine)
+
+
+def test_what_cannot_be_tested_is_skipped():
+    one, size = Axis.fixed(1), Axis.fixed(64)
+    spec = EngineSpec(META, "logits", backend="test", batch=one, height=size, width=size)
+    skipped = [
+        "test_an_output_depends_on_its_own_image_only",
+        "test_follows_other_sizes_where_its_axes_vary",
+        "test_fresh_output_is_kept",
+    ]
+    for check in skipped:
+        engine = FunctionEngine(spec, np.copy)
+        with pytest.raises(pytest.skip.Exception):
+            getattr(EngineConformance(), check)(engine)
+        assert engine.closed
+
+
+@pytest.mark.parametrize(
+    ("axis", "height"), [(Axis(64, 96, 32), 96), (Axis(64, 65), 65), (Axis(32, 64), 63), (Axis(), 96)]
+)
+def test_an_engine_is_run_at_another_size_if_it_takes_one(axis, height):
+    engine = FunctionEngine(EngineSpec(META, "logits", backend="test", height=axis), np.copy)
+    EngineConformance().test_follows_other_sizes_where_its_axes_vary(engine)
+    assert {shape[2] for shape in engine.shapes} == {64, height}

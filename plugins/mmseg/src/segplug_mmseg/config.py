@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, SegplugError, UsageError
+from segplug.locations import has_scheme
 from segplug.progress import Reporter
 from segplug_mmseg.compat import import_mmseg, report_warnings
 
@@ -35,14 +36,11 @@ _KEYS_OF_1X = ("default_scope", "train_dataloader", "test_dataloader", "test_eva
 
 _SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
-_SCHEME = re.compile(r"[A-Za-z]\w+:")
-"""What locations of other sources begin with (``python:``); one letter is a drive of Windows."""
-
 
 def accepts(location: str) -> bool:
     """Whether ``location`` can be a config: a path with a config's suffix that is no folder."""
     path = Path(location)
-    return path.suffix.lower() in _SUFFIXES and not path.is_dir() and not _SCHEME.match(location)
+    return path.suffix.lower() in _SUFFIXES and not path.is_dir() and not has_scheme(location)
 
 
 def read_config(

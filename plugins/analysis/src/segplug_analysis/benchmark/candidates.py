@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import UsageError
+from segplug.locations import has_scheme
+from segplug.options import as_keywords
 from segplug.registry.formats import backends_for
 from segplug_analysis.benchmark.options import Options
 
@@ -37,6 +39,7 @@ class Candidate:
     checkpoint: str | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+    source_options: Mapping[str, Any] = field(default_factory=dict)
     trust_checkpoint: bool = False
     backend_options: Mapping[str, str] = field(default_factory=dict)
     without_addons: tuple[str, ...] = ()
@@ -71,6 +74,7 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             checkpoint=next(weights) if is_model else None,
             cfg_options=dict(options.cfg_options or {}),
             source=options.source,
+            source_options=as_keywords(options.source_options, session.load_model, flag="--source-options"),
             trust_checkpoint=options.trust_checkpoint,
             without_addons=tuple(sorted(session.registry.without_addons)),
         )
@@ -97,11 +101,16 @@ def _is_model(session: Session, subject: str, source: str | None) -> bool:
 def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
     """A checkpoint, or none, for each of the configs."""
     given = [os.path.expanduser(path) for path in options.checkpoint]
-    for path in (*configs, *given):
+    for path in (*(config for config in configs if not has_scheme(config)), *given):
         if not Path(path).is_file():
             raise UsageError(f"there is no file {path}")
-    if (given or options.cfg_options) and not configs:
-        flag = "--checkpoint" if given else "--cfg-options"
+    flags = {
+        "--checkpoint": given,
+        "--cfg-options": options.cfg_options,
+        "--source-options": options.source_options,
+    }
+    if not configs and any(flags.values()):
+        flag = next(flag for flag, value in flags.items() if value)
         raise UsageError(f"{flag} belongs to a config, and there is none here")
     if not given:
         return [None] * len(configs)

@@ -25,6 +25,9 @@ class Options:
     )
     cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the configs.")
     source: str | None = option(None, help="The source that reads the configs.", metavar="NAME")
+    source_options: Mapping[str, Any] | None = option(
+        None, help="Options of the source that reads the configs."
+    )
     trust_checkpoint: bool = option(
         False, help="Load a checkpoint that holds more than plain data. It can run code."
     )

@@ -104,6 +104,7 @@ def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
         source=job["source"],
         device=job["device"],
         trust_checkpoint=job["trust_checkpoint"],
+        **job["source_options"],
     )
 
 

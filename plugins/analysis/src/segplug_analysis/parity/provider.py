@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
-from segplug.options import option
+from segplug.locations import has_scheme
+from segplug.options import as_keywords, option
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 
@@ -43,6 +44,9 @@ class Options:
     dataset_options: Mapping[str, Any] | None = option(None, help="Options of the data set's source.")
     cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
     source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
+    source_options: Mapping[str, Any] | None = option(
+        None, help="Options of the source that reads the config."
+    )
     trust_checkpoint: bool = option(
         False, help="Load a checkpoint that holds more than plain data. It can run code."
     )
@@ -99,6 +103,7 @@ class Parity:
             source=options.source,
             device=options.device,
             trust_checkpoint=options.trust_checkpoint,
+            **as_keywords(options.source_options, session.load_model, flag="--source-options"),
         )
         job = Job(
             session=session,
@@ -140,7 +145,7 @@ def _config_and_checkpoint(request: AnalyzeRequest) -> tuple[str, str]:
             hint="segplug run analyze parity CONFIG CHECKPOINT --dataset FOLDER",
         )
     for subject in request.subjects:
-        if not Path(subject).expanduser().is_file():
+        if not (has_scheme(subject) or Path(subject).expanduser().is_file()):
             raise UsageError(f"there is no file {subject}")
     config, checkpoint = request.subjects
     return config, checkpoint

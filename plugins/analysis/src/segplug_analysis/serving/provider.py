@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
-from segplug.options import option
+from segplug.locations import has_scheme
+from segplug.options import as_keywords, option
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 
@@ -40,6 +41,9 @@ class Options:
     checkpoint: str | None = option(None, help="Weights of the model of --config.", metavar="FILE")
     cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
     source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
+    source_options: Mapping[str, Any] | None = option(
+        None, help="Options of the source that reads the config."
+    )
     trust_checkpoint: bool = option(
         False, help="Load a checkpoint that holds more than plain data. It can run code."
     )
@@ -141,7 +145,7 @@ def _check(request: AnalyzeRequest, options: Options) -> None:
             hint="--config FILE --checkpoint FILE",
         )
     for file in (options.config, options.checkpoint):
-        if file is not None and not Path(file).expanduser().is_file():
+        if file is not None and not has_scheme(file) and not Path(file).expanduser().is_file():
             raise UsageError(f"there is no file {file}")
     if not options.concurrency:
         raise UsageError("name at least one level of --concurrency")
@@ -163,6 +167,7 @@ def _model(session: Session, served: ModelMeta, options: Options) -> Segmentatio
         source=options.source,
         device=options.device,
         trust_checkpoint=options.trust_checkpoint,
+        **as_keywords(options.source_options, session.load_model, flag="--source-options"),
     )
     own = model.meta
     if own.num_classes != served.num_classes:

@@ -62,7 +62,7 @@ def test_flat_images_beside_their_masks_folder_do_not_become_images(tmp_path):
     assert dataset.read_mask(0).max() == 3
 
 
-def test_city_like_names_are_paired_by_suffix(tmp_path):
+def test_names_like_those_of_cityscapes_are_paired_by_suffix(tmp_path):
     _write(tmp_path / "img" / "aachen" / "1_leftImg8bit.png")
     _write(tmp_path / "gt" / "aachen" / "1_gtFine.png", 9)
     _write(tmp_path / "gt" / "aachen" / "1_other.png", 8)
@@ -99,7 +99,7 @@ def test_missing_folders_and_no_images_are_errors(tmp_path):
         FolderDataset(tmp_path, FolderOptions(mask_dir="nowhere"))
 
 
-def test_two_mask_folders_are_a_question(folder):
+def test_of_two_mask_folders_one_must_be_chosen(folder):
     (folder / "labels").mkdir()
     with pytest.raises(DatasetError, match="masks, labels"):
         FolderDataset(folder)
@@ -131,7 +131,7 @@ def test_the_fingerprint_follows_names_and_settings_not_what_files_hold(folder):
     assert FolderDataset(folder).info.fingerprint != first
 
 
-def test_a_link_back_up_does_not_go_round(folder):
+def test_a_link_to_a_parent_folder_is_not_followed_forever(folder):
     os.symlink(folder / "images", folder / "images" / "sub" / "again")
     assert len(FolderDataset(folder)) == 3
 

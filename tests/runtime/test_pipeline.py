@@ -143,6 +143,7 @@ def test_equal_shapes_are_batched_and_others_are_not():
     engine = _engine()
     run(engine, Lazy(8, lambda index: _image(index, sizes[index])), [sink], batch_size=3)
     assert [shape[0] for shape in engine.shapes] == [3, 2, 1, 2]
+    assert len(sink.labels) == 8
     for index, labels in enumerate(sink.labels):
         assert np.array_equal(labels, _labels(_image(index, sizes[index])))
 
@@ -174,12 +175,14 @@ def test_an_engine_may_reuse_its_output():
 
     sink = Collect()
     run(_engine(function), Lazy(20), [sink])
+    assert len(sink.labels) == 20
     assert all(np.array_equal(labels, _labels(_image(i))) for i, labels in enumerate(sink.labels))
 
 
-def test_a_labels_engine_is_taken_in_any_integer_type():
+def test_an_engine_may_give_labels_of_any_integer_type():
     sink = Collect()
     run(_engine(lambda batch: batch.argmax(axis=1), "labels"), Lazy(4), [sink])
+    assert len(sink.labels) == 4
     assert all(np.array_equal(labels, _labels(_image(i))) for i, labels in enumerate(sink.labels))
     assert sink.labels[0].dtype == np.uint8
 
@@ -188,12 +191,12 @@ def test_a_labels_engine_is_taken_in_any_integer_type():
     "function",
     [lambda batch: batch[:, :2], lambda batch: batch[0], lambda batch: batch.astype(int), lambda batch: None],
 )
-def test_an_answer_against_the_spec_is_the_plugins_error(function):
+def test_an_output_against_the_spec_is_a_plugin_error(function):
     with pytest.raises(PluginError, match="spec"):
         run(_engine(function), Lazy(2), [])
 
 
-def test_slide_models_are_slid():
+def test_a_slide_model_runs_on_windows():
     meta = META.replace(inference=Inference("slide", (8, 8), (5, 5)))
     sink = Collect()
     engine = FunctionEngine(
@@ -201,16 +204,17 @@ def test_slide_models_are_slid():
     )
     run(engine, Lazy(3), [sink])
     assert {shape[2:] for shape in engine.shapes} == {(8, 8)}
+    assert len(sink.labels) == 3
     for index, labels in enumerate(sink.labels):
         assert (labels == _labels(_image(index))).mean() > 0.99  # equal but for ties that rounding turns
 
 
-class _Life:
-    """Lives as long as the array that holds it."""
+class _Token:
+    """Exists as long as the array that holds it."""
 
 
 class _Tracked(np.ndarray):
-    """An array that can hold a life."""
+    """An array that can hold a token."""
 
 
 def test_memory_does_not_grow_with_the_data_set():
@@ -219,8 +223,8 @@ def test_memory_does_not_grow_with_the_data_set():
 
     def make(index):
         array = _image(index).view(_Tracked)
-        array.life = _Life()
-        alive.add(array.life)
+        array.token = _Token()
+        alive.add(array.token)
         return array
 
     class Count(Collect):
@@ -327,7 +331,7 @@ def test_two_images_of_one_name_are_refused_before_any_work():
 
 
 @pytest.mark.parametrize(("label", "kind"), [(259, np.int64), (-1, np.int32), (3, np.uint8), (255, np.uint8)])
-def test_a_label_that_is_no_class_is_the_plugins_error(label, kind):
+def test_a_label_that_is_no_class_is_a_plugin_error(label, kind):
     """259 is 3 in the eight bits that labels are kept in."""
 
     def function(batch):
@@ -339,7 +343,7 @@ def test_a_label_that_is_no_class_is_the_plugins_error(label, kind):
         run(_engine(function, "labels"), Lazy(2), [])
 
 
-def test_labels_of_the_filling_of_a_batch_do_not_matter():
+def test_labels_of_inputs_that_only_fill_a_batch_are_ignored():
     def function(batch):
         labels = batch.argmax(axis=1)
         labels[1:] = 77

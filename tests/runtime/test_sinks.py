@@ -14,7 +14,7 @@ from PIL import Image
 
 from segplug.dataset import DatasetInfo, LabelFormat
 from segplug.engine import EngineSpec
-from segplug.errors import ArtifactError, UsageError
+from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.files import write_bytes
 from segplug.model import ModelMeta
 from segplug.palette import random_palette
@@ -68,7 +68,7 @@ def test_painted_images_lie_under_the_same_names(tmp_path):
 
 
 def test_an_image_name_that_leaves_the_folder_is_refused(tmp_path):
-    with pytest.raises(Exception, match=r"\.\./a\.png"):
+    with pytest.raises(DatasetError, match=r"\.\./a\.png"):
         run(_engine(), _Named(_images(1), ["../a.png"]), [PaintSink(tmp_path / "out")])
     assert not (tmp_path / "a.png").exists()
 
@@ -340,7 +340,7 @@ def test_a_perfect_prediction_scores_one():
     assert report.scores.images == 3
 
 
-def test_the_models_classes_stand_in_for_a_data_set_without_names():
+def test_a_data_set_without_class_names_gets_the_models():
     report = run(_engine(), _scored(()), [ScoreSink()])
     assert report.scores.classes == CLASSES
 
@@ -359,7 +359,7 @@ def test_classes_of_other_names_are_a_warning():
     assert any("b and x" in warning for warning in report.warnings)
 
 
-def test_strange_mask_values_are_one_warning_with_the_values():
+def test_unknown_mask_values_are_one_warning_that_names_them():
     masks = [_labels_of(image) for image in _images()]
     masks[1][0, 0], masks[2][0, 1] = 77, 99
     reporter = QuietReporter()

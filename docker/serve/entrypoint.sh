@@ -1,9 +1,9 @@
 #!/bin/sh
-# Starts TorchServe in the foreground with the archives of a folder, and ends all of it with Ctrl-C or SIGTERM.
+# Starts TorchServe in the foreground with the archives of a folder. Ctrl-C or SIGTERM ends all its processes.
 #
 #   MODEL_STORE     the folder of archives (default: /models)
-#   MODELS          what to load, as in --models: "fcn=fcn.mar unet=unet.mar" (default: every archive)
-#   RUN_DIR         a folder of its own: keys, logs, unpacked models (default: the working directory)
+#   MODELS          the models to load, as in --models: "fcn=fcn.mar unet=unet.mar" (default: all archives)
+#   RUN_DIR         the folder for keys, logs, unpacked models (default: the working directory)
 #   TS_CONFIG_FILE  config.properties (default: the one beside this script)
 set -eu
 
@@ -21,7 +21,7 @@ fail() {
 set -- "$store"/*.mar
 [ -f "$1" ] || fail "no archive (.mar) is in $store: segplug run export torchserve ... --output-folder $store"
 if [ -z "${MODELS:-}" ]; then
-    # Not "all": TorchServe then takes every folder that lies there for a model, too.
+    # Not "all": TorchServe would also take every folder there for a model.
     MODELS=
     for archive; do
         name=$(basename -- "$archive" .mar)
@@ -33,9 +33,9 @@ config=$(cd -- "$(dirname -- "$config")" && pwd)/$(basename -- "$config")
 export TS_CONFIG_FILE="$config"
 
 cd -- "${RUN_DIR:-.}"
-umask 077 # the keys are for the server's user
+umask 077 # only the server's user may read the keys
 mkdir -p tmp logs
-# Its own, so that --stop below ends this server and no other.
+# The server's own folders, so that --stop below ends this server and no other.
 export TEMP="$PWD/tmp" TMPDIR="$PWD/tmp" LOG_LOCATION="$PWD/logs" METRICS_LOCATION="$PWD/logs"
 rm -f tmp/.model_server.pid key_file.json
 
@@ -44,11 +44,11 @@ rm -f tmp/.model_server.pid key_file.json
 torchserve --start --foreground --ncs --ts-config "$config" --model-store "$store" --models $MODELS &
 server=$!
 
-# The launcher passes no signal on, and would leave Java and the workers behind.
+# The launcher does not pass signals on: Java and the workers would go on.
 trap 'torchserve --stop >/dev/null || true' INT TERM
 status=0
 while kill -0 "$server" 2>/dev/null; do
-    # Comes back early when a signal arrives: then once more.
+    # A signal interrupts the wait: then wait again.
     wait "$server" && status=0 || status=$?
 done
 exit "$status"

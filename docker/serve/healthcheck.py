@@ -1,6 +1,6 @@
-"""Exits with 0 if every model has a worker that is ready. TorchServe's own /ping is no sign of that.
+"""Exits with 0 if every model has a worker that is ready. TorchServe's own /ping does not check that.
 
-Runs where the server runs, in the folder of its key_file.json (RUN_DIR, or the working directory).
+It must run where the server runs. key_file.json is read from RUN_DIR, or from the working directory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def is_ready(versions: Any) -> bool:
 
 
 def ask(path: str) -> Any:
-    """What the management API answers; its token is renewed when it has expired."""
+    """Ask the management API; an expired token is renewed."""
     try:
         return json.loads(get(path, key("management")))
     except urllib.error.HTTPError as error:
@@ -48,12 +48,12 @@ def ask(path: str) -> Any:
 
 
 def key(kind: str) -> str:
-    """A key of the server's; empty where it wants none."""
+    """A key of the server; empty if it requires none."""
     return str(json.loads(KEYS.read_text())[kind]["key"]) if KEYS.is_file() else ""
 
 
 def get(path: str, token: str) -> bytes:
-    """The body of an answer."""
+    """Send a GET request; returns the body of the answer."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with urllib.request.urlopen(urllib.request.Request(ADDRESS + path, headers=headers), timeout=5) as answer:
         return bytes(answer.read())

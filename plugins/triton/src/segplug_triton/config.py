@@ -34,7 +34,7 @@ class Settings:
 
     max_batch_size: int | None = option(
         None,
-        help="The largest batch that Triton forms of an artifact with free batch. 0: no batches. Default: 4.",
+        help="The largest batch that Triton forms, if the batch axis is free. 0: no batches. Default: 4.",
         minimum=0,
         maximum=MAX_INT,
     )
@@ -43,6 +43,7 @@ class Settings:
         help="Batch sizes that Triton runs at once, without waiting for more requests.",
         minimum=1,
         maximum=MAX_INT,
+        metavar="N",
     )
     max_queue_delay: int | None = option(
         None,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segplug.checkpoint.shards import is_index, shards
+from segplug.checkpoint.shards import is_index, read_index
 from segplug.errors import ArtifactError, CheckpointError, UsageError
 
 __all__ = [
@@ -117,7 +117,7 @@ def _shards_of(path: Path) -> Iterable[Path]:
     if not (is_index(path) and path.is_file()):
         return ()
     try:
-        return shards(path, str(path))
+        return read_index(path, str(path))
     except CheckpointError:  # the code that loads the index reports this
         return ()
 

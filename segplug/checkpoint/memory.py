@@ -1,4 +1,4 @@
-"""Tensors and the memory that they lie in: nothing is copied that need not be."""
+"""Tensors and their storages, without needless copies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["aligned", "alone", "kind"]
+__all__ = ["align", "unsupported_kind", "with_own_storage"]
 
 
-def kind(tensor: torch.Tensor) -> str:
-    """What a tensor is, other than numbers in memory one after the other; empty: it is that."""
+def unsupported_kind(tensor: torch.Tensor) -> str:
+    """Why a tensor is not plain numbers in memory, in one or two words; empty if it is."""
     import torch
 
     if tensor.is_quantized:
@@ -21,16 +21,16 @@ def kind(tensor: torch.Tensor) -> str:
     return "" if tensor.layout == torch.strided else "sparse"
 
 
-def aligned(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor at an address that its type may have: compiled code may crash on others."""
+def align(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a tensor if its address is no multiple of its element size: compiled code may crash on others."""
     return tensor.clone() if tensor.data_ptr() % tensor.element_size() else tensor
 
 
-def alone(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in a storage that holds nothing else, so that nothing else is written with it.
+def with_own_storage(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in a storage without other values, so that ``torch.save`` writes no others.
 
-    It goes on sharing the memory; it is copied only where other values lie between its own. Strides stay
-    as they are otherwise. For tensors that :func:`kind` has no word for.
+    It shares the memory of the given tensor, with its strides. It is copied only if other values lie between
+    its own. Only for tensors without an :func:`unsupported_kind`.
     """
     import torch
 
@@ -40,13 +40,13 @@ def alone(tensor: torch.Tensor) -> torch.Tensor:
         return tensor
     if count == 0 or not _is_dense(tensor):
         return tensor.clone(memory_format=torch.contiguous_format)
-    # A tensor made from an array has a storage of the array's extent.
+    # A tensor made from an array has a storage as long as the array.
     flat = tensor.as_strided((count,), (1,)).view(torch.uint8)
     return torch.from_numpy(flat.numpy()).view(tensor.dtype).as_strided(tensor.shape, tensor.stride())
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:
-    """Whether the values lie without gaps or overlaps, in whatever order of the axes."""
+    """Whether the values have no gaps or overlaps, in any order of the axes."""
     step = 1
     for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if length != 1 and stride != step:

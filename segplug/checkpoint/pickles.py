@@ -1,4 +1,4 @@
-"""Pickles of PyTorch, read so that they cannot run code unless the user trusts them."""
+"""Read pickles of PyTorch. They cannot run code unless the user trusts them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from segplug.checkpoint.forms import first_words
+from segplug.checkpoint.formats import first_sentence
 from segplug.errors import CheckpointError
 
-__all__ = ["load"]
+__all__ = ["load_pickle"]
 
 _TRUST = "if you trust whoever made it, add --trust-checkpoint: it may run code on this machine"
 _DICTS = (
@@ -25,16 +25,16 @@ _DICTS = (
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
-def load(path: Path, location: str, *, trust: bool) -> Any:
-    """What the file holds, its tensors mapped from it where its format can be.
+def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
+    """Read the content of a file; its tensors are mapped from it if its format allows that.
 
     Args:
         path: The file.
-        location: What the user called it.
+        location: The file as the user gave it, for errors.
         trust: Allow the full unpickler.
 
     Raises:
-        CheckpointError: it is damaged, another kind of file, or holds what is not known as harmless.
+        CheckpointError: it is damaged, another kind of file, or holds a type that is not known as harmless.
     """
     import torch
 
@@ -47,20 +47,22 @@ def load(path: Path, location: str, *, trust: bool) -> Any:
             # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.
             return torch.load(path, map_location="cpu", weights_only=not trust, mmap=is_zip)
     except pickle.UnpicklingError as error:
-        raise _refused(location, str(error), is_zip=is_zip) from error
+        raise _refusal(location, str(error), is_zip=is_zip) from error
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {location}: {error.strerror or error}") from error
     except (ImportError, AttributeError) as error:  # of the full unpickler only
-        raise CheckpointError(f"the checkpoint {location} needs code that is not here: {error}") from error
+        raise CheckpointError(
+            f"the checkpoint {location} needs code that is not installed: {error}"
+        ) from error
     except Exception as error:
         if "TorchScript" in str(error):
             raise CheckpointError(f"{location} is a TorchScript file, not a checkpoint") from error
-        reason = first_words(error) if isinstance(error, RuntimeError) else None
+        reason = first_sentence(error) if isinstance(error, RuntimeError) else None
         raise CheckpointError(f"{location} is damaged or no PyTorch checkpoint", hint=reason) from error
 
 
-def _refused(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
-    """Tell a file that holds something unsafe from one that is no pickle at all."""
+def _refusal(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
+    """The error for a file that holds an unsafe type, or for one that is no pickle."""
     named = re.search(r"GLOBAL ([A-Za-z_][\w.]*)", reason)
     if named:
         what = f"'{named.group(1)}', which is not known to be harmless"
@@ -72,11 +74,11 @@ def _refused(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
 
 
 def _harmless_types() -> list[Any]:
-    """Types without side effects that such files hold: arrays and numbers of numpy, configs' dicts,
-    the parsed arguments of training scripts.
+    """Types without side effects that such files hold: arrays and numbers of NumPy, dicts of configs, the
+    parsed arguments of training scripts.
 
-    A file names a type by the module it was in when the file was written; numpy 2 moved its own.
-    The dicts become plain ones, so that no framework code runs.
+    A file names a type by its module when the file was written; NumPy 2 moved its own. The dicts become plain
+    ones, so that no framework code runs.
     """
     import numpy as np
     from numpy._core import multiarray

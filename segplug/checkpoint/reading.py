@@ -1,4 +1,4 @@
-"""A checkpoint file of any form, opened."""
+"""Read a checkpoint file of any format."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.checkpoint.forms import META_KEY, NPZ, PICKLES, SAFETENSORS, first_words
-from segplug.checkpoint.shards import check_names, is_index, refuse_shard, shards
+from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, first_sentence
+from segplug.checkpoint.shards import check_is_no_shard, check_names, is_index, read_index
 from segplug.errors import CheckpointError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -23,28 +23,28 @@ _PARALLEL = "module."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds."""
+    """The content of a checkpoint file."""
 
     path: str
     state: Mapping[str, torch.Tensor]
-    """Parameter and buffer name to tensor, on the CPU, without gradient; may lie in the file until it is
-    copied. A prefix that parallel training puts before every name (``module.``) is gone."""
+    """Names of parameters and buffers: tensors on the CPU, without gradient, which may be mapped from the
+    file. The prefix ``module.``, which parallel training puts before every name, is removed."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """What the training run noted: ``CLASSES``, ``PALETTE``, ..."""
+    """The training run's notes: ``CLASSES``, ``PALETTE``, ..."""
     versions: Mapping[str, Any] = field(default_factory=dict)
-    """Module name to what PyTorch notes of its state's layout (``state_dict()._metadata``)."""
+    """Names of modules: PyTorch's version of the layout of their state (``state_dict()._metadata``)."""
     rest: Mapping[str, Any] = field(default_factory=dict)
-    """All other entries of the file: the optimiser's state, schedulers, ... Those of a wrapper inside a
-    wrapper have the outer keys before their own name (``model.epoch``). What is no tensor among the
-    weights is there as ``state_dict.<name>``."""
+    """All other entries of the file: the optimiser's state, schedulers, ... Entries of a wrapper inside a
+    wrapper have the outer keys before their own name (``model.epoch``). Entries among the weights that are no
+    tensors have the name ``state_dict.<name>``."""
 
 
 def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
-    """Read a checkpoint without changing it.
+    """Read a checkpoint.
 
     Args:
-        location: Path of the file, in one of the forms that :mod:`segplug.checkpoint` names.
-        trust: Allow the full unpickler, which can run code that the file holds.
+        location: Path of the file, in one of the formats of :mod:`segplug.checkpoint`.
+        trust: Allow the full unpickler, which can run code in the file.
 
     Raises:
         UsageError: there is no such file, it is a folder, or it is one of several that an index lists.
@@ -58,32 +58,32 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
         raise UsageError(f"there is no checkpoint {location}")
     with _needed_libraries():
         if is_index(path):
-            return _without_parallel(_read_shards(path, location, trust=trust))
-        refuse_shard(path, location)
-        return _without_parallel(_read_file(path, location, trust=trust))
+            return _remove_parallel_prefix(_read_shards(path, location, trust=trust))
+        check_is_no_shard(path, location)
+        return _remove_parallel_prefix(_read_file(path, location, trust=trust))
 
 
 def _files_in(folder: Path) -> str | None:
-    """What a user may have meant who named a folder: the list of its shards before each of them."""
-    forms = (SAFETENSORS, NPZ, *PICKLES, ".bin")
+    """The checkpoints in a folder, for the hint: indexes if there are any, without their shards."""
+    suffixes = (SAFETENSORS, NPZ, *PICKLES, ".bin")
     files = sorted(path for path in folder.glob("*") if path.is_file())
     found = [path for path in files if is_index(path)] or [
-        path for path in files if path.suffix.lower() in forms
+        path for path in files if path.suffix.lower() in suffixes
     ]
     return ", ".join(path.name for path in found[:3]) or None
 
 
 def _read_shards(path: Path, location: str, *, trust: bool) -> Checkpoint:
-    """All files of an index as one; it decides what is taken from which.
+    """Read all files of an index as one checkpoint.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or does not hold what the index says.
+        CheckpointError: a file is missing or damaged, or does not hold the tensors that the index lists.
     """
     state: dict[str, torch.Tensor] = {}
     meta: dict[str, Any] = {}
     versions: dict[str, Any] = {}
     rest: dict[str, Any] = {}
-    for shard, names in shards(path, location).items():
+    for shard, names in read_index(path, location).items():
         part = _read_file(shard, str(shard), trust=trust)
         check_names(names, part.state, shard, location)
         state |= part.state
@@ -116,35 +116,35 @@ def _needed_libraries() -> Iterator[None]:
 
 
 def _read_pickle(path: Path, location: str, *, trust: bool) -> Checkpoint:
-    from segplug.checkpoint.pickles import load
-    from segplug.checkpoint.wrappers import unwrapped
+    from segplug.checkpoint.pickles import load_pickle
+    from segplug.checkpoint.wrappers import unwrap
 
-    found = unwrapped(load(path, location, trust=trust), location)
+    found = unwrap(load_pickle(path, location, trust=trust), location)
     return Checkpoint(location, found.state, found.meta, found.versions, found.rest)
 
 
 def _read_safetensors(path: Path, location: str) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
-    from segplug.checkpoint.memory import aligned, alone
+    from segplug.checkpoint.memory import align, with_own_storage
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = list(file.keys())
             # Versions of the library differ in how much of the file a tensor's storage spans.
-            state = {name: alone(aligned(file.get_tensor(name))) for name in names}
+            state = {name: with_own_storage(align(file.get_tensor(name))) for name in names}
             header = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{location} is damaged or no safetensors file", hint=first_words(error)
+            f"{location} is damaged or no safetensors file", hint=first_sentence(error)
         ) from error
     if not state:
         raise CheckpointError(f"{location} holds no weights")
-    return Checkpoint(path=location, state=state, meta=_noted(header))
+    return Checkpoint(path=location, state=state, meta=_read_notes(header))
 
 
-def _noted(header: Mapping[str, str]) -> dict[str, Any]:
-    """The training run's notes in a header; what somebody else's header holds there is no error."""
+def _read_notes(header: Mapping[str, str]) -> dict[str, Any]:
+    """The training run's notes in a header; another program's content under their key is ignored."""
     try:
         meta = json.loads(header.get(META_KEY, "{}"))
     except (ValueError, RecursionError):
@@ -153,20 +153,20 @@ def _noted(header: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_npz(path: Path, location: str) -> Checkpoint:
-    from segplug.checkpoint.npz import arrays
+    from segplug.checkpoint.npz import read_npz
 
-    found = arrays(path, location)
+    found = read_npz(path, location)
     if not found.state:
         raise CheckpointError(f"{location} holds no weights")
     return Checkpoint(path=location, state=found.state, rest=found.texts)
 
 
-def _without_parallel(checkpoint: Checkpoint) -> Checkpoint:
+def _remove_parallel_prefix(checkpoint: Checkpoint) -> Checkpoint:
     if not all(name.startswith(_PARALLEL) for name in checkpoint.state):
         return checkpoint
-    names, versions = _without_prefix(checkpoint.state), _without_prefix(checkpoint.versions)
+    names, versions = _remove_prefix(checkpoint.state), _remove_prefix(checkpoint.versions)
     return replace(checkpoint, state=names, versions=versions)
 
 
-def _without_prefix(names: Mapping[Any, Any]) -> dict[str, Any]:
+def _remove_prefix(names: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name).removeprefix(_PARALLEL): value for name, value in names.items()}

@@ -1,4 +1,4 @@
-"""Checkpoints that are shared out to several files, with an index of what lies where."""
+"""Checkpoints in several files (shards), with an index of the tensors in each."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from pathlib import Path
 
 from segplug.errors import CheckpointError, UsageError
 
-__all__ = ["check_names", "is_index", "refuse_shard", "shards"]
+__all__ = ["check_is_no_shard", "check_names", "is_index", "read_index"]
 
 _INDEX = re.compile(r"\.index(\.\w+)?\.json", re.IGNORECASE)
-"""How an index's name ends; a variant may be in it: ``model.safetensors.index.fp16.json``."""
+"""The end of an index's name. It may name a variant: ``model.safetensors.index.fp16.json``."""
 _WEIGHT_MAP = "weight_map"
 
 
 def is_index(path: Path) -> bool:
-    """Whether a file is called like an index."""
+    """Whether a file has the name of an index."""
     return _INDEX.search(path.name) is not None and path.suffix.lower() == ".json"
 
 
-def shards(path: Path, location: str) -> Mapping[Path, Collection[str]]:
-    """The files of an index, in its order, and the names of what each holds.
+def read_index(path: Path, location: str) -> Mapping[Path, Collection[str]]:
+    """Read an index: its files in order, and the names of the tensors in each.
 
     Args:
         path: The index.
-        location: What the user called it.
+        location: The index as the user gave it, for errors.
 
     Raises:
-        CheckpointError: it is damaged, or lists a file that is not there.
+        CheckpointError: it is damaged, or lists a missing file.
     """
     names_in: dict[Path, list[str]] = {}
     for name, file in _weight_map(path, location).items():
         names_in.setdefault(path.parent / file, []).append(name)
     for shard in names_in:
         if not shard.is_file():
-            raise CheckpointError(f"{location} lists {shard.name}, which is not beside it")
+            raise CheckpointError(f"{location} lists {shard.name}, which is not in its folder")
     return names_in
 
 
 def check_names(listed: Collection[str], held: Collection[str], shard: Path, location: str) -> None:
-    """Check that a file holds what its index lists.
+    """Check that a file holds exactly the tensors that its index lists for it.
 
     Raises:
-        CheckpointError: it holds less or more, so that the two are not of one checkpoint.
+        CheckpointError: it holds others, so the two do not belong together.
     """
     missing, more = set(listed) - set(held), set(held) - set(listed)
     if missing:
-        raise CheckpointError(f"{location} looks for {min(missing)} in {shard.name}, which does not hold it")
+        raise CheckpointError(f"{location} lists {min(missing)} in {shard.name}, which does not hold it")
     if more:
-        raise CheckpointError(f"{shard.name} holds {min(more)}, which {location} does not list for it")
+        raise CheckpointError(f"{shard.name} holds {min(more)}, which {location} does not list")
 
 
-def refuse_shard(path: Path, location: str) -> None:
-    """Check that a file is not one of several that an index in its folder lists.
+def check_is_no_shard(path: Path, location: str) -> None:
+    """Check that a file is not one of several files that an index in its folder lists.
 
     Raises:
         UsageError: it is; the error names the index.
@@ -64,14 +64,14 @@ def refuse_shard(path: Path, location: str) -> None:
             continue
         try:
             files = set(_weight_map(index, str(index)).values())
-        except CheckpointError:  # nobody asked for this index
+        except CheckpointError:  # a damaged index that the user did not name
             continue
         if path.name in files and len(files) > 1:
             raise UsageError(f"{location} is one of {len(files)} files of a checkpoint", hint=f"give {index}")
 
 
 def _weight_map(path: Path, location: str) -> Mapping[str, str]:
-    """Name of each tensor to the name of the file that it lies in."""
+    """The name of each tensor, and the name of the file that holds it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = content[_WEIGHT_MAP]

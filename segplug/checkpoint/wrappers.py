@@ -1,4 +1,4 @@
-"""Where in a pickle's content the weights lie, and what lies beside them."""
+"""Find the weights in the content of a pickle, and the other entries."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segplug.checkpoint.forms import META_KEY
+from segplug.checkpoint.formats import META_KEY
 from segplug.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Unwrapped", "unwrapped"]
+__all__ = ["Unwrapped", "unwrap"]
 
 _WEIGHTS_KEYS = ("state_dict", "model", "model_ema")
 _LONE_KEYS = ("module", "state_dict_ema", "teacher")
-"""Where weights lie, too: taken where no other entry holds a network."""
+"""More keys of weights: used only if no other entry holds a network."""
 _DEEPEST = 4
 _NAMED = 6
-"""Entries that an error names."""
+"""The number of entries that an error lists."""
 
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """The content of a pickle, taken apart; see :class:`segplug.checkpoint.Checkpoint`."""
+    """The parts of a pickle's content; see :class:`segplug.checkpoint.Checkpoint`."""
 
     state: Mapping[str, torch.Tensor]
     meta: Mapping[str, Any]
@@ -32,11 +32,11 @@ class Unwrapped:
     rest: Mapping[str, Any]
 
 
-def unwrapped(content: Any, location: str) -> Unwrapped:
-    """The weights in a file, under known keys or the file itself, and what lies beside them.
+def unwrap(content: Any, location: str) -> Unwrapped:
+    """Find the weights, under known keys or at the top, and the other entries.
 
     Raises:
-        CheckpointError: there are no weights, or several networks of which none is under a key that says so.
+        CheckpointError: there are no weights, or several networks and none of them under a known key.
     """
     whole = content = _plain(content)
     if not isinstance(content, Mapping):
@@ -47,10 +47,10 @@ def unwrapped(content: Any, location: str) -> Unwrapped:
     while (key := _wrapper_key(content, location, outermost=not keys)) is not None:
         if len(keys) == _DEEPEST:  # a pickle may even hold itself
             raise CheckpointError(f"{location} wraps its weights more than {_DEEPEST} times")
-        beside = {str(name): value for name, value in content.items() if name != key}
-        if meta is None and isinstance(beside.get(META_KEY), Mapping):
-            meta = beside.pop(META_KEY)
-        rest |= {".".join([*keys, name]): value for name, value in beside.items()}
+        others = {str(name): value for name, value in content.items() if name != key}
+        if meta is None and isinstance(others.get(META_KEY), Mapping):
+            meta = others.pop(META_KEY)
+        rest |= {".".join([*keys, name]): value for name, value in others.items()}
         keys.append(key)
         content = _plain(content[key])
         if not isinstance(content, Mapping):
@@ -59,13 +59,13 @@ def unwrapped(content: Any, location: str) -> Unwrapped:
             )
     state = _tensors(content)
     if not state:
-        raise CheckpointError(f"{location} holds no weights", hint=_entries(whole))
+        raise CheckpointError(f"{location} holds no weights", hint=_format_entries(whole))
     rest |= {f"state_dict.{name}": value for name, value in content.items() if str(name) not in state}
     return Unwrapped(state, meta or {}, getattr(content, "_metadata", None) or {}, rest)
 
 
 def _wrapper_key(content: Mapping[Any, Any], location: str, *, outermost: bool) -> str | None:
-    """The key that the weights lie under; ``None`` where ``content`` is the weights."""
+    """The key of the weights; ``None`` if ``content`` itself is the weights."""
     from torch import nn
 
     for key in _WEIGHTS_KEYS:
@@ -76,7 +76,7 @@ def _wrapper_key(content: Mapping[Any, Any], location: str, *, outermost: bool) 
         return str(networks[0])
     if len(networks) > 1 and not _tensors(content):
         raise CheckpointError(
-            f"{location} holds several networks: {_listed(networks)}",
+            f"{location} holds several networks: {_format_keys(networks)}",
             hint="put the one you want into a file of its own",
         )
     if outermost and not _tensors(content):  # a checkpoint whose weights are something else
@@ -85,7 +85,7 @@ def _wrapper_key(content: Mapping[Any, Any], location: str, *, outermost: bool) 
 
 
 def _holds_weights(value: Any, depth: int = 1) -> bool:
-    """Whether an entry is a network's weights, or leads to them by keys that say so."""
+    """Whether an entry is a network's weights, or holds them under known keys."""
     value = _plain(value)
     if not isinstance(value, Mapping) or depth > _DEEPEST:
         return False
@@ -93,21 +93,21 @@ def _holds_weights(value: Any, depth: int = 1) -> bool:
     return bool(_tensors(value)) or any(_holds_weights(item, depth + 1) for item in inner)
 
 
-def _entries(content: Mapping[Any, Any]) -> str | None:
-    """What a file without weights has at its top."""
+def _format_entries(content: Mapping[Any, Any]) -> str | None:
+    """The top entries of a file without weights, for the hint."""
     if not content:
         return None
     known = ", ".join((*_WEIGHTS_KEYS, *_LONE_KEYS))
-    return f"its entries: {_listed(list(content))}; weights are looked for there and under {known}"
+    return f"its entries: {_format_keys(list(content))}; weights are looked for there and under {known}"
 
 
-def _listed(keys: Sequence[Any]) -> str:
+def _format_keys(keys: Sequence[Any]) -> str:
     names = [str(key)[:40] for key in keys[:_NAMED]]
     return ", ".join(names + ["..."] * (len(keys) > _NAMED))
 
 
 def _plain(content: Any) -> Any:
-    """The state of a whole network that was pickled."""
+    """The state of a pickled network; other content as it is."""
     from torch import nn
 
     return content.state_dict() if isinstance(content, nn.Module) else content

@@ -1,4 +1,4 @@
-"""Numpy's archives: what is read, what is mapped, and what is refused."""
+"""NumPy's archives: arrays that are read, and files that are refused."""
 
 from __future__ import annotations
 
@@ -44,29 +44,21 @@ def test_arrays_are_read_as_tensors(tmp_path, save):
     assert not read.rest
 
 
-@pytest.mark.skipif(not pathlib.Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
-def test_what_is_stored_as_it_is_is_mapped_where_numbers_are_aligned(tmp_path):
+def test_tensors_are_aligned_and_have_memory_of_their_own(tmp_path):
     path = tmp_path / "w.npz"
     arrays = {"n" * length: np.full(1000, length, np.float32) for length in range(1, 9)}
+    arrays["columns"] = np.asfortranarray(np.arange(1000, dtype=np.float32).reshape(10, 100))
     np.savez(path, **arrays)
+    before = path.read_bytes()
     state = read_checkpoint(str(path)).state
-    inside = [line for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if str(path) in line]
-    ranges = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in inside]
-    mapped = [name for name, value in state.items() if any(a <= value.data_ptr() < b for a, b in ranges)]
-    assert 0 < len(mapped) < len(state)
     for name, array in arrays.items():
         assert state[name].data_ptr() % 4 == 0
         assert state[name].untyped_storage().nbytes() == 4000
         assert state[name].tolist() == array.tolist()
-    before = path.read_bytes()
+    assert len({value.untyped_storage().data_ptr() for value in state.values()}) == len(arrays)
     for value in state.values():
         value.zero_()
     assert path.read_bytes() == before
-    kept = state[mapped[0]]
-    del value, state
-    maps = pathlib.Path("/proc/self/maps").read_text().splitlines()
-    assert sum(str(path) in line for line in maps) == 1  # of the tensor that is still there
-    assert torch.equal(kept, torch.zeros(1000))
 
 
 PEAK = """
@@ -84,8 +76,8 @@ print((peak() - before) / os.path.getsize(sys.argv[1]))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process's peak")
 @pytest.mark.parametrize("remainder", [0, 1])
-def test_an_array_that_is_used_up_is_given_back(tmp_path, remainder):
-    """As a converter does it: one tensor after the other is replaced by another one."""
+def test_a_tensor_that_is_no_longer_used_gives_its_memory_back(tmp_path, remainder):
+    """A converter replaces one tensor after the other by a new one."""
     path = tmp_path / "w.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for place in range(64):
@@ -108,11 +100,12 @@ def write_member(archive: zipfile.ZipFile, name: str, array, remainder: int) -> 
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/fd").exists(), reason="only Linux tells what is open")
-def test_many_arrays_do_not_use_up_the_files_that_a_process_may_open(tmp_path):
+def test_no_file_stays_open(tmp_path):
     np.savez(tmp_path / "w.npz", **{f"{place:04}": np.full(16, place, np.float32) for place in range(2000)})
     before = len(list(pathlib.Path("/proc/self/fd").iterdir()))
     state = read_checkpoint(str(tmp_path / "w.npz")).state
-    assert len(list(pathlib.Path("/proc/self/fd").iterdir())) <= before + 128
+    assert len(list(pathlib.Path("/proc/self/fd").iterdir())) == before
+    assert len(state) == 2000
     assert all(float(value[0]) == int(name) for name, value in state.items())
 
 
@@ -154,7 +147,7 @@ def test_code_in_an_archive_does_not_run(tmp_path, trust):
         np.zeros(2, "M8[s]"),
         pytest.param(
             np.zeros(2, np.longdouble),
-            marks=pytest.mark.skipif(np.longdouble(0).itemsize == 8, reason="is float64 here"),
+            marks=pytest.mark.skipif(np.longdouble(0).itemsize == 8, reason="longdouble is float64 here"),
         ),
     ],
 )
@@ -164,13 +157,29 @@ def test_arrays_that_are_no_tensors_are_named(tmp_path, array):
         read_checkpoint(str(tmp_path / "w.npz"))
 
 
-def lies(header: bytes, values: bytes = b"") -> bytes:
-    """An archive with one array, whose header is made up."""
+def archive_of(header: bytes, values: bytes = b"") -> bytes:
+    """An archive with one array of this header and these values, which may not agree."""
     padded = header + b" " * (-(len(header) + 11) % 64) + b"\n"
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         array = b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + values
         archive.writestr("a.npy", array)
+    return file.getvalue()
+
+
+def with_false_size(compression: int) -> bytes:
+    """An archive whose directory and array header both promise 2 GiB, with 4 bytes of values."""
+    values = 1 << 29
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }" % values
+    padded = header + b" " * (-(len(header) + 11) % 64) + b"\n"
+    array = b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + b"1234"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("a.npy", array)
+        (member,) = archive.infolist()
+        member.file_size = len(array) - 4 + 4 * values
+        if compression == zipfile.ZIP_STORED:
+            member.compress_size = member.file_size
     return file.getvalue()
 
 
@@ -193,12 +202,15 @@ def damaged_files():
     file = io.BytesIO()
     torch.save({"w": torch.zeros(3)}, file)
     yield "a pickle of PyTorch", file.getvalue()
-    yield "too short", lies(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }", b"1234")
-    yield "huge", lies(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1 << 60,), }", b"1234")
-    yield "negative", lies(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1), }", b"1234")
-    yield "no type", lies(b"{'descr': '<x4', 'fortran_order': False, 'shape': (1,), }", b"1234")
-    yield "no header", lies(b"{{{{ '''", b"1234")
+    yield "too short", archive_of(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }", b"1234")
+    yield "huge", archive_of(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1 << 60,), }", b"1234")
+    yield "negative", archive_of(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1), }", b"1234")
+    yield "no type", archive_of(b"{'descr': '<x4', 'fortran_order': False, 'shape': (1,), }", b"1234")
+    yield "no header", archive_of(b"{{{{ '''", b"1234")
     yield "compressed", damaged(compress=True)
+    yield "stored", damaged(compress=False)
+    yield "false size, compressed", with_false_size(zipfile.ZIP_DEFLATED)
+    yield "false size, stored", with_false_size(zipfile.ZIP_STORED)
 
 
 @pytest.mark.parametrize("content", [pytest.param(data, id=name) for name, data in damaged_files()])

@@ -24,7 +24,7 @@ STATE = collections.OrderedDict(weight=torch.arange(6.0).reshape(2, 3), bias=tor
 OTHER = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
 
 
-def era_meta() -> dict:
+def mmcv_meta() -> dict:
     import_mmseg()
     from mmcv import ConfigDict
 
@@ -42,10 +42,10 @@ def era_meta() -> dict:
 
 
 @pytest.mark.parametrize("new_format", [True, False])
-def test_what_files_of_mmcv_hold_is_read_with_the_restricted_unpickler(tmp_path, new_format):
+def test_content_of_mmcv_files_is_read_with_the_restricted_unpickler(tmp_path, new_format):
     optimizer = {"state": {0: {"step": 3, "exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
     path = tmp_path / "w.pth"
-    content = {"meta": era_meta(), "state_dict": STATE, "optimizer": optimizer}
+    content = {"meta": mmcv_meta(), "state_dict": STATE, "optimizer": optimizer}
     torch.save(content, path, _use_new_zipfile_serialization=new_format)
     before = path.read_bytes()
     checkpoint = read_checkpoint(str(path))
@@ -56,7 +56,7 @@ def test_what_files_of_mmcv_hold_is_read_with_the_restricted_unpickler(tmp_path,
     assert path.read_bytes() == before
 
 
-def test_numpy_of_the_first_generation(tmp_path):
+def test_arrays_of_numpy_1(tmp_path):
     """Old files name ``numpy.core``, which numpy 2 renamed to ``numpy._core``."""
     path, old = tmp_path / "new.pth", tmp_path / "old.pth"
     content = {"meta": {"PALETTE": np.eye(3)}, "state_dict": STATE}
@@ -92,7 +92,7 @@ def test_numpy_of_the_first_generation(tmp_path):
         {"model": {"module": STATE}, "module": OTHER},
     ],
 )
-def test_the_forms_that_weights_come_in(tmp_path, content):
+def test_known_places_of_weights(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     state = read_checkpoint(str(tmp_path / "w.pth")).state
     assert {name: value.tolist() for name, value in state.items()} == {
@@ -100,7 +100,7 @@ def test_the_forms_that_weights_come_in(tmp_path, content):
     }
 
 
-def test_what_lies_beside_wrapped_weights(tmp_path):
+def test_entries_beside_wrapped_weights(tmp_path):
     inner = {"state_dict": STATE, "meta": {"iter": 7}, "epoch": 3}
     torch.save({"model": inner, "model_ema": OTHER, "epoch": 4}, tmp_path / "w.pth")
     read = read_checkpoint(str(tmp_path / "w.pth"))
@@ -149,7 +149,7 @@ def test_the_arguments_of_a_training_script_lie_beside_the_weights(tmp_path, new
 
 
 def test_a_config_of_yacs_lies_beside_the_weights(tmp_path, monkeypatch):
-    """Swin's official files; yacs need not be here to read them."""
+    """Swin's official files; they are read without yacs."""
     module = types.ModuleType("yacs.config")
     module.CfgNode = type("CfgNode", (dict,), {"__module__": "yacs.config"})
     config = module.CfgNode(MODEL=module.CfgNode(TYPE="swin"))
@@ -179,14 +179,16 @@ def test_a_tensor_may_be_called_like_a_wrapper(tmp_path):
 def test_parameters_are_read_as_tensors_without_gradient(tmp_path):
     state = {"a": nn.Parameter(torch.ones(2)), "b": torch.ones(1, requires_grad=True)}
     torch.save(state, tmp_path / "w.pth")
-    for tensor in read_checkpoint(str(tmp_path / "w.pth")).state.values():
+    read = read_checkpoint(str(tmp_path / "w.pth")).state
+    assert read.keys() == state.keys()
+    for tensor in read.values():
         assert type(tensor) is torch.Tensor
         assert not tensor.requires_grad
 
 
 @pytest.mark.parametrize("unsafe", [pathlib.PurePosixPath("x"), eval, slice(1)])
 @pytest.mark.parametrize("new_format", [True, False])
-def test_anything_else_needs_the_users_word(tmp_path, unsafe, new_format):
+def test_any_other_type_needs_the_users_consent(tmp_path, unsafe, new_format):
     path = tmp_path / "w.pth"
     content = {"state_dict": STATE, "meta": {"x": unsafe}}
     torch.save(content, path, _use_new_zipfile_serialization=new_format)
@@ -195,7 +197,7 @@ def test_anything_else_needs_the_users_word(tmp_path, unsafe, new_format):
     assert read_checkpoint(str(path), trust=True).meta["x"] == unsafe
 
 
-def test_a_trusted_file_whose_code_is_not_here(tmp_path):
+def test_a_trusted_file_whose_code_is_not_installed(tmp_path):
     module = types.ModuleType("made_up_code")
     module.Config = type("Config", (), {"__module__": "made_up_code"})
     sys.modules["made_up_code"] = module
@@ -203,7 +205,9 @@ def test_a_trusted_file_whose_code_is_not_here(tmp_path):
         torch.save({"state_dict": STATE, "meta": {"x": module.Config()}}, tmp_path / "w.pth")
     finally:
         del sys.modules["made_up_code"]
-    with pytest.raises(CheckpointError, match="needs code that is not here: No module named 'made_up_code'"):
+    with pytest.raises(
+        CheckpointError, match="needs code that is not installed: No module named 'made_up_code'"
+    ):
         read_checkpoint(str(tmp_path / "w.pth"), trust=True)
 
 
@@ -220,32 +224,39 @@ def test_code_in_a_file_does_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def damaged_files(folder):
+def damaged_files(folder) -> dict[str, bytes]:
     whole = folder / "whole.pth"
     torch.save({"state_dict": {"w": torch.zeros(1000)}}, whole)
     content = whole.read_bytes()
     torch.save({"state_dict": {"w": torch.zeros(1000)}}, whole, _use_new_zipfile_serialization=False)
     legacy = whole.read_bytes()
-    yield "half", content[: len(content) // 2]
-    yield "legacy_half", legacy[: len(legacy) // 2]
-    yield "legacy_start", legacy[:60]
-    yield "text", b"hello, this is no checkpoint\n"
-    yield "json", b'{"state_dict": {}}'
-    yield "noise", bytes(range(256)) * 4
     with zipfile.ZipFile(whole, "w") as archive:
         archive.writestr("readme", "no weights")
-    yield "zip", whole.read_bytes()
+    return {
+        "half": content[: len(content) // 2],
+        "legacy_half": legacy[: len(legacy) // 2],
+        "legacy_start": legacy[:60],
+        "text": b"hello, this is no checkpoint\n",
+        "json": b'{"state_dict": {}}',
+        "noise": bytes(range(256)) * 4,
+        "zip": whole.read_bytes(),
+    }
 
 
-def test_damaged_files_are_one_line_and_stay_as_they_are(tmp_path):
-    for name, content in damaged_files(tmp_path):
-        path = tmp_path / name
-        path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="damaged or no PyTorch checkpoint") as caught:
-            read_checkpoint(str(path))
-        assert str(path) in str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert path.read_bytes() == content
+DAMAGED = ("half", "legacy_half", "legacy_start", "text", "json", "noise", "zip")
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_one_line_and_stays_as_it_is(tmp_path, name):
+    contents = damaged_files(tmp_path)
+    assert tuple(contents) == DAMAGED
+    path = tmp_path / name
+    path.write_bytes(contents[name])
+    with pytest.raises(CheckpointError, match="damaged or no PyTorch checkpoint") as caught:
+        read_checkpoint(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == contents[name]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +286,7 @@ def test_missing_empty_and_torchscript(tmp_path):
         read_checkpoint(str(tmp_path / "script.pt"))
 
 
-def test_what_lies_beside_the_weights_is_kept_apart(tmp_path):
+def test_other_entries_are_kept_apart_from_the_weights(tmp_path):
     module = nn.BatchNorm2d(2)
     state = collections.OrderedDict((f"module.{k}", v) for k, v in module.state_dict().items())
     state._metadata = collections.OrderedDict({"module.": {"version": 2}})
@@ -289,7 +300,7 @@ def test_what_lies_beside_the_weights_is_kept_apart(tmp_path):
     assert "running_mean" in read.state
 
 
-def test_what_is_no_tensor_among_the_weights_is_kept_apart(tmp_path):
+def test_other_values_among_the_weights_are_kept_apart(tmp_path):
     torch.save(dict(STATE, note="x"), tmp_path / "w.pth")
     read = read_checkpoint(str(tmp_path / "w.pth"))
     assert set(read.state) == {"weight", "bias"}
@@ -310,7 +321,7 @@ def test_safetensors(tmp_path):
 
 
 @pytest.mark.parametrize("metadata", [None, {"meta": "no json"}, {"meta": "[1]"}])
-def test_the_header_of_somebody_elses_safetensors(tmp_path, metadata):
+def test_the_header_of_another_programs_safetensors(tmp_path, metadata):
     safetensors.torch.save_file(dict(STATE), tmp_path / "w.safetensors", metadata=metadata)
     assert read_checkpoint(str(tmp_path / "w.safetensors")).meta == {}
 
@@ -321,8 +332,8 @@ def test_safetensors_of_a_network_trained_in_parallel(tmp_path):
     assert set(read_checkpoint(str(tmp_path / "w.safetensors")).state) == {"weight", "bias"}
 
 
-def test_safetensors_whose_numbers_lie_anywhere(tmp_path):
-    """Nothing in the format asks for aligned numbers; the library only writes them so."""
+def test_safetensors_with_unaligned_tensors(tmp_path):
+    """The format allows any offsets; the library writes aligned tensors."""
     places = {
         "a": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},
         "b": {"dtype": "F32", "shape": [2], "data_offsets": [3, 11]},
@@ -350,7 +361,7 @@ def test_a_changed_tensor_does_not_change_the_file(tmp_path, suffix):
     assert path.read_bytes() == before
 
 
-def test_what_looks_at_commands_only_imports_no_large_library():
+def test_importing_the_package_imports_no_large_library():
     code = "import sys, segplug.checkpoint; print({'torch', 'numpy', 'safetensors'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "set()\n"

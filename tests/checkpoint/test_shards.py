@@ -1,4 +1,4 @@
-"""Checkpoints in several files, and what is said where one of them, or their folder, is given."""
+"""Checkpoints in several files; errors if one of the files or their folder is given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMS = {
 }
 
 
-def share_out(folder: Path, index: str = "model.safetensors.index.json", prefix: str = "") -> Path:
+def write_shards(folder: Path, index: str = "model.safetensors.index.json", prefix: str = "") -> Path:
     """Write the weights to two files, the second with two tensors, and their index."""
     names = [prefix + name for name in STATE]
     files = [FORMS[index].format(1 if place < 3 else 2) for place in range(len(names))]
@@ -44,32 +44,33 @@ def assert_whole(state: Any) -> None:
 @pytest.mark.parametrize("index", FORMS)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_the_files_of_an_index_are_read_as_one(tmp_path: Path, index: str, prefix: str) -> None:
-    read = read_checkpoint(str(share_out(tmp_path, index, prefix)))
+    read = read_checkpoint(str(write_shards(tmp_path, index, prefix)))
     assert_whole(read.state)
     assert read.meta == ({"iter": 7} if "safetensors" in index else {})
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists mapped files")
 @pytest.mark.parametrize("index", FORMS)
-def test_they_are_mapped_as_single_files_are(tmp_path: Path, index: str) -> None:
-    state = read_checkpoint(str(share_out(tmp_path, index))).state
+def test_shards_are_mapped_into_memory(tmp_path: Path, index: str) -> None:
+    state = read_checkpoint(str(write_shards(tmp_path, index))).state
     lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
     ranges = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in lines]
+    assert len(state) == len(STATE)
     for tensor in state.values():
         assert any(start <= tensor.data_ptr() < end for start, end in ranges)
 
 
 @pytest.mark.parametrize("index", FORMS)
 def test_one_of_several_files_is_no_checkpoint(tmp_path: Path, index: str) -> None:
-    path = share_out(tmp_path, index)
+    path = write_shards(tmp_path, index)
     part = tmp_path / FORMS[index].format(2)
     with pytest.raises(UsageError, match="is one of 2 files of a checkpoint") as caught:
         read_checkpoint(str(part))
     assert str(caught.value) == f"{part} is one of 2 files of a checkpoint (give {path})"
 
 
-def test_a_file_is_taken_alone_where_nothing_else_belongs_to_it(tmp_path: Path) -> None:
-    share_out(tmp_path)
+def test_a_file_that_no_index_lists_with_others_is_read_alone(tmp_path: Path) -> None:
+    write_shards(tmp_path)
     safetensors.torch.save_file(STATE, tmp_path / "other.safetensors")
     assert_whole(read_checkpoint(str(tmp_path / "other.safetensors")).state)
     only = {"weight_map": dict.fromkeys(STATE, "other.safetensors")}
@@ -81,16 +82,16 @@ def test_a_file_is_taken_alone_where_nothing_else_belongs_to_it(tmp_path: Path) 
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    index = share_out(tmp_path)
+    index = write_shards(tmp_path)
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(
-        CheckpointError, match=r"lists model-00002-of-00002\.safetensors, which is not beside it"
+        CheckpointError, match=r"lists model-00002-of-00002\.safetensors, which is not in its folder"
     ):
         read_checkpoint(str(index))
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    index = share_out(tmp_path)
+    index = write_shards(tmp_path)
     part = tmp_path / "model-00002-of-00002.safetensors"
     part.write_bytes(part.read_bytes()[:-3])
     with pytest.raises(CheckpointError, match=r"00002\.safetensors is damaged or no safetensors file"):
@@ -100,14 +101,14 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         read_checkpoint(str(index))
 
 
-def test_files_of_another_checkpoint_are_not_taken(tmp_path: Path) -> None:
-    index = share_out(tmp_path)
+def test_files_of_another_checkpoint_are_an_error(tmp_path: Path) -> None:
+    index = write_shards(tmp_path)
     part = tmp_path / "model-00002-of-00002.safetensors"
     safetensors.torch.save_file({"layer.3": STATE["layer.3"]}, part)
-    with pytest.raises(CheckpointError, match=r"looks for layer\.4 in model-00002.*, which does not hold it"):
+    with pytest.raises(CheckpointError, match=r"lists layer\.4 in model-00002.*, which does not hold it"):
         read_checkpoint(str(index))
     safetensors.torch.save_file({**STATE}, part)
-    with pytest.raises(CheckpointError, match=r"model-00002.* holds layer\.0, which .* does not list for it"):
+    with pytest.raises(CheckpointError, match=r"model-00002.* holds layer\.0, which .* does not list"):
         read_checkpoint(str(index))
 
 
@@ -126,7 +127,7 @@ def test_files_of_another_checkpoint_are_not_taken(tmp_path: Path) -> None:
         "\udcff",
     ],
 )
-def test_an_index_that_is_none(tmp_path: Path, text: str) -> None:
+def test_a_damaged_index_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "model.safetensors.index.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(CheckpointError, match="is damaged or no index of a checkpoint's files") as caught:
@@ -141,6 +142,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UsageError, match=r"is a folder; name the file in it \(model\.safetensors\)$"):
         read_checkpoint(str(tmp_path))
-    share_out(tmp_path)
+    write_shards(tmp_path)
     with pytest.raises(UsageError, match=r"name the file in it \(model\.safetensors\.index\.json\)$"):
         read_checkpoint(str(tmp_path))

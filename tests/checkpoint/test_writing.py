@@ -1,4 +1,4 @@
-"""Weights written: the same values again, no more bytes than they have, no second copy in memory."""
+"""Written weights: the same values when read again, no more bytes than needed, no second copy in memory."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def library_reads(path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_everybody_reads_what_is_written(tmp_path, suffix):
+def test_written_files_are_read_by_the_libraries_and_by_us(tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
     write_weights(path, STATE)
     assert_same(library_reads(path), STATE)
@@ -143,10 +143,8 @@ ODD = [
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(("tensor", "kind"), ODD)
-def test_weights_are_plain_numbers(tmp_path, tensor, kind, suffix):
-    with pytest.raises(
-        CheckpointError, match=f"the tensor w is {kind}: weights are written as plain numbers"
-    ):
+def test_other_than_plain_numbers_is_an_error(tmp_path, tensor, kind, suffix):
+    with pytest.raises(CheckpointError, match=f"the tensor w is {kind}: only plain numbers are written"):
         write_weights(tmp_path / f"w{suffix}", {"a": torch.ones(1), "w": tensor})
     assert not list(tmp_path.iterdir())
 
@@ -154,7 +152,7 @@ def test_weights_are_plain_numbers(tmp_path, tensor, kind, suffix):
 @pytest.mark.parametrize(
     ("tensor", "kind"), [*ODD, (torch.ones(3, dtype=torch.complex128), "of the type complex128")]
 )
-def test_what_safetensors_cannot_hold(tmp_path, tensor, kind):
+def test_tensors_that_safetensors_cannot_hold(tmp_path, tensor, kind):
     with pytest.raises(CheckpointError, match=rf"the tensor w is {kind}, which \.safetensors cannot hold"):
         write_safetensors(tmp_path / "w.safetensors", {"a": torch.ones(1), "w": tensor})
     assert not list(tmp_path.iterdir())
@@ -180,7 +178,7 @@ except ArtifactError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit can be set there")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_full_disk_is_one_line(tmp_path, suffix):
-    """A process that may not write more stands for a disk that takes no more."""
+    """The process has a limit of bytes to write, in place of a full disk."""
     command = [sys.executable, "-c", FULL, str(tmp_path / f"w{suffix}")]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout == f"cannot write {tmp_path / f'w{suffix}'}: File too large\n"
@@ -189,7 +187,7 @@ def test_a_full_disk_is_one_line(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_what_ends_the_writing_of_a_pickle_is_not_hidden(tmp_path, monkeypatch, error):
+def test_the_reason_why_writing_a_pickle_fails_is_not_hidden(tmp_path, monkeypatch, error):
     class Ends(io.BytesIO):
         def write(self, content):
             if self.tell() > 100_000:
@@ -203,7 +201,7 @@ def test_what_ends_the_writing_of_a_pickle_is_not_hidden(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("name", ["w", "w.npz", "w.onnx", "w.pth.gz"])
-def test_a_suffix_that_is_not_written(tmp_path, name):
+def test_other_suffixes_are_an_error(tmp_path, name):
     for attempt in (check_weights_suffix, lambda path: write_weights(path, STATE)):
         with pytest.raises(UsageError, match=r"end its name in \.pth, \.pt or \.safetensors"):
             attempt(tmp_path / name)
@@ -245,4 +243,5 @@ def test_weights_are_not_held_in_memory_twice(tmp_path, suffix):
 def assert_equal_files(folder: Path, state) -> None:
     for suffix, turned in ((".pth", False), (".safetensors", True)):
         written = read_checkpoint(str(folder / f"out{suffix}")).state
+        assert written.keys() == state.keys()
         assert all(torch.equal(written[name].t() if turned else written[name], state[name]) for name in state)

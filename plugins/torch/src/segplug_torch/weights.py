@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from segplug.checkpoint import Checkpoint, first_words
+from segplug.checkpoint import Checkpoint, first_sentence
 from segplug.errors import CheckpointError
 
 __all__ = ["load_weights"]
@@ -45,7 +45,7 @@ def load_weights(
         reshaped = []
     except RuntimeError as error:
         if not reshaped:
-            raise CheckpointError(f"cannot load {checkpoint.path}: {first_words(error)}") from error
+            raise CheckpointError(f"cannot load {checkpoint.path}: {first_sentence(error)}") from error
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
     missing = [name for name in missing if not name.endswith(_COUNTER)]

@@ -17,7 +17,7 @@ __all__ = ["Dataset", "DatasetInfo", "LabelFormat"]
 class LabelFormat:
     """How label maps are written for a data set's own evaluation server (``--format-only``).
 
-    One that says nothing more means labels as they are, in greyscale.
+    The defaults mean labels as they are, in greyscale.
     """
 
     ids: Mapping[int, int] | None = None
@@ -28,7 +28,7 @@ class LabelFormat:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set before any image is read."""
+    """The description of a data set, known before any image is read."""
 
     name: str
     classes: tuple[str, ...]
@@ -39,27 +39,27 @@ class DatasetInfo:
     parts: tuple[tuple[str, int], ...] = ()
     """For a concatenated data set scored apart: each part's name and length, in order."""
     label_format: LabelFormat | None = None
-    """``None``: no server wants them in any format; they are written for people, with the palette."""
+    """``None``: there is no such server; label maps are written with the palette, to look at."""
     fingerprint: str = ""
-    """Identifies the list of samples and how masks are read; equal data sets have equal ones. Says
-    nothing of what the files hold: a damaged image may be mended before a run goes on."""
+    """Identifies the list of samples and how masks are read; equal data sets have equal fingerprints. It does
+    not depend on the content of the files: a damaged image may be repaired before a run is resumed."""
     listed: bool = False
-    """Whether the images were named one by one. Otherwise folders may have been searched for them, and
-    results are not written there."""
+    """Whether the user named each image. Otherwise they may have been found by searching folders, and no
+    results are written there."""
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A list of images, with masks where there are some. Read from several threads at once.
+    """A list of images, with or without masks. Read from several threads at once.
 
-    A data set whose samples are files says so with two methods more, ``image_path(index) -> Path``
-    and ``mask_path(index) -> Path | None``: then nothing that is written replaces one of them, and a run
-    that goes on after an interruption computes those again that changed.
+    A data set whose samples are files has two more methods, ``image_path(index) -> Path`` and
+    ``mask_path(index) -> Path | None``: then no result is written over these files, and a resumed run
+    computes an image again if its files have changed.
     """
 
     @property
     def info(self) -> DatasetInfo:
-        """Constant for the data set's life."""
+        """The description; does not change."""
         ...
 
     def __len__(self) -> int: ...

@@ -1,7 +1,7 @@
-"""The engine contract: all that a new backend has to write.
+"""The engine contract: everything that a new backend has to implement.
 
 An ``infer`` provider opens an artifact and returns an object with a :class:`EngineSpec` and a
-``run`` method. Reading, preprocessing, sliding, stitching, scoring and painting are the runtime's.
+``run`` method. The runtime does everything else: reading, preprocessing, sliding windows, scoring, painting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE_BACKEND", "Axis", "Engine", "EngineSpec", "limited"]
 
 REFERENCE_BACKEND = "pytorch"
-"""The ``infer`` target that runs a loaded model itself; the other side of every comparison."""
+"""The ``infer`` target that runs a loaded model itself: the reference of every comparison."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Axis:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether one size only is taken."""
+        """Whether only one size is taken."""
         return self.minimum == self.maximum
 
     def within(self, limits: Axis) -> Axis:
-        """What both axes take; an axis of one size stays as it is."""
+        """The sizes that both axes take; an axis of one size stays as it is."""
         if self.is_fixed:
             return self
         tops = [top for top in (self.maximum, limits.maximum) if top is not None]
@@ -66,7 +66,7 @@ class Axis:
 
 
 def limited(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[Axis, Axis]:
-    """The axes of a file's input, narrowed to what the network that it holds takes."""
+    """The axes of a file's input, limited to the sizes that the network in it takes."""
     if limits is None:
         return height, width
     tops = limits.maximum or (None, None)
@@ -76,13 +76,13 @@ def limited(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[Axis
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What an engine takes and gives; free heights and widths are narrowed to ``meta.input_limits``.
+    """The input and output of an engine. Free heights and widths are limited to ``meta.input_limits``.
 
     The input is float32 ``(N, 3, H, W)``, preprocessed as ``meta`` says. The output is
     ``(N, C, H, W)`` float32 logits, or ``(N, H, W)`` integer labels, at the input's size.
 
-    An engine that does all of that itself, as a server does, says ``input="image"``: its input is uint8
-    ``(N, H, W, 3)``, BGR, images as they are, and its output their labels.
+    An engine that preprocesses and postprocesses itself, as a server does, sets ``input="image"``: its input
+    is uint8 ``(N, H, W, 3)``, BGR, images as they are, and its output their labels.
     """
 
     meta: ModelMeta
@@ -91,15 +91,15 @@ class EngineSpec:
     height: Axis = Axis()
     width: Axis = Axis()
     backend: str = ""
-    """The target's name and what it runs on, for people: ``onnxruntime 1.31.1 (CPU)``."""
+    """The target's name and its device, for messages: ``onnxruntime 1.31.1 (CPU)``."""
     fresh_output: bool = False
     """Whether every ``run`` returns a new array, which the caller may keep without copying it."""
     input: Literal["tensor", "image"] = "tensor"
 
     def __post_init__(self) -> None:
         if self.input == "image":
-            return  # what the network takes is for whoever preprocesses
-        # Here, so that no backend has to think of what the network behind its file takes.
+            return  # the limits matter to the server, which preprocesses
+        # Done here, so that no backend has to apply the limits of the network itself.
         height, width = limited(self.height, self.width, self.meta.input_limits)
         object.__setattr__(self, "height", height)
         object.__setattr__(self, "width", width)
@@ -111,7 +111,7 @@ class Engine(Protocol):
 
     @property
     def spec(self) -> EngineSpec:
-        """What the engine takes and gives; constant for the engine's life."""
+        """The input and output of the engine; does not change."""
         ...
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
@@ -126,7 +126,7 @@ class Engine(Protocol):
 
         Raises:
             ShapeError: the engine cannot take this shape after all.
-            EngineError: it has stopped working, as a server that went away.
+            EngineError: it has stopped working, for example a server that has ended.
         """
         ...
 

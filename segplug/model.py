@@ -1,6 +1,6 @@
-"""What is known of a model: the loaded network and the plain data that travels with it.
+"""The metadata of a model, and a loaded model: the network with its metadata.
 
-:class:`ModelMeta` is all that anyone needs to run an artifact without the config and the framework
+:class:`ModelMeta` is everything that is needed to run an artifact without the config and the framework
 that made it. It is plain data: ``to_dict`` gives JSON types only, ``from_dict`` reads any version
 of the schema that is not newer than this one.
 """
@@ -34,7 +34,7 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 META_ENTRY = "segplug.meta"
-"""What the metadata is called in files that have entries for such things (ONNX ``metadata_props``)."""
+"""The key of the metadata in files that have named entries (ONNX ``metadata_props``)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class Inference:
-    """How the network is applied to an image: whole, or sliding a window and averaging logits."""
+    """How the network runs on an image: whole, or on sliding windows whose logits are averaged."""
 
     mode: Literal["whole", "slide"] = "whole"
     crop_size: tuple[int, int] | None = None
@@ -79,18 +79,18 @@ class Inference:
 
 @dataclass(frozen=True)
 class InputLimits:
-    """The input sizes that the network itself takes, whatever it is exported to. Pixels."""
+    """The input sizes that the network itself takes, in any format. Pixels."""
 
     minimum: tuple[int, int] = (1, 1)
-    """Smallest (height, width), as a pooling kernel or a chain of strides may ask for."""
+    """Smallest (height, width); a pooling kernel or a chain of strides can require one."""
     multiple_of: int = 1
     """Height and width are multiples of this."""
     maximum: tuple[int, int] | None = None
-    """Largest (height, width): ``minimum`` where tables are fixed to one size. ``None``: no limit."""
+    """Largest (height, width); equal to ``minimum`` if only one size is possible. ``None``: no limit."""
 
     @property
     def is_fixed(self) -> bool:
-        """Whether one size only is taken."""
+        """Whether only one size is taken."""
         return self.minimum == self.maximum
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class ModelMeta:
-    """Everything needed to feed a model and to read its answer. Plain data, JSON in and out.
+    """Everything needed to prepare a model's input and to read its output. Plain data, saved as JSON.
 
     ``mean`` and ``std`` are in the units of 8-bit pixels (0 to 255), in ``channel_order``. An image
     (uint8, BGR as OpenCV reads it) is resized, reordered, ``(x - mean) / std`` in float32, padded.
@@ -131,11 +131,11 @@ class ModelMeta:
     input_size: tuple[int, int] | None = None
     """Nominal network input (height, width): a static artifact's size, else the test scale."""
     resize: Resize | None = None
-    """``None``: images are fed at their own size."""
+    """``None``: images keep their own size."""
     pad: Pad | None = None
     inference: Inference = Inference()
     input_limits: InputLimits | None = None
-    """What the network itself takes, found when a file with free sizes was made; ``None``: not known."""
+    """The sizes that the network takes, found when a file with free sizes was made; ``None``: not known."""
     out_channels: int = 0
     """Channels of the logits: the number of classes, or 1 for a binary sigmoid head."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
@@ -144,14 +144,14 @@ class ModelMeta:
     align_corners: bool = False
     """How logits are resized (bilinear) to the image's own size."""
     reduce_zero_label: bool = False
-    """Whether the masks the model was trained on have label 0 ignored and the rest shifted by 1."""
+    """Whether the masks of the training ignored label 0 and lowered all other labels by 1."""
     provenance: Provenance = Provenance()
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Distribution name to version, of what made the model or artifact."""
+    """The versions of the distributions that made the model or artifact, by their names."""
     verification: Mapping[str, Any] | None = None
     """The last comparison with PyTorch (``Comparison.to_dict``), or ``None``: never compared."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """JSON data that a format keeps for itself, under the plugin's own name."""
+    """JSON data that only the plugin of a format uses, under the plugin's name."""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -166,7 +166,7 @@ class ModelMeta:
         return dataclasses.replace(self, **changes)
 
     def public(self) -> ModelMeta:
-        """What anybody may see: files by their names alone, and nothing that a format keeps for itself."""
+        """A copy that can be published: file names without their folders, and no ``extra``."""
         files = {
             field: re.split(r"[\\/]", path.partition("?")[0])[-1]
             for field in ("config", "checkpoint")
@@ -259,10 +259,10 @@ class SegmentationModel:
     module: torch.nn.Module
     meta: ModelMeta
     exportable: Callable[[], torch.nn.Module]
-    """Builds the form of ``module`` that exporters take: same contract and parameters (shared, not
-    copied), with what no exporter can follow replaced by equal, traceable arithmetic."""
+    """Builds the exportable form of ``module``: same contract and parameters (shared, not copied), but code
+    that exporters cannot trace is replaced by equal arithmetic that they can."""
     device: str = "cpu"
     input_limits: Callable[[], InputLimits | None] = lambda: None
-    """Finds the sizes that ``module`` takes, by trying: takes seconds. ``None``: not known."""
+    """Finds the sizes that ``module`` takes by running it, which takes seconds. ``None``: not known."""
     load_arguments: LoadArguments | None = None
     """The arguments that load this model again; a packing exporter needs them. ``None``: made in memory."""

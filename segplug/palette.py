@@ -1,4 +1,4 @@
-"""Colours of classes: the ones that are known, or the ones that mmsegmentation makes up."""
+"""Colours of classes: given ones, or mmsegmentation's random ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Palette = tuple[tuple[int, int, int], ...]
 
 
 def random_palette(num_classes: int) -> Palette:
-    """The colours that mmsegmentation gives to classes without a palette; always the same."""
+    """The random colours that mmsegmentation uses without a palette; always the same."""
     import numpy as np
 
     colours = np.random.RandomState(42).randint(0, 255, size=(num_classes, 3))

@@ -1,4 +1,4 @@
-"""What a run over a data set gave: pixel counts, scores, and the report of the run. Plain data."""
+"""The results of a run on a data set: pixel counts, scores, and a report. Plain data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Counts", "RunReport", "Scores", "Skipped"]
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of each class, uint64 ``(K,)`` each, ignored pixels left out. They add up."""
+    """Pixel counts of each class, uint64 ``(K,)`` each, without ignored pixels. They can be added."""
 
     intersect: npt.NDArray[np.uint64]
-    """Predicted as the class, and it is."""
+    """Predicted as the class and labelled as the class."""
     prediction: npt.NDArray[np.uint64]
     """Predicted as the class."""
     label: npt.NDArray[np.uint64]
@@ -27,7 +27,7 @@ class Counts:
 
     @classmethod
     def zeros(cls, num_classes: int) -> Counts:
-        """Nothing counted yet."""
+        """Counts of zero."""
         import numpy as np
 
         return cls(*(np.zeros(num_classes, np.uint64) for _ in range(3)))
@@ -42,9 +42,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a prediction is worth. Fractions, not percent, not rounded; NaN where nothing is defined.
+    """The scores of a model on a data set. Fractions, not percent, not rounded; NaN if not defined.
 
-    For data sets whose parts are scored apart, a part's metrics stand under ``0_mIoU``,
+    For data sets whose parts are scored separately, the metrics of a part are named ``0_mIoU``,
     ``1_IoU.road``, ..., and the names without a number are those of all pixels together.
     """
 
@@ -88,24 +88,24 @@ class Skipped:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did."""
+    """The report of a run."""
 
     images: int
-    """Images with a result, those of an interrupted run that was resumed included."""
+    """Images with a result, including those of an interrupted run that was resumed."""
     resumed: int
     """How many of them the interrupted run had finished."""
     skipped: tuple[Skipped, ...]
     scores: Scores | None
     """``None``: nothing was scored."""
     seconds: float
-    """From the first image's reading to the last sink's end."""
+    """Time from reading the first image to closing the last sink."""
     engine_seconds: float
-    """Inside ``engine.run``."""
+    """Time in ``engine.run``."""
     warnings: tuple[str, ...]
 
     @property
     def images_per_second(self) -> float:
-        """Of the images that this run computed itself."""
+        """The rate of this run, without the images of the run that it resumed."""
         return (self.images - self.resumed) / self.seconds if self.seconds else 0.0
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What a run hands to its sinks, and what it asks of them.
+"""The sink contract: what a run gives to its sinks, and the methods that it calls.
 
 A sink gets every image's result once, in the data set's order, from one thread. What ``consume``
-returns is noted in the run's journal; when an interrupted run resumes, the sink gets the notes back
+returns is saved in the run's journal; when an interrupted run is resumed, the sink gets these notes back
 through ``restore`` instead of the result.
 """
 
@@ -30,13 +30,13 @@ Notes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a sink may know of the run it belongs to."""
+    """The run that a sink belongs to."""
 
     meta: ModelMeta
     dataset: Dataset
     reporter: Reporter
     spool: Path | None
-    """A folder that outlives an interruption; ``None``: this run cannot be resumed."""
+    """A folder that is kept if the run is interrupted; ``None``: this run cannot be resumed."""
     abandoned: threading.Event = field(default_factory=threading.Event)
     """Set when the run ends early: a sink that waits for something stops waiting."""
 
@@ -48,7 +48,7 @@ class RunContext:
 
     @property
     def palette(self) -> Palette:
-        """RGB colours: the data set's, else the model's, else the random ones that are always the same."""
+        """RGB colours: the data set's, else the model's, else random ones, which are always the same."""
         return choose_palette((self.dataset.info.palette, self.meta.palette), len(self.classes))
 
 
@@ -67,28 +67,28 @@ class ImageResult:
 
 
 class Sink(Protocol):
-    """Something that takes results."""
+    """Takes the results of a run: writes, shows or scores them."""
 
     needs_image: bool
     needs_mask: bool
 
     @property
     def key(self) -> str:
-        """Names the sink and the settings that change what it writes: part of the run's fingerprint."""
+        """Identifies the sink and the settings that change its results: part of the run's fingerprint."""
         ...
 
     def open(self, run: RunContext) -> None:
-        """Called before any image is read: everything that can be refused is refused here."""
+        """Called before any image is read. Raise every error that can be known by now."""
         ...
 
     def consume(self, result: ImageResult) -> Notes:
-        """Take one result; return what the journal is to keep (JSON types)."""
+        """Take one result; return the notes to save in the journal (JSON types)."""
         ...
 
     def has(self, index: int, notes: Notes) -> bool:
-        """Whether what an interrupted run wrote for this image is still there.
+        """Whether the result of an interrupted run for this image still exists.
 
-        If one sink has lost it, the image is computed again, for all of them.
+        If it is missing for one sink, the image is computed again for all of them.
         """
         ...
 

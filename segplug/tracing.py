@@ -1,7 +1,6 @@
-"""What an exporter traces: for which size, with which axes free, within which limits.
+"""Plan the tracing of an export: the input size, the free axes and their limits.
 
-Shared by the exporters, so that every format follows an image's size in the same way and says the same
-when it cannot.
+All exporters share this, so that every format handles sizes in the same way, with the same errors.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ from segplug.requests import ExportRequest
 __all__ = ["TracePlan", "export_dimensions", "limits_named", "plan_trace"]
 
 _ANY_SIZE = (512, 768)
-"""Where a dynamic model is traced that names no size: unequal sides that most strides divide."""
+"""Size to trace a dynamic model at that names none: most strides divide it, and the sides differ."""
 
 _LARGE = 480
-"""Pixels that each side has at least where free axes are traced."""
+"""Smallest side at which free axes are traced. Pixels."""
 
 
 @dataclass(frozen=True)
 class TracePlan:
-    """What to trace, and what the artifact will take. Sizes are (height, width) in pixels."""
+    """How to trace, and which sizes the artifact will take. Sizes are (height, width) in pixels."""
 
     size: tuple[int, int]
-    """What is exported for."""
+    """The size that the user exports for."""
     traced: tuple[int, int]
-    """What to trace at: ``size``, or a multiple of it where height and width are free."""
+    """The size to trace at: ``size``, or a multiple of it if height and width are free."""
     free: Mapping[int, str]
     """Axes of the input ``(N, 3, H, W)`` that may vary, and their names; empty: none."""
     limits: InputLimits | None = None
-    """What the network takes, where height and width vary."""
+    """The sizes that the network takes, if height and width are free."""
 
     @property
     def batch(self) -> int:
-        """Images to trace with: one would let a tracer take things for broadcast that are not."""
+        """Batch size to trace with: with one image, a tracer could mistake the batch axis for a broadcast."""
         return 2 if self.free else 1
 
     @property
@@ -50,7 +49,7 @@ class TracePlan:
 
     @property
     def multiple_of(self) -> int:
-        """What free heights and widths are multiples of."""
+        """Free heights and widths must be multiples of this."""
         return self.limits.multiple_of if self.limits else 1
 
     def meta(self, request: ExportRequest) -> ModelMeta:
@@ -67,7 +66,7 @@ def plan_trace(request: ExportRequest) -> TracePlan:
     """Decide what to trace for ``request``.
 
     Raises:
-        UsageError: the model says no size and none is given, or it slides a window of another size.
+        UsageError: neither the model nor the user gives a size, or the sliding window has another size.
         ShapeError: the network cannot take the size.
     """
     size = _network_size(request)
@@ -80,7 +79,7 @@ def plan_trace(request: ExportRequest) -> TracePlan:
             hint=f"it takes {limits}: give another --shape",
         )
     if limits is not None and limits.is_fixed:
-        request.reporter.warn(f"the network takes {limits}: the batch alone is free in this file")
+        request.reporter.warn(f"the network takes {limits}: only the batch axis is free in this file")
         return TracePlan(size, traced=size, free={0: "batch"})
     free = {0: "batch", 2: "height", 3: "width"}
     return TracePlan(size, traced=_generous(size), free=free, limits=limits)
@@ -88,7 +87,7 @@ def plan_trace(request: ExportRequest) -> TracePlan:
 
 @contextmanager
 def limits_named(request: ExportRequest, size: tuple[int, int]) -> Iterator[None]:
-    """Add to the network's own words on a size that it does not take those that it does take."""
+    """If the network refuses a size, add to its error the sizes that it takes."""
     try:
         yield
     except ShapeError as error:
@@ -103,10 +102,10 @@ def export_dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, An
 
     Args:
         free: The axes of the input that may vary, and their names.
-        multiple_of: What free heights and widths are multiples of.
+        multiple_of: Free heights and widths must be multiples of this.
 
-    ``DYNAMIC`` refuses an axis that was fixed and leaves its other conditions to the exporter. Where sizes
-    are multiples, that must be said: halving a size and doubling it again gives the same size only then.
+    ``DYNAMIC`` raises if the network fixes the axis, and leaves other conditions to the exporter. Multiples
+    must be declared: only then does the exporter know that halving and doubling a size restores it.
     """
     import torch
 
@@ -125,8 +124,8 @@ def _network_size(request: ExportRequest) -> tuple[int, int]:
         height, width = meta.inference.crop_size
         if request.shape not in (None, (height, width)):
             raise UsageError(
-                f"this model slides a window of {height}x{width}, and the network sees nothing else",
-                hint=f"leave --shape away, or give --shape {height} {width}",
+                f"this model uses a sliding window: the exported input is the window, {height}x{width}",
+                hint="leave out --shape",
             )
         return height, width
     size = request.shape or meta.input_size
@@ -146,11 +145,11 @@ def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
 
 
 def _generous(size: tuple[int, int]) -> tuple[int, int]:
-    """A size to trace free axes at: a multiple of ``size``, large, height and width different.
+    """A size to trace free axes at: a multiple of ``size``, large, with different height and width.
 
-    What happens to be 1 at the traced size (a pooled map, the number of windows) or equal to another
-    size would be taken for always so. Multiples keep what the network may ask of its input's size. A
-    larger size costs nothing, since no arithmetic is done.
+    If a size inside the network (a pooled map, the number of windows) is 1 while tracing, or equal to another
+    one, the exporter takes it for a constant, or for always equal. A multiple of ``size`` meets the network's
+    conditions for its input size. A larger size costs nothing, since no arithmetic is done.
     """
     height, width = (edge * -(-_LARGE // edge) for edge in size)
     return (height, width + size[1]) if height == width else (height, width)

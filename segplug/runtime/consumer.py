@@ -1,4 +1,4 @@
-"""The thread that turns the engine's answers into labels and feeds the sinks."""
+"""The thread that turns the engine's outputs into labels and passes them to the sinks."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Consumer", "EngineOutput"]
 
 _WAITING = 2
-"""Images that may wait at least. More would only hold memory: the consumer is behind or it is not."""
+"""Images that may wait, at least. A longer queue would only need memory, and not make the run faster."""
 
 _PATIENCE = 0.1
-"""Seconds between looks at whether the other side still lives."""
+"""Time between checks whether the other thread has ended. Seconds."""
 
 
 @dataclass(frozen=True)
 class EngineOutput:
-    """What the engine gave for one image, and what the sinks need of the image."""
+    """The engine's output for one image, and what the sinks need of the image."""
 
     index: int
     name: str
@@ -44,22 +44,21 @@ class EngineOutput:
 
     @classmethod
     def of(cls, item: Item, output: npt.NDArray[Any]) -> EngineOutput:
-        """The answer to ``item``, whose network input can go."""
+        """The output for ``item``, without its network input, which is not needed any more."""
         return cls(item.index, item.name, item.geometry, item.image, item.mask, item.files, output)
 
 
 class Consumer:
-    """Takes answers from the engine's thread and works on them in a thread of its own.
+    """Takes outputs from the engine's thread and processes them in a thread of its own.
 
-    An exception in the thread ends it and comes out of the next call to :meth:`put` or
-    :meth:`finish`.
+    An exception in the thread ends it, and the next call to :meth:`put` or :meth:`finish` raises it.
 
     Args:
-        sinks: Fed in order; already open.
+        sinks: The sinks, in order; already open.
         context: The run they belong to.
-        journal: Gets an entry when all sinks are done with an image; ``None``: none is kept.
+        journal: Gets an entry when all sinks are done with an image; ``None``: there is no journal.
         progress: Advanced by one for each image.
-        waiting: Images that may wait: one engine batch.
+        waiting: How many images may wait: one engine batch.
     """
 
     def __init__(
@@ -82,18 +81,18 @@ class Consumer:
         self._thread.start()
 
     def put(self, output: EngineOutput) -> None:
-        """Hand over one answer; waits while too many are waiting already."""
+        """Hand over one output; blocks while too many are waiting."""
         self._offer(output)
 
     def finish(self) -> None:
-        """Wait until everything handed over is consumed."""
+        """Wait until every output is consumed."""
         self._offer(None)
         self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def abandon(self) -> None:
-        """Stop after the image that is being consumed; what waits is dropped (and not in the journal).
+        """Stop after the image that is being consumed; the others are dropped, and are not in the journal.
 
         Does nothing after :meth:`finish`.
         """

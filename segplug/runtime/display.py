@@ -1,4 +1,4 @@
-"""Pictures on the screen."""
+"""Show pictures in a window on the screen."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["DisplaySink", "DisplayWindow"]
 
 _LOOK = 50
-"""Milliseconds between looks at whether the run was interrupted while a picture is shown."""
+"""While a picture is shown, the run is checked for interruption this often. Milliseconds."""
 
 _TRIAL = "import cv2; cv2.namedWindow('segplug'); cv2.waitKey(1); cv2.destroyAllWindows()"
 _PATIENCE = 20.0
-"""Seconds that the trial window may take."""
+"""How long opening the trial window may take. Seconds."""
 
 
 class DisplayWindow:
-    """One window for one picture after another.
+    """A window on the screen that shows one picture after another.
 
     Args:
-        instead: What the user can do where there is no display.
+        instead: A hint for the user if there is no display.
 
     Raises:
         UsageError: there is no display, or this OpenCV is built without windows.
@@ -51,7 +51,7 @@ class DisplayWindow:
             pass
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         opencv().destroyAllWindows()
 
 
@@ -107,7 +107,7 @@ def _require_display(instead: str) -> None:
 
 
 def _opens_a_window() -> bool:
-    """Tried in a process of its own: at a display that does not answer, OpenCV's library ends the process."""
+    """Open a window in another process: if the display does not answer, OpenCV ends the process."""
     try:
         tried = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=_PATIENCE)
     except (OSError, subprocess.TimeoutExpired):

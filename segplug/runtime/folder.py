@@ -33,12 +33,12 @@ _IMAGE_FOLDER = "images"
 _MASK_FOLDERS = ("masks", "annotations", "labels")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _NAMED = 3
-"""How many offenders an error names."""
+"""How many names an error message lists."""
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """Where things lie in a folder, and how its masks are read."""
+    """Where images and masks lie in a folder, and how the masks are read."""
 
     img_dir: str | None = option(
         None, help="Folder of the images, relative to the data set; default: images, else the folder itself."
@@ -50,7 +50,7 @@ class FolderOptions:
         _SUFFIXES, help="How image file names end, e.g. _leftImg8bit.png.", metavar="SUFFIX"
     )
     mask_suffix: str = option(
-        ".png", help="What takes the place of the image's suffix in the mask's name.", metavar="SUFFIX"
+        ".png", help="Replaces the image's suffix in the mask's name.", metavar="SUFFIX"
     )
     ignore_index: int = option(
         255, help="Mask value (after any reduction) that is not scored.", minimum=0, maximum=255
@@ -64,16 +64,16 @@ class FolderOptions:
 
 
 class FolderDataset:
-    """Images in a folder, each with its mask, or all without.
+    """The images in a folder, either all with masks or all without.
 
     ``info.classes`` is empty unless the options name the classes: the model's own names are used then.
 
     Args:
         root: The folder.
-        options: Where things lie in it.
+        options: Where images and masks lie in it.
 
     Raises:
-        DatasetError: a folder is missing, there is not one image, or images have no mask.
+        DatasetError: a folder is missing, there is no image, or images have no mask.
     """
 
     def __init__(self, root: Path, options: FolderOptions | None = None) -> None:
@@ -110,11 +110,11 @@ class FolderDataset:
         return self._names[index]
 
     def image_path(self, index: int) -> Path:
-        """The image's file: results are never written over it."""
+        """The file of the image; no result is written over it."""
         return self._images / self._names[index]
 
     def mask_path(self, index: int) -> Path | None:
-        """The mask's file, if there are masks: results are never written over it."""
+        """The file of the mask, if there are masks; no result is written over it."""
         return None if self._masks is None else self._masks[index]
 
     def read_image(self, index: int) -> npt.NDArray[np.uint8]:
@@ -133,15 +133,15 @@ class FolderDataset:
 
 
 class ImageList:
-    """Image files as they are named, without masks.
+    """A list of image files, without masks.
 
     Args:
-        paths: The files. Their names in results are their file names or, where those are not
-            unique, their paths below the folder that all share.
+        paths: The files. Their names in results are their file names or, if those are not unique, their
+            paths below the folder that contains them all.
 
     Raises:
-        UsageError: one is missing, or is a folder.
-        DatasetError: none is given, or one is named twice.
+        UsageError: a file is missing, or is a folder.
+        DatasetError: the list is empty, or names a file twice.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -173,7 +173,7 @@ class ImageList:
         return self._names[index]
 
     def image_path(self, index: int) -> Path:
-        """The image's file: results are never written over it."""
+        """The file of the image; no result is written over it."""
         return self._paths[index]
 
     def read_image(self, index: int) -> npt.NDArray[np.uint8]:
@@ -267,7 +267,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _fingerprint(files: Sequence[Path], *settings: object) -> str:
-    """Changes when a file is added, removed or renamed, or when masks are read otherwise."""
+    """Changes when a file is added, removed or renamed, or when masks are read in another way."""
     content = [settings, [os.path.abspath(file) for file in files]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""OpenCV and Pillow, which the runtime needs and the core's other parts do not."""
+"""Import OpenCV and Pillow, which only the runtime needs, or say how to install them."""
 
 from __future__ import annotations
 

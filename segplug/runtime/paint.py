@@ -1,4 +1,4 @@
-"""Label maps painted over images."""
+"""Paint label maps over images."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["Painter"]
 class Painter:
     """Blends a palette over images: ``image * (1 - opacity) + colour * opacity``, cut to uint8.
 
-    The blend has 256 results for each colour and channel: they are computed once, and an image is
-    three table look-ups. Labels that have no colour are black.
+    The blend has 256 results for each colour and channel: they are computed once, and an image costs three
+    table look-ups. Labels without a colour are black.
 
     Args:
         palette: RGB colours (0 to 255), one for each label.

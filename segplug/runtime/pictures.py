@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["LabelMapSink", "PaintSink", "id_table", "label_map_files"]
 
 _PROBE = np.zeros((64, 64, 3), np.uint8)
-"""Shows whether OpenCV writes colour images of a type at all."""
+"""Encoded to find out whether OpenCV writes colour images of a format."""
 
 
 class PaintSink:
     """Writes each image, painted, under the same relative name into a folder.
 
     Args:
-        folder: Made if it is not there.
+        folder: The output folder; made if it does not exist.
         opacity: Weight of the colours, in (0, 1].
     """
 
@@ -41,7 +41,7 @@ class PaintSink:
     def __init__(self, folder: Path, *, opacity: float = 0.5) -> None:
         self._folder = folder
         self._opacity = opacity
-        Painter(((0, 0, 0),), opacity=opacity)  # refuse a bad opacity before anything is loaded
+        Painter(((0, 0, 0),), opacity=opacity)  # refuses a bad opacity before anything is loaded
 
     @property
     def key(self) -> str:
@@ -63,7 +63,7 @@ class PaintSink:
         painted = self._painter(result.image, result.labels)
         relative = self._targets[result.index]
         content = _encoded(relative.suffix, painted)
-        if content is None:  # larger than the format allows, say
+        if content is None:  # for example, it is too large for the format
             relative = _as_png(relative)
             content = _encoded(relative.suffix, painted)
         target = self._folder / relative
@@ -71,7 +71,7 @@ class PaintSink:
             raise ArtifactError(f"cannot write {target}: OpenCV cannot encode the painted image")
         if relative != self._targets[result.index] and relative in self._taken:
             raise ArtifactError(
-                f"cannot write {target}: it is another image's", hint="rename one of the images"
+                f"cannot write {target}: another image has this name", hint="rename one of the images"
             )
         refuse_dataset_file(target, self._dataset, result.index)
         make_folder(target.parent)
@@ -93,7 +93,7 @@ def _as_png(name: PurePosixPath) -> PurePosixPath:
 
 
 def _encoded(suffix: str, image: npt.NDArray[np.uint8]) -> bytes | None:
-    """A colour image as a file of this type, or ``None`` where OpenCV cannot do that."""
+    """A colour image encoded in the format of ``suffix``, or ``None`` if OpenCV cannot do that."""
     cv2 = opencv()
     try:
         if not cv2.haveImageWriter("image" + suffix):
@@ -105,13 +105,13 @@ def _encoded(suffix: str, image: npt.NDArray[np.uint8]) -> bytes | None:
 
 
 class LabelMapSink:
-    """Writes each label map as a PNG ``<stem>.png``, as the data set's evaluation server wants it.
+    """Writes each label map as a PNG ``<stem>.png``, in the format of the data set's evaluation server.
 
-    A data set that says nothing of its format gets labels as they are, with a palette for people.
-    The parts of a concatenated data set get a folder each: ``0``, ``1``, ...
+    If the data set has no such format, the labels are written as they are, with a palette to look at. Each
+    part of a concatenated data set gets its own folder: ``0``, ``1``, ...
 
     Args:
-        folder: Made if it is not there.
+        folder: The output folder; made if it does not exist.
     """
 
     needs_image = False
@@ -153,10 +153,10 @@ class LabelMapSink:
 
 
 def label_map_files(dataset: Dataset) -> list[PurePosixPath]:
-    """The file of each image's label map, relative to the sink's folder; two images never share one.
+    """The file of each image's label map, relative to the sink's folder.
 
     Raises:
-        UsageError: they would.
+        UsageError: two images would share a file.
     """
     parts = dataset.info.parts
     folders = [str(number) for number, (_, length) in enumerate(parts) for _ in range(length)]
@@ -180,11 +180,11 @@ def _refuse_clashes(targets: Sequence[PurePosixPath], called: str, *, hint: str)
 
 
 def id_table(ids: Mapping[int, int], num_classes: int) -> npt.NDArray[Any]:
-    """What is written for each label; what is no key of ``ids`` is written as it is."""
+    """The id to write for each label; labels that are no key of ``ids`` are written as they are."""
     size = 256 if max([num_classes - 1, *ids, *ids.values()]) < 256 else 65536
     table = np.arange(size, dtype=np.uint8 if size == 256 else np.uint16)
     for label, written in ids.items():
-        # A negative id (Cityscapes' licence plate) is written as a byte, as everyone else does.
+        # A negative id (the licence plate of Cityscapes) is written as a byte, as other tools do.
         table[label] = written & 0xFF if written < 0 else written
     return table
 

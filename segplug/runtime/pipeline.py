@@ -1,8 +1,8 @@
-"""Run an engine over a data set: reading, running and consuming overlap, memory stays bounded.
+"""Run an engine on a data set. Reading, running and consuming overlap, and memory stays bounded.
 
-Three kinds of threads work on different images at a time: a few readers decode and preprocess, the
-caller's own thread calls the engine and does little else, and one consumer decides labels and feeds
-the sinks, in the data set's order. Between them are short queues.
+Three kinds of threads work on different images at a time: a few readers decode and preprocess, the caller's
+own thread calls the engine, and one consumer computes labels and passes them to the sinks, in the data set's
+order. Between them are short queues.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes in Python gives way. The default of 5 ms would keep the
-engine's thread waiting for a large part of a fast engine's run."""
+"""Python's thread switch interval during a run. With the default of 5 ms, the thread of a fast engine would
+wait for other threads most of the time. Seconds."""
 
 
 def run(
@@ -50,28 +50,28 @@ def run(
     run_key: str = "",
     reporter: Reporter | None = None,
 ) -> RunReport:
-    """Run every image of ``dataset`` through ``engine`` and feed ``sinks``.
+    """Run ``engine`` on every image of ``dataset`` and pass the results to ``sinks``.
 
     Args:
-        engine: Stays the caller's, who closes it. ``engine.run`` is called in this thread.
+        engine: The caller closes it. ``engine.run`` is called in this thread.
         dataset: Read from several threads.
         sinks: Get the results in the data set's order.
-        batch_size: Consecutive images of one network size are run together, up to this many. An engine
-            with a fixed batch gets that many.
+        batch_size: Up to this many consecutive images of one network size are run together. An engine
+            with a fixed batch size gets batches of that size.
         readers: Threads that read; ``None``: as many as there are processors, at most 8.
-        on_error: What an image does that is damaged, or of a size that the engine does not take:
+        on_error: What to do about an image that is damaged, or of a size that the engine does not take:
             ``stop`` the run, or ``skip`` the image and list it in the report.
-        resume: Go on where an interrupted run with the same ``run_key``, data set and sinks stopped.
-        run_key: Identifies the artifact and the settings that change results; empty: no journal is
-            kept and the run cannot be resumed.
+        resume: Continue an interrupted run with the same ``run_key``, data set and sinks.
+        run_key: Identifies the artifact and the settings that change results; empty: there is no journal,
+            and the run cannot be resumed.
         reporter: Gets warnings and progress.
 
     Raises:
-        DatasetError: an image or mask is damaged (``stop``), or all images were (``skip``), or two images
-            have one name.
-        ShapeError: an image has a size that the engine does not take, or slide windows have.
+        DatasetError: an image or mask is damaged (``stop``), or all images are (``skip``), or two images
+            have the same name.
+        ShapeError: the engine does not take the size of an image (``stop``), or of the sliding window.
         ArtifactError: a result could not be written.
-        UsageError: engine, data set and sinks do not go together.
+        UsageError: engine, data set and sinks do not fit together.
     """
     if on_error not in get_args(OnError):
         raise UsageError(f"on_error must be one of {', '.join(get_args(OnError))}, not '{on_error}'")
@@ -153,10 +153,10 @@ class _EngineOutputs:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Settings of the process for the time of a run.
+    """Change settings of the process during a run.
 
-    Our threads are the parallelism: OpenCV's own would compete with them and with the engine. What
-    OpenCV logs of damaged files comes out of this package as one clear error.
+    The run has threads of its own: OpenCV's would compete with them and with the engine. OpenCV's log
+    messages about damaged files are off, as segplug raises one clear error instead.
     """
     cv2 = opencv()
     log = cv2.utils.logging
@@ -181,7 +181,7 @@ def _journal(
     resume: bool,
     reporter: Reporter,
 ) -> Iterator[Journal | None]:
-    """The run's journal: removed at success, kept whatever else happens."""
+    """The run's journal: removed if the run succeeds, kept otherwise."""
     if not run_key:
         yield None
         return
@@ -200,7 +200,7 @@ def _journal(
 
 @contextmanager
 def _opened(sinks: Sequence[Sink], context: RunContext) -> Iterator[None]:
-    """Sinks opened in order, and each that was opened closed exactly once."""
+    """Open the sinks in order, and close each opened one exactly once."""
     opened: list[Sink] = []
     try:
         for sink in sinks:
@@ -216,7 +216,7 @@ def _opened(sinks: Sequence[Sink], context: RunContext) -> Iterator[None]:
 
 @contextmanager
 def _consuming(consumer: Consumer) -> Iterator[None]:
-    """At the end, or at an error that a user can act on, what was computed is still consumed."""
+    """At the end, and after an error that a user can act on, consume all outputs that were computed."""
     try:
         try:
             yield
@@ -225,15 +225,15 @@ def _consuming(consumer: Consumer) -> Iterator[None]:
             raise
         consumer.finish()
     finally:
-        consumer.abandon()  # even when it is finishing that was interrupted
+        consumer.abandon()  # also when finish() was interrupted
 
 
 def _restored(
     sinks: Sequence[Sink], journal: Journal | None, reader: ImageReader, reporter: Reporter
 ) -> set[int]:
-    """Give the sinks what an interrupted run noted; returns the images that need no more work.
+    """Give the sinks the notes of an interrupted run; returns the images that are done.
 
-    An image whose files changed since, or whose results are gone, is not one of them.
+    An image whose files have changed since, or whose results are gone, is not done.
     """
     done: set[int] = set()
     entries = sorted(journal.done.items()) if journal else []
@@ -253,7 +253,7 @@ def _restored(
 
 
 def _names(dataset: Dataset) -> list[str]:
-    """The images' names, no two of them equal: results go by them."""
+    """The names of the images, which identify the results; raises if two are equal."""
     names = [dataset.name(index) for index in range(len(dataset))]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:

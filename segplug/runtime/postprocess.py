@@ -1,4 +1,4 @@
-"""Network outputs to label maps at the image's own size."""
+"""Turn network outputs into label maps at the image's own size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Postprocessor", "argmax", "label_dtype", "logits_to_labels", "resize_plane"]
 
 _BLOCK = 1 << 16
-"""Pixels that the running maximum works on at a time: what it holds of them stays in the cache."""
+"""Pixels for which the argmax is computed at a time: few enough for the processor's cache."""
 
 _DEFAULT_THRESHOLD = 0.5
 
@@ -32,11 +32,11 @@ def label_dtype(num_classes: int) -> np.dtype[Any]:
 
 
 class Postprocessor:
-    """Turns the answers of one engine into label maps.
+    """Turns the output of a model into label maps: cuts the padding, resizes, takes the best class.
 
     Args:
         meta: The model's metadata.
-        reporter: Where the one warning about resized labels goes.
+        reporter: Gets one warning if labels are resized.
     """
 
     def __init__(self, meta: ModelMeta, reporter: Reporter | None = None) -> None:
@@ -49,7 +49,7 @@ class Postprocessor:
 
         Args:
             output: float32 logits ``(C, H, W)``, or unsigned labels ``(H, W)``, at the network's size.
-            geometry: Where the image lies in it, and the size to come back to.
+            geometry: Where the image lies in it, and the image's own size.
 
         Returns:
             Unsigned integer ``(H, W)`` at the image's own size.
@@ -76,11 +76,11 @@ class Postprocessor:
 def logits_to_labels(
     logits: npt.NDArray[np.float32], meta: ModelMeta, geometry: Geometry
 ) -> npt.NDArray[Any]:
-    """Cut the padding, resize bilinearly to the image's own size, decide each pixel's label.
+    """Cut the padding, resize bilinearly to the image's own size, and decide each pixel's label.
 
     Args:
         logits: float32 ``(C, H, W)`` at the network's input size.
-        meta: Says how logits are resized and what one channel means.
+        meta: Says how logits are resized, and the threshold of a single channel.
         geometry: Where the image lies in the logits, and its own size.
 
     Returns:
@@ -147,7 +147,7 @@ def _above(plane: npt.NDArray[np.float32], threshold: float | None) -> npt.NDArr
 
 
 class _Resized:
-    """Planes resized when they are asked for: never are all of them held at the image's size."""
+    """Planes that are resized when they are read, so that only one is held at the image's size."""
 
     def __init__(self, planes: npt.NDArray[np.float32], size: Size, align_corners: bool) -> None:
         self._planes, self._size, self._align_corners = planes, size, align_corners
@@ -166,8 +166,8 @@ def resize_plane(
 
     Args:
         plane: float32 ``(H, W)``.
-        size: The (height, width) to come to.
-        align_corners: Whether corner pixels keep their centres, or the image keeps its edges.
+        size: The new (height, width).
+        align_corners: Whether the centres of the corner pixels stay in place, or the edges of the image.
     """
     if plane.shape == size:
         return plane
@@ -197,7 +197,7 @@ def _neighbours(
 
 
 def _resize_labels(labels: npt.NDArray[Any], size: Size) -> npt.NDArray[Any]:
-    """Nearest neighbour between pixel centres, which is where the bilinear resize looks too."""
+    """Nearest neighbour between pixel centres, like the bilinear resize."""
     rows = _nearest(labels.shape[0], size[0])
     columns = _nearest(labels.shape[1], size[1])
     resized: npt.NDArray[Any] = labels[rows[:, None], columns]

@@ -1,8 +1,8 @@
-"""Images to network inputs, with the numbers of mmsegmentation's test pipeline.
+"""Preprocess images for the network, with the same result as mmsegmentation's test pipeline.
 
-Resizing is OpenCV's bilinear on uint8, as there. Normalisation is looked up: a pixel has 256 values,
-so ``(x - mean) / std`` is computed once for each with the very same OpenCV calls, and an image costs
-three table look-ups that also bring it into planes. The result is equal bit for bit.
+Images are resized with OpenCV's bilinear resizing of uint8, as there. Normalisation uses tables: a pixel has
+256 values, so ``(x - mean) / std`` is computed once for each of them with the same OpenCV calls. An image
+then costs three table look-ups, which also split it into planes. The result is equal bit for bit.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """How to get from the network's output back to the image."""
+    """The sizes that lead from the network's output back to the image."""
 
     original: Size
     """The image's own size."""
     valid: Size
-    """What is left of the network's input when the padding at the bottom and right is cut."""
+    """The size of the network's input without the padding at the bottom and right."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An engine's input, C-contiguous, and the way back."""
+    """One preprocessed image: the engine's input, C-contiguous, and how to get back to the image."""
 
     array: npt.NDArray[Any]
     """Float32 ``(3, H, W)``; uint8 ``(H, W, 3)``, the image itself, for an engine that takes images."""
@@ -50,16 +50,16 @@ class Prepared:
 
 
 class Preprocessor:
-    """Preprocesses images for one model and, where there is one, for one engine. Thread-safe.
+    """Turns images into the input of a model: resizes, normalises and pads them. Thread-safe.
 
-    An engine of one fixed size gets images of other sizes stretched to it, with one warning. Where
-    an engine wants multiples that the model's own padding does not give, zeros are added at the
-    bottom and right after normalisation, and cut from the answer.
+    For an engine of one fixed size, images of other sizes are stretched to it, with one warning. If an
+    engine needs multiples that the model's own padding does not give, zeros are added at the bottom and
+    right after normalisation, and cut from the output.
 
     Args:
         meta: The model's metadata.
-        spec: The engine that takes the whole image; ``None``: any size goes (windows are cut later).
-        reporter: Where the one warning goes.
+        spec: The engine that takes the whole image; ``None``: any size is allowed (windows are cut later).
+        reporter: Gets the warning.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Preprocessor:
 
         Args:
             image: uint8 ``(H, W, 3)``, BGR.
-            name: What messages call it.
+            name: The name of the image in messages.
 
         Raises:
-            ShapeError: the engine does not take the size that comes out.
+            ShapeError: the engine does not take the size of the result.
         """
         cv2 = opencv()
         original: Size = (image.shape[0], image.shape[1])
@@ -93,7 +93,7 @@ class Preprocessor:
         return Prepared(self._normalised(image, padded), Geometry(original, valid))
 
     def _plan(self, original: Size, name: str) -> tuple[list[Size], Size]:
-        """The sizes to resize to, one after the other, and the size to pad to."""
+        """The sizes to resize to, one after another, and the size to pad to."""
         steps = _resize_steps(original, self._meta.resize)
         padded = _padded_size(steps[-1], self._meta)
         if self._spec is None or _fits(self._spec, padded):
@@ -116,7 +116,7 @@ class Preprocessor:
 
     def _warn_stretched(self, name: str, size: Size, fixed: Size) -> None:
         if not self._warned.acquire(blocking=False):
-            return  # taken once and never given back: readers are several
+            return  # acquired once and never released, as several threads preprocess
         self._reporter.warn(
             f"the engine takes {_by(fixed)} (height x width) only: the image {name}, {_by(size)} after "
             "preprocessing, and all others of another size are stretched to it"
@@ -136,7 +136,7 @@ class Preprocessor:
         array = np.zeros((3, *padded), np.float32)
         value = self._meta.pad.value if self._meta.pad else 0.0
         if value:
-            # OpenCV takes a bare number as (value, 0, 0): the pipeline pads the first channel only.
+            # OpenCV reads a single number as (value, 0, 0): mmseg's pipeline pads the first channel only.
             height_set, width_set = _padded_size((height, width), self._meta)
             array[0, :height_set, :width_set] = value
         for plane, table, out in zip(planes, self._tables, array, strict=True):

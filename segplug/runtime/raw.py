@@ -25,15 +25,16 @@ __all__ = ["RawSink"]
 class RawSink:
     """Writes one ``.npz``: an unsigned ``(H, W)`` array for each image, under the image's name.
 
-    Label maps are kept, compressed, beside the journal until all are there, and packed one by one: memory
-    does not grow, and an interrupted run loses none.
+    Label maps are stored, compressed, beside the journal until the run ends, and then packed one by one:
+    memory does not grow, and an interrupted run loses none.
 
     Args:
         path: The file, ending in ``.npz``.
-        force: Replace it if it is there.
+        force: Replace it if it exists.
 
     Raises:
-        UsageError: the file's name, its folder, or it is there and not ``force``.
+        UsageError: the name does not end in ``.npz``, the folder does not exist, or the file exists and
+            ``force`` is not set.
     """
 
     needs_image = False

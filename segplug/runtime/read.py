@@ -1,4 +1,4 @@
-"""Image and mask files to arrays, as mmcv's defaults read them: OpenCV for images, Pillow for masks."""
+"""Read image and mask files as mmcv does by default: images with OpenCV, masks with Pillow."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PIXELS", "TooLargeError", "decode_image", "label_table", "read_image", "read_mask"]
 
 MAX_PIXELS = 178_956_970
-"""Larger images and masks are refused before they are decoded: a small file can hold a huge one.
-This is the size at which Pillow refuses too."""
+"""Larger images and masks are refused before they are decoded: a small file can hold a huge image.
+This is Pillow's own limit, too."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -36,7 +36,7 @@ _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
 class TooLargeError(DatasetError):
-    """An image or mask has more pixels than are read."""
+    """An image or mask has too many pixels, or too long an edge."""
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -59,10 +59,10 @@ def decode_image(
 
     Args:
         content: The whole file.
-        name: What error messages call it.
+        name: The name of the image in messages.
         most_pixels: Larger images are refused by their header, before they are decoded.
-        longest_edge: Pixels of height or width. With it only JPEG, PNG, WebP, BMP and TIFF are taken: of
-            others the two libraries that read header and pixels may not think the same.
+        longest_edge: Largest height or width in pixels. If it is set, only JPEG, PNG, WebP, BMP and TIFF are
+            read: for other formats the library that reads the header may differ from the one that decodes.
 
     Raises:
         TooLargeError: the image has more pixels, or a longer edge.
@@ -85,8 +85,8 @@ def read_mask(path: Path) -> npt.NDArray[np.uint8]:
     """Decode a mask file as it is stored: palette indices stay indices.
 
     Returns:
-        uint8 ``(H, W)``. Of wider types only what an unsigned byte cannot mistake is taken: values up
-        to 255, and all ones (-1, 65535), which becomes 255, the usual "ignore".
+        uint8 ``(H, W)``. Of wider types, values up to 255 are read, and "all bits set" (-1, 65535), which
+        becomes 255, the usual "ignore".
 
     Raises:
         DatasetError: the file is missing, empty, cut off, too large or no image; it has more than
@@ -153,7 +153,7 @@ def _bytes_of(path: Path, kind: str) -> bytes:
 def _refuse_giants(
     content: bytes, what: str, most_pixels: int = MAX_PIXELS, longest_edge: int | None = None
 ) -> None:
-    """Look at the header alone. Formats that Pillow does not know are left to OpenCV's own limit."""
+    """Check the size in the header. Formats that Pillow does not know are left to OpenCV's own limit."""
     known = _usual_format(content)
     if longest_edge is not None and known is None:
         raise DatasetError(f"{what} is damaged, or of no known format: {', '.join(_SIGNATURES)} are")
@@ -179,18 +179,18 @@ def _usual_format(content: bytes) -> str | None:
 def _other_size(content: bytes, known: str | None) -> tuple[int, int]:
     Image = pillow()
     try:
-        # By its signature, as OpenCV decides it: Pillow alone would take some files for another format.
+        # Choose the format by the signature, as OpenCV does: Pillow alone may choose another one.
         with Image.open(io.BytesIO(content), formats=None if known is None else [known]) as picture:
             size: tuple[int, int] = picture.size
             return size
     except Image.DecompressionBombError:
         return MAX_PIXELS + 1, 1
-    except Exception:  # not a format of Pillow's: the decoder proper has the last word
+    except Exception:  # Pillow cannot read it: OpenCV's decoder decides
         return 0, 0
 
 
 def _is_cut_off(content: bytes) -> bool:
-    """Whether a PNG or JPEG ends too early. Older OpenCV fills the rest with grey and says nothing."""
+    """Whether a PNG or JPEG ends too early. Older OpenCV fills the rest with grey without an error."""
     if content.startswith(_PNG):
         return _PNG_END not in content[-1024:] and _PNG_END not in content
     if content.startswith(_JPEG) and not content.endswith(b"\xff\xd9"):
@@ -199,7 +199,7 @@ def _is_cut_off(content: bytes) -> bool:
 
 
 def _has_jpeg_end(content: bytes) -> bool:
-    """Walk the segments, so that the end of an embedded thumbnail is not taken for the image's."""
+    """Go through the segments, so that the end of an embedded thumbnail does not count as the image's end."""
     position = len(_JPEG)
     while marker := _JPEG_MARKER.search(content, position):
         if content[marker.end() - 1] == 0xD9:

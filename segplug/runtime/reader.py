@@ -1,4 +1,4 @@
-"""The threads that read images ahead of the engine, in the data set's order and within bounds."""
+"""Threads that read and preprocess images before the engine needs them, in the data set's order."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Failed", "ImageReader", "Item", "groups"]
 
-_MOST_READERS = 8
+_MAX_READERS = 8
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image on its way through the run."""
+    """One image that is read and preprocessed."""
 
     index: int
     name: str
@@ -36,12 +36,12 @@ class Item:
     image: npt.NDArray[np.uint8] | None
     mask: npt.NDArray[np.uint8] | None
     files: list[list[int] | None]
-    """The states of the files it was read from, as they were before."""
+    """The states of the files it was read from, taken before reading."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """An image that could not be brought to the engine."""
+    """An image that could not be read or preprocessed."""
 
     index: int
     name: str
@@ -52,11 +52,11 @@ class ImageReader:
     """Reads and preprocesses images in threads.
 
     Args:
-        dataset: Where they come from.
-        preprocessor: Makes network inputs of them.
-        keep_image: Whether a sink wants the image itself.
-        read_mask: Whether a sink wants the mask.
-        readers: Threads; ``None``: as many as there are processors, at most 8.
+        dataset: The data set.
+        preprocessor: Makes network inputs of the images.
+        keep_image: Whether a sink needs the image itself.
+        read_mask: Whether a sink needs the mask.
+        readers: Number of threads; ``None``: as many as there are processors, at most 8.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class ImageReader:
         self._preprocessor = preprocessor
         self._keep_image = keep_image
         self._read_mask = read_mask
-        self._readers = max(readers or min(os.cpu_count() or 1, _MOST_READERS), 1)
+        self._readers = max(readers or min(os.cpu_count() or 1, _MAX_READERS), 1)
 
     def items(self, indices: Sequence[int], *, ahead: int) -> Generator[Item | Failed, None, None]:
         """The images at ``indices``, in that order.
 
         Args:
-            indices: Which.
-            ahead: How many to hold ready beyond those that are being read.
+            indices: Their indices in the data set.
+            ahead: How many images to keep ready besides those that are being read.
         """
         waiting: deque[Future[Item | Failed]] = deque()
         todo = iter(indices)
@@ -96,7 +96,7 @@ class ImageReader:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def file_states(self, index: int) -> list[list[int] | None]:
-        """What shows whether the files of an image were written since it was read."""
+        """The states of the files of an image, which show whether they have changed."""
         return file_states(input_files(self._dataset, index, mask=self._read_mask))
 
     def _read(self, index: int) -> Item | Failed:
@@ -123,7 +123,7 @@ def _first(indices: Iterator[int], number: int) -> Iterator[int]:
 
 
 def groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Runs of consecutive items of one network size, at most ``size`` long."""
+    """Groups of at most ``size`` consecutive items of one network size."""
     group: list[Item] = []
     for item in items:
         if group and item.array.shape != group[0].array.shape:

@@ -1,4 +1,4 @@
-"""Calls an engine within its contract, holds it to the contract, and counts its seconds."""
+"""The runner: calls an engine with batches that it takes, checks its outputs, and measures its time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Runner"]
 
 
 class Runner:
-    """Runs batches of any size that fits, on an engine that may take only some batch sizes.
+    """Runs batches on an engine: fills them up to a batch size that it takes, and checks the output.
 
     Args:
         engine: The engine; it stays the caller's, who closes it.
@@ -30,11 +30,11 @@ class Runner:
         self.engine = engine
         self.spec = engine.spec
         self.seconds = 0.0
-        """Spent inside ``engine.run``."""
+        """Time spent in ``engine.run``."""
         self._labels = label_dtype(self.spec.meta.num_classes)
 
     def group_size(self, wanted: int) -> int:
-        """How many inputs to collect for one batch when the user wants ``wanted``."""
+        """The number of inputs to collect for one batch, if the user wants ``wanted``."""
         axis = self.spec.batch
         if axis.is_fixed:
             return axis.minimum
@@ -42,13 +42,13 @@ class Runner:
         return max(largest, 1)
 
     def __call__(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Run ``(N, 3, H, W)`` or images ``(N, H, W, 3)``; too small a batch is filled up, the answer cut.
+        """Run ``(N, 3, H, W)`` or images ``(N, H, W, 3)``; the output has as many entries as the batch.
 
         Returns:
-            float32 logits ``(N, C, H, W)`` or unsigned labels ``(N, H, W)``; the caller's own.
+            float32 logits ``(N, C, H, W)`` or unsigned labels ``(N, H, W)``, which the caller may keep.
 
         Raises:
-            PluginError: the engine's answer is not what its spec says.
+            PluginError: the engine's output is not what its spec says.
         """
         count = len(batch)
         filled = self._filled(batch)
@@ -64,7 +64,7 @@ class Runner:
         return output[:count].astype(np.float32)
 
     def _check_labels(self, labels: npt.NDArray[Any]) -> None:
-        """A label that does not fit would become another, valid one in the type that labels are kept in."""
+        """Refuse labels that are no class: converted to the smaller type, they could become a valid label."""
         known = self.spec.meta.num_classes
         for label in (int(labels.min()), int(labels.max())):
             if not 0 <= label < (known or np.iinfo(self._labels).max + 1):
@@ -74,7 +74,7 @@ class Runner:
                 )
 
     def _filled(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """At least the engine's smallest batch, in its steps: the last input is repeated."""
+        """The batch, filled up with copies of its last input to a size that the engine takes."""
         axis = self.spec.batch
         size = max(math.ceil(len(batch) / axis.multiple_of) * axis.multiple_of, axis.minimum)
         if size == len(batch):

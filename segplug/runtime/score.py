@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "check_metrics", "count", "joint_histogram", "score"]
 
 METRICS = ("mIoU", "mDice", "mFscore")
-"""What can be asked for; ``aAcc`` always comes along."""
+"""The metrics to choose from; ``aAcc`` is always computed."""
 
 
 def count(
@@ -31,12 +31,12 @@ def count(
     """Compare one label map with its mask.
 
     Args:
-        prediction: Unsigned integer ``(H, W)``. Labels beyond the classes count for nothing.
-        mask: uint8 ``(H, W)``. Where it is ``ignore_index`` nothing is counted; other values beyond
-            the classes count in the predictions' areas only, as in mmsegmentation.
+        prediction: Unsigned integer ``(H, W)``. Labels that are no class count for no class.
+        mask: uint8 ``(H, W)``. Pixels of ``ignore_index`` are not counted; pixels of other values that are
+            no class count only as predictions, as in mmsegmentation.
         num_classes: K.
-        ignore_index: The mask's value for "do not count".
-        name: What error messages call the image.
+        ignore_index: The mask value of pixels to ignore.
+        name: The name of the image in messages.
 
     Returns:
         The counts, and the mask's values that are neither a class nor ``ignore_index``.
@@ -66,8 +66,8 @@ def joint_histogram(
 ) -> npt.NDArray[np.int64]:
     """How often each (mask value, predicted label) occurs; at least K rows and K columns.
 
-    Takes what :func:`count` takes, and raises what it raises. The row of ``ignore_index`` is empty; rows
-    from K on are mask values that are no class, columns from K on labels that are none.
+    Arguments and errors are those of :func:`count`. The row of ``ignore_index`` is all zero; rows from K on
+    are mask values that are no class, columns from K on labels that are no class.
     """
     if prediction.shape != mask.shape:
         raise DatasetError(
@@ -102,7 +102,7 @@ def check_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics to compute, each once.
 
     Raises:
-        UsageError: none is asked for, or one that there is not.
+        UsageError: the list is empty, or holds an unknown metric.
     """
     for metric in metrics:
         if metric not in METRICS:
@@ -128,7 +128,7 @@ def score(
         classes: K names.
         images: How many images were counted.
         metrics: Some of :data:`METRICS`.
-        nan_to_num: What stands for classes that are absent; ``None``: NaN, left out of means.
+        nan_to_num: The value for absent classes; ``None``: NaN, left out of means.
         beta: Weight of recall in ``mFscore``.
     """
     wanted = check_metrics(metrics)

@@ -1,4 +1,4 @@
-"""From images in memory to labels with one engine: preprocess, run (whole or sliding), postprocess."""
+"""Segment images in memory with one engine: preprocess, run (whole or by sliding window), postprocess."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["ModelRunner", "Segmenter"]
 
 
 class ModelRunner:
-    """Preprocesses images and runs the engine on them, whole or by sliding window.
+    """Runs a model as its metadata says: ``preprocess`` an image, then ``run`` it whole or by sliding window.
 
     Args:
         runner: The engine.
-        batch_size: How many images of one network size to run together, where the engine takes it.
-        reporter: Where warnings go.
+        batch_size: How many images of one network size to run together, if the engine takes so many.
+        reporter: Gets the warnings.
     """
 
     def __init__(self, runner: Runner, batch_size: int, reporter: Reporter) -> None:
@@ -39,21 +39,21 @@ class ModelRunner:
         self.group_size = 1 if slides else runner.group_size(batch_size)
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Any:
-        """Logits ``(C, H, W)`` or labels ``(H, W)`` of inputs of one network size, at most ``group_size``."""
+        """Logits ``(C, H, W)`` or labels ``(H, W)`` for each of at most ``group_size`` inputs of one size."""
         if self._slider is not None:
             return [self._slider(array) for array in arrays]
         return self._runner(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
 
 
 class Segmenter:
-    """Images in memory to label maps, each image on its own: one that fails does not touch the others.
+    """Computes the label maps of images in memory. If one image fails, the others still get theirs.
 
     Used by one thread at a time.
 
     Args:
         engine: The engine; it stays the caller's, who closes it.
         batch_size: Images of one network size that are run together.
-        reporter: Where warnings go.
+        reporter: Gets the warnings.
     """
 
     def __init__(self, engine: Engine, *, batch_size: int = 1, reporter: Reporter | None = None) -> None:
@@ -61,7 +61,7 @@ class Segmenter:
         self.runner = Runner(engine)
         self._model = ModelRunner(self.runner, batch_size, reporter)
         self.group_size = self._model.group_size
-        """Images that are run together at most: 1 where a window slides, whatever was asked for."""
+        """Largest number of images that are run together; 1 with a sliding window."""
         self._postprocess = Postprocessor(engine.spec.meta, reporter)
 
     def __call__(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[Any] | Exception]:
@@ -71,19 +71,19 @@ class Segmenter:
             images: uint8 ``(H, W, 3)`` each, BGR.
 
         Returns:
-            For each image its labels, unsigned integer ``(H, W)`` at its own size, or why there are none: any
-            exception, since an engine may raise any.
+            For each image its labels, unsigned integer ``(H, W)`` at its own size, or the exception that its
+            preprocessing or the engine raised.
         """
-        answers: dict[int, npt.NDArray[Any] | Exception] = {}
+        results: dict[int, npt.NDArray[Any] | Exception] = {}
         prepared: dict[int, Prepared] = {}
         for index, image in enumerate(images):
             try:
                 prepared[index] = self._model.preprocess(image, f"number {index + 1}")
             except Exception as error:
-                answers[index] = error
+                results[index] = error
         for group in _groups(prepared, self._model.group_size):
-            answers.update(self._labels(group))
-        return [answers[index] for index in range(len(images))]
+            results.update(self._labels(group))
+        return [results[index] for index in range(len(images))]
 
     def _labels(self, group: dict[int, Prepared]) -> dict[int, npt.NDArray[Any] | Exception]:
         try:
@@ -95,13 +95,13 @@ class Segmenter:
         except Exception as error:
             if len(group) == 1:
                 return dict.fromkeys(group, error)
-            # What a batch is refused for, memory most of all, may not hold for one image.
+            # A batch can fail where a single image does not, for example for lack of memory.
             single = [self._labels({index: item}) for index, item in group.items()]
-            return {index: answer for answers in single for index, answer in answers.items()}
+            return {index: result for results in single for index, result in results.items()}
 
 
 def _groups(prepared: dict[int, Prepared], size: int) -> Iterator[dict[int, Prepared]]:
-    """Inputs of one network size together, at most ``size`` of them."""
+    """Groups of at most ``size`` inputs of one network size."""
     shapes: dict[tuple[int, ...], dict[int, Prepared]] = {}
     for index, item in prepared.items():
         group = shapes.setdefault(item.array.shape, {})

@@ -1,4 +1,4 @@
-"""What several engines make of the same images, painted beside one another."""
+"""Show the results of several engines on the same images side by side."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def show_side_by_side(
     """Show each image once for every engine, from left to right, until a key is pressed.
 
     Args:
-        window: Where.
-        engines: Opened; they stay the caller's.
+        window: The window to show them in.
+        engines: The engines; the caller closes them.
         images: Names, and uint8 ``(H, W, 3)``, BGR.
-        colours: RGB, for a model that has none of its own, or others than its own.
+        colours: RGB colours to use instead of the model's own.
     """
     meta = engines[0].spec.meta
     painter = Painter(choose_palette((colours, meta.palette), meta.num_classes))

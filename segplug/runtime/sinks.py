@@ -1,7 +1,7 @@
-"""Where results go: scores, painted images, label maps; :mod:`~segplug.runtime.raw` and
-:mod:`~segplug.runtime.display` have the others.
+"""The sinks for scores, painted images and label maps.
 
-The contract that all of them keep is :class:`~segplug.sink.Sink`.
+:mod:`~segplug.runtime.raw` and :mod:`~segplug.runtime.display` have the others. All implement
+:class:`~segplug.sink.Sink`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ScoreSink:
 
     Args:
         metrics: Some of ``mIoU``, ``mDice``, ``mFscore``.
-        nan_to_num: What stands for absent classes; ``None``: NaN.
+        nan_to_num: The value for absent classes; ``None``: NaN.
         beta: Weight of recall in ``mFscore``.
     """
 
@@ -43,7 +43,7 @@ class ScoreSink:
 
     @property
     def key(self) -> str:
-        # Counts do not depend on the metrics: a resumed run may ask for others.
+        # Counts do not depend on the metrics: a resumed run may compute others.
         return "scores"
 
     def open(self, run: RunContext) -> None:
@@ -53,7 +53,7 @@ class ScoreSink:
         self._classes = run.classes
         predicted = run.meta.num_classes
         if not self._classes:
-            raise UsageError("neither the data set nor the model says what the classes are")
+            raise UsageError("neither the data set nor the model names the classes")
         if predicted and predicted != len(self._classes):
             raise UsageError(
                 f"the model predicts {predicted} classes, the data set {info.name} has {len(self._classes)}",
@@ -94,7 +94,7 @@ class ScoreSink:
         return _sparse(counts)
 
     def has(self, index: int, notes: Notes) -> bool:
-        return True  # the notes are all there is
+        return True  # the notes are the whole result
 
     def restore(self, index: int, notes: Notes) -> None:
         self._add(index, _dense(notes, len(self._classes)))

@@ -1,4 +1,4 @@
-"""Slide inference on any engine that gives logits: windows are batched, overlaps averaged."""
+"""Slide inference with any engine that gives logits: windows run in batches, overlaps are averaged."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["Slider", "Window", "windows"]
 
 _LARGEST_BATCH = 8
-_LARGEST_ANSWER = 1 << 28
-"""Bytes of logits that one batch of windows may give, unless the engine's batch is fixed."""
+_LARGEST_OUTPUT = 1 << 28
+"""Largest output of one batch of windows, unless the engine's batch size is fixed. Bytes."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of the network's input: ``[top, bottom) x [left, right)``, pixels."""
+    """A sliding window: the pixels ``[top, bottom) x [left, right)`` of the preprocessed image."""
 
     top: int
     bottom: int
@@ -50,15 +50,15 @@ def _spans(length: int, crop: int, stride: int) -> list[tuple[int, int]]:
 
 
 class Slider:
-    """Slides the window that ``meta.inference`` describes.
+    """Runs slide inference with the window and the stride of ``meta.inference``.
 
     Args:
-        runner: The engine, called within its contract.
-        reporter: Where the one warning about small images goes.
+        runner: The engine.
+        reporter: Gets one warning if images are smaller than the window.
 
     Raises:
-        UsageError: the engine gives labels, which cannot be averaged, or windows would leave gaps.
-        ShapeError: the engine does not take a window of the crop's size.
+        UsageError: the engine gives labels, which cannot be averaged, or the windows do not cover an image.
+        ShapeError: the engine does not take inputs of the window's size.
     """
 
     def __init__(self, runner: Runner, reporter: Reporter | None = None) -> None:
@@ -103,12 +103,12 @@ class Slider:
         total: npt.NDArray[np.float32] = np.zeros((0, *size), np.float32)
         step = self._batch_size()
         for start in range(0, len(places), step):
-            answers = self._runner(np.stack(patches[start : start + step]))
+            outputs = self._runner(np.stack(patches[start : start + step]))
             if start == 0:
-                total = np.zeros((answers.shape[1], *size), np.float32)
-            for place, answer in zip(places[start : start + step], answers, strict=True):
+                total = np.zeros((outputs.shape[1], *size), np.float32)
+            for place, output in zip(places[start : start + step], outputs, strict=True):
                 height, width = place.bottom - place.top, place.right - place.left
-                total[:, place.top : place.bottom, place.left : place.right] += answer[:, :height, :width]
+                total[:, place.top : place.bottom, place.left : place.right] += output[:, :height, :width]
         if len(places) > 1:
             total /= _counts(size, places)
         return total
@@ -139,8 +139,8 @@ class Slider:
 
     def _batch_size(self) -> int:
         spec = self._runner.spec
-        answer = 4 * max(spec.meta.out_channels, 1) * self._crop[0] * self._crop[1]
-        bounded = min(_LARGEST_BATCH, max(_LARGEST_ANSWER // answer, 1))
+        output = 4 * max(spec.meta.out_channels, 1) * self._crop[0] * self._crop[1]
+        bounded = min(_LARGEST_BATCH, max(_LARGEST_OUTPUT // output, 1))
         return self._runner.group_size(bounded)
 
 

@@ -252,7 +252,7 @@ def test_an_image_too_large_for_its_format_is_painted_as_png(tmp_path, suffix):
     run(_engine(), _Named(images, names), [PaintSink(tmp_path)])
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"large{suffix}.png", f"small{suffix}"]
     taken = [f"large{suffix}", f"large{suffix}.png"]
-    with pytest.raises(ArtifactError, match="another image's"):
+    with pytest.raises(ArtifactError, match="another image has this name"):
         run(_engine(), _Named(images, taken), [PaintSink(tmp_path / "again")])
 
 

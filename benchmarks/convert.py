@@ -2,12 +2,11 @@
 
     python benchmarks/convert.py [--gb 1.2]
 
-Writes random weights of a ViT of the given size (blocks as in ViT-L, as many as it takes), converts each
-file as a whole process, and prints what the operating system saw: in timm's layout, where every tensor is
-only renamed, in that of transformers, where q, k and v are merged, and in that of JAX, where nearly every
-tensor is transposed. The peak is told without that of a
-process that does nothing but import torch, as a multiple of the file's size; what a process has read of a
-file that is mapped into its memory counts in it.
+Writes random weights of a ViT of about the given size, with blocks as in ViT-L, and converts each file in a
+process of its own. In timm's layout every tensor is only renamed, in that of transformers q, k and v are merged,
+and in that of JAX nearly every tensor is transposed. Prints the peak memory of the process beyond that of a
+process that only imports torch, as a multiple of the file's size. Parts of a mapped file that the process has
+read count as its memory.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from segplug.checkpoint import write_weights
 
 WIDTH = 1024
 BLOCK_BYTES = 12 * WIDTH * WIDTH * 4
-"""Four square matrices of attention, two of four times that of the perceptron, float32."""
+"""Four square matrices of the attention and two of the MLP, each four times as large, float32."""
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def main() -> None:
-    """Write, convert, print."""
+    """Write the files, convert them, print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,20 +39,22 @@ def main() -> None:
     torch_alone = run((PYTHON, "-c", "import torch")).peak_mb
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for what, target, layout, suffix in CASES:
+        for case, target, layout, suffix in CASES:
             source, result = Path(folder, f"source{suffix}"), Path(folder, "result.pth")
             in_a_process(write_random, source, layout(blocks))
             usage = run((*CONVERT, target, str(source), str(result), "--force"))
             size = source.stat().st_size / 1e6
             peak = usage.peak_mb - torch_alone
-            rows.append((what, suffix, size / 1e3, usage.wall, peak, peak / size))
+            rows.append((case, suffix, size / 1e3, usage.wall, peak, peak / size))
             source.unlink()
     print(f"a process that only imports torch: {torch_alone:.0f} MB")
-    show(f"ViT of {blocks} blocks", ("what", "file", "GB", "s", "peak MB beyond it", "of the file"), rows)
+    show(
+        f"ViT of {blocks} blocks", ("case", "file", "GB", "s", "peak MB beyond torch", "times the file"), rows
+    )
 
 
 def in_a_process(work: Callable[..., None], *arguments: object) -> None:
-    """Do something elsewhere: the system counts this process's memory in the peak of those it starts."""
+    """Run a function in another process: the peak of a process includes that of the one that starts it."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     process.start()
     process.join()
@@ -149,12 +150,12 @@ def layer(name: str, *shape: int) -> Shapes:
 
 
 def kernel(name: str, *shape: int) -> Shapes:
-    """The same in JAX, whose outputs are the last axis."""
+    """A layer of JAX, whose outputs are the last axis."""
     return {f"{name}/kernel": shape, f"{name}/bias": shape[-1:]}
 
 
 def scale(name: str) -> Shapes:
-    """A norm in JAX."""
+    """A norm of JAX."""
     return {f"{name}/scale": (WIDTH,), f"{name}/bias": (WIDTH,)}
 
 

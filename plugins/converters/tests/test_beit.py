@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from converters_support import beits
-from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support import beit_networks
+from converters_support.conversion import State, assert_reversible, converted, unnoticed_losses
 from converters_support.foreign import TOLERANCE, assert_same_features, difference, library, saved
-from converters_support.judges import old_script
-from segplug_converters.convert import carry_out
+from converters_support.mmseg_scripts import mmseg_script
+from segplug_converters.convert import apply_plan
 from segplug_converters.families.beit import describe, provider
-from segplug_converters.layout import Shapes
+from segplug_converters.matching import best_plan
 from segplug_converters.plan import Plan
-from segplug_converters.recognise import best_plan
+from segplug_converters.shapes import Shapes
 from segplug_mmseg.compat import import_mmseg
 
 from segplug.errors import CheckpointError, UsageError
@@ -29,98 +29,105 @@ def planned(names: State) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize("layout", beits.ALL_KINDS)
+@pytest.mark.parametrize("layout", beit_networks.ALL_KINDS)
 def test_features_are_the_same(tmp_path: Path, layout: str) -> None:
-    theirs, given = beits.foreign(layout, tmp_path)
+    theirs, given = beit_networks.foreign(layout, tmp_path)
     state, report = converted("beit", given, tmp_path)
     assert report.data["layout"] == layout
-    assert report.data["backbone"]["final_norm"] == ("shared" in layout or beits.PRETRAINING in layout)
-    assert_same_features(beits.features(report.data["backbone"], state), beits.block_outputs(theirs, 64))
+    assert report.data["backbone"]["final_norm"] == (
+        "shared" in layout or beit_networks.PRETRAINING in layout
+    )
+    assert_same_features(
+        beit_networks.features(report.data["backbone"], state), beit_networks.block_outputs(theirs, 64)
+    )
 
 
 @pytest.mark.parametrize("pixels", [64, 96])
 def test_mae_features_are_the_same(tmp_path: Path, pixels: int) -> None:
-    theirs = beits.timm_vit(img_size=pixels)
+    theirs = beit_networks.timm_vit(img_size=pixels)
     state, report = converted("beit", theirs.state_dict(), tmp_path)
     assert (report.data["layout"], report.data["backbone"]["type"]) == ("mae", "MAE")
     assert_same_features(
-        beits.features(report.data["backbone"], state, pixels), beits.block_outputs(theirs, pixels)
+        beit_networks.features(report.data["backbone"], state, pixels),
+        beit_networks.block_outputs(theirs, pixels),
     )
 
 
 @pytest.mark.parametrize("where", ["file", "memory"])
 @pytest.mark.parametrize("kind", ["ViTMAEModel", "ViTMAEForPreTraining"])
 def test_mae_of_transformers_gives_the_same(tmp_path: Path, kind: str, where: str) -> None:
-    theirs = beits.transformers_mae(kind)
+    theirs = beit_networks.transformers_mae(kind)
     given = saved(theirs, tmp_path / "saved") if where == "file" else theirs.state_dict()
     state, report = converted("beit", given, tmp_path)
     assert report.data["layout"] == "mae-transformers" + ("" if where == "file" else "-5")
     assert report.data["prefix"] == ("vit." if kind == "ViTMAEForPreTraining" else "")
     assert (report.data["backbone"]["type"], report.data["backbone"]["final_norm"]) == ("MAE", True)
     in_order = torch.arange(16.0)[None]
-    expected = beits.block_outputs(theirs, 64, noise=in_order)
-    assert_same_features(beits.features(report.data["backbone"], state), expected)
+    expected = beit_networks.block_outputs(theirs, 64, noise=in_order)
+    assert_same_features(beit_networks.features(report.data["backbone"], state), expected)
     assert unnoticed_losses("beit", given) == []
 
 
 def test_window_is_read_from_the_table(tmp_path: Path) -> None:
-    theirs = beits.timm_beit("timm", img_size=96)
+    theirs = beit_networks.timm_beit("timm", img_size=96)
     state, report = converted("beit", theirs.state_dict(), tmp_path)
     assert report.data["backbone"]["img_size"] == 96
-    assert_same_features(beits.features(report.data["backbone"], state, 96), beits.block_outputs(theirs, 96))
+    assert_same_features(
+        beit_networks.features(report.data["backbone"], state, 96), beit_networks.block_outputs(theirs, 96)
+    )
 
 
 @pytest.mark.parametrize(
     ("build", "eps"),
     [
-        (lambda: beits.timm_beit("timm"), 1e-6),
-        (beits.timm_vit, 1e-6),
-        (lambda: beits.transformers_beit("transformers-5"), 1e-12),
+        (lambda: beit_networks.timm_beit("timm"), 1e-6),
+        (beit_networks.timm_vit, 1e-6),
+        (lambda: beit_networks.transformers_beit("transformers-5"), 1e-12),
     ],
 )
 def test_eps_matters_where_features_are_small(tmp_path: Path, build: Callable[[], Any], eps: float) -> None:
-    """mmseg's default does not do; what is reported does."""
+    """mmseg's default gives other features; the reported eps gives the same."""
     theirs = build()
     with torch.no_grad():
         for name, tensor in theirs.state_dict().items():
             if name.endswith("cls_token") or "embed" in name:
                 tensor.mul_(0.01)
-    expected = beits.block_outputs(theirs, 64)
+    expected = beit_networks.block_outputs(theirs, 64)
     state, report = converted("beit", theirs.state_dict(), tmp_path)
     settings = report.data["backbone"]
     assert settings["norm_cfg"] == {"type": "LN", "eps": eps}
     assert any("in norm_cfg" in note for note in report.notes)
     default = {name: value for name, value in settings.items() if name != "norm_cfg"}
-    assert difference(beits.features(default, state), expected) > TOLERANCE
-    assert_same_features(beits.features(settings, state), expected)
+    assert difference(beit_networks.features(default, state), expected) > TOLERANCE
+    assert_same_features(beit_networks.features(settings, state), expected)
 
 
 def test_only_transformers_takes_images_of_another_size(tmp_path: Path) -> None:
-    theirs = beits.transformers_beit("transformers-5")
+    theirs = beit_networks.transformers_beit("transformers-5")
     state, report = converted("beit", theirs.state_dict(), tmp_path)
     assert any("mmseg's network takes no other" in note for note in report.notes)
-    assert beits.block_outputs(theirs, 96)[0].shape[2:] == (6, 6)
+    assert beit_networks.block_outputs(theirs, 96)[0].shape[2:] == (6, 6)
     with pytest.raises(RuntimeError, match="must match the size"):
-        beits.features(report.data["backbone"], state, 96)
+        beit_networks.features(report.data["backbone"], state, 96)
 
 
-@pytest.mark.parametrize("layout", beits.ALL_KINDS)
-def test_way_back_gives_the_same_bits(tmp_path: Path, layout: str) -> None:
-    _, given = beits.foreign(layout, tmp_path)
-    assert_comes_back("beit", layout, given, tmp_path)
+@pytest.mark.parametrize("layout", beit_networks.ALL_KINDS)
+def test_reverse_gives_the_same_bits(tmp_path: Path, layout: str) -> None:
+    _, given = beit_networks.foreign(layout, tmp_path)
+    assert_reversible("beit", layout, given, tmp_path)
 
 
-@pytest.mark.parametrize("layout", beits.ALL_KINDS)
+@pytest.mark.parametrize("layout", beit_networks.ALL_KINDS)
 def test_files_that_lost_any_tensor_are_refused(tmp_path: Path, layout: str) -> None:
-    _, given = beits.foreign(layout, tmp_path)
+    _, given = beit_networks.foreign(layout, tmp_path)
     assert unnoticed_losses("beit", given) == []
 
 
 def test_mae_that_lost_any_tensor_is_refused() -> None:
-    assert unnoticed_losses("beit", beits.timm_vit().state_dict()) == []
+    assert unnoticed_losses("beit", beit_networks.timm_vit().state_dict()) == []
 
 
-@pytest.mark.parametrize("build", [lambda: beits.timm_beit("timm"), beits.timm_vit])
+@pytest.mark.parametrize("build", [lambda: beit_networks.timm_beit("timm"), beit_networks.timm_vit])
 def test_mmseg_itself_cannot_resize(tmp_path: Path, build: Callable[[], Any]) -> None:
     state, report = converted("beit", build().state_dict(), tmp_path)
     assert any("with --check CONFIG" in note for note in report.notes)
@@ -132,25 +139,25 @@ def test_mmseg_itself_cannot_resize(tmp_path: Path, build: Callable[[], Any]) ->
         larger.resize_rel_pos_embed(state)
 
 
-def test_no_way_back_to_one_table_after_training(tmp_path: Path) -> None:
-    ours, _ = converted("beit", beits.timm_beit("timm").state_dict(), tmp_path)
+def test_different_tables_cannot_be_converted_back_to_one(tmp_path: Path) -> None:
+    ours, _ = converted("beit", beit_networks.timm_beit("timm").state_dict(), tmp_path)
     with pytest.raises(
         CheckpointError, match=r"layers\.0-2\.attn\.relative_position_bias_table cannot become"
     ):
         converted("beit", ours, tmp_path / "back", reverse=True, layout="timm-shared")
 
 
-def test_no_way_back_to_mae(tmp_path: Path) -> None:
-    ours, _ = converted("beit", beits.timm_vit().state_dict(), tmp_path)
-    with pytest.raises(UsageError, match="there is no way back to mae: mmseg's MAE learns scales"):
+def test_mae_cannot_be_converted_back_to(tmp_path: Path) -> None:
+    ours, _ = converted("beit", beit_networks.timm_vit().state_dict(), tmp_path)
+    with pytest.raises(UsageError, match="cannot convert back to mae: mmseg's MAE learns scales"):
         converted("beit", ours, tmp_path / "back", reverse=True, layout="mae")
 
 
 def test_authors_fine_tuned_file(tmp_path: Path) -> None:
     """It keeps the indices, which timm no longer does."""
-    bare = beits.timm_beit("timm").state_dict()
+    bare = beit_networks.timm_beit("timm").state_dict()
     index = torch.zeros(17, 17, dtype=torch.int64)
-    indices = {f"blocks.{block}.attn.relative_position_index": index for block in range(beits.DEPTH)}
+    indices = {f"blocks.{block}.attn.relative_position_index": index for block in range(beit_networks.DEPTH)}
     expected, _ = converted("beit", bare, tmp_path / "bare")
     state, _ = converted("beit", {**bare, **indices}, tmp_path / "whole")
     assert_same_tensors(state, expected)
@@ -159,7 +166,7 @@ def test_authors_fine_tuned_file(tmp_path: Path) -> None:
 
 def test_authors_pretrained_file(tmp_path: Path) -> None:
     """With BEiT v2's head for the class token, too."""
-    bare = beits.timm_beit("timm-shared", num_classes=0).state_dict()
+    bare = beit_networks.timm_beit("timm-shared", num_classes=0).state_dict()
     own = {
         "mask_token": torch.ones(1, 1, 64),
         "lm_head.weight": torch.ones(9, 64),
@@ -175,7 +182,7 @@ def test_authors_pretrained_file(tmp_path: Path) -> None:
 
 
 def test_mae_decoder_is_left_out(tmp_path: Path) -> None:
-    bare = beits.timm_vit(num_classes=0).state_dict()
+    bare = beit_networks.timm_vit(num_classes=0).state_dict()
     decoder = {
         "mask_token": torch.ones(1, 1, 32),
         "decoder_pos_embed": torch.ones(1, 17, 32),
@@ -192,7 +199,7 @@ def test_mae_decoder_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["BeitForSemanticSegmentation", "BeitForImageClassification"])
 def test_heads_of_transformers_are_left_out(tmp_path: Path, kind: str) -> None:
-    whole = beits.transformers_beit("transformers", kind, out_indices=[0, 1, 2, 3])
+    whole = beit_networks.transformers_beit("transformers", kind, out_indices=[0, 1, 2, 3])
     expected, _ = converted("beit", whole.beit.state_dict(), tmp_path / "bare")
     state, report = converted("beit", saved(whole, tmp_path), tmp_path / "whole")
     assert (report.data["layout"], report.data["prefix"]) == ("transformers", "beit.")
@@ -201,10 +208,14 @@ def test_heads_of_transformers_are_left_out(tmp_path: Path, kind: str) -> None:
 
 def test_neck_and_indices_of_transformers_are_left_out(tmp_path: Path) -> None:
     """Of a backbone, whose files have no prefix; older files hold the indices, too."""
-    whole = beits.transformers_beit("transformers", "BeitBackbone", out_indices=[0, 1, 2, 3], add_fpn=True)
+    whole = beit_networks.transformers_beit(
+        "transformers", "BeitBackbone", out_indices=[0, 1, 2, 3], add_fpn=True
+    )
     bias = "attention.attention.relative_position_bias"
     index = torch.zeros(17, 17, dtype=torch.int64)
-    indices = {f"encoder.layer.{block}.{bias}.relative_position_index": index for block in range(beits.DEPTH)}
+    indices = {
+        f"encoder.layer.{block}.{bias}.relative_position_index": index for block in range(beit_networks.DEPTH)
+    }
     expected, _ = converted("beit", whole.beit.state_dict(), tmp_path / "bare")
     state, report = converted("beit", {**saved(whole, tmp_path), **indices}, tmp_path / "whole")
     assert (report.data["layout"], report.data["prefix"]) == ("transformers", "")
@@ -212,7 +223,7 @@ def test_neck_and_indices_of_transformers_are_left_out(tmp_path: Path) -> None:
     assert_same_tensors(state, expected)
 
 
-@pytest.mark.parametrize("build", [lambda: beits.timm_beit("timm"), beits.timm_vit])
+@pytest.mark.parametrize("build", [lambda: beit_networks.timm_beit("timm"), beit_networks.timm_vit])
 def test_neck_of_a_segmentor_is_left_out(tmp_path: Path, build: Callable[[], Any]) -> None:
     """In the authors' files the backbone makes its maps of four sizes itself."""
     bare = build().state_dict()
@@ -229,33 +240,36 @@ def test_neck_of_a_segmentor_is_left_out(tmp_path: Path, build: Callable[[], Any
 
 
 def assert_same_tensors(ours: State, theirs: State) -> None:
+    assert ours
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
-def test_old_script_agrees_bit_for_bit(tmp_path: Path) -> None:
-    """On all that it renames; the rest it leaves in the file, under names that mmseg does not have."""
-    given = beits.timm_beit("timm", global_pool="token").state_dict()
-    judged = old_script("beit2mmseg").convert_beit(given)
+def test_mmsegs_own_script_gives_the_same_bits(tmp_path: Path) -> None:
+    """For all tensors that it renames; it leaves the others in the file under names that mmseg lacks."""
+    given = beit_networks.timm_beit("timm", global_pool="token").state_dict()
+    expected_state = mmseg_script("beit2mmseg").convert_beit(given)
     state, _ = converted("beit", given, tmp_path)
     left = {"norm.weight", "norm.bias", "head.weight", "head.bias"}
     made = {name for name in state if name.endswith("relative_position_index")}
-    assert judged.keys() - left == state.keys() - made - {"ln1.weight", "ln1.bias"}
-    assert all(torch.equal(state[name], judged[name]) for name in judged.keys() - left)
+    assert expected_state.keys() - left == state.keys() - made - {"ln1.weight", "ln1.bias"}
+    assert all(torch.equal(state[name], expected_state[name]) for name in expected_state.keys() - left)
 
 
 def test_config_that_is_checked_gets_what_it_builds(tmp_path: Path) -> None:
     """Tables of its image size, and no norm at the end unless it has one."""
     config = tmp_path / "config.py"
     config.write_text(CONFIG)
-    given = beits.timm_beit("timm-shared").state_dict()
+    given = beit_networks.timm_beit("timm-shared").state_dict()
     state, report = converted("beit", given, tmp_path, check=str(config))
     check = report.data["check"]
     assert check["left_out"] == ["ln1.weight", "ln1.bias"]
     tables = [each["name"] for each in check["resized"] if each["name"].endswith("table")]
-    assert tables == [f"layers.{block}.attn.relative_position_bias_table" for block in range(beits.DEPTH)]
+    assert tables == [
+        f"layers.{block}.attn.relative_position_bias_table" for block in range(beit_networks.DEPTH)
+    ]
     settings = {**report.data["backbone"], "img_size": 96, "final_norm": False}
-    assert len(beits.features(settings, state, 96)) == beits.DEPTH
+    assert len(beit_networks.features(settings, state, 96)) == beit_networks.DEPTH
 
 
 CONFIG = """
@@ -305,7 +319,7 @@ def test_published_networks_are_known(monkeypatch: pytest.MonkeyPatch, name: str
     given = meta_state(name)
     plan = planned(given)
     assert plan.complete
-    shapes = {name: tensor.shape for name, tensor in carry_out(plan, given).items()}
+    shapes = {name: tensor.shape for name, tensor in apply_plan(plan, given).items()}
     variant = describe(Shapes(shapes))
     assert (variant.name, variant.notes) == (PUBLISHED[name], ())
     # The network reads numbers from a tensor while it is built: how many paths each block drops.
@@ -324,7 +338,7 @@ def test_published_networks_are_known(monkeypatch: pytest.MonkeyPatch, name: str
         ("deit3_small_patch16_224", "blocks.0.ls1.gamma"),
     ],
 )
-def test_relatives_are_refused(name: str, left_over: str) -> None:
+def test_related_networks_are_refused(name: str, left_over: str) -> None:
     plan = planned(meta_state(name))
     assert left_over in (*plan.unknown, *plan.missing)
 
@@ -341,45 +355,45 @@ def in_one_row(network: torch.nn.Module, *names: str) -> State:
     ("build", "message"),
     [
         (
-            lambda: without(beits.timm_beit("timm").state_dict(), "blocks.1."),
+            lambda: without(beit_networks.timm_beit("timm").state_dict(), "blocks.1."),
             "lack layers.1.ffn.layers.1.weight, but",
         ),
         (
-            lambda: without(beits.timm_beit("timm").state_dict(), "blocks.1.attn.relative"),
+            lambda: without(beit_networks.timm_beit("timm").state_dict(), "blocks.1.attn.relative"),
             "1 tensors missing .blocks.1.attn.relative_position_bias_table",
         ),
         (
-            lambda: without(beits.timm_beit("timm-shared").state_dict(), "norm.bias"),
+            lambda: without(beit_networks.timm_beit("timm-shared").state_dict(), "norm.bias"),
             "1 tensors missing .norm.bias",
         ),
         (
-            lambda: without(beits.timm_beit("timm-shared").state_dict(), "rel_pos_bias"),
+            lambda: without(beit_networks.timm_beit("timm-shared").state_dict(), "rel_pos_bias"),
             "tensors missing .*relative_position_bias_table",
         ),
         (
-            lambda: beits.timm_beit("timm", img_size=(64, 96)).state_dict(),
-            "a table of 80 relative positions is of no square image",
+            lambda: beit_networks.timm_beit("timm", img_size=(64, 96)).state_dict(),
+            "a table of 80 relative positions is for no square image",
         ),
         (
-            lambda: beits.timm_vit(img_size=(64, 96)).state_dict(),
-            "pos_embed has positions of 24 patches, which is no square image",
+            lambda: beit_networks.timm_vit(img_size=(64, 96)).state_dict(),
+            "pos_embed has positions of 24 patches, not those of a square image",
         ),
-        (lambda: in_one_row(beits.timm_vit(), "pos_embed"), "pos_embed has 1 dimensions, not 3"),
+        (lambda: in_one_row(beit_networks.timm_vit(), "pos_embed"), "pos_embed has 1 dimensions, not 3"),
         (
-            lambda: in_one_row(beits.timm_beit("timm"), "blocks.1.attn.qkv.weight"),
+            lambda: in_one_row(beit_networks.timm_beit("timm"), "blocks.1.attn.qkv.weight"),
             "layers.1.attn.qkv.weight is 12288, that of block 0 192x64",
         ),
-        (lambda: beits.timm_vit(embed_dim=96).state_dict(), "96 channels are no multiple of 64"),
+        (lambda: beit_networks.timm_vit(embed_dim=96).state_dict(), "96 channels are no multiple of 64"),
         (
-            lambda: beits.timm_beit("timm", mlp_ratio=2.5).state_dict(),
-            "160 hidden channels for 64 do not fit",
+            lambda: beit_networks.timm_beit("timm", mlp_ratio=2.5).state_dict(),
+            "160 hidden channels do not fit",
         ),
         (
-            lambda: beits.timm_beit("timm", use_shared_rel_pos_bias=True).state_dict(),
+            lambda: beit_networks.timm_beit("timm", use_shared_rel_pos_bias=True).state_dict(),
             "1 tensors that no rule knows .rel_pos_bias.relative_position_bias_table",
         ),
         (
-            lambda: beits.timm_beit("timm", use_abs_pos_emb=True).state_dict(),
+            lambda: beit_networks.timm_beit("timm", use_abs_pos_emb=True).state_dict(),
             "1 tensors that no rule knows .pos_embed",
         ),
     ],
@@ -389,7 +403,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, build: Callable[[], State]
         converted("beit", build(), tmp_path)
 
 
-def test_what_weights_do_not_tell_is_said(tmp_path: Path) -> None:
-    _, report = converted("beit", beits.timm_vit().state_dict(), tmp_path)
+def test_settings_that_weights_do_not_hold_are_assumed_in_a_note(tmp_path: Path) -> None:
+    _, report = converted("beit", beit_networks.timm_vit().state_dict(), tmp_path)
     assert report.data["variant"] == "MAE, 128 channels, 3 blocks, patch 16, at 64 pixels"
-    assert "the weights do not tell the number of heads: 2 is assumed, one for 64 channels" in report.notes
+    assert (
+        "the number of heads cannot be read from the weights: 2 is assumed, one for 64 channels"
+        in report.notes
+    )

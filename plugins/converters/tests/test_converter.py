@@ -92,7 +92,7 @@ def test_the_report_says_what_became_of_every_tensor(
     assert torch.equal(written["layers.1.ffn.layers.1.weight"], vit["blocks.1.mlp.fc2.weight"])
 
 
-def test_people_see_a_row_for_each_rule(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
+def test_the_table_has_a_row_for_each_rule(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
     write_weights(tmp_path / "vit.pth", vit)
     code, out, _ = run("vit", "vit.pth", "mmseg.pth")
     assert code == 0
@@ -120,12 +120,14 @@ def test_safetensors_give_the_same_as_a_pickle(vit: Mapping[str, Any], tmp_path:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_what_lies_beside_the_weights_is_said(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
+def test_other_entries_of_the_file_are_in_the_report(
+    run: Run, vit: Mapping[str, Any], tmp_path: Path
+) -> None:
     write_pickle(tmp_path / "vit.pth", {"model": vit, "model_ema": vit, "epoch": 3})
     code, out, err = run("vit", "vit.pth", "mmseg.pth", "--json")
     assert code == 0, err
     report = json.loads(out)
-    assert sorted(report["beside"]) == ["epoch", "model_ema"]
+    assert sorted(report["other_entries"]) == ["epoch", "model_ema"]
     assert any("model_ema" in note for note in report["notes"])
 
 
@@ -149,7 +151,7 @@ class TestCheck:
         assert check["tensors"] == len(vit) - 2
         assert check["resized"] == check["left_out"] == []
 
-    def test_a_part_that_the_config_lacks_is_left_out_and_said_so(
+    def test_a_part_that_the_config_lacks_is_left_out_and_reported(
         self, run: Run, vit: Mapping[str, Any], tmp_path: Path
     ) -> None:
         write_weights(tmp_path / "vit.pth", vit)
@@ -182,7 +184,7 @@ class TestCheck:
         refused(result, "VisionTransformer of config.py", "12 missing", "layers.2.ln1-2.weight")
         assert not (tmp_path / "mmseg.pth").exists()
 
-    def test_settings_that_no_shape_tells_are_compared(
+    def test_settings_that_do_not_change_shapes_are_compared(
         self, run: Run, vit: Mapping[str, Any], tmp_path: Path
     ) -> None:
         write_weights(tmp_path / "vit.pth", vit)
@@ -195,9 +197,7 @@ class TestCheck:
         assert "num_heads=3" in note
         assert "eps" in note  # mmseg's default, which the config does not even name
 
-    def test_settings_that_agree_are_not_worth_a_note(
-        self, run: Run, vit: Mapping[str, Any], tmp_path: Path
-    ) -> None:
+    def test_equal_settings_give_no_note(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
         write_weights(tmp_path / "vit.pth", vit)
         name = config(tmp_path)
         Path(name).write_text(
@@ -211,7 +211,7 @@ class TestCheck:
         write_weights(tmp_path / "vit.pth", vit)
         refused(run("vit", "vit.pth", "mmseg.pth", "--check", "none.py"), "none.py", code=2)
 
-    def test_it_is_refused_on_the_way_back(self, run: Run, tmp_path: Path) -> None:
+    def test_it_is_an_error_with_reverse(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "x.pth").touch()
         refused(run("vit", "x.pth", "y.pth", "--reverse", "--check", "c.py"), "--reverse", code=2)
 
@@ -310,11 +310,11 @@ class TestBadInput:
         write_weights(tmp_path / "w.pth", ours)
         refused(run("vit", "w.pth", "o.pth", "--reverse", "--layout", "tim"), "tim", "timm", code=2)
 
-    def test_a_layout_without_the_way_back(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
+    def test_layout_needs_reverse(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
         write_weights(tmp_path / "vit.pth", vit)
         refused(run("vit", "vit.pth", "o.pth", "--layout", "timm"), "--reverse", code=2)
 
-    def test_the_way_back_wants_mmsegs_names(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
+    def test_reverse_needs_mmsegs_names(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
         write_weights(tmp_path / "vit.pth", vit)
         refused(run("vit", "vit.pth", "o.pth", "--reverse"), "no ViT under mmseg's names")
 
@@ -330,7 +330,7 @@ class TestBadInput:
         refused(run("vit", "w.pth", "o.pth"), "w.pth do not have the shapes of a ViT")
 
 
-def test_the_way_back_from_a_whole_segmentor(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
+def test_reverse_of_a_whole_segmentor(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
     ours, _ = converted("vit", vit, tmp_path / "once")
     segmentor = {f"backbone.{name}": tensor for name, tensor in ours.items()}
     write_pickle(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from converters_support.conversion import (
     State,
-    assert_comes_back,
+    assert_reversible,
     backbone,
     converted,
     unnoticed_losses,
@@ -25,12 +25,12 @@ from converters_support.foreign import (
     saved,
     seeded,
 )
-from converters_support.judges import old_script
-from segplug_converters.convert import carry_out
+from converters_support.mmseg_scripts import mmseg_script
+from segplug_converters.convert import apply_plan
 from segplug_converters.families.mit import describe, provider
-from segplug_converters.layout import Shapes
+from segplug_converters.matching import best_plan
 from segplug_converters.plan import Plan
-from segplug_converters.recognise import best_plan
+from segplug_converters.shapes import Shapes
 from segplug_mmseg.compat import import_mmseg
 
 from segplug.errors import CheckpointError
@@ -73,7 +73,7 @@ def foreign(layout: str, folder: Path) -> tuple[torch.nn.Module, State]:
 
 @torch.no_grad()
 def features(network: Any, size: tuple[int, int] = (64, 64)) -> Sequence[torch.Tensor]:
-    """What every stage of either kind of foreign network puts out."""
+    """The outputs of all stages of a foreign network."""
     if hasattr(network, "stages"):
         return tuple(network(image(*size), output_hidden_states=True).hidden_states)
     return tuple(network(image(*size))[2:])
@@ -112,12 +112,12 @@ def test_small_embeddings_need_the_eps_that_is_reported(tmp_path: Path, layout: 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_way_back_gives_the_same_bits(tmp_path: Path, layout: str) -> None:
+def test_reverse_gives_the_same_bits(tmp_path: Path, layout: str) -> None:
     _, given = foreign(layout, tmp_path)
-    assert_comes_back("mit", layout, given, tmp_path)
+    assert_reversible("mit", layout, given, tmp_path)
 
 
-def test_way_back_leads_to_the_official_names(tmp_path: Path) -> None:
+def test_reverse_gives_official_names_by_default(tmp_path: Path) -> None:
     _, given = foreign("official", tmp_path)
     state, _ = converted("mit", given, tmp_path / "there")
     back, report = converted("mit", state, tmp_path / "back", reverse=True)
@@ -192,12 +192,12 @@ def test_heads_are_left_out(
     assert all(torch.equal(tensor, expected[name]) for name, tensor in state.items())
 
 
-def test_old_script_agrees_bit_for_bit(tmp_path: Path) -> None:
+def test_mmsegs_own_script_gives_the_same_bits(tmp_path: Path) -> None:
     _, given = official_classifier(tmp_path)
-    judged = old_script("mit2mmseg").convert_mit(given)
+    expected_state = mmseg_script("mit2mmseg").convert_mit(given)
     state, _ = converted("mit", given, tmp_path)
-    assert state.keys() == judged.keys()
-    assert all(torch.equal(tensor, judged[name]) for name, tensor in state.items())
+    assert state.keys() == expected_state.keys()
+    assert all(torch.equal(tensor, expected_state[name]) for name, tensor in state.items())
 
 
 def planned(names: State) -> Plan:
@@ -226,7 +226,7 @@ def test_published_encoders_are_known(monkeypatch: pytest.MonkeyPatch, number: i
         plan = planned(network.state_dict())
         assert plan.complete
         assert plan.layout.name == layout
-        shapes = {name: tensor.shape for name, tensor in carry_out(plan, network.state_dict()).items()}
+        shapes = {name: tensor.shape for name, tensor in apply_plan(plan, network.state_dict()).items()}
         variant = describe(Shapes(shapes))
         assert (variant.name, variant.notes) == (f"MiT-B{number}", ())
         with torch.device("meta"):
@@ -295,7 +295,10 @@ def test_part_of_a_file_does_not_pass_for_a_smaller_network(tmp_path: Path) -> N
         converted("mit", shard, tmp_path, allow_unknown=True)
 
 
-def test_what_weights_do_not_tell_is_said(tmp_path: Path) -> None:
+def test_settings_that_weights_do_not_hold_are_assumed_in_a_note(tmp_path: Path) -> None:
     _, report = converted("mit", smp_encoder().state_dict(), tmp_path)
     assert report.data["variant"] == "MiT, 16/32/80/128 channels, 1/2/1/2 blocks"
-    assert "the weights do not tell the number of heads: one for every 16 channels is assumed" in report.notes
+    assert (
+        "the number of heads cannot be read from the weights: one for every 16 channels is assumed"
+        in report.notes
+    )

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.conversion import State, assert_reversible, converted, unnoticed_losses
 from converters_support.foreign import assert_same_features, image, library, outputs_of, seeded
-from converters_support.outputs import meta_shapes, of_mmseg
+from converters_support.mmseg_backbone import mmseg_outputs, mmseg_shapes
 from PIL import Image
 from segplug_converters.families.mobilenet_v2 import provider
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
+from segplug_converters.matching import best_plan
+from segplug_converters.shapes import Shapes
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
@@ -70,9 +70,9 @@ def test_all_layers(
     assert report.data["variant"] == f"MobileNetV2 x{width}"
     assert report.data["backbone"]["widen_factor"] == width
     for pixels in (image(96, 64), image(75, 107)):
-        features = of_mmseg({**report.data["backbone"], **ALL}, ours, pixels)
+        features = mmseg_outputs({**report.data["backbone"], **ALL}, ours, pixels)
         assert_same_features(features, layers(theirs, ends, pixels))
-    assert_comes_back("mobilenet-v2", layout, theirs.state_dict(), tmp_path)
+    assert_reversible("mobilenet-v2", layout, theirs.state_dict(), tmp_path)
 
 
 def test_the_published_file(data_dir: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_published_file(data_dir: Path, tmp_path: Path) -> None:
     assert loaded.missing_keys == ["classifier.1.weight", "classifier.1.bias"]
     assert not loaded.unexpected_keys
     pixels = photograph(data_dir)
-    features = of_mmseg({**report.data["backbone"], **ALL}, ours, pixels)
+    features = mmseg_outputs({**report.data["backbone"], **ALL}, ours, pixels)
     assert_same_features(features, layers(network, TORCHVISION_ENDS, pixels))
 
 
@@ -118,7 +118,9 @@ def test_check_with_a_config_of_mmseg(tmp_path: Path) -> None:
     assert any("other strides and dilations" in note for note in report.notes)
     plain = {**report.data["backbone"], **ALL}
     dilated = {**plain, "strides": (1, 2, 2, 1, 1, 1, 1), "dilations": (1, 1, 1, 2, 2, 4, 4)}
-    sizes = [tuple(out[-1].shape[2:]) for out in (of_mmseg(s, ours, image(64, 64)) for s in (plain, dilated))]
+    sizes = [
+        tuple(out[-1].shape[2:]) for out in (mmseg_outputs(s, ours, image(64, 64)) for s in (plain, dilated))
+    ]
     assert sizes == [(2, 2), (8, 8)]
 
 
@@ -133,7 +135,7 @@ def understood(state: State) -> str:
         variant = provider.describe(Shapes(shapes))
     except CheckpointError as error:
         return error.message
-    assert meta_shapes(variant.backbone) == shapes
+    assert mmseg_shapes(variant.backbone) == shapes
     return variant.name
 
 

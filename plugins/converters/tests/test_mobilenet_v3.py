@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from converters_support.conversion import assert_comes_back, converted, unnoticed_losses
+from converters_support.conversion import assert_reversible, converted, unnoticed_losses
 from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
@@ -20,10 +20,10 @@ from converters_support.foreign import (
     outputs_of,
     seeded,
 )
-from converters_support.outputs import meta_shapes, of_mmseg
+from converters_support.mmseg_backbone import mmseg_outputs, mmseg_shapes
 from segplug_converters.families.mobilenet_v3 import provider
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
+from segplug_converters.matching import best_plan
+from segplug_converters.shapes import Shapes
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
@@ -72,7 +72,9 @@ def test_all_layers(arch: str, tmp_path: Path) -> None:
     as_in_mmseg(network.get_submodule("features"), arch)
     settings = {**report.data["backbone"], **everything(arch)}
     for pixels in (image(65, 97), image(41, 33)):
-        assert_same_features(of_mmseg(settings, ours, pixels), outputs(network, "features", arch, pixels))
+        assert_same_features(
+            mmseg_outputs(settings, ours, pixels), outputs(network, "features", arch, pixels)
+        )
 
 
 def test_in_a_segmentation_network(tmp_path: Path) -> None:
@@ -87,30 +89,30 @@ def test_in_a_segmentation_network(tmp_path: Path) -> None:
     assert report.data["prefix"] == "backbone."
     as_in_mmseg(network.get_submodule("backbone"), "large")
     settings, pixels = {**report.data["backbone"], **everything("large")}, image(65, 97)
-    assert_same_features(of_mmseg(settings, ours, pixels), outputs(network, "backbone", "large", pixels))
+    assert_same_features(mmseg_outputs(settings, ours, pixels), outputs(network, "backbone", "large", pixels))
 
 
 @pytest.mark.parametrize(("size", "same"), [((65, 65), True), ((64, 64), False), ((67, 65), False)])
 def test_padding(size: tuple[int, int], same: bool, tmp_path: Path) -> None:
-    """The note is true: one more than a multiple of 8, or features differ."""
+    """Shows that the note holds: one more than a multiple of 8, or features differ."""
     network = torchvision("small")
     ours, report = converted("mobilenet-v3", network.state_dict(), tmp_path)
     assert any("multiple of 8" in note for note in report.notes)
     as_in_mmseg(network.get_submodule("features"), "small")
     settings, pixels = {**report.data["backbone"], **everything("small")}, image(*size)
     theirs = outputs(network, "features", "small", pixels)
-    assert (difference(of_mmseg(settings, ours, pixels), theirs) < TOLERANCE) is same
+    assert (difference(mmseg_outputs(settings, ours, pixels), theirs) < TOLERANCE) is same
 
 
 def test_epsilon(tmp_path: Path) -> None:
-    """The note is true: with mmseg's default the features are others."""
+    """Shows that the note holds: with mmseg's default the features are others."""
     network = torchvision("small")
     ours, report = converted("mobilenet-v3", network.state_dict(), tmp_path)
     as_in_mmseg(network.get_submodule("features"), "small")
     settings = {**report.data["backbone"], **everything("small"), "norm_cfg": {"type": "BN"}}
     pixels = image(65, 65)
     theirs = outputs(network, "features", "small", pixels)
-    assert difference(of_mmseg(settings, ours, pixels), theirs) > TOLERANCE
+    assert difference(mmseg_outputs(settings, ours, pixels), theirs) > TOLERANCE
 
 
 CONFIG = """
@@ -131,8 +133,8 @@ def test_check_with_a_config_of_mmseg(arch: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arch", ["large", "small"])
-def test_comes_back(arch: str, tmp_path: Path) -> None:
-    assert_comes_back("mobilenet-v3", f"torchvision-{arch}", torchvision(arch).state_dict(), tmp_path)
+def test_reverse_gives_the_same_bits(arch: str, tmp_path: Path) -> None:
+    assert_reversible("mobilenet-v3", f"torchvision-{arch}", torchvision(arch).state_dict(), tmp_path)
 
 
 @pytest.mark.parametrize("arch", ["large", "small"])
@@ -142,7 +144,7 @@ def test_shapes_are_those_of_mmseg(arch: str) -> None:
     assert plan is not None
     assert plan.complete
     shapes = {step.targets[0]: tuple(state[step.sources[0]].shape) for step in plan.steps}
-    assert meta_shapes(provider.describe(Shapes(shapes)).backbone) == shapes
+    assert mmseg_shapes(provider.describe(Shapes(shapes)).backbone) == shapes
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_shapes_are_those_of_mmseg(arch: str) -> None:
         ({"width_mult": 0.75}, "layer4 has 32 channels, mmseg's has 40"),
     ],
 )
-def test_networks_that_mmseg_has_not(settings: dict[str, float], words: str, tmp_path: Path) -> None:
+def test_networks_that_mmseg_does_not_have(settings: dict[str, float], words: str, tmp_path: Path) -> None:
     models = library("torchvision.models.mobilenetv3")
     network = models._mobilenet_v3(
         *models._mobilenet_v3_conf("mobilenet_v3_large", **settings), weights=None, progress=False

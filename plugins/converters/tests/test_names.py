@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from segplug_converters.names import Template, grouped
+from segplug_converters.names import Template, group_names
 
 WORDS = {"p": ("weight", "bias"), "n": ("1", "2")}
 
@@ -43,7 +43,7 @@ def test_no_match(text: str, name: str) -> None:
     assert template(text).match(name) is None
 
 
-def test_a_star_stands_for_anything() -> None:
+def test_a_star_matches_any_text() -> None:
     assert template("head.<*>").match("head.fc.0.weight") == {}
 
 
@@ -64,10 +64,10 @@ def test_a_prefix_of_a_path_of_folders_is_one() -> None:
 
 def test_grouped_names_show_ranges_and_gaps() -> None:
     names = [f"blocks.{i}.fc.weight" for i in (0, 1, 2, 5)] + ["head.weight", "norm1.bias", "norm2.bias"]
-    assert grouped(names) == ("blocks.{0-2,5}.fc.weight", "head.weight", "norm1-2.bias")
+    assert group_names(names) == ("blocks.{0-2,5}.fc.weight", "head.weight", "norm1-2.bias")
 
 
 def test_grouped_names_do_not_mix_different_numbers() -> None:
     # Two columns of numbers that are no product must not read as if every pair were there.
-    assert grouped(["a.0.b.0", "a.1.b.1"]) == ("a.0.b.0", "a.1.b.1")
-    assert grouped(["a.0.b.0", "a.0.b.1", "a.1.b.0", "a.1.b.1"]) == ("a.0-1.b.0-1",)
+    assert group_names(["a.0.b.0", "a.1.b.1"]) == ("a.0.b.0", "a.1.b.1")
+    assert group_names(["a.0.b.0", "a.0.b.1", "a.1.b.0", "a.1.b.1"]) == ("a.0-1.b.0-1",)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.conversion import State, assert_reversible, converted, unnoticed_losses
 from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
@@ -18,10 +18,10 @@ from converters_support.foreign import (
     outputs_of,
     seeded,
 )
-from converters_support.outputs import meta_shapes, of_mmseg
+from converters_support.mmseg_backbone import mmseg_outputs, mmseg_shapes
 from segplug_converters.families.resnet import DEEP_STEM, TORCHVISION, describe
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
+from segplug_converters.matching import best_plan
+from segplug_converters.shapes import Shapes
 from torch import nn
 
 from segplug.cli.root import run_command_line
@@ -50,7 +50,7 @@ def timm_resnet(block: str, layers: Sequence[int], **settings: Any) -> nn.Module
 def assert_same(network: nn.Module, folder: Path, *, size: tuple[int, int] = SIZE) -> dict[str, Any]:
     """Convert, and compare all stages; what the report says of the weights."""
     ours, report = converted("resnet", network.state_dict(), folder)
-    features = of_mmseg(report.data["backbone"], ours, image(*size))
+    features = mmseg_outputs(report.data["backbone"], ours, image(*size))
     assert_same_features(features, stages(network, image(*size)))
     return dict(report.data)
 
@@ -85,7 +85,7 @@ def test_in_a_segmentation_network(tmp_path: Path) -> None:
     }
     dilated = {"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4), "contract_dilation": True}
     assert any("strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)" in note for note in report.notes)
-    features = of_mmseg({**report.data["backbone"], **dilated}, ours, image(*SIZE))
+    features = mmseg_outputs({**report.data["backbone"], **dilated}, ours, image(*SIZE))
     assert_same_features(features, stages(network.get_submodule("backbone"), image(*SIZE)))
 
 
@@ -123,27 +123,27 @@ def test_files_without_counters_of_batches(tmp_path: Path) -> None:
     state = {name: each for name, each in network.state_dict().items() if "num_batches" not in name}
     ours, report = converted("resnet", state, tmp_path)
     assert ours.keys() == state.keys() - {"fc.weight", "fc.bias"}
-    features = of_mmseg(report.data["backbone"], ours, image(*SIZE))
+    features = mmseg_outputs(report.data["backbone"], ours, image(*SIZE))
     assert_same_features(features, stages(network, image(*SIZE)))
 
 
-def test_a_pooling_that_no_tensor_tells(tmp_path: Path) -> None:
-    """The note is true: a network that averages before it strides has the same tensors."""
+def test_a_pooling_that_changes_no_tensor(tmp_path: Path) -> None:
+    """Shows that the note holds: a network that averages before it strides has the same tensors."""
     plain = timm_resnet("BasicBlock", (2, 2, 2, 2))
     averaging = timm_resnet("BasicBlock", (2, 2, 2, 2), aa_layer=nn.AvgPool2d)
     averaging.load_state_dict(plain.state_dict())
     ours, report = converted("resnet", averaging.state_dict(), tmp_path)
     assert any("resnetaa" in note for note in report.notes)
-    features = of_mmseg(report.data["backbone"], ours, image(64, 64))
+    features = mmseg_outputs(report.data["backbone"], ours, image(64, 64))
     assert difference(features, stages(averaging, image(64, 64))) > TOLERANCE
 
 
-def test_a_stride_that_no_tensor_tells(tmp_path: Path) -> None:
-    """The note is true: in Caffe's style mmseg's network takes the same weights, to other features."""
+def test_a_stride_that_changes_no_tensor(tmp_path: Path) -> None:
+    """Shows that the note holds: in Caffe's style mmseg gives other features with the same weights."""
     network = timm_resnet("Bottleneck", (3, 4, 6, 3))
     ours, report = converted("resnet", network.state_dict(), tmp_path)
     assert any("style='caffe'" in note for note in report.notes)
-    features = of_mmseg({**report.data["backbone"], "style": "caffe"}, ours, image(64, 64))
+    features = mmseg_outputs({**report.data["backbone"], "style": "caffe"}, ours, image(64, 64))
     assert difference(features, stages(network, image(64, 64))) > TOLERANCE
 
 
@@ -151,7 +151,7 @@ def test_images_of_other_channels(tmp_path: Path) -> None:
     network = timm_resnet("BasicBlock", (2, 2, 2, 2), in_chans=1)
     ours, report = converted("resnet", network.state_dict(), tmp_path)
     pixels = image(64, 64)[:, :1]
-    assert_same_features(of_mmseg(report.data["backbone"], ours, pixels), stages(network, pixels))
+    assert_same_features(mmseg_outputs(report.data["backbone"], ours, pixels), stages(network, pixels))
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_heads_of_training_without_labels(head: Sequence[str], why: str, tmp_pat
 
 
 @pytest.mark.parametrize("layout", [TORCHVISION.name, DEEP_STEM.name])
-def test_comes_back(layout: str, tmp_path: Path) -> None:
+def test_reverse_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
     deep = {"stem_type": "deep", "stem_width": 32, "avg_down": True} if layout == DEEP_STEM.name else {}
     network = timm_resnet("BasicBlock", (2, 2, 2, 2), **deep)
-    assert_comes_back("resnet", layout, network.state_dict(), tmp_path)
+    assert_reversible("resnet", layout, network.state_dict(), tmp_path)
 
 
 def meta_state(library_name: str, name: str) -> State:
@@ -195,7 +195,7 @@ def understood(state: State) -> str:
         variant = describe(Shapes(shapes))
     except CheckpointError as error:
         return error.message
-    assert meta_shapes(variant.backbone) == shapes
+    assert mmseg_shapes(variant.backbone) == shapes
     return variant.name
 
 
@@ -241,7 +241,7 @@ def test_published_networks_of_torchvision(name: str) -> None:
         ("skresnet50", "left over"),
     ],
 )
-def test_networks_that_mmseg_has_not(name: str, why: str) -> None:
+def test_networks_that_mmseg_does_not_have(name: str, why: str) -> None:
     assert why in understood(meta_state("timm", name))
 
 
@@ -291,12 +291,12 @@ def test_a_downsampling_where_mmseg_has_none(tmp_path: Path) -> None:
     state = dict(library("torchvision.models").resnet18(num_classes=5).state_dict())
     second = {name: each for name, each in state.items() if name.startswith("layer2.0.downsample")}
     first = {name.replace("layer2", "layer1"): each for name, each in second.items()}
-    with pytest.raises(CheckpointError, match=r"layer1\.0\.downsample\.0\.weight has no place"):
+    with pytest.raises(CheckpointError, match=r"mmseg.s ResNet-18 has no layer1\.0\.downsample\.0\.weight"):
         converted("resnet", {**state, **first}, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["layer2.1.conv2.weight", "layer3.0.downsample.0.weight"])
-def test_a_convolution_that_no_other_name_asks_for(name: str, tmp_path: Path) -> None:
+def test_a_convolution_that_is_missing_with_its_norm(name: str, tmp_path: Path) -> None:
     state = dict(timm_resnet("BasicBlock", (2, 2, 2, 2)).state_dict())
     layer = name.removesuffix(".weight").replace("conv2", "bn2").replace("downsample.0", "downsample.1")
     state = {key: each for key, each in state.items() if key != name and not key.startswith(layer)}

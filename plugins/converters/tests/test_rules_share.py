@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 from segplug_converters import Layout, make, move
-from segplug_converters.convert import carry_out
-from segplug_converters.plan import lay_out
+from segplug_converters.convert import apply_plan
+from segplug_converters.plan import plan_conversion
 from segplug_converters.rules import share
 
 from segplug.errors import CheckpointError
 
 LAYOUT = Layout(
     name="made-up",
-    what="nobody's files",
+    description="nobody's files",
     anchors=(("blocks.<i>.weight", "layers.<i>.weight"),),
     rules=(
         move("blocks.<i>.weight", "layers.<i>.weight"),
         share("bias.table", "layers.<i>.table"),
         move("positions", "positions"),
-        make("layers.<i>.index", "positions", "a constant", torch.zeros_like, spare=False),
+        make("layers.<i>.index", "positions", "a constant", torch.zeros_like, optional_target=False),
     ),
 )
 
@@ -32,13 +32,13 @@ def state() -> dict[str, torch.Tensor]:
 
 
 def there() -> dict[str, torch.Tensor]:
-    plan = lay_out(LAYOUT, state())
+    plan = plan_conversion(LAYOUT, state())
     assert plan is not None
     assert plan.complete
-    return carry_out(plan, state())
+    return apply_plan(plan, state())
 
 
-def test_every_block_gets_it() -> None:
+def test_every_block_gets_the_shared_tensor() -> None:
     result = there()
     for block in range(3):
         assert torch.equal(result[f"layers.{block}.table"], torch.arange(5.0))
@@ -50,37 +50,37 @@ def test_every_block_gets_what_is_made_from_one_tensor() -> None:
     assert [name for name in result if name.endswith("index")] == [f"layers.{i}.index" for i in range(3)]
 
 
-def test_it_comes_back_as_one() -> None:
+def test_reverse_gives_one_tensor() -> None:
     made = there()
-    plan = lay_out(LAYOUT, made, reverse=True)
+    plan = plan_conversion(LAYOUT, made, reverse=True)
     assert plan is not None
     assert plan.complete
-    back = carry_out(plan, made)
+    back = apply_plan(plan, made)
     given = {name.removeprefix("encoder."): tensor for name, tensor in state().items()}
     assert back.keys() == given.keys()
     assert all(torch.equal(back[name], given[name]) for name in given)
 
 
-def test_it_does_not_come_back_once_blocks_differ() -> None:
+def test_blocks_that_differ_cannot_be_converted_back() -> None:
     made = there()
     made["layers.1.table"] = made["layers.1.table"] + 1
-    plan = lay_out(LAYOUT, made, reverse=True)
+    plan = plan_conversion(LAYOUT, made, reverse=True)
     assert plan is not None
     with pytest.raises(CheckpointError) as caught:
-        carry_out(plan, made)
+        apply_plan(plan, made)
     assert str(caught.value) == "layers.0-2.table cannot become bias.table: their values differ"
 
 
-def test_it_is_missed() -> None:
+def test_a_missing_shared_tensor_is_listed() -> None:
     names = [name for name in state() if "table" not in name]
-    plan = lay_out(LAYOUT, names)
+    plan = plan_conversion(LAYOUT, names)
     assert plan is not None
     assert plan.missing == ("bias.table",)
 
 
-def test_all_blocks_are_missed_on_the_way_back() -> None:
+def test_reverse_needs_the_tensor_of_every_block() -> None:
     names = [name for name in there() if name != "layers.2.table"]
-    plan = lay_out(LAYOUT, names, reverse=True)
+    plan = plan_conversion(LAYOUT, names, reverse=True)
     assert plan is not None
     assert plan.missing == ("layers.2.table",)
     assert plan.unknown == ("layers.0.table", "layers.1.table")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.conversion import State, assert_reversible, converted, unnoticed_losses
 from converters_support.foreign import assert_same_features, image, outputs_of, seeded
-from converters_support.judges import old_script
-from converters_support.outputs import meta_shapes, of_mmseg
+from converters_support.mmseg_backbone import mmseg_outputs, mmseg_shapes
+from converters_support.mmseg_scripts import mmseg_script
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
@@ -130,7 +130,7 @@ def test_all_stages(size: int, adding: bool, tmp_path: Path) -> None:
     assert settings["channels"] == [8, 16, 64, 128, 256]
     assert settings["bottleneck_type"] == ("add" if adding else "cat")
     for pixels in (image(96, 64), image(75, 107)):
-        assert_same_features(of_mmseg(settings, ours, pixels), theirs(network, pixels, last=True))
+        assert_same_features(mmseg_outputs(settings, ours, pixels), theirs(network, pixels, last=True))
 
 
 def test_without_the_last_convolution(tmp_path: Path) -> None:
@@ -141,7 +141,9 @@ def test_without_the_last_convolution(tmp_path: Path) -> None:
     ours, report = converted("stdc", state, tmp_path)
     assert report.data["backbone"]["with_final_conv"] is False
     pixels = image(96, 64)
-    assert_same_features(of_mmseg(report.data["backbone"], ours, pixels), theirs(network, pixels, last=False))
+    assert_same_features(
+        mmseg_outputs(report.data["backbone"], ours, pixels), theirs(network, pixels, last=False)
+    )
 
 
 def test_in_the_official_segmentation_network(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_published_networks(size: int, tmp_path: Path) -> None:
     network = OfficialSTDC(size, base=64)
     ours, report = converted("stdc", network.state_dict(), tmp_path)
     assert report.data["backbone"]["channels"] == [32, 64, 256, 512, 1024]
-    assert meta_shapes(report.data["backbone"]) == {name: tuple(each.shape) for name, each in ours.items()}
+    assert mmseg_shapes(report.data["backbone"]) == {name: tuple(each.shape) for name, each in ours.items()}
 
 
 CONFIG = """
@@ -182,7 +184,7 @@ def test_check_with_a_config_of_mmseg(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_as_the_old_script(size: int, tmp_path: Path) -> None:
+def test_mmsegs_own_script_gives_the_same_bits(size: int, tmp_path: Path) -> None:
     """The same names and bits for all that it takes over, without being told which network it is.
 
     The script takes no network of a segmentation file (``cp.backbone.*``), nor the last convolution.
@@ -190,7 +192,7 @@ def test_as_the_old_script(size: int, tmp_path: Path) -> None:
     network = seeded(OfficialSTDC(size))
     state = {name: each for name, each in network.state_dict().items() if not name.startswith("x")}
     ours, _ = converted("stdc", state, tmp_path)
-    script = old_script("stdc2mmseg")
+    script = mmseg_script("stdc2mmseg")
     old = script.convert_stdc(state, f"STDC{size}")
     assert {name for name in ours if not name.startswith("final_conv.")} == old.keys()
     for name, tensor in old.items():
@@ -201,13 +203,13 @@ def test_as_the_old_script(size: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("adding", [False, True])
-def test_comes_back(size: int, adding: bool, tmp_path: Path) -> None:
+def test_reverse_gives_the_same_bits(size: int, adding: bool, tmp_path: Path) -> None:
     state = seeded(OfficialSTDC(size, adding=adding)).state_dict()
-    assert_comes_back("stdc", f"stdc{size}-add" if adding else f"stdc{size}", state, tmp_path)
+    assert_reversible("stdc", f"stdc{size}-add" if adding else f"stdc{size}", state, tmp_path)
 
 
-def test_it_does_not_come_back_once_the_copies_differ(tmp_path: Path) -> None:
-    """mmseg holds a strided convolution twice; whoever changes one of the two must not lose it in silence."""
+def test_copies_that_differ_cannot_be_converted_back(tmp_path: Path) -> None:
+    """mmseg holds a strided convolution twice; a change of one copy must not be lost silently."""
     ours, _ = converted("stdc", OfficialSTDC(1, adding=True).state_dict(), tmp_path / "there")
     ours["stages.3.0.layers.0.1.conv.weight"] = ours["stages.3.0.layers.0.1.conv.weight"] + 1
     with pytest.raises(CheckpointError, match="their values differ"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from converters_support.conversion import State, assert_comes_back, converted, unnoticed_losses
+from converters_support.conversion import State, assert_reversible, converted, unnoticed_losses
 from converters_support.foreign import (
     TOLERANCE,
     assert_same_features,
@@ -19,9 +19,9 @@ from converters_support.foreign import (
     saved,
     seeded,
 )
-from converters_support.judges import old_script
-from converters_support.outputs import meta_shapes
-from converters_support.swins import (
+from converters_support.mmseg_backbone import mmseg_shapes
+from converters_support.mmseg_scripts import mmseg_script
+from converters_support.swin_networks import (
     SMALL,
     STAGES,
     as_official,
@@ -37,11 +37,11 @@ from converters_support.swins import (
     whole,
     without,
 )
-from segplug_converters.convert import carry_out
+from segplug_converters.convert import apply_plan
 from segplug_converters.families.swin import provider
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
-from segplug_mmseg.compat import import_mmseg, quiet
+from segplug_converters.matching import best_plan
+from segplug_converters.shapes import Shapes
+from segplug_mmseg.compat import import_mmseg, report_warnings
 
 from segplug.errors import CheckpointError
 
@@ -65,7 +65,7 @@ def test_features_are_those_of_timm(size: tuple[int, int], settings: dict[str, A
 
 
 def test_features_of_official_files_are_those_of_timm_which_reads_them(tmp_path: Path) -> None:
-    """No package holds the official network. timm reads its files: it vouches for the names."""
+    """No package has the official network. timm reads its files, which confirms the names."""
     network = timm_network(always_partition=True)
     official = as_official(network.state_dict())
     from timm.models.swin_transformer import checkpoint_filter_fn
@@ -163,7 +163,7 @@ def test_pre_training_files_are_read_as_their_encoder(tmp_path: Path) -> None:
     file |= {"encoder.mask_token": torch.zeros(1, 1, 16), "decoder.0.weight": torch.zeros(8, 128, 1, 1)}
     state, report = converted("swin", file, tmp_path)
     assert (report.data["layout"], report.data["prefix"]) == ("official", "encoder.")
-    assert provider.explains(file) == report.tables[-1].rows[0][1]
+    assert provider.layout_of(file) == report.tables[-1].rows[0][1]
     assert {"encoder.mask_token", "decoder.0.weight"} <= {item["name"] for item in report.data["dropped"]}
     assert torch.equal(
         state["stages.0.blocks.0.norm1.weight"], file["encoder.layers.0.blocks.0.norm1.weight"]
@@ -196,7 +196,7 @@ def test_mmseg_cannot_read_absolute_positions_by_init_cfg_as_the_note_says(tmp_p
 
     start = {"type": "Pretrained", "checkpoint": str(tmp_path / "swin.pth")}
     network = build_backbone({**report.data["backbone"], "init_cfg": start})
-    with quiet(), pytest.raises(ValueError, match="unpack"):
+    with report_warnings(), pytest.raises(ValueError, match="unpack"):
         network.init_weights()
 
 
@@ -248,26 +248,26 @@ def test_every_published_size_is_known_by_its_name(
         state = network.state_dict() if layout == "timm" else as_official(network.state_dict())
         plan = best_plan(provider.layouts, state)
         assert plan is not None
-        result = carry_out(plan, state)
+        result = apply_plan(plan, state)
     assert plan.complete
     assert plan.layout.name == layout
     shapes = {key: tuple(tensor.shape) for key, tensor in result.items()}
     variant = provider.describe(Shapes(shapes))
-    # mmseg reads numbers from a linspace, which the meta device has none of
+    # mmseg reads numbers from a linspace, which the meta device cannot give
     monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
-    assert meta_shapes(variant.backbone) == shapes
+    assert mmseg_shapes(variant.backbone) == shapes
     _, size, _, window = name.split("_")[:4]
     assert variant.name == f"Swin-{size[0].upper()}, patch 4, window {window.removeprefix('window')}"
     assert variant.backbone["num_heads"] == [stage.blocks[0].attn.num_heads for stage in network.layers]
 
 
 @pytest.mark.parametrize("layout", _LAYOUTS)
-def test_the_way_back_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
-    assert_comes_back("swin", layout, whole(layout, tmp_path), tmp_path)
+def test_reverse_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
+    assert_reversible("swin", layout, whole(layout, tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("layout", ["official", "timm", "transformers"])
-def test_the_way_back_of_a_classifier_leads_to_the_official_one(layout: str, tmp_path: Path) -> None:
+def test_reverse_of_a_classifier_gives_official_names_by_default(layout: str, tmp_path: Path) -> None:
     ours, _ = converted("swin", whole(layout, tmp_path), tmp_path / "there")
     back, report = converted("swin", ours, tmp_path / "back", reverse=True)
     assert report.data["layout"] == "official"
@@ -276,29 +276,29 @@ def test_the_way_back_of_a_classifier_leads_to_the_official_one(layout: str, tmp
 
 
 @pytest.mark.parametrize("layout", _LAYOUTS)
-def test_what_is_lost_is_noticed(layout: str, tmp_path: Path) -> None:
-    """But for absolute positions, which few have."""
+def test_lost_tensors_are_noticed(layout: str, tmp_path: Path) -> None:
+    """Except for absolute positions, which few networks have."""
     state = whole(layout, tmp_path)
     rightly = [name for name in state if name.endswith(("absolute_pos_embed", "position_embeddings"))]
     assert set(unnoticed_losses("swin", state)) == set(rightly)
 
 
-def test_mmsegs_old_script_gives_the_same_bits() -> None:
-    """On purpose otherwise: the old script keeps ``attn_mask``, for which mmseg has no place, and the
+def test_mmsegs_own_script_gives_the_same_bits() -> None:
+    """Except for intended differences: the script keeps ``attn_mask``, which mmseg does not have, and the
     classifier's ``norm`` under that name, which mmseg does not have; the norms of the other stages it lacks.
     """
     official = as_official(timm_network().state_dict())
-    judge = old_script("swin2mmseg").convert_swin(dict(official))
+    expected_state = mmseg_script("swin2mmseg").convert_swin(dict(official))
     plan = best_plan(provider.layouts, official)
     assert plan is not None
-    ours = carry_out(plan, official)
+    ours = apply_plan(plan, official)
 
     norms = {f"norm{stage}.{part}" for stage in range(4) for part in ("weight", "bias")}
-    assert ours.keys() - judge.keys() == norms
-    assert judge.keys() - ours.keys() == {"norm.weight", "norm.bias", "stages.0.blocks.1.attn_mask"}
-    for name in ours.keys() & judge.keys():
-        assert torch.equal(ours[name], judge[name]), name
-    assert torch.equal(ours["norm3.weight"], judge["norm.weight"])
+    assert ours.keys() - expected_state.keys() == norms
+    assert expected_state.keys() - ours.keys() == {"norm.weight", "norm.bias", "stages.0.blocks.1.attn_mask"}
+    for name in ours.keys() & expected_state.keys():
+        assert torch.equal(ours[name], expected_state[name]), name
+    assert torch.equal(ours["norm3.weight"], expected_state["norm.weight"])
 
 
 def test_swin_v2_is_refused_with_the_names_that_it_has_and_lacks(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_swin_v2_is_refused_with_the_names_that_it_has_and_lacks(tmp_path: Path)
     ("change", "message"),
     [
         ({"window_size": (4, 4, 8, 4)}, "windows of 4 and 8, as in Swin-S3"),
-        ({"window_size": (4, 2)}, "21 rows is of no square window"),
+        ({"window_size": (4, 2)}, "21 rows is for no square window"),
         ({"head_dim": 8}, "stage 0 has 16 channels, its attention 8"),
         ({"mlp_ratio": (4, 4, 2, 4)}, "stages differ in mlp_ratio"),
     ],
@@ -343,7 +343,7 @@ def test_a_network_that_mmseg_cannot_build_is_refused(
         ),
         (
             lambda state: {**as_official(state), "absolute_pos_embed": torch.zeros(1, 30, 16)},
-            "30 places, which is no square image",
+            "30 positions, not those of a square image",
         ),
         (
             lambda state: {**as_segmentation(state), "absolute_pos_embed": torch.zeros(1, 16, 16)},

@@ -11,7 +11,7 @@ import pytest
 import torch
 from converters_support.conversion import (
     State,
-    assert_comes_back,
+    assert_reversible,
     backbone,
     converted,
     unnoticed_losses,
@@ -24,12 +24,12 @@ from converters_support.foreign import (
     library,
     seeded,
 )
-from converters_support.judges import old_script
-from converters_support.outputs import meta_shapes
-from segplug_converters.convert import carry_out
+from converters_support.mmseg_backbone import mmseg_shapes
+from converters_support.mmseg_scripts import mmseg_script
+from segplug_converters.convert import apply_plan
 from segplug_converters.families.twins import provider
-from segplug_converters.layout import Shapes
-from segplug_converters.recognise import best_plan
+from segplug_converters.matching import best_plan
+from segplug_converters.shapes import Shapes
 
 from segplug.errors import CheckpointError
 
@@ -61,13 +61,13 @@ def run(network: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
 
 
 def features(network: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """What timm's stages give out."""
+    """The outputs of timm's stages."""
     with torch.no_grad():
         return list(network.forward_intermediates(pixels, intermediates_only=True))
 
 
 def features_with_norms(network: Any, norms: State, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """What timm's stages give out with a norm behind each, as the official segmentation network has them."""
+    """The outputs of timm's stages with a norm after each, as in the official segmentation network."""
     stages, maps = [], pixels
     with torch.no_grad():
         for stage, blocks in enumerate(network.blocks):
@@ -84,7 +84,7 @@ def features_with_norms(network: Any, norms: State, pixels: torch.Tensor) -> lis
 
 
 def own_norms() -> dict[str, torch.Tensor]:
-    """Weights for the norms behind all stages."""
+    """Weights for the norms after all stages."""
     norms = torch.nn.ModuleList(torch.nn.LayerNorm(width) for width in _SVT["embed_dims"])
     return {f"norm_list.{name}": tensor for name, tensor in seeded(norms, seed=3).state_dict().items()}
 
@@ -164,7 +164,7 @@ def test_a_classifier_fits_configs_with_and_without_norms_between(norms: bool, t
 
 
 def test_features_of_official_segmentation_files_have_their_own_norms(tmp_path: Path) -> None:
-    """No package holds the official segmentation network: it is timm's with the norms put in between."""
+    """No package has the official segmentation network: it is timm's with norms between the stages."""
     network, weights = segmentation_file()
     file = {f"backbone.{name}": tensor for name, tensor in weights.items()}
     file["decode_head.conv_seg.weight"] = torch.zeros(2, 2, 1, 1)
@@ -191,10 +191,10 @@ def test_mmsegs_blocks_have_another_epsilon(tmp_path: Path) -> None:
     assert_same_features(run(ours, pixels), theirs)
 
 
-def test_mmseg_hides_what_it_pads_in_both_directions(tmp_path: Path) -> None:
+def test_mmseg_masks_padding_of_both_directions(tmp_path: Path) -> None:
     network = twins(_SVT)
     state, report = converted("twins", network.state_dict(), tmp_path)
-    assert any("hides them" in note for note in report.notes)
+    assert any("masks them" in note for note in report.notes)
     pixels = image(96, 96)
     ours = run(without_norms(report.data["backbone"], state), pixels)
     assert difference(ours[:1], features(network, pixels)[:1]) > 100 * TOLERANCE
@@ -222,14 +222,14 @@ def test_every_published_size_is_known_by_its_name(
         state = network.state_dict()
         plan = best_plan(provider.layouts, state)
         assert plan is not None
-        result = carry_out(plan, state)
+        result = apply_plan(plan, state)
     assert plan.complete
     assert plan.layout.name == kind
     shapes = {key: tuple(tensor.shape) for key, tensor in result.items()}
     variant = provider.describe(Shapes(shapes))
     # mmseg reads numbers from a linspace, which the meta device has none of
     monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
-    assert meta_shapes(variant.backbone) == shapes
+    assert mmseg_shapes(variant.backbone) == shapes
     assert variant.name == f"Twins-{kind.upper()}-{size[0].upper()}"
     assert variant.notes == ()
     heads = [stage[0].attn.num_heads for stage in network.blocks]
@@ -238,7 +238,7 @@ def test_every_published_size_is_known_by_its_name(
     assert variant.backbone["sr_ratios"] == ratios
 
 
-def test_what_is_assumed_of_an_unknown_network_is_said(tmp_path: Path) -> None:
+def test_assumptions_on_an_unknown_network_are_notes(tmp_path: Path) -> None:
     _, pcpvt = converted("twins", twins(_PCPVT).state_dict(), tmp_path)
     _, svt = converted("twins", twins(_SVT).state_dict(), tmp_path)
     assert any("heads of 64 channels are assumed" in note for note in pcpvt.notes)
@@ -248,12 +248,12 @@ def test_what_is_assumed_of_an_unknown_network_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", [layout.name for layout in provider.layouts])
-def test_the_way_back_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
-    assert_comes_back("twins", layout, whole(layout), tmp_path)
+def test_reverse_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
+    assert_reversible("twins", layout, whole(layout), tmp_path)
 
 
 @pytest.mark.parametrize("layout", ["pcpvt", "svt"])
-def test_the_way_back_of_a_classifier_leads_to_a_classifier(layout: str, tmp_path: Path) -> None:
+def test_reverse_of_a_classifier_gives_a_classifier_by_default(layout: str, tmp_path: Path) -> None:
     given = without(whole(layout), "head.")
     ours, _ = converted("twins", given, tmp_path / "there")
     back, report = converted("twins", ours, tmp_path / "back", reverse=True)
@@ -267,21 +267,21 @@ def test_no_tensor_is_lost_unnoticed(layout: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "settings"), [("pcpvt", _PCPVT), ("svt", _SVT)])
-def test_mmsegs_old_script_gives_the_same_bits(kind: str, settings: dict[str, Any]) -> None:
+def test_mmsegs_own_script_gives_the_same_bits(kind: str, settings: dict[str, Any]) -> None:
     """On purpose otherwise: the old script keeps the classifier's ``norm`` under a name that mmseg does not
     have; here it is dropped (PCPVT) or the norm behind the last stage (SVT), and the other norms are made.
     """
     state = dict(twins(settings).state_dict())
-    judge = old_script("twins2mmseg").convert_twins(SimpleNamespace(model=kind), dict(state))
+    expected_state = mmseg_script("twins2mmseg").convert_twins(SimpleNamespace(model=kind), dict(state))
     plan = best_plan(provider.layouts, state)
     assert plan is not None
-    ours = carry_out(plan, state)
+    ours = apply_plan(plan, state)
 
     norms = {f"norm_list.{stage}.{part}" for stage in range(4) for part in ("weight", "bias")}
-    assert ours.keys() - judge.keys() == (norms if kind == "svt" else set())
-    assert judge.keys() - ours.keys() == {"norm.weight", "norm.bias"}
-    for name in ours.keys() & judge.keys():
-        assert torch.equal(ours[name], judge[name]), name
+    assert ours.keys() - expected_state.keys() == (norms if kind == "svt" else set())
+    assert expected_state.keys() - ours.keys() == {"norm.weight", "norm.bias"}
+    for name in ours.keys() & expected_state.keys():
+        assert torch.equal(ours[name], expected_state[name]), name
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_network_that_mmseg_cannot_build_is_refused(
         converted("twins", twins(settings).state_dict(), tmp_path)
 
 
-def test_attentions_that_do_not_take_turns_are_refused(tmp_path: Path) -> None:
+def test_attentions_that_do_not_alternate_are_refused(tmp_path: Path) -> None:
     """Stage 2 of three blocks, its second one gone and the third in its place."""
     two = without(whole("svt"), "blocks.2.1.")
     third = {name.replace("blocks.2.2.", "blocks.2.1."): tensor for name, tensor in two.items()}
@@ -307,7 +307,7 @@ def test_attentions_that_do_not_take_turns_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["pcpvt", "svt", "svt-segmentation"])
-def test_a_file_cut_behind_a_stage_is_refused(layout: str, tmp_path: Path) -> None:
+def test_a_file_cut_after_a_stage_is_refused(layout: str, tmp_path: Path) -> None:
     parts = ("patch_embeds.3.", "pos_block.3.", "blocks.3.", "norm_list.3.")
     with pytest.raises(CheckpointError, match="3 stages, where all published Twins have 4"):
         converted("twins", without(whole(layout), *parts), tmp_path)
@@ -346,6 +346,6 @@ def test_subsampling_that_differs_in_a_stage_is_refused(absent: bool, tmp_path: 
         converted("twins", state, tmp_path)
 
 
-def test_keys_without_their_query_are_missed(tmp_path: Path) -> None:
+def test_keys_without_their_query_are_missing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"missing \(blocks\.0\.0\.attn\.kv\.bias\)"):
         converted("twins", without(whole("pcpvt"), "blocks.0.0.attn.kv.bias"), tmp_path)

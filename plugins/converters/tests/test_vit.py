@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from converters_support import vits
-from converters_support.conversion import assert_comes_back, converted, unnoticed_losses
+from converters_support import vit_networks
+from converters_support.conversion import assert_reversible, converted, unnoticed_losses
 from converters_support.foreign import assert_same_features, image, library, outputs_of, saved
-from converters_support.judges import old_script
-from segplug_converters.convert import carry_out
+from converters_support.mmseg_scripts import mmseg_script
+from segplug_converters.convert import apply_plan
 from segplug_converters.families.vit import provider
-from segplug_converters.layout import Shapes, Variant
-from segplug_converters.recognise import best_plan
+from segplug_converters.matching import best_plan
+from segplug_converters.shapes import Shapes, Variant
 
 from segplug.errors import CheckpointError, UsageError
 
@@ -40,37 +40,37 @@ class TestTimm:
     def test_every_block_gives_the_same(
         self, kind: str, settings: dict[str, Any], layout: str, reported: dict[str, Any], tmp_path: Path
     ) -> None:
-        network = vits.timm_vit(kind, **settings)
+        network = vit_networks.timm_vit(kind, **settings)
         picture = image(64, 64, batch=2)[:, [0, 1, 2, 0][: settings.get("in_chans", 3)]]
         theirs = outputs_of([*network.blocks, network.norm], lambda: network(picture))
         state, report = converted("vit", network.state_dict(), tmp_path)
         assert report.data["layout"] == layout
         assert reported.items() <= report.data["backbone"].items()
-        assert_same_features(vits.tokens(report, state, picture), vits.normed(theirs))
+        assert_same_features(vit_networks.tokens(report, state, picture), vit_networks.normed(theirs))
 
     def test_averaging_network_has_no_final_norm_of_patches(self, tmp_path: Path) -> None:
-        network = vits.timm_vit(global_pool="avg")
+        network = vit_networks.timm_vit(global_pool="avg")
         theirs = outputs_of(network.blocks, lambda: network(image(64, 64)))
         state, report = converted("vit", network.state_dict(), tmp_path)
         assert "final_norm" not in report.data["backbone"]
         assert "fc_norm.weight" in {item["name"] for item in report.data["dropped"]}
-        assert_same_features(vits.tokens(report, state, image(64, 64)), theirs)
+        assert_same_features(vit_networks.tokens(report, state, image(64, 64)), theirs)
 
     def test_positions_of_another_size(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        network = vits.timm_vit(dynamic_img_size=True)
+        network = vit_networks.timm_vit(dynamic_img_size=True)
         picture = image(48, 80)
         modules = [*network.blocks, network.norm]
         state, report = converted("vit", network.state_dict(), tmp_path)
         assert any("antialiasing" in note for note in report.notes)
-        ours = vits.tokens(report, state, picture)
-        assert vits.differ(ours, vits.normed(outputs_of(modules, lambda: network(picture))))
+        ours = vit_networks.tokens(report, state, picture)
+        assert vit_networks.differ(ours, vit_networks.normed(outputs_of(modules, lambda: network(picture))))
         there = library("timm").models.vision_transformer
         plain = functools.partial(there.resample_abs_pos_embed, antialias=False)
         monkeypatch.setattr(there, "resample_abs_pos_embed", plain)
-        assert_same_features(ours, vits.normed(outputs_of(modules, lambda: network(picture))))
+        assert_same_features(ours, vit_networks.normed(outputs_of(modules, lambda: network(picture))))
 
     def test_distilled_is_the_network_without_its_token(self, tmp_path: Path) -> None:
-        network = vits.timm_vit("deit_tiny_distilled_patch16_224")
+        network = vit_networks.timm_vit("deit_tiny_distilled_patch16_224")
         picture = image(64, 64)
 
         def without_token() -> None:
@@ -79,35 +79,39 @@ class TestTimm:
 
         modules = [*network.blocks, network.norm]
         state, report = converted("vit", network.state_dict(), tmp_path)
-        ours = vits.tokens(report, state, picture)
-        assert_same_features(ours, vits.normed(outputs_of(modules, without_token)))
-        whole = vits.normed(outputs_of(modules, lambda: network(picture)))
-        assert vits.differ(ours, [torch.cat([each[:, :1], each[:, 2:]], dim=1) for each in whole])
+        ours = vit_networks.tokens(report, state, picture)
+        assert_same_features(ours, vit_networks.normed(outputs_of(modules, without_token)))
+        whole = vit_networks.normed(outputs_of(modules, lambda: network(picture)))
+        assert vit_networks.differ(ours, [torch.cat([each[:, :1], each[:, 2:]], dim=1) for each in whole])
         assert report.data["layout"] == "timm-distilled"
         assert any("without this token" in note for note in report.notes)
 
     def test_pretraining_parts_are_dropped(self, tmp_path: Path) -> None:
         """MAE's own files hold its decoder beside the encoder, old files of timm a layer before the head."""
-        state = vits.timm_vit().state_dict()
+        state = vit_networks.timm_vit().state_dict()
         parts = ("mask_token", "decoder_pos_embed", "decoder_blocks.0.norm1.weight", "pre_logits.fc.weight")
         ours, report = converted("vit", {**state, **dict.fromkeys(parts, torch.zeros(1))}, tmp_path)
         assert set(parts) <= {item["name"] for item in report.data["dropped"]}
         assert ours.keys() == converted("vit", state, tmp_path / "plain")[0].keys()
 
     def test_default_eps_of_mmseg_would_differ(self, tmp_path: Path) -> None:
-        network = vits.timm_vit()
+        network = vit_networks.timm_vit()
         with torch.no_grad():  # as small as embeddings of trained networks are
             for tensor in (network.patch_embed.proj.weight, network.patch_embed.proj.bias, network.pos_embed):
                 tensor.mul_(0.05)
-        theirs = vits.normed(outputs_of([*network.blocks, network.norm], lambda: network(image(64, 64))))
+        theirs = vit_networks.normed(
+            outputs_of([*network.blocks, network.norm], lambda: network(image(64, 64)))
+        )
         state, report = converted("vit", network.state_dict(), tmp_path)
-        assert_same_features(vits.tokens(report, state, image(64, 64)), theirs)
-        assert vits.differ(vits.tokens(report, state, image(64, 64), norm_cfg={"type": "LN"}), theirs)
+        assert_same_features(vit_networks.tokens(report, state, image(64, 64)), theirs)
+        assert vit_networks.differ(
+            vit_networks.tokens(report, state, image(64, 64), norm_cfg={"type": "LN"}), theirs
+        )
 
-    def test_same_as_the_old_script(self, tmp_path: Path) -> None:
-        state = vits.timm_vit("deit_tiny_patch16_224").state_dict()
-        vits.assert_same_bits(
-            converted("vit", state, tmp_path)[0], old_script("vit2mmseg").convert_vit(state)
+    def test_mmsegs_own_script_gives_the_same_bits(self, tmp_path: Path) -> None:
+        state = vit_networks.timm_vit("deit_tiny_patch16_224").state_dict()
+        vit_networks.assert_same_bits(
+            converted("vit", state, tmp_path)[0], mmseg_script("vit2mmseg").convert_vit(state)
         )
 
 
@@ -125,20 +129,20 @@ class TestTransformers:
     def test_every_block_gives_the_same(
         self, kind: str, settings: dict[str, Any], where: str, tmp_path: Path
     ) -> None:
-        network = vits.transformers_vit(kind, **settings)
+        network = vit_networks.transformers_vit(kind, **settings)
         core = getattr(network, "vit", network)
         state, report = converted("vit", _state(network, where, tmp_path), tmp_path, suffix=".safetensors")
         ending = "-no-bias" if settings else ""
         assert report.data["layout"] == ("transformers" if where == "file" else "transformers-5") + ending
         for size in ((64, 64), (48, 80)):
             run = functools.partial(core, image(*size), interpolate_pos_encoding=True)
-            theirs = vits.normed(outputs_of([*core.layers, core.layernorm], run))
-            assert_same_features(vits.tokens(report, state, image(*size)), theirs)
+            theirs = vit_networks.normed(outputs_of([*core.layers, core.layernorm], run))
+            assert_same_features(vit_networks.tokens(report, state, image(*size)), theirs)
 
     @pytest.mark.parametrize("where", ["file", "memory"])
     @pytest.mark.parametrize("kind", ["DeiTModel", "DeiTForImageClassificationWithTeacher"])
     def test_distilled_is_the_network_without_its_token(self, kind: str, where: str, tmp_path: Path) -> None:
-        network = vits.transformers_vit(kind, "DeiTConfig")
+        network = vit_networks.transformers_vit(kind, "DeiTConfig")
         core = getattr(network, "deit", network)
 
         def without_token() -> None:
@@ -148,21 +152,23 @@ class TestTransformers:
                 tokens = layer(tokens)
             core.layernorm(tokens)
 
-        theirs = vits.normed(outputs_of([*core.layers, core.layernorm], without_token))
+        theirs = vit_networks.normed(outputs_of([*core.layers, core.layernorm], without_token))
         state, report = converted("vit", _state(network, where, tmp_path), tmp_path)
         assert report.data["layout"].endswith("-distilled")
-        assert_same_features(vits.tokens(report, state, image(64, 64)), theirs)
+        assert_same_features(vit_networks.tokens(report, state, image(64, 64)), theirs)
 
     @pytest.mark.parametrize("where", ["file", "memory"])
     def test_masked_autoencoder(self, where: str, tmp_path: Path) -> None:
         decoder = {f"decoder_{name}": 32 for name in ("hidden_size", "intermediate_size")}
         decoder |= {"decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 2}
-        network = vits.transformers_vit("ViTMAEForPreTraining", "ViTMAEConfig", mask_ratio=0.0, **decoder)
+        network = vit_networks.transformers_vit(
+            "ViTMAEForPreTraining", "ViTMAEConfig", mask_ratio=0.0, **decoder
+        )
         core, in_order = network.vit, torch.arange(16.0)[None]
         run = functools.partial(core, image(64, 64), noise=in_order)
-        theirs = vits.normed(outputs_of([*core.layers, core.layernorm], run))
+        theirs = vit_networks.normed(outputs_of([*core.layers, core.layernorm], run))
         state, report = converted("vit", _state(network, where, tmp_path), tmp_path)
-        assert_same_features(vits.tokens(report, state, image(64, 64)), theirs)
+        assert_same_features(vit_networks.tokens(report, state, image(64, 64)), theirs)
 
 
 def _state(network: torch.nn.Module, where: str, folder: Path) -> dict[str, torch.Tensor]:
@@ -174,17 +180,17 @@ def _state(network: torch.nn.Module, where: str, folder: Path) -> dict[str, torc
 
 class TestWayBack:
     def test_timm(self, tmp_path: Path) -> None:
-        assert_comes_back("vit", "timm", vits.timm_vit().state_dict(), tmp_path)
+        assert_reversible("vit", "timm", vit_networks.timm_vit().state_dict(), tmp_path)
 
     @pytest.mark.parametrize("where", ["file", "memory"])
     def test_transformers(self, where: str, tmp_path: Path) -> None:
         layout = "transformers" if where == "file" else "transformers-5"
-        assert_comes_back("vit", layout, _state(vits.transformers_vit(), where, tmp_path), tmp_path)
+        assert_reversible("vit", layout, _state(vit_networks.transformers_vit(), where, tmp_path), tmp_path)
 
     @pytest.mark.parametrize("kind", ["distilled", "no-bias"])
-    def test_none_where_something_would_be_lost(self, kind: str, tmp_path: Path) -> None:
-        state, _ = converted("vit", vits.timm_vit().state_dict(), tmp_path)
-        with pytest.raises(UsageError, match=f"no way back to timm-{kind}: "):
+    def test_one_way_layouts_cannot_be_converted_back_to(self, kind: str, tmp_path: Path) -> None:
+        state, _ = converted("vit", vit_networks.timm_vit().state_dict(), tmp_path)
+        with pytest.raises(UsageError, match=f"cannot convert back to timm-{kind}: "):
             converted("vit", state, tmp_path, reverse=True, layout=f"timm-{kind}")
 
 
@@ -199,34 +205,34 @@ class TestRefused:
             ({"class_token": False, "global_pool": "avg"}, r"missing \(cls_token\)"),
             ({"pos_embed": "none"}, r"missing \(pos_embed\)"),
             ({"no_embed_class": True}, "a pos_embed of 16 rows, none for the class token"),
-            ({"mlp_ratio": 2.5}, "hidden layers of 480 channels: .* whole multiples of the width, 192"),
+            ({"mlp_ratio": 2.5}, "hidden layers of 480 channels: .* a multiple of its 192 channels"),
             ({"img_size": (64, 32)}, "a pos_embed of 9 rows"),
             ({"patch_size": (16, 32)}, "patches of 16x32 pixels"),
         ],
     )
     def test_what_mmseg_cannot_compute(self, settings: dict[str, Any], words: str, tmp_path: Path) -> None:
-        state = vits.timm_vit(**settings).state_dict()
+        state = vit_networks.timm_vit(**settings).state_dict()
         with pytest.raises(CheckpointError, match=words):
             converted("vit", state, tmp_path)
         assert not (tmp_path / "vit.pth").exists()
 
     def test_gates_that_have_the_names_of_layers(self, tmp_path: Path) -> None:
         gated = library("timm").layers.GluMlp
-        state = vits.timm_vit(mlp_layer=gated).state_dict()
+        state = vit_networks.timm_vit(mlp_layer=gated).state_dict()
         with pytest.raises(CheckpointError, match=r"a gated hidden layer \(768 channels, then 384\)"):
             converted("vit", state, tmp_path)
 
     @pytest.mark.parametrize("kind", ["Dinov2", "Dinov2WithRegisters", "DINOv3ViT"])
     def test_dino_of_transformers(self, kind: str, tmp_path: Path) -> None:
-        network = vits.transformers_vit(f"{kind}Model", f"{kind}Config")
-        with pytest.raises(CheckpointError, match=r"holds no ViT in a layout|no rule knows"):
+        network = vit_networks.transformers_vit(f"{kind}Model", f"{kind}Config")
+        with pytest.raises(CheckpointError, match=r"holds no ViT in a known layout|no rule knows"):
             converted("vit", network.state_dict(), tmp_path)
 
     @pytest.mark.parametrize(
         "lost", ["blocks.1.attn.qkv.bias", "blocks.1.mlp.fc1.weight", "cls_token", "norm.bias"]
     )
     def test_files_that_lost_a_tensor(self, lost: str, tmp_path: Path) -> None:
-        state = vits.timm_vit().state_dict()
+        state = vit_networks.timm_vit().state_dict()
         del state[lost]
         with pytest.raises(CheckpointError, match=rf"1 tensors missing \({lost}\)"):
             converted("vit", state, tmp_path)
@@ -238,7 +244,7 @@ class TestRefused:
     def test_no_zeros_for_biases_that_are_lost(
         self, lost: tuple[str, ...], allow_unknown: bool, tmp_path: Path
     ) -> None:
-        whole = saved(vits.transformers_vit(), tmp_path / "saved")
+        whole = saved(vit_networks.transformers_vit(), tmp_path / "saved")
         biases = tuple(f"{part}.bias" for part in lost)
         state = {name: tensor for name, tensor in whole.items() if not name.endswith(biases)}
         assert len(state) < len(whole)
@@ -248,25 +254,25 @@ class TestRefused:
     @pytest.mark.parametrize("kind", ["timm", "timm-distilled", "timm-no-bias"])
     def test_timm_files_that_lost_any_tensor(self, kind: str) -> None:
         name = "deit_tiny_distilled_patch16_224" if "distilled" in kind else "vit_tiny_patch16_224"
-        network = vits.timm_vit(name, depth=2, qkv_bias="no-bias" not in kind)
+        network = vit_networks.timm_vit(name, depth=2, qkv_bias="no-bias" not in kind)
         assert unnoticed_losses("vit", network.state_dict()) == []
 
     @pytest.mark.parametrize("where", ["file", "memory"])
     @pytest.mark.parametrize("kind", ["ViT", "DeiT", "no-bias"])
     def test_transformers_files_that_lost_any_tensor(self, kind: str, where: str, tmp_path: Path) -> None:
         name, settings = ("ViT", {"qkv_bias": False}) if kind == "no-bias" else (kind, {})
-        network = vits.transformers_vit(f"{name}Model", f"{name}Config", **settings)
+        network = vit_networks.transformers_vit(f"{name}Model", f"{name}Config", **settings)
         assert unnoticed_losses("vit", _state(network, where, tmp_path)) == []
 
     def test_blocks_that_differ(self, tmp_path: Path) -> None:
-        state = vits.timm_vit().state_dict()
+        state = vit_networks.timm_vit().state_dict()
         state["blocks.1.mlp.fc1.weight"] = torch.zeros(384, 192)
         with pytest.raises(CheckpointError, match=r"weight is 384x192, that of block 0 768x192"):
             converted("vit", state, tmp_path)
 
     @pytest.mark.parametrize("kind", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
     def test_positions_in_one_row(self, kind: str, tmp_path: Path) -> None:
-        state = vits.timm_vit(kind).state_dict()
+        state = vit_networks.timm_vit(kind).state_dict()
         state["pos_embed"] = state["pos_embed"].flatten()
         with pytest.raises(CheckpointError, match=r"1 dimensions.* 3: image, tokens, channels"):
             converted("vit", state, tmp_path)
@@ -286,7 +292,7 @@ class TestRefused:
         assert _variant(other)[1].name == "ViT, 768 channels, 8 blocks, patch 16"
 
     def test_a_distilled_file_without_its_token(self, tmp_path: Path) -> None:
-        state = vits.timm_vit("deit_tiny_distilled_patch16_224").state_dict()
+        state = vit_networks.timm_vit("deit_tiny_distilled_patch16_224").state_dict()
         for name in ("dist_token", "head_dist.weight", "head_dist.bias"):
             del state[name]
         with pytest.raises(CheckpointError, match="a pos_embed of 18 rows"):
@@ -304,7 +310,7 @@ def _variant(network: torch.nn.Module) -> tuple[str, Variant]:
     if plan is None or not plan.complete:
         raise CheckpointError("something is left over")
     in_file = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in carry_out(plan, state).items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in apply_plan(plan, state).items()}
     return plan.layout.name, provider.describe(Shapes(shapes, in_file=in_file))
 
 
@@ -337,7 +343,7 @@ class TestPublished:
         assert settings["img_size"] == network.patch_embed.img_size[0]
         assert ("-distilled" in layout, "-no-bias" in layout) == ("distilled" in name, "miil" in name)
 
-    def test_no_other_is_taken_for_one(self) -> None:
+    def test_no_other_network_of_timm_is_taken_for_one(self) -> None:
         """None of timm's others has names and shapes that pass: layer scale, registers, rotary positions."""
         timm = library("timm")
         others = {name for start in ("vit_*", "deit*", "eva*") for name in timm.list_models(start)}
@@ -359,11 +365,11 @@ class TestHeads:
         [
             ("vit_tiny_patch16_224", {"depth": 12}, 3, "num_heads is that of all published ViT-Ti"),
             ("vit_small_patch16_224", {"depth": 12}, 6, "MoCo v3's has 12"),
-            ("vit_tiny_patch16_224", {"embed_dim": 256, "num_heads": 4}, 4, "num_heads=4 is an assumption"),
+            ("vit_tiny_patch16_224", {"embed_dim": 256, "num_heads": 4}, 4, "num_heads=4 is assumed"),
             ("vit_tiny_patch16_224", {"embed_dim": 96, "num_heads": 4}, None, "set num_heads to that of the"),
         ],
     )
-    def test_what_is_said_of_them(
+    def test_the_note_on_heads(
         self, kind: str, settings: dict[str, Any], heads: int | None, note: str
     ) -> None:
         with torch.device("meta"):
@@ -373,9 +379,11 @@ class TestHeads:
         assert any(note in each for each in variant.notes)
 
     def test_wrong_heads_are_noticed(self, tmp_path: Path) -> None:
-        """The proofs above would fail on another number of heads."""
-        network = vits.timm_vit(embed_dim=64, num_heads=2)
-        theirs = vits.normed(outputs_of([*network.blocks, network.norm], lambda: network(image(64, 64))))
+        """The comparisons above would fail with another number of heads."""
+        network = vit_networks.timm_vit(embed_dim=64, num_heads=2)
+        theirs = vit_networks.normed(
+            outputs_of([*network.blocks, network.norm], lambda: network(image(64, 64)))
+        )
         state, report = converted("vit", network.state_dict(), tmp_path)
-        assert vits.differ(vits.tokens(report, state, image(64, 64)), theirs)
-        assert_same_features(vits.tokens(report, state, image(64, 64), num_heads=2), theirs)
+        assert vit_networks.differ(vit_networks.tokens(report, state, image(64, 64)), theirs)
+        assert_same_features(vit_networks.tokens(report, state, image(64, 64), num_heads=2), theirs)

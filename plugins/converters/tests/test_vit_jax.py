@@ -1,4 +1,4 @@
-"""Google's arrays compute in mmseg what timm, which reads them too, computes with them."""
+"""Google's arrays give the same features in mmseg as in timm, which reads them, too."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from converters_support import vits
+from converters_support import vit_networks
 from converters_support.conversion import State, unnoticed_losses
 from converters_support.foreign import assert_same_features, image, outputs_of
-from converters_support.judges import old_script
+from converters_support.mmseg_scripts import mmseg_script
 
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint
@@ -66,27 +66,29 @@ def converted(held: Arrays, folder: Path, suffix: str = ".pth") -> tuple[State, 
     np.savez(folder / "google.npz", **held)  # type: ignore[arg-type]
     destination = folder / f"mmseg{suffix}"
     report = Segplug().convert_weights("vit-jax", folder / "google.npz", destination, force=True)
-    return read_checkpoint(str(destination)).state, report
+    state = read_checkpoint(str(destination)).state
+    assert state
+    return state, report
 
 
 def timm_with(held: Arrays, folder: Path, **settings: Any) -> Any:
-    """timm's network, that timm has loaded the arrays into."""
-    np.savez(folder / "judge.npz", **held)  # type: ignore[arg-type]
-    network = vits.timm_vit(**{"embed_dim": 128, "num_heads": 2, **settings})
-    network.load_pretrained(str(folder / "judge.npz"))
+    """timm's network with the arrays, loaded by timm."""
+    np.savez(folder / "timm.npz", **held)  # type: ignore[arg-type]
+    network = vit_networks.timm_vit(**{"embed_dim": 128, "num_heads": 2, **settings})
+    network.load_pretrained(str(folder / "timm.npz"))
     return network
 
 
 def features(network: Any) -> list[torch.Tensor]:
     found = outputs_of([*network.blocks, network.norm], lambda: network(image(64, 64)))
-    return vits.normed(found)
+    return vit_networks.normed(found)
 
 
 class TestFeatures:
     def test_every_block_gives_the_same(self, tmp_path: Path) -> None:
         held = arrays()
         state, report = converted(held, tmp_path)
-        ours = vits.tokens(report, state, image(64, 64))
+        ours = vit_networks.tokens(report, state, image(64, 64))
         assert_same_features(ours, features(timm_with(held, tmp_path, act_layer="gelu_tanh")))
         assert report.data["variant"] == "ViT, 128 channels, 3 blocks, patch 16"
 
@@ -94,19 +96,21 @@ class TestFeatures:
         held = arrays()
         state, report = converted(held, tmp_path)
         exact = features(timm_with(held, tmp_path))
-        assert_same_features(vits.tokens(report, state, image(64, 64), act_cfg={"type": "GELU"}), exact)
-        assert vits.differ(vits.tokens(report, state, image(64, 64)), exact)
+        assert_same_features(
+            vit_networks.tokens(report, state, image(64, 64), act_cfg={"type": "GELU"}), exact
+        )
+        assert vit_networks.differ(vit_networks.tokens(report, state, image(64, 64)), exact)
         assert any("approximation with tanh" in note for note in report.notes)
 
-    def test_same_as_the_old_script(self, tmp_path: Path) -> None:
+    def test_mmsegs_own_script_gives_the_same_bits(self, tmp_path: Path) -> None:
         held = arrays()
-        old = old_script("vitjax2mmseg").vit_jax_to_torch(
+        old = mmseg_script("vitjax2mmseg").vit_jax_to_torch(
             {name: torch.from_numpy(array) for name, array in held.items()}, num_layer=3
         )
-        vits.assert_same_bits(converted(held, tmp_path)[0], old)
+        vit_networks.assert_same_bits(converted(held, tmp_path)[0], old)
 
     def test_depth_of_the_large_network(self, tmp_path: Path) -> None:
-        """The old script found it in the file's name."""
+        """mmseg's script reads it from the file's name."""
         state, report = converted(arrays(depth=24, heads=1, width=64), tmp_path)
         assert report.data["backbone"]["num_layers"] == 24
         assert "layers.23.ffn.layers.1.weight" in state
@@ -119,10 +123,10 @@ class TestFeatures:
         state, report = converted(held, tmp_path)
         assert report.data["prefix"] == "opt/target/"
         network = timm_with(held, tmp_path, act_layer="gelu_tanh")
-        assert_same_features(vits.tokens(report, state, image(64, 64)), features(network))
+        assert_same_features(vit_networks.tokens(report, state, image(64, 64)), features(network))
 
     @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-    def test_tensors_lie_in_order(self, suffix: str, tmp_path: Path) -> None:
+    def test_tensors_are_contiguous(self, suffix: str, tmp_path: Path) -> None:
         state, _ = converted(arrays(depth=1), tmp_path, suffix)
         assert [name for name, tensor in state.items() if not tensor.is_contiguous()] == []
 
@@ -132,7 +136,7 @@ class TestFeatures:
         state, report = converted(held, tmp_path)
         assert report.data["backbone"]["num_heads"] == heads
         network = timm_with(held, tmp_path, act_layer="gelu_tanh", num_heads=heads)
-        assert_same_features(vits.tokens(report, state, image(64, 64)), features(network))
+        assert_same_features(vit_networks.tokens(report, state, image(64, 64)), features(network))
 
     def test_what_the_report_says(self, tmp_path: Path) -> None:
         data = converted(arrays(), tmp_path)[1].data
@@ -147,7 +151,7 @@ class TestRefused:
     def test_way_back(self, tmp_path: Path) -> None:
         state, _ = converted(arrays(depth=1), tmp_path)
         assert state
-        with pytest.raises(UsageError, match=r"no way back to google: .* heads"):
+        with pytest.raises(UsageError, match=r"cannot convert back to google: .* heads"):
             Segplug().convert_weights("vit-jax", tmp_path / "mmseg.pth", tmp_path / "back.pth", reverse=True)
 
     def test_file_without_its_positions(self, tmp_path: Path) -> None:
@@ -192,6 +196,6 @@ class TestRefused:
             converted(held, tmp_path)
 
     def test_other_targets_are_named_for_files_of_theirs(self, tmp_path: Path) -> None:
-        held = {name: tensor.numpy() for name, tensor in vits.timm_vit().state_dict().items()}
+        held = {name: tensor.numpy() for name, tensor in vit_networks.timm_vit().state_dict().items()}
         with pytest.raises(CheckpointError, match=r"convert_weights vit \(timm"):
             converted(held, tmp_path)

@@ -1,4 +1,4 @@
-"""The provider that every target of this plugin is: foreign weights in, mmseg's out, checked."""
+"""The provider of every target of this plugin: it converts foreign weights to mmseg's and checks them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.requests import ConvertWeightsRequest
 from segplug.results import BackboneFit, ConversionReport
-from segplug_converters.differences import differences
-from segplug_converters.layout import Layout, Shapes, Variant
-from segplug_converters.names import grouped
-from segplug_converters.plan import Plan, lay_out
-from segplug_converters.recognise import best_plan, fitting_targets
-from segplug_converters.refusals import does_not_fit, left_over
+from segplug_converters.conversion_errors import backbone_mismatch, incomplete_plan
+from segplug_converters.layout import Layout
+from segplug_converters.matching import best_plan, matching_targets
+from segplug_converters.names import group_names
+from segplug_converters.plan import Plan, plan_conversion
 from segplug_converters.report import as_data, as_tables
+from segplug_converters.settings import compare_settings
+from segplug_converters.shapes import Shapes, Variant
 
 if TYPE_CHECKING:
     import torch
@@ -33,18 +34,20 @@ class Options:
     check: str | None = option(
         None,
         metavar="CONFIG",
-        help="Build CONFIG's model and load the result strictly into its backbone; tables of positions of "
-        "another size are resized as mmseg would, in what is written, too.",
+        help="Build CONFIG's model and load the result strictly into its backbone. Position tables of "
+        "another size are resized as mmseg resizes them, and DST gets the resized ones.",
     )
     dry_run: bool = option(False, help="Do everything but write DST.")
     allow_unknown: bool = option(
-        False, help="Keep tensors that no rule knows, under their own names, where it is an error otherwise."
+        False, help="Keep tensors that no rule knows, under their own names. Without it they are an error."
     )
-    reverse: bool = option(False, help="The way back: SRC has mmseg's names, DST gets those of --layout.")
+    reverse: bool = option(
+        False, help="Convert in the other direction: SRC has mmseg's names, DST gets those of --layout."
+    )
     layout: str | None = option(
         None,
         metavar="NAME",
-        help="With --reverse: whose names DST gets. Default: the first listed above that fits.",
+        help="With --reverse: the layout of DST. Default: the first of the list above that fits.",
     )
     trust_checkpoint: bool = option(
         False, help="Read a checkpoint that holds more than plain data. It can run code."
@@ -55,10 +58,10 @@ class Converter:
     """A ``convert_weights`` provider made of layouts.
 
     Args:
-        family: What the networks are called, for messages: ``Swin``.
-        layouts: The layouts that are read. ``--reverse`` by itself leads to the first that fits.
+        family: The name of the networks, for messages: ``Swin``.
+        layouts: The layouts that are read. ``--reverse`` without ``--layout`` takes the first that fits.
         describe: Reads the variant from the names and shapes of the converted weights, without a prefix.
-            It raises CheckpointError where they are no whole network of the family.
+            It raises CheckpointError if they are no whole network of the family.
     """
 
     api_version = 1
@@ -70,16 +73,16 @@ class Converter:
         self.family = family
         self.layouts = tuple(layouts)
         self.describe = describe
-        listed = "\n".join(f"{layout.name}: {layout.what}." for layout in self.layouts)
-        self.__doc__ = f"{family} backbones under mmseg's names. Reads the layouts\n\n\b\n{listed}"
+        listed = "\n".join(f"{layout.name}: {layout.description}." for layout in self.layouts)
+        self.__doc__ = f"Convert {family} backbones to mmseg's names. Reads these layouts:\n\n\b\n{listed}"
 
-    def explains(self, names: Collection[str]) -> str | None:
-        """Whose layout explains all names of a file; ``None``: none does."""
+    def layout_of(self, names: Collection[str]) -> str | None:
+        """The description of the layout that has all names of a file; ``None`` if no layout has."""
         try:
             plan = best_plan(self.layouts, names)
         except CheckpointError:
             return None
-        return plan.layout.what if plan is not None and plan.complete else None
+        return plan.layout.description if plan is not None and plan.complete else None
 
     @hookimpl
     def convert_weights(self, request: ConvertWeightsRequest) -> ConversionReport:
@@ -92,14 +95,14 @@ class Converter:
         check_weights_suffix(request.destination)
         ensure_free(request.destination, force=request.force or options.dry_run)
         checkpoint = read_checkpoint(str(request.source), trust=options.trust_checkpoint)
-        given, beside = dict(checkpoint.state), tuple(checkpoint.rest)
-        del checkpoint  # or what is given would stay in memory when it is used up
+        given, others = dict(checkpoint.state), tuple(checkpoint.rest)
+        del checkpoint  # it would keep tensors in memory that apply_plan removes from given
         plan = self._plan(request, given, options)
         state, variant, fit = self._converted(request, plan, given, options)
-        notes = (*plan.layout.notes, *variant.notes, *_notes(beside, variant, fit, options))
+        notes = (*plan.layout.notes, *variant.notes, *_notes(others, variant, fit, options))
         report = ConversionReport(
             destination=None if options.dry_run else request.destination,
-            data={**as_data(plan, variant, fit), "beside": list(beside), "notes": list(notes)},
+            data={**as_data(plan, variant, fit), "other_entries": list(others), "notes": list(notes)},
             tables=as_tables(plan, variant, fit),
             notes=notes,
         )
@@ -111,39 +114,43 @@ class Converter:
     def _plan(
         self, request: ConvertWeightsRequest, state: Mapping[str, torch.Tensor], options: Options
     ) -> Plan:
-        """The plan for the file, complete but for what the user allows.
+        """The plan for the file, complete but for unknown tensors that the user allows.
 
         Raises:
             CheckpointError: the file is of another family, or something is left over on either side.
         """
-        plan = self._way_back(state, options.layout) if options.reverse else best_plan(self.layouts, state)
+        plan = (
+            self._reverse_plan(state, options.layout) if options.reverse else best_plan(self.layouts, state)
+        )
         if plan is None or not plan.plausible:
             raise self._other_family(request, state, options)
         if plan.complete or (options.allow_unknown and not plan.missing):
             return plan
-        if not options.reverse and (self._is_converted(state) or fitting_targets(request.session, state)):
+        if not options.reverse and (self._is_converted(state) or matching_targets(request.session, state)):
             raise self._other_family(request, state, options)
-        raise left_over(plan, str(request.source), keeps_unknown=options.allow_unknown)
+        raise incomplete_plan(plan, str(request.source), keeps_unknown=options.allow_unknown)
 
-    def _way_back(self, names: Collection[str], chosen: str | None) -> Plan | None:
-        """The plan to the layout that was chosen, or to the first that fits.
+    def _reverse_plan(self, names: Collection[str], chosen: str | None) -> Plan | None:
+        """The plan that converts back to the chosen layout, or to the first that fits.
 
         Raises:
-            UsageError: there is no such layout, or no way back to it.
+            UsageError: there is no such layout, or it is ``one_way``.
         """
         layouts = [layout for layout in self.layouts if chosen in (None, layout.name)]
         if not layouts:
             known = ", ".join(layout.name for layout in self.layouts)
             raise UsageError(f"there is no layout '{chosen}'", hint=f"one of {known}")
-        plans = [plan for layout in layouts if (plan := lay_out(layout, names, reverse=True)) is not None]
+        plans = [
+            plan for layout in layouts if (plan := plan_conversion(layout, names, reverse=True)) is not None
+        ]
         whole = [plan for plan in plans if plan.complete]
-        there = [plan for plan in whole or plans if not plan.layout.one_way]
-        if there:
-            # Where nothing fits, the layout that comes nearest says best what is left over.
-            return there[0] if whole else min(there, key=lambda plan: plan.merit)
+        possible = [plan for plan in whole or plans if not plan.layout.one_way]
+        if possible:
+            # If none is complete, the plan with the fewest names left over gives the most helpful error.
+            return possible[0] if whole else min(possible, key=lambda plan: plan.cost)
         if whole or all(layout.one_way for layout in layouts):
             closed = whole[0].layout if whole else layouts[0]
-            raise UsageError(f"there is no way back to {closed.name}: {closed.one_way}")
+            raise UsageError(f"cannot convert back to {closed.name}: {closed.one_way}")
         return None
 
     def _other_family(
@@ -151,17 +158,15 @@ class Converter:
     ) -> CheckpointError:
         if options.reverse:
             return CheckpointError(f"{request.source} holds no {self.family} under mmseg's names")
-        others = fitting_targets(request.session, names)
+        others = matching_targets(request.session, names)
         if others:
-            hint = "what fits: " + ", or ".join(f"convert_weights {name} ({others[name]})" for name in others)
+            hint = "use " + ", or ".join(f"convert_weights {name} ({others[name]})" for name in others)
         elif self._is_converted(names):
             return CheckpointError(f"{request.source} has mmseg's names already", hint="use it as it is")
         else:
-            first = ", ".join(grouped(names)[:3])
+            first = ", ".join(group_names(names)[:3])
             hint = f"no installed target knows its names ({first}, ...)"
-        return CheckpointError(
-            f"{request.source} holds no {self.family} in a layout that is known", hint=hint
-        )
+        return CheckpointError(f"{request.source} holds no {self.family} in a known layout", hint=hint)
 
     def _is_converted(self, names: Collection[str]) -> bool:
         plan = best_plan(self.layouts, names, reverse=True)
@@ -174,52 +179,52 @@ class Converter:
         given: dict[str, torch.Tensor],
         options: Options,
     ) -> tuple[Mapping[str, torch.Tensor], Variant, BackboneFit | None]:
-        """The tensors to write, which network they are of, and how they fit the config's.
+        """The tensors to write, their variant, and how they fit the config's backbone.
 
-        ``given`` is used up, so that no tensor is in memory twice.
+        Tensors are removed from ``given`` after their last use, so that none is in memory twice.
         """
-        from segplug_converters.convert import carry_out
+        from segplug_converters.convert import apply_plan
 
         before = {
             name.removeprefix(plan.prefix): tuple(tensor.shape)
             for name, tensor in given.items()
             if name.startswith(plan.prefix)
         }
-        result: Mapping[str, torch.Tensor] = carry_out(plan, given, keep_unknown=options.allow_unknown)
+        result: Mapping[str, torch.Tensor] = apply_plan(plan, given, keep_unknown=options.allow_unknown)
         after = {name: tuple(tensor.shape) for name, tensor in result.items()}
         shapes = Shapes(before) if plan.reverse else Shapes(after, in_file=before)
         variant = self._variant(shapes, request.source)
         variant = replace(variant, backbone={**variant.backbone, **plan.layout.backbone})
         if options.check is None:
             return result, variant, None
-        fit = request.session.fit_backbone(options.check, result, optional=plan.spare)
+        fit = request.session.fit_backbone(options.check, result, optional=plan.optional_targets)
         if not fit.fits:
-            raise does_not_fit(fit, options.check)
+            raise backbone_mismatch(fit, options.check)
         return fit.state, variant, fit
 
     def _variant(self, shapes: Shapes, source: Path) -> Variant:
         try:
             return self.describe(shapes)
-        except (ValueError, IndexError, ZeroDivisionError) as error:  # a shape that does not come apart
+        except (ValueError, IndexError, ZeroDivisionError) as error:  # a shape of other dimensions
             raise CheckpointError(
                 f"the tensors of {source} do not have the shapes of a {self.family}"
             ) from error
 
 
 def _notes(
-    beside: Collection[str], variant: Variant, fit: BackboneFit | None, options: Options
+    others: Collection[str], variant: Variant, fit: BackboneFit | None, options: Options
 ) -> tuple[str, ...]:
-    """What is to be said of this file and this config."""
+    """Notes on this file and this config, beyond those of the layout and the variant."""
     notes: tuple[str, ...] = ()
-    if beside:
-        notes = (f"beside the weights, and not converted: {', '.join(grouped(beside))}",)
+    if others:
+        notes = (f"the file holds other entries, which are not converted: {', '.join(group_names(others))}",)
     if fit is not None and options.check is not None:
-        notes += differences(variant.backbone, fit.settings, options.check)
+        notes += compare_settings(variant.backbone, fit.settings, options.check)
     return notes
 
 
 def _check_options(options: Options) -> None:
     if options.layout is not None and not options.reverse:
-        raise UsageError("--layout goes with --reverse", hint="the layout of SRC is recognised by itself")
+        raise UsageError("--layout needs --reverse", hint="the layout of SRC is detected")
     if options.check is not None and options.reverse:
-        raise UsageError("--check is of no use with --reverse: DST will not have mmseg's names")
+        raise UsageError("--check cannot be used with --reverse: DST does not get mmseg's names")

@@ -1,13 +1,14 @@
-"""What the tables of convolutional networks share: a convolution and the batch normalisation behind it."""
+"""Rules that layouts of convolutional networks share: a convolution and its batch normalisation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from segplug.errors import CheckpointError
-from segplug_converters.layout import WEIGHT_OR_BIAS, Shapes, shown
+from segplug_converters.layout import WEIGHT_OR_BIAS
 from segplug_converters.names import Words
 from segplug_converters.rules import Move, move
+from segplug_converters.shapes import Shapes, format_shape
 
 __all__ = [
     "CONVOLUTIONAL",
@@ -15,8 +16,8 @@ __all__ = [
     "check_network",
     "conv_module",
     "convolution",
-    "in_eights",
     "module",
+    "multiple_of_eight",
     "norm",
 ]
 
@@ -24,29 +25,31 @@ CONVOLUTIONAL: Words = {**WEIGHT_OR_BIAS, "b": ("weight", "bias", "running_mean"
 """The words of every layout that uses :func:`norm` or :func:`conv_module`."""
 
 NamedShape = tuple[str, tuple[int, ...]]
-"""A tensor of mmseg's network."""
+"""The name and shape of a tensor of mmseg's network."""
 
 _COUNTER = "num_batches_tracked"
-"""Of a normalisation. Files of PyTorch before 0.4.1 have none, nor have frozen normalisations; PyTorch loads
-strictly without."""
+"""The counter of a normalisation. Files of PyTorch before 0.4.1 and frozen normalisations have none; PyTorch
+loads strictly without it."""
 
 
-def norm(source: str, target: str, *, optional: str = "", spare: bool = False) -> tuple[Move, ...]:
+def norm(source: str, target: str, *, optional: str = "", optional_target: bool = False) -> tuple[Move, ...]:
     """A batch normalisation, with or without its counter of batches."""
     counters = f"counters of batches of {optional}" if optional else "counters of batches"
     return (
-        move(f"{source}.<b>", f"{target}.<b>", optional=optional, spare=spare),
-        move(f"{source}.{_COUNTER}", f"{target}.{_COUNTER}", optional=counters, spare=spare),
+        move(f"{source}.<b>", f"{target}.<b>", optional=optional, optional_target=optional_target),
+        move(
+            f"{source}.{_COUNTER}", f"{target}.{_COUNTER}", optional=counters, optional_target=optional_target
+        ),
     )
 
 
 def conv_module(
-    conv: str, bn: str, target: str, *, optional: str = "", spare: bool = False
+    conv: str, bn: str, target: str, *, optional: str = "", optional_target: bool = False
 ) -> tuple[Move, ...]:
     """A convolution without bias and its normalisation, which are one ``ConvModule`` in mmseg."""
     return (
-        move(f"{conv}.weight", f"{target}.conv.weight", optional=optional, spare=spare),
-        *norm(bn, f"{target}.bn", optional=optional, spare=spare),
+        move(f"{conv}.weight", f"{target}.conv.weight", optional=optional, optional_target=optional_target),
+        *norm(bn, f"{target}.bn", optional=optional, optional_target=optional_target),
     )
 
 
@@ -56,8 +59,8 @@ def convolution(conv: str, bn: str, after: int, before: int, kernel: int) -> Ite
     Args:
         conv: mmseg's name of the convolution.
         bn: mmseg's name of the normalisation.
-        after: Channels that it gives.
-        before: Channels that each of them is computed from: 1 where every channel is a group of its own.
+        after: Output channels.
+        before: Input channels of a group: 1 for a depthwise convolution.
         kernel: Height and width.
     """
     yield f"{conv}.weight", (after, before, kernel, kernel)
@@ -67,7 +70,7 @@ def convolution(conv: str, bn: str, after: int, before: int, kernel: int) -> Ite
 
 
 def module(name: str, after: int, before: int, kernel: int) -> Iterator[NamedShape]:
-    """The same of a ``ConvModule``."""
+    """The same for a ``ConvModule``."""
     return convolution(f"{name}.conv", f"{name}.bn", after, before, kernel)
 
 
@@ -76,12 +79,12 @@ def check_network(shapes: Shapes, variant: str, network: Iterable[NamedShape]) -
 
     Args:
         shapes: The converted weights.
-        variant: What people call the network.
-        network: All that mmseg's network of this variant has. Its counters of batches are there, all of
-            them, or none is.
+        variant: The name of the network, for the error.
+        network: All tensors of mmseg's network of this variant. The weights have all of its counters of
+            batches or none.
 
     Raises:
-        CheckpointError: a tensor is not there, or has another shape.
+        CheckpointError: a tensor is missing, or has another shape.
     """
     expected = dict(network)
     counters = {name for name in expected if name.endswith(_COUNTER)}
@@ -90,10 +93,12 @@ def check_network(shapes: Shapes, variant: str, network: Iterable[NamedShape]) -
     for name, shape in expected.items():
         found = shapes.of(name)
         if found != shape:
-            raise CheckpointError(f"{name} is {shown(found)}, that of mmseg's {variant} {shown(shape)}")
+            raise CheckpointError(
+                f"{name} is {format_shape(found)}, that of mmseg's {variant} {format_shape(shape)}"
+            )
 
 
-def in_eights(channels: float) -> int:
-    """The channels that MobileNets have where ``channels`` are asked for: a multiple of 8, not under 90 %."""
+def multiple_of_eight(channels: float) -> int:
+    """Round channels as MobileNets do: to a multiple of 8, and not below 90 % of the given number."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded

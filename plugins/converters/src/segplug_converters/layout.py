@@ -4,136 +4,99 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from segplug.errors import CheckpointError
+from segplug.errors import PluginError
 from segplug_converters.names import Template, Words
-from segplug_converters.rules import Rule
+from segplug_converters.operations import Kind
+from segplug_converters.rules import Drop, Make, Move, Rule
 
-__all__ = ["WEIGHT_OR_BIAS", "Layout", "Shapes", "Variant", "shown"]
+__all__ = ["WEIGHT_OR_BIAS", "Layout"]
 
 WEIGHT_OR_BIAS: Words = {"p": ("weight", "bias")}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One library's names for a family of networks, and the rules that make them mmseg's."""
+    """One library's names for a family of networks, and the rules that turn them into mmseg's names."""
 
     name: str
-    """What ``--layout`` calls it: ``timm``."""
-    what: str
-    """Whose files these are: ``timm's VisionTransformer, DeiT``."""
+    """The value of ``--layout``: ``timm``."""
+    description: str
+    """The files that have this layout: ``timm's VisionTransformer, DeiT``."""
     anchors: tuple[tuple[str, str], ...]
-    """Templates of a foreign name and of mmseg's name for the same tensor: in these the numbers of blocks
-    and stages are found. A file of this layout has a match of the first one."""
+    """Pairs of templates, a foreign name and mmseg's name for the same tensor. The numbers of blocks and
+    stages are read from the names that match them. A file has this layout only if a name matches the first
+    anchor."""
     rules: tuple[Rule, ...]
     words: Words = field(default_factory=lambda: WEIGHT_OR_BIAS)
     notes: tuple[str, ...] = ()
     """Known differences between the two networks, a sentence each."""
     one_way: str = ""
-    """Why there is no way back to it; empty: there is."""
+    """Why mmseg's weights cannot be converted back to this layout; empty if they can."""
     backbone: Mapping[str, Any] = field(default_factory=dict)
-    """mmseg's settings that follow from the library, not from the weights: an eps of its norms."""
-    without: tuple[str, ...] = ()
-    """Templates of names that no network of this layout has, for one that makes what others have."""
-    nowhere: tuple[str, ...] = ()
-    """Templates of names that do not lie beside such a network either, under whatever prefix: what has them
-    is of another layout, of which this one would see a part only."""
+    """mmseg's settings that follow from the library, not from the weights, such as the eps of norms."""
+    forbidden: tuple[str, ...] = ()
+    """Templates of names that no network of this layout has. A network with one of them has another layout.
+    Needed for a layout that makes a tensor which other layouts read from the file."""
+    forbidden_anywhere: tuple[str, ...] = ()
+    """Templates of names that a file of this layout does not hold, under any prefix. A file with one of them
+    has another layout, and this layout would explain only a part of it."""
 
     def __post_init__(self) -> None:
-        """Check the table, whoever wrote it.
+        """Check the rules: a typing error in a layout must not look like a fault of a file.
 
         Raises:
-            PluginError: a rule cannot be applied.
+            PluginError: a rule cannot be applied, in both directions unless the layout is ``one_way``.
         """
-        from segplug_converters.checks import check_table
-
-        check_table(self)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Which network of a family the weights are of."""
-
-    name: str
-    """``ViT-B/16``."""
-    backbone: Mapping[str, Any]
-    """mmseg's settings of the backbone that they fit: ``type``, ``embed_dims``, ..."""
-    notes: tuple[str, ...] = ()
+        for foreign, ours in self.anchors:
+            if _numbers(self, foreign) != _numbers(self, ours):
+                raise PluginError(
+                    f"layout {self.name}: the names of the anchor {(foreign, ours)} differ in their numbers"
+                )
+        for rule in self.rules:
+            reason = _find_fault(self, rule)
+            if reason:
+                raise PluginError(f"layout {self.name}: {_format_rule(rule)}: {reason}")
 
 
-class Shapes:
-    """The names and shapes of converted weights, from which the variant is read.
-
-    Args:
-        shapes: mmseg's name, without a prefix, to shape.
-        in_file: The same of the foreign file, for what its shapes tell and mmseg's do not. Empty on the
-            way back.
-    """
-
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], *, in_file: Mapping[str, tuple[int, ...]] | None = None
-    ) -> None:
-        self._shapes = shapes
-        self.in_file = in_file or {}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._shapes
-
-    def of(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor.
-
-        Raises:
-            CheckpointError: it is not there.
-        """
-        if name not in self._shapes:
-            raise CheckpointError(f"the weights lack {name}, from which the variant is read")
-        return self._shapes[name]
-
-    def check_alike(self, template: str) -> None:
-        """Check that all blocks have tensors of the same names and shapes.
-
-        Args:
-            template: What the names of a block begin with, with one variable: ``layers.<n>.``.
-
-        Raises:
-            CheckpointError: a block differs from the first.
-        """
-        start = Template(template + "<*>", {})
-        (variable,) = start.variables
-        blocks: dict[int, dict[str, tuple[int, ...]]] = {}
-        for name, shape in self._shapes.items():
-            values = start.match(name)
-            if values is not None:
-                number = int(values[variable])
-                own = name[len(Template(template, {}).fill({variable: number})) :]
-                blocks.setdefault(number, {})[own] = shape
-        first = min(blocks, default=0)
-        for number, block in blocks.items():
-            for own in sorted(block.keys() | blocks[first].keys()):
-                if block.get(own) != blocks[first].get(own):
-                    where = Template(template, {}).fill({variable: number})
-                    raise CheckpointError(
-                        f"{where}{own} is {shown(block.get(own))}, that of block {first} "
-                        f"{shown(blocks[first].get(own))}: blocks of one stage must be alike"
-                    )
-
-    def count(self, template: str) -> int:
-        """How many numbers ``n`` give a name with ``template``, which has one variable ``<n>``.
-
-        Raises:
-            CheckpointError: they do not run from 0 without a gap.
-        """
-        pattern = Template(template, {})
-        (variable,) = pattern.variables
-        found = {int(values[variable]) for name in self._shapes if (values := pattern.match(name))}
-        for number in range(len(found)):
-            if number not in found:
-                gap = pattern.fill({variable: number})
-                raise CheckpointError(f"the weights lack {gap}, but have others after it: is the file whole?")
-        return len(found)
+def _find_fault(layout: Layout, rule: Rule) -> str:
+    """Why a rule cannot be applied; empty if it can."""
+    if isinstance(rule, Drop):
+        return ""
+    if isinstance(rule, Make):
+        known, wanted = _variables(layout, rule.like), _variables(layout, rule.target)
+        if known and known != wanted:
+            return "the two names differ in their variables"
+        return _find_missing_anchor(layout, rule.target)
+    if rule.operation.kind not in get_args(Kind):
+        return f"the operation is of an unknown kind, {rule.operation.kind}"
+    if rule.operation.backward is None and not layout.one_way:
+        return "the operation cannot be reversed, and the layout does not say that it is one_way"
+    sides = [{_variables(layout, name) for name in names} for names in (rule.sources, rule.targets)]
+    if rule.shared:
+        sides = sides[1:]
+    if len(set.union(*sides)) != 1:
+        return "the names differ in their variables"
+    return _find_missing_anchor(layout, rule.targets[0])
 
 
-def shown(shape: tuple[int, ...] | None) -> str:
-    """A shape for people: ``64x3x7x7``."""
-    return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"
+def _find_missing_anchor(layout: Layout, name: str) -> str:
+    numbers = _numbers(layout, name)
+    if any(numbers <= _numbers(layout, anchor) for _, anchor in layout.anchors):
+        return ""
+    return f"no anchor has the numbers {', '.join(sorted(numbers))}"
+
+
+def _variables(layout: Layout, name: str) -> frozenset[str]:
+    return frozenset(Template(name, layout.words).variables)
+
+
+def _numbers(layout: Layout, name: str) -> frozenset[str]:
+    return Template(name, layout.words).numbers
+
+
+def _format_rule(rule: Rule) -> str:
+    if isinstance(rule, Move):
+        return f"{' + '.join(rule.sources)} to {' + '.join(rule.targets)}"
+    return rule.target if isinstance(rule, Make) else rule.source

@@ -1,8 +1,7 @@
 """Names of tensors as templates: ``blocks.<i>.norm<n>.<p>``.
 
-A part in angle brackets is a variable: a *word*, whose values the layout lists (``p``: weight or bias),
-or a number, of any value. ``<s-1>`` stands for one less than ``s``. ``<*>`` stands for anything and has no
-value.
+A part in angle brackets is a variable: a *word*, whose values the layout lists (``p``: weight or bias), or
+any number. ``<s-1>`` is the number ``s`` minus 1. ``<*>`` matches any text and has no value.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["Template", "Values", "Words", "grouped"]
+__all__ = ["Template", "Values", "Words", "group_names"]
 
 Words = Mapping[str, Sequence[str]]
 """A variable's name to the values that it can have."""
@@ -25,7 +24,7 @@ _VARIABLE = re.compile(r"<(\*|[a-z]+)([+-]\d+)?>")
 
 @dataclass(frozen=True)
 class Template:
-    """A pattern of names that can be matched and filled in."""
+    """A pattern of names: it matches names, and variables can be filled in."""
 
     text: str
     words: Words
@@ -51,15 +50,15 @@ class Template:
         return _VARIABLE.sub(value, self.text)
 
     def match(self, name: str) -> dict[str, int | str] | None:
-        """The values that make this name, or ``None``."""
+        """The values of the variables in this name; ``None`` if it does not match."""
         found = self._pattern.fullmatch(name)
         return None if found is None else self._read(found.groups())
 
     def search(self, name: str) -> tuple[str, dict[str, int | str]] | None:
-        """The prefix that stands before a match at the name's end, and the match's values, or ``None``.
+        """Match the end of a name: the prefix before the match, and the values; ``None`` without a match.
 
-        A prefix is a path of attributes (``encoder.``), never a place in a list (``layers.0.``); where the
-        template is a path of folders, so is its prefix (``opt/target/``).
+        A prefix is a path of attributes (``encoder.``), never an index of a list (``layers.0.``). If the
+        template has slashes, so has the prefix (``opt/target/``).
         """
         found = self._prefixed.fullmatch(name)
         if found is None:
@@ -88,7 +87,7 @@ class Template:
         return source + re.escape(self.text[end:])
 
     def _values_at(self, name: str, shift: str | None) -> str:
-        """What can stand in a variable's place."""
+        """The regular expression for the values of a variable."""
         if name == "*":
             return ".+"
         if name not in self.words:
@@ -97,7 +96,7 @@ class Template:
         return f"({'|'.join(map(re.escape, words))})"
 
     def _read(self, groups: Sequence[str]) -> dict[str, int | str] | None:
-        """The variables' values; ``None`` where a variable would have two."""
+        """The values of the variables; ``None`` if a variable would have two different values."""
         places = [place for place in _VARIABLE.finditer(self.text) if place.group(1) != "*"]
         values: dict[str, int | str] = {}
         for place, text in zip(places, groups, strict=True):
@@ -112,8 +111,8 @@ class Template:
 _NUMBER = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=[A-Za-z]))(?:0|[1-9]\d*)(?![A-Za-z0-9])")
 
 
-def grouped(names: Iterable[str]) -> tuple[str, ...]:
-    """Names in as few lines as tell exactly them: numbers that follow each other become ``0-11``."""
+def group_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Shorten a list of names without loss: consecutive numbers become ``0-11``."""
     groups: dict[tuple[str, ...], set[tuple[int, ...]]] = {}
     for name in names:
         numbers = tuple(int(number) for number in _NUMBER.findall(name))
@@ -139,7 +138,7 @@ def _products(rows: Collection[tuple[int, ...]]) -> list[tuple[str, ...]]:
 
 
 def _range(numbers: Sequence[int]) -> str:
-    """Sorted numbers: ``0-3`` where they follow each other, ``{0-3,7}`` where there are gaps."""
+    """Sorted numbers as text: ``0-3`` if they are consecutive, ``{0-3,7}`` if there are gaps."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

@@ -1,7 +1,7 @@
-"""What becomes of tensors on their way from one layout to another, and on their way back.
+"""The operations that turn tensors of one layout into those of another, and back.
 
-No operation looks at a tensor's values or changes its dtype: bits are moved, never computed, so that the
-way there and back gives the same bits.
+No operation looks at a tensor's values or changes its dtype: bits are moved, never computed. So a
+conversion and its reverse give the same bits.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Tensors = Sequence["torch.Tensor"]
 
 @dataclass(frozen=True)
 class Operation:
-    """Tensors of the one layout to tensors of the other."""
+    """Turns tensors of one layout into tensors of the other."""
 
     kind: Kind
     text: str
-    """What it does, in a few words."""
+    """A short description."""
     forward: Callable[[Tensors], Tensors]
     """The foreign layout's tensors, in the rule's order, to mmseg's.
 
     Raises:
-        ValueError: the tensors do not have the shapes that the operation needs; the text says which.
+        ValueError: the tensors do not have the shapes that the operation needs; the message says which.
     """
     backward: Callable[[Tensors], Tensors] | None
-    """mmseg's tensors to the foreign layout's; ``None``: there is no way back."""
+    """mmseg's tensors to the foreign layout's; ``None``: it cannot be reversed."""
 
 
 def _same(tensors: Tensors) -> Tensors:
@@ -45,10 +45,10 @@ RENAME = Operation("renamed", "", _same, _same)
 
 
 def merge(*shares: int) -> Operation:
-    """Tensors put one after the other along the first dimension.
+    """Concatenate tensors along the first dimension.
 
     Args:
-        *shares: How many parts of the result each one is: ``merge(1, 2)`` for q, and k and v in one.
+        *shares: The relative sizes of the tensors: ``merge(1, 2)`` for q, and k and v in one tensor.
     """
 
     def forward(tensors: Tensors) -> Tensors:
@@ -61,7 +61,7 @@ def merge(*shares: int) -> Operation:
         for tensor, share in zip(tensors, shares, strict=True):
             if tensor.shape[0] != unit * share or tensor.shape[1:] != tensors[0].shape[1:]:
                 shapes = " and ".join("x".join(map(str, each.shape)) for each in tensors)
-                raise ValueError(f"{shapes} do not go together as {':'.join(map(str, shares))}")
+                raise ValueError(f"{shapes} do not merge as {':'.join(map(str, shares))}")
         return [torch.cat(list(tensors))]
 
     def backward(tensors: Tensors) -> Tensors:
@@ -70,7 +70,7 @@ def merge(*shares: int) -> Operation:
         (tensor,) = tensors
         unit, rest = divmod(tensor.shape[0], sum(shares))
         if rest:
-            raise ValueError(f"{tensor.shape[0]} rows do not come apart as {':'.join(map(str, shares))}")
+            raise ValueError(f"{tensor.shape[0]} rows do not split as {':'.join(map(str, shares))}")
         return torch.split(tensor, [unit * share for share in shares])
 
     return Operation("merged", f"along the rows, {':'.join(map(str, shares))}", forward, backward)
@@ -81,8 +81,8 @@ def reshape(
     forward: Callable[[torch.Tensor], torch.Tensor],
     backward: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> Operation:
-    """One tensor seen with other dimensions."""
-    return _of_one("reshaped", text, forward, backward)
+    """Give one tensor other dimensions."""
+    return _operation_on_one("reshaped", text, forward, backward)
 
 
 def reorder(
@@ -90,21 +90,21 @@ def reorder(
     forward: Callable[[torch.Tensor], torch.Tensor],
     backward: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> Operation:
-    """One tensor of the same shape, its elements elsewhere."""
-    return _of_one("reordered", text, forward, backward)
+    """Move the elements of one tensor; its shape stays."""
+    return _operation_on_one("reordered", text, forward, backward)
 
 
-def _of_one(
+def _operation_on_one(
     kind: Kind,
     text: str,
     forward: Callable[[torch.Tensor], torch.Tensor],
     backward: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> Operation:
-    def there(tensors: Tensors) -> Tensors:
+    def apply(tensors: Tensors) -> Tensors:
         return [forward(tensors[0])]
 
-    def back(tensors: Tensors) -> Tensors:
+    def reverse(tensors: Tensors) -> Tensors:
         assert backward is not None
         return [backward(tensors[0])]
 
-    return Operation(kind, text, there, None if backward is None else back)
+    return Operation(kind, text, apply, None if backward is None else reverse)

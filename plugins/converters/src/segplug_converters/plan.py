@@ -1,4 +1,4 @@
-"""Which tensor becomes which: a layout's rules laid over the names that a file holds."""
+"""Plan a conversion: apply a layout's rules to the names in a file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from segplug.errors import CheckpointError, PluginError
 from segplug_converters.layout import Layout
-from segplug_converters.names import Template, Values, grouped
+from segplug_converters.names import Template, Values, group_names
 from segplug_converters.rules import Drop, Make, Move
 
-__all__ = ["Dropped", "Plan", "Step", "lay_out"]
+__all__ = ["Dropped", "Plan", "Step", "plan_conversion"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Step:
 
     rule: Move | Make
     sources: tuple[str, ...]
-    """Names in the file, without the prefix; of a :class:`Make`, mmseg's name that was made before."""
+    """Names in the file, without the prefix; for a :class:`Make`, a name that an earlier step made."""
     targets: tuple[str, ...]
 
 
@@ -30,25 +30,25 @@ class Dropped:
     """A tensor of the file that is left out."""
 
     name: str
-    """In full, as in the file."""
+    """The full name in the file."""
     why: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done, and what is left over on either side."""
+    """The steps of a conversion, and the names that are left over on either side."""
 
     layout: Layout
     prefix: str
-    """What stands before every name of the backbone in the file."""
+    """The start of every name of the backbone in the file."""
     steps: tuple[Step, ...]
     dropped: tuple[Dropped, ...]
     unknown: tuple[str, ...]
     """Names in the file that no rule knows, without the prefix."""
     missing: tuple[str, ...]
-    """Names that the rules want and the file lacks, without the prefix."""
+    """Names that the rules need and the file lacks, without the prefix."""
     reverse: bool
-    """The file has mmseg's names, and the layout's are wanted."""
+    """The file has mmseg's names, and they become the layout's."""
 
     @property
     def complete(self) -> bool:
@@ -56,13 +56,13 @@ class Plan:
         return not (self.unknown or self.missing)
 
     @property
-    def merit(self) -> tuple[int, int]:
-        """The smaller, the better the layout explains the file."""
+    def cost(self) -> tuple[int, int]:
+        """The smaller, the better the layout fits the file."""
         return len(self.unknown) + len(self.missing), -self._used
 
     @property
     def plausible(self) -> bool:
-        """Whether the rules know more of the network than they do not: another one may share a few names."""
+        """Whether the rules use at least as many names as are left over: another network may share a few."""
         return self._used >= len(self.unknown) + len(self.missing)
 
     @property
@@ -70,53 +70,53 @@ class Plan:
         return sum(len(step.sources) for step in self.steps if isinstance(step.rule, Move))
 
     @property
-    def spare(self) -> tuple[str, ...]:
-        """mmseg's names that a network may be built without."""
-        return tuple(name for step in self.steps if step.rule.spare for name in step.targets)
+    def optional_targets(self) -> tuple[str, ...]:
+        """mmseg's names that a network may lack, depending on its config."""
+        return tuple(name for step in self.steps if step.rule.optional_target for name in step.targets)
 
 
-def lay_out(layout: Layout, names: Collection[str], *, reverse: bool = False) -> Plan | None:
-    """Lay a layout's rules over the names of a file; ``None`` where they show that it is of another one.
+def plan_conversion(layout: Layout, names: Collection[str], *, reverse: bool = False) -> Plan | None:
+    """Apply a layout's rules to the names of a file; ``None`` if the file has another layout.
 
     Args:
         layout: The rules.
         names: All names in the file.
-        reverse: The file has mmseg's names, and the layout's are wanted.
+        reverse: The file has mmseg's names, and they become the layout's.
 
     Raises:
         CheckpointError: the file holds several networks of this layout.
     """
-    elsewhere = [Template(text, layout.words) for text in layout.nowhere]
-    if not reverse and any(template.search(name) for template in elsewhere for name in names):
+    forbidden = [Template(text, layout.words) for text in layout.forbidden_anywhere]
+    if not reverse and any(template.search(name) for template in forbidden for name in names):
         return None
     anchors = [Template(pair[1 if reverse else 0], layout.words) for pair in layout.anchors]
     prefixes = sorted({match[0] for name in names if (match := anchors[0].search(name))})
-    plans = [_under(prefix, layout, anchors, names, reverse=reverse) for prefix in prefixes]
+    plans = [_plan_under_prefix(prefix, layout, anchors, names, reverse=reverse) for prefix in prefixes]
     whole = [plan for plan in plans if plan is not None and plan.complete]
     if len(whole) > 1:
         raise CheckpointError(
             f"the file holds several networks, under {' and '.join(repr(plan.prefix) for plan in whole)}",
             hint="put the one you want into a file of its own",
         )
-    # What looks like another network may be a part of the first: decoders have blocks, too.
-    return min(filter(None, whole or plans), key=lambda plan: plan.merit, default=None)
+    # A second prefix may belong to another part of one network: decoders have blocks, too.
+    return min(filter(None, whole or plans), key=lambda plan: plan.cost, default=None)
 
 
-def _under(
+def _plan_under_prefix(
     prefix: str, layout: Layout, anchors: Sequence[Template], names: Collection[str], *, reverse: bool
 ) -> Plan | None:
     """The plan for the network whose names begin with ``prefix``."""
     inside = {name.removeprefix(prefix): None for name in names if name.startswith(prefix)}
-    without = [Template(text, layout.words) for text in layout.without]
-    if not reverse and any(template.match(name) for template in without for name in inside):
+    forbidden = [Template(text, layout.words) for text in layout.forbidden]
+    if not reverse and any(template.match(name) for template in forbidden for name in inside):
         return None
     numbers = _Numbers(anchors, inside)
-    steps, missing = _moved(layout, numbers, inside, reverse=reverse)
+    steps, missing = _apply_moves(layout, numbers, inside, reverse=reverse)
     if not reverse:
-        steps += _made(layout, numbers, {name for step in steps for name in step.targets})
+        steps += _apply_makes(layout, numbers, {name for step in steps for name in step.targets})
     _check_targets(layout, steps)
     used = {name for step in steps if isinstance(step.rule, Move) for name in step.sources}
-    dropped, unknown = _left_out(layout, [name for name in inside if name not in used], reverse=reverse)
+    dropped, unknown = _sort_unused(layout, [name for name in inside if name not in used], reverse=reverse)
     outside = [Dropped(name, f"outside of {prefix}*") for name in names if not name.startswith(prefix)]
     return Plan(
         layout=layout,
@@ -133,7 +133,7 @@ def _check_targets(layout: Layout, steps: Sequence[Step]) -> None:
     counts = Counter(name for step in steps for name in step.targets)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        raise PluginError(f"layout {layout.name}: several rules give {', '.join(grouped(twice))}")
+        raise PluginError(f"layout {layout.name}: several rules give {', '.join(group_names(twice))}")
 
 
 class _Numbers:
@@ -158,7 +158,7 @@ class _Numbers:
                 yield {**numbers, **dict(zip(words, chosen, strict=True))}
 
     def _numbers(self, wanted: frozenset[str]) -> list[Values]:
-        """The values of the anchor with these variables, or else of the first that has them among others."""
+        """The values of the anchor with exactly these variables, else of the first that has them all."""
         tables = [table for table in self._tables if table[0] == wanted]
         tables += [table for table in self._tables if table[0] > wanted]
         found = tables[0][1] if wanted else [{}]
@@ -166,10 +166,10 @@ class _Numbers:
         return [dict(pairs) for pairs in dict.fromkeys(tuple(values.items()) for values in chosen)]
 
 
-def _moved(
+def _apply_moves(
     layout: Layout, numbers: _Numbers, inside: Collection[str], *, reverse: bool
 ) -> tuple[list[Step], list[str]]:
-    """What the rules make of the names that are there, and the names that they miss."""
+    """The steps that move tensors, and the names that the file lacks for them."""
     steps: list[Step] = []
     missing: list[str] = []
     absent_of: dict[str, list[str]] = {}
@@ -177,7 +177,7 @@ def _moved(
     for rule in layout.rules:
         if not isinstance(rule, Move):
             continue
-        made, absent, partly = _applied(rule, layout, numbers, inside, reverse=reverse)
+        made, absent, partly = _apply_move(rule, layout, numbers, inside, reverse=reverse)
         steps += made
         if not rule.optional:
             missing += absent
@@ -189,15 +189,15 @@ def _moved(
     return steps, list(dict.fromkeys(missing))
 
 
-def _applied(
+def _apply_move(
     rule: Move, layout: Layout, numbers: _Numbers, inside: Collection[str], *, reverse: bool
 ) -> tuple[list[Step], list[str], bool]:
-    """The steps of one rule, the names that it misses, and whether it misses a part of a step only."""
+    """The steps of one rule, the names that it lacks, and whether the file has only a part of a step."""
     sources = [Template(text, layout.words) for text in rule.sources]
     targets = [Template(text, layout.words) for text in rule.targets]
     given, wanted = (targets, sources) if reverse else (sources, targets)
     if rule.shared:
-        made, absent = _shared(rule, given[0], wanted[0], numbers, inside, reverse=reverse)
+        made, absent = _apply_shared(rule, given[0], wanted[0], numbers, inside, reverse=reverse)
         return made, absent, False
     steps, missing, partly = [], [], False
     for values in numbers.values(given):
@@ -208,12 +208,12 @@ def _applied(
         missing += absent
         partly = partly or 0 < len(absent) < len(names)
     if not steps and not missing:
-        # No block has what the numbers are found by: the rule's own words say best what is not there.
+        # No name matches the anchor, so there are no numbers to fill in: the templates themselves are listed.
         missing = [template.text for template in given]
     return steps, missing, partly
 
 
-def _shared(
+def _apply_shared(
     rule: Move,
     given: Template,
     wanted: Template,
@@ -222,7 +222,7 @@ def _shared(
     *,
     reverse: bool,
 ) -> tuple[list[Step], list[str]]:
-    """A step to every block on the way there, one step from all blocks on the way back."""
+    """One step for each block; with ``reverse`` one step from all blocks."""
     sources, targets = (
         tuple(template.fill(values) for values in numbers.values([template])) for template in (given, wanted)
     )
@@ -234,8 +234,8 @@ def _shared(
     return [Step(rule, sources, (target,)) for target in targets], []
 
 
-def _made(layout: Layout, numbers: _Numbers, there: Collection[str]) -> list[Step]:
-    """What the foreign layout lacks and is known."""
+def _apply_makes(layout: Layout, numbers: _Numbers, there: Collection[str]) -> list[Step]:
+    """The steps that make tensors which the foreign layout lacks."""
     steps = []
     for rule in layout.rules:
         if not isinstance(rule, Make):
@@ -248,8 +248,8 @@ def _made(layout: Layout, numbers: _Numbers, there: Collection[str]) -> list[Ste
     return steps
 
 
-def _left_out(layout: Layout, names: Sequence[str], *, reverse: bool) -> tuple[list[Dropped], list[str]]:
-    """Of the names that no rule moves: what a rule drops, and what none knows."""
+def _sort_unused(layout: Layout, names: Sequence[str], *, reverse: bool) -> tuple[list[Dropped], list[str]]:
+    """Sort names that no rule moves: those that a rule drops, and those that no rule knows."""
     rules: list[tuple[Template, str]] = []
     for rule in layout.rules:
         if isinstance(rule, Drop) and not reverse:

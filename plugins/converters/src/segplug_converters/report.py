@@ -1,25 +1,26 @@
-"""The mapping report: what became of every tensor, for people and for machines."""
+"""The report of a conversion: what became of every tensor, as tables and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from segplug.results import BackboneFit, Table
-from segplug_converters.layout import Variant, shown
-from segplug_converters.names import grouped
+from segplug_converters.names import group_names
 from segplug_converters.plan import Dropped, Plan, Step
 from segplug_converters.rules import Make, Move
+from segplug_converters.settings import format_settings
+from segplug_converters.shapes import Variant, format_shape
 
-__all__ = ["as_data", "as_tables", "settings"]
+__all__ = ["as_data", "as_tables"]
 
 
 def as_data(plan: Plan, variant: Variant, fit: BackboneFit | None) -> dict[str, Any]:
     """The report as JSON types.
 
     ``renamed``, ``reshaped``, ``transposed``, ``merged``, ``reordered`` and ``computed`` are lists of
-    ``{"from": [names], "to": [names]}``, without the prefix; a name that stays counts among the renamed.
-    On the way back ``merged`` are those that come apart again.
+    ``{"from": [names], "to": [names]}``, without the prefix. ``renamed`` includes names that stay the same.
+    With ``--reverse``, ``merged`` lists tensors that are split again.
     """
     moved: dict[str, list[dict[str, list[str]]]] = {
         kind: [] for kind in ("renamed", "reshaped", "transposed", "merged", "reordered", "computed")
@@ -50,26 +51,26 @@ def as_data(plan: Plan, variant: Variant, fit: BackboneFit | None) -> dict[str, 
 
 def as_tables(plan: Plan, variant: Variant, fit: BackboneFit | None) -> tuple[Table, ...]:
     """The report as tables: a row for each rule, not for each tensor."""
-    tables = [Table("mapping", ("what", "from", "to", "tensors"), tuple(_by_rule(plan)))]
-    if ways := _operations(plan):
-        tables.append(Table("operations", ("what", "how"), ways))
+    tables = [Table("mapping", ("change", "from", "to", "tensors"), tuple(_by_rule(plan)))]
+    if operations := _operations(plan):
+        tables.append(Table("operations", ("change", "how"), operations))
     if plan.dropped:
         tables.append(Table("dropped", ("name", "why", "tensors"), tuple(_by_reason(plan.dropped))))
     if plan.unknown:
-        kept = tuple((name, "no rule knows it, kept as it is") for name in grouped(plan.unknown))
+        kept = tuple((name, "no rule knows it: kept as it is") for name in group_names(plan.unknown))
         tables.append(Table("left over", ("name", "why"), kept))
     if fit is not None and fit.resized:
-        shapes = ((r.name, shown(r.before), shown(r.after), r.how) for r in fit.resized)
+        shapes = ((r.name, format_shape(r.before), format_shape(r.after), r.how) for r in fit.resized)
         tables.append(Table("resized for the config", ("name", "from", "to", "how"), tuple(shapes)))
     if fit is not None and fit.left_out:
-        absent = tuple((name, "the config has no such part") for name in grouped(fit.left_out))
+        absent = tuple((name, "the config's backbone has no such part") for name in group_names(fit.left_out))
         tables.append(Table("left out", ("name", "why"), absent))
     tables.append(_summary(plan, variant, fit))
     return tuple(tables)
 
 
 def _by_rule(plan: Plan) -> Iterable[tuple[Any, ...]]:
-    """One row for each rule that was used, in its own words."""
+    """One row for each rule that was used, with its templates."""
     counts: dict[int, list[Step]] = {}
     for step in plan.steps:
         counts.setdefault(id(step.rule), []).append(step)
@@ -78,21 +79,21 @@ def _by_rule(plan: Plan) -> Iterable[tuple[Any, ...]]:
         if isinstance(rule, Make):
             yield "computed", rule.why, rule.target, len(used)
             continue
-        given, wanted = (rule.targets, rule.sources) if plan.reverse else (rule.sources, rule.targets)
-        yield _shown_kind(used[0], plan), " + ".join(given), " + ".join(wanted), len(used)
+        sources, targets = (rule.targets, rule.sources) if plan.reverse else (rule.sources, rule.targets)
+        yield _format_kind(used[0], plan), " + ".join(sources), " + ".join(targets), len(used)
 
 
 def _operations(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """What was done to tensors that are not only renamed, once for each way."""
-    ways = {
-        (_shown_kind(step, plan), step.rule.operation.text): None
+    """How tensors that are not only renamed were changed, one row for each operation."""
+    operations = {
+        (_format_kind(step, plan), step.rule.operation.text): None
         for step in plan.steps
         if isinstance(step.rule, Move) and step.rule.operation.text
     }
-    return tuple(ways)
+    return tuple(operations)
 
 
-def _shown_kind(step: Step, plan: Plan) -> str:
+def _format_kind(step: Step, plan: Plan) -> str:
     kind = _kind(step)
     return "split" if plan.reverse and kind == "merged" else kind
 
@@ -106,22 +107,17 @@ def _by_reason(dropped: Iterable[Dropped]) -> Iterable[tuple[Any, ...]]:
     for drop in dropped:
         reasons.setdefault(drop.why, []).append(drop.name)
     for why, names in reasons.items():
-        lines = grouped(names)
-        shown = ", ".join(lines[:3]) + (f", ... ({len(lines)} kinds)" if len(lines) > 3 else "")
-        yield shown, why, len(names)
+        lines = group_names(names)
+        listed = ", ".join(lines[:3]) + (f", ... ({len(lines)} groups)" if len(lines) > 3 else "")
+        yield listed, why, len(names)
 
 
 def _summary(plan: Plan, variant: Variant, fit: BackboneFit | None) -> Table:
     rows: list[tuple[str, Any]] = [
-        ("layout", plan.layout.what),
+        ("layout", plan.layout.description),
         ("variant", variant.name),
-        ("backbone settings", settings(variant.backbone)),
+        ("backbone settings", format_settings(variant.backbone)),
     ]
     if fit is not None:
         rows.append(("check", f"{len(fit.state)} tensors loaded strictly into {fit.backbone}"))
     return Table("weights", ("", ""), tuple(rows))
-
-
-def settings(backbone: Mapping[str, Any]) -> str:
-    """mmseg's settings as one writes them in a config."""
-    return "dict(" + ", ".join(f"{name}={value!r}" for name, value in backbone.items()) + ")"

@@ -1,4 +1,4 @@
-"""Rules: how the names of one layout become mmseg's. A layout's rules read like the table they are.
+"""Rules: how the names of one layout become mmseg's. The rules of a layout form a table.
 
 ::
 
@@ -11,7 +11,7 @@
         drop("head.<*>", "the classifier"),
     )
 
-See :mod:`segplug_converters.names` for what stands in angle brackets.
+See :mod:`segplug_converters.names` for the variables in angle brackets.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from segplug_converters.operations import RENAME, Operation
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Drop", "Make", "Move", "Rule", "drop", "join", "make", "move", "share", "the_one"]
+__all__ = ["Drop", "Make", "Move", "Rule", "drop", "first_if_equal", "join", "make", "move", "share"]
 
 
 @dataclass(frozen=True)
 class Move:
-    """Tensors that are there on both sides."""
+    """Tensors that both networks have."""
 
     sources: tuple[str, ...]
     """Templates of the foreign names."""
@@ -38,30 +38,30 @@ class Move:
     """Templates of mmseg's names; with the variables of ``sources``, unless ``shared``."""
     operation: Operation = RENAME
     optional: str = ""
-    """What a file may be without, in a few words. All tensors of all rules with the same words are there, or
-    none is: a file that lost one of them is not taken for one that never had them."""
-    spare: bool = False
-    """mmseg's network may be built without it, as a config says."""
+    """The part that a file may lack, in a few words; empty if it must be there. Rules with the same words go
+    together: the file has all of their tensors or none. So a file that lost one of them is an error."""
+    optional_target: bool = False
+    """Whether mmseg's network can be built without it; its config decides."""
     shared: bool = False
-    """The one source, which has no variables, goes to the target of every block."""
+    """Whether the one source, which has no variables, is copied to the target of every block."""
 
 
 @dataclass(frozen=True)
 class Make:
-    """A tensor of mmseg that the foreign file lacks and that is known: a constant, or a starting value."""
+    """A tensor of mmseg that the foreign file lacks and that can be computed: a constant or initial value."""
 
     target: str
     like: str
-    """mmseg's name of the tensor that it is made from; with the variables of ``target``, or with none: then
-    all are made from the one tensor."""
+    """mmseg's name of the tensor that it is computed from. It has the variables of ``target``, or none: then
+    all are computed from one tensor."""
     why: str
     compute: Callable[[torch.Tensor], torch.Tensor]
-    spare: bool = True
+    optional_target: bool = True
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Tensors that mmseg's backbone has no place for."""
+    """Tensors that mmseg's backbone does not have."""
 
     source: str
     why: str
@@ -76,39 +76,44 @@ def move(
     operation: Operation = RENAME,
     *,
     optional: str = "",
-    spare: bool = False,
+    optional_target: bool = False,
 ) -> Move:
-    """One tensor to one tensor."""
-    return Move((source,), (target,), operation, optional=optional, spare=spare)
+    """A rule that turns one tensor into one tensor."""
+    return Move((source,), (target,), operation, optional=optional, optional_target=optional_target)
 
 
 def join(sources: tuple[str, ...], target: str, operation: Operation, *, optional: str = "") -> Move:
-    """Several tensors to one."""
+    """A rule that turns several tensors into one."""
     return Move(sources, (target,), operation, optional=optional)
 
 
 def share(source: str, target: str) -> Move:
-    """One tensor, which all blocks use, to a tensor of each block.
+    """A rule that copies one tensor, which all blocks use, to a tensor of each block.
 
-    The way back is there while the blocks still have the same values: training makes them differ.
+    It can be reversed as long as the blocks have equal values. Training makes them differ.
     """
     return Move((source,), (target,), _SHARED, shared=True)
 
 
 def make(
-    target: str, like: str, why: str, compute: Callable[[torch.Tensor], torch.Tensor], *, spare: bool = True
+    target: str,
+    like: str,
+    why: str,
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    optional_target: bool = True,
 ) -> Make:
-    """A tensor that follows from another one of mmseg's."""
-    return Make(target, like, why, compute, spare=spare)
+    """A rule that computes a tensor from another one of mmseg's."""
+    return Make(target, like, why, compute, optional_target=optional_target)
 
 
 def drop(source: str, why: str) -> Drop:
-    """Tensors to leave out."""
+    """A rule that leaves tensors out."""
     return Drop(source, why)
 
 
-def the_one(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """The first, of which all others are copies: the way back of what is there more than once.
+def first_if_equal(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """The first of several equal tensors: reverses an operation that copies one tensor.
 
     Raises:
         ValueError: they differ.
@@ -120,4 +125,4 @@ def the_one(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     return tensors[:1]
 
 
-_SHARED = Operation("renamed", "for every block", RENAME.forward, the_one)
+_SHARED = Operation("renamed", "for every block", RENAME.forward, first_if_equal)

@@ -1,1 +1,1 @@
-"""What the tests of segplug-converters share."""
+"""Helpers of the tests of segplug-converters."""

@@ -1,4 +1,4 @@
-"""What every family's tests do: convert through the public API, load strictly into mmseg, go back."""
+"""Helpers of every family's tests: convert through the public API, load strictly into mmseg, reverse."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from segplug_converters import Shapes
-from segplug_converters.convert import carry_out
-from segplug_converters.recognise import best_plan
+from segplug_converters.convert import apply_plan
+from segplug_converters.matching import best_plan
 from segplug_converters.rules import Move
 from segplug_mmseg.compat import import_mmseg
 
@@ -30,7 +30,9 @@ def converted(
     source, destination = folder / f"source{suffix}", folder / f"{target}.pth"
     write_weights(source, state)
     report = Segplug().convert_weights(target, source, destination, force=True, **options)
-    return dict(read_checkpoint(str(destination)).state), report
+    result = dict(read_checkpoint(str(destination)).state)
+    assert result
+    return result, report
 
 
 def backbone(settings: Mapping[str, Any], state: State) -> torch.nn.Module:
@@ -40,12 +42,12 @@ def backbone(settings: Mapping[str, Any], state: State) -> torch.nn.Module:
 
     network: torch.nn.Module = build_backbone(dict(settings))
     network.load_state_dict(dict(state), strict=True)
-    network.eval()  # whose result is no network with every backbone of mmseg
+    network.eval()  # not returned: some of mmseg's backbones return None
     return network
 
 
-def assert_comes_back(target: str, layout: str, state: State, folder: Path) -> None:
-    """The way to mmseg and back gives the same bits, for all that was not dropped on the way."""
+def assert_reversible(target: str, layout: str, state: State, folder: Path) -> None:
+    """Converting to mmseg and back gives the same bits, for all tensors that were not dropped."""
     ours, there = converted(target, state, folder / "there")
     back, _ = converted(target, ours, folder / "back", reverse=True, layout=layout)
     dropped = {item["name"] for item in there.data["dropped"]}
@@ -56,10 +58,10 @@ def assert_comes_back(target: str, layout: str, state: State, folder: Path) -> N
 
 
 def unnoticed_losses(target: str, state: State) -> list[str]:
-    """The tensors without which a file is still taken for a whole one.
+    """The tensors whose loss would not be noticed.
 
-    Each tensor that a rule moves is left out in turn; a plan that is complete all the same, and a variant
-    that is read from it, mean that nobody would know.
+    Each tensor that a rule moves is left out in turn. Its loss is not noticed if the plan is still complete
+    and a variant can be read.
     """
     converter: Any = Registry().provider("convert_weights", target).plugin
     whole = best_plan(converter.layouts, state)
@@ -68,6 +70,7 @@ def unnoticed_losses(target: str, state: State) -> list[str]:
     moved = [
         whole.prefix + name for step in whole.steps if isinstance(step.rule, Move) for name in step.sources
     ]
+    assert moved
     return [name for name in dict.fromkeys(moved) if _is_taken(converter, {**state}, without=name)]
 
 
@@ -78,7 +81,7 @@ def _is_taken(converter: Any, state: dict[str, torch.Tensor], *, without: str) -
         if plan is None or not plan.complete:
             return False
         in_file = {name.removeprefix(plan.prefix): tuple(tensor.shape) for name, tensor in state.items()}
-        shapes = {name: tuple(tensor.shape) for name, tensor in carry_out(plan, state).items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in apply_plan(plan, state).items()}
         converter.describe(Shapes(shapes, in_file=in_file))
     except CheckpointError:
         return False

@@ -1,4 +1,4 @@
-"""The libraries that hold the foreign networks, and how two networks' features are compared."""
+"""The libraries with the foreign networks, and the comparison of two networks' features."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _PROOFS = Path(sys.prefix) / "proofs"
 _library = torch.library.Library("torchvision", "FRAGMENT")
 
 TOLERANCE = 1e-4
-"""Largest difference of features, relative to their largest value."""
+"""Largest allowed difference of features, relative to their largest value."""
 
 
 def library(name: str) -> types.ModuleType:
-    """timm, torchvision, segmentation_models_pytorch or transformers, from where ``make setup`` puts them."""
+    """Import a library with foreign networks, such as timm, from where ``make setup`` installs it."""
     if str(_PROOFS) not in sys.path:
         sys.path.append(str(_PROOFS))
     try:
         importlib.import_module("torchvision")
     except RuntimeError:
-        # A torchvision that was built for CUDA finds no operators of its own beside a CPU build of torch. Its
-        # networks call none of them: that the two have a signature is enough.
+        # A torchvision that was built for CUDA does not find its operators with a CPU build of torch. Its
+        # networks do not call them: signatures are enough.
         for operator in ("nms", "qnms"):
             _library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     except ImportError:
@@ -37,11 +37,13 @@ def library(name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        pytest.fail(f"{name} is not installed, with which the weights are compared ({error}): run make setup")
+        pytest.fail(
+            f"{name} is not installed, and the weights are compared with it ({error}): run make setup"
+        )
 
 
 def seeded(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """The network in eval mode with every weight and statistic random, so that no two are alike."""
+    """The network in eval mode, with random values in all weights and statistics."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -65,13 +67,13 @@ def image(height: int, width: int, batch: int = 1, seed: int = 1) -> torch.Tenso
 
 
 def saved(network: Any, folder: Path) -> dict[str, torch.Tensor]:
-    """The weights of a network of transformers as its files name them."""
+    """The weights of a network of transformers, by the names in its files."""
     network.save_pretrained(folder)
     return dict(read_checkpoint(str(folder / "model.safetensors")).state)
 
 
 def outputs_of(modules: Sequence[torch.nn.Module], run: Callable[[], Any]) -> list[Any]:
-    """What each of the modules gives out while ``run`` runs the network, in the order of ``modules``."""
+    """The outputs of the modules while ``run`` runs the network, in the order of ``modules``."""
     found: dict[int, Any] = {}
     hooks = [
         module.register_forward_hook(
@@ -96,9 +98,9 @@ def difference(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> 
 
 def assert_same_features(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> None:
     """Every stage has the same shape and, to TOLERANCE, the same values."""
-    assert len(ours) == len(theirs)
+    assert len(ours) == len(theirs) > 0
     for stage, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         assert our.shape == their.shape, f"stage {stage}"
         assert torch.isfinite(our).all()
-        apart = difference([our], [their])
-        assert apart < TOLERANCE, f"stage {stage}: {apart:.2e} of the largest value"
+        relative = difference([our], [their])
+        assert relative < TOLERANCE, f"stage {stage} differs by {relative:.2e} of the largest value"

@@ -13,11 +13,11 @@ from segplug_converters.families.beit_transformers import BEITS, MAES
 __all__ = ["provider"]
 
 _PUBLISHED = {(768, 12, 12): "B", (1024, 24, 16): "L", (1280, 32, 16): "H"}
-"""Channels, blocks and heads, to the letter."""
+"""Channels, blocks and heads: the letter in the published name."""
 
 
 def describe(shapes: Shapes) -> Variant:
-    """BEiT's or MAE's size, from the embedding, the blocks and the table of relative positions."""
+    """Read the size of a BEiT or MAE from its embedding, blocks and table of relative positions."""
     width, channels, patch, _ = shapes.of("patch_embed.projection.weight")
     depth = shapes.count("layers.<n>.ffn.layers.1.weight")
     shapes.check_alike("layers.<n>.")
@@ -45,7 +45,7 @@ def describe(shapes: Shapes) -> Variant:
     if letter is not None:
         return Variant(f"{family}-{letter}/{patch} at {image} pixels", settings)
     name = f"{family}, {width} channels, {depth} blocks, patch {patch}, at {image} pixels"
-    assumed = f"the weights do not tell the number of heads: {heads} is assumed, one for 64 channels"
+    assumed = f"the number of heads cannot be read from the weights: {heads} is assumed, one for 64 channels"
     return Variant(name, settings, (assumed,) if is_mae else ())
 
 
@@ -53,7 +53,7 @@ def _mlp_ratio(shapes: Shapes, width: int) -> int:
     hidden = shapes.of("layers.0.ffn.layers.0.0.weight")[0]
     if hidden % width:
         raise CheckpointError(
-            f"{hidden} hidden channels for {width} do not fit mmseg's BEiT, which has a whole ratio"
+            f"{hidden} hidden channels do not fit mmseg's BEiT, which has a multiple of its {width} channels"
         )
     return hidden // width
 

@@ -1,4 +1,4 @@
-"""How BEiT's and MAE's tensors are called by their authors and timm, and what all layouts of them share."""
+"""The layouts of BEiT and MAE by their authors and timm, and the rules that all their layouts share."""
 
 from __future__ import annotations
 
@@ -12,32 +12,38 @@ __all__ = [
     "FPN",
     "INDEX_MADE_ANEW",
     "MAE",
+    "ONE_WAY",
     "OTHER_SIZE",
     "TABLE",
     "TIMM",
     "TIMM_SHARED",
-    "WHY_NO_WAY_BACK",
     "WORDS",
 ]
 
 TABLE = "layers.<i>.attn.relative_position_bias_table"
 _INDEX = "layers.<i>.attn.relative_position_index"
 WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2"), "x": ("q", "v")}
-INDEX_MADE_ANEW = "a constant of the network, made anew"
+INDEX_MADE_ANEW = "a constant of the network, computed again"
 
-FOR_BEIT = make(_INDEX, TABLE, "a constant of the network", index_of_table, spare=False)
+FOR_BEIT = make(_INDEX, TABLE, "a constant of the network", index_of_table, optional_target=False)
 FOR_MAE: tuple[Rule, ...] = (
-    make("layers.<i>.gamma_<n>", "layers.<i>.ln<n>.weight", "ones: MAE has no scales", ones, spare=False),
-    make(TABLE, "pos_embed", "zeros: MAE has no relative positions", no_bias, spare=False),
-    make(_INDEX, "pos_embed", "a constant of the network", index_of_embedding, spare=False),
+    make(
+        "layers.<i>.gamma_<n>",
+        "layers.<i>.ln<n>.weight",
+        "ones: MAE has no scales",
+        ones,
+        optional_target=False,
+    ),
+    make(TABLE, "pos_embed", "zeros: MAE has no relative positions", no_bias, optional_target=False),
+    make(_INDEX, "pos_embed", "a constant of the network", index_of_embedding, optional_target=False),
 )
-"""What mmseg's MAE is a BEiT by, and a ViT lacks."""
-WHY_NO_WAY_BACK = "mmseg's MAE learns scales of blocks and relative positions, which a ViT has no place for"
+"""The tensors of BEiT that mmseg's MAE has and a ViT lacks."""
+ONE_WAY = "mmseg's MAE learns scales of blocks and relative positions, which a ViT does not have"
 
 FPN = drop("fpn<n>.<*>", "the segmentor's neck, which mmseg's configs have as Feature2Pyramid")
 OTHER_SIZE = (
-    "for another img_size than that of the weights, convert with --check CONFIG: to resize positions by "
-    "itself, mmseg needs a function that SciPy removed in 1.14"
+    "for another img_size than that of the weights, convert with --check CONFIG: mmseg's own resizing of "
+    "positions needs a function that SciPy removed in 1.14"
 )
 
 _TIMM: tuple[Rule, ...] = (
@@ -48,7 +54,7 @@ _TIMM: tuple[Rule, ...] = (
     move("blocks.<i>.attn.proj.<p>", "layers.<i>.attn.proj.<p>"),
     move("blocks.<i>.mlp.fc1.<p>", "layers.<i>.ffn.layers.0.0.<p>"),
     move("blocks.<i>.mlp.fc2.<p>", "layers.<i>.ffn.layers.1.<p>"),
-    move("norm.<p>", "ln1.<p>", optional="the final norm of all tokens", spare=True),
+    move("norm.<p>", "ln1.<p>", optional="the final norm of all tokens", optional_target=True),
     drop("fc_norm.<*>", "the classifier"),
     drop("head.<*>", "the classifier"),
     drop("mask_token", "pre-training"),
@@ -67,8 +73,8 @@ _TIMM_BEIT: tuple[Rule, ...] = (
 )
 
 _TIMM_NOTES = (
-    "LayerNorm has eps=1e-6, which the settings have in norm_cfg; with mmseg's default, 1e-5, features "
-    "differ where they are small",
+    "LayerNorm has eps=1e-6, which the settings have in norm_cfg; with mmseg's default, 1e-5, small features "
+    "differ",
     OTHER_SIZE,
 )
 
@@ -76,7 +82,7 @@ _TIMM_ANCHORS = (("blocks.<i>.attn.q_bias", "layers.<i>.attn.q_bias"),)
 
 TIMM = Layout(
     name="timm",
-    what="timm's Beit, and the authors' own fine-tuned files of BEiT and BEiT v2",
+    description="timm's Beit, and the authors' own fine-tuned files of BEiT and BEiT v2",
     anchors=_TIMM_ANCHORS,
     words=WORDS,
     rules=(
@@ -89,7 +95,7 @@ TIMM = Layout(
 
 TIMM_SHARED = Layout(
     name="timm-shared",
-    what="timm's Beit with one table of relative positions, and the authors' pre-trained files",
+    description="timm's Beit with one table of relative positions, and the authors' pre-trained files",
     anchors=_TIMM_ANCHORS,
     words=WORDS,
     rules=(
@@ -102,7 +108,7 @@ TIMM_SHARED = Layout(
 
 MAE = Layout(
     name="mae",
-    what="MAE's own files, and any other ViT under timm's names with whole biases, for mmseg's MAE",
+    description="MAE's own files, and other ViTs with timm's names and biases of q, k and v, for mmseg's MAE",
     anchors=(("blocks.<i>.attn.qkv.bias", "layers.<i>.attn.qkv.bias"),),
     words=WORDS,
     rules=(
@@ -113,5 +119,5 @@ MAE = Layout(
         drop("decoder_<*>", "pre-training"),
     ),
     notes=_TIMM_NOTES,
-    one_way=WHY_NO_WAY_BACK,
+    one_way=ONE_WAY,
 )

@@ -1,4 +1,4 @@
-"""What mmseg's BEiT and MAE hold beyond the weights of others: indices, and values that change nothing."""
+"""Tensors that only mmseg's BEiT and MAE have: indices, and values without an effect."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
 __all__ = ["heads_of", "index_of_embedding", "index_of_table", "no_bias", "ones", "window_of"]
 
 _CLASS_TOKEN = 3
-"""Rows of a table for what has no offset: class token to patch, patch to class token, and to itself."""
+"""Rows of a table for the class token: class token to patch, patch to class token, class token to itself."""
 _CHANNELS_OF_A_HEAD = 64
 _HEADS_OF_HUGE = {1280: 16}
 
 
 def window_of(rows: int) -> int:
-    """The edge, in patches, of the square image that a table of so many relative positions is for.
+    """The side, in patches, of the square image that a table of relative positions is for.
 
     Raises:
-        CheckpointError: it is for no square image.
+        CheckpointError: the table is for no square image.
     """
     edge = math.isqrt(max(rows - _CLASS_TOKEN, 0))
     if edge % 2 == 0 or edge * edge != rows - _CLASS_TOKEN:
-        raise CheckpointError(f"a table of {rows} relative positions is of no square image")
+        raise CheckpointError(f"a table of {rows} relative positions is for no square image")
     return (edge + 1) // 2
 
 
 def heads_of(width: int) -> int:
-    """The heads of a published ViT of so many channels, which its weights do not tell.
+    """The heads of a published ViT with these channels; they cannot be read from its weights.
 
     Raises:
-        CheckpointError: no rule says how many.
+        CheckpointError: the number is not known for these channels.
     """
     heads, rest = divmod(width, _CHANNELS_OF_A_HEAD)
     if rest:
         raise CheckpointError(
-            f"the weights do not tell the number of heads, and {width} channels are no multiple of "
-            f"{_CHANNELS_OF_A_HEAD}, as all published MAE but the huge one have in a head"
+            f"the number of heads cannot be read from the weights, and {width} channels are no multiple of "
+            f"{_CHANNELS_OF_A_HEAD}, the channels of a head in all published MAE but the huge one"
         )
     return _HEADS_OF_HUGE.get(width, heads)
 
 
 def index_of_table(table: torch.Tensor) -> torch.Tensor:
-    """Which row of the table each pair of tokens uses: ``(1 + window^2, 1 + window^2)``, int64."""
+    """The row of the table that each pair of tokens uses: ``(1 + window^2, 1 + window^2)``, int64."""
     return _index(window_of(len(table)))
 
 
@@ -62,7 +62,7 @@ def no_bias(positions: torch.Tensor) -> torch.Tensor:
 
 
 def ones(like: torch.Tensor) -> torch.Tensor:
-    """A scale that changes nothing."""
+    """A scale without an effect."""
     return like.new_ones(like.shape)
 
 
@@ -72,7 +72,7 @@ def _window_of_embedding(positions: torch.Tensor) -> int:
     patches = positions.shape[1] - 1
     window = math.isqrt(patches)
     if window * window != patches:
-        raise CheckpointError(f"pos_embed has positions of {patches} patches, which is no square image")
+        raise CheckpointError(f"pos_embed has positions of {patches} patches, not those of a square image")
     return window
 
 

@@ -1,4 +1,4 @@
-"""How transformers calls BEiT's and MAE's tensors, for :mod:`segplug_converters.families.beit`."""
+"""transformers' layouts of BEiT and MAE."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from segplug_converters.families.beit_layouts import (
     FOR_MAE,
     FPN,
     INDEX_MADE_ANEW,
+    ONE_WAY,
     OTHER_SIZE,
     TABLE,
-    WHY_NO_WAY_BACK,
     WORDS,
 )
 
@@ -42,17 +42,17 @@ _IN_MEMORY = {
     "own": "layers.<i>.relative_position_bias.",
     "shared": "shared_position_bias.",
 }
-"""The same in the memory of version 5."""
+"""The same in memory, since version 5."""
 
 _KINDS = (
-    ("transformers", "as its files have them", _SAVED),
-    ("transformers-5", "as version 5 names them in memory", _IN_MEMORY),
+    ("transformers", "names of its files", _SAVED),
+    ("transformers-5", "names in memory since version 5", _IN_MEMORY),
 )
 _BACKBONE = {"norm_cfg": {"type": "LN", "eps": 1e-12}}
 _NOTES = (
-    "LayerNorm has eps=1e-12 unless the network's config says otherwise (layer_norm_eps), which the settings "
-    "have in norm_cfg; that of the authors is 1e-6, mmseg's default 1e-5",
-    "transformers resizes positions for images of another size, mmseg's network takes no other",
+    "LayerNorm has eps=1e-12, which the settings have in norm_cfg, unless the network's config sets "
+    "layer_norm_eps; the authors' eps is 1e-6, mmseg's default 1e-5",
+    "transformers resizes positions for images of another size, mmseg's network takes no other size",
     OTHER_SIZE,
 )
 
@@ -62,7 +62,7 @@ def _anchors(names: Mapping[str, str], core: str = "") -> tuple[tuple[str, str],
 
 
 def _vit(names: Mapping[str, str], core: str = "") -> tuple[Rule, ...]:
-    """What BEiT and MAE have in common, but the final norm."""
+    """The rules that BEiT and MAE have in common, without the final norm."""
     block = core + names["block"]
     return (
         move(f"{core}embeddings.cls_token", "cls_token"),
@@ -95,36 +95,36 @@ def _beit(names: Mapping[str, str], *, shared: bool, core: str = "") -> tuple[Ru
     )
 
 
-def _layout(name: str, what: str, names: Mapping[str, str], *, shared: bool) -> Layout:
+def _layout(name: str, description: str, names: Mapping[str, str], *, shared: bool) -> Layout:
     """BeitModel, alone or under ``beit.`` in a network for another task."""
     return Layout(
         name=name,
-        what=what,
+        description=description,
         anchors=_anchors(names),
         words=WORDS,
         rules=(
             *_beit(names, shared=shared),
-            # With use_mean_pooling there is the pooler's norm instead, of the average of the patches.
-            move("layernorm.<p>", "ln1.<p>", optional="the final norm of all tokens", spare=True),
+            # With use_mean_pooling the network has the pooler's norm instead, of the average of the patches.
+            move("layernorm.<p>", "ln1.<p>", optional="the final norm of all tokens", optional_target=True),
             FPN,
         ),
         notes=_NOTES,
         backbone=_BACKBONE,
-        nowhere=("lm_head.<*>",),  # of pre-training, whose final norm lies beside BeitModel
+        forbidden_anywhere=("lm_head.<*>",),  # pre-training has its final norm outside of BeitModel
     )
 
 
-def _pretraining(name: str, what: str, names: Mapping[str, str], *, shared: bool) -> Layout:
-    """BeitForMaskedImageModeling, which has the final norm beside BeitModel, and not in it."""
+def _pretraining(name: str, description: str, names: Mapping[str, str], *, shared: bool) -> Layout:
+    """BeitForMaskedImageModeling, which has the final norm outside of BeitModel."""
     core = "beit."
     return Layout(
         name=name,
-        what=what,
+        description=description,
         anchors=_anchors(names, core),
         words=WORDS,
         rules=(
             *_beit(names, shared=shared, core=core),
-            move("layernorm.<p>", "ln1.<p>", spare=True),
+            move("layernorm.<p>", "ln1.<p>", optional_target=True),
             drop("lm_head.<p>", "pre-training"),
         ),
         notes=_NOTES,
@@ -132,11 +132,11 @@ def _pretraining(name: str, what: str, names: Mapping[str, str], *, shared: bool
     )
 
 
-def _mae(name: str, what: str, names: Mapping[str, str]) -> Layout:
+def _mae(name: str, description: str, names: Mapping[str, str]) -> Layout:
     block = names["block"]
     return Layout(
         name=name,
-        what=what,
+        description=description,
         anchors=_anchors(names),
         words=WORDS,
         rules=(
@@ -148,19 +148,19 @@ def _mae(name: str, what: str, names: Mapping[str, str]) -> Layout:
                 merge(1, 1, 1),
             ),
             *FOR_MAE,
-            move("layernorm.<p>", "ln1.<p>", spare=True),
+            move("layernorm.<p>", "ln1.<p>", optional_target=True),
             drop("embeddings.mask_token", "pre-training"),
             drop("pooler.<*>", "the classifier"),
         ),
         notes=_NOTES,
         backbone=_BACKBONE,
-        one_way=WHY_NO_WAY_BACK,
+        one_way=ONE_WAY,
     )
 
 
 BEITS = tuple(
-    build(name + table + purpose, f"transformers' BEiT{task}, {whose}{tables}", names, shared=bool(table))
-    for name, whose, names in _KINDS
+    build(name + table + purpose, f"transformers' BEiT{task}, {naming}{tables}", names, shared=bool(table))
+    for name, naming, names in _KINDS
     for purpose, task, build in (
         ("", "", _layout),
         ("-pretraining", " with its norm for pre-training", _pretraining),
@@ -170,8 +170,8 @@ BEITS = tuple(
 MAES = tuple(
     _mae(
         name.replace("transformers", "mae-transformers"),
-        f"transformers' MAE, and any other ViT of it with whole biases, {whose}, for mmseg's MAE",
+        f"transformers' MAE, and other ViTs of it with biases of q, k and v, {naming}, for mmseg's MAE",
         names,
     )
-    for name, whose, names in _KINDS
+    for name, naming, names in _KINDS
 )

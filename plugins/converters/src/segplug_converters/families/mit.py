@@ -16,7 +16,7 @@ __all__ = ["provider"]
 
 _WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2")}
 
-# Blocks are s.i; of these, r.j reduce their keys and values, which those of a last stage do not.
+# Blocks are <s>.<i>. Blocks that reduce their keys and values are <r>.<j>; the last stage has none.
 _REDUCTION = "spatial reductions"
 
 
@@ -36,12 +36,12 @@ _KERNEL = reshape("a linear layer as a convolution of 1x1", _as_kernel, _as_matr
 
 _EPS_NOTE = (
     "LayerNorm has eps=1e-5 after the patch embeddings, which the settings have in norm_cfg; with mmseg's "
-    "default, 1e-6, features differ where the embeddings are small"
+    "default, 1e-6, features of small embeddings differ"
 )
 
 OFFICIAL = Layout(
     name="official",
-    what="NVlabs' own SegFormer files, and the MiT encoders of segmentation-models-pytorch",
+    description="NVlabs' own SegFormer files, and the MiT encoders of segmentation-models-pytorch",
     anchors=(
         ("block<s>.<i>.attn.q.weight", "layers.<s-1>.1.<i>.attn.attn.in_proj_weight"),
         ("block<r>.<j>.attn.sr.weight", "layers.<r-1>.1.<j>.attn.sr.weight"),
@@ -70,14 +70,14 @@ OFFICIAL = Layout(
     ),
     notes=(
         _EPS_NOTE,
-        "the official network has eps=1e-6 before attention and MLP and after each stage, which mmseg "
-        "cannot have beside 1e-5: with random weights, 4e-6 of the largest feature remains",
+        "the official network has eps=1e-6 before attention and MLP and after each stage, where mmseg uses "
+        "1e-5, too: with random weights, features differ by 4e-6 of the largest",
     ),
 )
 
 TRANSFORMERS = Layout(
     name="transformers",
-    what="SegFormer files of transformers",
+    description="SegFormer of transformers, names of its files",
     anchors=(
         ("encoder.block.<s>.<i>.attention.self.query.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
         ("encoder.block.<r>.<j>.attention.self.sr.weight", "layers.<r>.1.<j>.attn.sr.weight"),
@@ -118,7 +118,7 @@ TRANSFORMERS = Layout(
 
 TRANSFORMERS_5 = Layout(
     name="transformers-5",
-    what="the names that SegFormer has in the memory of transformers 5",
+    description="SegFormer of transformers, names in memory since version 5",
     anchors=(
         ("stages.<s>.blocks.<i>.attention.q_proj.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
         (
@@ -171,13 +171,13 @@ _PUBLISHED: dict[tuple[int, tuple[int, ...]], str] = {
     (64, (3, 8, 27, 3)): "MiT-B4",
     (64, (3, 6, 40, 3)): "MiT-B5",
 }
-"""Width of the first stage and blocks of each stage, to the name."""
+"""Width of the first stage and blocks of each stage: the published name."""
 _HEADS = [1, 2, 5, 8]
 _REDUCTIONS = [8, 4, 2, 1]
 
 
 def describe(shapes: Shapes) -> Variant:
-    """MiT's size, from the embeddings and blocks of its stages."""
+    """Read the size of a MiT from the embeddings and blocks of its stages."""
     stages = four_stages(shapes, "layers.<n>.0.projection.weight", "MiT")
     for stage in stages:
         shapes.check_alike(f"layers.{stage}.1.<n>.")
@@ -206,33 +206,34 @@ def describe(shapes: Shapes) -> Variant:
         return Variant(name, settings)
     named = f"MiT, {'/'.join(map(str, widths))} channels, {'/'.join(map(str, depths))} blocks"
     assumed = (
-        f"the weights do not tell the number of heads: one for every {widths[0]} channels is assumed",
-        "the weights do not tell the strides of the stages: 4, then 2 is assumed, as in all published ones",
+        f"the number of heads cannot be read from the weights: one for every {widths[0]} channels is assumed",
+        "the strides of the stages cannot be read from the weights: 4, then 2 is assumed, as in all "
+        "published MiT",
     )
     return Variant(named, settings, assumed)
 
 
 def _heads(widths: list[int]) -> list[int]:
-    """mmseg's widths are multiples of one head's, and the published first stages have one head."""
+    """The heads of each stage: all have the same width, and the published first stages have one head."""
     if any(width % widths[0] for width in widths):
         given = ", ".join(map(str, widths))
         raise CheckpointError(
             f"stages of {given} channels do not fit mmseg's MixVisionTransformer, "
-            f"which wants multiples of the first"
+            f"which needs multiples of the first"
         )
     return [width // widths[0] for width in widths]
 
 
 def _reduction(shapes: Shapes, stage: int) -> int:
-    """How much a stage's keys and values are reduced, along each side; 1 has no convolution."""
+    """By how much a stage reduces keys and values along each side; 1 if it has no convolution for that."""
     name = f"layers.{stage}.1.0.attn.sr.weight"
     if name not in shapes:
         return 1
     side = shapes.of(name)[2]
     if side == 1:
         raise CheckpointError(
-            f"stage {stage} has a spatial reduction by 1: mmseg's MixVisionTransformer has one by 2 or more, "
-            "or none"
+            f"stage {stage} has a spatial reduction by 1: mmseg's MixVisionTransformer reduces by 2 or more, "
+            "or has no reduction"
         )
     return side
 

@@ -12,8 +12,8 @@ from segplug_converters.convolutions import (
     NamedShape,
     check_network,
     conv_module,
-    in_eights,
     module,
+    multiple_of_eight,
 )
 from segplug_converters.names import Words
 from segplug_converters.rules import Rule
@@ -24,10 +24,11 @@ _STAGES = ((16, 1), (24, 2), (32, 3), (64, 4), (96, 3), (160, 3), (320, 1))
 """Channels at width 1, and blocks, of layer1 to layer7."""
 
 _FIRSTS = tuple(accumulate((blocks for _, blocks in _STAGES), initial=1))
-"""torchvision counts all blocks in one row: the number of each layer's first, and of what comes after all."""
+"""torchvision numbers all blocks in one list: the number of each layer's first block, and of the module
+after the last block."""
 
 _BLOCK_WORDS = ("t", "u", "v", "w", "x", "y", "z")
-"""For each layer, the variable that stands for torchvision's numbers of its blocks."""
+"""For each layer, the variable for torchvision's numbers of its blocks."""
 
 _WORDS: Words = {
     **CONVOLUTIONAL,
@@ -39,9 +40,9 @@ _WORDS: Words = {
 }
 
 _Block = Callable[[str, str], Iterator[Rule]]
-"""The rules for a block with a foreign and mmseg's name."""
+"""Gives the rules for a block, from its foreign name and mmseg's."""
 
-_NO_PLACE = "the last convolution, which mmseg's backbone lacks"
+_LAST = "the last convolution, which mmseg's backbone lacks"
 
 
 def _nested(theirs: str, ours: str) -> Iterator[Rule]:
@@ -64,35 +65,35 @@ def _flat_first(theirs: str, ours: str) -> Iterator[Rule]:
     yield from conv_module(f"{theirs}.conv.3", f"{theirs}.conv.4", f"{ours}.conv.1")
 
 
-def _in_one_row(first_block: _Block, block: _Block) -> tuple[Rule, ...]:
-    """The table of a network with stem, blocks and last convolution in one row, ``features.0`` to ``18``."""
+def _rules_of_one_list(first_block: _Block, block: _Block) -> tuple[Rule, ...]:
+    """The rules of a network with stem, blocks and last convolution in one list, ``features.0`` to ``18``."""
     rules: list[Rule] = [*conv_module("features.0.0", "features.0.1", "conv1")]
     rules += first_block("features.<t>", "layer1.<t-1>")
     for layer, (word, first) in enumerate(zip(_BLOCK_WORDS[1:], _FIRSTS[1:-1], strict=True), 2):
         rules += block(f"features.<{word}>", f"layer{layer}.<{word}-{first}>")
     last = f"features.{_FIRSTS[-1]}"
-    return (*rules, drop(f"{last}.<*>", _NO_PLACE), drop("classifier.<*>", "the classifier"))
+    return (*rules, drop(f"{last}.<*>", _LAST), drop("classifier.<*>", "the classifier"))
 
 
 TORCHVISION = Layout(
     name="torchvision",
-    what="torchvision's MobileNetV2",
+    description="torchvision's MobileNetV2",
     anchors=(("features.1.conv.0.0.weight", "layer1.0.conv.0.conv.weight"),),
     words=_WORDS,
-    rules=_in_one_row(_nested_first, _nested),
+    rules=_rules_of_one_list(_nested_first, _nested),
 )
 
 FLAT = Layout(
     name="flat",
-    what="MobileNetV2 whose blocks are flat lists, as in tonylins/pytorch-mobilenet-v2",
+    description="MobileNetV2 whose blocks are flat lists, as in tonylins/pytorch-mobilenet-v2",
     anchors=(("features.1.conv.0.weight", "layer1.0.conv.0.conv.weight"),),
     words=_WORDS,
-    rules=_in_one_row(_flat_first, _flat),
+    rules=_rules_of_one_list(_flat_first, _flat),
 )
 
 TIMM = Layout(
     name="timm",
-    what="timm's MobileNetV2",
+    description="timm's MobileNetV2",
     anchors=(
         ("conv_stem.weight", "conv1.conv.weight"),
         ("blocks.<s>.<i>.conv_pwl.weight", "layer<s+1>.<i>.conv.2.conv.weight"),
@@ -105,8 +106,8 @@ TIMM = Layout(
         *conv_module("blocks.<s>.<i>.conv_pw", "blocks.<s>.<i>.bn1", "layer<s+1>.<i>.conv.0"),
         *conv_module("blocks.<s>.<i>.conv_dw", "blocks.<s>.<i>.bn2", "layer<s+1>.<i>.conv.1"),
         *conv_module("blocks.<s>.<i>.conv_pwl", "blocks.<s>.<i>.bn3", "layer<s+1>.<i>.conv.2"),
-        drop("conv_head.<*>", _NO_PLACE),
-        drop("bn2.<*>", _NO_PLACE),
+        drop("conv_head.<*>", _LAST),
+        drop("bn2.<*>", _LAST),
         drop("classifier.<*>", "the classifier"),
     ),
 )
@@ -116,11 +117,11 @@ _WIDTHS = (
     *(tenths / 10 for tenths in range(1, 41)),
     *(percent / 100 for percent in range(5, 401)),
 )
-"""Several factors can give the same channels: those that people use come first."""
+"""Width factors to try. Several can give the same channels: those in common use come first."""
 
 
 def describe(shapes: Shapes) -> Variant:
-    """The width, from the channels of all layers."""
+    """Read the width factor from the channels of all layers."""
     counts = tuple(shapes.count(f"layer{layer}.<n>.conv.1.conv.weight") for layer in range(1, 8))
     if counts != tuple(blocks for _, blocks in _STAGES):
         raise CheckpointError(
@@ -149,14 +150,14 @@ def describe(shapes: Shapes) -> Variant:
 
 
 _DILATED = (
-    "mmseg's segmentation configs set other strides and dilations for the last layers: the weights fit those "
-    "too, but the features are no longer what the classifier was trained on"
+    "mmseg's segmentation configs set other strides and dilations for the last layers: the weights fit, but "
+    "the features are not those that the classifier was trained on"
 )
 
 
 def _channels(width: float) -> list[int]:
     """The channels of mmseg's stem and layers at a width factor."""
-    return [in_eights(full * width) for full in (32, *(full for full, _ in _STAGES))]
+    return [multiple_of_eight(full * width) for full in (32, *(full for full, _ in _STAGES))]
 
 
 def _network(channels: Sequence[int]) -> Iterator[NamedShape]:
@@ -173,7 +174,7 @@ def _network(channels: Sequence[int]) -> Iterator[NamedShape]:
 
 
 _EXPANSION = 6
-"""How many times more channels a block has inside; the first has no more."""
+"""A block expands its channels by this factor inside; the first block does not."""
 
 
 provider = Converter(family="MobileNetV2", layouts=(TORCHVISION, FLAT, TIMM), describe=describe)

@@ -13,8 +13,8 @@ from segplug_converters.convolutions import (
     NamedShape,
     check_network,
     conv_module,
-    in_eights,
     module,
+    multiple_of_eight,
 )
 from segplug_converters.rules import Rule
 
@@ -26,25 +26,27 @@ class _Block(NamedTuple):
     inside: int
     """Channels of the depthwise convolution."""
     channels: int
-    """Of the output."""
-    excited: bool
-    """With squeeze and excitation."""
+    """Channels of the output."""
+    has_se: bool
+    """Whether the block has squeeze-and-excitation."""
 
 
 @dataclass(frozen=True)
 class _Arch:
-    """What the two architectures differ in; block ``n`` is ``features.n`` and ``layer<n>`` on either side."""
+    """The differences of the two architectures. Block ``n`` is torchvision's ``features.n`` and mmseg's
+    ``layer<n>``.
+    """
 
     name: str
     blocks: tuple[_Block, ...]
     """Block 1, 2, ..."""
     last: int
-    """Channels of the convolution behind the blocks."""
+    """Channels of the convolution after the blocks."""
 
     @property
-    def excited(self) -> frozenset[int]:
-        """The numbers of the blocks with squeeze and excitation."""
-        return frozenset(number for number, block in enumerate(self.blocks, 1) if block.excited)
+    def se_blocks(self) -> frozenset[int]:
+        """The numbers of the blocks with squeeze-and-excitation."""
+        return frozenset(number for number, block in enumerate(self.blocks, 1) if block.has_se)
 
 
 _LARGE = _Arch(
@@ -90,22 +92,22 @@ _STEM = 16
 """Channels of the first convolution."""
 
 _SQUEEZED = 4
-"""How many times fewer channels there are inside of an excitation."""
+"""Squeeze-and-excitation reduces its channels by this factor inside."""
 
 
 def _rules(arch: _Arch, features: str) -> tuple[Rule, ...]:
-    """The table, where ``features`` stands before the numbers; see :func:`_words` for the variables."""
+    """The rules. ``features`` is the name before the block numbers; :func:`_words` explains the variables."""
     theirs, after = f"{features}<a>.block", len(arch.blocks) + 1
     first = f"{features}1.block"
-    linear = 2 if 1 in arch.excited else 1
+    linear = 2 if 1 in arch.se_blocks else 1
     return (
         *conv_module(f"{features}0.0", f"{features}0.1", "layer0"),
         *conv_module(f"{first}.0.0", f"{first}.0.1", "layer1.depthwise_conv"),
-        *(_excitation(f"{first}.1", "layer1") if 1 in arch.excited else ()),
+        *(_se_rules(f"{first}.1", "layer1") if 1 in arch.se_blocks else ()),
         *conv_module(f"{first}.{linear}.0", f"{first}.{linear}.1", "layer1.linear_conv"),
         *conv_module(f"{theirs}.0.0", f"{theirs}.0.1", "layer<a>.expand_conv"),
         *conv_module(f"{theirs}.1.0", f"{theirs}.1.1", "layer<a>.depthwise_conv"),
-        *_excitation(f"{features}<e>.block.2", "layer<e>"),
+        *_se_rules(f"{features}<e>.block.2", "layer<e>"),
         *conv_module(f"{features}<e>.block.3.0", f"{features}<e>.block.3.1", "layer<e>.linear_conv"),
         *conv_module(f"{features}<n>.block.2.0", f"{features}<n>.block.2.1", "layer<n>.linear_conv"),
         *conv_module(f"{features}{after}.0", f"{features}{after}.1", f"layer{after}"),
@@ -113,31 +115,37 @@ def _rules(arch: _Arch, features: str) -> tuple[Rule, ...]:
     )
 
 
-def _excitation(theirs: str, ours: str) -> tuple[Rule, ...]:
+def _se_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
     return (move(f"{theirs}.fc<f>.<p>", f"{ours}.se.conv<f>.conv.<p>"),)
 
 
 def _words(arch: _Arch) -> dict[str, tuple[str, ...]]:
-    """a: all blocks but the first, which does not expand; e: with excitation; n: without."""
+    """The values of the variables.
+
+    ``a``: all blocks but the first, which does not expand; of these, ``e`` with and ``n`` without
+    squeeze-and-excitation, whose two convolutions are ``f``.
+    """
     blocks = range(2, len(arch.blocks) + 1)
     return {
         "a": tuple(map(str, blocks)),
-        "e": tuple(str(block) for block in blocks if block in arch.excited),
-        "n": tuple(str(block) for block in blocks if block not in arch.excited),
+        "e": tuple(str(block) for block in blocks if block in arch.se_blocks),
+        "n": tuple(str(block) for block in blocks if block not in arch.se_blocks),
         "f": ("1", "2"),
     }
 
 
 _PADDING = (
-    "mmseg pads strided convolutions as TensorFlow does, torchvision the same on all sides: features are the "
-    "same only where height and width are one more than a multiple of 8 (513, not 512)"
+    "mmseg pads strided convolutions as TensorFlow does, torchvision equally on all sides: features are the "
+    "same only if height and width are one more than a multiple of 8 (513, not 512)"
 )
 
 
-def _layout(arch: _Arch, *, features: str = "features.", name: str, what: str, one_way: str = "") -> Layout:
+def _layout(
+    arch: _Arch, *, features: str = "features.", name: str, description: str, one_way: str = ""
+) -> Layout:
     return Layout(
         name=name,
-        what=what,
+        description=description,
         anchors=((f"{features}1.block.0.0.weight", "layer1.depthwise_conv.conv.weight"),),
         words={**CONVOLUTIONAL, **_words(arch)},
         rules=_rules(arch, features),
@@ -147,20 +155,20 @@ def _layout(arch: _Arch, *, features: str = "features.", name: str, what: str, o
 
 
 _LAYOUTS = (
-    _layout(_LARGE, name="torchvision-large", what="torchvision's mobilenet_v3_large"),
-    _layout(_SMALL, name="torchvision-small", what="torchvision's mobilenet_v3_small"),
+    _layout(_LARGE, name="torchvision-large", description="torchvision's mobilenet_v3_large"),
+    _layout(_SMALL, name="torchvision-small", description="torchvision's mobilenet_v3_small"),
     _layout(
         _LARGE,
         features="",
         name="torchvision-lraspp",
-        what="mobilenet_v3_large within torchvision's segmentation networks (LR-ASPP, DeepLabV3)",
-        one_way="they are a part of a segmentation network, whose other parts are not there",
+        description="mobilenet_v3_large within torchvision's segmentation networks (LR-ASPP, DeepLabV3)",
+        one_way="its files hold a whole segmentation network, whose other parts are missing",
     ),
 )
 
 
 def describe(shapes: Shapes) -> Variant:
-    """Large or small, from the number of blocks; mmseg has one width of each."""
+    """Read from the number of blocks whether it is large or small; mmseg has one width of each."""
     arch = _LARGE if "layer16.conv.weight" in shapes else _SMALL
     for number, block in enumerate(arch.blocks, 1):
         found = shapes.of(f"layer{number}.linear_conv.conv.weight")[0]
@@ -173,7 +181,8 @@ def describe(shapes: Shapes) -> Variant:
         name,
         {"type": "MobileNetV3", "arch": arch.name, "norm_cfg": {"type": "BN", "eps": 0.001}},
         (
-            "torchvision's normalisation has eps=0.001: set it in the backbone's norm_cfg, as mmseg does",
+            "torchvision's normalisation has eps=0.001: set it in the backbone's norm_cfg, as mmseg's "
+            "configs do",
             _DILATED,
         ),
     )
@@ -194,8 +203,8 @@ def _network(arch: _Arch) -> Iterator[NamedShape]:
         if block.inside != before:
             yield from module(f"{name}.expand_conv", block.inside, before, 1)
         yield from module(f"{name}.depthwise_conv", block.inside, 1, block.kernel)
-        if block.excited:
-            squeezed = in_eights(block.inside // _SQUEEZED)
+        if block.has_se:
+            squeezed = multiple_of_eight(block.inside // _SQUEEZED)
             yield from _with_bias(f"{name}.se.conv1.conv", squeezed, block.inside)
             yield from _with_bias(f"{name}.se.conv2.conv", block.inside, squeezed)
         yield from module(f"{name}.linear_conv", block.channels, block.inside, 1)
@@ -211,8 +220,8 @@ def _with_bias(name: str, after: int, before: int) -> Iterator[NamedShape]:
 def _check_width(layer: str, found: int, known: int) -> None:
     if found != known:
         raise CheckpointError(
-            f"a MobileNetV3 of another width: {layer} has {found} channels, mmseg's has {known}",
-            hint="a reduced tail does not fit either: mmseg's last layer stays as wide as it is",
+            f"it is a MobileNetV3 of another width: {layer} has {found} channels, mmseg's has {known}",
+            hint="a reduced tail does not fit either: mmseg's last layer has a fixed width",
         )
 
 

@@ -1,4 +1,4 @@
-"""A LayerNorm that mmseg's backbone has behind a stage and classification weights lack."""
+"""A LayerNorm that mmseg's backbone has after a stage and classification weights lack."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["new_norm"]
 
-_WHY = "the norm of a stage's output, at its start"
+_WHY = "the norm of a stage's output, with its initial values"
 
 
 def new_norm(target: str, like: str) -> tuple[Rule, Rule]:
-    """The values that mmseg gives it, too: weight 1, bias 0.
+    """Rules that make its initial values, the same as mmseg's: weight 1, bias 0.
 
     Args:
         target: mmseg's name of the norm.

@@ -14,8 +14,8 @@ __all__ = ["provider"]
 
 _BLOCK = ("layer<s>.<i>.conv1.weight", "layer<s>.<i>.conv1.weight")
 
-# The first stage may have no downsampling: its stages have a variable of their own for a convolution (d),
-# and for one behind an average pooling (a).
+# The first stage may have no downsampling. So stages with one have their own variables: <d> where it is a
+# convolution, <a> where an average pooling comes before the convolution.
 _DOWNSAMPLINGS = (
     ("layer<d>.0.downsample.0.weight", "layer<d>.0.downsample.0.weight"),
     ("layer<a>.0.downsample.2.weight", "layer<a>.0.downsample.2.weight"),
@@ -24,17 +24,17 @@ _DOWNSAMPLINGS = (
 _WORDS: Words = {**CONVOLUTIONAL, "c": ("1", "2")}
 
 
-def _same(conv: str, bn: str, *, optional: str = "") -> tuple[Rule, ...]:
-    """A convolution and its normalisation, which mmseg calls the same."""
+def _keep(conv: str, bn: str, *, optional: str = "") -> tuple[Rule, ...]:
+    """A convolution and its normalisation, which have the same names in mmseg."""
     weight = f"{conv}.weight"
     return (move(weight, weight, optional=optional), *norm(bn, bn, optional=optional))
 
 
 _BLOCKS: tuple[Rule, ...] = (
-    *_same("layer<s>.<i>.conv<c>", "layer<s>.<i>.bn<c>"),
-    *_same("layer<s>.<i>.conv3", "layer<s>.<i>.bn3", optional="third convolutions"),
-    *_same("layer<d>.0.downsample.0", "layer<d>.0.downsample.1", optional="downsamplings"),
-    *_same("layer<a>.0.downsample.1", "layer<a>.0.downsample.2", optional="downsamplings behind a pooling"),
+    *_keep("layer<s>.<i>.conv<c>", "layer<s>.<i>.bn<c>"),
+    *_keep("layer<s>.<i>.conv3", "layer<s>.<i>.bn3", optional="third convolutions"),
+    *_keep("layer<d>.0.downsample.0", "layer<d>.0.downsample.1", optional="downsamplings"),
+    *_keep("layer<a>.0.downsample.1", "layer<a>.0.downsample.2", optional="downsamplings after a pooling"),
     drop("fc.<n>.<*>", "the projection of MoCo v2's training"),
     drop("fc.<*>", "the classifier"),
     drop("projection_head.<*>", "the projection of SwAV's training"),
@@ -43,18 +43,18 @@ _BLOCKS: tuple[Rule, ...] = (
 
 _POOLING = (
     "timm's networks that blur or average before each stride (resnetblur*, resnetaa*) have the same tensors "
-    "as those that do not, but other features, which mmseg's backbone cannot compute"
+    "as the others, but other features, which mmseg's backbone cannot compute"
 )
 
 TORCHVISION = Layout(
     name="torchvision",
-    what="ResNet and ResNeXt of torchvision, and timm's with one convolution before the stages",
+    description="ResNet and ResNeXt of torchvision, and timm's with one convolution before the stages",
     anchors=(_BLOCK, *_DOWNSAMPLINGS),
     words=_WORDS,
-    rules=(*_same("conv1", "bn1"), *_BLOCKS),
+    rules=(*_keep("conv1", "bn1"), *_BLOCKS),
     notes=(
-        "mmseg's names are the same: nothing but the heads goes",
-        "torchvision's segmentation networks dilate: for a backbone out of one, set strides=(1, 2, 1, 1), "
+        "mmseg's names are the same: only heads are dropped",
+        "torchvision's segmentation networks use dilation: for a backbone of one, set strides=(1, 2, 1, 1), "
         "dilations=(1, 1, 2, 4), contract_dilation=True",
         _POOLING,
     ),
@@ -62,7 +62,7 @@ TORCHVISION = Layout(
 
 DEEP_STEM = Layout(
     name="timm-deep-stem",
-    what="timm's ResNet and ResNeXt with three convolutions before the stages: *c, *d, *s",
+    description="timm's ResNet and ResNeXt with three convolutions before the stages: *c, *d, *s",
     anchors=(("conv1.0.weight", "stem.0.weight"), _BLOCK, *_DOWNSAMPLINGS),
     words=_WORDS,
     rules=(
@@ -84,20 +84,20 @@ _DEPTHS: dict[tuple[int, tuple[int, ...]], int] = {
     (3, (3, 4, 23, 3)): 101,
     (3, (3, 8, 36, 3)): 152,
 }
-"""Convolutions in a block and blocks in each stage, to what mmseg calls the depth."""
+"""Convolutions in a block and blocks in each stage: mmseg's depth."""
 
 _WIDTH = 64
-"""Channels of the stem, and of the first stage's blocks inside, where a config says nothing else."""
+"""Channels of the stem, and of the first stage's blocks inside, by default."""
 
 _COLOURS = 3
-"""Channels of an image, where a config says nothing else."""
+"""Channels of an image, by default."""
 
 _WIDER = 4
-"""How many times more channels the output of a block of three convolutions has."""
+"""A block of three convolutions expands its channels by this factor."""
 
 
 def describe(shapes: Shapes) -> Variant:
-    """Depth, stem, downsampling and groups, from the blocks."""
+    """Read depth, stem, downsampling and groups from the blocks."""
     convolutions = 3 if "layer1.0.conv3.weight" in shapes else 2
     blocks = tuple(shapes.count(f"layer{stage}.<n>.conv1.weight") for stage in range(1, 5))
     if (convolutions, blocks) not in _DEPTHS:
@@ -124,10 +124,10 @@ def describe(shapes: Shapes) -> Variant:
     }
     network = dict(_network(settings, blocks, convolutions, deep=deep, averaged=averaged))
     check_network(shapes, name, network.items())
-    needless = [each for each in _FIRST_DOWNSAMPLINGS if each in shapes and each not in network]
-    if needless:
+    superfluous = [each for each in _FIRST_DOWNSAMPLINGS if each in shapes and each not in network]
+    if superfluous:
         raise CheckpointError(
-            f"{needless[0]} has no place: mmseg's {name} downsamples from its second stage on"
+            f"mmseg's {name} has no {superfluous[0]}: it downsamples from its second stage on"
         )
     notes = () if deep else (f"{_ONE_CONVOLUTION} type='{kind}'",)
     return Variant(name, settings, notes if convolutions == 2 else (*notes, _STYLE))
@@ -141,8 +141,8 @@ _ONE_CONVOLUTION = (
 )
 
 _STYLE = (
-    "style='pytorch' (the stride in a block's second convolution) is assumed: a network in Caffe's style has "
-    "the same tensors and the stride in the first one; it needs style='caffe'"
+    "style='pytorch' (the stride in a block's second convolution) is assumed: a network with the stride in "
+    "the first one, as in Caffe, has the same tensors and needs style='caffe'"
 )
 
 
@@ -182,7 +182,7 @@ def _stem(colours: int, after: int, *, deep: bool) -> Iterator[NamedShape]:
 
 
 def _block_settings(shapes: Shapes, convolutions: int, depth: int) -> tuple[str, str, dict[str, Any]]:
-    """mmseg's type, the name that people know, and the settings of widths."""
+    """mmseg's type, the published name, and the settings of widths."""
     planes = shapes.of(f"layer1.0.conv{convolutions}.weight")[0] // (_WIDER if convolutions == 3 else 1)
     width, per_group, _, _ = shapes.of(f"layer1.0.conv{convolutions - 1}.weight")
     settings = {} if planes == _WIDTH else {"base_channels": planes}
@@ -194,13 +194,13 @@ def _block_settings(shapes: Shapes, convolutions: int, depth: int) -> tuple[str,
         return "ResNeXt", f"ResNeXt-{depth} {groups}x{per_group}d", settings
     if width != planes:
         raise CheckpointError(
-            f"a wide ResNet: its first blocks have {width} channels inside, mmseg's ResNet has {planes}"
+            f"it is a wide ResNet: its first blocks have {width} channels inside, mmseg's ResNet has {planes}"
         )
     return "ResNet", f"ResNet-{depth}", settings
 
 
 def _stem_settings(shapes: Shapes, *, deep: bool) -> dict[str, Any]:
-    """The settings of the stem, where they are not mmseg's own.
+    """The settings of the stem that are not mmseg's defaults.
 
     Raises:
         CheckpointError: the first two convolutions of a deep stem are not half as wide as the third.
@@ -210,7 +210,9 @@ def _stem_settings(shapes: Shapes, *, deep: bool) -> dict[str, Any]:
         widths = [shapes.of("stem.0.weight")[0], shapes.of("stem.3.weight")[0], width]
         if widths != [width // 2, width // 2, width]:
             listed = ", ".join(map(str, widths))
-            raise CheckpointError(f"a stem of {listed} channels; mmseg's has {width // 2} in the first two")
+            raise CheckpointError(
+                f"it has a stem of {listed} channels; mmseg's has {width // 2} in the first two"
+            )
     colours = shapes.of("stem.0.weight" if deep else "conv1.weight")[1]
     settings = {} if width == _WIDTH else {"stem_channels": width}
     return settings if colours == _COLOURS else {"in_channels": colours, **settings}

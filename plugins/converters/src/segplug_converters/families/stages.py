@@ -1,4 +1,4 @@
-"""How many stages the published networks of a family have."""
+"""The number of stages of the published networks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["four_stages"]
 def four_stages(shapes: Shapes, template: str, family: str) -> range:
     """The numbers of four stages, which all published Swin, MiT and Twins have.
 
-    mmseg's networks can be built with fewer. But a file that was cut off behind a stage looks the same as
-    such a network, and is what people have.
+    mmseg's networks can be built with fewer. But a file that was cut off after a stage looks the same, and is
+    more common.
 
     Args:
-        shapes: Of the converted weights.
+        shapes: The shapes of the converted weights.
         template: A name that every stage ``<n>`` has.
-        family: For the message.
+        family: The name of the networks, for the error.
 
     Raises:
-        CheckpointError: there are more or fewer.
+        CheckpointError: there are more or fewer stages.
     """
     count = shapes.count(template)
     if count != 4:

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
 
 from segplug.errors import CheckpointError
 from segplug_converters import Converter, Layout, Operation, Shapes, Variant, drop
 from segplug_converters.convolutions import CONVOLUTIONAL, NamedShape, check_network, conv_module, module
-from segplug_converters.rules import Move, Rule, the_one
-
-if TYPE_CHECKING:
-    pass
+from segplug_converters.rules import Move, Rule, first_if_equal
 
 __all__ = ["provider"]
 
 _BLOCKS = {1: (2, 2, 2), 2: (4, 5, 3)}
-"""STDC1 and STDC2: blocks in each of the three stages, which follow two convolutions."""
+"""STDC1 and STDC2: blocks in each of the three stages, which come after two convolutions."""
 
 _FIRST = 2
-"""The official number of the first block, and mmseg's of the first stage."""
+"""The official number of the first block, and mmseg's number of the first stage."""
 
 _CONVOLUTIONS = ("0", "1", "2", "3")
-"""In every block."""
+"""The numbers of the convolutions in a block."""
 
 _BLOCK_WORDS = ("u", "v", "w")
-"""For each stage, the variable that stands for the official numbers of its blocks."""
+"""For each stage, the variable for the official numbers of its blocks."""
 
-_AROUND: tuple[Rule, ...] = (
+_OUTSIDE_STAGES: tuple[Rule, ...] = (
     *conv_module("features.0.conv", "features.0.bn", "stages.0"),
     *conv_module("features.1.conv", "features.1.bn", "stages.1"),
-    *conv_module("conv_last.conv", "conv_last.bn", "final_conv", optional="the last convolution", spare=True),
-    drop("x<n>.<*>", "features.* a second time"),
+    *conv_module(
+        "conv_last.conv", "conv_last.bn", "final_conv", optional="the last convolution", optional_target=True
+    ),
+    drop("x<n>.<*>", "the same tensors as features.*"),
     drop("fc.<*>", "the classifier"),
     drop("bn.<*>", "the classifier"),
     drop("linear.<*>", "the classifier"),
@@ -40,7 +38,7 @@ _AROUND: tuple[Rule, ...] = (
 
 
 def _concatenating(stage: int, word: str, first: int) -> Iterator[Rule]:
-    """A stage whose blocks join the outputs of their convolutions ("cat")."""
+    """The rules of a stage whose blocks concatenate the outputs of their convolutions ("cat")."""
     theirs, ours = f"features.<{word}>.conv_list.<k>", f"stages.{stage}.<{word}-{first}>.layers.<k>"
     yield from conv_module(f"{theirs}.conv", f"{theirs}.bn", ours)
     strided = f"features.{first}.avd_layer"
@@ -48,7 +46,7 @@ def _concatenating(stage: int, word: str, first: int) -> Iterator[Rule]:
 
 
 def _adding(stage: int, word: str, first: int) -> Iterator[Rule]:
-    """A stage whose blocks add their input to that ("add"); ``word`` stands for all but its first block."""
+    """The rules of a stage whose blocks also add their input ("add"); ``word``: all but its first block."""
     theirs, ours = f"features.<{word}>.conv_list.<k>", f"stages.{stage}.<{word}-{first}>.layers.<k>"
     yield from conv_module(f"{theirs}.conv", f"{theirs}.bn", ours)
     theirs, ours = f"features.{first}", f"stages.{stage}.0"
@@ -63,20 +61,21 @@ def _adding(stage: int, word: str, first: int) -> Iterator[Rule]:
         yield Move(once.sources, (name, again), _TWICE, optional=once.optional)
 
 
-_TWICE = Operation("renamed", "under two names", lambda tensors: [tensors[0]] * 2, the_one)
+_TWICE = Operation("renamed", "to two names", lambda tensors: [tensors[0]] * 2, first_if_equal)
 """mmseg's block holds the strided convolution twice."""
 
 
 def _layout(size: int, *, adding: bool) -> Layout:
+    kind = ", type add" if adding else ""
     ranges = pairwise(accumulate(_BLOCKS[size], initial=_FIRST))
     words = {"k": _CONVOLUTIONS, "l": _CONVOLUTIONS[1:]}
-    rules: list[Rule] = [*_AROUND]
+    rules: list[Rule] = [*_OUTSIDE_STAGES]
     for stage, (word, (first, after)) in enumerate(zip(_BLOCK_WORDS, ranges, strict=True), _FIRST):
         words[word] = tuple(map(str, range(first + adding, after)))
         rules += _adding(stage, word, first) if adding else _concatenating(stage, word, first)
     return Layout(
         name=f"stdc{size}-add" if adding else f"stdc{size}",
-        what=f"the official STDC{size}{', type add' if adding else ''}, alone or in a segmentation network",
+        description=f"the official STDC{size}{kind}, alone or in a segmentation network",
         anchors=(("features.0.conv.weight", "stages.0.conv.weight"),),
         words={**CONVOLUTIONAL, **words},
         rules=tuple(rules),
@@ -84,7 +83,7 @@ def _layout(size: int, *, adding: bool) -> Layout:
 
 
 def describe(shapes: Shapes) -> Variant:
-    """STDC1 or STDC2, and the widths, from the blocks."""
+    """Read from the blocks whether it is STDC1 or STDC2, and the widths."""
     adding = "stages.2.0.skip.0.conv.weight" in shapes
     blocks = tuple(shapes.count(f"stages.{stage}.<n>.layers.1.conv.weight") for stage in (2, 3, 4))
     if blocks not in _BLOCKS.values():
@@ -114,7 +113,7 @@ def describe(shapes: Shapes) -> Variant:
 
 
 def _network(size: int, channels: Sequence[int], *, adding: bool, final: bool) -> Iterator[NamedShape]:
-    """The tensors of mmseg's network with these channels: of the image, and of the output of each stage."""
+    """The tensors of mmseg's network; ``channels`` are those of the image and of each stage's output."""
     for stage in range(_FIRST):
         yield from module(f"stages.{stage}", channels[stage + 1], channels[stage], 3)
     for stage, count in enumerate(_BLOCKS[size], _FIRST):
@@ -123,11 +122,11 @@ def _network(size: int, channels: Sequence[int], *, adding: bool, final: bool) -
         for block in range(1, count):
             yield from _block(f"stages.{stage}.{block}", after, after, adding=adding, strided=False)
     if final:
-        yield from module("final_conv", max(_LEAST_AT_THE_END, channels[-1]), channels[-1], 1)
+        yield from module("final_conv", max(_LEAST_OF_LAST, channels[-1]), channels[-1], 1)
 
 
-_LEAST_AT_THE_END = 1024
-"""Channels of the last convolution, where the last stage has no more."""
+_LEAST_OF_LAST = 1024
+"""The least channels of the last convolution: more only if the last stage has more."""
 
 
 def _block(name: str, before: int, after: int, *, adding: bool, strided: bool) -> Iterator[NamedShape]:
@@ -145,8 +144,8 @@ def _block(name: str, before: int, after: int, *, adding: bool, strided: bool) -
 
 
 _FINAL_CONV = (
-    "with_final_conv=True makes mmseg's last output that of conv_last; mmseg's own configs leave it off, and "
-    "then the last output is that of the last block"
+    "with_final_conv=True makes mmseg's last output that of conv_last; with mmseg's own configs, which do "
+    "not set it, the last output is that of the last block"
 )
 
 provider = Converter(

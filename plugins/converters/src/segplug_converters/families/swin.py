@@ -24,20 +24,21 @@ from segplug_converters.families.swin_variant import describe
 __all__ = ["provider"]
 
 _CONSTANTS: tuple[Rule, ...] = (
-    drop("layers.<s>.blocks.<i>.attn.relative_position_index", "a constant, made anew"),
+    drop("layers.<s>.blocks.<i>.attn.relative_position_index", "a constant, computed again"),
     drop(
-        "layers.<s>.blocks.<i>.attn_mask", "a constant of one image size, which mmseg makes for every image"
+        "layers.<s>.blocks.<i>.attn_mask",
+        "a constant of one image size, which mmseg computes for every image",
     ),
-    drop("mask_token", "stands for hidden patches in pre-training"),
+    drop("mask_token", "for hidden patches in pre-training"),
 )
 
-# Not in segmentation files: a classifier that lost its norm must not pass for one of them.
+# Not in segmentation files: a classifier that lost its norm must not be taken for one of them.
 _CLASSIFIERS: tuple[Rule, ...] = (
-    move("norm.<p>", "norm3.<p>", spare=True),
+    move("norm.<p>", "norm3.<p>", optional_target=True),
     drop("head.<*>", "the classifier"),
 )
 
-# patch_embed.norm must be there: without it mmseg's network leaves out the norms of the downsamplings, too.
+# patch_embed.norm is not optional: without it mmseg's network has no norms of the downsamplings, either.
 _BLOCKS: tuple[Rule, ...] = (
     move("patch_embed.proj.<p>", "patch_embed.projection.<p>"),
     move("patch_embed.norm.<p>", "patch_embed.norm.<p>"),
@@ -57,12 +58,12 @@ _BLOCKS: tuple[Rule, ...] = (
     move("layers.<s>.blocks.<i>.mlp.fc2.<p>", "stages.<s>.blocks.<i>.ffn.layers.1.<p>"),
 )
 
-_AT_THE_END: tuple[Rule, ...] = (
+_DOWNSAMPLING_AFTER: tuple[Rule, ...] = (
     move("layers.<d>.downsample.norm.<p>", "stages.<d>.downsample.norm.<p>", UNFOLDED),
     move("layers.<d>.downsample.reduction.weight", "stages.<d>.downsample.reduction.weight", UNFOLDED),
 )
 
-_AT_THE_START: tuple[Rule, ...] = (
+_DOWNSAMPLING_BEFORE: tuple[Rule, ...] = (
     move("layers.<d+1>.downsample.norm.<p>", "stages.<d>.downsample.norm.<p>", UNFOLDED),
     move("layers.<d+1>.downsample.reduction.weight", "stages.<d>.downsample.reduction.weight", UNFOLDED),
 )
@@ -71,13 +72,13 @@ _ANCHORS = (("layers.<s>.blocks.<i>.norm1.weight", "stages.<s>.blocks.<i>.norm1.
 
 OFFICIAL = Layout(
     name="official",
-    what="the official Swin's classification files, SimMIM, timm before 0.9",
+    description="the official Swin's files for classification, SimMIM, timm before 0.9",
     anchors=_ANCHORS,
     words=WORDS,
     rules=(
         move("absolute_pos_embed", "absolute_pos_embed", optional=POSITIONS),
         *_BLOCKS,
-        *_AT_THE_END,
+        *_DOWNSAMPLING_AFTER,
         *_CLASSIFIERS,
         *MADE,
         *_CONSTANTS,
@@ -87,14 +88,14 @@ OFFICIAL = Layout(
 
 OFFICIAL_SEGMENTATION = Layout(
     name="official-segmentation",
-    what="the official Swin's segmentation and detection files",
+    description="the official Swin's files for segmentation and detection",
     anchors=(*_ANCHORS, ("norm<o>.weight", "norm<o>.weight")),
     words=WORDS,
     rules=(
         move("absolute_pos_embed", "absolute_pos_embed", FLATTENED, optional=POSITIONS),
         *_BLOCKS,
-        *_AT_THE_END,
-        move("norm<o>.<p>", "norm<o>.<p>", spare=True),
+        *_DOWNSAMPLING_AFTER,
+        move("norm<o>.<p>", "norm<o>.<p>", optional_target=True),
         *MADE,
         *_CONSTANTS,
     ),
@@ -102,19 +103,19 @@ OFFICIAL_SEGMENTATION = Layout(
 
 TIMM = Layout(
     name="timm",
-    what="timm's SwinTransformer since 0.9",
+    description="timm's SwinTransformer since 0.9",
     anchors=_ANCHORS,
     words=WORDS,
-    rules=(*_BLOCKS, *_AT_THE_START, *_CLASSIFIERS, *MADE, *_CONSTANTS),
+    rules=(*_BLOCKS, *_DOWNSAMPLING_BEFORE, *_CLASSIFIERS, *MADE, *_CONSTANTS),
     notes=(
         NO_SHIFT,
-        "timm shifts a map before it pads it to windows, mmseg after: features differ where a stage's map is "
-        "no multiple of the window",
+        "timm shifts a map before it pads it to windows, mmseg after: features differ if a stage's map is no "
+        "multiple of the window",
     ),
 )
 
-# The way back leads to the first that fits: to the official classifier, whose names timm reads, too.
-# transformers' backbones come before its classifiers: one that gives out a single stage has as many norms.
+# --reverse takes the first that fits: the official classifier, whose names timm reads, too. transformers'
+# backbones come before its classifiers: a backbone that outputs a single stage has as many norms as those.
 provider = Converter(
     family="Swin",
     layouts=(

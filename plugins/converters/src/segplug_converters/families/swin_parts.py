@@ -1,4 +1,4 @@
-"""What Swin's layouts share: the order of a downsampling's channels, and what mmseg has more than they."""
+"""Rules that Swin's layouts share: the channels of downsamplings, and tensors that only mmseg has."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["FLATTENED", "MADE", "NO_SHIFT", "POSITIONS", "QKV_BIASES", "UNFOLDED", "WORDS"]
 
-# "d" are the stages with a downsampling behind them. They are listed, not found in the names: timm and the
-# official repository differ in nothing but which stages have one.
+# "d" are the stages that a downsampling follows. They are listed, not read from the names: timm and the
+# official repository differ only in the number of a downsampling.
 WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2"), "d": ("0", "1", "2")}
 
-# what a Swin may be without
+# parts that a Swin may lack
 POSITIONS = "absolute positions"
 QKV_BIASES = "the biases of q, k and v"
 
 NO_SHIFT = (
-    "where a stage's map is no larger than the window, the classifier does not shift its windows and mmseg "
-    "does, as segmentation networks do: at the size of the training (224 pixels with windows of 7, 384 with "
-    "12) the last stage's features differ"
+    "if a stage's map is no larger than the window, the classifier does not shift its windows, but mmseg and "
+    "segmentation networks do: at the image size of the training (224 pixels with windows of 7, 384 with 12) "
+    "the last stage's features differ"
 )
 
 
@@ -52,7 +52,7 @@ def _as_sequence(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _as_map(tensor: torch.Tensor) -> torch.Tensor:
-    """``(1, L, C)`` to ``(1, C, side, side)``: mmseg keeps no sign of the map's shape, which is square."""
+    """``(1, L, C)`` to ``(1, C, side, side)``: the map is square, as mmseg does not store its shape."""
     _, places, width = tensor.shape
     side = isqrt(places)
     if side**2 != places:
@@ -64,7 +64,7 @@ FLATTENED = reshape("a map to a sequence", _as_sequence, _as_map)
 
 
 def _relative_positions(table: torch.Tensor) -> torch.Tensor:
-    """Which row of the table every pair of places in a window looks up.
+    """The row of the table that every pair of positions in a window uses.
 
     Args:
         table: A row for each offset, ``((2 * window - 1) ** 2, heads)``.
@@ -78,7 +78,7 @@ def _relative_positions(table: torch.Tensor) -> torch.Tensor:
     window = (side + 1) // 2
     axis = torch.arange(window, device=table.device)
     offsets = axis[:, None] - axis[None, :] + window - 1
-    # by row and column of the one place, then of the other
+    # axes: row and column of the first position, then of the second
     rows, columns = offsets[:, None, :, None], offsets[None, :, None, :]
     return (rows * side + columns).reshape(window**2, window**2)
 
@@ -89,7 +89,7 @@ MADE: tuple[Rule, ...] = (
         "stages.<s>.blocks.<i>.attn.w_msa.relative_position_bias_table",
         "a constant of the window size",
         _relative_positions,
-        spare=False,
+        optional_target=False,
     ),
     *new_norm("norm<s>", "stages.<s>.blocks.0.norm1"),
 )

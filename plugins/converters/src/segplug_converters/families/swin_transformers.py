@@ -9,7 +9,7 @@ from segplug_converters.families.swin_parts import MADE, NO_SHIFT, POSITIONS, QK
 
 __all__ = ["BACKBONE", "BACKBONE_5", "MASKFORMER", "TRANSFORMERS", "TRANSFORMERS_5"]
 
-# transformers keeps other names in memory than in the files that save_pretrained writes.
+# transformers 5 has other names in memory than in the files that save_pretrained writes.
 _SAVED = {
     "q": "attention.self.query",
     "k": "attention.self.key",
@@ -33,11 +33,11 @@ _IN_MEMORY = {
 
 
 def _transformers(names: Mapping[str, str], swin: str = "") -> tuple[Rule, ...]:
-    """transformers' SwinModel but for the norms behind it.
+    """The rules of transformers' SwinModel, without the norms after it.
 
     Args:
-        names: What it calls the parts of a block.
-        swin: What stands before every name, where the file has other names of use beside them.
+        names: The names of the parts of a block.
+        swin: The start of every name, if the layout also uses names outside of SwinModel.
     """
     block = f"{swin}encoder.layers.<s>.blocks.<i>."
     ours = "stages.<s>.blocks.<i>."
@@ -63,16 +63,16 @@ def _transformers(names: Mapping[str, str], swin: str = "") -> tuple[Rule, ...]:
         move(down + "norm.<p>", "stages.<d>.downsample.norm.<p>", UNFOLDED),
         move(down + "reduction.weight", "stages.<d>.downsample.reduction.weight", UNFOLDED),
         *MADE,
-        drop(block + names["index"], "a constant, made anew"),
-        drop(f"{swin}embeddings.mask_token", "stands for hidden patches in pre-training"),
+        drop(block + names["index"], "a constant, computed again"),
+        drop(f"{swin}embeddings.mask_token", "for hidden patches in pre-training"),
     )
 
 
-def _classifier(name: str, what: str, names: Mapping[str, str]) -> Layout:
+def _classifier(name: str, description: str, names: Mapping[str, str]) -> Layout:
     """SwinModel, alone or under ``swin.`` in a network for another task."""
     return Layout(
         name=name,
-        what=what,
+        description=description,
         anchors=(
             (
                 f"encoder.layers.<s>.blocks.<i>.{names['q']}.weight",
@@ -80,19 +80,21 @@ def _classifier(name: str, what: str, names: Mapping[str, str]) -> Layout:
             ),
         ),
         words=WORDS,
-        rules=(*_transformers(names), move("layernorm.<p>", "norm3.<p>", spare=True)),
+        rules=(*_transformers(names), move("layernorm.<p>", "norm3.<p>", optional_target=True)),
         notes=(NO_SHIFT,),
-        nowhere=("hidden_states_norms.<*>",),
+        forbidden_anywhere=("hidden_states_norms.<*>",),
     )
 
 
-def _backbone(name: str, what: str, names: Mapping[str, str], *, swin: str, norm: str, unused: str) -> Layout:
-    """A backbone of other networks: SwinModel's names begin with ``swin``, and beside them lies a ``norm``
-    behind each stage ``<o>`` that it gives out. SwinModel's own norm is ``unused``.
+def _backbone(
+    name: str, description: str, names: Mapping[str, str], *, swin: str, norm: str, unused: str
+) -> Layout:
+    """A backbone of other networks. The names of SwinModel begin with ``swin``. ``norm`` is the norm of each
+    output stage ``<o>``. SwinModel's own norm is ``unused``.
     """
     return Layout(
         name=name,
-        what=what,
+        description=description,
         anchors=(
             (f"{norm}.weight", "norm<o>.weight"),
             (
@@ -103,21 +105,25 @@ def _backbone(name: str, what: str, names: Mapping[str, str], *, swin: str, norm
         words=WORDS,
         rules=(
             *_transformers(names, swin),
-            move(f"{norm}.<p>", "norm<o>.<p>", spare=True),
-            drop("hidden_states_norms.stem.<p>", "the norm of the patches, which mmseg does not give out"),
-            drop(f"{unused}.<p>", "the classifier's norm, of which the backbone makes no use"),
+            move(f"{norm}.<p>", "norm<o>.<p>", optional_target=True),
+            drop("hidden_states_norms.stem.<p>", "the norm of the patches, which mmseg does not output"),
+            drop(f"{unused}.<p>", "the classifier's norm, which the backbone does not use"),
         ),
     )
 
 
-TRANSFORMERS = _classifier("transformers", "transformers' SwinModel and its tasks, as saved", _SAVED)
+TRANSFORMERS = _classifier(
+    "transformers", "transformers' SwinModel, alone or in a network for a task, names of its files", _SAVED
+)
 TRANSFORMERS_5 = _classifier(
-    "transformers-5", "transformers' SwinModel and its tasks, as version 5 has them in memory", _IN_MEMORY
+    "transformers-5",
+    "transformers' SwinModel, alone or in a network for a task, names in memory since version 5",
+    _IN_MEMORY,
 )
 _BY_NAME = "hidden_states_norms.stage<o+1>"
 BACKBONE = _backbone(
     "transformers-backbone",
-    "transformers' SwinBackbone, UperNet and Mask2Former, as saved",
+    "transformers' SwinBackbone, UperNet and Mask2Former, names of its files",
     _SAVED,
     swin="",
     norm=_BY_NAME,
@@ -125,7 +131,7 @@ BACKBONE = _backbone(
 )
 BACKBONE_5 = _backbone(
     "transformers-5-backbone",
-    "transformers' SwinBackbone, as version 5 has it in memory",
+    "transformers' SwinBackbone, names in memory since version 5",
     _IN_MEMORY,
     swin="swin.",
     norm=_BY_NAME,

@@ -1,4 +1,4 @@
-"""Which Swin converted weights are of."""
+"""Read the variant of a Swin from converted weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PUBLISHED: Mapping[tuple[int, tuple[int, ...]], str] = {
 
 
 def describe(shapes: Shapes) -> Variant:
-    """Swin's size from its blocks, heads and window from its tables of relative positions."""
+    """Read the size from the blocks, heads and window from the tables of relative positions."""
     width, channels, patch, _ = shapes.of("patch_embed.projection.weight")
     stages = four_stages(shapes, "stages.<n>.blocks.0.norm1.weight", "Swin")
     depths = [shapes.count(f"stages.{stage}.blocks.<n>.norm1.weight") for stage in stages]
@@ -50,8 +50,8 @@ def describe(shapes: Shapes) -> Variant:
         size = _image_size(shapes, patch)
         settings.update(use_abs_pos_embed=True, pretrain_img_size=size)
         notes.append(
-            f"mmseg adds absolute_pos_embed to images of {size} x {size} pixels only, and its init_cfg "
-            "(Pretrained) fails on it: give the weights to load_from"
+            f"mmseg adds absolute_pos_embed only to images of {size} x {size} pixels, and its init_cfg "
+            "(Pretrained) cannot load it: use load_from for these weights"
         )
     size_name = _PUBLISHED.get((width, tuple(depths)))
     is_published = size_name and heads == [width * 2**stage // 32 for stage in stages]
@@ -72,18 +72,18 @@ def _window(shapes: Shapes, depths: list[int]) -> int:
     ]
     for number in rows:
         if isqrt(number) ** 2 != number or number % 2 == 0:
-            raise CheckpointError(f"a relative_position_bias_table of {number} rows is of no square window")
+            raise CheckpointError(f"a relative_position_bias_table of {number} rows is for no square window")
     windows = sorted({(isqrt(number) + 1) // 2 for number in rows})
     if len(windows) > 1:
         raise CheckpointError(
-            f"blocks have windows of {' and '.join(map(str, windows))}, as in Swin-S3 or after a training on "
+            f"blocks have windows of {' and '.join(map(str, windows))}, as in Swin-S3 or after training on "
             "small images: mmseg's SwinTransformer has one size for all"
         )
     return windows[0]
 
 
 def _mlp_ratio(shapes: Shapes, blocks: list[str], width: int) -> float:
-    """How many times wider the hidden layers are than the maps.
+    """The ratio of hidden channels to channels.
 
     Raises:
         CheckpointError: the widths are not those of mmseg's network.
@@ -105,12 +105,12 @@ def _mlp_ratio(shapes: Shapes, blocks: list[str], width: int) -> float:
 
 
 def _image_size(shapes: Shapes, patch: int) -> int:
-    """The side of the images that the absolute positions are of, in pixels.
+    """The side, in pixels, of the images that the absolute positions are for.
 
     Raises:
-        CheckpointError: they are of no square image.
+        CheckpointError: they are for no square image.
     """
     places = shapes.of("absolute_pos_embed")[1]
     if isqrt(places) ** 2 != places:
-        raise CheckpointError(f"absolute_pos_embed has {places} places, which is no square image")
+        raise CheckpointError(f"absolute_pos_embed has {places} positions, not those of a square image")
     return isqrt(places) * patch

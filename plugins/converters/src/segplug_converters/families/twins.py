@@ -25,15 +25,15 @@ __all__ = ["provider"]
 
 _WORDS = {**WEIGHT_OR_BIAS, "n": ("1", "2")}
 
-# Blocks are s.i; of these, g.b have global attention and l.a local attention. Of the global ones, r.j
-# subsample their keys, which those of a last stage do not.
+# Blocks are <s>.<i>. Those with global attention are <g>.<b>, those with local attention <l>.<a>. Blocks with
+# global attention that subsample their keys are <r>.<j>; the last stage has none.
 _ANY_BLOCK = ("blocks.<s>.<i>.norm1.weight", "layers.<s>.<i>.norm1.weight")
 _GLOBAL_BLOCK = ("blocks.<g>.<b>.attn.q.weight", "layers.<g>.<b>.attn.attn.in_proj_weight")
 _SUBSAMPLING_BLOCK = ("blocks.<r>.<j>.attn.sr.weight", "layers.<r>.<j>.attn.sr.weight")
 _LOCAL_BLOCK = ("blocks.<l>.<a>.attn.qkv.weight", "layers.<l>.<a>.attn.qkv.weight")
 _SUBSAMPLING = "the subsampling of keys"
 
-# All biases must be there: mmseg's attention without that of q, k and v is without the projection's, too.
+# No bias is optional: mmseg's attention without biases of q, k and v has no bias of the projection, either.
 _BLOCKS: tuple[Rule, ...] = (
     move("patch_embeds.<s>.proj.<p>", "patch_embeds.<s>.projection.<p>"),
     move("patch_embeds.<s>.norm.<p>", "patch_embeds.<s>.norm.<p>"),
@@ -57,44 +57,43 @@ _LOCAL_ATTENTION: tuple[Rule, ...] = (
     move("blocks.<l>.<a>.attn.proj.<p>", "layers.<l>.<a>.attn.proj.<p>"),
 )
 
-# The classifier's norm follows its last stage, where mmseg's SVT has one of its own and mmseg's PCPVT none.
-# Those of the other stages are new, as they are in mmseg's own training from classification weights.
+# The classifier has a norm after its last stage. mmseg's SVT has one after every stage, mmseg's PCPVT none.
+# Those of the other stages are new, as in mmseg's own training from classification weights.
 _CLASSIFIERS_NORM: tuple[Rule, ...] = (
-    move("norm.<p>", "norm_list.3.<p>", spare=True),
+    move("norm.<p>", "norm_list.3.<p>", optional_target=True),
     *new_norm("norm_list.<s>", "layers.<s>.0.norm1"),
 )
 
 _EPSILON = (
-    "the norms in blocks and behind stages have eps=1e-6, in mmseg 1e-5 (in blocks whatever norm_cfg says): "
-    "a norm's output differs by about 5e-6 of itself, divided by the variance of the map along its channels"
+    "the norms in blocks and after stages have eps=1e-6, in mmseg 1e-5 (in blocks norm_cfg has no effect): "
+    "a norm's output differs by about 5e-6 of itself, divided by the variance of its input over the channels"
 )
 _MASK = (
-    "timm's local attention sees the zeros that pad a map to whole windows, mmseg hides them where it pads "
-    "both height and width: features differ there"
+    "timm's local attention uses the zeros that pad a map to whole windows, mmseg masks them if it pads both "
+    "height and width: features differ there"
 )
 _NORMS_BETWEEN = (
-    "the settings are those of mmseg's configs, with norm_after_stage=True: new norms normalise what a stage "
-    "gives out before the next one sees it, which the classifier does not do, so features differ from its "
-    "own until the network is trained; its features are those of norm_after_stage=False, which has no "
-    "norm_list.* to load"
+    "the settings are those of mmseg's configs, with norm_after_stage=True: new norms between the stages, "
+    "which the classifier does not have, so features differ from the classifier's until the network is "
+    "trained; norm_after_stage=False gives the classifier's features, but has no norm_list.* to load"
 )
-_CUT = "timm cuts off what is no whole patch at a map's right and lower border, mmseg pads it"
+_CUT = "timm cuts off a partial patch at the right and lower border of a map, mmseg pads it"
 
 PCPVT = Layout(
     name="pcpvt",
-    what="Twins-PCPVT of timm and the official files",
+    description="Twins-PCPVT of timm and the official files",
     anchors=(_GLOBAL_BLOCK, _SUBSAMPLING_BLOCK, _ANY_BLOCK),
     words=_WORDS,
     rules=(
         *_BLOCKS,
-        drop("norm.<p>", "the classifier's norm: mmseg's PCPVT gives out the stages as they are"),
+        drop("norm.<p>", "the classifier's norm: mmseg's PCPVT outputs the stages without one"),
     ),
     notes=(_EPSILON, _CUT),
 )
 
 SVT = Layout(
     name="svt",
-    what="Twins-SVT of timm and the official classification files",
+    description="Twins-SVT of timm and the official classification files",
     anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _SUBSAMPLING_BLOCK, _ANY_BLOCK),
     words=_WORDS,
     rules=(*_BLOCKS, *_LOCAL_ATTENTION, *_CLASSIFIERS_NORM),
@@ -103,14 +102,14 @@ SVT = Layout(
 
 SVT_SEGMENTATION = Layout(
     name="svt-segmentation",
-    what="Twins-SVT of the official segmentation and detection files",
+    description="Twins-SVT of the official segmentation and detection files",
     anchors=(_LOCAL_BLOCK, _GLOBAL_BLOCK, _SUBSAMPLING_BLOCK, _ANY_BLOCK),
     words=_WORDS,
     rules=(
         *_BLOCKS,
         *_LOCAL_ATTENTION,
-        move("norm_list.<s>.<p>", "norm_list.<s>.<p>", spare=True),
-        drop("norm.<p>", "a norm of which the network makes no use"),
+        move("norm_list.<s>.<p>", "norm_list.<s>.<p>", optional_target=True),
+        drop("norm.<p>", "a norm that the network does not use"),
     ),
     notes=(_EPSILON,),
 )
@@ -125,11 +124,11 @@ _PUBLISHED: Mapping[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {
     ("SVT", (128, 256, 512, 1024), (2, 2, 18, 2)): "L",
 }
 _CHANNELS_OF_A_HEAD = {"PCPVT": 64, "SVT": 32}
-"""In all published networks."""
+"""Channels of a head in all published networks."""
 
 
 def describe(shapes: Shapes) -> Variant:
-    """PCPVT or SVT by the attention of its blocks; sizes by stage."""
+    """Read from the attention of the blocks whether it is PCPVT or SVT, and the sizes of the stages."""
     stages = four_stages(shapes, "patch_embeds.<n>.projection.weight", "Twins")
     embeds = [shapes.of(f"patch_embeds.{stage}.projection.weight") for stage in stages]
     widths = [width for width, *_ in embeds]
@@ -161,17 +160,17 @@ def describe(shapes: Shapes) -> Variant:
 
 
 def _assumed(kind: str) -> tuple[str, ...]:
-    """What the weights of a network that nobody published do not tell."""
+    """Settings of an unpublished network that cannot be read from its weights."""
     heads = f"heads of {_CHANNELS_OF_A_HEAD[kind]} channels are assumed, as all published Twins-{kind} have"
     windows = f"windows of {_WINDOW} x {_WINDOW} are assumed, as all published Twins-SVT have"
     return (heads, windows) if kind == "SVT" else (heads,)
 
 
 def _kind(shapes: Shapes, depths: list[int]) -> str:
-    """SVT has blocks of local attention, which in mmseg's take turns with global ones, local first.
+    """``SVT`` if there is local attention: in mmseg's SVT it alternates with global attention, local first.
 
     Raises:
-        CheckpointError: here they do not, or a block has no attention.
+        CheckpointError: they do not alternate, or a block has no attention.
     """
     local = {
         (stage, block): _is_local(shapes, stage, block)
@@ -184,7 +183,7 @@ def _kind(shapes: Shapes, depths: list[int]) -> str:
         if is_local != (block % 2 == 0):
             raise CheckpointError(
                 f"block {block} of stage {stage} has another kind of attention than in mmseg's SVT, "
-                "where local and global take turns"
+                "where local and global attention alternate"
             )
     return "SVT"
 
@@ -209,8 +208,8 @@ def _heads(kind: str, width: int) -> int:
     heads, rest = divmod(width, _CHANNELS_OF_A_HEAD[kind])
     if rest:
         raise CheckpointError(
-            f"a stage of {width} channels has no whole number of heads of {_CHANNELS_OF_A_HEAD[kind]}, as "
-            f"all published Twins-{kind} have: this is another network"
+            f"the {width} channels of a stage are no multiple of {_CHANNELS_OF_A_HEAD[kind]}, the channels "
+            f"of a head in all published Twins-{kind}: this is another network"
         )
     return heads
 
@@ -220,13 +219,13 @@ def _mlp_ratio(shapes: Shapes, stage: int) -> int:
     ratio, rest = divmod(hidden, width)
     if rest:
         raise CheckpointError(
-            f"stage {stage} has {hidden} hidden channels for {width}: in mmseg's Twins that is a whole ratio"
+            f"stage {stage} has {hidden} hidden channels, mmseg's Twins a multiple of its {width} channels"
         )
     return ratio
 
 
 def _subsampling(shapes: Shapes, stage: int, depth: int) -> int:
-    """How many times smaller the map of a stage's keys is, along an axis; 1 has no convolution."""
+    """By how much a stage subsamples its keys along each axis; 1 if it has no convolution for that."""
     kernels = {
         shapes.of(name)[2] if (name := f"layers.{stage}.{block}.attn.sr.weight") in shapes else 1
         for block in range(depth)

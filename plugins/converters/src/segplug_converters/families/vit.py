@@ -28,9 +28,9 @@ _TIMM: tuple[Rule, ...] = (
     move("blocks.<i>.attn.proj.<p>", "layers.<i>.attn.attn.out_proj.<p>"),
     move("blocks.<i>.mlp.fc1.<p>", "layers.<i>.ffn.layers.0.0.<p>"),
     move("blocks.<i>.mlp.fc2.<p>", "layers.<i>.ffn.layers.1.<p>"),
-    # A network that averages the patches has fc_norm instead, which is computed after the average.
-    move("norm.<p>", "ln1.<p>", optional="the final norm of all tokens", spare=True),
-    drop("fc_norm.<*>", "normalises the average of the patches, for the classifier"),
+    # A network that averages the patches has fc_norm instead, after the average.
+    move("norm.<p>", "ln1.<p>", optional="the final norm of all tokens", optional_target=True),
+    drop("fc_norm.<*>", "the classifier's norm of the averaged patches"),
     drop("pre_logits.<*>", _CLASSIFIER),
     drop("head.<*>", _CLASSIFIER),
     drop("mask_token", _PRETRAINING),
@@ -43,7 +43,7 @@ _TRANSFORMERS: tuple[Rule, ...] = (
     move("embeddings.cls_token", "cls_token"),
     move("embeddings.patch_embeddings.projection.<p>", "patch_embed.projection.<p>"),
     drop("embeddings.mask_token", _PRETRAINING),
-    move("layernorm.<p>", "ln1.<p>", spare=True),
+    move("layernorm.<p>", "ln1.<p>", optional_target=True),
     drop("pooler.<*>", _CLASSIFIER),
 )
 _IN_FILES: tuple[Rule, ...] = (
@@ -111,20 +111,20 @@ def _without_second_row(table: torch.Tensor) -> torch.Tensor:
     return torch.cat([table[:, :1], table[:, 2:]], dim=1)
 
 
-# mmseg's qkv_bias=False would take away the bias of the output, too, which these networks have.
+# Not mmseg's qkv_bias=False: that removes the bias of the output, too, which these networks have.
 _NO_BIASES = make(
     "layers.<i>.attn.attn.in_proj_bias",
     "layers.<i>.attn.attn.in_proj_weight",
     "zeros: the network has no biases of q, k and v",
     _zeros,
-    spare=False,
+    optional_target=False,
 )
 _TWO_TOKENS = reshape("without the distillation token's row", _without_second_row, None)
 
 
 def _layouts(
     name: str,
-    what: str,
+    description: str,
     *,
     block: str,
     rules: tuple[Rule, ...],
@@ -135,41 +135,41 @@ def _layouts(
     notes: tuple[str, ...],
     eps: float,
 ) -> tuple[Layout, Layout, Layout]:
-    """One library's names: its ViT, the same distilled, and the same without biases of q, k and v.
+    """The layouts of one library: its ViT, the same distilled, and the same without biases of q, k and v.
 
-    They are layouts of their own, so that a file which lost its biases or the distillation token is not
-    taken for one that has none.
+    The last two are separate layouts: a file that lost its biases or its distillation token must not be taken
+    for one without them.
     """
     anchors = ((block, "layers.<i>.ln1.weight"),)
     backbone = {"norm_cfg": {"type": "LN", "eps": eps}}
     table = move(positions, "pos_embed")
     without_token = (
-        "the patches attended to the distillation token, which mmseg's network has not: its features are "
-        "those of the foreign network without this token"
+        "the foreign network's patches attend to the distillation token, which mmseg's network lacks: "
+        "its features are those of the foreign network without this token"
     )
     return (
-        Layout(name, what, anchors, (table, *rules, biases), words, notes, backbone=backbone),
+        Layout(name, description, anchors, (table, *rules, biases), words, notes, backbone=backbone),
         Layout(
             f"{name}-distilled",
-            f"{what}, with a distillation token",
+            f"{description}, with a distillation token",
             anchors,
             (move(positions, "pos_embed", _TWO_TOKENS), *rules, biases, *distilled),
             words,
             (*notes, without_token),
-            one_way="mmseg's network has no distillation token, nor its position",
+            one_way="mmseg's network has no distillation token and no position for it",
             backbone=backbone,
         ),
         Layout(
             f"{name}-no-bias",
-            f"{what}, with qkv_bias=False",
+            f"{description}, with qkv_bias=False",
             anchors,
             (table, *rules, _NO_BIASES),
             words,
             notes,
             one_way="the biases of q, k and v, which mmseg's network has, would be lost",
             backbone=backbone,
-            # One that is left shows that the others are lost: zeros would stand for what is not known.
-            without=biases.sources,
+            # One bias in the file shows that the others are lost, and they must not become zeros.
+            forbidden=biases.sources,
         ),
     )
 
@@ -190,12 +190,12 @@ TIMM = _layouts(
     eps=1e-6,
 )
 _TRANSFORMERS_EPS = (
-    "transformers' LayerNorm has eps=1e-12 unless the network's config says otherwise (layer_norm_eps), "
-    "which the settings have in norm_cfg; that of ViT's and DeiT's authors is 1e-6, mmseg's default 1e-5"
+    "transformers' LayerNorm has eps=1e-12, which the settings have in norm_cfg, unless the network's config "
+    "sets layer_norm_eps; the eps of ViT's and DeiT's authors is 1e-6, mmseg's default 1e-5"
 )
 IN_FILES = _layouts(
     "transformers",
-    "transformers' ViT and DeiT, as its files have them",
+    "transformers' ViT and DeiT, names of its files",
     block="encoder.layer.<i>.layernorm_before.weight",
     rules=(*_TRANSFORMERS, *_IN_FILES),
     positions="embeddings.position_embeddings",
@@ -207,7 +207,7 @@ IN_FILES = _layouts(
 )
 IN_MEMORY = _layouts(
     "transformers-5",
-    "transformers' ViT and DeiT, as version 5 names them in memory",
+    "transformers' ViT and DeiT, names in memory since version 5",
     block="layers.<i>.layernorm_before.weight",
     rules=(*_TRANSFORMERS, *_IN_MEMORY),
     positions="embeddings.position_embeddings",

@@ -25,10 +25,10 @@ def _sized(tensor: torch.Tensor, *axes: str) -> torch.Tensor:
 
 
 def _transposed(text: str, forward: Callable[[torch.Tensor], torch.Tensor]) -> Operation:
-    """One array whose axes change places.
+    """An operation that transposes one array.
 
-    The result has a memory of its own: the file would otherwise hold tensors in JAX's order of axes, with
-    strides, and whoever reads it would compute on those.
+    The result is contiguous. Otherwise the file would hold strided tensors, and a network that loads them
+    would compute on these strides.
     """
 
     def there(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
@@ -63,7 +63,7 @@ _CONVOLUTION = _transposed(
 
 GOOGLE = Layout(
     name="google",
-    what="the files of google-research/vision_transformer",
+    description="the files of google-research/vision_transformer",
     anchors=((f"{_BLOCK}/LayerNorm_0/scale", "layers.<i>.ln1.weight"),),
     rules=(
         move("Transformer/posembed_input/pos_embedding", "pos_embed"),
@@ -90,34 +90,34 @@ GOOGLE = Layout(
         move(f"{_BLOCK}/MlpBlock_3/Dense_0/bias", "layers.<i>.ffn.layers.0.0.bias"),
         move(f"{_BLOCK}/MlpBlock_3/Dense_1/kernel", "layers.<i>.ffn.layers.1.weight", _DENSE),
         move(f"{_BLOCK}/MlpBlock_3/Dense_1/bias", "layers.<i>.ffn.layers.1.bias"),
-        move("Transformer/encoder_norm/scale", "ln1.weight", spare=True),
-        move("Transformer/encoder_norm/bias", "ln1.bias", spare=True),
+        move("Transformer/encoder_norm/scale", "ln1.weight", optional_target=True),
+        move("Transformer/encoder_norm/bias", "ln1.bias", optional_target=True),
         drop("pre_logits/<*>", "the classifier"),
         drop("head/<*>", "the classifier"),
     ),
     notes=(
         "JAX computes GELU by its approximation with tanh, and so do the settings; timm and mmseg's configs "
-        "use these weights with the exact one: features differ by more than 1e-4 of the largest",
+        "use the exact GELU with these weights: features differ by more than 1e-4 of the largest",
     ),
     backbone={
         "norm_cfg": {"type": "LN", "eps": 1e-6},
         "act_cfg": {"type": "GELU", "approximate": "tanh"},
     },
-    one_way="mmseg's weights do not tell the heads that JAX's arrays are cut into, and .npz is not written",
+    one_way="JAX's arrays are split by heads, whose number mmseg's weights lack, and .npz is not written",
 )
 
 
 def describe(shapes: Shapes) -> Variant:
-    """A ViT as any other, and its number of heads, which the file's arrays tell.
+    """Read the variant as for any other ViT, and the number of heads from the file's arrays.
 
     Raises:
-        CheckpointError: mmseg's VisionTransformer cannot be a network of these shapes.
+        CheckpointError: mmseg's VisionTransformer cannot have these shapes.
     """
     variant = vit_variant.describe(shapes)
-    # mmseg's tensors are the same for other heads: only the arrays show whether all blocks have as many.
+    # mmseg's tensors do not depend on the number of heads: only the arrays show whether all blocks agree.
     Shapes(shapes.in_file).check_alike(f"{_BLOCK}/")
     _, heads, _ = shapes.in_file[_QUERY.replace("<i>", "0")]
-    # All that was noted is that the heads are not known.
+    # Without its notes: they only say that the heads are not known.
     return Variant(variant.name, {**variant.backbone, "num_heads": heads})
 
 

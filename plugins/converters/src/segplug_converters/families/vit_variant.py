@@ -1,4 +1,4 @@
-"""Which network ViT weights under mmseg's names are of, whatever file they come from."""
+"""Read the variant of a ViT from converted weights, for every layout."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _PUBLISHED = {
     (1024, 24, 4): ("L", 16),
     (1280, 32, 4): ("H", 16),
 }
-"""Channels, blocks and the hidden layers' width in channels: the name, and the heads of its attention."""
+"""Channels, blocks and mlp_ratio: the published name, and the heads."""
 
 _FIRST_SMALL = (768, 8, 3)
-"""The same of what timm called ViT-S in 2020."""
+"""The same for timm's ViT-S of 2020."""
 
 _HEAD = 64
-"""Channels to a head in nearly all other ViTs."""
+"""Channels of a head in nearly all other ViTs."""
 
 
 def describe(shapes: Shapes) -> Variant:
-    """Size, patches and image of a ViT, and mmseg's settings that compute the same.
+    """Read the size, patches and image size of a ViT, and mmseg's settings that compute the same.
 
     Raises:
-        CheckpointError: mmseg's VisionTransformer cannot be a network of these shapes.
+        CheckpointError: mmseg's VisionTransformer cannot have these shapes.
     """
     width, channels, patch = _patches(shapes)
     depth = shapes.count("layers.<n>.ln1.weight")
@@ -56,11 +56,11 @@ def describe(shapes: Shapes) -> Variant:
     if "ln1.weight" in shapes:
         settings["final_norm"] = True
     name = f"ViT-{letter}/{patch}" if letter else f"ViT, {width} channels, {depth} blocks, patch {patch}"
-    return Variant(name, settings, (_on_heads(letter, width),))
+    return Variant(name, settings, (_note_on_heads(letter, width),))
 
 
 def _patches(shapes: Shapes) -> tuple[int, int, int]:
-    """Channels of the network, of the image, and a patch's side in pixels."""
+    """Channels of the network, channels of the image, and the side of a patch in pixels."""
     width, channels, patch, across = shapes.of("patch_embed.projection.weight")
     if patch != across:
         raise _unfit(f"patches of {patch}x{across} pixels", "has square ones")
@@ -68,7 +68,7 @@ def _patches(shapes: Shapes) -> tuple[int, int, int]:
 
 
 def _grid(shapes: Shapes) -> int:
-    """Patches along a side of the image that the positions were learnt for."""
+    """Patches along a side of the image that the positions are for."""
     shape = shapes.of("pos_embed")
     if len(shape) != 3:
         raise _unfit(f"a pos_embed of {len(shape)} dimensions", "has one of 3: image, tokens, channels")
@@ -77,7 +77,7 @@ def _grid(shapes: Shapes) -> int:
     if side and side * side == rows - 1:
         return side
     if math.isqrt(rows) ** 2 == rows:
-        raise _unfit(f"a pos_embed of {rows} rows, none for the class token", "adds a position to that, too")
+        raise _unfit(f"a pos_embed of {rows} rows, none for the class token", "has one for it")
     raise _unfit(f"a pos_embed of {rows} rows", "has one for the class token and those of a square image")
 
 
@@ -87,14 +87,14 @@ def _mlp_ratio(shapes: Shapes, width: int) -> int:
     if hidden != into_second:
         raise _unfit(f"a gated hidden layer ({hidden} channels, then {into_second})", "has no gates")
     if hidden % width:
-        raise _unfit(f"hidden layers of {hidden} channels", f"has whole multiples of the width, {width}")
+        raise _unfit(f"hidden layers of {hidden} channels", f"has a multiple of its {width} channels")
     return hidden // width
 
 
 def _check_attention(shapes: Shapes, width: int) -> None:
     rows = shapes.of("layers.0.attn.attn.in_proj_weight")[0]
     if rows != 3 * width:
-        raise _unfit(f"attention on {rows // 3} channels", f"attends on all of its width, {width}")
+        raise _unfit(f"attention of {rows // 3} channels", f"has attention of all {width} channels")
 
 
 def _check_scale(shapes: Shapes) -> None:
@@ -103,19 +103,19 @@ def _check_scale(shapes: Shapes) -> None:
     if own in shapes.in_file and biases not in shapes.in_file:
         raise _unfit(
             "the size of timm's first ViT-S, which scales attention by 768**-0.5",
-            "knows no qk_scale, it scales by a head's 96**-0.5",
+            "has no qk_scale and scales by 96**-0.5, the channels of a head",
         )
 
 
-def _on_heads(letter: str | None, width: int) -> str:
-    unknown = "the weights do not tell the number of heads"
+def _note_on_heads(letter: str | None, width: int) -> str:
+    unknown = "the number of heads cannot be read from the weights"
     if letter == "S":
-        return f"{unknown}: num_heads is that of DeiT's and timm's ViT-S, MoCo v3's has 12"
+        return f"{unknown}: num_heads is that of DeiT's and timm's ViT-S; MoCo v3's has 12"
     if letter:
         return f"{unknown}: num_heads is that of all published ViT-{letter}"
     if width % _HEAD:
         return f"{unknown}: set num_heads to that of the network"
-    return f"{unknown}: num_heads={width // _HEAD} is an assumption, {_HEAD} channels each"
+    return f"{unknown}: num_heads={width // _HEAD} is assumed, {_HEAD} channels each"
 
 
 def _unfit(has: str, mmseg: str) -> CheckpointError:

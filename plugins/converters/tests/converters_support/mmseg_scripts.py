@@ -1,4 +1,4 @@
-"""The converters of mmseg's own tools, which judge ours."""
+"""The converters among mmseg's own tools, with which ours are compared."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import ModuleType
 from segplug_mmseg.compat import import_mmseg
 
 
-def old_script(name: str) -> ModuleType:
-    """One of them, imported from where mmseg's distribution keeps it."""
+def mmseg_script(name: str) -> ModuleType:
+    """Import one of mmseg's scripts from its distribution."""
     package = import_mmseg()
     path = Path(str(package.__file__)).parent / ".mim" / "tools" / "model_converters" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -1,4 +1,4 @@
-"""The weight converter that docs/writing-a-plugin.md shows, installed as a stranger's distribution."""
+"""The weight converter of docs/writing-a-plugin.md, installed as a third party's distribution."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from segplug.cli.root import run_command_line
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "writing-a-plugin.md"
 
 
-def shown() -> str:
-    """The module in the guide's section on converters."""
+def module_of_the_guide() -> str:
+    """The Python module in the guide's section on converters."""
     section = GUIDE.read_text(encoding="utf-8").split("## A weight converter")[1]
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert found is not None
@@ -43,7 +43,7 @@ def installed(install_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: 
     install_plugin(
         "acme-weights",
         {"segplug.convert_weights": {"acmenet": "acme_weights:provider"}},
-        acme_weights=shown(),
+        acme_weights=module_of_the_guide(),
     )
     monkeypatch.chdir(tmp_path)
 
@@ -65,11 +65,12 @@ def test_it_converts_there_and_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("acmenet", "mmseg.pth", "back.pth", "--reverse") == 0
     back = read_checkpoint("back.pth").state
     assert given.keys() - back.keys() == {"head.weight"}
+    assert back
     assert all(torch.equal(back[name], given[name]) for name in back)
 
 
 @pytest.mark.usefixtures("installed")
-def test_other_targets_send_its_files_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_other_targets_name_it(capsys: pytest.CaptureFixture[str]) -> None:
     write_weights(Path("acme.pth"), weights())
     assert command("vit", "acme.pth", "mmseg.pth") == 1
     assert "convert_weights acmenet (the files of acme/acmenet)" in " ".join(capsys.readouterr().err.split())

@@ -1,4 +1,4 @@
-"""mmseg's networks of convolutions by their settings: what they compute, and what they are made of."""
+"""mmseg's backbones by their settings: their outputs, and the names and shapes of their tensors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from segplug_mmseg.compat import import_mmseg
 from converters_support.conversion import State, backbone
 
 
-def of_mmseg(settings: Mapping[str, Any], state: State, pixels: torch.Tensor) -> list[torch.Tensor]:
+def mmseg_outputs(settings: Mapping[str, Any], state: State, pixels: torch.Tensor) -> list[torch.Tensor]:
     """All outputs of mmseg's backbone of these settings, with the weights loaded strictly."""
     with torch.no_grad():
         return list(backbone(settings, state)(pixels))
 
 
-def meta_shapes(settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of mmseg's backbone of these settings, without memory."""
+def mmseg_shapes(settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of mmseg's backbone of these settings, on the meta device."""
     import_mmseg()
     from mmseg.models import build_backbone
 

@@ -1,4 +1,4 @@
-"""What the tests of BEiT and MAE share: small networks of timm and transformers, and features as maps."""
+"""Small networks of BEiT and MAE of timm and transformers, and their features as maps."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ ALL_KINDS += [kind + PRETRAINING for kind in ALL_KINDS if "transformers" in kind
 
 
 def timm_beit(layout: str, **changed: Any) -> torch.nn.Module:
-    """A small network of timm; the shared kind has a norm at its end."""
+    """A small network of timm; the shared kind has a final norm."""
     beit = library("timm.models.beit")
     settings = {"use_abs_pos_emb": False, "init_values": 0.1, **SMALL, **TIMM_KINDS[layout], **changed}
     return seeded(beit.Beit(**settings))
 
 
 def transformers_beit(layout: str, kind: str = "BeitModel", **changed: Any) -> Any:
-    """A small network of transformers; the shared kind has a norm at its end, pre-training one beside it."""
+    """A network of transformers; the shared kind has a final norm (for pre-training outside of BeitModel)."""
     settings = TRANSFORMERS_KINDS[layout.replace("-5", "").removesuffix(PRETRAINING)]
     if PRETRAINING in layout:
         kind, settings = "BeitForMaskedImageModeling", {**settings, "vocab_size": 9, "use_mean_pooling": True}
@@ -88,7 +88,7 @@ def foreign(layout: str, folder: Path) -> tuple[Any, State]:
 
 @torch.no_grad()
 def block_outputs(network: Any, pixels: int, **inputs: torch.Tensor) -> list[torch.Tensor]:
-    """What every block of a foreign network puts out, the last one after the norm at the end, as maps."""
+    """The outputs of all blocks of a foreign network as maps, the last one after the final norm."""
     core = getattr(network, "beit", getattr(network, "vit", network))
     is_timm = hasattr(core, "blocks")
     outputs = outputs_of(
@@ -102,6 +102,6 @@ def block_outputs(network: Any, pixels: int, **inputs: torch.Tensor) -> list[tor
 
 @torch.no_grad()
 def features(settings: dict[str, Any], state: State, pixels: int = 64) -> Sequence[torch.Tensor]:
-    """What every block of mmseg's network of these settings puts out."""
+    """The outputs of all blocks of mmseg's network of these settings."""
     network = backbone({**settings, "out_indices": list(range(settings["num_layers"]))}, state)
     return network(image(pixels, pixels))  # type: ignore[no-any-return]

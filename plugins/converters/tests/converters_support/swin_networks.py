@@ -1,4 +1,4 @@
-"""What the tests of Swin weights share: small networks of timm and transformers, their files and features."""
+"""Small Swins of timm and transformers, their files and features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from converters_support.conversion import State
 from converters_support.foreign import library, outputs_of, saved, seeded
-from converters_support.outputs import of_mmseg
+from converters_support.mmseg_backbone import mmseg_outputs
 from segplug.results import ConversionReport
 
 SMALL: dict[str, Any] = {
@@ -31,8 +31,8 @@ def timm_network(**settings: Any) -> torch.nn.Module:
 
 
 def features(report: ConversionReport, state: State, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """What mmseg's backbone of the reported settings gives out."""
-    return of_mmseg(report.data["backbone"], state, pixels)
+    """The outputs of mmseg's backbone of the reported settings."""
+    return mmseg_outputs(report.data["backbone"], state, pixels)
 
 
 def without(state: State, *starts: str) -> dict[str, torch.Tensor]:
@@ -40,7 +40,7 @@ def without(state: State, *starts: str) -> dict[str, torch.Tensor]:
 
 
 def timm_features(network: Any, pixels: torch.Tensor, norms: State | None = None) -> list[torch.Tensor]:
-    """What every stage gives out, normalised by ``norms``, or new norms and the classifier's."""
+    """The outputs of all stages, normalised by ``norms``, or by new norms and the classifier's."""
     with torch.no_grad():
         stages = network.forward_intermediates(pixels, intermediates_only=True)
     last = network.norm.state_dict()
@@ -73,7 +73,7 @@ def as_official(state: State, size: int = 128) -> dict[str, torch.Tensor]:
 
 
 def as_segmentation(state: State) -> dict[str, torch.Tensor]:
-    """As the official repository's networks for segmentation and detection have them."""
+    """timm's weights as the official networks for segmentation and detection name them."""
     return {**without(as_official(state), "norm.", "head."), **own_norms()}
 
 
@@ -94,7 +94,7 @@ def in_memory(network: Any, folder: Path) -> dict[str, torch.Tensor]:
 
 
 def transformers_features(network: Any, pixels: torch.Tensor, norms: State) -> list[torch.Tensor]:
-    """What every stage gives out before its downsampling, normalised."""
+    """The outputs of all stages before their downsampling, normalised."""
     stages = [stage.blocks[-1] for stage in network.encoder.layers]
     *outputs, last = outputs_of([*stages, network], lambda: network(pixels))
     height, width = (-(-side // 4) for side in pixels.shape[2:])
@@ -114,7 +114,7 @@ def maskformer_network() -> Any:
 
 
 def whole(layout: str, folder: Path) -> dict[str, torch.Tensor]:
-    """A file of the layout that holds no other network."""
+    """The weights in a layout, with nothing else in the file."""
     if layout == "transformers-maskformer":
         return saved(maskformer_network(), folder)
     if layout.startswith("transformers"):

@@ -50,8 +50,8 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--dataset"],
             metavar="CONFIG|FOLDER|NAME",
-            help="A data set: its images are used without --input-img, its colours by --show. The name of a data "
-            "set in the framework (CityscapesDataset) gives colours only.",
+            help="A data set: its images are used without --input-img, its colours by --show. The name of a "
+            "data set in the framework (CityscapesDataset) gives colours only.",
         ),
         click.Option(
             ["--show"],

@@ -10,7 +10,8 @@ import click
 from segplug.api import Segplug
 from segplug.cli import analyze, build_engine, convert_weights, export, infer, pack
 from segplug.cli.output import ConsoleReporter, Output
-from segplug.cli.parameters import GreedyCommand, common_options, given_options, with_declared
+from segplug.cli.parameters import common_options, given_options, with_declared
+from segplug.cli.source_flags import ModelCommand
 from segplug.installed import Provider
 
 __all__ = ["target_command"]
@@ -49,7 +50,7 @@ def target_command(provider: Provider) -> click.Command:
         own = given_options(values, provider.option_specs)
         return _RUNS[kind](session, provider, output, values, own)
 
-    return GreedyCommand(
+    return ModelCommand(
         entry.target,
         callback=callback,
         params=with_declared(shared, provider.option_specs, owner=owner),

@@ -45,7 +45,8 @@ def model_options() -> list[click.Parameter]:
             ["--source-options"],
             key_values=True,
             metavar="KEY=VALUE",
-            help="Options of the model's source, e.g. mean=123.7,116.3,103.5: see segplug plugins show NAME.",
+            help="Options of the model's source (segplug plugins show NAME). After a location such as "
+            "python:nets:UNet, or with --source, each is a flag of its own, too.",
         ),
     ]
 

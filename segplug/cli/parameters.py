@@ -45,7 +45,7 @@ class GreedyCommand(click.Command):
     """A command that understands :class:`GreedyOption`: ``--eval a b`` is ``--eval a --eval b``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        options = [option for option in self.params if isinstance(option, GreedyOption)]
+        options = [option for option in self.get_params(ctx) if isinstance(option, GreedyOption)]
         greedy = {name: option for option in options for name in option.opts if name.startswith("-")}
         return super().parse_args(ctx, list(_spread(args, greedy)))
 
@@ -122,7 +122,7 @@ def option_from_spec(spec: OptionSpec) -> click.Option:
         return GreedyOption(names, key_values=True, metavar=spec.metavar or "KEY=VALUE", help=help_text)
     if spec.arity is None:
         return GreedyOption(names, type=kind, metavar=spec.metavar, help=help_text)
-    metavar = spec.metavar or ("N" if spec.type in (int, float) and spec.arity == 1 else None)
+    metavar = spec.metavar or (" ".join(["N"] * spec.arity) if spec.type in (int, float) else None)
     return click.Option(names, type=kind, nargs=spec.arity, default=None, metavar=metavar, help=help_text)
 
 
@@ -133,10 +133,11 @@ def _spelled(default: Any) -> str:
 def _click_type(spec: OptionSpec) -> click.ParamType[Any]:
     if spec.choices:
         return click.Choice(list(spec.choices))
+    bounded = spec.minimum is not None or spec.maximum is not None
     if spec.type is int:
-        return click.IntRange(_whole(spec.minimum), _whole(spec.maximum))
+        return click.IntRange(_whole(spec.minimum), _whole(spec.maximum)) if bounded else click.INT
     if spec.type is float:
-        return click.FloatRange(spec.minimum, spec.maximum)
+        return click.FloatRange(spec.minimum, spec.maximum) if bounded else click.FLOAT
     return click.Path(path_type=Path) if spec.type is Path else click.STRING
 
 
@@ -163,8 +164,13 @@ def with_declared(
     return [*shared[: -len(common_options())], *declared, *shared[-len(common_options()) :]]
 
 
-def key_values(pairs: Iterable[str], *, flag: str) -> dict[str, str]:
-    """``KEY=VALUE`` strings as a mapping; raises :class:`UsageError` for one without ``=``."""
+def key_values(pairs: Iterable[str] | Mapping[str, Any], *, flag: str) -> dict[str, Any]:
+    """``KEY=VALUE`` strings as a mapping; raises :class:`UsageError` for one without ``=``.
+
+    A mapping stays as it is.
+    """
+    if isinstance(pairs, Mapping):
+        return dict(pairs)
     result = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from segplug.cli.model import model_options
-from segplug.cli.parameters import GreedyCommand, GreedyOption, common_options
+from segplug.cli.parameters import GreedyOption, common_options
+from segplug.cli.source_flags import ModelCommand
 
 __all__ = ["command"]
 
@@ -84,7 +85,7 @@ def _run(**values: Any) -> int:
     return serve(values)
 
 
-command = GreedyCommand(
+command = ModelCommand(
     "serve",
     callback=_run,
     params=_parameters(),

@@ -15,10 +15,10 @@ class Options:
     """Options of the model source ``python``."""
 
     mean: tuple[float, float, float] | None = option(
-        None, help="Mean of each channel, in the units of 8-bit pixels (0 to 255). Default: 0.", metavar="M"
+        None, help="Mean of each channel, in the units of 8-bit pixels (0 to 255). Default: 0."
     )
     std: tuple[float, float, float] | None = option(
-        None, help="Standard deviation of each channel, in the same units. Default: 1.", metavar="S"
+        None, help="Standard deviation of each channel, in the same units. Default: 1."
     )
     channel_order: Literal["rgb", "bgr"] = option("rgb", help="The order of the network's input channels.")
     classes: tuple[str, ...] = option(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from segplug.model import InputLimits, ModelMeta
 
-__all__ = ["REFERENCE_BACKEND", "Axis", "Engine", "EngineSpec", "limited"]
+__all__ = ["REFERENCE_BACKEND", "Axis", "Engine", "EngineSpec", "limit_axes"]
 
 REFERENCE_BACKEND = "pytorch"
 """The ``infer`` target that runs a loaded model itself: the reference of every comparison."""
@@ -65,7 +65,7 @@ class Axis:
         return text if self.multiple_of == 1 else f"{text} in steps of {self.multiple_of}"
 
 
-def limited(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[Axis, Axis]:
+def limit_axes(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[Axis, Axis]:
     """The axes of a file's input, limited to the sizes that the network in it takes."""
     if limits is None:
         return height, width
@@ -100,7 +100,7 @@ class EngineSpec:
         if self.input == "image":
             return  # the limits matter to the server, which preprocesses
         # Done here, so that no backend has to apply the limits of the network itself.
-        height, width = limited(self.height, self.width, self.meta.input_limits)
+        height, width = limit_axes(self.height, self.width, self.meta.input_limits)
         object.__setattr__(self, "height", height)
         object.__setattr__(self, "width", width)
 

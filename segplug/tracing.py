@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from segplug.engine import Axis, limited
+from segplug.engine import Axis, limit_axes
 from segplug.errors import ShapeError, UsageError
 from segplug.model import InputLimits, ModelMeta
 from segplug.requests import ExportRequest
 
-__all__ = ["TracePlan", "export_dimensions", "limits_named", "plan_trace"]
+__all__ = ["TracePlan", "explain_size_errors", "export_dimensions", "plan_trace"]
 
 _ANY_SIZE = (512, 768)
 """Size to trace a dynamic model at that names none: most strides divide it, and the sides differ."""
@@ -82,11 +82,11 @@ def plan_trace(request: ExportRequest) -> TracePlan:
         request.reporter.warn(f"the network takes {limits}: only the batch axis is free in this file")
         return TracePlan(size, traced=size, free={0: "batch"})
     free = {0: "batch", 2: "height", 3: "width"}
-    return TracePlan(size, traced=_generous(size), free=free, limits=limits)
+    return TracePlan(size, traced=_tracing_size(size), free=free, limits=limits)
 
 
 @contextmanager
-def limits_named(request: ExportRequest, size: tuple[int, int]) -> Iterator[None]:
+def explain_size_errors(request: ExportRequest, size: tuple[int, int]) -> Iterator[None]:
     """If the network refuses a size, add to its error the sizes that it takes."""
     try:
         yield
@@ -141,10 +141,12 @@ def _network_size(request: ExportRequest) -> tuple[int, int]:
 
 
 def _takes(limits: InputLimits, size: tuple[int, int]) -> bool:
-    return all(axis.accepts(edge) for axis, edge in zip(limited(Axis(), Axis(), limits), size, strict=True))
+    return all(
+        axis.accepts(edge) for axis, edge in zip(limit_axes(Axis(), Axis(), limits), size, strict=True)
+    )
 
 
-def _generous(size: tuple[int, int]) -> tuple[int, int]:
+def _tracing_size(size: tuple[int, int]) -> tuple[int, int]:
     """A size to trace free axes at: a multiple of ``size``, large, with different height and width.
 
     If a size inside the network (a pooled map, the number of windows) is 1 while tracing, or equal to another

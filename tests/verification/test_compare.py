@@ -14,7 +14,7 @@ def logits(rng: np.random.Generator, classes: int = 5, size: int = 32) -> np.nda
     return rng.normal(0, 4, (classes, size, size)).astype(np.float32)
 
 
-def test_equal_answers_pass(rng: np.random.Generator) -> None:
+def test_equal_outputs_pass(rng: np.random.Generator) -> None:
     reference = logits(rng)
     result = compare([Pair("a", reference, reference.copy())])
     assert result.passed
@@ -22,7 +22,7 @@ def test_equal_answers_pass(rng: np.random.Generator) -> None:
     assert result.worst_pixel is None
 
 
-def test_rounding_passes_and_near_ties_are_set_apart(rng: np.random.Generator) -> None:
+def test_rounding_passes_and_near_ties_are_left_out(rng: np.random.Generator) -> None:
     reference = logits(rng)
     reference[1] = reference[0]
     candidate = reference + rng.normal(0, 1e-6, reference.shape).astype(np.float32)
@@ -44,7 +44,7 @@ def test_one_wrong_pixel_is_found_where_it_is(rng: np.random.Generator) -> None:
     assert result.label_agreement == pytest.approx(1 - 1 / (2 * 32 * 32))
 
 
-def test_a_wrong_image_among_good_ones_cannot_hide(rng: np.random.Generator) -> None:
+def test_one_wrong_image_among_correct_ones_fails(rng: np.random.Generator) -> None:
     # Small logits beside large ones: relative to the range of all, the error would vanish.
     small = logits(rng) / 1000
     large = logits(rng)
@@ -53,7 +53,7 @@ def test_a_wrong_image_among_good_ones_cannot_hide(rng: np.random.Generator) -> 
     assert result.worst_input == "small"
 
 
-def test_labels_alone_are_compared_away_from_near_ties(rng: np.random.Generator) -> None:
+def test_labels_are_compared_without_near_ties(rng: np.random.Generator) -> None:
     reference = logits(rng)
     labels = reference.argmax(axis=0)
     result = compare([Pair("a", reference, labels)])
@@ -114,7 +114,7 @@ def test_thresholds_loosen_with_the_precision() -> None:
     assert [item.firm_agreement for item in order] == sorted((i.firm_agreement for i in order), reverse=True)
 
 
-def test_shapes_that_differ_and_nothing_at_all_are_refused(rng: np.random.Generator) -> None:
+def test_different_shapes_and_no_inputs_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(UsageError, match="gives"):
         compare([Pair("a", logits(rng), logits(rng, size=16))])
     with pytest.raises(UsageError, match="nothing to compare"):

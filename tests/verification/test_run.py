@@ -1,4 +1,4 @@
-"""An artifact that is right at one size only is found out, and marked as such."""
+"""An artifact that is right at one size only fails the comparison."""
 
 from __future__ import annotations
 

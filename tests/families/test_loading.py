@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from segplug_mmseg.compat import import_mmseg
 from segplug_mmseg.loader import provider
 
 from matrix.families import FAMILIES
@@ -17,8 +20,9 @@ SIZES = {"beit": 640, "mae": 512, "mobilenet_v3": 512}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family(mim_configs, family):
-    config = mim_configs / family / FAMILIES[family].config
+def test_a_family(family):
+    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
+    config = configs / family / FAMILIES[family].config
     reporter = QuietReporter()
     model = provider.load_model(LoadModelRequest(str(config), reporter=reporter))
     expected = ("augments", "the weights are random")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from segplug_mmseg.compat import import_mmseg
-from torchscript_support.networks import open_engine
 
 from matrix.sample import SAMPLE
 from segplug import Segplug
@@ -25,30 +24,37 @@ def load(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SAMPLE))
-def test_one_file_for_every_size(name, export):
+def test_one_file_for_every_size(name, tmp_path):
     model = load(name)
     limits = model.input_limits()
     shape = limits.minimum if limits.is_fixed else (96, 160)
-    engine = open_engine(export("torchscript", model, dynamic=True, shape=shape))
+    artifact = Segplug().export("torchscript", model, output=tmp_path / "m.pt", dynamic=True, shape=shape)
     sizes = [(2, *limits.minimum)]
     if not limits.is_fixed:
         step = limits.multiple_of
         sizes.append((1, 117 + -117 % step, 139 + -139 % step))
-    for batch, height, width in sizes:
-        images = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
-        with torch.inference_mode():
-            expected = model.module(torch.from_numpy(images)).numpy()
-        # Of one pixel's logits the range says little: rounding is measured by their size.
-        assert np.abs(engine.run(images) - expected).max() / np.abs(expected).max() < 1e-4
+    with Segplug().open(artifact, backend="torchscript") as engine:
+        for size in sizes:
+            assert distance(model, engine, size) < 1e-4
 
 
 @pytest.mark.slow
-def test_a_program_for_every_size(export):
+def test_a_program_for_every_size(tmp_path):
     model = load("unet")
-    artifact = export("torch-export", model, dynamic=True, shape=(96, 160))
-    engine = open_engine(artifact)
-    height, width = artifact.meta.input_limits.minimum
-    images = np.random.default_rng(0).standard_normal((2, 3, height, width), dtype=np.float32)
+    artifact = Segplug().export(
+        "torch-export", model, output=tmp_path / "m.pt2", dynamic=True, shape=(96, 160)
+    )
+    with Segplug().open(artifact, backend="torch-export") as engine:
+        assert distance(model, engine, (2, *artifact.meta.input_limits.minimum)) < 1e-4
+
+
+def distance(model, engine, size):
+    """The largest difference of the logits, as a share of the largest logit.
+
+    Not of their range, which says little where there is one pixel.
+    """
+    batch, height, width = size
+    images = np.random.default_rng(0).standard_normal((batch, 3, height, width), dtype=np.float32)
     with torch.inference_mode():
         expected = model.module(torch.from_numpy(images)).numpy()
-    assert np.abs(engine.run(images) - expected).max() / np.abs(expected).max() < 1e-4
+    return np.abs(engine.run(images) - expected).max() / np.abs(expected).max()

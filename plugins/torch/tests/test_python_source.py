@@ -1,0 +1,311 @@
+"""``python:package.module:factory``: a plain module as a model, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from segplug_torch.python_source.provider import provider
+from torch import nn
+
+from segplug import Segplug
+from segplug.errors import CheckpointError, ModelError, UsageError
+from segplug.model import Inference, InputLimits, Pad, Resize, SegmentationModel
+from segplug.progress import QuietReporter
+
+NETS = """
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+
+    class Net(nn.Module):
+        '''Halves the size of its input, and brings logits back to it.'''
+
+        def __init__(self, classes: int = 3, width: int = 8, *, name: str = ""):
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Conv2d(3, width, 3, stride=2, padding=1), nn.SyncBatchNorm(width), nn.ReLU()
+            )
+            self.head = nn.Conv2d(width, classes, 1)
+            self.name = name
+
+        def forward(self, images):
+            return F.interpolate(self.head(self.body(images)), size=images.shape[2:], mode="bilinear")
+
+
+    class Rounding(Net):
+        def forward(self, images):
+            return F.interpolate(self.head(self.body(images)), scale_factor=2)
+
+
+    class Fixed(Net):
+        def forward(self, images):
+            assert images.shape[2:] == (96, 160), "one size only"
+            return super().forward(images)
+
+
+    class Returning(Net):
+        def __init__(self, what):
+            super().__init__()
+            self.what = what
+
+        def forward(self, images):
+            logits = super().forward(images)
+            return {
+                "dict": {"out": logits, "aux": logits},
+                "tuple": (logits, logits),
+                "none": None,
+                "stride": logits[:, :, ::4, ::4],
+                "flat": logits.flatten(2),
+                "labels": logits.argmax(1, keepdim=True),
+                "half": logits.half(),
+            }[self.what]
+
+
+    def half():
+        return Net().half()
+
+
+    def nothing():
+        return {}
+
+
+    def failing():
+        raise ValueError("two\\nlines")
+
+
+    def leaving():
+        raise SystemExit(3)
+
+
+    made = Net()
+    number = 5
+"""
+
+NORMALISED = {"mean": (1.0, 2.0, 3.0), "std": (4.0, 5.0, 6.0), "classes": ("sky", "road", "car")}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the module ``nets`` in it."""
+    (tmp_path / "nets.py").write_text(textwrap.dedent(NETS))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    yield tmp_path
+    sys.modules.pop("nets", None)
+
+
+def load(location: str = "python:nets:Net", **given) -> SegmentationModel:
+    return Segplug(reporter=given.pop("reporter", None)).load_model(location, **given)
+
+
+def test_what_it_accepts():
+    assert provider.accepts("python:package.module:factory")
+    for other in ("config.py", "python.py", "folder", "PYTHON:x", "C:\\nets.py:Net"):
+        assert not provider.accepts(other)
+
+
+def test_a_factory_in_a_module_of_the_current_folder(here):
+    model = load(**NORMALISED)
+    images = torch.randn(2, 3, 40, 33)
+    logits = model.module(images)
+    assert (logits.shape, logits.dtype) == ((2, 3, 40, 33), torch.float32)
+    assert torch.equal(model.exportable()(images), logits)
+    assert not any(part.training or isinstance(part, nn.SyncBatchNorm) for part in model.module.modules())
+    assert not any(parameter.requires_grad for parameter in model.module.parameters())
+    meta = model.meta
+    assert (meta.name, meta.classes, meta.out_channels) == ("nets-Net", ("sky", "road", "car"), 3)
+    assert (meta.mean, meta.std, meta.channel_order) == ((1, 2, 3), (4, 5, 6), "rgb")
+    assert (meta.activation, meta.threshold, meta.resize, meta.pad) == ("softmax", None, None, None)
+    assert meta.inference == Inference()
+    assert meta.provenance.config == "python:nets:Net"
+    assert meta.provenance.config_sha256 == hashlib.sha256((here / "nets.py").read_bytes()).hexdigest()
+    assert {"segplug-torch", "torch"} <= set(meta.versions)
+
+
+def test_a_factory_in_a_file_finds_the_modules_beside_it(here, tmp_path_factory, monkeypatch):
+    (here / "factories.py").write_text("import nets\n\ndef build():\n    return nets.Net(classes=5)\n")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    model = load(f"python:{here}/factories.py:build")
+    assert (model.meta.out_channels, model.meta.name) == (5, "factories-build")
+
+
+def test_a_file_that_was_edited_is_run_anew(here):
+    file = here / "one.py"
+    for classes in (2, 4):
+        file.write_text(f"from nets import Net\n\ndef build():\n    return Net({classes})\n")
+        assert load("python:one.py:build").meta.out_channels == classes
+
+
+def test_the_current_folder_hides_no_installed_package_afterwards(here):
+    load()
+    assert sys.path[0] != str(here)
+    assert sys.path[-1] == str(here)
+
+
+def test_weights_are_loaded_strictly(here, tmp_path):
+    first = load()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in first.module.state_dict().items()}}, "w.pth")
+    again = load(checkpoint="w.pth")
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(again.module(images), first.module(images))
+    assert again.meta.provenance.checkpoint_sha256 is not None
+    with pytest.raises(CheckpointError, match="of another shape"):
+        load(checkpoint="w.pth", cfg_options={"classes": 4})
+
+
+def test_overrides_are_keywords_of_the_factory(here):
+    model = load(cfg_options={"classes": "4", "width": 16, "name": "resnet18"})
+    assert model.meta.out_channels == 4
+    assert model.module.body[0].out_channels == 16
+    assert model.module.name == "resnet18"
+    assert model.meta.extra == {
+        "python": {"cfg_options": {"classes": "4", "width": "16", "name": "resnet18"}}
+    }
+
+
+def test_the_options_are_the_metadata(here, tmp_path):
+    (tmp_path / "names.txt").write_text("sky\nroad\ntraffic light\n")
+    meta = load(
+        classes="names.txt", resize="64,96", keep_ratio=True, pad_divisor=32, channel_order="bgr",
+        input_size=(32, 64), align_corners="yes", reduce_zero_label=True,
+    ).meta  # fmt: skip
+    assert meta.classes == ("sky", "road", "traffic light")
+    assert meta.resize == Resize(scale=(96, 64), keep_ratio=True)
+    assert (meta.pad, meta.input_size, meta.channel_order) == (Pad(divisor=32), (32, 64), "bgr")
+    assert meta.align_corners
+    assert meta.reduce_zero_label
+    slide = load(crop_size=(32, 64), stride=(16, 32)).meta
+    assert slide.inference == Inference("slide", crop_size=(32, 64), stride=(16, 32))
+    assert slide.input_size == (32, 64)
+    assert load(crop_size=(32, 64)).meta.inference.stride == (32, 64)
+    assert load(resize=(64, 96)).meta.input_size == (64, 96)
+
+
+def test_a_network_with_one_channel_separates_two_classes(here):
+    meta = load(cfg_options={"classes": 1}, classes="off,on").meta
+    assert (meta.activation, meta.threshold, meta.num_classes) == ("sigmoid", 0.5, 2)
+    assert load(cfg_options={"classes": 1}, threshold=0.3, classes="2").meta.threshold == 0.3
+    with pytest.raises(ModelError, match="1 classes are named, and the network's logits have one channel"):
+        load(cfg_options={"classes": 1}, classes="1")
+
+
+def test_what_is_assumed_is_a_warning(here):
+    reporter = QuietReporter()
+    assert load(reporter=reporter).meta.classes == ("class 0", "class 1", "class 2")
+    assert [text.split(":")[0] for text in reporter.warnings] == [
+        "no checkpoint is given",
+        "neither mean nor std is given",
+        "no classes are named",
+    ]
+
+
+def test_limits_are_found_by_trying(here):
+    assert load().input_limits() == InputLimits((1, 1))
+    assert load("python:nets:Rounding").input_limits() == InputLimits((2, 2), multiple_of=2)
+    fixed = load("python:nets:Fixed", input_size=(96, 160))
+    assert fixed.input_limits() == InputLimits((96, 160), maximum=(96, 160))
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("python:nets", "python:nets does not name a module and a factory"),
+        ("python::Net", "does not name a module and a factory"),
+        ("python:nets:", "does not name a module and a factory"),
+        ("python:nowhere.nets:Net", "there is no module nowhere, in the current folder or installed"),
+        ("python:nets.deeper:Net", "there is no module nets.deeper, in the current folder or installed"),
+        ("python:no/such.py:Net", "there is no file no/such.py"),
+        ("python:nets:Nett", "nets has no 'Nett'; did you mean 'Net'?"),
+        ("python:nets:number", "nets:number is no function or class, but of type int"),
+        ("python:nets:made", "nets:made is no function or class, but of type Net"),
+        ("python:nets:Returning", "missing a required argument: 'what'"),
+    ],
+)
+def test_a_location_that_is_wrong_is_one_line(here, location, message):
+    with pytest.raises(UsageError) as caught:
+        load(location)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("python:nets:nothing", "python:nets:nothing returned no torch.nn.Module, but the type dict"),
+        ("python:nets:failing", "python:nets:failing cannot make its network: ValueError: two"),
+        ("python:nets:leaving", "python:nets:leaving cannot make its network: SystemExit: 3"),
+        ("python:nets:half", "the weights of the network are float16, and float32 is expected"),
+        ("python:nets:Fixed", "takes no image of 64x64, 128x128, 256x256, 512x512: AssertionError: one size"),
+    ],
+)
+def test_code_that_fails_is_one_line_with_its_cause(here, location, message):
+    with pytest.raises(ModelError) as caught:
+        load(location)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_cannot_be_imported_is_one_line(here):
+    (here / "broken.py").write_text("import not_installed_anywhere\n")
+    for location in ("python:broken:build", "python:broken.py:build"):
+        with pytest.raises(ModelError, match="ModuleNotFoundError: No module named 'not_installed_anywhere'"):
+            load(location)
+
+
+@pytest.mark.parametrize(
+    ("what", "came"),
+    [
+        ("dict", "a dict with the keys 'out', 'aux'"),
+        ("tuple", "a tuple of 2"),
+        ("none", "a NoneType"),
+        ("stride", "a tensor of 1x3x16x16"),
+        ("flat", "a tensor of 1x3x4096"),
+        ("labels", "int64 values"),
+        ("half", "float16 values"),
+    ],
+)
+def test_a_network_that_returns_something_else(here, what, came):
+    with pytest.raises(ModelError) as caught:
+        load("python:nets:Returning", cfg_options={"what": what})
+    assert str(caught.value).startswith(
+        f"for a 64x64 image the network returned {came}, not float32 logits (N, classes, H, W)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, "mean=123.675,116.28,103.53"),
+        ({"std": (1, 0, 1)}, "std must be above 0"),
+        ({"stride": (8, 8)}, "add crop_size"),
+        ({"crop_size": (32, 32), "stride": (64, 64)}, "stride is larger than crop_size"),
+        ({"crop_size": (32, 32), "input_size": (64, 64)}, "leave out input_size"),
+        ({"keep_ratio": True}, "add resize"),
+        ({"threshold": 0.5}, "threshold is for a network with one channel, and this one has 3"),
+        ({"classes": "no-such-file.txt"}, "no-such-file.txt cannot be read"),
+        ({"clases": "a,b"}, "did you mean 'classes'"),
+    ],
+)
+def test_options_that_contradict_each_other(here, options, message):
+    with pytest.raises(UsageError) as caught:
+        load(**options)
+    assert message in f"{caught.value} {caught.value.hint}"
+
+
+def test_another_number_of_classes(here):
+    with pytest.raises(ModelError, match="2 classes are named, and the network's logits have 3 channels"):
+        load(classes="sky,road")
+
+
+def test_what_loads_it_again_holds_the_options(here):
+    arguments = load(classes="sky,road,car", cfg_options={"width": 4}).load_arguments
+    assert arguments is not None
+    assert (arguments.config, arguments.options) == ("python:nets:Net", {"classes": "sky,road,car"})
+    assert arguments.cfg_options == {"width": 4}

@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The shortest name that means this entry: the target, or ``qualified`` where two claim the target."""
+        """The shortest unique name: the target, or ``qualified`` if two distributions claim the target."""
         return self.qualified if self.status == "duplicate" else self.target
 
     def load(self) -> object:

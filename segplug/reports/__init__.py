@@ -1,1 +1,1 @@
-"""What becomes of an :class:`~segplug.results.AnalyzeReport`: sheets, pages, cells of a table."""
+"""Write an :class:`~segplug.results.AnalyzeReport` as an HTML page or CSV sheets, and format its cells."""

@@ -1,4 +1,4 @@
-"""How one value of a table is spelled for people."""
+"""Format the values of a table for people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 __all__ = ["cell_text", "is_numeric_column"]
 
 _SMALL = 0.00005
-"""Fractions below would show no digit with four decimals: they have three digits, whatever their size."""
+"""Smaller fractions would be 0.0000 with four decimals: they are shown with three significant digits."""
 
 
 def cell_text(value: Any) -> str:
-    """A value as a table shows it: numbers rounded and grouped, what is not there as a dash."""
+    """The text of a value: numbers rounded, with thousands separators; a missing value as a dash."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -25,13 +25,13 @@ def cell_text(value: Any) -> str:
             return "-"
         if 0 < abs(value) < _SMALL:
             return f"{value:.3g}"
-        # Four digits that count: 0.8565, 3.010, 48.98; from there on two decimals.
+        # Four significant digits: 0.8565, 3.010, 48.98; larger numbers have two decimals.
         decimals = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2
         return f"{value:,.{decimals}f}"
     return str(value)
 
 
 def is_numeric_column(rows: Sequence[Sequence[Any]], position: int) -> bool:
-    """Whether a column holds numbers, and perhaps gaps: such a column is right-aligned."""
+    """Whether a column has only numbers, apart from missing values. Such a column is right-aligned."""
     values = [row[position] for row in rows if row[position] is not None]
     return bool(values) and all(isinstance(value, (int, float)) for value in values)

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing beside it: its pictures are inside."""
+"""Write a report as one HTML page with its pictures inside."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_page(report: AnalyzeReport, path: Path, *, force: bool = False) -> Non
 def as_page(report: AnalyzeReport) -> str:
     """The page's HTML. Every figure is drawn for it."""
     text = "\n".join(_lines(report)) + "\n"
-    # The name of a file may hold bytes that are no text.
+    # The name of a file may have bytes that are no text.
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -58,7 +58,7 @@ def _lines(report: AnalyzeReport) -> Iterator[str]:
         if not table.only_csv:
             yield from _table(table)
     if report.notes:
-        yield "<h2>To read this rightly</h2><ul>"
+        yield "<h2>Notes</h2><ul>"
         yield from (f"<li>{escape(note)}</li>" for note in report.notes)
         yield "</ul>"
     yield "</body></html>"

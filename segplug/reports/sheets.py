@@ -1,4 +1,4 @@
-"""A report's tables as CSV files, numbers in full precision."""
+"""Write a report's tables as CSV files, numbers in full precision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ensure_no_sheets(folder: Path, *, force: bool) -> None:
 
 
 def sheet_names(tables: Iterable[Table]) -> list[str]:
-    """A file name for each table, made of its title, no two alike."""
+    """A different file name for each table, made from its title."""
     names: list[str] = []
     for table in tables:
         stem = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") or "table"
@@ -40,7 +40,7 @@ def sheet_names(tables: Iterable[Table]) -> list[str]:
 
 
 def write_sheets(tables: Iterable[Table], folder: Path, *, force: bool = False) -> list[Path]:
-    """Write each table as ``<folder>/<title>.csv``, a heading row first; returns the files.
+    """Write each table as ``<folder>/<title>.csv`` with a heading row; returns the files.
 
     Raises:
         UsageError: as :func:`ensure_no_sheets` does.

@@ -1,4 +1,4 @@
-"""The processes of ``analyze benchmark``: what reaches them, what surrounds them, and how they end."""
+"""The processes of ``analyze benchmark``: what they are given, their environment, and how they end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def test_what_was_asked_of_a_config_reaches_its_source(toys: Toys) -> None:
     )
 
     (loaded,) = toys.log("loaded")
-    assert loaded["pid"] != os.getpid()
+    (opened,) = toys.log("opened")
+    assert loaded["pid"] == opened["pid"] != os.getpid()
     assert {key: value for key, value in loaded.items() if key not in ("event", "name", "pid")} == {
         "source": "twin",
         "config": config,
@@ -94,7 +95,7 @@ def test_a_home_folder_may_be_spelled_with_a_tilde(toys: Toys, monkeypatch: pyte
     assert toys.log("loaded")[0]["checkpoint"] == weights
 
 
-def test_weights_beside_a_config_are_pointed_to_their_option(toys: Toys) -> None:
+def test_weights_among_the_subjects_get_a_hint(toys: Toys) -> None:
     config, weights = toys.make("net", ".toyconfig"), _weights(toys.folder)
     with pytest.raises(UsageError, match=r"opens .*w\.pth.*the weights of a config.*--checkpoint"):
         benchmark(config, weights)
@@ -104,7 +105,7 @@ def test_weights_beside_a_config_are_pointed_to_their_option(toys: Toys) -> None
         benchmark(weights)
 
 
-def test_no_subject_is_a_mistake_of_the_caller(toys: Toys) -> None:
+def test_no_subject_is_an_error(toys: Toys) -> None:
     with pytest.raises(UsageError, match="takes one or more configs and artifacts"):
         benchmark()
 
@@ -112,11 +113,11 @@ def test_no_subject_is_a_mistake_of_the_caller(toys: Toys) -> None:
 def test_a_process_has_a_session_of_its_own(toys: Toys) -> None:
     benchmark(toys.make("a"))
     (opened,) = toys.log("opened")
-    assert opened["session"] == opened["pid"]  # Ctrl-C in a terminal reaches the parent alone
+    assert opened["session"] == opened["pid"]  # so Ctrl-C in a terminal reaches only the parent
 
 
 @pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_that_wait_leave_the_processors_alone_unless_the_user_says_otherwise(
+def test_waiting_threads_do_not_spin_unless_the_user_sets_the_policy(
     toys: Toys, monkeypatch: pytest.MonkeyPatch, own: str | None, policy: str
 ) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
@@ -128,18 +129,19 @@ def test_threads_that_wait_leave_the_processors_alone_unless_the_user_says_other
     assert toys.log("opened")[0]["policy"] == report.data["settings"]["omp_wait_policy"] == policy
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python takes the user's folder first")
-def test_a_module_in_the_users_folder_is_not_taken_for_a_library(
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="older Pythons search the current folder first")
+def test_a_module_in_the_current_folder_does_not_replace_a_library(
     toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
     here.joinpath("numpy.py").write_text("raise RuntimeError('this is no numpy')")
     monkeypatch.chdir(here)
-    benchmark(toys.make("a"))
+    benchmark(toys.make("a"), runs=2)
+    assert len(toys.log("run")) == 1 + 2 * 2  # the first run, and two rounds of an untimed and a timed run
 
 
-def test_a_fixed_batch_is_what_free_engines_are_timed_with_too(toys: Toys) -> None:
+def test_engines_with_a_free_batch_use_the_first_fixed_one(toys: Toys) -> None:
     free, four, two = toys.make("free"), toys.make("four", batch=4), toys.make("two", batch=2)
 
     def batches(*subjects: str, **options: Any) -> list[int]:
@@ -152,14 +154,17 @@ def test_a_fixed_batch_is_what_free_engines_are_timed_with_too(toys: Toys) -> No
     assert {entry["shape"][0] for entry in toys.log("run") if entry["name"] == "four"} == {4}
 
 
-def test_no_cuda_memory_is_not_none_of_it(toys: Toys) -> None:
+def test_without_cuda_no_cuda_memory_is_reported(toys: Toys) -> None:
     report = benchmark(toys.make("a"))
-    assert report.data["candidates"][0]["peak_cuda_memory_mb"] is None
-    assert not any("CUDA" in column for table in report.tables for column in table.columns)
+    (candidate,) = report.data["candidates"]
+    assert candidate["peak_memory_mb"] > 0
+    assert candidate["peak_cuda_memory_mb"] is None
+    (memory,) = [table for table in report.tables if table.title == "Start and memory"]
+    assert memory.columns == ("engine", "start-up s", "opening s", "first run ms", "peak MB")
 
 
 def _started(toys: Toys, *options: str, does: str, runs: int = 1) -> subprocess.Popen[bytes]:
-    """The command in a process of its own, when an engine in a second one is at the last of ``runs``."""
+    """Start the command, and return when its engine, in a second process, has started ``runs`` runs."""
     subject = toys.make("slow", does=does)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "segplug", "run", "analyze", "benchmark", subject, *options]
@@ -169,12 +174,14 @@ def _started(toys: Toys, *options: str, does: str, runs: int = 1) -> subprocess.
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
+    assert {entry["pid"] for entry in toys.log("opened")} == {toys.log("run")[-1]["pid"]}
+    assert not toys.are_gone(within=0), "the engine's process runs until the test ends it"
     return process
 
 
 def test_an_interruption_leaves_no_process(toys: Toys) -> None:
     process = _started(toys, does="hangs")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does at Ctrl-C: all of the session get it
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in a terminal reaches the whole process group
     _, shown = process.communicate(timeout=20)
     assert process.returncode == 130
     assert shown.decode().strip() == "error: interrupted"
@@ -183,7 +190,9 @@ def test_an_interruption_leaves_no_process(toys: Toys) -> None:
 
 @pytest.mark.parametrize("options", [("--warmup", "0", "--runs", "2000"), ("--warmup", "200")])
 def test_a_process_ends_by_itself_when_its_parent_is_killed(toys: Toys, options: tuple[str, ...]) -> None:
-    process = _started(toys, *options, does="naps", runs=4)  # within a block of 20 seconds
+    process = _started(
+        toys, *options, does="naps", runs=4
+    )  # the engine is in a block that takes 20 seconds or more
     process.kill()
     process.communicate()
     assert toys.are_gone()

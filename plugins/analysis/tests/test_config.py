@@ -42,7 +42,7 @@ def test_the_config_is_printed_as_python_that_loads_again(tmp_path, monkeypatch,
     assert Config.fromfile(str(printed))._cfg_dict == expected._cfg_dict
 
 
-def test_the_file_that_was_asked_for_is_all_that_is_written(tmp_path, capsys):
+def test_only_the_file_of_out_is_written(tmp_path, capsys):
     out = tmp_path / "whole.py"
     assert analyze(mmseg_config(CGNET), "--out", str(out), "--json") == 0
     assert json.loads(capsys.readouterr().out)["text"] == out.read_text()
@@ -83,10 +83,10 @@ def test_the_graph_for_people(capsys):
         (("a.py", "b.py"), 2, "takes one config, not 2"),
         (("a.py", "--out", "no/out.py"), 2, "does not exist"),
         (("a.py", "--out", "a.py", "--force"), 2, "is an input"),
-        (("a.py", "--shape", "64"), 2, "is the size that --graph follows (add --graph)"),
+        (("a.py", "--shape", "64"), 2, "is only used with --graph (add --graph)"),
         (("a.py", "--graph"), 1, "has no `model`"),
         (("function.py", "--out", "out.py"), 1, "`hook` holds a type, which cannot be written out"),
-        (("small.py", "--graph"), 2, "names no input size (add --shape"),
+        (("small.py", "--graph"), 2, "has no input size (add --shape"),
         (("small.py", "--graph", "--shape", "1", "2", "3"), 2, "takes height and width, not 3 numbers"),
     ],
 )

@@ -213,8 +213,8 @@ def test_results_that_cannot_be_read(results, dataset, tmp_path, capsys):
         (damaged, 1, "the result of a.png in"),
         (objects, 1, "Object arrays cannot be loaded"),
         (nothing, 1, "cannot be read"),
-        (text, 2, "is no results run"),
-        (tmp_path / "gone.npz", 2, "there are no results"),
+        (text, 2, "has no predictions in a known format"),
+        (tmp_path / "gone.npz", 2, "there is no file"),
     ):
         assert command(path, dataset) == code
         printed = capsys.readouterr().err
@@ -248,7 +248,7 @@ def test_archives_that_only_look_like_results(results, dataset, tmp_path, capsys
         assert printed.count("\n") == 1
 
 
-def test_results_of_eval_are_named_as_such_at_once(dataset, tmp_path, capsys):
+def test_results_of_eval_are_refused(dataset, tmp_path, capsys):
     torch = pytest.importorskip("torch")
     path = tmp_path / "results.pkl"
     path.write_bytes(pickle.dumps([(torch.zeros(3),) * 4] * 2))
@@ -258,15 +258,15 @@ def test_results_of_eval_are_named_as_such_at_once(dataset, tmp_path, capsys):
     assert "--trust-results" not in printed
 
 
-def test_what_has_to_be_said(results, dataset, tmp_path, capsys):
+def test_wrong_options(results, dataset, tmp_path, capsys):
     masks = dataset / "masks"
     words = ["run", "analyze", "confusion", str(results)]
     for more, message in (
         ([], "add --dataset CONFIG|FOLDER"),
-        (["--dataset", str(dataset)], "does not say what its classes are"),
-        (["--dataset", str(masks)], "has no masks"),
-        (["--dataset", str(dataset), "--cfg-options", "a=b"], "there is none here"),
-        ([str(results), "--dataset", str(dataset)], "takes one results run, not 2"),
+        (["--dataset", str(dataset)], "has no names of classes"),
+        (["--dataset", str(masks)], "has no masks to compare with"),
+        (["--dataset", str(dataset), "--cfg-options", "a=b"], "--dataset is a folder"),
+        ([str(results), "--dataset", str(dataset)], "takes one file or folder, not 2"),
         (["--dataset", str(dataset), "--out", str(tmp_path / "x.bmp")], "name it .png, .svg or .pdf"),
     ):
         assert run_command_line([*words, *more]) == 2
@@ -310,7 +310,7 @@ def test_a_picture_of_very_many_classes_stays_small_and_names_some():
     assert [name for name in confusion.classes if f"<!-- {name} -->" in content] == list(
         confusion.classes[::2]
     )
-    assert picture.notes() == ["the picture names one of every 2 classes, for want of room"]
+    assert picture.notes() == ["the picture has the names of one in 2 classes"]
     wide, high = (float(side) for side in re.findall(r'(?:width|height)="([\d.]+)pt"', content)[:2])
     assert max(wide, high) / 72 * 150 < 4700
     assert ConfusionPicture(synthetic(150), "true", "title").notes() == []
@@ -325,7 +325,7 @@ def test_names_of_classes_are_no_formulas():
     assert len(picture.notes()) == 1
 
 
-def test_a_matrix_too_large_for_a_screen_is_a_sheet_alone(dataset, tmp_path, truth, capsys):
+def test_a_matrix_too_large_for_a_screen_is_only_a_sheet(dataset, tmp_path, truth, capsys):
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"class{n}" for n in range(40)))
     path, sheets = tmp_path / "run.npz", tmp_path / "sheets"
@@ -376,7 +376,7 @@ def test_ids_of_a_server_become_labels_again_and_others_are_refused(dataset, pre
     for index, name in enumerate(NAMES):
         np.testing.assert_array_equal(opened.labels(index), predicted[name])
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(folder / "a.png")
-    with pytest.raises(DatasetError, match=r"a\.png holds 0, which is no id of a class"):
+    with pytest.raises(DatasetError, match=r"a\.png has the value 0, which is no class id"):
         opened.labels(0)
 
 

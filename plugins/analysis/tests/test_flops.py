@@ -1,4 +1,4 @@
-"""``analyze flops`` on configs: totals, modules, what training alone uses, and what is refused."""
+"""``analyze flops`` on configs: totals, modules, modules for training only, and what is refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def segformer():
 def test_pspnet_has_the_published_numbers(pspnet):
     assert pspnet.data["macs"] == pytest.approx(1429.68e9, rel=0.005)
     assert round(pspnet.data["parameters"] / 1e6, 2) == 48.98
-    (row,) = table(pspnet, "in all")
+    (row,) = table(pspnet, "total")
     assert row["input (HxW)"] == "2048x1024"
     assert row["MACs (G)"] == pspnet.data["macs"] / 1e9
     assert row["FLOPs (G)"] == pspnet.data["flops"] / 1e9
@@ -66,7 +66,7 @@ def test_what_only_training_uses_is_told_apart(pspnet):
     auxiliary = next(item for item in data["modules"] if item["path"] == "auxiliary_head")
     assert (auxiliary["macs"], auxiliary["parameters_used"]) == (0, 0)
     assert auxiliary["parameters"] == data["parameters"] - data["parameters_used"]
-    assert any("auxiliary_head (2,364,691): only training" in note for note in pspnet.notes)
+    assert any("auxiliary_head (2,364,691) are used in training only" in note for note in pspnet.notes)
 
 
 def test_segformer_counts_the_products_inside_attention(segformer):
@@ -107,7 +107,7 @@ def test_every_operator_says_how_it_is_counted(segformer):
     assert segformer.data["not_counted"] == []
     (views,) = [row for row in rows if "view" in row["operator"].split(", ")]
     assert views["FLOPs (G)"] == 0
-    assert views["how it is counted"].startswith("nothing")
+    assert views["how it is counted"].startswith("no work")
 
 
 def test_the_default_shape_is_the_models_own():
@@ -125,7 +125,7 @@ def test_cfg_options_change_the_network(segformer):
     assert smaller.data["parameters"] < segformer.data["parameters"]
 
 
-def test_that_the_weights_are_random_is_no_news():
+def test_random_weights_give_no_warning():
     reporter = QuietReporter()
     Segplug(reporter=reporter).analyze("flops", config(SEGFORMER), shape=(64, 64))
     assert not [warning for warning in reporter.warnings if "weights" in warning]
@@ -143,7 +143,7 @@ def test_the_command_prints_tables_and_json(capsys):
     arguments = ["run", "analyze", "flops", config(CGNET), "--shape", "64", "96", "--depth", "1"]
     assert run_command_line(arguments) == 0
     printed = capsys.readouterr().out
-    for words in ("in all", "MACs (M)", "per module", "operators", "2 FLOPs"):
+    for words in ("total", "MACs (M)", "per module", "operators", "2 FLOPs"):
         assert words in printed
     assert run_command_line([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["input"]["width_pixels"] == 96
@@ -155,7 +155,7 @@ def test_a_shape_that_the_network_cannot_take_is_refused_in_one_line(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_what_the_command_does_not_understand():
+def test_wrong_arguments():
     with pytest.raises(UsageError, match="one config or ONNX file, not 2"):
         Segplug().analyze("flops", "a.py", "b.py")
     with pytest.raises(UsageError, match="height and width, not 3"):

@@ -127,7 +127,7 @@ def test_old_files_that_list_weights_among_their_inputs(tmp_path):
     report = Segplug().analyze("flops", tmp_path / "old.onnx")
     assert (report.data["macs"], report.data["parameters"]) == (12 * 96, 12)
     assert [item["path"] for item in report.data["modules"]] == ["", "only"]
-    assert any("does not say which module" in note for note in report.notes)
+    assert any("has no names of modules" in note for note in report.notes)
 
 
 class Small(nn.Module):
@@ -201,7 +201,7 @@ def test_weights_in_a_file_of_their_own(tmp_path):
     data = Segplug().analyze("flops", path, shape=(8, 12)).data
     assert (data["macs"], data["parameters"]) == (512 * 3 * 96, 512 * 3)
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(ArtifactError, match=r"weights of .* lie in .*weights.bin, which is not there"):
+    with pytest.raises(ArtifactError, match=r"weights of .* are in .*weights.bin, which does not exist"):
         Segplug().analyze("flops", path, shape=(8, 12))
 
 
@@ -217,7 +217,7 @@ def test_a_fixed_size_takes_no_other(graph):
         graph(f"{IMAGE} {{ y = Relu (x) }}", shape=(9, 12))
 
 
-def test_what_segplug_wrote_into_a_file_is_heeded(tmp_path):
+def test_the_metadata_that_segplug_wrote_is_used(tmp_path):
     limits = InputLimits(minimum=(8, 8), multiple_of=8)
     slide = Inference("slide", crop_size=(16, 16), stride=(8, 8))
     meta = ModelMeta("own", input_size=(16, 16), inference=slide, input_limits=limits)
@@ -227,7 +227,7 @@ def test_what_segplug_wrote_into_a_file_is_heeded(tmp_path):
     onnx.save(model, tmp_path / "own.onnx")
     report = Segplug().analyze("flops", tmp_path / "own.onnx")
     assert report.data["flops"] == 3 * 16 * 16
-    assert any("slides a window of 16x16" in note for note in report.notes)
+    assert any("sliding window of 16x16" in note for note in report.notes)
     with pytest.raises(ShapeError, match="takes 8x8 and larger, multiples of 8, not 12x16"):
         Segplug().analyze("flops", tmp_path / "own.onnx", shape=(12, 16))
 
@@ -248,7 +248,7 @@ def test_what_is_no_onnx_file(tmp_path, content, message):
         Segplug().analyze("flops", path)
 
 
-def test_what_is_not_asked_of_a_file(tmp_path, graph):
+def test_wrong_arguments_for_a_file(tmp_path, graph):
     with pytest.raises(UsageError, match="there is no file"):
         Segplug().analyze("flops", tmp_path / "nothing.onnx")
     with pytest.raises(UsageError, match="are for configs"):

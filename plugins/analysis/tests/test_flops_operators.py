@@ -95,7 +95,7 @@ def test_fused_attention_is_two_products_and_a_softmax():
 
 
 @pytest.mark.parametrize("need_weights", [True, False])
-def test_multi_head_attention_hides_nothing_in_a_fused_call(need_weights):
+def test_multi_head_attention_is_counted_without_fused_calls(need_weights):
     def attend(net, image):
         tokens = net.embed(image.flatten(2).mT)
         return net.attention(tokens, tokens, tokens, need_weights=need_weights)[0]
@@ -106,7 +106,7 @@ def test_multi_head_attention_hides_nothing_in_a_fused_call(need_weights):
     assert torch.backends.mha.get_fastpath_enabled()  # as it was
 
 
-def test_a_transformer_layer_hides_nothing_either():
+def test_a_transformer_layer_is_counted_without_fused_calls():
     layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True)
     found = counted(
         lambda net, image: net.layer(net.embed(image.flatten(2).mT)), embed=nn.Linear(3, 8), layer=layer
@@ -139,7 +139,7 @@ VALUES = 3 * 8 * 12
         (lambda x: torch.cat([x, x.flip(3)]).permute(1, 0, 2, 3).contiguous()[..., ::2], 0),
     ],
 )
-def test_what_is_no_product_counts_by_its_rule(function, flops):
+def test_operators_without_products_are_counted_by_their_rules(function, flops):
     found = counted(lambda net, image: function(image))
     assert (found.total.macs, found.total.flops) == (0, flops)
     assert not [cost for cost in found.operators() if cost.how is None]
@@ -166,7 +166,7 @@ class _Opaque(torch.autograd.Function):
         return image * (image.data_ptr() + weight.data_ptr() > 0)
 
 
-def test_a_module_that_computes_past_torch_is_named():
+def test_a_module_that_computes_in_an_extension_is_named():
     class Extension(nn.Module):
         def __init__(self):
             super().__init__()
@@ -179,17 +179,17 @@ def test_a_module_that_computes_past_torch_is_named():
         lambda net, image: net.layer(net.inside(image)), layer=Extension(), inside=nn.Conv2d(3, 3, 1)
     )
     assert any("NOT counted: layer (Extension)" in note for note in found.notes)
-    assert any("really computed" in note for note in found.notes)
+    assert any("computed with random values" in note for note in found.notes)
 
 
-def test_a_flow_that_depends_on_values_is_computed_and_said_so():
+def test_control_flow_that_depends_on_values_is_computed_and_noted():
     def most_uncertain(net, image):
         chosen = image[:, :, image[0, 0] > -100.0]  # all of them, but only values know
         return net.layer(chosen[..., None])
 
     found = counted(most_uncertain, layer=nn.Conv2d(3, 4, 1, bias=False))
     assert single(found, "convolution").count.macs == 96 * 12
-    assert any("really computed" in note for note in found.notes)
+    assert any("computed with random values" in note for note in found.notes)
 
 
 def test_products_agree_with_torchs_own_counter():

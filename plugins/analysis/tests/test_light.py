@@ -1,4 +1,4 @@
-"""Every provider is cheap to import, and says what to install where a library is missing."""
+"""Every provider imports fast, and names the command that installs a missing library."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 ENTRIES = [
     point for point in distribution("segplug-analysis").entry_points if point.group.startswith("segplug.")
 ]
+assert ENTRIES
 
 HEAVY = "{'torch', 'numpy', 'matplotlib', 'seaborn', 'pandas', 'onnx', 'onnxruntime', 'ptflops', 'cv2'}"
 

@@ -48,7 +48,7 @@ def test_validations_alone_are_drawn_over_epochs(tmp_path):
     assert curves(log)["v", "mIoU", "val"]["x"] == [1, 2]
 
 
-def test_epochs_and_iterations_meet_on_one_axis_and_the_report_says_how(by_iteration, by_epoch):
+def test_runs_by_epochs_and_by_iterations_share_an_axis(by_iteration, by_epoch):
     report = Segplug().analyze("logs", by_iteration, by_epoch, keys=("loss",))
     assert report.data["unit"] == "iteration"
     assert report.data["curves"][1]["x"] == [10, 20, 30, 40, 50, 60]
@@ -140,7 +140,7 @@ def test_broken_lines_are_skipped_and_counted(tmp_path):
     assert report.data["curves"][0]["mean"] == [2, 1]
 
 
-def test_a_line_without_end_is_not_kept_in_memory(tmp_path):
+def test_a_line_that_is_too_long_is_skipped(tmp_path):
     log = write(tmp_path / "a.log.json", train(50, 2.0), "x" * (9 << 20), train(100, 1.0))
     report = Segplug().analyze("logs", log)
     assert report.data["runs"][0]["files"][0]["skipped_lines"] == 1
@@ -154,7 +154,7 @@ def test_nan_is_a_gap(tmp_path):
     assert (loss["points"], loss["best"], loss["best_at"]) == (3, 2.0, 50)
 
 
-def test_smoothing_is_debiased_and_leaves_first_last_and_best_alone(tmp_path):
+def test_smoothing_is_debiased_and_does_not_change_first_last_and_best(tmp_path):
     log = write(
         tmp_path / "a.log.json", *(train(50 * step, loss) for step, loss in enumerate((4.0, 0.0, 4.0), 1))
     )
@@ -179,7 +179,7 @@ def test_a_long_log_keeps_its_shape_and_its_extremes(tmp_path):
     assert (loss["points"], max(loss["max"]), min(loss["min"])) == (10_000, 99, 1)
     assert loss["x"][-1] == 10_000
     assert 7_778 <= loss["x"][loss["max"].index(99)] < 7_778 + loss["points_per_part"]
-    assert any("lowest to the highest" in note for note in report.notes)
+    assert any("the band around a line is their range" in note for note in report.notes)
 
 
 def test_a_legend_is_for_each_run_or_for_each_run_and_key(by_iteration, by_epoch):
@@ -207,16 +207,16 @@ def test_a_key_that_only_one_run_has_is_drawn_and_the_other_named(by_iteration, 
         (
             ["--keys", "mIou"],
             2,
-            "no log has the key mIou; did you mean 'mIoU'? (there are: IoU.road, loss, lr,",
+            "no log has the key mIou; did you mean 'mIoU'? (the logs have IoU.road, loss, lr,",
         ),
         (["--legend", "a", "b", "c"], 2, "--legend takes 1 name, one for each run or 2,"),
         (["--keys", "loss", "--legend", "a", "b"], 2, "--legend takes 1 name, one for each run; not 2"),
-        (["--out", "curves.gif"], 2, "names no kind of picture (name it .png, .svg or .pdf)"),
+        (["--out", "curves.gif"], 2, "has no known picture format (name it .png, .svg or .pdf)"),
         (["--backend", "Nowhere"], 2, "matplotlib has no backend 'Nowhere'"),
         (["--backend", "Agg"], 2, "the backend Agg only writes files (name one with --out)"),
     ],
 )
-def test_wrong_words(by_iteration, capsys, arguments, code, message):
+def test_wrong_options(by_iteration, capsys, arguments, code, message):
     assert run_command_line(["run", "analyze", "logs", str(by_iteration), *arguments]) == code
     printed = capsys.readouterr().err
     assert message in printed
@@ -227,8 +227,8 @@ def test_wrong_words(by_iteration, capsys, arguments, code, message):
     ("content", "message"),
     [
         ("", "is empty"),
-        ("2023-01-01 - mmseg - INFO\n", "of its 1 lines, 1 are no JSON (name mmcv's .log.json"),
-        ('{"env_info": "x", "seed": 0}\n', "of its 1 lines, 0 are no JSON"),
+        ("2023-01-01 - mmseg - INFO\n", "1 of its 1 lines are no JSON (name mmcv's .log.json"),
+        ('{"env_info": "x", "seed": 0}\n', "0 of its 1 lines are no JSON"),
     ],
 )
 def test_a_log_without_a_line_of_training(tmp_path, capsys, content, message):
@@ -242,7 +242,7 @@ def test_logs_that_are_not_there(tmp_path, by_iteration, capsys):
     (tmp_path / "folder").mkdir()
     for logs, message in (
         (["gone.json"], "there is no log gone.json"),
-        ([str(tmp_path / "folder")], "holds no log"),
+        ([str(tmp_path / "folder")], "has no log"),
         ([str(by_iteration)] * 2, "is named twice"),
     ):
         assert run_command_line(["run", "analyze", "logs", *logs]) == 2

@@ -34,7 +34,7 @@ def test_bins_hold_every_point_once(count):
         assert after.start.iteration == before.end.iteration + 1
 
 
-def test_what_is_no_number_counts_and_changes_nothing():
+def test_values_that_are_no_numbers_are_only_counted():
     values = [math.nan, 1.0, math.inf, 3.0] * CAPACITY
     curve = filled(values, smooth=0.9)
     assert sum(part.points for part in curve.bins) == len(values)
@@ -53,6 +53,7 @@ def test_smoothing_does_not_depend_on_the_bins():
         own = expected[begin : begin + part.points]
         assert part.smoothed == pytest.approx(sum(own) / len(own))
         begin += part.points
+    assert begin == len(values)
 
 
 def test_a_rewound_curve_goes_on_as_if_nothing_had_been_after():

@@ -31,7 +31,7 @@ def test_a_resume_to_before_the_only_validation(tmp_path, capsys):
     log = write(tmp_path / "a.log.json", train(50, 1.0), train(200, 1.0), val(0.9), train(100, 2.0))
     report = Segplug().analyze("logs", log)
     assert labels(report) == ["a loss (train)"]
-    assert "a goes back to before its first mIoU (val): no point of it is left" in report.notes
+    assert "a was resumed from before its first mIoU (val): it has no points left" in report.notes
     assert run_command_line(["run", "analyze", "logs", str(log), "--keys", "mIoU"]) == 1
     printed = capsys.readouterr().err
     assert "no point of mIoU is left" in printed
@@ -46,10 +46,10 @@ def test_validations_between_two_training_lines_are_all_kept(tmp_path):
     found, report = points(log)
     assert found == [(500, 0.9), (500, 0.5), (500, 0.4), (500, 0.3), (1000, 0.2)]
     assert (report.data["curves"][0]["best"], report.data["runs"][0]["replaced_points"]) == (0.9, 0)
-    assert any("several validations stand at one place" in note for note in report.notes)
+    assert any("several validations are drawn at one place" in note for note in report.notes)
 
 
-def test_validations_of_epochs_that_no_training_line_is_of_stand_at_their_ends(tmp_path):
+def test_validations_of_epochs_without_training_lines_are_at_their_ends(tmp_path):
     log = write(
         tmp_path / "a.log.json",
         *(train(50, 1.0, epoch=2), val(0.1, epoch=2), val(0.2, epoch=3), val(0.3, epoch=4)),
@@ -86,7 +86,7 @@ def test_validations_alone_can_be_resumed_and_stand_at_no_training_line(tmp_path
     lines = [val(score / 100, epoch=epoch) for epoch, score in ((1, 10), (2, 20), (3, 30), (2, 25), (3, 35))]
     found, report = points(write(tmp_path / "a.log.json", *lines))
     assert found == [(1, 0.1), (2, 0.25), (3, 0.35)]
-    assert any("goes back to epoch 2" in note and "2 older points" in note for note in report.notes)
+    assert any("was resumed from epoch 2" in note and "2 older points" in note for note in report.notes)
     assert not any("training line" in note for note in report.notes)
 
 
@@ -106,7 +106,7 @@ def test_a_key_is_known_only_if_its_number_can_be_read(tmp_path, capsys, more):
 
 
 @pytest.mark.parametrize("far", [10**400, 1e300, -(10**13)])
-def test_a_line_that_stands_nowhere(tmp_path, far):
+def test_a_line_without_a_place(tmp_path, far):
     log = write(tmp_path / "a.log.json", train(50, 1.0), train(far, 2.0), train(100, 3.0))
     found, report = points(log, key="loss", mode="train")
     assert found == [(50, 1), (100, 3)]
@@ -137,7 +137,7 @@ def size_of(svg):
     return [float(side) for side in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2]]
 
 
-def test_many_curves_are_all_in_the_picture_and_what_is_not_is_told(tmp_path):
+def test_many_curves_are_all_in_the_picture_and_a_note_counts_the_unnamed(tmp_path):
     scores = {f"IoU.c{number}": number / 200 for number in range(130)}
     log = write(tmp_path / "a.log.json", train(50, 1.0), val(0.5, **scores))
     sixty = Segplug().analyze("logs", log, keys=tuple(scores)[:60])
@@ -149,10 +149,10 @@ def test_many_curves_are_all_in_the_picture_and_what_is_not_is_told(tmp_path):
     assert lowest < size_of(picture)[1]
     every = Segplug().analyze("logs", log, keys=tuple(scores))
     assert "not drawn here: 68 more curves" in every.figures[0].text
-    assert any(note.startswith("10 curves are in the picture and not in its legend") for note in every.notes)
+    assert any(note.startswith("10 curves of the picture are not in its legend") for note in every.notes)
 
 
-def test_a_picture_has_room_for_so_many_panels(tmp_path):
+def test_a_picture_has_at_most_twenty_panels(tmp_path):
     rates = {f"rate{number}": 1.0 for number in range(30)}
     log = write(tmp_path / "a.log.json", train(50, 1.0, **rates))
     report = Segplug().analyze("logs", log, keys=tuple(rates), legend=("x" * 5000,))
@@ -167,7 +167,7 @@ def test_a_module_that_is_no_backend(by_iteration, capsys):
     assert printed.count("\n") == 1
 
 
-def test_percent_is_a_matter_of_the_run_and_not_of_the_curve(tmp_path):
+def test_percent_is_decided_for_a_whole_run(tmp_path):
     logs = [
         write(tmp_path / "a.log.json", train(50, 1.0), val(45.0, **{"IoU.bike": 0.0})),
         write(tmp_path / "b.log.json", train(50, 1.0), val(55.0, **{"IoU.bike": 20.0})),
@@ -185,7 +185,7 @@ def test_characters_that_no_font_has_are_a_note(tmp_path, recwarn):
     log = write(tmp_path / "\ue123.log.json", train(50, 1.0))
     report = Segplug().analyze("logs", log)
     report.figures[0].draw()
-    assert sum("no font here has" in note for note in report.notes) == 1
+    assert sum("no installed font has" in note for note in report.notes) == 1
     assert not recwarn.list
 
 
@@ -228,7 +228,9 @@ def test_a_log_of_any_number_of_keys_and_resumes_takes_little_memory(tmp_path, c
     assert max(map(len, run.known)) <= 200
     report = Segplug().analyze("logs", log)
     assert report.data["runs"][0]["keys_complete"] is False
-    assert any("goes back to iteration 10, 10, 10, 10, 10 and 9 times more" in note for note in report.notes)
+    assert any(
+        "was resumed from iteration 10, 10, 10, 10, 10 and 9 times more" in note for note in report.notes
+    )
     assert run_command_line(["run", "analyze", "logs", str(log), "--keys", "gone"]) == 2
     printed = capsys.readouterr().err
     assert "and 960 more at least" in printed

@@ -75,6 +75,7 @@ def test_scores_are_those_of_infer_for_pytorch_and_an_exported_file(
     assert (tmp_path / "csv" / "difference-from-pytorch.csv").is_file()
 
 
+@pytest.mark.slow
 def test_scores_of_a_real_model(data_dir: Path, tmp_path: Path) -> None:
     """The scores are those of mmseg's own code."""
     models = data_dir / "models"

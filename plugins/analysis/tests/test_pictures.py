@@ -75,7 +75,7 @@ def test_every_line_stands_out_from_white():
         assert contrast > 2, look
 
 
-def test_where_a_picture_can_go(tmp_path):
+def test_where_a_picture_can_be_written(tmp_path):
     assert check_picture(tmp_path / "a.SVG", [], force=False) == "svg"
     with pytest.raises(UsageError, match=r"name it \.png, \.svg or \.pdf"):
         check_picture(tmp_path / "a.jpeg", [], force=False)
@@ -105,7 +105,7 @@ def test_characters_without_a_glyph_are_a_note_and_no_warning():
     letters = "\ue123\ue124"  # in no font: they mean nothing
     assert with_title(letters).startswith(b"\x89PNG")
     (note,) = font_notes(["loss", letters])
-    assert note.endswith(f"no font here has: {letters}")
+    assert note.endswith(f"no installed font has: {letters}")
     assert font_notes(["loss", "loss μ, é"]) == []
 
 

@@ -64,7 +64,7 @@ def assert_same_bits(state, expected) -> None:
 
 
 @pytest.mark.parametrize("safetensors", [False, True])
-def test_the_weights_stay_and_what_training_needs_goes(tmp_path, safetensors):
+def test_weights_stay_and_training_state_is_removed(tmp_path, safetensors):
     source = training_run(tmp_path)
     before = source.read_bytes()
     suffix = ".safetensors" if safetensors else ".pth"
@@ -139,7 +139,7 @@ def test_a_conjugate_view_is_written_as_it_is_seen(tmp_path):
     assert read_checkpoint(str(path)).state["a"].tolist() == [1 - 2j, 3 + 1j]
 
 
-def test_notes_that_are_no_mapping_are_told_of(tmp_path):
+def test_meta_that_is_no_mapping_is_reported(tmp_path):
     _, data = publish(training_run(tmp_path, meta="a text"), tmp_path / "a.pth")
     assert "meta" in {item["what"] for item in data["removed"]}
 
@@ -242,7 +242,7 @@ def test_averages_of_a_runner_that_counts_iterations(tmp_path):
     assert "4 tensors ema_*" in {item["what"] for item in data["removed"]}
     averaged, data = publish(source, tmp_path / "averaged.pth", ema=True)
     assert matches(averaged, averages)
-    assert data["weights"] == "the averages that lay under ema_*"
+    assert data["weights"] == "the averages under ema_*"
     # The statistics of the norm are no parameters: they are the network's own.
     assert torch.equal(
         read_checkpoint(str(averaged)).state["norm_cfg.running_mean"],
@@ -251,13 +251,13 @@ def test_averages_of_a_runner_that_counts_iterations(tmp_path):
 
 
 def test_averages_of_a_runner_that_counts_epochs(tmp_path):
-    """It swaps the two before it saves, so that ``ema_`` holds the last weights."""
+    """It swaps the two before it saves: ``ema_`` has the last weights."""
     source, last, averages = mmcv_run(tmp_path, "EpochBasedRunner")
     for ema in (False, True):
         path, data = publish(source, tmp_path / f"{ema}.pth", ema=ema)
         assert matches(path, averages)
         assert not matches(path, last)
-        assert data["weights"] == "the averages, which the training run saved as the network's own"
+        assert data["weights"] == "the averages, saved under the network's own names"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""What every picture has in common: a figure without global state, looks of lines, the file it becomes.
+"""What all pictures share: figures without global state, styles of lines, and writing files.
 
-matplotlib and seaborn are imported inside the calls: a provider that names this module stays cheap.
+matplotlib and seaborn are imported inside the calls, so that importing this module is fast.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Style = Literal["darkgrid", "whitegrid", "dark", "white", "ticks"]
 _DPI = 150
 
 _LATIN = 0x24F
-"""Every font has the characters up to here."""
+"""Every font has the characters up to this code."""
 
 _LISTED = 20
-"""How many characters a note names."""
+"""How many missing characters a note lists."""
 
 _COLOURS = (
     "#0173b2",
@@ -59,11 +59,11 @@ _COLOURS = (
     "#e377c2",
     "#a8a000",
 )
-"""seaborn's "colorblind" hues, the pale ones darkened: a thin line needs more contrast than an area."""
+"""seaborn's "colorblind" palette, with darker tones instead of pale ones: thin lines need more contrast."""
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _SAME_DASH = 5
-"""Lines that share one dash. Colours come round after ten, so that twenty lines all look different."""
+"""How many lines share one dash. Colours repeat after ten lines, so twenty lines all look different."""
 
 _WIDE_FONTS = (
     "Noto Sans CJK SC",
@@ -79,14 +79,14 @@ _WIDE_FONTS = (
     "Hiragino Sans GB",
     "Arial Unicode MS",
 )
-"""Fonts of common systems that have Chinese characters, for what the usual font lacks."""
+"""Fonts with Chinese characters on common systems, used where the default font has none."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclass(frozen=True)
 class LineLook:
-    """How one of several lines is drawn; the names are matplotlib's."""
+    """The style of one of several lines; the names are matplotlib's."""
 
     color: str
     linestyle: Any
@@ -95,7 +95,7 @@ class LineLook:
 
 
 def line_looks(count: int) -> tuple[LineLook, ...]:
-    """Looks that differ in more than the colour: for colour-blind readers, and on grey paper."""
+    """Styles that differ in more than the colour, for colour-blind readers and grey prints."""
     return tuple(
         LineLook(
             color=_COLOURS[index % len(_COLOURS)],
@@ -107,13 +107,13 @@ def line_looks(count: int) -> tuple[LineLook, ...]:
 
 
 def plain_text(text: str) -> str:
-    """A text for matplotlib that is drawn as it is: no part of a file's or a class's name is a formula."""
+    """A text for matplotlib without formulas: names of files and classes are drawn as they are."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 @contextmanager
 def styled(style: Style) -> Iterator[None]:
-    """seaborn's style for all that is drawn while the context is open."""
+    """Use a style of seaborn for everything that is drawn in the context."""
     import matplotlib
 
     seaborn: Any = importlib.import_module("seaborn")  # has no types
@@ -130,7 +130,7 @@ def _font_families() -> list[str]:
 
 
 def font_notes(texts: Iterable[str]) -> list[str]:
-    """What must be said of a picture with these texts if no font has all of their characters."""
+    """A note on the characters of these texts that no font has; none if all can be drawn."""
     unusual = sorted({letter for text in texts for letter in text if ord(letter) > _LATIN})
     if not unusual:
         return []
@@ -143,16 +143,16 @@ def font_notes(texts: Iterable[str]) -> list[str]:
     if not missing:
         return []
     listed = "".join(missing[:_LISTED]) + (" ..." if len(missing) > _LISTED else "")
-    return [f"the picture shows boxes in the place of characters that no font here has: {listed}"]
+    return [f"the picture has boxes instead of characters that no installed font has: {listed}"]
 
 
 def new_figure(width: float, height: float, *, fixed_aspect: bool = False) -> Figure:
-    """An empty figure, in inches, that makes room for its labels and legends by itself.
+    """An empty figure that makes room for its labels and legends.
 
     Args:
-        width: Of the whole picture.
-        height: Of the whole picture.
-        fixed_aspect: What is drawn has square cells, and does not fill the room that it is given.
+        width: Of the whole picture, in inches.
+        height: Of the whole picture, in inches.
+        fixed_aspect: The drawing has square cells and does not stretch to the figure.
     """
     from matplotlib.figure import Figure
 
@@ -161,13 +161,13 @@ def new_figure(width: float, height: float, *, fixed_aspect: bool = False) -> Fi
 
 
 def encode(figure: Figure, kind: Kind) -> bytes:
-    """The figure as a whole file. Equal figures give equal files."""
+    """The figure as the content of a file. Equal figures give equal files."""
     import matplotlib
 
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "segplug"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a report says it in a note
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the report has a note on it
         figure.savefig(buffer, format=kind, dpi=_DPI, metadata=undated, facecolor=figure.get_facecolor())
     return buffer.getvalue()
 
@@ -176,11 +176,11 @@ def check_picture(path: Path, inputs: Iterable[str], *, force: bool) -> Kind:
     """Check, before any work is done, that a picture can be written to ``path``.
 
     Raises:
-        UsageError: its suffix names no format, it is an input, or it is not free.
+        UsageError: its suffix is no known format, it is an input, or it cannot be written.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in get_args(Kind):
-        raise UsageError(f"{path.name} names no kind of picture", hint="name it .png, .svg or .pdf")
+        raise UsageError(f"{path.name} has no known picture format", hint="name it .png, .svg or .pdf")
     refuse_input(path, inputs)
     ensure_free(path, force=force)
     return cast("Kind", kind)

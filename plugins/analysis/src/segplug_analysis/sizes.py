@@ -1,4 +1,4 @@
-"""``--shape``, as every report has it."""
+"""The option ``--shape`` of the reports."""
 
 from __future__ import annotations
 

@@ -185,17 +185,16 @@ class Toys:
         lines = self.log_file.read_text().splitlines() if self.log_file.exists() else []
         return [entry for entry in map(json.loads, lines) if entry["event"] == event]
 
-    def are_gone(self) -> bool:
-        """Whether every process that opened an engine has ended; waits up to 10 seconds for that."""
+    def are_gone(self, *, within: float = 10) -> bool:
+        """Whether every process that opened an engine has ended; waits for that up to ``within`` seconds."""
         pids = {entry["pid"] for entry in self.log("opened")}
         assert pids
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            pids = {pid for pid in pids if _runs(pid)}
-            if not pids:
-                return True
+        deadline = time.monotonic() + within
+        while any(_runs(pid) for pid in pids):
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(0.05)
-        return False
+        return True
 
 
 def _runs(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""``analyze config``: the whole config as Python that loads again, and the network that it describes."""
+"""``analyze config``: the whole config as loadable Python, and the modules of its network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.files import ensure_free, refuse_input, write_text
 from segplug.hookspecs import hookimpl
-from segplug.options import option
+from segplug.options import as_keywords, option
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Table
 from segplug_analysis.sizes import given_size
@@ -27,17 +27,23 @@ class Options:
 
     graph: bool = option(False, help="Show the network's modules, with their output shapes and parameters.")
     shape: tuple[int, ...] = option(
-        (), help="Height and width of the image that --graph follows; one number for a square.", minimum=1
+        (),
+        help="Height and width of the input for --graph; one number for a square.",
+        minimum=1,
+        metavar="H W",
     )
     cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
     source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
+    source_options: Mapping[str, Any] | None = option(
+        None, help="Options of the source that reads the config."
+    )
     out: Path | None = option(None, help="Write the config to this file.", metavar="FILE")
 
 
 class ConfigReport:
-    """The whole config with everything it imports, as Python that loads again; --graph: its network.
+    """Show the whole config with everything it imports, as loadable Python; with --graph its network, too.
 
-    Nothing is written but what --out names.
+    Only the file of --out is written.
     """
 
     api_version = 1
@@ -45,12 +51,12 @@ class ConfigReport:
 
     @hookimpl
     def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
-        """Write out ``request.subjects``, one config; see :func:`segplug.hookspecs.analyze`."""
+        """Expand ``request.subjects``, one config; see :func:`segplug.hookspecs.analyze`."""
         options: Options = request.options or Options()
         if len(request.subjects) != 1:
             raise UsageError(f"analyze config takes one config, not {len(request.subjects)}")
         if options.shape and not options.graph:
-            raise UsageError("--shape is the size that --graph follows", hint="add --graph")
+            raise UsageError("--shape is only used with --graph", hint="add --graph")
         (location,) = request.subjects
         if options.out is not None:
             refuse_input(options.out, [location])
@@ -70,8 +76,8 @@ class ConfigReport:
 
 
 _UNUSED = (
-    "Modules with parameters and no output are not called when the network runs: they are for training, or "
-    "another module reads their parameters."
+    "Modules with parameters and no output are not called in inference: only training uses them, or another "
+    "module reads their parameters."
 )
 
 
@@ -84,7 +90,7 @@ class _Graph:
 
 def _graph(request: AnalyzeRequest, location: str, options: Options) -> _Graph:
     try:
-        import torch  # noqa: F401 - what follows needs it
+        import torch  # noqa: F401 - the import below needs it
 
         from segplug_analysis.modules import trace_modules
     except ModuleNotFoundError as error:
@@ -97,10 +103,11 @@ def _graph(request: AnalyzeRequest, location: str, options: Options) -> _Graph:
         source=options.source,
         for_training=True,
         structure_only=True,
+        **as_keywords(options.source_options, request.session.load_model, flag="--source-options"),
     )
     shape = given_size(options.shape) or model.meta.input_size
     if shape is None:
-        raise UsageError("the config names no input size", hint="add --shape HEIGHT WIDTH")
+        raise UsageError("the config has no input size", hint="add --shape HEIGHT WIDTH")
     records = trace_modules(model.module, shape)
     unused = any(not record.calls and record.parameters for record in records)
     return _Graph(

@@ -1,1 +1,1 @@
-"""Which classes a model takes for which: the confusion matrix of a results run."""
+"""``analyze confusion``: which classes a model confuses."""

@@ -1,4 +1,4 @@
-"""The matrix as a picture that can be read with three classes and with 150."""
+"""The matrix as a picture that is readable with 3 classes and with 150."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["ConfusionPicture"]
 
 _ANNOTATED = 25
-"""With up to so many classes every cell says its number; with more, colours do."""
+"""With up to this many classes every cell has its number as text."""
 
 _CELL = 0.135
-"""Side of a cell with a name beside it, in inches."""
+"""Side of a cell that has a class name beside it, in inches."""
 
 _NAMED = 180
-"""With more classes the cells shrink and not all have a name: a picture is held in memory several times."""
+"""With more classes the cells get smaller and not all are named: larger pictures need too much memory."""
 
 _RIGHT, _WRONG = "Blues", "Oranges"
-"""The diagonal has a colour of its own: its large numbers would wash out all others. Colour-blind readers
-tell the two apart, and each goes from light to dark."""
+"""Two colour scales: in one, the large numbers of the diagonal would make all others pale. Colour-blind
+readers can tell the two apart."""
 
 _NO_PIXELS = "0.88"
 
 _LONGEST_NAME = 28
 
 _LOG_RANGE = 1e-4
-"""What is less than this part of the largest number looks like 0."""
+"""Less than this fraction of the largest number is drawn like 0."""
 
 _UNITS = {
     "true": "% of the true class's pixels",
@@ -54,13 +54,13 @@ class _Layout:
     names: float
     """Font size of the class names."""
     labels: float
-    """Font size of what the axes and the colour bars say: read when the whole picture is seen."""
+    """Font size of axes and colour bars: readable when the whole picture is seen."""
     margin: float
-    """For names, titles and colour bars."""
+    """Space for names, titles and colour bars."""
     every_side: bool
-    """Names on all four sides: the other end of a long row is far away."""
+    """Whether names are on all four sides, for long rows."""
     step: int = 1
-    """Every how many classes there is room for a name."""
+    """Every ``step``-th class is named."""
 
 
 def _layout(classes: int) -> _Layout:
@@ -79,7 +79,7 @@ def _layout(classes: int) -> _Layout:
 
 @dataclass(frozen=True)
 class ConfusionPicture:
-    """A confusion matrix, to be drawn into a file."""
+    """A confusion matrix as a picture."""
 
     confusion: Confusion
     normalize: Normalize
@@ -90,14 +90,14 @@ class ConfusionPicture:
         return _UNITS[self.normalize]
 
     def notes(self) -> list[str]:
-        """What the picture does not show."""
+        """Notes on what the picture does not show."""
         classes = self.confusion.classes
         step = _layout(len(classes)).step
-        notes = [f"the picture names one of every {step} classes, for want of room"] if step > 1 else []
+        notes = [f"the picture has the names of one in {step} classes"] if step > 1 else []
         return notes + font_notes([self.title, *classes])
 
     def encoded(self, kind: Kind) -> bytes:
-        """The picture as a whole file."""
+        """The picture as the content of a file."""
         layout = _layout(len(self.confusion.classes))
         side = layout.cell * len(self.confusion.classes) + layout.margin
         with styled("white"):
@@ -111,7 +111,7 @@ class ConfusionPicture:
         diagonal = np.eye(len(values), dtype=bool)
         axes.set_facecolor(_NO_PIXELS)
         images = []
-        for right, colours, label in ((True, _RIGHT, "right: the diagonal"), (False, _WRONG, "confused")):
+        for right, colours, label in ((True, _RIGHT, "correct (diagonal)"), (False, _WRONG, "confused")):
             shown = np.where(diagonal == right, values, np.nan)
             norm, scale = self._norm(shown, diagonal=right)
             visible = np.ma.masked_invalid(np.maximum(shown, norm.vmin))  # a log axis has no 0
@@ -123,12 +123,12 @@ class ConfusionPicture:
         _name_classes(axes, self.confusion.classes, layout)
         if len(values) <= _ANNOTATED:
             self._annotate(axes, values, images)
-        # The unit has a line of its own: beside a bar it would be longer than the bar of a small matrix.
+        # The unit is above the matrix: beside the colour bar of a small matrix it would be too long.
         figure.suptitle(plain_text(self.title), fontsize=layout.labels + 4, wrap=True)
         axes.set_title(self.unit, fontsize=layout.labels + 1, pad=10)
 
     def _norm(self, shown: npt.NDArray[np.float64], *, diagonal: bool) -> tuple[Any, str]:
-        """Small shares must show beside large ones, and counts span magnitudes."""
+        """A scale on which small values are visible beside large ones."""
         from matplotlib.colors import LogNorm, Normalize, PowerNorm
 
         found = shown[np.isfinite(shown) & (shown > 0)]
@@ -151,7 +151,7 @@ class ConfusionPicture:
                 va="center",
                 fontsize=8,
                 color="white" if _luminance(colour) < 0.45 else "black",
-            ).set_in_layout(False)  # it lies within the axes: no need to make room for it
+            ).set_in_layout(False)  # it is within the axes: the layout needs no room for it
 
 
 def _name_classes(axes: Any, classes: Sequence[str], layout: _Layout) -> None:
@@ -166,7 +166,7 @@ def _name_classes(axes: Any, classes: Sequence[str], layout: _Layout) -> None:
     axes.set_xlabel("predicted", fontsize=layout.labels + 2)
     axes.set_ylabel("true", fontsize=layout.labels + 2)
     if layout.step > 1:
-        return  # lines would hide cells of a few pixels
+        return  # grid lines would hide cells of a few pixels
     edges = np.arange(-0.5, len(names))
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)

@@ -1,4 +1,4 @@
-"""The confusion matrix: counted image by image, normalised, and what it says."""
+"""The confusion matrix: counted image by image, normalised, with its most confused pairs."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ Normalize = Literal["true", "prediction", "all", "none"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Pixels of one class that were taken for another."""
+    """Pixels of one class that were predicted as another."""
 
     truth: str
     predicted: str
     pixels: int
     share_of_truth: float
-    """Of all pixels of the true class, a fraction."""
+    """Fraction of the true class's pixels."""
     share_of_errors: float
-    """Of all wrong pixels, a fraction."""
+    """Fraction of all wrong pixels."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pixels of each (true, predicted) class; ignored pixels are left out."""
+    """Pixels of each (true, predicted) pair of classes, without ignored pixels."""
 
     classes: tuple[str, ...]
     pixels: npt.NDArray[np.int64]
-    """``(K, K)``: the row is the truth, the column what was predicted."""
+    """``(K, K)``: rows are true classes, columns predicted classes."""
     outside: npt.NDArray[np.int64]
-    """``(K,)``: predicted where the mask holds a value that is no class. They count as wrong predictions."""
+    """``(K,)``: predictions for pixels whose mask value is no class. They count as wrong."""
     images: int
 
     @property
     def counts(self) -> Counts:
-        """As :mod:`segplug.runtime.score` takes them."""
+        """The counts in the form of :mod:`segplug.runtime.score`."""
         return Counts(
             intersect=np.diagonal(self.pixels).astype(np.uint64),
             prediction=(self.pixels.sum(axis=0) + self.outside).astype(np.uint64),
@@ -57,13 +57,13 @@ class Confusion:
         )
 
     def scores(self) -> Scores:
-        """What segplug scores for the same labels: IoU, accuracy (recall) and precision of each class."""
+        """segplug's scores of the same labels: IoU, accuracy (recall) and precision of each class."""
         return score(
             [("", self.counts)], classes=self.classes, images=self.images, metrics=("mIoU", "mFscore")
         )
 
     def normalized(self, by: Normalize) -> npt.NDArray[np.float64]:
-        """Fractions of the true class, of the predicted class or of all pixels; NaN where there are none.
+        """Pixels divided by those of the true class, of the predicted class, or by all; NaN: none.
 
         ``none`` gives pixels.
         """
@@ -78,7 +78,7 @@ class Confusion:
             return np.where(totals > 0, pixels / totals, np.nan)
 
     def pairs(self, top: int) -> tuple[Pair, ...]:
-        """The ``top`` pairs of different classes with most pixels, most first."""
+        """The ``top`` pairs of different classes with the most pixels, the largest first."""
         wrong = self.pixels.copy()
         np.fill_diagonal(wrong, 0)
         order = np.argsort(-wrong, axis=None, kind="stable")[:top]
@@ -146,5 +146,5 @@ def _check_labels(
         raise DatasetError(
             f"the result of {name} holds the label {lowest if lowest < 0 else highest}, and the data set "
             f"{dataset} has {size} classes (0 to {size - 1})",
-            hint="name the data set that the results were made of",
+            hint="name the data set of these predictions",
         )

@@ -1,4 +1,4 @@
-"""mmseg's ``results.pkl``: a list of arrays, read without running what else a pickle may hold."""
+"""Read mmseg's ``results.pkl``, a list of arrays, without running other code that a pickle may have."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _ARRAY_PARTS = frozenset(
         ("_codecs", "encode"),  # how pickles of the old protocols hold bytes
     }
 )
-"""All that a list of arrays is pickled with, by numpy 1 and 2."""
+"""Everything that a pickled list of arrays refers to, in numpy 1 and 2."""
 
-_TRUST = "if you trust whoever made it, add --trust-results: it may run code on this machine"
+_TRUST = "if you trust its author, add --trust-results: it may run code on this machine"
 
 
 class _Refused(Exception):
-    """The pickle asks for something that is no part of an array."""
+    """The pickle refers to something that is not part of an array."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -44,14 +44,14 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_arrays(path: Path, *, trust: bool) -> list[npt.NDArray[Any]]:
-    """The arrays of a pickled list. All of them are in memory at once: the format allows nothing else.
+    """The arrays of a pickled list. All are in memory at once, because of the format.
 
     Args:
         path: The file.
         trust: Allow the full unpickler.
 
     Raises:
-        ArtifactError: it is damaged, holds something else, or has to be trusted.
+        ArtifactError: it is damaged, has something else, or needs ``trust``.
     """
     try:
         with open(path, "rb") as file:
@@ -70,5 +70,5 @@ def read_arrays(path: Path, *, trust: bool) -> list[npt.NDArray[Any]]:
 def _no_list(path: Path) -> ArtifactError:
     return ArtifactError(
         f"{path} is no list of label maps",
-        hint="mmseg's test tool writes one with --out and without --eval, whose results are sums of pixels",
+        hint="mmseg's test tool writes one with --out and without --eval; with --eval it writes pixel counts",
     )

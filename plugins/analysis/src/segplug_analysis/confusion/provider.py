@@ -1,4 +1,4 @@
-"""``analyze confusion``: which classes a results run takes for which."""
+"""``analyze confusion``: the confusion matrix of saved predictions."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ __all__ = ["Options", "provider"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the results are of, and how the matrix is shown."""
+    """Options of ``analyze confusion``."""
 
     dataset: str | None = option(
-        None, help="What the results are of: data.test of a config, or a folder.", metavar="CONFIG|FOLDER"
+        None,
+        help="The data set of the predictions: a folder, or data.test of a config.",
+        metavar="CONFIG|FOLDER",
     )
     dataset_source: str | None = option(None, help="The source that reads the data set.", metavar="NAME")
     cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
     dataset_options: Mapping[str, Any] | None = option(
-        None, help="Options of the data set's source, e.g. a folder's classes."
+        None, help="Options of the data set's source, such as a folder's classes."
     )
     normalize: Literal["true", "prediction", "all", "none"] = option(
-        "true", help="Show shares of the true class, of the predicted one, of all pixels, or pixels."
+        "true",
+        help="Divide pixels by those of the true class, the predicted class, or all; none: show pixels.",
     )
-    top: int = option(20, help="How many confused pairs are listed.", minimum=1)
+    top: int = option(20, help="List this many of the most confused pairs.", minimum=1)
     title: str | None = option(None, help="The picture's title.")
     out: Path | None = option(
         None, help="Write the picture to this file: .png, .svg or .pdf.", metavar="FILE"
@@ -43,10 +46,10 @@ class Options:
 
 
 class ConfusionReport:
-    """Show which classes a results run takes for which: confusion matrix, scores, most confused pairs.
+    """Show which classes a model confuses: confusion matrix, scores, most confused pairs.
 
-    The subject is what `segplug run infer` wrote, the .npz of --out or the folder of --format-only, or the
-    .pkl of mmseg's own test tool.
+    The SUBJECT has the predictions: the .npz of `segplug run infer --out`, the folder of --format-only, or
+    the .pkl of mmseg's own test tool.
     """
 
     api_version = 1
@@ -61,7 +64,7 @@ class ConfusionReport:
 
         options: Options = request.options
         if len(request.subjects) != 1:
-            raise UsageError(f"analyze confusion takes one results run, not {len(request.subjects)}")
+            raise UsageError(f"analyze confusion takes one file or folder, not {len(request.subjects)}")
         (location,) = request.subjects
         kind = check_picture(options.out, [location], force=request.force) if options.out else None
         dataset = _dataset(request)
@@ -90,12 +93,12 @@ class ConfusionReport:
 
 
 def _dataset(request: AnalyzeRequest) -> Dataset:
-    """The data set, once it is known to have what a comparison needs."""
+    """Load the data set, and check that it has masks and class names."""
     options: Options = request.options
     if options.dataset is None:
-        raise UsageError("say what the results are of", hint="add --dataset CONFIG|FOLDER")
+        raise UsageError("no data set is named", hint="add --dataset CONFIG|FOLDER")
     if Path(options.dataset).is_dir() and options.cfg_options:
-        raise UsageError("--cfg-options changes a config, and there is none here")
+        raise UsageError("--cfg-options changes a config, but --dataset is a folder")
     dataset = request.session.load_dataset(
         options.dataset,
         source=options.dataset_source,
@@ -103,13 +106,11 @@ def _dataset(request: AnalyzeRequest) -> Dataset:
         **(options.dataset_options or {}),
     )
     if not dataset.info.has_masks:
-        raise UsageError(
-            f"the data set {dataset.info.name} has no masks, so there is nothing to compare with"
-        )
+        raise UsageError(f"the data set {dataset.info.name} has no masks to compare with")
     if not dataset.info.classes:
         raise UsageError(
-            f"the data set {dataset.info.name} does not say what its classes are",
-            hint="add --dataset-options classes=FILE.txt, with a name per line",
+            f"the data set {dataset.info.name} has no names of classes",
+            hint="add --dataset-options classes=FILE.txt, with one name per line",
         )
     return dataset
 

@@ -12,7 +12,7 @@ from segplug_analysis.confusion.matrix import Confusion, Normalize
 __all__ = ["data_of", "notes_of", "tables_of"]
 
 _ON_SCREEN = 12
-"""A matrix of so many classes still is a table that people read."""
+"""A matrix of more classes is not shown on the screen."""
 
 
 def data_of(confusion: Confusion, normalize: Normalize, top: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def data_of(confusion: Confusion, normalize: Normalize, top: int) -> dict[str, A
 
 def tables_of(confusion: Confusion, normalize: Normalize, top: int) -> tuple[Table, ...]:
     """The classes, the pairs, the matrix."""
-    return _classes(confusion), _in_all(confusion), _pairs(confusion, top), _matrix(confusion, normalize)
+    return _classes(confusion), _totals(confusion), _pairs(confusion, top), _matrix(confusion, normalize)
 
 
 def _classes(confusion: Confusion) -> Table:
@@ -51,10 +51,10 @@ def _classes(confusion: Confusion) -> Table:
     return Table("classes", columns, tuple(rows))
 
 
-def _in_all(confusion: Confusion) -> Table:
+def _totals(confusion: Confusion) -> Table:
     metrics = confusion.scores().metrics
     shown = {name: metrics[name] for name in ("aAcc", "mIoU", "mAcc", "mPrecision")}
-    return Table("in all", ("images", *shown), ((confusion.images, *shown.values()),))
+    return Table("total", ("images", *shown), ((confusion.images, *shown.values()),))
 
 
 def _pairs(confusion: Confusion, top: int) -> Table:
@@ -84,12 +84,12 @@ def _matrix(confusion: Confusion, normalize: Normalize) -> Table:
 
 
 def notes_of(confusion: Confusion, ignore_index: int) -> tuple[str, ...]:
-    """What must be known to read the numbers rightly."""
+    """The notes that explain the numbers."""
     return tuple(_notes(confusion, ignore_index))
 
 
 def _notes(confusion: Confusion, ignore_index: int) -> Iterator[str]:
-    yield f"pixels whose mask holds {ignore_index} are not counted"
+    yield f"pixels with the mask value {ignore_index} are ignored"
     absent = [
         name for name, pixels in zip(confusion.classes, confusion.counts.label, strict=True) if not pixels
     ]
@@ -99,6 +99,6 @@ def _notes(confusion: Confusion, ignore_index: int) -> Iterator[str]:
         )
     outside = int(confusion.outside.sum())
     if outside:
-        yield f"{outside} pixels have a mask value that is no class: wrong, but not in the matrix"
+        yield f"{outside} pixels have a mask value that is no class: they count as wrong, outside the matrix"
     if len(confusion.classes) > _ON_SCREEN:
         yield "the matrix itself is in the picture, in --json and in --csv"

@@ -1,4 +1,4 @@
-"""The label maps of a results run, whatever it wrote: ``.npz``, a folder of PNGs, mmseg's ``.pkl``."""
+"""Read the label maps of saved predictions: ``.npz``, a folder of PNGs, or mmseg's ``.pkl``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LabelMaps", "open_results"]
 
 _NAMED = 3
-"""How many of many an error names."""
+"""How many names an error lists."""
 
 _DAMAGES = (
     OSError,
@@ -33,57 +33,58 @@ _DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a damaged .npz raises."""
+"""The errors of reading a damaged .npz."""
 
 _NO_LABEL = -1
-"""What an id becomes that the data set's format does not know."""
+"""The label of an id that the data set's format does not have."""
 
 _PICKLES = (".pkl", ".pickle")
 
 
 class LabelMaps(Protocol):
-    """One label map for each image of a data set, read when it is asked for."""
+    """One label map for each image of a data set, read on demand."""
 
     def labels(self, index: int) -> npt.NDArray[Any]:
         """Integers ``(H, W)``.
 
         Raises:
             ArtifactError: the file is damaged.
-            DatasetError: what it holds is no label map.
+            DatasetError: its content is no label map.
         """
         ...
 
 
 def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bool) -> LabelMaps:
-    """Open what a results run wrote, and check that it is of this data set.
+    """Open saved predictions, and check that they belong to this data set.
 
     Args:
         location: ``.npz``, a folder of PNGs as ``--format-only`` writes them, or mmseg's ``.pkl``.
-        dataset: What the run was made of.
+        dataset: The data set of the predictions.
         num_classes: K.
         trust: Allow the full unpickler, which can run code that a ``.pkl`` holds.
 
     Raises:
-        UsageError: there is nothing of that name, or it is of no kind that is known.
-        ArtifactError: it is damaged, or is a pickle that has to be trusted.
+        UsageError: it does not exist, or its format is unknown.
+        ArtifactError: it is damaged, or is a pickle that needs ``trust``.
         DatasetError: images have no result, or results no image.
     """
     path = Path(location)
     if path.is_dir():
         return _Folder(path, dataset, num_classes)
     if not path.is_file():
-        raise UsageError(f"there are no results {location}")
+        raise UsageError(f"there is no file {location}")
     if path.suffix == ".npz":
         return _Archive(path, dataset)
     if path.suffix in _PICKLES:
         return _List(path, dataset, trust=trust)
     raise UsageError(
-        f"{location} is no results run", hint="name an .npz, a folder of PNGs or mmseg's results .pkl"
+        f"{location} has no predictions in a known format",
+        hint="name an .npz, a folder of PNGs or mmseg's results .pkl",
     )
 
 
 class _Archive:
-    """What ``segplug run infer ... --out`` writes: an array for each image, under its name."""
+    """The file of ``segplug run infer ... --out``: an array for each image, under its name."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         self._path = path
@@ -103,13 +104,13 @@ class _Archive:
             labels = self._archive[name]
         except _DAMAGES as error:
             raise ArtifactError(f"the result of {name} in {self._path} is damaged: {error}") from error
-        if not isinstance(labels, np.ndarray):  # what numpy hands out of a member that is no .npy
+        if not isinstance(labels, np.ndarray):  # numpy returns bytes for a member that is no .npy
             raise ArtifactError(f"the result of {name} in {self._path} is damaged: it is no .npy")
         return _label_map(labels, name)
 
 
 class _Folder:
-    """What ``--format-only`` writes: a PNG for each image, in the ids of the data set's server."""
+    """The folder of ``--format-only``: a PNG for each image, with the ids of the data set's server."""
 
     def __init__(self, folder: Path, dataset: Dataset, num_classes: int) -> None:
         self._folder = folder
@@ -127,15 +128,15 @@ class _Folder:
         unknown = np.unique(ids[labels == _NO_LABEL])
         if unknown.size:
             raise DatasetError(
-                f"{path} holds {_listing([str(value) for value in unknown])}, which is no id of a class as "
-                "the data set's server wants them",
+                f"{path} has the value {_listing([str(value) for value in unknown])}, which is no class id "
+                "of the data set's server",
                 hint="name PNGs that --format-only wrote for this data set",
             )
         return labels
 
 
 def _labels_of_ids(form: LabelFormat | None, num_classes: int, dataset: str) -> npt.NDArray[np.int32] | None:
-    """Written id to label; ``None``: labels are written as they are.
+    """A table from ids to labels; ``None``: the files have labels.
 
     Raises:
         DatasetError: several labels are written as one id.
@@ -148,8 +149,8 @@ def _labels_of_ids(form: LabelFormat | None, num_classes: int, dataset: str) -> 
         twice = int(ids[times > 1][0])
         same = np.flatnonzero(written == twice).astype(str).tolist()
         raise DatasetError(
-            f"the data set {dataset} writes the labels {_listing(same)} as one id, {twice}: its PNGs do not "
-            "say which was meant",
+            f"the data set {dataset} writes the labels {_listing(same)} as one id, {twice}: the labels "
+            "cannot be read back from its PNGs",
             hint="name an .npz that run infer wrote with --out",
         )
     labels = np.full(max(256, int(written.max()) + 1), _NO_LABEL, np.int32)
@@ -158,7 +159,7 @@ def _labels_of_ids(form: LabelFormat | None, num_classes: int, dataset: str) -> 
 
 
 class _List:
-    """What mmseg's test tool writes with ``--out``: arrays in the order of the data set, without names."""
+    """The file of mmseg's test tool with ``--out``: arrays in the order of the data set, without names."""
 
     def __init__(self, path: Path, dataset: Dataset, *, trust: bool) -> None:
         self._dataset = dataset
@@ -177,7 +178,7 @@ def _label_map(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if array.ndim != 2 or array.dtype.kind not in "iu" or not array.size:
         raise DatasetError(
             f"the result of {name} is no label map: {array.dtype} of shape {'x'.join(map(str, array.shape))}",
-            hint="a label map is height x width whole numbers",
+            hint="a label map has height x width integers",
         )
     return array
 
@@ -193,8 +194,8 @@ def _check_names(wanted: Sequence[str], found: Collection[str], where: str, data
     if extra:
         faults.append(f"{len(extra)} results have no image ({_listing(extra)})")
     raise DatasetError(
-        f"{where} is not of the data set {dataset}: {' and '.join(faults)}",
-        hint="name the data set that the results were made of",
+        f"{where} does not belong to the data set {dataset}: {' and '.join(faults)}",
+        hint="name the data set of these predictions",
     )
 
 

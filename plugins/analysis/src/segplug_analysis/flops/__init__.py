@@ -1,1 +1,1 @@
-"""``analyze flops``: what a network costs, counted operator by operator."""
+"""``analyze flops``: the work of a network, counted operator by operator."""

@@ -1,13 +1,13 @@
-"""The table of rules for torch's own operators (aten), as they arrive below autograd.
+"""The table of rules for torch's own operators (aten), as they are called below autograd.
 
-What is composed of others there never arrives: ``einsum``, ``matmul`` and ``nn.MultiheadAttention`` come as
-``bmm`` and ``addmm``, ``F.conv2d`` as ``convolution``, ``linear`` as ``addmm`` or ``mm``. Names are without
-the mark of an in-place variant (``add_`` is ``add``).
+Composed operators are split up before: ``einsum``, ``matmul`` and ``nn.MultiheadAttention`` arrive as
+``bmm`` and ``addmm``, ``F.conv2d`` as ``convolution``, ``linear`` as ``addmm`` or ``mm``. The names are those
+without the suffix of an in-place variant (``add_`` is ``add``).
 
-Products are counted with ptflops' functions for aten, which are right for grouped, dilated and transposed
-convolutions and for addmm, but for two things that are mended here: they count a bias as MACs (it is a sum
-without a product), so the bias is kept from them; and ``_convolution`` has more arguments than theirs takes
-apart. They know nothing of ``baddbmm``, ``mv``, fused attention and all that is no product.
+Products are counted with ptflops' functions for aten. They are right for grouped, dilated and transposed
+convolutions and for addmm, with two exceptions that are corrected here: they count a bias as MACs (it is a
+sum without a product), so they are called without it; and ``_convolution`` has more arguments than they
+expect. They have no functions for ``baddbmm``, ``mv``, fused attention and operators without products.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _aten = torch.ops.aten
 
 def _convolution(call: Call) -> Count:
     image, weight, bias, *others = call.details[:9]
-    result = SimpleNamespace(shape=call.result)  # only the shape is asked for
+    result = SimpleNamespace(shape=call.result)  # only the shape is used
     macs = _PTFLOPS[_aten.convolution]([image, weight, None, *others], [result])
     return Count(macs, others=size(call.result) if bias is not None else 0)
 
@@ -78,7 +78,7 @@ def _fused_attention(call: Call) -> Count:
 
 
 def _batch_norm(call: Call) -> Count:
-    measures = bool(call.details[5])  # `training`: instance norms arrive so, in eval mode too
+    measures = bool(call.details[5])  # `training`: true for instance norms, also in eval mode
     steps = _norm_steps(call) if measures else 2
     return Count(others=steps * size(call.taken(0)))
 
@@ -189,4 +189,4 @@ ATEN_RULES: dict[str, Rule] = table(
         "dot": Rule(PER_MATRIX, lambda call: Count(size(call.taken(0)))),
     },
 )  # fmt: skip
-"""Operator to rule. What is neither here, nor a view, nor made of others is reported as not counted."""
+"""Operator to rule. Others are reported as not counted, unless they are views or can be decomposed."""

@@ -1,4 +1,4 @@
-"""Count an ONNX file: every node of its graph, at the shapes that it really has."""
+"""Count an ONNX file: every node of its graph, with its actual shapes."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ _COUNTED_TYPES = frozenset(
 )
 
 _PARAMETERS = (
-    "Parameters are the values of the graph's constants, floating-point or 8-bit: the weights, and what an "
-    "exporter stores like them, such as running statistics and tables."
+    "Parameters are the values of the graph's floating-point or 8-bit constants: the weights, and other "
+    "stored tensors such as running statistics and tables."
 )
 
 
 def count_file(path: Path, shape: tuple[int, int] | None) -> Complexity:
-    """What one run of an ONNX file costs.
+    """Count the work of one run of an ONNX file.
 
     Args:
-        path: The file; weights may lie in files beside it.
+        path: The file; weights may be in files beside it.
         shape: Input (height, width) in pixels; ``None``: the file's own.
 
     Raises:
-        UsageError: there is no such file, or it says no size and ``shape`` is ``None``.
-        ArtifactError: it is damaged, or takes something else than one image.
+        UsageError: there is no such file, or it fixes no size and ``shape`` is ``None``.
+        ArtifactError: it is damaged, or its input is not one image.
         ShapeError: the network cannot take the shape.
     """
     model = read_file(path)
@@ -78,7 +78,7 @@ def count_file(path: Path, shape: tuple[int, int] | None) -> Complexity:
 
 
 def _counted(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> tuple[str, Count, str | None]:
-    """A node's operator, its work, and how that is counted."""
+    """A node's operator, its work, and the rule in words."""
     operator = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
     rule = ONNX_RULES.get(operator)
     if rule is None or not all(name in shapes for name in (*node.input, *node.output) if name):
@@ -99,14 +99,14 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 @dataclass(frozen=True)
 class _Weight:
     name: str
-    """Of the tensor that is stored."""
+    """Name of the stored tensor."""
     values: int
 
 
 def _weights(graph: onnx.GraphProto) -> dict[str, _Weight]:
-    """The constants of a graph, also under the names of what is made of them alone.
+    """The constants of a graph, also under the names of values that are computed only from them.
 
-    A weight that is transposed or dequantised on its way to its product is still that weight.
+    A weight that is transposed or dequantised before its product is still the same weight.
     """
     stored = [(tensor.name, tensor) for tensor in graph.initializer]
     for node in graph.node:
@@ -143,9 +143,9 @@ def _parts(
 
 def _naming(paths: Sequence[str], *, named: bool) -> str:
     if not named:
-        return "The file does not say which module a node came from: each stands for itself in the table."
+        return "The file has no names of modules: the table has single nodes."
     without = sum(not path for path in paths)
     return (
-        f"Each node counts for the module whose name its exporter kept; {without} of {len(paths)} have "
-        "none, and count for the whole alone."
+        f"Each node is counted in the module that its name in the file belongs to; {without} of {len(paths)} "
+        "nodes have no such name, and are counted in the total only."
     )

@@ -1,4 +1,4 @@
-"""An ONNX file as it is read for counting: its graph without its weights' values, and its one image input."""
+"""Read an ONNX file for counting: the graph without the values of its weights, and the image input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ImageInput", "check_limits", "image_input", "read_file", "read_meta"
 
 @dataclass(frozen=True)
 class ImageInput:
-    """The one input of a graph. An axis is 0 where it is free."""
+    """The image input of a graph. An axis that is free is 0."""
 
     name: str
     axes: tuple[int, int, int, int]
@@ -25,7 +25,7 @@ class ImageInput:
 
     @property
     def own_size(self) -> tuple[int, int] | None:
-        """The (height, width) that the file fixes, if it does."""
+        """The (height, width) that the file fixes; ``None``: one of them is free."""
         height, width = self.size_of(self.axes)
         return (height, width) if height and width else None
 
@@ -34,10 +34,10 @@ class ImageInput:
         return (shape[1], shape[2]) if self.channels_last else (shape[2], shape[3])
 
     def fed(self, size: tuple[int, int], path: Path) -> Shape:
-        """The whole shape for an image of ``size`` (height, width), one where the batch is free.
+        """The input's shape for an image of ``size`` (height, width), with a batch of 1 where it is free.
 
         Raises:
-            ShapeError: an axis is fixed to another size.
+            ShapeError: the file fixes another size.
         """
         batch, *others = self.axes
         height, width = self.size_of(self.axes)
@@ -50,11 +50,11 @@ class ImageInput:
 
 
 def read_file(path: Path) -> onnx.ModelProto:
-    """The graph, with local functions written out; weights in files of their own are not read.
+    """The graph, with local functions inlined; external weights are not read.
 
     Raises:
         UsageError: there is no such file.
-        ArtifactError: it is no ONNX file, or weights that it names are not there.
+        ArtifactError: it is no ONNX file, or external weights are missing.
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
@@ -74,14 +74,16 @@ def _check_weights_are_there(model: onnx.ModelProto, path: Path) -> None:
             continue
         location = next((entry.value for entry in weight.external_data if entry.key == "location"), "")
         if not (path.parent / location).is_file():
-            raise ArtifactError(f"the weights of {path} lie in {path.parent / location}, which is not there")
+            raise ArtifactError(
+                f"the weights of {path} are in {path.parent / location}, which does not exist"
+            )
 
 
 def check_limits(meta: ModelMeta | None, size: tuple[int, int], path: Path) -> None:
-    """Check what the graph itself may not refuse: the sizes that the network took before it was exported.
+    """Check a size against the limits of the original network: the graph may not refuse other sizes.
 
     Raises:
-        ShapeError: ``size`` (height, width) is none of them.
+        ShapeError: ``size`` (height, width) is outside the limits.
     """
     limits = None if meta is None else meta.input_limits
     if limits is None:
@@ -93,7 +95,7 @@ def check_limits(meta: ModelMeta | None, size: tuple[int, int], path: Path) -> N
 
 
 def read_meta(model: onnx.ModelProto) -> ModelMeta | None:
-    """What segplug wrote into the file when it exported it; ``None`` for a file of another's."""
+    """The metadata that segplug wrote at the export; ``None``: another tool made the file."""
     text = next((entry.value for entry in model.metadata_props if entry.key == META_ENTRY), None)
     return None if text is None else ModelMeta.from_json(text)
 
@@ -102,7 +104,7 @@ def image_input(model: onnx.ModelProto, path: Path) -> ImageInput:
     """The input that takes the image.
 
     Raises:
-        ArtifactError: there is none, or there are others beside it.
+        ArtifactError: there is no such input, or there are several inputs.
     """
     weights = {weight.name for weight in model.graph.initializer}
     inputs = [info for info in model.graph.input if info.name not in weights]

@@ -1,9 +1,9 @@
-"""To which module of the network that it came from a node of an ONNX graph belongs.
+"""Find the module of the original network that a node of an ONNX graph belongs to.
 
-Exporters leave it to be seen in one of three places: the names of a node's weights
+Exporters write it to one of three places: the names of a node's weights
 (``backbone.layer1.0.conv1.weight``), the node's metadata (torch's newer exporter), or its own name
-(``/backbone/layer1/layer1.0/conv1/Conv``, torch's older one). Weights go first: a convolution that a batch
-norm was folded into may be called after the norm.
+(``/backbone/layer1/layer1.0/conv1/Conv``, torch's older exporter). Weights are tried first: a convolution
+with a folded batch norm may have the name of the norm.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _PathParts = tuple[str, ...]
 
 
 def module_paths(nodes: Sequence[onnx.NodeProto], weights: Mapping[str, str]) -> list[str]:
-    """The path of each node's module, without what all have in common; ``""`` where nothing is said.
+    """The path of each node's module, without the prefix that all share; ``""``: unknown.
 
     Args:
         nodes: Of the graph, in order.
-        weights: Name of a value to name of the weight that it is.
+        weights: Names of values to names of weights.
     """
     found = [_parts(node, weights) for node in nodes]
     shared = len(_common([parts for parts in found if parts]))
@@ -53,7 +53,7 @@ def _names(text: str) -> list[str]:
 
 
 def _from_name(name: str) -> _PathParts:
-    """``/backbone/layer1/layer1.0/Conv``: a list's name is said again with each of its members."""
+    """``/backbone/layer1/layer1.0/Conv``: the name of a list is repeated in its members' names."""
     parts: list[str] = []
     for scope in name.strip("/").split("/")[:-1]:
         pieces = scope.split(".")
@@ -65,7 +65,7 @@ def _from_name(name: str) -> _PathParts:
 
 
 def _common(paths: Sequence[_PathParts]) -> _PathParts:
-    """What all paths begin with, but never the whole of one."""
+    """The longest prefix that all paths share, never a whole path."""
     shared: list[str] = []
     for level in zip(*(path[:-1] for path in paths), strict=False):
         if len(set(level)) > 1:

@@ -1,7 +1,7 @@
 """The table of rules for ONNX operators, of the standard's and of ONNX Runtime's own domain.
 
-The same arithmetic as for torch (:mod:`segplug_analysis.flops.aten_rules`), under ONNX's names. A quantised
-product counts as the product that it is, though its numbers are no floating-point ones.
+The same arithmetic as for torch (:mod:`segplug_analysis.flops.aten_rules`), under ONNX's names. Quantised
+products count like floating-point ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The shape of every value in an ONNX graph, for one input size.
 
-Each value gets a ``Shape`` operator, and only these are asked for. ONNX Runtime answers them while it opens
-the graph, as far as sizes alone lead, and throws away what is then not needed any more: for most files
-nothing is computed, and where sizes depend on values, only what leads to them.
+Each value gets a ``Shape`` operator, and only their results are outputs. Where shapes depend on sizes only,
+ONNX Runtime computes them while it opens the graph, and removes the operators that are then not needed: for
+most files nothing is computed. Where shapes depend on values, only the operators that lead to them run.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _NO_TENSORS = frozenset(
         "SplitToSequence",
     }
 )
-"""Operators whose outputs have no shape to ask for, or may have none."""
+"""Operators whose outputs have no shape, or may have none."""
 
 
 def value_shapes(model: onnx.ModelProto, path: Path, image: str, fed: Shape) -> dict[str, Shape]:
     """Name to shape, of every input, weight and result of the graph.
 
     Args:
-        model: Is changed. Weights in files of their own need not be loaded.
-        path: Where it was read; weights in files of their own lie beside it.
+        model: It is changed. External weights need not be loaded.
+        path: The file that it was read from; external weights are beside it.
         image: Name of its one input.
-        fed: The shape to give it.
+        fed: The shape of that input.
 
     Raises:
         ShapeError: the network cannot take ``fed``.
@@ -60,16 +60,16 @@ def value_shapes(model: onnx.ModelProto, path: Path, image: str, fed: Shape) -> 
     values = [name for node in graph.node if node.op_type not in _NO_TENSORS for name in node.output if name]
     declared = next(info for info in graph.input if info.name == image)
     kind = declared.type.tensor_type.elem_type
-    _ask_for_shapes(graph, values, helper.make_tensor_value_info(image, kind, fed))
+    _add_shape_outputs(graph, values, helper.make_tensor_value_info(image, kind, fed))
     answers = _run(model, path, {image: np.zeros(fed, dtype=helper.tensor_dtype_to_np_dtype(kind))})
     shapes[image] = fed
     shapes |= {name: tuple(map(int, answer)) for name, answer in zip(values, answers, strict=True)}
     return shapes
 
 
-def _ask_for_shapes(graph: onnx.GraphProto, values: list[str], image: onnx.ValueInfoProto) -> None:
-    # Old files list weights among the inputs, where they could be replaced: they are constants here. What
-    # a file says of shapes in between was written for another input.
+def _add_shape_outputs(graph: onnx.GraphProto, values: list[str], image: onnx.ValueInfoProto) -> None:
+    # Old files list weights among the inputs; here they are constants. The shapes of values that a file
+    # has were written for another input.
     del graph.input[:], graph.output[:], graph.value_info[:]
     graph.input.append(image)
     for position, value in enumerate(values):
@@ -116,7 +116,7 @@ def _refused(path: Path, feed: Mapping[str, Any], error: Exception) -> ShapeErro
 
 
 def _reason(error: Exception) -> str:
-    """ONNX Runtime's own words, without its codes and source locations."""
+    """ONNX Runtime's message without its codes and source locations."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
     text = re.sub(r"/\S+\.(cc|h|cpp):\d+ .*?\) ", "", text)
     return " ".join(text.split())[:300]

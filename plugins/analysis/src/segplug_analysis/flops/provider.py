@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
-from segplug.options import option
+from segplug.options import as_keywords, option
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 from segplug_analysis.sizes import given_size
@@ -31,16 +31,20 @@ class Options:
         metavar="H W",
         minimum=1,
     )
-    depth: int = option(2, help="How deep the table of modules goes; 0: the network alone.", minimum=0)
+    depth: int = option(2, help="Deepest level in the table of modules. 0: only the network.", minimum=0)
     cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
     source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
+    source_options: Mapping[str, Any] | None = option(
+        None, help="Options of the source that reads the config."
+    )
 
 
 class Flops:
-    """MACs, FLOPs and parameters of a config's network or of an ONNX file.
+    """Count MACs, FLOPs and parameters of a config's network or of an ONNX file.
 
-    In all, per module and per operator, with how each operator is counted. A config's network is not
-    computed where that can be helped: no checkpoint is needed, and little time and memory.
+    In total, per module and per operator, with the rule that each operator is counted by. A config's
+    network is traced without computing values if possible: that needs no checkpoint, and little time and
+    memory.
     """
 
     api_version = 1
@@ -48,7 +52,7 @@ class Flops:
 
     @hookimpl
     def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
-        """Count ``request.subjects``' only one; see :func:`segplug.hookspecs.analyze`."""
+        """Count ``request.subjects``, one config or ONNX file; see :func:`segplug.hookspecs.analyze`."""
         options: Options = request.options or Options()
         if len(request.subjects) != 1:
             raise UsageError(f"analyze flops takes one config or ONNX file, not {len(request.subjects)}")
@@ -78,6 +82,7 @@ def _of_config(
         source=options.source,
         for_training=True,
         structure_only=True,
+        **as_keywords(options.source_options, request.session.load_model, flag="--source-options"),
     )
     shape = shape or model.meta.input_size
     if shape is None:
@@ -88,8 +93,8 @@ def _of_config(
 
 
 def _of_onnx(path: Path, shape: tuple[int, int] | None, options: Options) -> tuple[str, Complexity]:
-    if options.cfg_options or options.source:
-        raise UsageError(f"--cfg-options and --source are for configs, not for {path}")
+    if options.cfg_options or options.source or options.source_options:
+        raise UsageError(f"--cfg-options, --source and --source-options are for configs, not for {path}")
     try:
         from segplug_analysis.flops.onnx_counter import count_file
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A count as a report: tables for people, whole numbers as data, and what must be known to read them."""
+"""The report of a count: rounded numbers in tables, whole numbers as data, and notes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from segplug.results import AnalyzeReport
-from segplug_analysis.flops.tables import SMALL, in_all, per_module, per_operator, shown_modules
+from segplug_analysis.flops.tables import SMALL, per_module, per_operator, shown_modules, totals
 from segplug_analysis.flops.tally import Complexity, ModuleCost, OperatorCost
 
 __all__ = ["as_report"]
 
-_MEANING = "1 MAC is a product with its sum: 2 FLOPs. What is published as 'GFLOPs' is often MACs."
+_MEANING = "1 MAC is one product and one sum: 2 FLOPs. Papers often call MACs 'GFLOPs'."
 
 
 def as_report(name: str, complexity: Complexity, *, depth: int) -> AnalyzeReport:
     """The report on one network.
 
     Args:
-        name: Of the network, for people.
-        complexity: What was counted.
+        name: Name of the network, for people.
+        complexity: The counted work.
         depth: Deepest level of modules in the table; 0 is the network itself.
     """
     height, width = complexity.shape
@@ -28,7 +28,7 @@ def as_report(name: str, complexity: Complexity, *, depth: int) -> AnalyzeReport
     return AnalyzeReport(
         title=f"{name} at {height}x{width}",
         data=_data(name, complexity, modules, operators),
-        tables=(in_all(complexity), per_module(shown, complexity), per_operator(operators, complexity)),
+        tables=(totals(complexity), per_module(shown, complexity), per_operator(operators, complexity)),
         notes=(
             _MEANING,
             _one_pass(complexity),
@@ -47,15 +47,15 @@ def _one_pass(complexity: Complexity) -> str:
 def _left_out(count: int) -> Iterator[str]:
     if count:
         yield (
-            f"{count} modules with less than {SMALL:.1%} of the FLOPs and of the parameters are not in the "
-            "table, but in the data (--json)."
+            f"{count} modules with less than {SMALL:.1%} of the FLOPs and of the parameters are left out of "
+            "the table; --json has them."
         )
 
 
 def _not_counted(operators: list[OperatorCost]) -> Iterator[str]:
     names = ", ".join(f"{cost.operator} ({cost.calls} calls)" for cost in operators if cost.how is None)
     if names:
-        yield f"NOT counted, for there is no rule for them: {names}. The totals are too low by their work."
+        yield f"NOT counted, because there is no rule for them: {names}. The totals are too low."
 
 
 def _data(

@@ -1,6 +1,6 @@
-"""How one call of an operator is counted: what torch's and ONNX's tables of rules are made of.
+"""The rules by which a call of an operator is counted, for torch's and ONNX's operators.
 
-A MAC is one product and one sum, as matrix products and convolutions are made of. A FLOP is one
+A MAC is one product and one sum, the unit of matrix products and convolutions. A FLOP is one
 floating-point operation: two for each MAC, and one for each arithmetic step or elementary function
 (a square root, an exponential) of everything else.
 """
@@ -43,7 +43,7 @@ class Count:
     macs: int = 0
     """Pairs of a product and a sum."""
     others: int = 0
-    """Floating-point operations that are no part of a MAC."""
+    """Floating-point operations that are not part of a MAC."""
 
     @property
     def flops(self) -> int:
@@ -59,25 +59,25 @@ class Call:
     """One call of an operator."""
 
     inputs: tuple[Shape | None, ...]
-    """Shapes of the tensors that it takes, in order; ``None`` for one that is left out."""
+    """Shapes of the tensors that it takes, in order; ``None``: an input that is not given."""
     outputs: tuple[Shape | None, ...]
     details: Any
     """Its other arguments: all arguments of a torch operator, the attributes of an ONNX node."""
 
     def taken(self, position: int) -> Shape:
-        """The shape of an input that is always there."""
+        """The shape of an input that is always given."""
         shape = self.inputs[position]
         if shape is None:
-            raise ValueError(f"input {position} is left out")
+            raise ValueError(f"input {position} is not given")
         return shape
 
     def has(self, position: int) -> bool:
-        """Whether an input is given that may be left out."""
+        """Whether an optional input is given."""
         return position < len(self.inputs) and self.inputs[position] is not None
 
     @property
     def result(self) -> Shape:
-        """The first output; what norms and poolings give beside it is not counted."""
+        """The shape of the first output; further outputs, as of norms and poolings, are not counted."""
         return self.outputs[0] or ()
 
 
@@ -86,12 +86,12 @@ class Rule:
     """How an operator is counted."""
 
     how: str
-    """For the report."""
+    """The rule in words, for the report."""
     count: Callable[[Call], Count | None]
-    """Gives ``None``, or fails on the arguments, for a form of the operator that it does not know."""
+    """Returns ``None`` or raises an error for a form of the operator that it does not know."""
 
     def apply(self, call: Call) -> Count | None:
-        """The work of a call; ``None``: it cannot be counted, and is reported so."""
+        """The work of a call; ``None``: it cannot be counted, which the report says."""
         try:
             return self.count(call)
         except (LookupError, TypeError, ValueError, AssertionError):
@@ -118,8 +118,8 @@ def _each(steps: int, which: str, why: str) -> str:
     return f"{words}: {why}" if why else words
 
 
-NOTHING = Rule("nothing: makes a constant, or asks for a size or value", lambda call: Count())
-MOVES = Rule("nothing: views, copies, chooses or moves values", lambda call: Count())
+NOTHING = Rule("no work: makes a constant, or reads a size or value", lambda call: Count())
+MOVES = Rule("no work: views, copies, selects or moves values", lambda call: Count())
 
 PER_CONVOLUTION = (
     "MACs: outputs x kernel x channels of a group (transposed: inputs x kernel x channels); "
@@ -144,7 +144,7 @@ SOFTMAX_STEPS = 5
 
 
 def adaptive_cells(before: Sequence[int], after: Sequence[int]) -> int:
-    """Input values that the cells of an adaptive pooling hold together; neighbours may overlap."""
+    """The total number of input values in the cells of an adaptive pooling; cells may overlap."""
     cells = 1
     for length, parts in zip(before, after, strict=True):
         cells *= sum(-(-(part + 1) * length // parts) - part * length // parts for part in range(parts))
@@ -152,7 +152,7 @@ def adaptive_cells(before: Sequence[int], after: Sequence[int]) -> int:
 
 
 def einsum_products(equation: str, shapes: Sequence[Shape]) -> int | None:
-    """Products that one sum over two operands is made of; ``None`` for a form that is not understood."""
+    """The number of products in an einsum of two operands; ``None``: a form that is not supported."""
     left = equation.replace(" ", "").partition("->")[0].split(",")
     if len(left) != len(shapes) or len(shapes) != 2 or any("." in term for term in left):
         return None
@@ -166,7 +166,7 @@ def einsum_products(equation: str, shapes: Sequence[Shape]) -> int | None:
 
 
 def table(groups: Sequence[tuple[Rule, str]], single: Mapping[str, Rule]) -> dict[str, Rule]:
-    """A table of rules from groups of operators, named in one string, and single ones."""
+    """A table of rules, from groups of operators whose names are in one string, and from single ones."""
     rules = dict(single)
     for rule, names in groups:
         for name in names.split():

@@ -9,15 +9,15 @@ from typing import Any
 from segplug.results import Table
 from segplug_analysis.flops.tally import Complexity, ModuleCost, OperatorCost
 
-__all__ = ["SMALL", "in_all", "per_module", "per_operator", "shown_modules"]
+__all__ = ["SMALL", "per_module", "per_operator", "shown_modules", "totals"]
 
 SMALL = 0.001
-"""Modules with less than this share of the FLOPs and of the parameters are no row of a table."""
+"""Modules with less than this share of the FLOPs and of the parameters are left out of the table."""
 
 _MILLION, _BILLION = 1_000_000, 1_000_000_000
 
 
-def in_all(complexity: Complexity) -> Table:
+def totals(complexity: Complexity) -> Table:
     """The totals, one row."""
     unit, scale = _unit(complexity)
     height, width = complexity.shape
@@ -31,13 +31,13 @@ def in_all(complexity: Complexity) -> Table:
     if complexity.whole.used is not None:
         columns.append("used in inference (M)")
         row.append(_scaled(complexity.whole.used, _MILLION))
-    return Table("in all", tuple(columns), (tuple(row),))
+    return Table("total", tuple(columns), (tuple(row),))
 
 
 def shown_modules(
     modules: list[ModuleCost], complexity: Complexity, depth: int
 ) -> tuple[list[ModuleCost], int]:
-    """The modules down to ``depth`` that are worth a row, and how many of them are too small."""
+    """The modules down to ``depth`` for the table, and how many are left out because they are small."""
     within = [cost for cost in modules if cost.part.depth <= depth]
     shown = [cost for cost in within if _largest_share(cost, complexity) >= SMALL]
     return shown, len(within) - len(shown)
@@ -51,7 +51,7 @@ def _largest_share(cost: ModuleCost, complexity: Complexity) -> float:
 
 
 def per_module(costs: list[ModuleCost], complexity: Complexity) -> Table:
-    """A row for each module, each below the one that holds it."""
+    """A row for each module, each below its parent."""
     unit, scale = _unit(complexity)
     total = complexity.total
     columns = (
@@ -79,18 +79,18 @@ def per_module(costs: list[ModuleCost], complexity: Complexity) -> Table:
 
 
 def per_operator(operators: list[OperatorCost], complexity: Complexity) -> Table:
-    """What was called, how often, and how it was counted. What was not counted stands first."""
+    """Each operator with its calls and its rule; operators that are not counted come first."""
     unit, scale = _unit(complexity)
     columns = ("operator", "calls", f"MACs ({unit})", f"FLOPs ({unit})", "how it is counted")
     return Table("operators", columns, tuple(_operator_rows(operators, scale)))
 
 
 def _operator_rows(operators: list[OperatorCost], scale: int) -> Iterator[tuple[Any, ...]]:
-    """A row for each operator; those without any work share one for each reason, at the end."""
+    """A row for each operator; at the end, operators without work share one row per rule."""
     free: dict[str, list[OperatorCost]] = defaultdict(list)
     for cost in operators:
         if cost.how is None:
-            yield cost.operator, cost.calls, None, None, "NOT COUNTED: no rule for it"
+            yield cost.operator, cost.calls, None, None, "NOT COUNTED: no rule"
     for cost in operators:
         if cost.how is not None and cost.count.flops:
             work = _scaled(cost.count.macs, scale), _scaled(cost.count.flops, scale)
@@ -106,7 +106,7 @@ def _unit(complexity: Complexity) -> tuple[str, int]:
 
 
 def _scaled(value: int, scale: int) -> float | int:
-    """A whole 0 shows that there is nothing, not merely little."""
+    """The value in a larger unit; an exact 0 stays an integer, so that it is shown as 0."""
     return value / scale if value else 0
 
 

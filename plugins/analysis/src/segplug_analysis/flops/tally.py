@@ -1,4 +1,4 @@
-"""What a count found, whatever was counted: lines of work, and the modules that they belong to."""
+"""The result of a count: the work of each operator in each module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Line:
     calls: int
     count: Count
     how: str | None
-    """How it is counted; ``None``: it is not."""
+    """The rule, in words; ``None``: it is not counted."""
 
 
 class Tally:
@@ -37,7 +37,7 @@ class Tally:
         self._counts[key] += count
 
     def lines(self) -> tuple[Line, ...]:
-        """What was collected, in the order of first calls."""
+        """The lines, in the order of the first calls."""
         return tuple(
             Line(path, operator, calls, self._counts[path, operator, how], how)
             for (path, operator, how), calls in self._calls.items()
@@ -46,38 +46,38 @@ class Tally:
 
 @dataclass(frozen=True)
 class Part:
-    """A module, or a group of nodes."""
+    """A module, or a group of nodes in an ONNX file."""
 
     path: str
     kind: str
-    """Class of the module; empty where it is not known."""
+    """Class of the module; empty: unknown."""
     parameters: int
-    """Of it and all below."""
+    """Parameters of it and all modules below."""
     used: int | None = None
-    """Of these, what an operator of the pass took; ``None``: it is not known, or all."""
+    """How many of them an operator used in the pass; ``None``: unknown."""
 
     @property
     def depth(self) -> int:
-        """0 for the whole, 1 for what lies directly in it."""
+        """0 for the network, 1 for its children."""
         return self.path.count(".") + 1 if self.path else 0
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """What one pass over one image costs."""
+    """The work of one pass."""
 
     shape: tuple[int, int]
     """Input (height, width) in pixels."""
     lines: tuple[Line, ...]
     parts: tuple[Part, ...]
-    """The whole (path ``""``) first, each before those below it."""
+    """The network (path ``""``) first, each part before those below it."""
     batch: int = 1
     """Images in the pass."""
     notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> Count:
-        """All that was counted."""
+        """The work of the whole network."""
         return _sum(line.count for line in self.lines)
 
     @property
@@ -114,9 +114,9 @@ class ModuleCost:
 
     part: Part
     own: Count
-    """Of its own operators."""
+    """Work of its own operators."""
     total: Count
-    """With all below it."""
+    """With the work of all modules below it."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 
 def upwards(path: str) -> Iterator[str]:
-    """A path and all above it, up to the whole."""
+    """A path and all paths above it, up to the network (``""``)."""
     yield path
     while path:
         path = path.rpartition(".")[0]

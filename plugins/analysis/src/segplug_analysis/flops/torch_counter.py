@@ -23,10 +23,10 @@ __all__ = ["count_network"]
 
 
 def count_network(module: nn.Module, shape: tuple[int, int]) -> Complexity:
-    """What one pass of ``module`` over one image costs.
+    """Count the work of one pass of ``module`` over one image.
 
     Args:
-        module: float32 ``(1, 3, H, W)`` to anything, in eval mode. It is left as it was.
+        module: float32 ``(1, 3, H, W)`` to anything, in eval mode. It is not changed.
         shape: Input (height, width) in pixels.
 
     Raises:
@@ -34,19 +34,19 @@ def count_network(module: nn.Module, shape: tuple[int, int]) -> Complexity:
     """
     _, network = wrapped_network(module)
     passed = pass_once(module, shape, lambda: _counting(module, network))
-    seen = passed.seen
-    parts = tuple(_parts(network, seen.used))
+    record = passed.record
+    parts = tuple(_parts(network, record.used))
     return Complexity(
         shape=shape,
-        lines=seen.tally.lines(),
+        lines=record.tally.lines(),
         parts=parts,
-        notes=(*_computed(passed.computed_because), *_idle(parts), *_unseen(network, seen)),
+        notes=(*_computed(passed.computed_because), *_idle(parts), *_uncounted(network, record)),
     )
 
 
 @dataclass
-class _Seen:
-    """What a pass shows while it goes on."""
+class _Record:
+    """What is recorded during a pass."""
 
     tally: Tally = field(default_factory=Tally)
     used: set[int] = field(default_factory=set)
@@ -57,40 +57,38 @@ class _Seen:
 
 
 @contextmanager
-def _counting(module: nn.Module, network: nn.Module) -> Iterator[_Seen]:
-    seen = _Seen()
+def _counting(module: nn.Module, network: nn.Module) -> Iterator[_Record]:
+    record = _Record()
 
     def enter(path: str) -> None:
-        seen.path.append(path)
-        seen.called.add(path)
+        record.path.append(path)
+        record.called.add(path)
 
     def leave(path: str, output: Any) -> None:
-        seen.path.pop()
+        record.path.pop()
 
-    with watching_calls(module, network, enter=enter, leave=leave), _Counter(seen):
-        yield seen
+    with watching_calls(module, network, enter=enter, leave=leave), _Counter(record):
+        yield record
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Is called in the place of every operator, and calls it."""
+    """Is called in place of every operator; counts the call and makes it."""
 
-    def __init__(self, seen: _Seen) -> None:
+    def __init__(self, record: _Record) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._seen = seen
+        self._record = record
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func.namespace == "prim":  # a question about a tensor, such as its device
+        if func.namespace == "prim":  # asks for a property of a tensor, such as its device
             return func(*args, **kwargs)
         name = _operator_name(func)
         rule = ATEN_RULES.get(name) or (MOVES if func.is_view else None)
         if rule is None:
             with self:
-                result = func.decompose(
-                    *args, **kwargs
-                )  # into operators that have rules, if it is made of others
+                result = func.decompose(*args, **kwargs)  # into operators that have rules
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
@@ -100,7 +98,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _note(self, name: str, rule: Rule | None, args: Any, kwargs: Any, result: Any) -> None:
         taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         given = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        self._seen.used.update(id(tensor) for tensor in taken if isinstance(tensor, nn.Parameter))
+        self._record.used.update(id(tensor) for tensor in taken if isinstance(tensor, nn.Parameter))
         call = Call(
             inputs=tuple(tuple(tensor.shape) for tensor in taken),
             outputs=tuple(tuple(tensor.shape) for tensor in given),
@@ -108,7 +106,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         count = None if rule is None else rule.apply(call)
         how = None if rule is None or count is None else rule.how
-        self._seen.tally.add(self._seen.path[-1], name, count or Count(), how)
+        self._record.tally.add(self._record.path[-1], name, count or Count(), how)
 
 
 def _operator_name(func: Any) -> str:
@@ -128,13 +126,13 @@ def _parts(network: nn.Module, used: set[int]) -> Iterator[Part]:
 def _computed(reason: str | None) -> Iterator[str]:
     if reason is not None:
         yield (
-            f"The network was really computed, on random values, for its flow depends on values ({reason}): "
-            "counts may differ from image to image."
+            f"The network was computed with random values, because its control flow depends on values "
+            f"({reason}): the counts may differ from image to image."
         )
 
 
 def _idle(parts: tuple[Part, ...]) -> Iterator[str]:
-    """The largest modules with parameters of which inference uses none."""
+    """The largest modules whose parameters are not used in inference."""
     idle: list[Part] = []
     for part in parts:
         inside = any(part.path.startswith(f"{above.path}.") for above in idle)
@@ -142,15 +140,15 @@ def _idle(parts: tuple[Part, ...]) -> Iterator[str]:
             idle.append(part)
     if idle:
         names = ", ".join(f"{part.path} ({part.parameters:,})" for part in idle)
-        yield f"No operator of inference takes the parameters of {names}: only training uses them."
+        yield f"The parameters of {names} are used in training only: no operator of inference takes them."
 
 
-def _unseen(network: nn.Module, seen: _Seen) -> Iterator[str]:
-    """Modules that ran without any operator taking their parameters: a compiled extension, past torch."""
+def _uncounted(network: nn.Module, record: _Record) -> Iterator[str]:
+    """Modules that ran while no operator took their parameters: they compute in a compiled extension."""
     for path, part in network.named_modules():
         own = list(part.parameters(recurse=False))
-        if path in seen.called and own and not any(id(parameter) in seen.used for parameter in own):
+        if path in record.called and own and not any(id(parameter) in record.used for parameter in own):
             yield (
-                f"NOT counted: {path} ({type(part).__name__}) ran, but no operator that torch sees took its "
-                "parameters; it seems to compute in an extension of its own."
+                f"NOT counted: {path} ({type(part).__name__}) ran, but no operator of torch took its "
+                "parameters. It seems to compute in a compiled extension."
             )

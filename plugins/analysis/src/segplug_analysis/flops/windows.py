@@ -1,4 +1,4 @@
-"""How much of an image one pass is, for a model that slides a window."""
+"""The note for models with a sliding window: how many windows an image takes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["windows_note"]
 
 
 def windows_note(meta: ModelMeta | None, shape: tuple[int, int]) -> Iterator[str]:
-    """One sentence for a model that slides a window, none for others.
+    """One sentence for a model with a sliding window, none for others.
 
     Args:
-        meta: Of the model, if it is known.
+        meta: The model's metadata; ``None``: unknown.
         shape: The (height, width) that was counted, in pixels.
     """
     from segplug.runtime.slide import windows
@@ -23,14 +23,12 @@ def windows_note(meta: ModelMeta | None, shape: tuple[int, int]) -> Iterator[str
     crop, stride = meta.inference.crop_size, meta.inference.stride
     if crop is None or stride is None:
         return
-    note = (
-        f"This model slides a window of {crop[0]}x{crop[1]} over each image: the numbers are for one window"
-    )
+    note = f"This model uses a sliding window of {crop[0]}x{crop[1]}: the numbers are for one window"
     if shape != crop:
         note += " of another size"
     if meta.resize is not None and meta.resize.scale is not None:
         width, height = meta.resize.scale
-        fills = " that fills it" if meta.resize.keep_ratio else ""
+        fills = " of exactly this size" if meta.resize.keep_ratio else ""
         count = len(windows((height, width), crop, stride))
-        note += f"; at the test size {height}x{width}, an image{fills} takes {count}"
+        note += f"; at the test size {height}x{width}, an image{fills} takes {count} windows"
     yield f"{note}."

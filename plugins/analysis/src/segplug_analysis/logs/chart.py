@@ -1,4 +1,4 @@
-"""A line chart in characters: one letter for each curve."""
+"""A line chart as text: one letter for each curve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OVERLAP = "*"
 
 
 def text_chart(title: str, series: Sequence[Series], unit: Unit, *, log_y: bool = False) -> str:
-    """The curves over one another, with their axes and a legend; of each column, the mean of its points."""
+    """All curves in one chart, with axes and a legend. Each column shows the mean of its points."""
     drawn = [(mark, one, _points(one, log_y)) for mark, one in zip(_MARKS, series, strict=False)]
     points = [point for _, _, found in drawn for point in found]
     if not points:

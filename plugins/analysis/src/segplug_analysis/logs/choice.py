@@ -1,4 +1,4 @@
-"""Which curves are shown, on which axis, under which names."""
+"""Choose which curves are shown, on which axis, with which labels."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from segplug_analysis.logs.series import Series, Unit, scale_of
 __all__ = ["DEFAULT_KEYS", "all_series", "check_legend", "choose_keys", "choose_unit"]
 
 _LISTED = 40
-"""How many keys an error names."""
+"""How many keys an error lists."""
 
 _DEFAULT_SCORES = ("mIoU", "mAcc", "aAcc")
 DEFAULT_KEYS = (*_DEFAULT_SCORES, "loss")
-"""The keys that are kept while nobody has said which; :func:`choose_keys` chooses of them."""
+"""The keys that are read if none are named; :func:`choose_keys` chooses from them."""
 
 
 def choose_keys(asked: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
-    """The keys to show: those that were asked for, else the scores, else the loss.
+    """The keys to show: those that are named, else the scores, else the loss.
 
     Raises:
         UsageError: a key is in none of the logs.
-        SegplugError: the keys had points, and resumes took away all of them.
+        SegplugError: the keys had points, but resumes removed all of them.
     """
     missing = [key for key in asked if not any(run.has(key) for run in runs)]
     if missing:
@@ -40,7 +40,7 @@ def choose_keys(asked: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
     lost = asked or [key for key in DEFAULT_KEYS if any(run.has(key) for run in runs)]
     if lost:
         raise SegplugError(
-            f"no point of {', '.join(lost)} is left: the log goes back to before the first",
+            f"{', '.join(lost)} has no points left: the run was resumed from before the first",
             hint=_listing(runs),
         )
     raise UsageError("the logs have no mIoU, mAcc, aAcc nor loss: name --keys", hint=_listing(runs))
@@ -52,14 +52,14 @@ def _listing(runs: Sequence[Run]) -> str:
     more = len(known) - _LISTED
     if more > 0:
         shown += f" and {more} more" + (" at least" if any(run.unlisted for run in runs) else "")
-    return f"there are: {shown}"
+    return f"the logs have {shown}"
 
 
 def choose_unit(runs: Sequence[Run], keys: Sequence[str]) -> Unit:
-    """Epochs where all runs that are drawn count by them, else iterations.
+    """Epochs if all drawn runs count epochs, else iterations.
 
     Raises:
-        UsageError: iterations are needed, and a run does not say how many an epoch has.
+        UsageError: iterations are needed, but for one run the length of an epoch is unknown.
     """
     drawn = [run for run in runs if any(run.modes(key) for key in keys)]
     if all(run.by_epoch for run in drawn):
@@ -67,17 +67,17 @@ def choose_unit(runs: Sequence[Run], keys: Sequence[str]) -> Unit:
     lost = [run.name for run in drawn if run.by_epoch and not run.epoch_length]
     if lost:
         raise UsageError(
-            f"the log of {lost[0]} counts epochs and names no iteration, other logs count iterations",
-            hint="draw it apart",
+            f"the log of {lost[0]} has epochs only, and other logs count iterations",
+            hint="draw it without the others",
         )
     return "iteration"
 
 
 def check_legend(legend: Sequence[str], runs: int, keys: int) -> None:
-    """Refuse names that are neither as many as runs nor as many as runs and keys.
+    """Check the number of names in the legend.
 
     Raises:
-        UsageError: as said.
+        UsageError: there is not one for each run, nor one for each run and key.
     """
     if len(legend) not in (runs, runs * keys):
         each = f" or {runs * keys}, one for each run and key" if keys > 1 else ""
@@ -101,7 +101,7 @@ def all_series(
             name = _label(run.name, number, key, position, len(runs), len(keys), legend)
             modes = run.modes(key)
             for mode in modes:
-                # A user's own name stays as it is, unless two curves would have it.
+                # A name that the user gave stays unchanged, unless two curves would have it.
                 label = f"{name} ({mode})" if len(modes) > 1 or not legend else name
                 found.append(_as_series(run, key, mode, label, unit))
     return tuple(found)

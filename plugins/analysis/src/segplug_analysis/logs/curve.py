@@ -1,8 +1,8 @@
-"""One curve in bounded memory, fed point by point.
+"""One curve in bounded memory, built point by point.
 
-A curve keeps its points in bins. A bin holds one point at first; when there are too many bins, each two
-become one. What a bin says of its points (first, mean, lowest, highest, last) survives that exactly, so
-that a log of any length keeps its shape and its extremes.
+A curve has its points in bins. A bin has one point at first; when there are too many bins, every two become
+one. The first, mean, lowest, highest and last value stay exact, so that a log of any length keeps its shape
+and its extremes.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import NamedTuple
 __all__ = ["CAPACITY", "LARGEST", "Bin", "Curve", "Place", "is_drawable"]
 
 CAPACITY = 1024
-"""Bins of a curve, about what a picture is wide in pixels."""
+"""Largest number of bins of a curve: about the width of a picture in pixels."""
 
 LARGEST = 1e100
-"""Sums and differences of millions of such numbers still are numbers. No float32 comes near."""
+"""The largest value that is drawn. Sums of millions of them are finite; float32 values are far smaller."""
 
 
 def is_drawable(value: float) -> bool:
-    """Whether a value is a number that can be added up and drawn: finite, and not absurdly large."""
-    return abs(value) <= LARGEST  # false for NaN, too
+    """Whether a value can be summed and drawn: finite, and not larger than :data:`LARGEST`."""
+    return abs(value) <= LARGEST  # also false for NaN
 
 
 class Place(NamedTuple):
-    """Where a point stands in the training."""
+    """The place of a point in the training."""
 
     epoch: int
     iteration: int
-    """Since the start; since the start of the epoch in runs that count by epochs."""
+    """Since the start of the training, or of the epoch in runs that count epochs."""
     ends_epoch: bool = False
-    """Stands after the whole epoch, of which no iteration was logged; ``iteration`` is an earlier one's."""
+    """After a whole epoch of which no iteration was logged; ``iteration`` is that of an earlier epoch."""
 
 
 @dataclass(slots=True)
 class Bin:
-    """Points that follow one another. Values that cannot be drawn count as points and nothing more.
+    """Consecutive points. Values that cannot be drawn are only counted.
 
-    The only thing that changes in place, and only the last one of a curve: a long log has millions of points.
+    Mutable for speed, because a log may have millions of points; only the last bin of a curve changes.
     """
 
     start: Place
@@ -52,15 +52,15 @@ class Bin:
     points: int = 0
     finite: int = 0
     total: float = 0.0
-    """Sum of the finite ones."""
+    """Sum of the finite values."""
     low: float = math.inf
     high: float = -math.inf
     smooth_total: float = 0.0
-    """Sum of the moving average at the finite ones."""
+    """Sum of the moving average at the finite values."""
     average: float = 0.0
-    """The moving average after the last point, still biased towards 0 ..."""
+    """The moving average after the last point, biased towards 0 by the factor ``weight``."""
     weight: float = 0.0
-    """... by this factor: how much of it is made of points."""
+    """The total weight of the points in ``average``."""
 
     @property
     def mean(self) -> float:
@@ -71,7 +71,7 @@ class Bin:
         return self.smooth_total / self.finite if self.finite else math.nan
 
     def take(self, place: Place, value: float, smooth: float) -> None:
-        """One more point."""
+        """Add one point."""
         self.end, self.last = place, value
         self.points += 1
         if not is_drawable(value):
@@ -87,7 +87,7 @@ class Bin:
         self.smooth_total += self.average / self.weight
 
     def join(self, later: Bin) -> None:
-        """The points of the next bin, too."""
+        """Add the points of the next bin."""
         self.end, self.last = later.end, later.last
         self.points += later.points
         self.finite += later.finite
@@ -111,22 +111,22 @@ class Curve:
     smooth: float = 0.0
     bins: list[Bin] = field(default_factory=list)
     width: int = 1
-    """Points of a full bin."""
+    """How many points a full bin has."""
     replaced: int = 0
-    """Points that a resumed run computed again."""
+    """How many points a resumed run computed again."""
 
     def add(self, place: Place, value: float) -> None:
-        """The next point. Several can stand at one place: only :meth:`rewind` takes points away."""
+        """Add the next point. Several points can have the same place; only :meth:`rewind` removes points."""
         bins = self.bins
         if not bins or bins[-1].points >= self.width:
             self._open(place, value)
         self.bins[-1].take(place, value, self.smooth)
 
     def rewind(self, stays: Callable[[Place], bool]) -> None:
-        """Drop the bins at the end that do not start where ``stays`` says so.
+        """Remove the bins at the end whose start is not accepted by ``stays``.
 
-        The moving average goes on from what it was there. A bin of several points that starts before
-        and ends after stays: at most one bin of older points is left.
+        The moving average continues from the last remaining bin. A bin of several points that starts before
+        the place and ends after it stays, so at most one bin has older points.
         """
         while self.bins and not stays(self.bins[-1].start):
             self.replaced += self.bins.pop().points

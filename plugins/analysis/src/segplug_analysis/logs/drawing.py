@@ -1,4 +1,4 @@
-"""The curves as a matplotlib figure: a panel for each kind of value, legends beside the panels."""
+"""The curves as a figure of matplotlib: a panel for each kind of value, with legends beside the panels."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _LINE = 0.21
 """Height of a line of the legend, in inches."""
 
 _ROWS, _NAMED = 30, 120
-"""Lines of a legend's column, and how many curves a legend names."""
+"""Lines in a column of the legend, and curves in a whole legend."""
 
 _PANELS = 20
-"""How many panels a picture has: no format and no viewer takes one of any height."""
+"""Largest number of panels: formats and viewers limit the height of a picture."""
 
 _LONGEST = 60
-"""Letters of a label in the picture."""
+"""Largest length of a label in the picture."""
 
 _MARKED = 60
-"""Lines with at most this many points get markers: those of validations, usually."""
+"""Lines with at most this many points have markers, as validations usually do."""
 
 
 @dataclass(frozen=True)
 class CurvePicture:
-    """The curves of a report, to be drawn into a file or a window."""
+    """The curves of a report as a picture, in a file or a window."""
 
     series: tuple[Series, ...]
     title: str
@@ -59,32 +59,32 @@ class CurvePicture:
     log_y: bool
 
     def encoded(self, kind: Kind) -> bytes:
-        """The picture as a whole file."""
+        """The picture as the content of a file."""
         with styled(self.style):
             figure = new_figure(*self._size())
             self._draw(figure)
             return encode(figure, kind)
 
     def show(self) -> None:
-        """The picture in a window, until that is closed."""
+        """Show the picture in a window until it is closed."""
         with styled(self.style):
             open_window(self._draw, self._size())
 
     def text(self) -> str:
-        """The picture in characters."""
+        """The picture as text."""
         panels = panels_of(self.series).items()
         return "\n\n".join(text_chart(name, one, self.unit, log_y=self.log_y) for name, one in panels)
 
     def notes(self) -> list[str]:
-        """What the picture does not show."""
+        """Notes on what the picture does not show."""
         notes = []
         panels = panels_of(self.series)
         if len(panels) > _PANELS:
-            notes.append(f"the picture has the first {_PANELS} of {len(panels)} panels")
+            notes.append(f"the picture has only the first {_PANELS} of {len(panels)} panels")
         unnamed = sum(max(len(members) - _NAMED, 0) for members in self._panels().values())
         if unnamed:
             notes.append(
-                f"{unnamed} curves are in the picture and not in its legend, which has room for {_NAMED}"
+                f"{unnamed} curves of the picture are not in its legend, which has room for {_NAMED}"
             )
         return notes + font_notes([self.title, *(one.label for one in self.series)])
 
@@ -92,7 +92,7 @@ class CurvePicture:
         return dict(itertools.islice(panels_of(self.series).items(), _PANELS))
 
     def _size(self) -> tuple[float, float]:
-        """Width and height in inches: the legend is beside the curves, never over them."""
+        """Width and height in inches, with room for the legend beside the curves."""
         panels = self._panels()
         legends = [
             _columns(len(members)) * (max(len(_shortened(one.label)) for one in members) * _LETTER + 0.9)
@@ -125,7 +125,7 @@ def _height(members: Sequence[Series]) -> float:
 
 
 def _shortened(label: str) -> str:
-    """Both ends of a long label: the run stands at one, the key at the other."""
+    """A long label without its middle: the run is at the start, the key at the end."""
     if len(label) <= _LONGEST:
         return label
     half = _LONGEST // 2
@@ -142,7 +142,7 @@ def _add_legend(axes: Any, lines: Sequence[Any], labels: Sequence[str]) -> None:
         borderaxespad=0.0,
         frameon=False,
     )
-    # Set afterwards: matplotlib leaves out what has a label that begins with an underscore.
+    # Set afterwards: matplotlib leaves out lines whose label begins with an underscore.
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(plain_text(label))
 

@@ -1,4 +1,4 @@
-"""A log's lines, one by one: what a line says, and what is no line of a log."""
+"""Read a log line by line, and count the lines that are no part of a log."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from segplug.progress import Progress
 __all__ = ["FileCounts", "LogLine", "key_names", "number_at", "read_lines"]
 
 _LONGEST = 4 << 20
-"""Bytes of a line. mmcv's first line holds a whole config; what is longer than this is no log."""
+"""Largest length of a line in bytes. mmcv's first line has a whole config; longer lines are no log."""
 
 _NUMBERED = ("epoch", "iter", "step")
 _PLACES = frozenset({"mode", *_NUMBERED})
-"""What says where a line stands, and is no curve."""
+"""Keys that name the place of a line and are no curves."""
 
 _FARTHEST = 10**12
-"""No training has more epochs or iterations; a line that names more stands nowhere."""
+"""Largest epoch or iteration; a line with a larger one has no place."""
 
 _LONGEST_KEY = 200
-"""Letters of a key that is listed. A longer one can still be asked for."""
+"""Longer keys are not listed, but can be named with ``--keys``."""
 
 _MEGABYTE = 1 << 20
 
@@ -37,21 +37,21 @@ class LogLine(NamedTuple):
     training: bool
     epoch: int | None
     iteration: int | None
-    """``None``: the line does not say. ``iter`` of an mmcv validation line counts images, no iterations."""
+    """``None``: unknown. In validation lines of mmcv, ``iter`` counts images, not iterations."""
     record: Mapping[str, Any]
 
 
 @dataclass
 class FileCounts:
-    """What the lines of one file were."""
+    """How many lines of each kind one file has."""
 
     path: Path
     training: int = 0
     validation: int = 0
     other: int = 0
-    """JSON that stands nowhere in the training: the environment, the config."""
+    """JSON without a place in the training: the environment, the config."""
     skipped: int = 0
-    """Cut, or no JSON at all."""
+    """Truncated, or no JSON."""
 
     @property
     def lines(self) -> int:
@@ -59,10 +59,10 @@ class FileCounts:
 
 
 def read_lines(counts: FileCounts, progress: Progress) -> Iterator[LogLine]:
-    """The lines of ``counts.path`` that have numbers; all others are only counted.
+    """The lines of ``counts.path`` that have numbers. All others are only counted.
 
     Args:
-        counts: Of this file; grows while it is read.
+        counts: The counts of this file, updated while it is read.
         progress: Advances by one for each MiB.
 
     Raises:
@@ -83,14 +83,14 @@ def read_lines(counts: FileCounts, progress: Progress) -> Iterator[LogLine]:
 
 
 def _raw_lines(path: Path, progress: Progress) -> Iterator[bytes]:
-    """Lines that are not blank. One that is too long comes out cut, which makes it no JSON."""
+    """Lines that are not blank. A line that is too long is truncated, and so no JSON."""
     seen = 0
     try:
         with open(path, "rb") as file:
             while line := file.readline(_LONGEST):
                 seen += len(line)
                 if len(line) == _LONGEST and not line.endswith(b"\n"):
-                    seen += _skip_rest(line_of=file)
+                    seen += _skip_line(file)
                 if seen >= _MEGABYTE:
                     progress.advance(seen // _MEGABYTE)
                     seen %= _MEGABYTE
@@ -100,9 +100,9 @@ def _raw_lines(path: Path, progress: Progress) -> Iterator[bytes]:
         raise SegplugError(f"cannot read the log {path}: {error.strerror or error}") from error
 
 
-def _skip_rest(line_of: Any) -> int:
+def _skip_line(file: Any) -> int:
     skipped = 0
-    while rest := line_of.readline(_LONGEST):
+    while rest := file.readline(_LONGEST):
         skipped += len(rest)
         if rest.endswith(b"\n"):
             break
@@ -112,7 +112,7 @@ def _skip_rest(line_of: Any) -> int:
 def _parsed(text: bytes) -> LogLine | bool | None:
     """The line; ``False``: JSON without a place in the training; ``None``: no JSON object."""
     try:
-        record = _decode(text.decode("utf-8-sig"))  # editors of Windows put a mark before the first line
+        record = _decode(text.decode("utf-8-sig"))  # Windows editors write a byte order mark
     except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
@@ -133,7 +133,7 @@ def _of_mmcv(record: dict[str, Any], mode: Any) -> LogLine | None:
 
 
 def _of_mmengine(record: dict[str, Any]) -> LogLine | None:
-    """A training line has what only the optimiser's step makes; a validation line has metrics alone."""
+    """A training line has a learning rate, loss or iteration; a validation line has only metrics."""
     step = _whole(record.get("step"))
     if step is None:
         return None
@@ -146,7 +146,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (float, int)  # of what JSON holds; true and false are none
+    return type(value) in (float, int)  # true and false are no numbers
 
 
 def number_at(record: Mapping[str, Any], key: str) -> float | None:
@@ -164,7 +164,7 @@ def number_at(record: Mapping[str, Any], key: str) -> float | None:
 
 
 def key_names(record: Mapping[str, Any], known: set[str]) -> Iterator[str]:
-    """The keys that are not known yet and of which :func:`number_at` finds a number."""
+    """The keys that are not in ``known`` and have a number, as :func:`number_at` finds it."""
     for key in record.keys() - known - _PLACES:
         names = [key, *(f"{key}.{member}" for member, _ in _members(record[key]))]
         yield from (
@@ -173,7 +173,7 @@ def key_names(record: Mapping[str, Any], known: set[str]) -> Iterator[str]:
 
 
 def _members(group: Any) -> Iterator[tuple[str, Any]]:
-    """mmcv logs several parameter groups as a mapping or a list."""
+    """The values of parameter groups, which mmcv logs as a mapping or a list."""
     if isinstance(group, dict):
         yield from group.items()
     elif isinstance(group, list):

@@ -20,32 +20,32 @@ __all__ = ["Options", "provider"]
 _MEGABYTE = 1 << 20
 
 _NAMED = 4
-"""How many keys a title names."""
+"""A title lists up to this many keys."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to draw, and how."""
+    """Options of ``analyze logs``."""
 
     keys: tuple[str, ...] = option(
-        (), help="The keys to draw; default: mIoU mAcc aAcc where they are there, else loss.", metavar="KEY"
+        (), help="The keys to draw. Default: mIoU, mAcc and aAcc if a log has them, else loss.", metavar="KEY"
     )
     legend: tuple[str, ...] = option(
-        (), help="Names for the legend: one for each run, or one for each run and key.", metavar="NAME"
+        (), help="Names in the legend: one for each run, or one for each run and key.", metavar="NAME"
     )
     title: str | None = option(None, help="The picture's title.")
-    style: Style = option("whitegrid", help="seaborn's style of the picture.")
+    style: Style = option("whitegrid", help="The style of seaborn for the picture.")
     out: Path | None = option(
         None, help="Write the picture to this file: .png, .svg or .pdf.", metavar="FILE"
     )
     backend: str | None = option(
         None,
-        help="Show the curves in a window of this matplotlib backend, unless --out is there.",
+        help="Show the curves in a window of this matplotlib backend. Ignored with --out.",
         metavar="NAME",
     )
     smooth: float = option(
         0.0,
-        help="Smooth training curves with an exponential moving average: the weight of the past.",
+        help="Smooth training curves: the weight of the past in an exponential moving average.",
         minimum=0,
         maximum=0.9999,
     )
@@ -55,7 +55,7 @@ class Options:
 class Logs:
     """Draw the curves of training logs: mmcv's .log.json and mmengine's scalars.json.
 
-    Each LOG is a run: a file, or a folder with the files of a run that was resumed.
+    Each SUBJECT is one run: a file, or a folder with all files of a resumed run.
     """
 
     api_version = 1
@@ -101,7 +101,7 @@ class Logs:
 
 
 def _check(request: AnalyzeRequest) -> Kind | None:
-    """Refuse what cannot be done before a log is read; the kind of picture to write, if any."""
+    """Check the options before a log is read; returns the format of the picture to write, if any."""
     from segplug_analysis.logs.choice import check_legend
     from segplug_analysis.logs.window import check_backend
 

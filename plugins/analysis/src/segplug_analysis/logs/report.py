@@ -47,7 +47,7 @@ def _run_data(run: Run) -> dict[str, Any]:
 
 
 def tables_of(runs: Sequence[Run], series: Sequence[Series], unit: Unit) -> tuple[Table, ...]:
-    """What the curves come to, what was read, and every point that is drawn."""
+    """A summary of the curves, the lines that were read, and every point that is drawn."""
     return (_curve_table(series, unit), _file_table(runs), _point_table(series, unit))
 
 
@@ -93,7 +93,7 @@ def notes_of(
     *,
     log_y: bool,
 ) -> tuple[str, ...]:
-    """What must be known to read the curves rightly."""
+    """The notes that explain the curves."""
     return (
         *_about_lines(runs),
         *_about_keys(runs, series, keys),
@@ -106,19 +106,19 @@ def _about_lines(runs: Sequence[Run]) -> Iterator[str]:
         skipped = sum(counts.skipped for counts in run.files)
         if skipped:
             lines = "1 line is" if skipped == 1 else f"{skipped} lines are"
-            yield f"{run.name}: {lines} cut or no JSON, and not counted in"
+            yield f"{run.name}: {lines} truncated or no JSON, and skipped"
         if run.resumes:
             unit = "epoch" if run.by_epoch else "iteration"
             places = [str(place.epoch if run.by_epoch else place.iteration) for place in run.resumed_at]
             more = run.resumes - len(places)
             shown = ", ".join(places) + (f" and {more} times more" if more else "")
             yield (
-                f"{run.name} was resumed: it goes back to {unit} {shown}, and what "
-                f"it computed again took the place of {run.replaced} older points"
+                f"{run.name} was resumed from {unit} {shown}; points that were computed again replace "
+                f"{run.replaced} older points"
             )
         emptied = [f"{key} ({mode})" for (key, mode), curve in run.curves.items() if not curve.bins]
         if emptied:
-            yield f"{run.name} goes back to before its first {', '.join(emptied)}: no point of it is left"
+            yield f"{run.name} was resumed from before its first {', '.join(emptied)}: it has no points left"
 
 
 def _about_keys(runs: Sequence[Run], series: Sequence[Series], keys: Sequence[str]) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _about_keys(runs: Sequence[Run], series: Sequence[Series], keys: Sequence[st
     for key in keys:
         scales = {one.panel for one in series if one.key == key and is_score(key)}
         if len(scales) > 1:
-            yield f"{key} is in percent in some runs and a fraction in others: they have panels of their own"
+            yield f"{key} is in percent in some runs and a fraction in others: they are in separate panels"
 
 
 def _about_axes(
@@ -139,30 +139,30 @@ def _about_axes(
     trained = {run.name for run in runs if any(counts.training for counts in run.files)}
     if any(one.run in trained for one in validated):
         yield (
-            "validations stand at the last training line that was logged before them, or at a later "
-            "iteration or epoch that they name"
+            "validations are drawn at the last training line before them, or at a later iteration or epoch "
+            "that they name"
         )
     if any(before == after for one in validated for before, after in itertools.pairwise(one.x)):
-        yield "several validations stand at one place: the log has no training line between them"
+        yield "several validations are drawn at one place: the log has no training line between them"
     gaps = sum(part.points - part.finite for one in series for part in one.parts)
     if gaps:
-        yield f"{gaps} values are left out of the curves: no finite numbers, or beyond {LARGEST:.0e}"
+        yield f"{gaps} values are left out of the curves: not finite, or beyond {LARGEST:.0e}"
     if unit == "iteration":
         for run in runs:
             if run.by_epoch:
                 yield (
-                    f"{run.name} counts by epochs, other runs by iterations: its epochs were taken to have "
-                    f"{run.epoch_length} iterations, the most that it logged of one"
+                    f"{run.name} counts epochs, and other runs count iterations: its epochs are assumed to "
+                    f"have {run.epoch_length} iterations, the largest number that it logged"
                 )
     wide = [one for one in series if one.width > 1]
     if wide:
         yield (
-            f"{len(wide)} curves have more points than a picture can show: each of theirs stands for up to "
-            f"{max(one.width for one in wide)}, the band around a line goes from the lowest to the highest"
+            f"{len(wide)} curves have more points than a picture can show: one drawn point stands for up to "
+            f"{max(one.width for one in wide)} points, and the band around a line is their range"
         )
     if smooth:
-        yield "training curves are smoothed; first, last, best and validations are the log's own values"
+        yield "training curves are smoothed; first, last and best values, and validations, are not"
     empty = without_values(series, positive=log_y)
     if empty:
-        why = "no value above 0, which a log axis needs" if log_y else "no finite value"
+        why = "no value above 0 for the log axis" if log_y else "no finite value"
         yield f"not drawn, {why}: {', '.join(empty)}"

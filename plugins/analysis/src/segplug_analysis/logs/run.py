@@ -1,4 +1,4 @@
-"""One run: its files read in order, every line put in its place, resumed parts over what they repeat."""
+"""One run: its files are read in order, and lines of a resumed run replace those that they repeat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Mode = str
 """``train`` or ``val``."""
 
 _KEYS, _RESUMES = 1000, 5
-"""How many keys and places a run remembers: a log can have any number of them."""
+"""How many keys and places a run remembers; a log can have any number."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Run:
     """The curves of one run, and how its log was read.
 
     Args:
-        name: What people call it.
+        name: Name of the run, for people.
         keys: The curves to keep; nothing else is stored.
         smooth: As :class:`~segplug_analysis.logs.curve.Curve` has it, for training lines.
     """
@@ -36,43 +36,43 @@ class Run:
     smooth: float = 0.0
     files: list[FileCounts] = field(default_factory=list)
     curves: dict[tuple[str, Mode], Curve] = field(default_factory=dict)
-    """Of the keys that the log has. A resume can leave a curve without points."""
+    """The curves of the keys that the log has. A resume can leave a curve without points."""
     known: set[str] = field(default_factory=set)
-    """Keys of numbers that the log has: all of them, unless ``unlisted``."""
+    """All keys of numbers in the log, unless ``unlisted``."""
     unlisted: bool = False
-    """Whether there were more keys than a run remembers."""
+    """Whether the log has more keys than a run remembers."""
     in_percent: set[tuple[str, Mode]] = field(default_factory=set)
     """Which scores are in percent, by :func:`~segplug_analysis.logs.series.scale_of` and mode."""
     by_epoch: bool = False
     """Whether iterations start again in every epoch."""
     epoch_length: int = 0
-    """Most iterations that were logged of one epoch; a lower bound of its true length."""
+    """The largest iteration that was logged in an epoch: a lower bound of its length."""
     resumes: int = 0
     resumed_at: list[Place] = field(default_factory=list)
-    """Where lines went back to, in order: the first few of ``resumes``."""
+    """The places from which runs were resumed, in order; at most the first few."""
     _last: Place | None = None
-    """Of the last training line."""
+    """Place of the last training line."""
     _validated: Place | None = None
-    """Of the last validation line since then."""
+    """Place of the last validation line after it."""
     _names_iterations: bool = False
 
     @property
     def replaced(self) -> int:
-        """Points that were computed again after a resume."""
+        """How many points were computed again after a resume."""
         return sum(curve.replaced for curve in self.curves.values())
 
     def modes(self, key: str) -> list[Mode]:
-        """The lines that have points of a key."""
+        """The modes that have points of a key."""
         return [
             mode for mode in ("train", "val") if (key, mode) in self.curves and self.curves[key, mode].bins
         ]
 
     def has(self, key: str) -> bool:
-        """Whether the log has numbers of one of ``keys``, even if a resume took all of them away."""
+        """Whether the log has numbers of a key, even if a resume removed all of them."""
         return any((key, mode) in self.curves for mode in ("train", "val"))
 
     def feed(self, line: LogLine) -> None:
-        """Take the next line."""
+        """Add the next line."""
         mode = "train" if line.training else "val"
         self._look_at_keys(line, mode)
         place = self._training_place(line) if line.training else self._validation_place(line)
@@ -82,13 +82,13 @@ class Run:
             if value is None:
                 continue
             if (key, mode) not in self.curves:
-                # Validations are few: smoothed, they would only lag behind.
+                # Validations are few: smoothing them would only delay the curve.
                 self.curves[key, mode] = Curve(self.smooth if line.training else 0.0)
             self.curves[key, mode].add(place, value)
 
     def end(self) -> None:
-        """All lines were read."""
-        # Nothing but epochs: one training line for each of them, or validations alone.
+        """Finish: all lines were read."""
+        # Only epochs are named: one training line for each, or only validations.
         self.by_epoch |= not self._names_iterations
 
     def _look_at_keys(self, line: LogLine, mode: Mode) -> None:
@@ -107,8 +107,8 @@ class Run:
         before, validated = self._last, self._validated
         if before is not None:
             if place.epoch > before.epoch and place.iteration <= before.iteration:
-                # An epoch later, and the iterations begin again. A resumed run that counts by
-                # iterations begins with its first epoch again, so it does not look like this.
+                # A later epoch with a smaller iteration. A resumed run that counts iterations begins
+                # with epoch 1 again, so it is not taken for one that counts epochs.
                 self.by_epoch = True
             validated_later = self.by_epoch and validated is not None and validated.epoch > place.epoch
             if self._order(place) < self._order(before) or validated_later:
@@ -118,9 +118,9 @@ class Run:
         return place
 
     def _validation_place(self, line: LogLine) -> Place:
-        """At the last training line, after which it came, or at a later iteration or epoch that it names.
+        """The place of the last training line before it, or a later iteration or epoch that it names.
 
-        A smaller number is none of an iteration: mmengine can number validations by epochs.
+        A smaller number is not an iteration: mmengine can number validations by epochs.
         """
         last = self._last or Place(0, 0)
         place = last
@@ -129,7 +129,7 @@ class Run:
         elif line.epoch is not None and line.epoch > last.epoch:
             place = Place(line.epoch, last.iteration, ends_epoch=True)
         if self._validated is not None and self._order(place) < self._order(self._validated):
-            # No training line was logged since then, so that there is none to take back.
+            # No training line was logged since then, so there is none to remove.
             self._resume(place, ("val",))
         self._validated = place
         return place
@@ -173,5 +173,6 @@ def _empty(files: Sequence[FileCounts]) -> SegplugError:
         return SegplugError(f"the log {where} is empty")
     hint = "name mmcv's .log.json or mmengine's vis_data/scalars.json" if skipped == lines else None
     return SegplugError(
-        f"the log {where} has no line of a training: of its {lines} lines, {skipped} are no JSON", hint=hint
+        f"the log {where} has no training or validation lines: {skipped} of its {lines} lines are no JSON",
+        hint=hint,
     )

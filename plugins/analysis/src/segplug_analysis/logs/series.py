@@ -1,4 +1,4 @@
-"""Curves as they are shown: named, on one axis, sorted into panels."""
+"""Curves as they are shown: with labels, on one axis, in panels."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = [
 ]
 
 Unit = Literal["iteration", "epoch"]
-"""What the horizontal axis counts."""
+"""The unit of the horizontal axis."""
 
 _SCORES = ("miou", "macc", "aacc", "iou", "acc", "mdice", "dice", "mfscore", "fscore")
 _SCORE_PARTS = ("mprecision", "precision", "mrecall", "recall", "acc_seg")
 
 _PERCENT = 1.5
-"""A run of which a score exceeds this has percent, as mmengine and ``acc_seg`` do; others have fractions."""
+"""Scores of a run are in percent if one exceeds this, as in mmengine and ``acc_seg``; else fractions."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve, ready to be drawn. Positions are in the report's unit; parts are the curve's bins."""
+    """One curve to draw. Positions are in the report's unit; parts are the bins of the curve."""
 
     run: str
     key: str
@@ -41,16 +41,16 @@ class Series:
     label: str
     unit: Unit
     width: int
-    """Points of the log in one of this curve's."""
+    """How many points of the log one point of this curve stands for."""
     parts: tuple[Bin, ...]
     x: tuple[float, ...]
-    """Of each part's end."""
+    """Position of each part's end."""
     x_of: Mapping[Place, float]
-    """Of the extremes."""
+    """Positions of the extremes."""
     smooth: bool
-    """Whether the values to look at are those of the moving average."""
+    """Whether the moving average is drawn."""
     percent: bool
-    """Whether the run's scores are in percent: one class's alone may be 0 throughout."""
+    """Whether the run's scores are in percent. One curve cannot tell: its values may all be 0."""
 
     @property
     def points(self) -> int:
@@ -58,7 +58,7 @@ class Series:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """What the line goes through: the moving average, or each part's mean."""
+        """The values of the line: the moving average, or each part's mean."""
         return self.smoothed if self.smooth else self.means
 
     @property
@@ -71,7 +71,7 @@ class Series:
 
     @property
     def best(self) -> tuple[float, float] | None:
-        """The best value and its position; ``None`` where better and worse mean nothing."""
+        """The best value and its position; ``None``: the key is neither a loss nor a score."""
         finite = [part for part in self.parts if part.finite]
         if not finite:
             return None
@@ -85,7 +85,7 @@ class Series:
 
     @property
     def panel(self) -> str:
-        """What the vertical axis of this curve says: curves of one panel can share it."""
+        """The label of the vertical axis. Curves with the same label share a panel."""
         if is_loss(self.key):
             return "loss"
         if not is_score(self.key):
@@ -119,25 +119,25 @@ def is_loss(key: str) -> bool:
     return "loss" in key.lower()
 
 
-@lru_cache(maxsize=2048)  # asked of every number of a log
+@lru_cache(maxsize=2048)  # called for every number of a log
 def is_score(key: str) -> bool:
-    """Whether more is better: mmsegmentation's metrics, in all or of one class (``IoU.road``)."""
+    """Whether more is better: mmsegmentation's metrics, overall or of one class (``IoU.road``)."""
     words = key.lower().split(".")
     return words[0] in _SCORES or any(part in words for part in _SCORE_PARTS)
 
 
 def is_percent(key: str, value: Any) -> bool:
-    """Whether this is a score that no fraction can be."""
+    """Whether this is a score that must be in percent: it is too large for a fraction."""
     return is_score(key) and type(value) in (float, int) and _PERCENT < value < math.inf
 
 
 def scale_of(key: str) -> str:
-    """Scores of one scale are in percent all together: ``acc_seg`` always is, beside fractions of mIoU."""
+    """A group of keys with one scale: ``acc_seg`` is always in percent, also where mIoU is a fraction."""
     return "acc_seg" if "acc_seg" in key else ""
 
 
 def panels_of(series: Sequence[Series]) -> dict[str, list[Series]]:
-    """The curves that share a vertical axis, under what it says."""
+    """The curves by panel."""
     panels: dict[str, list[Series]] = {}
     for one in series:
         panels.setdefault(one.panel, []).append(one)
@@ -145,7 +145,7 @@ def panels_of(series: Sequence[Series]) -> dict[str, list[Series]]:
 
 
 def without_values(series: Sequence[Series], *, positive: bool) -> list[str]:
-    """Labels of the curves of which nothing can be drawn: on a log axis, if ``positive``."""
+    """Labels of the curves without any value to draw; ``positive``: on a log axis."""
     return [
         one.label
         for one in series

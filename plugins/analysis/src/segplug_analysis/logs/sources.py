@@ -1,4 +1,4 @@
-"""Which files a LOG is made of, and what people call the run."""
+"""The files of a LOG, and the names of runs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from segplug.errors import UsageError
 __all__ = ["log_files", "run_names"]
 
 _PATTERNS = ("*.log.json", "scalars.json", "vis_data/scalars.json", "*/vis_data/scalars.json")
-"""What a folder is searched for; the first that finds something wins."""
+"""Patterns of log files in a folder; the first one with a match is used."""
 
-_ANYWHERE = frozenset({"vis_data", "scalars", "log", ""})
-"""Parts of paths that name no run."""
+_COMMON_PARTS = frozenset({"vis_data", "scalars", "log", ""})
+"""Parts of paths that do not identify a run."""
 
 
 def log_files(log: str) -> tuple[Path, ...]:
     """The files of one LOG, in the order in which they were written: a folder is one resumed run.
 
     Raises:
-        UsageError: there is nothing of that name, or a folder holds no log.
+        UsageError: it does not exist, or it is a folder without logs.
     """
     path = Path(log)
     if path.is_file():
@@ -31,11 +31,11 @@ def log_files(log: str) -> tuple[Path, ...]:
         found = tuple(sorted(file for file in path.glob(pattern) if file.is_file()))
         if found:
             return found
-    raise UsageError(f"the folder {log} holds no log", hint=f"looked for {', '.join(_PATTERNS)}")
+    raise UsageError(f"the folder {log} has no log", hint=f"looked for {', '.join(_PATTERNS)}")
 
 
 def run_names(logs: Sequence[str]) -> tuple[str, ...]:
-    """The shortest ends of the paths that tell the runs apart.
+    """The shortest ends of the paths that are different for all runs.
 
     Raises:
         UsageError: one log is named twice.
@@ -44,7 +44,7 @@ def run_names(logs: Sequence[str]) -> tuple[str, ...]:
     twice = [log for log, path in zip(logs, paths, strict=True) if paths.count(path) > 1]
     if twice:
         raise UsageError(f"the log {twice[0]} is named twice")
-    parts = [_telling_parts(path) for path in paths]
+    parts = [_naming_parts(path) for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = tuple("/".join(part[-length:]) for part in parts)
         if len(set(names)) == len(names):
@@ -52,6 +52,6 @@ def run_names(logs: Sequence[str]) -> tuple[str, ...]:
     return tuple(logs)
 
 
-def _telling_parts(path: Path) -> list[str]:
+def _naming_parts(path: Path) -> list[str]:
     name = path.name.removesuffix(".json").removesuffix(".log") if path.is_file() else path.name
-    return [part for part in (*path.parent.parts, name) if part not in _ANYWHERE and part != path.anchor]
+    return [part for part in (*path.parent.parts, name) if part not in _COMMON_PARTS and part != path.anchor]

@@ -1,4 +1,4 @@
-"""A window with the curves: the one place where matplotlib's own state is used."""
+"""Show the curves in a window, through matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _INSTEAD = "write a file with --out, or leave out --backend"
 
 
 def check_backend(name: str, *, shows: bool) -> None:
-    """Check, before any work is done, that there is such a backend and that it can show a window.
+    """Check, before any work is done, that a backend exists and can show a window.
 
     Raises:
-        UsageError: matplotlib does not know it or, if it ``shows``, it opens no window here.
+        UsageError: matplotlib does not have it; or, with ``shows``, it cannot open a window here.
     """
-    # Through Any: matplotlib's own types leave the registry out.
+    # Any: matplotlib's types do not have the registry.
     registry: Any = importlib.import_module("matplotlib.backends").backend_registry
     try:
         _, framework = registry.resolve_backend(name)
-    except Exception as error:  # module://anything is imported, and raises anything
+    except Exception as error:  # module://NAME imports a module, which may raise anything
         known = ", ".join(registry.list_all())
-        raise UsageError(f"matplotlib has no backend '{name}'", hint=f"there are: {known}") from error
+        raise UsageError(f"matplotlib has no backend '{name}'", hint=f"matplotlib has {known}") from error
     if not shows:
         return
-    if framework is None and not name.startswith("module://"):  # of those it knows nothing
+    if framework is None and not name.startswith("module://"):  # matplotlib knows nothing about those
         raise UsageError(f"the backend {name} only writes files", hint="name one with --out")
     _switch(name)
 

@@ -1,4 +1,4 @@
-"""What a network is made of: its modules, seen in one pass that computes nothing.
+"""The modules of a network, recorded in one pass that computes no values.
 
 Needs torch: import it inside a call.
 """

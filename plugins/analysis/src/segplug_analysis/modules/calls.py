@@ -1,4 +1,4 @@
-"""Being told when a pass enters and leaves each module."""
+"""Callbacks for every module that a pass enters and leaves."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def watching_calls(
     enter: Callable[[str], None],
     leave: Callable[[str, Any], None],
 ) -> Iterator[None]:
-    """Tell of every call below ``network``, by path, until the context ends.
+    """Call ``enter`` and ``leave`` for every call of a module in ``network``, until the context ends.
 
-    ``forward`` itself is watched, not torch's hooks: frameworks call the ``forward`` of their heads directly,
-    and hooks never hear of that. The network itself (path ``""``) is entered and left with ``module``, which
-    may wrap it and call another of its methods.
+    ``forward`` itself is replaced: frameworks call the ``forward`` of their heads directly, which does not
+    run torch's hooks. The network itself (path ``""``) is entered and left with ``module``, which may wrap
+    it and call another of its methods.
 
     Args:
-        module: What is called.
+        module: The module that is called.
         network: ``module`` itself, or what it wraps.
-        enter: Given the path of a module that begins.
-        leave: Given the path and the output of a module that ends; ``None`` where it failed.
+        enter: Called with the path of a module before it runs.
+        leave: Called with the path and the output of a module after it ran; ``None``: it failed.
     """
     paths = {part: path for path, part in network.named_modules() if path}
     paths[module] = ""
     own = {part: part.__dict__["forward"] for part in paths if "forward" in part.__dict__}
     for part, path in paths.items():
-        part.forward = _told(part.forward, path, enter, leave)
+        part.forward = _watched(part.forward, path, enter, leave)
     try:
         yield
     finally:
@@ -45,10 +45,10 @@ def watching_calls(
                 part.forward = own[part]
 
 
-def _told(
+def _watched(
     forward: Callable[..., Any], path: str, enter: Callable[[str], None], leave: Callable[[str, Any], None]
 ) -> Callable[..., Any]:
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def watched(*args: Any, **kwargs: Any) -> Any:
         enter(path)
         output = None
         try:
@@ -57,4 +57,4 @@ def _told(
         finally:
             leave(path, output)
 
-    return told
+    return watched

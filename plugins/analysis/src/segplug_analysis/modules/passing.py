@@ -1,8 +1,8 @@
-"""One pass of an image through a network, for what can be seen on the way and not for its answer.
+"""One pass of an image through a network, to record its calls; its output is not used.
 
-The pass runs on tensors that have a shape and no values (torch's fake tensors), so that a network at
-2048 x 1024 costs seconds and no memory. Where its flow asks for values, as a selection by a mask does, it is
-computed after all.
+The pass runs on tensors that have a shape and no values (torch's fake tensors): a network at 2048 x 1024
+takes seconds and no memory. Where the control flow depends on values, as in a selection by a mask, the pass
+is repeated with random values.
 """
 
 from __future__ import annotations
@@ -22,32 +22,31 @@ from segplug.errors import DeviceError, ShapeError
 
 __all__ = ["Passed", "pass_once", "wrapped_network"]
 
-Seen = TypeVar("Seen")
+Record = TypeVar("Record")
 
 _REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ArithmeticError)
-"""What networks raise for an input that they cannot take."""
+"""The errors that networks raise for an input that they cannot take."""
 
 
 @dataclass(frozen=True)
-class Passed(Generic[Seen]):
-    """A pass that went through."""
+class Passed(Generic[Record]):
+    """A pass that succeeded."""
 
-    seen: Seen
-    """What the observer made of it."""
+    record: Record
+    """What the observer recorded."""
     computed_because: str | None
-    """Why values had to be computed; ``None``: nothing was computed."""
+    """Why values had to be computed; ``None``: no values were computed."""
 
 
 def pass_once(
-    module: nn.Module, shape: tuple[int, int], observing: Callable[[], AbstractContextManager[Seen]]
-) -> Passed[Seen]:
-    """Send one image through ``module``, which is left as it was, but for what its ``forward`` itself keeps.
+    module: nn.Module, shape: tuple[int, int], observing: Callable[[], AbstractContextManager[Record]]
+) -> Passed[Record]:
+    """Send one image through ``module``. It is not changed, except for what its ``forward`` itself stores.
 
     Args:
         module: float32 ``(1, 3, H, W)`` to anything, in eval mode.
         shape: Input (height, width) in pixels.
-        observing: Opens a fresh observer around each attempt; what it yields is given back for the one
-            that went through.
+        observing: Makes a new context around each attempt. The value of the successful one is returned.
 
     Raises:
         ShapeError: the network cannot take this shape.
@@ -58,7 +57,7 @@ def pass_once(
             image = torch.empty(1, 3, *shape, device=_device_of(module))
             return Passed(_observed(module, image, observing), None)
     except _REFUSALS as error:
-        # Whether this is a wrong shape or a flow that needs values is known for sure only by computing.
+        # A wrong shape, or a control flow that needs values: only computing shows which.
         reason = _one_line(error)
     try:
         with torch.no_grad(), _separate_attention():
@@ -69,7 +68,7 @@ def pass_once(
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise DeviceError(
                 f"not enough memory to run the network on {shape[0]}x{shape[1]} pixels",
-                hint="its flow depends on values, so it has to be computed: give a smaller --shape",
+                hint="its control flow depends on values, so it has to be computed: give a smaller --shape",
             ) from error
         raise ShapeError(
             f"the network cannot take an input of {shape[0]}x{shape[1]} pixels: {_one_line(error)}"
@@ -77,10 +76,10 @@ def pass_once(
 
 
 def wrapped_network(module: nn.Module) -> tuple[str, nn.Module]:
-    """What ``module`` merely wraps, and the prefix of its names in ``module``.
+    """The network that ``module`` wraps, if it wraps one, and the prefix of its names in ``module``.
 
-    A root that has one child and no tensors of its own only adapts an interface; people know the modules by
-    the names that the framework and its checkpoints have, which begin below it.
+    A root with one child and no tensors of its own only adapts an interface. The names that people know, from
+    the framework and its checkpoints, begin below it.
     """
     children = list(module.named_children())
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
@@ -90,11 +89,11 @@ def wrapped_network(module: nn.Module) -> tuple[str, nn.Module]:
 
 
 def _observed(
-    module: nn.Module, image: torch.Tensor, observing: Callable[[], AbstractContextManager[Seen]]
-) -> Seen:
-    with observing() as seen:
+    module: nn.Module, image: torch.Tensor, observing: Callable[[], AbstractContextManager[Record]]
+) -> Record:
+    with observing() as record:
         module(image)
-    return seen
+    return record
 
 
 def _device_of(module: nn.Module) -> torch.device:
@@ -104,7 +103,7 @@ def _device_of(module: nn.Module) -> torch.device:
 
 @contextmanager
 def _separate_attention() -> Iterator[None]:
-    """Let ``nn.MultiheadAttention`` take its steps one by one: fused, its products could not be seen."""
+    """Let ``nn.MultiheadAttention`` call separate operators: a fused one would hide its products."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -115,10 +114,10 @@ def _separate_attention() -> Iterator[None]:
 
 @contextmanager
 def _without_values() -> Iterator[None]:
-    """Give all tensors that are made shapes only.
+    """Make new tensors without values.
 
-    A compiled extension that is given such a tensor must fail, not read at its address: there is nothing. And
-    torch is kept from printing the traceback of what fails so, for it is tried with values next.
+    A compiled extension that gets such a tensor must raise an error, and not read memory that does not exist.
+    Torch would log the traceback of such an error; it is not shown, because a pass with values comes next.
     """
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True

@@ -1,4 +1,4 @@
-"""The modules of a network with what they give and hold: a tree, in the order of its definition."""
+"""The modules of a network with their outputs and parameters, as a tree in the order of its definition."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ModuleRecord:
     kind: str
     """Name of its class."""
     outputs: tuple[Shape, ...]
-    """Shapes of the tensors that its first call gave; empty where it is never called."""
+    """Shapes of the tensors that its first call returned; empty: it is never called."""
     calls: int
-    """How often a pass calls it. 0: only in training, or used without being called."""
+    """How often a pass calls it. 0: only training calls it, or its parameters are used without a call."""
     own_parameters: int
-    """Values in the parameters that it holds itself."""
+    """Number of values in its own parameters."""
     parameters: int
-    """Values in the parameters of it and all below; a parameter that is shared counts once."""
+    """Number of values in the parameters of it and all modules below; shared parameters count once."""
 
     @property
     def name(self) -> str:
@@ -49,10 +49,10 @@ class ModuleRecord:
 
 
 def trace_modules(module: nn.Module, shape: tuple[int, int]) -> tuple[ModuleRecord, ...]:
-    """Every module of a network, each before those that it holds.
+    """Every module of a network, each before its children.
 
-    The network runs once without computing anything (:func:`segplug_analysis.modules.passing.pass_once`),
-    and is unchanged. A module that is registered in two places is listed in the first.
+    The network runs once without computing values (:func:`segplug_analysis.modules.passing.pass_once`),
+    and is not changed. A module that is registered in two places is listed in the first.
 
     Args:
         module: float32 ``(1, 3, H, W)`` to anything, in eval mode: ``SegmentationModel.module``. A root that
@@ -63,13 +63,13 @@ def trace_modules(module: nn.Module, shape: tuple[int, int]) -> tuple[ModuleReco
         ShapeError: the network cannot take this shape.
     """
     _, network = wrapped_network(module)
-    given = pass_once(module, shape, lambda: _watching(module, network)).seen
+    outputs = pass_once(module, shape, lambda: _watching(module, network)).record
     return tuple(
         ModuleRecord(
             path=path,
             kind=type(part).__name__,
-            outputs=given[path][0] if given[path] else (),
-            calls=len(given[path]),
+            outputs=outputs[path][0] if outputs[path] else (),
+            calls=len(outputs[path]),
             own_parameters=count_parameters(part, below=False),
             parameters=count_parameters(part),
         )
@@ -78,18 +78,18 @@ def trace_modules(module: nn.Module, shape: tuple[int, int]) -> tuple[ModuleReco
 
 
 def count_parameters(module: nn.Module, *, below: bool = True) -> int:
-    """Values in the parameters of a module (and of all ``below`` it), each parameter once."""
+    """Number of values in the parameters of a module (and of all ``below`` it), each parameter once."""
     return sum(parameter.numel() for parameter in module.parameters(recurse=below))
 
 
 @contextmanager
 def _watching(module: nn.Module, network: nn.Module) -> Iterator[dict[str, list[tuple[Shape, ...]]]]:
-    """Collect, under each module's path, the shapes that each of its calls gives."""
-    given: dict[str, list[tuple[Shape, ...]]] = defaultdict(list)
+    """Collect, by path, the shapes that each call of a module returns."""
+    outputs: dict[str, list[tuple[Shape, ...]]] = defaultdict(list)
 
     def note(path: str, output: Any) -> None:
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
-        given[path].append(tuple(tuple(tensor.shape) for tensor in tensors))
+        outputs[path].append(tuple(tuple(tensor.shape) for tensor in tensors))
 
     with watching_calls(module, network, enter=lambda path: None, leave=note):
-        yield given
+        yield outputs

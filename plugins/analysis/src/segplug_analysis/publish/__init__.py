@@ -1,1 +1,1 @@
-"""``convert_weights publish``: a training run's checkpoint, made ready to be given away."""
+"""``convert_weights publish``: make a training run's checkpoint ready to publish."""

@@ -1,8 +1,8 @@
-"""Weights averaged over training, where the training libraries of this field keep them.
+"""Find the weights averaged over training in checkpoints of the common training libraries.
 
-A trap lies here. mmcv's ``EMAHook`` adds a buffer ``ema_<name>`` for each parameter. A runner that counts
-epochs swaps the two before it saves, so that the file holds the *averages* under the network's own names
-and the last weights under ``ema_``; a runner that counts iterations never swaps. mmengine swaps as well.
+Beware: mmcv's ``EMAHook`` adds a buffer ``ema_<name>`` for each parameter. A runner that counts epochs swaps
+the two before it saves: the file has the *averages* under the network's own names and the last weights under
+``ema_``. A runner that counts iterations never swaps. mmengine swaps as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PREFIX = "ema_"
 _SWAPPED_KEY = "ema_state_dict"  # mmengine
 _OWN_KEYS = ("state_dict_ema", "model_ema", "ema")  # timm, BEiT and DeiT, others
 AVERAGE_KEYS = (_SWAPPED_KEY, *_OWN_KEYS)
-"""Entries of a file, beside the weights, that hold averages (or, swapped, the last weights)."""
+"""Entries of a file that have averages (or, if swapped, the last weights)."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Averages:
 
     state: Mapping[str, torch.Tensor]
     origin: str
-    """Where they were, in words."""
+    """Where they were found, in words."""
     swapped: bool
-    """They are what the file holds as the network's own weights: nobody gets others from it."""
+    """Whether the file has them under the network's own names: then every reader gets the averages."""
     guessed: bool = False
-    """Nothing in the file says whether they were swapped."""
+    """Whether it is unknown if they were swapped."""
 
 
 def averages_of(checkpoint: Checkpoint) -> Averages | None:
-    """The averaged weights of a checkpoint; ``None``: it holds none.
+    """The averaged weights of a checkpoint; ``None``: it has none.
 
     Raises:
-        CheckpointError: they do not fit the network's names.
+        CheckpointError: they have other names than the network's weights.
     """
     key = next((key for key in _OWN_KEYS if isinstance(checkpoint.rest.get(key), Mapping)), None)
     if _SWAPPED_KEY in checkpoint.rest:
@@ -58,9 +58,9 @@ def averages_of(checkpoint: Checkpoint) -> Averages | None:
 
 
 def averaged_buffers(state: Mapping[str, Any]) -> dict[str, str]:
-    """The network's own names that have a buffer of mmcv's ``EMAHook``, and the buffers' names.
+    """The weights that have a buffer of mmcv's ``EMAHook``: names of weights to names of buffers.
 
-    A network may have a module called ``ema_...`` itself: a buffer is one only beside its weight.
+    A network may have modules called ``ema_...`` itself, so a buffer counts only if its weight exists.
     """
     buffers = {name: _PREFIX + name.replace(".", "_") for name in state}
     return {name: buffer for name, buffer in buffers.items() if buffer in state}
@@ -69,7 +69,7 @@ def averaged_buffers(state: Mapping[str, Any]) -> dict[str, str]:
 def _swapped(checkpoint: Checkpoint) -> Averages:
     buffers = set(averaged_buffers(checkpoint.state).values())
     own = {name: value for name, value in checkpoint.state.items() if name not in buffers}
-    return Averages(own, "the averages, which the training run saved as the network's own", swapped=True)
+    return Averages(own, "the averages, saved under the network's own names", swapped=True)
 
 
 def _beside(checkpoint: Checkpoint, key: str) -> Averages:
@@ -88,23 +88,23 @@ def _beside(checkpoint: Checkpoint, key: str) -> Averages:
             f"{checkpoint.path}: {key} and the network's weights have different names, "
             f"such as {min(differing)}"
         )
-    return Averages(averages, f"the averages that lay under {key}", swapped=False)
+    return Averages(averages, f"the averages under {key}", swapped=False)
 
 
 def _of_mmcv(checkpoint: Checkpoint, *, guessed: bool) -> Averages:
     buffers = averaged_buffers(checkpoint.state)
     own = checkpoint.state.keys() - set(buffers.values())
     averages = {
-        # What has no buffer, such as the statistics of a norm, is not averaged.
+        # Tensors without a buffer, such as the statistics of a norm, are not averaged.
         name: checkpoint.state[buffers.get(name, name)]
         for name in checkpoint.state
         if name in own
     }
-    return Averages(averages, f"the averages that lay under {_PREFIX}*", swapped=False, guessed=guessed)
+    return Averages(averages, f"the averages under {_PREFIX}*", swapped=False, guessed=guessed)
 
 
 def _saved_by_epoch(meta: Mapping[str, Any]) -> bool | None:
-    """Whether epochs were counted when the file was saved; ``None``: its config is not there to say so."""
+    """Whether the runner counted epochs; ``None``: unknown, because the file has no usable config."""
     try:
         settings = _settings(str(meta["config"]))
     except (KeyError, SyntaxError, ValueError, RecursionError):
@@ -120,7 +120,7 @@ def _saved_by_epoch(meta: Mapping[str, Any]) -> bool | None:
 
 
 def _settings(config: str) -> dict[str, Any]:
-    """The settings of a config's text, those written ``dict(...)`` as a mapping of their constants."""
+    """The settings in the text of a config; a ``dict(...)`` becomes a mapping of its constants."""
     found: dict[str, Any] = {}
     for node in ast.parse(config).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

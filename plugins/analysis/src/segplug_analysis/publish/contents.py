@@ -1,4 +1,4 @@
-"""What of a checkpoint is published: the weights, and the notes that running the model needs."""
+"""Choose what of a checkpoint is published: the weights, and the metadata that inference needs."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Published", "Removed", "published"]
 
-_NOTES_OF_TRAINING = ("env_info", "hook_msgs", "seed", "exp_name", "time", "dataset_meta_path")
-"""Entries of ``meta`` that are about the training run and the machine it ran on."""
+_TRAINING_META = ("env_info", "hook_msgs", "seed", "exp_name", "time", "dataset_meta_path")
+"""Entries of ``meta`` about the training run and its machine."""
 
 
 @dataclass(frozen=True)
 class Removed:
-    """Something that is not published."""
+    """An entry that is not published."""
 
     what: str
     why: str
     bytes: int
-    """Of the tensors in it."""
+    """Size of the tensors in it."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What is written."""
+    """The content of the published file."""
 
     state: Mapping[str, torch.Tensor]
-    """Contiguous tensors on the CPU, each with no more storage than its own."""
+    """Contiguous tensors on the CPU, each with a storage of its own size."""
     meta: Mapping[str, Any]
     """Plain data: dicts, lists, tuples, strings, numbers."""
     versions: Mapping[str, Any]
-    """As :attr:`segplug.checkpoint.Checkpoint.versions`."""
+    """PyTorch's layout versions: :attr:`segplug.checkpoint.Checkpoint.versions`."""
     weights: str
     """Which weights these are, in words."""
     removed: tuple[Removed, ...]
     kept: tuple[str, ...]
-    """The entries of ``meta``."""
+    """The names of the entries of ``meta``."""
     averages: Averages | None
     """The averaged weights of the checkpoint, published or not."""
 
@@ -53,18 +53,18 @@ def published(checkpoint: Checkpoint, *, averaged: bool, keeps_versions: bool) -
     """Choose what is published of a checkpoint.
 
     Args:
-        checkpoint: As it was read.
-        averaged: Take the weights averaged over training.
-        keeps_versions: The file that is written has a place for PyTorch's layout versions.
+        checkpoint: The checkpoint as it was read.
+        averaged: Choose the weights averaged over training.
+        keeps_versions: The format of the file can hold PyTorch's layout versions.
 
     Raises:
-        CheckpointError: averaged weights are asked for, and there are none; or a tensor is of a kind
+        CheckpointError: ``averaged`` is set and there are no averaged weights; or a tensor is of a kind
             that is not published.
     """
     averages = averages_of(checkpoint)
     if averaged and averages is None:
         raise CheckpointError(
-            f"{checkpoint.path} holds no averaged weights", hint="leave out --ema to publish those it has"
+            f"{checkpoint.path} holds no averaged weights", hint="leave out --ema to publish its own weights"
         )
     chosen = averages if averages is not None and (averaged or averages.swapped) else None
     buffers = {name: checkpoint.state[name] for name in averaged_buffers(checkpoint.state).values()}
@@ -75,16 +75,16 @@ def published(checkpoint: Checkpoint, *, averaged: bool, keeps_versions: bool) -
     if buffers:
         removed.append(Removed(f"{len(buffers)} tensors ema_*", _AVERAGES, _bytes(buffers)))
     if checkpoint.versions and not keeps_versions:
-        removed.append(Removed("state_dict._metadata", "the format has no place for layout versions", 0))
+        removed.append(Removed("state_dict._metadata", "the format cannot hold layout versions", 0))
     meta = {}
     for name, value in checkpoint.meta.items():
-        note = plain(value)
-        if name in _NOTES_OF_TRAINING:
+        converted = plain(value)
+        if name in _TRAINING_META:
             removed.append(Removed(f"meta.{name}", "about the training run, not the model", _bytes(value)))
-        elif note is _NOT_PLAIN:
-            removed.append(Removed(f"meta.{name}", "is no plain data", _bytes(value)))
+        elif converted is _NOT_PLAIN:
+            removed.append(Removed(f"meta.{name}", "not plain data", _bytes(value)))
         else:
-            meta[sys.intern(str(name))] = note
+            meta[sys.intern(str(name))] = converted
     return Published(
         state={sys.intern(name): _own(tensor, name, checkpoint.path) for name, tensor in state.items()},
         meta=meta,
@@ -96,7 +96,7 @@ def published(checkpoint: Checkpoint, *, averaged: bool, keeps_versions: bool) -
     )
 
 
-_AVERAGES = "what training keeps beside the weights to average them"
+_AVERAGES = "state of training for averaging weights"
 
 
 def _why(name: str) -> str:
@@ -111,12 +111,12 @@ def _why(name: str) -> str:
         if word in name.lower():
             return why
     if name.startswith("state_dict."):
-        return "no tensor"
-    return "nothing that running the model needs"
+        return "not a tensor"
+    return "not needed for inference"
 
 
 def _own(tensor: torch.Tensor, name: str, path: str) -> torch.Tensor:
-    """The tensor alone: on the CPU, without gradient, and without the rest of a storage it is a part of."""
+    """The tensor on the CPU, without gradient; a part of a larger storage is copied."""
     import torch
 
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
@@ -148,10 +148,10 @@ _NOT_PLAIN = object()
 
 
 def plain(value: Any) -> Any:
-    """A note as data that everybody loads: numpy's arrays as lists; ``_NOT_PLAIN`` for what is no data.
+    """Convert metadata to plain types, arrays of numpy to lists; ``_NOT_PLAIN``: that is not possible.
 
-    Every value is made anew, of exactly these types, and equal strings are one object: pickle writes
-    whether they are, and equal notes must give equal bytes.
+    Every value is made anew in exactly these types, and equal strings become one object: pickle writes one
+    object and two equal ones differently, and equal metadata must give equal bytes.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Published weights on disk: equal content gives equal bytes, so that the name's hash means something."""
+"""Write published weights. Equal content gives equal bytes, and so an equal hash in the name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(content: Published, path: Path) -> None:
 
 
 def same_bits(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:
-    """Whether two states have the same names, types, shapes and bits (a NaN equals itself)."""
+    """Whether two states have the same names, types, shapes and bits (equal NaNs are equal)."""
     import torch
 
     return ours.keys() == theirs.keys() and all(

@@ -1,4 +1,4 @@
-"""``convert_weights publish``: a checkpoint without what only training needs, its hash in its name."""
+"""``convert_weights publish``: a checkpoint without training state, with its hash in its name."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Options:
 
     ema: bool = option(
         False,
-        help="Publish the weights averaged over training, where the file holds them beside the last ones.",
+        help="Publish the weights averaged over training, if the file has them beside the last weights.",
     )
-    safetensors: bool = option(False, help="Write a .safetensors file, which holds no code by its nature.")
+    safetensors: bool = option(False, help="Write a .safetensors file. This format cannot hold code.")
     trust_checkpoint: bool = option(
         False, help="Read a checkpoint that holds more than plain data. It can run code."
     )
 
 
 class Publish:
-    """Makes a checkpoint ready to publish: weights on the CPU, what only training needs removed.
+    """Make a checkpoint ready to publish: weights on the CPU, without training state.
 
-    DST gets the first 8 hex digits of the file's SHA-256 into its name: best.pth becomes
-    best-1a2b3c4d.pth. The file is read back and compared bit for bit before it gets that name.
+    The first 8 hex digits of the file's SHA-256 become a part of DST: best.pth is written as
+    best-1a2b3c4d.pth. Before that, the file is read back and compared bit for bit.
     """
 
     api_version = 1
@@ -55,11 +55,11 @@ class Publish:
         from segplug_analysis.publish.files import same_bits, write
 
         options: Options = request.options or Options()
-        destination = _named(request.destination, safetensors=options.safetensors)
-        ensure_free(destination, force=True)  # its folder is there; the name is known at the end only
+        destination = _with_suffix(request.destination, safetensors=options.safetensors)
+        ensure_free(destination, force=True)  # checks the folder; the name is known only at the end
         checkpoint = read_checkpoint(str(request.source), trust=options.trust_checkpoint)
         content = published(checkpoint, averaged=options.ema, keeps_versions=not options.safetensors)
-        _tell_of_averages(content.averages, request, taken=options.ema)
+        _report_averages(content.averages, request, published=options.ema)
         final = destination
 
         def named(written: Path) -> Path:
@@ -72,27 +72,28 @@ class Publish:
         with writing(destination, force=request.force, named=named) as temporary:
             write(content, temporary)
             if not same_bits(content.state, read_checkpoint(str(temporary)).state):
-                raise CheckpointError(f"what was written of {request.source} does not read back the same")
+                raise CheckpointError(f"the file written from {request.source} reads back with other weights")
         return _report(content, request.source, final)
 
 
-def _tell_of_averages(averages: Averages | None, request: ConvertWeightsRequest, *, taken: bool) -> None:
+def _report_averages(averages: Averages | None, request: ConvertWeightsRequest, *, published: bool) -> None:
     if averages is None:
         return
     if averages.guessed:
         request.reporter.warn(
-            f"nothing in {request.source} says whether mmcv counted epochs or iterations: "
-            "taken as iterations, as mmseg's configs have it, where ema_* are the averages (not with epochs)"
+            f"it is unknown whether the training of {request.source} counted epochs or iterations. "
+            "Iterations are assumed, as in mmseg's configs: then ema_* are the averages. "
+            "With epochs they are not"
         )
-    if not taken and not averages.swapped:
-        request.reporter.note(f"{request.source} holds averaged weights, too; --ema publishes those")
+    if not published and not averages.swapped:
+        request.reporter.note(f"{request.source} also has averaged weights; --ema publishes them")
 
 
-def _named(destination: Path, *, safetensors: bool) -> Path:
-    """The name that the user gave, with a suffix that says what the file is.
+def _with_suffix(destination: Path, *, safetensors: bool) -> Path:
+    """The destination with the suffix of its format.
 
     Raises:
-        UsageError: the suffix says something else.
+        UsageError: it has the suffix of another format.
     """
     wanted = (SAFETENSORS,) if safetensors else PICKLES
     suffix = destination.suffix.lower()
@@ -100,7 +101,7 @@ def _named(destination: Path, *, safetensors: bool) -> Path:
         return destination
     if suffix in (SAFETENSORS, *PICKLES):
         hint = "add --safetensors" if suffix == SAFETENSORS else f"name it {destination.stem}{SAFETENSORS}"
-        raise UsageError(f"{destination} is not what such a file is called", hint=hint)
+        raise UsageError(f"{destination} has the suffix of another format", hint=hint)
     return destination.with_name(destination.name + wanted[0])
 
 
@@ -116,10 +117,10 @@ def _report(content: Published, source: Path, destination: Path) -> ConversionRe
     removed = [{"what": item.what, "why": item.why, "bytes": item.bytes} for item in content.removed]
     data: dict[str, Any] = {**summary, "removed": removed, "kept": list(content.kept)}
     rows = tuple((item.what, item.why, item.bytes / 1e6) for item in content.removed)
-    taken_out = (Table("removed", ("what", "why", "MB of tensors"), rows),) if rows else ()
-    columns = ("tensors", "weights", "MB before", "MB", "kept beside them")
+    removed_table = (Table("removed", ("entry", "reason", "MB of tensors"), rows),) if rows else ()
+    columns = ("tensors", "weights", "MB before", "MB", "kept metadata")
     row = (len(content.state), content.weights, size_before / 1e6, size / 1e6, ", ".join(content.kept))
-    tables = (*taken_out, Table("published", columns, (row,)))
+    tables = (*removed_table, Table("published", columns, (row,)))
     return ConversionReport(destination=destination, data=data, tables=tables)
 
 

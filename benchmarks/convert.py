@@ -3,10 +3,10 @@
     python benchmarks/convert.py [--gb 1.2]
 
 Writes random weights of a ViT of about the given size, with blocks as in ViT-L, and converts each file in a
-process of its own. In timm's layout every tensor is only renamed, in that of transformers q, k and v are merged,
-and in that of JAX nearly every tensor is transposed. Prints the peak memory of the process beyond that of a
-process that only imports torch, as a multiple of the file's size. Parts of a mapped file that the process has
-read count as its memory.
+process of its own. In timm's layout every tensor is only renamed, in that of transformers q, k and v are
+merged, and in that of JAX nearly every tensor is transposed. Prints the peak memory of the process beyond
+that of a process that only imports torch, as a multiple of the file's size. Parts of a mapped file that the
+process has read count as its memory.
 """
 
 from __future__ import annotations

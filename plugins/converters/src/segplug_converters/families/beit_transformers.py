@@ -45,8 +45,8 @@ _IN_MEMORY = {
 """The same in memory, since version 5."""
 
 _KINDS = (
-    ("transformers", "names of its files", _SAVED),
-    ("transformers-5", "names in memory since version 5", _IN_MEMORY),
+    ("transformers", "by the names in its files", _SAVED),
+    ("transformers-5", "by the names in memory since version 5", _IN_MEMORY),
 )
 _BACKBONE = {"norm_cfg": {"type": "LN", "eps": 1e-12}}
 _NOTES = (

@@ -77,7 +77,7 @@ OFFICIAL = Layout(
 
 TRANSFORMERS = Layout(
     name="transformers",
-    description="SegFormer of transformers, names of its files",
+    description="SegFormer of transformers, by the names in its files",
     anchors=(
         ("encoder.block.<s>.<i>.attention.self.query.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
         ("encoder.block.<r>.<j>.attention.self.sr.weight", "layers.<r>.1.<j>.attn.sr.weight"),
@@ -118,7 +118,7 @@ TRANSFORMERS = Layout(
 
 TRANSFORMERS_5 = Layout(
     name="transformers-5",
-    description="SegFormer of transformers, names in memory since version 5",
+    description="SegFormer of transformers, by the names in memory since version 5",
     anchors=(
         ("stages.<s>.blocks.<i>.attention.q_proj.weight", "layers.<s>.1.<i>.attn.attn.in_proj_weight"),
         (

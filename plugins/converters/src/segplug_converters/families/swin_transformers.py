@@ -113,17 +113,19 @@ def _backbone(
 
 
 TRANSFORMERS = _classifier(
-    "transformers", "transformers' SwinModel, alone or in a network for a task, names of its files", _SAVED
+    "transformers",
+    "transformers' SwinModel, alone or in a network for a task, by the names in its files",
+    _SAVED,
 )
 TRANSFORMERS_5 = _classifier(
     "transformers-5",
-    "transformers' SwinModel, alone or in a network for a task, names in memory since version 5",
+    "transformers' SwinModel, alone or in a network for a task, by the names in memory since version 5",
     _IN_MEMORY,
 )
 _BY_NAME = "hidden_states_norms.stage<o+1>"
 BACKBONE = _backbone(
     "transformers-backbone",
-    "transformers' SwinBackbone, UperNet and Mask2Former, names of its files",
+    "transformers' SwinBackbone, UperNet and Mask2Former, by the names in its files",
     _SAVED,
     swin="",
     norm=_BY_NAME,
@@ -131,7 +133,7 @@ BACKBONE = _backbone(
 )
 BACKBONE_5 = _backbone(
     "transformers-5-backbone",
-    "transformers' SwinBackbone, names in memory since version 5",
+    "transformers' SwinBackbone, by the names in memory since version 5",
     _IN_MEMORY,
     swin="swin.",
     norm=_BY_NAME,

@@ -195,7 +195,7 @@ _TRANSFORMERS_EPS = (
 )
 IN_FILES = _layouts(
     "transformers",
-    "transformers' ViT and DeiT, names of its files",
+    "transformers' ViT and DeiT, by the names in its files",
     block="encoder.layer.<i>.layernorm_before.weight",
     rules=(*_TRANSFORMERS, *_IN_FILES),
     positions="embeddings.position_embeddings",
@@ -207,7 +207,7 @@ IN_FILES = _layouts(
 )
 IN_MEMORY = _layouts(
     "transformers-5",
-    "transformers' ViT and DeiT, names in memory since version 5",
+    "transformers' ViT and DeiT, by the names in memory since version 5",
     block="layers.<i>.layernorm_before.weight",
     rules=(*_TRANSFORMERS, *_IN_MEMORY),
     positions="embeddings.position_embeddings",

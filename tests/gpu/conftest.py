@@ -1,6 +1,6 @@
-"""What the tests of a GPU share, and the table that they fill, shown at the end of the run.
+"""Fixtures of the tests on a GPU, and the table of their results, shown at the end of the run.
 
-make test-gpu                            sets up an environment of its own first
+make test-gpu                            sets up an environment first
 python -m pytest -m gpu tests/gpu --gpu-report FILE.md|FILE.json
 """
 
@@ -15,12 +15,12 @@ import pytest
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 
 from segplug.errors import DeviceError, MissingDependencyError
-from tests.gpu.demo import Demo, made_demo
+from tests.gpu.demo import Demo, make_demo
 from tests.gpu.engines import DEVICE, Engines
 from tests.gpu.report import Machine, Report, as_markdown, write
 
 SCENES = 20
-"""As many as the demo scores."""
+"""The number of scenes that the demo scores."""
 
 _REPORT = pytest.StashKey[Report]()
 
@@ -28,13 +28,13 @@ _REPORT = pytest.StashKey[Report]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gpu")
     group.addoption(
-        "--gpu-report", type=Path, metavar="FILE", help="write the GPU's table: .json, or Markdown"
+        "--gpu-report", type=Path, metavar="FILE", help="write the table of results: .json, or Markdown"
     )
 
 
 @pytest.fixture(scope="session")
 def gpu() -> Gpu:
-    """The GPU; every test that asks for it is skipped where there is none."""
+    """The GPU. Every test that uses it is skipped if there is none."""
     try:
         return find_gpu(DEVICE)
     except (DeviceError, MissingDependencyError) as error:
@@ -43,12 +43,12 @@ def gpu() -> Gpu:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    return made_demo(tmp_path_factory.mktemp("demo"), SCENES)
+    return make_demo(tmp_path_factory.mktemp("demo"), SCENES)
 
 
 @pytest.fixture(scope="session")
 def gpu_report(gpu: Gpu, request: pytest.FixtureRequest) -> Report:
-    """The run's one table."""
+    """The table of this run."""
     return request.config.stash.setdefault(_REPORT, Report(_machine(gpu)))
 
 
@@ -78,7 +78,7 @@ def _machine(gpu: Gpu) -> Machine:
 
 
 def _driver_version() -> str:
-    """What nvidia-smi says, which containers do not always have: CUDA's own version tells enough then."""
+    """The driver's version from nvidia-smi; empty if there is no nvidia-smi, as in some containers."""
     if shutil.which("nvidia-smi") is None:
         return ""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]

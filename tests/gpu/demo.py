@@ -1,4 +1,4 @@
-"""The demo's network and street scenes, whole and sliding: all that the tests of a GPU need."""
+"""The demo's network and street scenes for the tests on a GPU, with whole-image and sliding inference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segplug.runtime.preprocess import Preprocessor
 from segplug.runtime.read import read_image
 from segplug.runtime.slide import windows
 
-__all__ = ["MODES", "PROFILES", "Demo", "Mode", "Precision", "made_demo"]
+__all__ = ["MODES", "PROFILES", "Demo", "Mode", "Precision", "make_demo"]
 
 Mode = Literal["whole", "slide"]
 Precision = Literal["fp32", "fp16"]
@@ -51,11 +51,11 @@ PROFILES: dict[Mode, dict[str, Any]] = {
         "max_shape": ("8x3x288x416",),
     },
 }
-"""What engines are built for: the usual input is one scene, and around it lies what a comparison tries."""
+"""The shapes of the engines. The usual input is one scene; a comparison tries sizes around it."""
 
 
 class _Half(torch.nn.Module):
-    """A network in half precision, which takes and gives float32 as the engines do."""
+    """A network in half precision with float32 input and output, as engines have."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class _Half(torch.nn.Module):
 
 @dataclass
 class Demo:
-    """Scenes in a folder; models and ONNX files are made when they are first asked for."""
+    """Scenes in a folder, with models and ONNX files that are made when they are first needed."""
 
     folder: Path
     session: Segplug = field(default_factory=Segplug)
@@ -82,7 +82,7 @@ class Demo:
 
     @property
     def data_options(self) -> dict[str, Any]:
-        """Point the demo's config at these scenes."""
+        """Options that make the demo's config use these scenes."""
         return {"data.test.data_root": str(self.folder)}
 
     @property
@@ -91,7 +91,7 @@ class Demo:
         return self.session.load_dataset(CONFIG, cfg_options=self.data_options)
 
     def model(self, mode: Mode, precision: Precision = "fp32", device: str = "cpu") -> SegmentationModel:
-        """The trained network; one for each device, since running it elsewhere would move its weights."""
+        """The trained network; one for each device, because running it elsewhere moves its weights."""
         key = (mode, precision, device)
         if key not in self._models:
             model = self.session.load_model(
@@ -103,7 +103,7 @@ class Demo:
         return self._models[key]
 
     def onnx(self, mode: Mode, precision: Precision = "fp32") -> Path:
-        """An ONNX file with free sizes that gives logits; in fp16 the graph that engines are built from."""
+        """An ONNX file with free sizes that returns logits. In fp16: the converted graph of fp16 engines."""
         key = (mode, precision)
         if key not in self._files:
             path = self.folder / f"{mode}-{precision}.onnx"
@@ -115,7 +115,7 @@ class Demo:
         return self._files[key]
 
     def batch(self, mode: Mode) -> npt.NDArray[np.float32]:
-        """What an engine is given for one scene: the scene, or its windows."""
+        """The input of an engine for one scene: the scene, or its windows."""
         meta = self.model(mode).meta
         first = self.images[0]
         array = Preprocessor(meta, None)(read_image(first), first.name).array
@@ -126,7 +126,7 @@ class Demo:
         return np.stack([array[:, at.top : at.bottom, at.left : at.right] for at in places])
 
 
-def made_demo(folder: Path, scenes: int) -> Demo:
+def make_demo(folder: Path, scenes: int) -> Demo:
     """Draw the scenes."""
     script = ROOT / "demo" / "make_data.py"
     command = [sys.executable, str(script), "--root", str(folder), "--test", str(scenes)]

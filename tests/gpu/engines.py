@@ -1,4 +1,4 @@
-"""Engines of the demo's network, built once a session, by each flavour that this machine can use."""
+"""Engines of the demo's network, each built once, with TensorRT and TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ FLAVORS: tuple[Flavor, ...] = get_args(Flavor)
 
 @dataclass
 class Engines:
-    """Builds what tests ask for; skips, by name, what the machine lacks."""
+    """Builds the engines that tests need, and skips tests whose library or GPU is missing."""
 
     demo: Demo
     gpu: Gpu
     report: Report
     folder: Path
     _built: dict[tuple[Flavor, Precision, Mode], Contender] = field(default_factory=dict)
-    _lacking: dict[Flavor, str] = field(default_factory=dict)
+    _skip_reasons: dict[Flavor, str] = field(default_factory=dict)
 
     def get(self, flavor: Flavor, precision: Precision, mode: Mode) -> Contender:
-        """An engine of the demo's network; the test is skipped where this flavour does not run here."""
+        """An engine of the demo's network. The test is skipped if the library does not run here."""
         self.require(flavor)
         return self._engine(flavor, precision, mode)
 
     def require(self, flavor: Flavor) -> Library:
-        """The library; the test is skipped where it is not installed or does not know the GPU."""
-        if reason := self.lacking(flavor):
+        """The library. The test is skipped if it is not installed or does not support the GPU."""
+        if reason := self.skip_reason(flavor):
             pytest.skip(reason)
         return load_library(flavor)
 
-    def lacking(self, flavor: Flavor) -> str:
-        """Why this flavour does not run here; empty: it does, or must."""
-        if flavor not in self._lacking:
-            self._lacking[flavor] = reason = self._reason(flavor)
+    def skip_reason(self, flavor: Flavor) -> str:
+        """Why the library does not run here; empty if it does, or must."""
+        if flavor not in self._skip_reasons:
+            self._skip_reasons[flavor] = reason = self._reason(flavor)
             if reason:
                 self.report.note(reason)
-        return self._lacking[flavor]
+        return self._skip_reasons[flavor]
 
     def _reason(self, flavor: Flavor) -> str:
         try:
@@ -64,12 +64,12 @@ class Engines:
         engine = self._engine(flavor, "fp32", "whole")
         assert isinstance(engine.subject, Path)
         answer = validity(library, engine.subject)
-        self.report.note(f"{library} says of its engines on {self.gpu.name}: {answer}.")
+        self.report.note(f"{library} rates its engine on {self.gpu.name}: {answer}.")
         try:
             with self.demo.session.open(engine.subject, backend="tensorrt", device=DEVICE):
                 return ""
         except ArtifactError as error:
-            # It tells which GPUs it builds for. To refuse one of them is a failure, not a lack.
+            # If TensorRT-RTX supports this GPU and refuses the engine, that is a failure.
             major, minor = self.gpu.compute_capability
             if f"SM{major}{minor}" in library.module.ComputeCapability.__members__:
                 raise
@@ -96,12 +96,12 @@ class Engines:
 
 
 def device_for(flavor: Flavor) -> str | None:
-    """What to build for: TensorRT-RTX's plans are for every GPU that it knows, unless one is named."""
+    """The device to build for. None: TensorRT-RTX builds for every GPU that it supports."""
     return DEVICE if flavor == "tensorrt" else None
 
 
 def validity(library: Library, plan: Path) -> str:
-    """What TensorRT-RTX answers when it is asked whether a plan runs here."""
+    """TensorRT-RTX's own answer whether a plan runs here."""
     trt: Any = library.module
     runtime = trt.Runtime(get_log(trt, QuietReporter()))
     answer, diagnostics = runtime.get_engine_validity(plan.read_bytes())

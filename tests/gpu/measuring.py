@@ -1,4 +1,4 @@
-"""Compare, score and time what can run the demo's network, all in the same way."""
+"""Compare, score and time everything that runs the demo's network, in the same way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Contender:
     """One way to run the demo's network."""
 
     library: str
-    """Its name and version, for people."""
+    """Name and version of the library, for the table."""
     backend: str
     """The ``infer`` target."""
     device: str
@@ -40,13 +40,13 @@ class Contender:
     build_seconds: float | None = None
 
     def row(self) -> Row:
-        """Its line of the table, nothing measured yet."""
+        """Its row of the table, without measurements."""
         megabytes = self.subject.stat().st_size / 1e6 if isinstance(self.subject, Path) else None
         return Row(self.library, self.backend, self.precision, self.mode, self.build_seconds, megabytes)
 
 
 def of_pytorch(demo: Demo, mode: Mode, precision: Precision, device: str) -> Contender:
-    """The network itself; in fp16 with its weights and all that it computes in half precision."""
+    """The network itself; in fp16 with half-precision weights and arithmetic."""
     import torch
 
     release = torch.__version__.split("+")[0]
@@ -56,7 +56,7 @@ def of_pytorch(demo: Demo, mode: Mode, precision: Precision, device: str) -> Con
 
 
 def of_onnxruntime(demo: Demo, mode: Mode, precision: Precision, device: str) -> Contender:
-    """The ONNX file; in fp16 the graph that engines are built from."""
+    """The ONNX file; in fp16 the converted graph of fp16 engines."""
     import onnxruntime
 
     name = f"ONNX Runtime {onnxruntime.__version__}"
@@ -64,8 +64,8 @@ def of_onnxruntime(demo: Demo, mode: Mode, precision: Precision, device: str) ->
 
 
 def check(demo: Demo, contender: Contender, report: Report) -> Comparison:
-    """Compare its logits with those of the fp32 network, which PyTorch runs on the CPU."""
-    assert isinstance(contender.subject, Path), "PyTorch is what the others are compared with"
+    """Compare its logits with those of the fp32 network in PyTorch on the CPU."""
+    assert isinstance(contender.subject, Path), "PyTorch is the reference"
     comparison = demo.session.verify(
         contender.subject,
         demo.model(contender.mode),
@@ -114,9 +114,9 @@ def time_all(
 def interleaved(
     runs: Sequence[Run], batch: npt.NDArray[np.float32], *, warm_up: int, repeats: int
 ) -> list[float]:
-    """The median seconds of each, from arrays on the host to arrays on the host.
+    """The median time of each in seconds, from arrays on the host to arrays on the host.
 
-    Each runs once a round: a machine that grows warm or busy does so for all.
+    Each runs once per round, so that a machine that gets hot or busy slows down all of them.
     """
     times: list[list[float]] = [[] for _ in runs]
     for turn in range(warm_up + repeats):

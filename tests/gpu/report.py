@@ -1,4 +1,4 @@
-"""The one table of a run on a GPU: gathered by the tests, shown at their end, written to a file."""
+"""The table of a run on a GPU: filled by the tests, shown at the end, written to a file."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ _COLUMNS = (
 )
 
 _LEGEND = (
-    "Logit difference: the largest, as a share of the range, from PyTorch in fp32 on the CPU. "
-    "ms an image: the median from arrays on the host to arrays on the host, all of one precision and mode in "
-    "turns, sliding with an image's windows as one batch. Speed: PyTorch of that precision and mode is 1."
+    "Logit difference: the largest difference from PyTorch in fp32 on the CPU, as a share of the logits' "
+    "range. ms an image: the median time from arrays on the host to arrays on the host. All rows of one "
+    "precision and mode are measured in turns; sliding runs an image's windows as one batch. Speed: relative "
+    "to PyTorch in the same precision and mode."
 )
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and when it was measured."""
+    """The machine, and the date of the measurement."""
 
     date: str
     device: str
-    """The GPU's name, with what else tells it from others."""
+    """The GPU's name and compute capability."""
     driver: str
-    """Its version, and that of the CUDA that it supports."""
+    """The driver's version, and the CUDA version that it supports."""
 
     def __str__(self) -> str:
         return f"{self.device}, {self.driver}, {self.date}."
@@ -46,7 +47,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Row:
-    """One library, precision and mode; ``None``: not measured, or not its own."""
+    """One library, precision and mode; ``None``: not measured, or does not apply."""
 
     library: str
     backend: str
@@ -60,24 +61,24 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What no other row has."""
+        """The row's key; no two rows have the same."""
         return self.mode, self.precision, self.backend, self.library
 
 
 @dataclass
 class Report:
-    """What the tests of one run have found out."""
+    """The results of the tests of one run."""
 
     machine: Machine | None = None
     notes: list[str] = field(default_factory=list)
     _rows: dict[tuple[str, str, str, str], Row] = field(default_factory=dict)
 
     def add(self, row: Row, **measured: float) -> None:
-        """Put measured fields into the row of its name."""
+        """Add measured fields to the row with the same key."""
         self._rows[row.key] = replace(self._rows.get(row.key, row), **measured)  # type: ignore[arg-type]
 
     def note(self, text: str) -> None:
-        """Say something that no row tells, once."""
+        """Add a note below the table, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -96,7 +97,7 @@ class Report:
         )
 
     def speed(self, row: Row) -> float | None:
-        """How many times as fast as PyTorch it is."""
+        """The speed relative to PyTorch."""
         for other in self._rows.values():
             same = (other.backend, other.mode, other.precision) == ("pytorch", row.mode, row.precision)
             if same and other.milliseconds and row.milliseconds:
@@ -105,7 +106,7 @@ class Report:
 
 
 def as_markdown(report: Report) -> str:
-    """The machine, the table, and what must be known to read it."""
+    """The machine, the table, and an explanation of its columns."""
     cells = [_COLUMNS, *(_cells(row, report.speed(row)) for row in report.rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [_line(row, widths) for row in cells]

@@ -59,7 +59,7 @@ def test_several_profiles_and_the_largest_batch(engines: Engines, flavor: Flavor
 
 
 def test_an_engine_of_the_other_flavor_is_refused(engines: Engines, tmp_path: Path) -> None:
-    """Its record says the other flavour, so that nothing but the plan itself can tell."""
+    """The record names the other library, so that only the plan itself shows the mistake."""
     libraries = [engines.require(flavor) for flavor in FLAVORS]
     for library, other in (libraries, libraries[::-1]):
         built = engines.get(library.flavor, "fp32", "whole").subject
@@ -71,7 +71,7 @@ def test_an_engine_of_the_other_flavor_is_refused(engines: Engines, tmp_path: Pa
         record = replace(read_record(meta, built), flavor=other.flavor, version=other.version)
         write_sidecar(plan, record.add_to(meta))
         command = ["infer", "tensorrt", str(plan), "--device", DEVICE, "--show-dir", str(tmp_path / "shown")]
-        # A process of its own: what a library does with another's plan may be the end of it.
+        # In a process of its own, because the wrong library may crash on the plan.
         ran = subprocess.run(
             [sys.executable, "-m", "segplug", "run", *command, "--input-img", str(engines.demo.images[0])],
             capture_output=True,
@@ -83,8 +83,8 @@ def test_an_engine_of_the_other_flavor_is_refused(engines: Engines, tmp_path: Pa
         assert "Traceback" not in ran.stderr
 
 
-def hold(demo: Demo, artifact: Artifact, precision: Any) -> None:
-    """The engine is the network, within what its precision allows."""
+def assert_close(demo: Demo, artifact: Artifact, precision: Any) -> None:
+    """The engine's logits are those of the network, within the thresholds of the precision."""
     comparison = demo.session.verify(
         artifact,
         demo.model("whole"),
@@ -111,7 +111,7 @@ def test_other_precisions(engines: Engines, flavor: Flavor, precision: Any, tmp_
         flavor=flavor,
         **PROFILES["whole"],
     )
-    hold(demo, artifact, precision)
+    assert_close(demo, artifact, precision)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -128,7 +128,7 @@ def test_torch_tensorrt(engines: Engines, precision: Any, tmp_path: Path) -> Non
         device=DEVICE,
         **PROFILES["whole"],
     )
-    hold(demo, artifact, precision)
+    assert_close(demo, artifact, precision)
 
 
 @each_flavor

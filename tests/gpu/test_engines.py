@@ -1,6 +1,6 @@
-"""The demo's network in TensorRT and TensorRT-RTX: right, scored, and timed beside ONNX Runtime and PyTorch.
+"""Compare, score and time the demo's network in TensorRT, TensorRT-RTX, ONNX Runtime and PyTorch.
 
-Times are measured and shown, and never decide whether a test passes.
+Times are measured and shown, but no test depends on them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]
 PRECISIONS = get_args(Precision)
 MODES = get_args(Mode)
 ALLOWED = 0.001
-"""How far an mIoU may be from that of PyTorch in fp32."""
+"""Largest difference of an mIoU from that of PyTorch in fp32."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _fp32_is_fp32() -> Iterator[None]:
-    """PyTorch lets convolutions round to TensorFloat-32; ``infer onnxruntime`` does not."""
+    """By default PyTorch rounds convolutions to TensorFloat-32; ``infer onnxruntime`` does not."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.backends.cudnn, "allow_tf32", False)
         yield
@@ -42,7 +42,7 @@ def expected(gpu: object, demo: Demo, gpu_report: Report) -> dict[str, float]:
     return {mode: score(demo, of_pytorch(demo, mode, "fp32", DEVICE), gpu_report) for mode in MODES}
 
 
-def lacking_onnxruntime(engines: Engines) -> str:
+def onnxruntime_skip_reason(engines: Engines) -> str:
     """Why ONNX Runtime does not run on the GPU; empty: it does."""
     try:
         with engines.demo.session.open(engines.demo.onnx("whole"), backend="onnxruntime", device=DEVICE):
@@ -52,7 +52,7 @@ def lacking_onnxruntime(engines: Engines) -> str:
         return str(error)
 
 
-def hold(engines: Engines, contender: Contender, expected: float) -> None:
+def assert_close_and_scored(engines: Engines, contender: Contender, expected: float) -> None:
     comparison = check(engines.demo, contender, engines.report)
     assert comparison.passed, comparison.failures
     assert comparison.logits_compared
@@ -65,15 +65,15 @@ def hold(engines: Engines, contender: Contender, expected: float) -> None:
 def test_tensorrt(
     engines: Engines, expected: dict[str, float], flavor: Flavor, precision: Precision, mode: Mode
 ) -> None:
-    hold(engines, engines.get(flavor, precision, mode), expected[mode])
+    assert_close_and_scored(engines, engines.get(flavor, precision, mode), expected[mode])
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_onnxruntime(engines: Engines, expected: dict[str, float], precision: Precision, mode: Mode) -> None:
-    if reason := lacking_onnxruntime(engines):
+    if reason := onnxruntime_skip_reason(engines):
         pytest.skip(reason)
-    hold(engines, of_onnxruntime(engines.demo, mode, precision, DEVICE), expected[mode])
+    assert_close_and_scored(engines, of_onnxruntime(engines.demo, mode, precision, DEVICE), expected[mode])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -86,11 +86,11 @@ def test_pytorch_in_half_precision(engines: Engines, expected: dict[str, float],
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.usefixtures("expected")
 def test_latency(engines: Engines, precision: Precision, mode: Mode) -> None:
-    """Whatever runs here, side by side; what does not is told by the tests above."""
+    """Time everything that runs here side by side. The tests above say what does not run."""
     contenders = [of_pytorch(engines.demo, mode, precision, DEVICE)]
-    if not lacking_onnxruntime(engines):
+    if not onnxruntime_skip_reason(engines):
         contenders.append(of_onnxruntime(engines.demo, mode, precision, DEVICE))
-    flavors = [flavor for flavor in FLAVORS if not engines.lacking(flavor)]
+    flavors = [flavor for flavor in FLAVORS if not engines.skip_reason(flavor)]
     contenders += [engines.get(flavor, precision, mode) for flavor in flavors]
     time_all(engines.demo, contenders, engines.report)
     timed = {row.key for row in engines.report.rows if row.milliseconds}

@@ -1,4 +1,4 @@
-"""The tests of a GPU in small, on the CPU: what they call works, and their table shows it."""
+"""Run the helpers of the tests on a GPU with small data on the CPU, and check their table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.gpu.demo import MODES, Demo, Mode, Precision, made_demo
+from tests.gpu.demo import MODES, Demo, Mode, Precision, make_demo
 from tests.gpu.measuring import Run, check, interleaved, of_onnxruntime, of_pytorch, score, time_all
 from tests.gpu.report import Machine, Report, Row, as_markdown, write
 
@@ -18,12 +18,12 @@ CASES: tuple[tuple[Mode, Precision], ...] = (("whole", "fp32"), ("slide", "fp16"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    return made_demo(tmp_path_factory.mktemp("small"), 2)
+    return make_demo(tmp_path_factory.mktemp("small"), 2)
 
 
 @pytest.fixture(scope="module")
 def measured(small: Demo) -> Report:
-    """PyTorch and ONNX Runtime on the CPU in a case of each mode and precision."""
+    """Results of PyTorch and ONNX Runtime on the CPU, for each of ``CASES``."""
     report = Report(Machine("2026-01-31", "a CPU", "no driver"))
     for mode, precision in CASES:
         torch = of_pytorch(small, mode, precision, "cpu")
@@ -60,7 +60,7 @@ def test_a_scene_and_its_windows(small: Demo) -> None:
     }
 
 
-def test_turns_are_taken_and_the_first_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_take_turns_and_the_first_rounds_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     clock = [0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
@@ -85,15 +85,15 @@ def test_the_table(tmp_path: Path) -> None:
     report.add(engine, milliseconds=2.0)
     report.add(engine, difference=0.00123, miou=0.87654)
     report.add(torch, milliseconds=5.0)
-    report.note("said twice")
-    report.note("said twice")
+    report.note("noted twice")
+    report.note("noted twice")
     lines = as_markdown(report).splitlines()
     assert lines[0] == "GPU, driver 1, CUDA 13.0, 2026-01-31."
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert {len(row) for row in rows} == {10}
     assert rows[2] == ["PyTorch 2", "pytorch", "fp16", "whole", "-", "-", "-", "-", "5.00", "1.00"]
     assert rows[3][4:] == ["12.3", "5.00", "1.2e-03", "0.8765", "2.00", "2.50"]
-    assert lines.count("* said twice") == 1
+    assert lines.count("* noted twice") == 1
 
     write(report, tmp_path / "new" / "table.md")
     assert (tmp_path / "new" / "table.md").read_text() == as_markdown(report)
@@ -106,5 +106,5 @@ def test_the_table(tmp_path: Path) -> None:
     ]
 
 
-def test_without_a_machine_there_is_a_table_still() -> None:
+def test_a_table_without_a_machine() -> None:
     assert as_markdown(Report()).startswith("| library")

@@ -1,4 +1,4 @@
-"""A small DeepLabV3+ for the demo's street scenes, as any mmsegmentation 0.30 config writes it."""
+"""A small DeepLabV3+ for the demo's street scenes, as an mmsegmentation 0.30 config."""
 
 # ruff: noqa: C408
 

@@ -1,10 +1,10 @@
-"""Write the demo's data set: street scenes drawn by the code beside this file, nothing downloaded.
+"""Draw the demo's data set of street scenes. Nothing is downloaded.
 
     python demo/make_data.py                  20 test scenes in demo/data
-    python demo/make_data.py --train 300      also the scenes that demo/train.py learns from
+    python demo/make_data.py --train 300      and the training scenes for demo/train.py
 
-A scene depends on its split and number alone, so test scenes are the same on every machine that has the
-same library versions, and none of them is a training scene.
+A scene depends only on its split and number. So the test scenes are the same on every machine with the same
+library versions, and differ from the training scenes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPLITS = {"test": 1, "train": 2}
 
 
 def write_split(root: Path, split: str, count: int) -> int:
-    """Write the scenes of ``split`` that are not there yet; returns how many were written."""
+    """Write the scenes of ``split`` that do not exist yet; returns their number."""
     images, masks = root / "images" / split, root / "masks" / split
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def write_split(root: Path, split: str, count: int) -> int:
 
 
 def main() -> None:
-    """Write what the command line asks for."""
+    """Write the scenes that the command line asks for."""
     parser = argparse.ArgumentParser(description="write the demo's street scenes")
     parser.add_argument("--test", type=int, default=TEST_SCENES, help="number of test scenes")
     parser.add_argument("--train", type=int, default=0, help="number of training scenes")

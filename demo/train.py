@@ -3,10 +3,9 @@
     python demo/make_data.py --train 300
     python demo/train.py
 
-The network, the data and the augmentation are those of demo/config.py; only the loop is here. Test
-scenes are never trained on and the weights are those of the last step; the network and the number of
-steps were chosen while looking at the 20 test scenes. It took 853 s on one core of a CPU that computes
-in bfloat16.
+The network, the data and the augmentation come from demo/config.py; only the training loop is here. The test
+scenes are not trained on, but the network and the number of steps were chosen by the score on them. The
+weights are those of the last step. Training took 853 s on one core of a CPU with bfloat16 arithmetic.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ WEIGHTS = HERE / "weights.pth"
 
 
 def main() -> None:
-    """Train as the command line says and write the checkpoint."""
+    """Train, and write the checkpoint."""
     parser = argparse.ArgumentParser(description="train the demo's network")
     parser.add_argument("--steps", type=int, default=1700)
     parser.add_argument("--lr", type=float, default=3e-3)
@@ -56,7 +55,7 @@ def main() -> None:
 
 
 def batches(dataset: Any, size: int, steps: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """``steps`` batches of augmented scenes; every scene is seen once before any is seen again."""
+    """Yield ``steps`` batches of augmented scenes. Each scene is used once before any is used again."""
     rng = np.random.default_rng(seed)
     queue: list[int] = []
     for _ in range(steps):
@@ -71,7 +70,7 @@ def batches(dataset: Any, size: int, steps: int, seed: int) -> Iterator[tuple[to
 def fit(
     network: torch.nn.Module, data: Iterator[tuple[torch.Tensor, torch.Tensor]], steps: int, peak: float
 ) -> None:
-    """AdamW under a one-cycle schedule; the forward pass in bfloat16, the weights in float32."""
+    """Train with AdamW and a one-cycle schedule: the forward pass in bfloat16, the weights in float32."""
     network.train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=0.15)
@@ -91,7 +90,7 @@ def fit(
 
 
 def save(network: torch.nn.Module, config: Any, output: Path) -> None:
-    """Write a checkpoint as mmcv lays it out, of plain types only, so that ``weights_only=True`` reads it."""
+    """Write a checkpoint in mmcv's layout, of plain types only, so that ``weights_only=True`` reads it."""
     import mmcv
     import mmseg
 

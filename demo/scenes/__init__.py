@@ -1,4 +1,4 @@
-"""Street scenes drawn from a seed: a picture and the label of every pixel, nothing downloaded."""
+"""Draw street scenes from a seed: an image, and the label of every pixel."""
 
 from .scene import CLASSES, HEIGHT, PALETTE, WIDTH, draw_scene
 

@@ -1,4 +1,4 @@
-"""Houses along the street and across its end."""
+"""Draw houses along the street and across its end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Facade = Callable[[float, float], Point]
 
 
 def draw_building(brush: Brush, side: int, edge: float, start: float, end: float) -> None:
-    """A house on one side (-1 left, 1 right), ``edge`` metres from the middle line, from start to end.
+    """Draw a house on one side (-1 left, 1 right), ``edge`` metres from the middle line, from start to end.
 
-    On side 0 it is the row of houses that closes the street, ``edge`` metres to both sides.
+    Side 0 is the row of houses across the end of the street, ``edge`` metres to both sides.
     """
     street, rng = brush.street, brush.rng
     wall, height = brush.pick(WALLS), rng.uniform(4.5, 16)
@@ -38,7 +38,7 @@ def draw_building(brush: Brush, side: int, edge: float, start: float, end: float
     def facade(z: float, y: float) -> Point:
         return street.point(side * edge, y, z)
 
-    # A wall is painted in stretches, since a bent street's wall is no plane and haze grows along it.
+    # Draw the wall in parts: along a bent street it is not a plane, and haze increases with the distance.
     cuts = np.linspace(near, end, 5)
     for a, b in zip(cuts[-2::-1], cuts[:0:-1], strict=True):
         brush.fill(_quad(facade, a, b, 0, height), lit, depth=a, grain=grain)
@@ -50,7 +50,7 @@ def draw_building(brush: Brush, side: int, edge: float, start: float, end: float
 def _draw_front(
     brush: Brush, side: int, edge: float, near: float, end: float, height: float, wall: Colour, grain: float
 ) -> None:
-    """The wall that faces the camera, and a pitched roof on some houses."""
+    """Draw the wall that faces the camera, and on some houses a pitched roof."""
     street, rng = brush.street, brush.rng
     deep, middle = side * (edge + 12), side * (edge + 5)
     pitched = rng.random() < 0.4
@@ -65,7 +65,7 @@ def _draw_front(
 
 
 def _draw_windows(brush: Brush, facade: Facade, wall: Colour, near: float, end: float, height: float) -> None:
-    """Rows of windows, on some houses over shop windows."""
+    """Draw rows of windows, on some houses above shop windows."""
     rng = brush.rng
     glass = times((96, 112, 130), rng.uniform(0.45, 1.1))
     frame = times(wall, rng.choice((0.72, 1.2)))
@@ -95,7 +95,7 @@ def _quad(facade: Facade, z0: float, z1: float, y0: float, y1: float) -> list[Po
 
 
 def _draw_backdrop(brush: Brush, edge: float, z: float) -> None:
-    """Houses across the end of the street, side by side."""
+    """Draw houses side by side across the end of the street."""
     street, rng = brush.street, brush.rng
     left = -edge
     while left < edge:

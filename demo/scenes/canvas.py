@@ -1,8 +1,8 @@
-"""What the street scenes are drawn on: a pinhole camera and a picture with its label map.
+"""A pinhole camera, and a canvas with an image and its label map.
 
-World coordinates are metres: ``x`` to the right, ``y`` up from the ground, ``z`` away from the camera.
-Everything is drawn at twice the final size; the picture is then averaged down, so that its edges are
-soft as a photograph's are, while the label map keeps one label for each pixel.
+World coordinates are in metres: ``x`` to the right, ``y`` up from the ground, ``z`` away from the camera.
+Everything is drawn at twice the final size. The image is then averaged down, which makes its edges soft as in
+a photograph; the label map keeps one label for each pixel.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Point = tuple[float, float]
 
 SUPERSAMPLING = 2
 NEAR = 1.3
-"""Nothing nearer than this (metres) is projected."""
+"""The smallest distance in metres that is projected."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera that looks along the street, level, from ``height`` metres above the ground."""
+    """A level camera that looks along the street, ``height`` metres above the ground."""
 
     focal: float
     centre: float
@@ -37,12 +37,12 @@ class Camera:
     height: float
 
     def project(self, x: float, y: float, z: float) -> Point:
-        """The pixel at which a point of the world is seen."""
+        """The pixel of a point in the world."""
         depth = max(z, NEAR)
         return self.centre + self.focal * x / depth, self.horizon - self.focal * (y - self.height) / depth
 
     def ground(self, height: int, width: int) -> tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """The first row below the horizon, and ``x`` and ``z`` of the ground at each pixel from there on."""
+        """The first row below the horizon, and ``x`` and ``z`` of the ground for each pixel below it."""
         first = int(self.horizon) + 1
         rows = np.arange(first, height, dtype=np.float32)[:, None]
         columns = np.arange(width, dtype=np.float32)[None, :]
@@ -51,7 +51,7 @@ class Camera:
 
 
 class Canvas:
-    """A picture (RGB) and its labels, drawn together, from the far to the near."""
+    """An image (RGB) and its label map, which are drawn together, far objects first."""
 
     def __init__(
         self, height: int, width: int, rng: np.random.Generator, *, haze: Colour, sight: float
@@ -66,7 +66,7 @@ class Canvas:
     def tint(
         self, colour: Colour | npt.NDArray[np.float32], depth: float | npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
-        """``colour`` as it looks through ``depth`` metres of hazy air."""
+        """``colour`` behind ``depth`` metres of haze."""
         clear = np.asarray(np.exp(-depth / self._sight), np.float32)
         return np.asarray(np.asarray(colour, np.float32) * clear + self._haze * (1 - clear), np.float32)
 
@@ -79,9 +79,9 @@ class Canvas:
         label: int | None = None,
         grain: float = 0.0,
     ) -> None:
-        """Paint a polygon, and its label unless that is ``None`` (a detail of what lies below).
+        """Paint a polygon, and its label unless that is ``None`` (a detail of the object below).
 
-        ``grain`` is how strong the texture is: the standard deviation of the brightness, as a share.
+        ``grain`` is the strength of the texture: the standard deviation of the brightness, as a share.
         """
         outline = np.round(np.asarray(points, np.float32) * 8.0).astype(np.int64)
         outline = np.clip(outline, -(1 << 18), 1 << 18).astype(np.int32)
@@ -122,13 +122,13 @@ class Canvas:
         label: int | None = None,
         grain: float = 0.0,
     ) -> None:
-        """Paint an ellipse with half axes ``radii`` in pixels; the rest as in :meth:`fill`."""
+        """Paint an ellipse with half axes ``radii`` in pixels; otherwise as :meth:`fill`."""
         angles = np.linspace(0, 2 * np.pi, 17)[:-1]
         outline = [(centre[0] + radii[0] * np.cos(a), centre[1] + radii[1] * np.sin(a)) for a in angles]
         self.fill(outline, colour, depth=depth, label=label, grain=grain)
 
     def shade(self, points: Sequence[Point], strength: float) -> None:
-        """Darken a polygon (a shadow); labels stay."""
+        """Darken a polygon, as a shadow does. Labels do not change."""
         outline = np.clip(np.round(np.asarray(points, np.float32)), -20000, 20000).astype(np.int32)
         left, top, width, height = cv2.boundingRect(outline)
         left, top, right, bottom = max(left, 0), max(top, 0), left + width, top + height
@@ -140,8 +140,8 @@ class Canvas:
         soft = cv2.blur(inside, (9, 5)).astype(np.float32) * (strength / 255.0)
         patch[:] = (patch * (1.0 - soft[:, :, None])).astype(np.uint8)
 
-    def finished(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """The picture, RGB, and its labels at their final size."""
+    def downscale(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """The image, RGB, and its labels at their final size."""
         size = (self.width // SUPERSAMPLING, self.height // SUPERSAMPLING)
         image = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
         labels = self.labels[::SUPERSAMPLING, ::SUPERSAMPLING]

@@ -1,4 +1,4 @@
-"""Cars: a side view swept across the car's width, with windows, lights, plate and wheels."""
+"""Draw cars: a side view, extended over the car's width, with windows, lights, plate and wheels."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Body = Callable[[float, float, float], Point]
 
 
 def draw_car(brush: Brush, across: float, z: float, side: int) -> None:
-    """A car whose near end is at ``z``; on the left side of the street (-1) it faces the camera."""
+    """Draw a car with its near end at ``z``. On the left side of the street (-1) it faces the camera."""
     street, rng = brush.street, brush.rng
     kind = str(rng.choice(tuple(PROFILES), p=(0.4, 0.25, 0.2, 0.15)))
-    profile, faces_us = PROFILES[kind], side < 0
-    if faces_us:
+    profile, faces_camera = PROFILES[kind], side < 0
+    if faces_camera:
         profile = tuple((1.0 - t, y) for t, y in reversed(profile))
     long, half = rng.uniform(3.9, 4.6) * (1.15 if kind == "van" else 1.0), rng.uniform(0.84, 0.96)
     paint = brush.pick(PAINTS)
     glass = times((58, 68, 80), rng.uniform(0.6, 1.3))
     brush.shadow(across, z, half * 1.15, long)
-    belt = profile[-2][1] if faces_us else profile[1][1]
+    belt = profile[-2][1] if faces_camera else profile[1][1]
 
     def body(share: float, y: float, x: float) -> Point:
         inset = 0.16 * max(0.0, y - belt) / max(0.3, 1.45 - belt)  # it narrows above the belt
@@ -44,7 +44,7 @@ def draw_car(brush: Brush, across: float, z: float, side: int) -> None:
 
     for x in (-0.86, 0.62):  # the near tyres, below the bumper
         brush.fill(_patch(body, x, x + 0.24, 0.0, 0.4), BLACK, depth=z)
-    windows = (2, 4) if faces_us else (1, 3)
+    windows = (2, 4) if faces_camera else (1, 3)
     for k in range(len(profile) - 2, -1, -1):
         (t0, y0), (t1, y1) = profile[k], profile[k + 1]
         strip = [body(t0, y0, -1), body(t0, y0, 1), body(t1, y1, 1), body(t1, y1, -1)]
@@ -53,7 +53,7 @@ def draw_car(brush: Brush, across: float, z: float, side: int) -> None:
             pane = [body(t0, y0 + 0.04, -0.9), body(t0, y0 + 0.04, 0.9)]
             pane += [body(t1, y1 - 0.05, 0.88), body(t1, y1 - 0.05, -0.88)]
             brush.detail(pane, glass, depth=z)
-    _draw_end(brush, body, profile, faces_us, z)
+    _draw_end(brush, body, profile, faces_camera, z)
     left, right = (street.centre(z) + across + s * half for s in (-1, 1))
     if left > 0 or right < 0:
         _draw_flank(brush, body, profile, -1 if left > 0 else 1, times(paint, 0.74), glass, z)
@@ -63,12 +63,12 @@ def _patch(body: Body, x0: float, x1: float, y0: float, y1: float, share: float 
     return [body(share, y0, x0), body(share, y1, x0), body(share, y1, x1), body(share, y0, x1)]
 
 
-def _draw_end(brush: Brush, body: Body, profile: Profile, faces_us: bool, z: float) -> None:
-    """Lights, number plate and bumper of the end that faces the camera."""
+def _draw_end(brush: Brush, body: Body, profile: Profile, faces_camera: bool, z: float) -> None:
+    """Draw lights, number plate and bumper of the near end."""
     low, high = profile[0][1], profile[1][1]
     y = low + 0.62 * (high - low)
     lamp = (206, 30, 30)
-    if faces_us:
+    if faces_camera:
         lamp = (250, 248, 226)
     elif brush.street.dark:
         lamp = (255, 60, 50)
@@ -81,7 +81,7 @@ def _draw_end(brush: Brush, body: Body, profile: Profile, faces_us: bool, z: flo
 def _draw_flank(
     brush: Brush, body: Body, profile: Profile, x: int, paint: Colour, glass: Colour, z: float
 ) -> None:
-    """The side that the camera sees, with its windows and wheels."""
+    """Draw the visible side, with its windows and wheels."""
     brush.fill([body(t, y, x) for t, y in profile], paint, depth=z, grain=0.03)
     (t0, roof), (t1, _) = sorted(sorted(profile, key=lambda p: -p[1])[:2])
     belt = min(profile[1][1], profile[-2][1]) + 0.14

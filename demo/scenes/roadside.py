@@ -1,4 +1,4 @@
-"""Trees, hedges, people and signs. Each stands ``across`` metres from the middle line, at ``z``."""
+"""Draw trees, hedges, people and signs, each ``across`` metres from the middle line, at ``z``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PALE: Colour = (240, 240, 238)
 
 
 def draw_tree(brush: Brush, across: float, z: float) -> None:
-    """A trunk and a crown."""
+    """Draw a tree: a trunk and a crown."""
     street, rng = brush.street, brush.rng
     metre = street.scale(z)
     x, ground = street.point(across, 0, z)
@@ -38,7 +38,7 @@ def draw_tree(brush: Brush, across: float, z: float) -> None:
 def _draw_crown(
     brush: Brush, middle: Point, radii: tuple[float, float], leaf: Colour, z: float, *, clumps: int
 ) -> None:
-    """Clumps of leaves within an ellipse: the shaded lower ones first, the lit upper ones last."""
+    """Draw clumps of leaves within an ellipse: the dark lower ones first, the bright upper ones last."""
     rng = brush.rng
     angles, reach = rng.uniform(0, 2 * np.pi, clumps), np.sqrt(rng.uniform(0, 1, clumps))
     right, up = reach * np.cos(angles), reach * np.sin(angles)
@@ -50,7 +50,7 @@ def _draw_crown(
 
 
 def draw_hedge(brush: Brush, across: float, start: float, end: float) -> None:
-    """Low bushes along a wall, from ``start`` to ``end``."""
+    """Draw low bushes along a wall, from ``start`` to ``end``."""
     rng = brush.rng
     leaf = (rng.uniform(40, 80), rng.uniform(84, 120), rng.uniform(34, 56))
     height = rng.uniform(0.7, 1.5)
@@ -62,7 +62,7 @@ def draw_hedge(brush: Brush, across: float, start: float, end: float) -> None:
 
 
 def draw_person(brush: Brush, across: float, z: float) -> None:
-    """Someone who stands or walks: legs, trunk, arms, head. Heights are shares of the whole."""
+    """Draw a person who stands or walks. Heights of the parts are shares of the person's height."""
     street, rng = brush.street, brush.rng
     tall = rng.uniform(1.5, 1.9)
     top, trousers = brush.pick(CLOTHES), brush.pick(CLOTHES)
@@ -91,7 +91,7 @@ def draw_person(brush: Brush, across: float, z: float) -> None:
 
 
 def draw_sign(brush: Brush, across: float, z: float) -> None:
-    """A post with a lamp, a traffic sign or a traffic light."""
+    """Draw a post with a lamp, a traffic sign or a traffic light."""
     street, rng = brush.street, brush.rng
     metre = street.scale(z)
     steel = times((128, 130, 134), rng.uniform(0.45, 1.25))
@@ -122,7 +122,7 @@ def draw_sign(brush: Brush, across: float, z: float) -> None:
 
 
 def _draw_plate(brush: Brush, middle: Point, metre: float, z: float) -> None:
-    """A round, triangular or square traffic sign."""
+    """Draw a round, triangular or square traffic sign."""
     x, y = middle
     size = brush.rng.uniform(0.36, 0.48) * metre
     kind = int(brush.rng.integers(4))

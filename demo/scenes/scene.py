@@ -1,4 +1,4 @@
-"""A street as a seeded random generator imagines it: one call, one picture with its labels."""
+"""Draw a random street scene from a seed: an image and its label map."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .roadside import draw_hedge, draw_person, draw_sign, draw_tree
 from .street import Brush, Street
 
 CLASSES = ("road", "sidewalk", "building", "sign", "vegetation", "sky", "person", "car")
-"""``sign`` covers poles and what they carry: signs, lamps and traffic lights."""
+"""``sign`` means poles with signs, lamps or traffic lights."""
 PALETTE = (
     (128, 64, 128),
     (244, 35, 232),
@@ -40,11 +40,11 @@ class Weather:
     sky_low: Colour
     clouds: float
     gain: Colour
-    """Factor on each channel of the finished picture."""
+    """Factor on each channel of the final image."""
     sun: float
     """How much darker a shadow is than the sunlit ground, 0 to 1."""
     sight: float
-    """Metres after which haze hides all but a third of a colour."""
+    """Distance in metres at which haze leaves about a third of a colour."""
 
 
 WEATHERS = (
@@ -57,10 +57,10 @@ WEATHERS = (
 
 
 def draw_scene(seed: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Draw the scene that belongs to ``seed``.
+    """Draw the scene of a seed.
 
     Returns:
-        The picture, uint8 RGB ``(HEIGHT, WIDTH, 3)``, and its labels, uint8 ``(HEIGHT, WIDTH)``.
+        The image, uint8 RGB ``(HEIGHT, WIDTH, 3)``, and its labels, uint8 ``(HEIGHT, WIDTH)``.
     """
     rng = np.random.default_rng(seed)
     weather = WEATHERS[rng.choice(len(WEATHERS), p=(0.36, 0.24, 0.16, 0.12, 0.12))]
@@ -85,14 +85,14 @@ def draw_scene(seed: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArra
     canvas = Canvas(height, width, rng, haze=weather.sky_low, sight=weather.sight)
     _draw_sky(canvas, weather, rng)
     _draw_ground(canvas, street, rng)
-    for _, draw in sorted(_things(canvas, street, rng), key=lambda thing: -thing[0]):
+    for _, draw in sorted(_place_objects(canvas, street, rng), key=lambda placed: -placed[0]):
         draw()
-    image, labels = canvas.finished()
-    return _photograph(image, weather, rng), labels
+    image, labels = canvas.downscale()
+    return _add_camera_effects(image, weather, rng), labels
 
 
 def _draw_sky(canvas: Canvas, weather: Weather, rng: np.random.Generator) -> None:
-    """A gradient with clouds over the whole canvas."""
+    """Draw a gradient with clouds over the whole canvas."""
     canvas.labels[:] = SKY
     down = np.linspace(0, 1.6, canvas.height, dtype=np.float32).clip(0, 1)[:, None, None]
     top, low = np.asarray(weather.sky_top, np.float32), np.asarray(weather.sky_low, np.float32)
@@ -107,7 +107,7 @@ def _draw_sky(canvas: Canvas, weather: Weather, rng: np.random.Generator) -> Non
 
 
 def _draw_ground(canvas: Canvas, street: Street, rng: np.random.Generator) -> None:
-    """Road, markings, kerbs and paving, computed for every pixel below the horizon."""
+    """Draw road, markings, kerbs and paving: computed for every pixel below the horizon."""
     first, x, z = street.camera.ground(canvas.height, canvas.width)
     offset = x - street.centre(z)
     beyond = np.abs(offset)
@@ -138,7 +138,7 @@ def _draw_ground(canvas: Canvas, street: Street, rng: np.random.Generator) -> No
 def _markings(
     offset: npt.NDArray[np.float32], z: npt.NDArray[np.float32], street: Street, rng: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
-    """Where the road is painted white: the middle line, edge lines, sometimes a crossing."""
+    """A mask of the white markings: the middle line, edge lines, sometimes a crossing."""
     marked = np.zeros(offset.shape, bool)
     if rng.random() < 0.8:
         dash = rng.uniform(2.0, 4.0)
@@ -155,29 +155,29 @@ def _markings(
 def _wear(
     canvas: Canvas, x: npt.NDArray[np.float32], z: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Brightness of a worn ground: patches that lie flat in perspective, and fine grit."""
+    """Brightness of the worn ground: large patches in perspective, and fine noise."""
     patches = 1 + 0.09 * rng.standard_normal((64, 64), dtype=np.float32)
     columns, rows = (x * 1.5 + 31) % 62, (np.log(np.maximum(z, 0.1)) * 12) % 62
     flat = cv2.remap(patches, columns, rows, cv2.INTER_LINEAR)
     return flat * (1 + 0.06 * rng.standard_normal(x.shape, dtype=np.float32))
 
 
-Thing = tuple[float, Callable[[], None]]
-"""How far away something is, and how to draw it."""
+PlacedObject = tuple[float, Callable[[], None]]
+"""The distance of an object, and the function that draws it."""
 
 
-def _things(canvas: Canvas, street: Street, rng: np.random.Generator) -> list[Thing]:
-    """All that stands on the ground, in no order."""
-    things: list[Thing] = []
+def _place_objects(canvas: Canvas, street: Street, rng: np.random.Generator) -> list[PlacedObject]:
+    """Choose the objects on the ground, in any order."""
+    placed: list[PlacedObject] = []
 
     def add(depth: float, label: int, draw: Callable[..., None], *where: float) -> None:
         brush = Brush(canvas, street, np.random.default_rng(rng.integers(1 << 62)), label)
-        things.append((depth, lambda: draw(brush, *where)))
+        placed.append((depth, lambda: draw(brush, *where)))
 
     greenery = rng.uniform(0.4, 1.1)
     for side in (-1, 1):
-        _line_with_houses(add, street, rng, side, greenery)
-        _furnish_sidewalk(add, street, rng, side, greenery)
+        _add_houses(add, street, rng, side, greenery)
+        _add_trees_and_signs(add, street, rng, side, greenery)
         _add_cars(add, street, rng, side)
     if rng.random() < 0.7:
         add(92, BUILDING, draw_building, 0, 60, 90, 92)
@@ -186,18 +186,18 @@ def _things(canvas: Canvas, street: Street, rng: np.random.Generator) -> list[Th
         on_road = rng.random() < 0.15
         across = rng.uniform(-1, 1) if on_road else rng.choice((-1, 1)) * rng.uniform(1.08, 1.6)
         add(z, PERSON, draw_person, across * street.half, z)
-    return things
+    return placed
 
 
-def _line_with_houses(
+def _add_houses(
     add: Callable[..., None], street: Street, rng: np.random.Generator, side: int, greenery: float
 ) -> None:
-    """Houses with hedges before some of them, and a tree where there is a gap."""
+    """Add houses, hedges in front of some, and trees in the gaps."""
     edge = street.half + street.walk
     z = NEAR + rng.uniform(-8, 0)
     while z < 85:
         length = rng.uniform(7, 17)
-        # A house counts as far away as its far end: whatever stands before it is drawn over it.
+        # The far end counts as the distance of a house, so that objects in front of it are drawn over it.
         if rng.random() < 0.2:
             add(z + length, VEGETATION, draw_tree, side * (edge + 2.5), z + length * 0.5)
         else:
@@ -207,10 +207,10 @@ def _line_with_houses(
         z += length
 
 
-def _furnish_sidewalk(
+def _add_trees_and_signs(
     add: Callable[..., None], street: Street, rng: np.random.Generator, side: int, greenery: float
 ) -> None:
-    """Trees and signs along the kerb."""
+    """Add trees and signs along the kerb."""
     for z in np.arange(rng.uniform(5, 11), 60, rng.uniform(8, 14)):
         if rng.random() < 0.7 * greenery:
             add(z, VEGETATION, draw_tree, side * (street.half + rng.uniform(0.7, 1.6)), z)
@@ -220,7 +220,7 @@ def _furnish_sidewalk(
 
 
 def _add_cars(add: Callable[..., None], street: Street, rng: np.random.Generator, side: int) -> None:
-    """Cars parked at the kerb and cars in the lane."""
+    """Add cars parked at the kerb and cars in the lane."""
     parked = rng.uniform(0.1, 0.8)
     for z in np.arange(rng.uniform(4, 10), 55, rng.uniform(5.5, 7.5)):
         if rng.random() < parked:
@@ -231,10 +231,10 @@ def _add_cars(add: Callable[..., None], street: Street, rng: np.random.Generator
             add(z, CAR, draw_car, lane + rng.uniform(-0.3, 0.3), z, side)
 
 
-def _photograph(
+def _add_camera_effects(
     image: npt.NDArray[np.uint8], weather: Weather, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """What a camera makes of it: exposure, colour cast, vignette, blur and sensor noise."""
+    """Add effects of a camera: exposure, colour cast, vignette, blur and sensor noise."""
     height, width = image.shape[:2]
     light = image.astype(np.float32) * np.asarray(weather.gain, np.float32) * rng.uniform(0.82, 1.18)
     light *= rng.uniform(0.96, 1.04, 3).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What all things in a street share: the street's course and light, and the brush they are drawn with."""
+"""The street's course and light, and the brush that draws an object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAINTS: tuple[Colour, ...] = (
     (176, 30, 34), (28, 48, 120), (228, 228, 226), (34, 36, 40), (140, 146, 152), (92, 98, 106),
     (26, 88, 70), (206, 168, 42), (66, 120, 176), (190, 182, 160),
 )  # fmt: skip
-"""Of cars and shop fronts."""
+"""Colours of cars and shop fronts."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Street:
 
     camera: Camera
     half: float
-    """From the middle line to the kerb."""
+    """Distance from the middle line to the kerb."""
     walk: float
     """Width of a sidewalk."""
     shift: float
-    """Where the middle line lies beside the camera."""
+    """``x`` of the middle line at the camera."""
     bend: float
     """The middle line moves by ``bend * z**2`` to the right."""
     sunny_side: int
@@ -41,22 +41,22 @@ class Street:
     """Whether lamps and windows are lit."""
 
     def centre(self, z: Length) -> Length:
-        """Where the middle line lies at ``z``."""
+        """``x`` of the middle line at ``z``."""
         return self.shift + self.bend * z * z
 
     def point(self, across: float, y: float, z: float) -> Point:
-        """The pixel at which a point is seen; ``across`` counts from the middle line."""
+        """The pixel of a point; ``across`` counts from the middle line."""
         z = max(z, NEAR)
         return self.camera.project(float(self.centre(z)) + across, y, z)
 
     def scale(self, z: float) -> float:
-        """Pixels that a metre has at ``z``."""
+        """Pixels per metre at ``z``."""
         return self.camera.focal / max(z, NEAR)
 
 
 @dataclass(frozen=True)
 class Brush:
-    """Draws one thing: it knows where to, what the thing's label is, and has its own random numbers."""
+    """Draws one object on the canvas, with the object's label and random numbers of its own."""
 
     canvas: Canvas
     street: Street
@@ -64,21 +64,21 @@ class Brush:
     label: int
 
     def fill(self, points: Sequence[Point], colour: Colour, *, depth: float, grain: float = 0.0) -> None:
-        """A polygon of the thing."""
+        """Draw a polygon of the object."""
         self.canvas.fill(points, colour, depth=depth, label=self.label, grain=grain)
 
     def detail(self, points: Sequence[Point], colour: Colour, *, depth: float) -> None:
-        """A polygon on the thing, within what is drawn of it already."""
+        """Draw a polygon on the object, which changes no label."""
         self.canvas.fill(points, colour, depth=depth)
 
     def disc(
         self, centre: Point, radii: tuple[float, float], colour: Colour, *, depth: float, grain: float = 0.0
     ) -> None:
-        """An ellipse of the thing; half axes in pixels."""
+        """Draw an ellipse of the object; half axes in pixels."""
         self.canvas.disc(centre, radii, colour, depth=depth, label=self.label, grain=grain)
 
     def shadow(self, across: float, z: float, half: float, long: float) -> None:
-        """The dark patch on the ground below a thing that is ``2 * half`` wide and ``long`` deep."""
+        """Draw the shadow below an object that is ``2 * half`` wide and ``long`` deep."""
         angles = np.linspace(0, 2 * np.pi, 17)[:-1]
         outline = [
             self.street.point(across + half * 1.1 * np.cos(a), 0, z + long * (0.45 + 0.6 * np.sin(a)))
@@ -87,7 +87,7 @@ class Brush:
         self.canvas.shade(outline, 0.25 + 0.4 * self.street.sun)
 
     def pick(self, colours: tuple[Colour, ...]) -> Colour:
-        """One of the colours, a little brighter or darker."""
+        """Choose one of the colours, a little brighter or darker."""
         return times(colours[self.rng.integers(len(colours))], self.rng.uniform(0.9, 1.1))
 
 

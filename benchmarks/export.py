@@ -2,9 +2,9 @@
 
     python benchmarks/export.py --rounds 3
 
-Both write the same config at the same static shape without comparing; they take turns. The first five are
-ResNet-50 networks with much arithmetic, at the size that their configs test images at, which is what one
-ships. The light ones show what does not depend on the arithmetic: imports and the work on the graph.
+Both export the same config at the same static shape, without a comparison, in turns. The first five are
+ResNet-50 networks with much arithmetic, at the image size of their configs' tests. The light ones show the
+fixed cost: imports and the work on the graph.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CASES = {
 
 
 def main() -> None:
-    """Let the two take turns on each config and print medians and ratios."""
+    """Export each config with both in turns, and print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", choices=tuple(CASES), action="append", help="default: all")
@@ -51,7 +51,7 @@ def _take_turns(config: str, shape: tuple[int, int], rounds: int) -> tuple[list[
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as work:
         new = (PYTHON, "-m", "segplug", "run", "export", "onnx", config, "--shape", *size, "--force")
-        # Opset 13 is the first that has what an attention needs; the script's own default is 11.
+        # Opset 13 is the first with the operators of attention; the script's default is 11.
         old = (*OLD_TOOL, "pytorch2onnx.py", config, "--opset-version", "13", "--shape", *size)
         for number in range(rounds):
             print(f"{Path(config).stem}: round {number + 1} of {rounds}", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""How much memory and time the curves of a large training log take.
+"""Measure memory and time of drawing curves of a large training log.
 
     python benchmarks/logs.py [--gb 1.0] [--compare]
 
-Writes a log like mmcv's of the given size to a temporary folder, draws three curves of it as a whole
-process, and prints what the operating system saw. ``--compare`` gives a tenth of it to mmseg's own
-``analyze_logs.py`` and to segplug in turns.
+It writes a log like mmcv's of the given size to a temporary folder, draws three curves of it in a process of
+its own, and prints the memory and time of that process. ``--compare`` also runs mmseg's ``analyze_logs.py``
+and segplug on a tenth of the log.
 """
 
 from __future__ import annotations
@@ -21,41 +21,43 @@ VALIDATE_EVERY = 4000
 
 
 def main() -> None:
-    """Generate, draw, print."""
+    """Write the log, draw the curves, print the measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gb", type=float, default=1.0, help="size of the log, 10^9 bytes")
-    parser.add_argument("--compare", action="store_true", help="run the old script as well, on a tenth of it")
+    parser.add_argument(
+        "--compare", action="store_true", help="also run the old script, on a tenth of the log"
+    )
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "large.log.json"
         write_log(log, int(arguments.gb * 1e9))
-        rows.append(("segplug", *measured(segplug(log), log)))
+        rows.append(("segplug", *measure(segplug_command(log), log)))
         if arguments.compare:
             write_log(log, int(arguments.gb * 1e8))
-            rows.append(("segplug", *measured(segplug(log), log)))
+            rows.append(("segplug", *measure(segplug_command(log), log)))
             old = (*OLD_TOOL, "analyze_logs.py", str(log), "--keys", "loss", "mIoU", "decode.loss_ce")
-            rows.append(("analyze_logs.py", *measured((*old, "--out", f"{log}.png"), log)))
+            rows.append(("analyze_logs.py", *measure((*old, "--out", f"{log}.png"), log)))
     show("three curves, smoothed", ("what", "log GB", "s", "peak MB"), rows)
 
 
-def segplug(log: Path) -> tuple[str, ...]:
-    """Draw three curves to a picture and to a page."""
+def segplug_command(log: Path) -> tuple[str, ...]:
+    """The command that draws three curves to a picture and a page."""
     command = (PYTHON, "-m", "segplug", "run", "analyze", "logs", str(log), "--force")
     keys = ("--keys", "loss", "mIoU", "decode.loss_ce", "--smooth", "0.99")
     return (*command, *keys, "--out", f"{log}.png", "--html", f"{log}.html")
 
 
-def measured(command: tuple[str, ...], log: Path) -> tuple[float, float, float]:
-    """The log's size, the seconds, and the peak of the process."""
+def measure(command: tuple[str, ...], log: Path) -> tuple[float, float, float]:
+    """Run a command; returns the log's size in GB, its time in seconds and its peak memory in MB."""
     usage = run(command)
     return log.stat().st_size / 1e9, usage.wall, usage.peak_mb
 
 
 def write_log(path: Path, size: int) -> None:
-    """Write at least ``size`` bytes: training lines, and validations as mmseg writes them."""
+    """Write at least ``size`` bytes of training and validation lines, as mmseg writes them."""
     random.seed(0)
     iteration = 0
     with open(path, "w", encoding="utf-8") as file:

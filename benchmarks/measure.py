@@ -1,4 +1,4 @@
-"""Run commands as whole processes and read what the operating system says of them."""
+"""Run commands as processes, and measure their time and memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OLD_TOOL = (PYTHON, str(Path(__file__).with_name("old_tool.py")))
 
 @dataclass(frozen=True)
 class Usage:
-    """One finished process."""
+    """Time and memory of one finished process."""
 
     wall: float
     """Seconds."""
@@ -36,7 +36,7 @@ class Usage:
 
 
 def run(command: Sequence[str], *, cwd: str | Path | None = None) -> Usage:
-    """Run one command to its end; a failure ends the benchmark with its last words."""
+    """Run one command. If it fails, the benchmark exits with the end of its stderr."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=err)
@@ -51,7 +51,7 @@ def run(command: Sequence[str], *, cwd: str | Path | None = None) -> Usage:
 
 
 def median_of(usages: Sequence[Usage], field: str) -> float:
-    """The median of one figure over several runs."""
+    """The median of one field over several runs."""
     return median(getattr(usage, field) for usage in usages)
 
 

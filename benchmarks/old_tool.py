@@ -1,8 +1,7 @@
-"""Run one of mmsegmentation 0.30's own scripts on this stack: ``python old_tool.py pytorch2onnx.py ARGS``.
+"""Run a script of mmsegmentation 0.30 with current libraries: ``python old_tool.py pytorch2onnx.py ARGS``.
 
-The scripts lie in the installed package. What they expect of the libraries of their time is put in place
-for them: mmcv's compiled module (or its stand-in), the exporter that torch had then, and ``torch.load``
-as it was.
+The scripts are in the installed package. This module restores what they expect of older libraries: mmcv's
+compiled module (or its stand-in), the old exporter of torch, and the old defaults of ``torch.load``.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ def main(script: str, arguments: list[str]) -> None:
     if not (folder / script).is_file():
         sys.exit(f"the installed mmsegmentation has no {script} in {folder}")
     torch.onnx.export = functools.partial(_export, torch.onnx.export)
-    # mmcv's symbolic functions read a node's attributes by subscript, as torch 1.x let them.
+    # mmcv's symbolic functions read a node's attributes by subscript, as in torch 1.x.
     torch._C.Node.__getitem__ = lambda node, name: getattr(node, node.kindOf(name))(name)
-    # Those for resizing call torch's with arguments that it no longer takes; torch's own do the same.
+    # mmcv's functions for resizing call torch's with arguments that no longer exist. Use torch's own instead.
     register = symbolic.register_custom_op_symbolic
     symbolic.register_custom_op_symbolic = lambda name, function, opset: (
         None if "upsample" in name else register(name, function, opset)
@@ -39,7 +38,7 @@ def main(script: str, arguments: list[str]) -> None:
 
 
 def _export(export: Any, model: torch.nn.Module, *arguments: Any, **options: Any) -> None:
-    # Today's tracer appends the keywords that the script bound to `forward` as positional arguments.
+    # The current tracer would append the keywords that the script bound to `forward` as positional arguments.
     bound = model.forward
     model.forward = lambda images: bound(images)
     export(model, *arguments, **options, dynamo=False)

@@ -1,10 +1,10 @@
-"""Scoring throughput on one ONNX file and one set of images: segplug, mmseg's deploy_test, the bare engine.
+"""Scoring throughput on one ONNX file and one set of images: segplug, mmseg's deploy_test, the engine alone.
 
     python benchmarks/scoring.py --model fcn_m-v2-d8_480x360_camvid --copies 10 --rounds 3
 
-The file is the one that mmseg's own pytorch2onnx.py writes (``--graph old``), so that all three run the
-same graph, or segplug's (``--graph new``), which deploy_test cannot read. The three take turns within
-each round, so that a machine whose speed drifts favours none.
+With ``--graph old`` the file is that of mmseg's pytorch2onnx.py, and all three run the same graph. With
+``--graph new`` it is segplug's, which deploy_test cannot read. The three run in turns within each round, so
+that a change of the machine's speed affects all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from statistics import median
 
 from measure import OLD_TOOL, PYTHON, data_folder, run, show
 
-BARE = """
+ENGINE_ALONE = """
 import sys, time
 import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
@@ -34,7 +34,7 @@ for _ in range(count):
 print(count / (time.perf_counter() - start))
 """
 
-FOREIGN = (
+DESCRIPTION = (
     *("--output-kind", "labels", "--mean", "123.675", "116.28", "103.53"),
     *("--std", "58.395", "57.12", "57.375"),
     *("--classes", "sky", "building", "pole", "road", "pavement", "tree", "signsymbol"),
@@ -43,7 +43,7 @@ FOREIGN = (
 
 
 def main() -> None:
-    """Make the file and the images, let the three take turns, print rates and ratios."""
+    """Make the file and the images, run the three in turns, print rates and ratios."""
     arguments = _arguments()
     data = data_folder()
     config = str(data / "models" / f"{arguments.model}.py")
@@ -53,10 +53,12 @@ def main() -> None:
         file = f"{work}/{arguments.graph}.onnx"
         _export(arguments.graph, config, checkpoint, file)
         overrides = ("--cfg-options", f"data.test.data_root={work}/camvid")
-        rates: dict[str, list[float]] = {"bare session.run": [], "segplug": [], "deploy_test.py": []}
+        rates: dict[str, list[float]] = {"session.run alone": [], "segplug": [], "deploy_test.py": []}
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-            rates["bare session.run"].append(float(run((PYTHON, "-c", BARE, file, str(images))).output))
+            rates["session.run alone"].append(
+                float(run((PYTHON, "-c", ENGINE_ALONE, file, str(images))).output)
+            )
             rates["segplug"].append(_segplug(arguments.graph, file, config, overrides))
             if arguments.graph == "old":
                 rates["deploy_test.py"].append(_deploy_test(file, config, overrides, work))
@@ -67,13 +69,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="fcn_m-v2-d8_480x360_camvid")
     parser.add_argument("--graph", choices=("old", "new"), default="old")
-    parser.add_argument("--copies", type=int, default=10, help="times the 21 images")
+    parser.add_argument("--copies", type=int, default=10, help="copies of each of the 21 images")
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 
 
 def _copies(source: Path, target: Path, copies: int) -> int:
-    """The same images under several names; returns how many."""
+    """Link the images under several names; returns the number of links."""
     for part in ("test", "testannot"):
         (target / part).mkdir(parents=True)
         for image in sorted((source / part).iterdir()):
@@ -92,7 +94,7 @@ def _export(graph: str, config: str, checkpoint: str, file: str) -> None:
 
 
 def _segplug(graph: str, file: str, config: str, overrides: tuple[str, ...]) -> float:
-    described = FOREIGN if graph == "old" else ()
+    described = DESCRIPTION if graph == "old" else ()
     command = (PYTHON, "-m", "segplug", "run", "infer", "onnxruntime", file, "--dataset", config)
     done = run((*command, "--eval", "mIoU", "--json", *described, *overrides))
     return float(json.loads(done.output)["images_per_second"])
@@ -105,14 +107,14 @@ def _deploy_test(file: str, config: str, overrides: tuple[str, ...], work: str) 
 
 
 def _print(arguments: argparse.Namespace, images: int, rates: dict[str, list[float]]) -> None:
-    bare = rates["bare session.run"]
+    alone = rates["session.run alone"]
     rows = []
     for name, found in rates.items():
         if found:
-            shares = [ours / theirs for ours, theirs in zip(found, bare, strict=True)]
+            shares = [ours / theirs for ours, theirs in zip(found, alone, strict=True)]
             rows.append((name, median(found), min(found), max(found), median(shares)))
     title = f"{arguments.model}, {arguments.graph} graph, {images} images, {arguments.rounds} rounds"
-    show(title, ("what", "images/s", "least", "most", "share of the bare engine"), rows)
+    show(title, ("candidate", "images/s", "lowest", "highest", "share of session.run alone"), rows)
 
 
 if __name__ == "__main__":

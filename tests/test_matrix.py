@@ -138,6 +138,7 @@ def test_a_process_that_fails_or_takes_too_long_gives_failed_rows(monkeypatch):
     assert all(not one.passed and "ended with 1" in str(one.reason) for one in rows)
     monkeypatch.undo()
     rows = list(command.EXPORTS.rows_of("unet", {}, 0.001))
+    assert [one.mode for one in rows] == list(MODES)
     assert all("took more than" in str(one.reason) for one in rows)
 
 

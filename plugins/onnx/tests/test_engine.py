@@ -128,7 +128,7 @@ def test_a_silent_fallback_is_refused(static_labels, monkeypatch):
     """An onnxruntime-gpu without a driver lists CUDA as available, and then runs on the CPU."""
     listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
-    with pytest.raises(DeviceError, match="cuda"):
+    with pytest.raises(DeviceError, match="device 'cuda' is not available"):
         open_engine(static_labels, device="cuda")
 
 
@@ -163,7 +163,7 @@ def test_no_cache_folder_is_left_if_the_device_is_missing(static_labels, monkeyp
         pytest.skip("this onnxruntime was built for CUDA")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: LISTED)
     folder = tmp_path / "cache"
-    with pytest.raises(DeviceError, match="tensorrt"):
+    with pytest.raises(DeviceError, match="device 'tensorrt' is not available"):
         open_engine(static_labels, device="tensorrt", options=Options(engine_cache=folder))
     assert not folder.exists()
     assert capfd.readouterr() == ("", "")

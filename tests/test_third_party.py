@@ -1,4 +1,4 @@
-"""A stranger's distribution, installed by pip: found, listed, run, and refused where it should be."""
+"""A third-party plugin, installed by pip, is found, listed and run, and its rules hold."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The command line in an environment in which the example is installed and nothing else changed."""
+    """The command line, in an environment in which only the example is installed in addition."""
     site = tmp_path_factory.mktemp("site")
     source = tmp_path_factory.mktemp("source") / "segplug-openvino"
-    # Building beside the sources would leave a build folder in them.
+    # Building in place would leave a build folder in the sources.
     subprocess.run(["cp", "-r", str(EXAMPLE), str(source)], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(site), str(source)], check=True)
@@ -92,7 +92,7 @@ def test_its_options_are_flags_like_any_other(run: Run) -> None:
     assert "bf16" in done.stderr
 
 
-def test_it_scores_as_onnx_runtime_does(run: Run, exported: Path, scenes: Path) -> None:
+def test_its_scores_are_those_of_onnx_runtime(run: Run, exported: Path, scenes: Path) -> None:
     theirs = document(run("run", "infer", "openvino", exported, *data(scenes), "--json"))
     ours = document(run("run", "infer", "onnxruntime", exported, *data(scenes), "--json"))
     assert theirs["scores"]["mIoU"] == pytest.approx(ours["scores"]["mIoU"], abs=5e-4)
@@ -115,7 +115,7 @@ def test_its_rule_records_what_is_packed(run: Run, exported: Path, tmp_path: Pat
     assert record["checkpoint_sha256"] == done["artifact"]["meta"]["provenance"]["checkpoint_sha256"]
 
 
-def test_its_rule_refuses(run: Run, tmp_path: Path) -> None:
+def test_its_rule_refuses_an_untrained_model(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "untrained.onnx"
     done = run("run", "export", "onnx", CONFIG, "--output", path)
     assert done.returncode == 1
@@ -133,14 +133,14 @@ def test_its_rule_cannot_be_switched_off(run: Run, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_device_that_it_has_not(run: Run, exported: Path, scenes: Path) -> None:
+def test_a_device_that_it_does_not_have(run: Run, exported: Path, scenes: Path) -> None:
     done = run("run", "infer", "openvino", exported, *data(scenes), "--device", "npu")
     assert done.returncode == 1
     assert "OpenVINO has CPU" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_its_author_gets_the_conformance_suite_for_one_fixture(run: Run, exported: Path) -> None:
+def test_the_conformance_suite_needs_one_fixture(run: Run, exported: Path) -> None:
     tests = EXAMPLE / "tests"
     done = run("-q", "-p", "no:cacheprovider", tests, module="pytest", SEGPLUG_ARTIFACT=str(exported))
     assert done.returncode == 0, done.stdout

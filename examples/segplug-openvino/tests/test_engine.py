@@ -1,4 +1,4 @@
-"""The conformance suite, for one fixture. Needs an artifact: SEGPLUG_ARTIFACT=model.onnx."""
+"""Run the conformance suite, which needs one fixture. Set SEGPLUG_ARTIFACT=model.onnx."""
 
 import os
 from pathlib import Path

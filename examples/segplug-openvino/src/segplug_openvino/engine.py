@@ -21,12 +21,13 @@ class Options:
     """Flags of ``segplug run infer openvino`` and keywords of ``Segplug.open(backend="openvino")``."""
 
     arithmetic: Literal["f32", "bf16", "f16"] = option(
-        "f32", help="Precision that OpenVINO computes in; its own default is the fastest of the processor."
+        "f32",
+        help="Precision that OpenVINO computes in. OpenVINO's own default is the fastest of the processor.",
     )
 
 
 class OpenVinoEngine:
-    """A compiled model. Input float32 ``(N, 3, H, W)``; labels or logits as the artifact gives."""
+    """A compiled model. Input float32 ``(N, 3, H, W)``, output the artifact's labels or logits."""
 
     def __init__(self, compiled: openvino.CompiledModel, spec: EngineSpec) -> None:
         self._request = compiled.create_infer_request()
@@ -74,7 +75,7 @@ class OpenVino:
 
 
 def _spec(model: openvino.Model, path: Path, backend: str) -> EngineSpec:
-    where = ["framework", "segplug.meta"]  # OpenVINO's place for an ONNX file's own metadata
+    where = ["framework", "segplug.meta"]  # where OpenVINO keeps an ONNX file's metadata
     if not model.has_rt_info(where):
         raise ArtifactError(f"{path} was not exported by segplug", hint="segplug run export onnx ...")
     meta = ModelMeta.from_json(model.get_rt_info(where).value)
@@ -86,6 +87,7 @@ def _spec(model: openvino.Model, path: Path, backend: str) -> EngineSpec:
         height=height,
         width=width,
         backend=backend,
+        fresh_output=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""An organisation's own rule around every export, whatever the target."""
+"""An organisation's own rule for every export, to any target."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ReleaseRules:
 
     @hookimpl(wrapper=True)
     def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
-        """Before: the check. After: the record.
+        """Check the model before the export, and write the record after it.
 
-        What is packed for a server (``request.artifact``) was checked when it was exported.
+        An artifact that is packed for a server (``request.artifact``) was checked when it was exported.
         """
         if request.model is not None and request.model.meta.provenance.checkpoint is None:
             raise RefusedError("release rules: a model without a checkpoint is not exported")

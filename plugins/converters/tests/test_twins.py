@@ -287,8 +287,11 @@ def test_mmsegs_own_script_gives_the_same_bits(kind: str, settings: dict[str, An
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({**_PCPVT, "embed_dims": (64, 96, 64, 128)}, "96 channels has no whole number of heads of 64"),
-        ({**_PCPVT, "mlp_ratios": (2.5, 3, 4, 1)}, "160 hidden channels for 64"),
+        ({**_PCPVT, "embed_dims": (64, 96, 64, 128)}, "96 channels of a stage are no multiple of 64"),
+        (
+            {**_PCPVT, "mlp_ratios": (2.5, 3, 4, 1)},
+            "160 hidden channels, mmseg.s Twins a multiple of its 64 channels",
+        ),
     ],
 )
 def test_a_network_that_mmseg_cannot_build_is_refused(

@@ -343,6 +343,7 @@ class TestPublished:
         assert settings["img_size"] == network.patch_embed.img_size[0]
         assert ("-distilled" in layout, "-no-bias" in layout) == ("distilled" in name, "miil" in name)
 
+    @pytest.mark.slow
     def test_no_other_network_of_timm_is_taken_for_one(self) -> None:
         """None of timm's others has names and shapes that pass: layer scale, registers, rotary positions."""
         timm = library("timm")

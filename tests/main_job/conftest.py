@@ -1,4 +1,4 @@
-"""A tiny mmseg project, as a user has one: a config, a checkpoint, a folder of images and masks."""
+"""A tiny mmseg project: a config, a checkpoint, a folder of images and masks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ data = dict(test=dict(
 
 @dataclass(frozen=True)
 class Project:
-    """Paths of the project; ``data_options`` points the config at its images."""
+    """Paths of the project. ``data_options`` are the flags that make the config use its images."""
 
     folder: Path
 
@@ -117,7 +117,7 @@ def dynamic_onnx(shared_project: Project, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def project(tmp_path: Path, shared_project: Project) -> Project:
-    """A copy of the project that a test may spoil."""
+    """A copy of the project that a test may change."""
     import shutil
 
     return Project(Path(shutil.copytree(shared_project.folder, tmp_path / "project")))

@@ -1,7 +1,8 @@
-"""build_engine --verify and --show, with somebody else's compiler: it keeps the ONNX file, or spoils it."""
+"""build_engine --verify and --show, with a made-up compiler that copies the ONNX file, correctly or not."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -27,7 +28,7 @@ ACME = """
 
     @dataclass(frozen=True)
     class Options:
-        spoiled: bool = option(False, help="Compile wrongly.")
+        wrong: bool = option(False, help="Make the engine reverse its channels.")
 
     class Compiler:
         api_version = 1
@@ -35,14 +36,13 @@ ACME = """
         takes = "artifact"
         reads = ("onnx",)
         verify_with = "npu"
-        asked = []
 
         @hookimpl
         def build_engine(self, request):
             meta = read_meta(request.artifact)
             with writing(request.output, force=request.force) as temporary:
                 shutil.copy(request.artifact, temporary)
-            meta = meta.replace(extra={**meta.extra, "acme": request.options.spoiled})
+            meta = meta.replace(extra={**meta.extra, "acme": request.options.wrong})
             write_sidecar(request.output, meta)
             return describe(request.output, format="acme", meta=meta)
 
@@ -51,7 +51,6 @@ ACME = """
         takes = "artifact"
         reads = ("acme",)
         default_device = "npu:0"
-        there = True
 
         def check_device(self, device):
             if device != "npu:0":
@@ -75,16 +74,13 @@ ACME = """
 
 
 @pytest.fixture
-def onnx_file(shared_project, tmp_path: Path, install_plugin) -> Path:
+def onnx_file(dynamic_onnx: Path, tmp_path: Path, install_plugin) -> Path:
     groups = {"segplug.build_engine": {"acme": "acme:compiler"}, "segplug.infer": {"npu": "acme:npu"}}
     install_plugin("acme", groups, acme=ACME)
-    model = Segplug().load_model(shared_project.config, checkpoint=shared_project.checkpoint)
-    return Segplug().export("onnx", model, output=tmp_path / "tiny.onnx", dynamic=True).path
+    return Path(shutil.copy(dynamic_onnx, tmp_path / "tiny.onnx"))
 
 
-def test_an_engine_is_verified_against_the_file_it_was_built_from(
-    shared_project, onnx_file, tmp_path, capsys
-) -> None:
+def test_an_engine_is_compared_with_its_onnx_file(shared_project, onnx_file, tmp_path, capsys) -> None:
     output = tmp_path / "tiny.npu"
     image = shared_project.images / "1.png"
     built = ("run", "build_engine", "acme", onnx_file, "--output", output, "--verify", "--input-img", image)
@@ -98,9 +94,9 @@ def test_an_engine_is_verified_against_the_file_it_was_built_from(
     assert meta.verification == found
 
 
-def test_a_spoiled_engine_exits_1_and_stays_marked(onnx_file, tmp_path, capsys) -> None:
+def test_a_wrong_engine_exits_1_and_its_metadata_says_so(onnx_file, tmp_path, capsys) -> None:
     output = tmp_path / "tiny.npu"
-    built = ("run", "build_engine", "acme", onnx_file, "--output", output, "--verify", "--spoiled")
+    built = ("run", "build_engine", "acme", onnx_file, "--output", output, "--verify", "--wrong")
     assert document(capsys, *built, code=1)["verification"]["failures"]
     meta = read_sidecar(output)
     assert meta is not None
@@ -108,7 +104,7 @@ def test_a_spoiled_engine_exits_1_and_stays_marked(onnx_file, tmp_path, capsys) 
     assert meta.verification["passed"] is False
 
 
-def test_an_engine_may_be_held_against_the_model_itself(shared_project, onnx_file, tmp_path) -> None:
+def test_an_engine_can_be_compared_with_the_model(shared_project, onnx_file, tmp_path) -> None:
     session = Segplug()
     engine = session.build_engine("acme", onnx_file, output=tmp_path / "tiny.npu")
     model = session.load_model(shared_project.config, checkpoint=shared_project.checkpoint)
@@ -118,13 +114,13 @@ def test_an_engine_may_be_held_against_the_model_itself(shared_project, onnx_fil
     assert not session.verify(engine, session.load_model(shared_project.config)).passed
 
 
-def test_where_nothing_can_run_the_engine_nothing_is_built(onnx_file, tmp_path) -> None:
+def test_nothing_is_built_if_no_device_can_run_the_engine(onnx_file, tmp_path) -> None:
     with pytest.raises(DeviceError, match="there is no npu:7"):
         Segplug().build_engine("acme", onnx_file, output=tmp_path / "tiny.npu", verify=True, device="npu:7")
     assert not (tmp_path / "tiny.npu").exists()
 
 
-def test_both_sides_are_shown_beside_one_another(
+def test_both_results_are_shown_side_by_side(
     shared_project, onnx_file, tmp_path, capsys, monkeypatch
 ) -> None:
     shown: list[np.ndarray] = []
@@ -141,13 +137,13 @@ def test_both_sides_are_shown_beside_one_another(
     assert left.shape == cv2.imread(str(shared_project.images / "1.png")).shape
     assert titles[0].startswith("1.png: onnxruntime")
 
-    document(capsys, *built, "--force", "--spoiled", "--dataset", shared_project.images)
+    document(capsys, *built, "--force", "--wrong", "--dataset", shared_project.images)
     assert [title.split(":")[0] for title in titles[1:]] == ["0.png", "1.png", "2.png", "3.png"]
     left, right = np.split(shown[1], 2, axis=1)
     assert (left != right).any()
 
 
-def test_a_data_set_by_its_name_gives_colours(onnx_file, tmp_path, capsys) -> None:
+def test_the_name_of_a_data_set_selects_its_colours(onnx_file, tmp_path, capsys) -> None:
     built = ("run", "build_engine", "acme", onnx_file, "--output", tmp_path / "tiny.npu")
     document(capsys, *built, "--dataset", "CityscapesDataset")
     assert Segplug().dataset_palette("CityscapesDataset")[0] == (128, 64, 128)
@@ -155,7 +151,7 @@ def test_a_data_set_by_its_name_gives_colours(onnx_file, tmp_path, capsys) -> No
         Segplug().dataset_palette("ConcatDataset")
 
 
-def test_the_old_spelling_of_fp16(onnx_file, tmp_path, capsys) -> None:
+def test_mmsegs_flag_for_fp16_is_accepted(onnx_file, tmp_path, capsys) -> None:
     built = ("run", "build_engine", "acme", onnx_file, "--output", tmp_path / "tiny.npu")
     verified = document(capsys, *built, "--fp16", "--verify")["verification"]
     assert verified["precision"] == "fp16"

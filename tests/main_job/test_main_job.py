@@ -1,4 +1,4 @@
-"""A config and a checkpoint become a verified ONNX file that is scored, as the command line does it."""
+"""Export a config and a checkpoint to ONNX, verify it and score it, on the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_export_verify_and_score(shared_project, tmp_path: Path, capsys, dynamic
     )
     assert exported["verification"]["passed"]
     assert exported["verification"]["logits_compared"]
-    # Free sizes are compared at several: the traced one, a larger one, a narrower one, a batch of two.
+    # A dynamic file is compared at several sizes: the exported, a larger, a narrower one, and a batch of two.
     assert len(exported["verification"]["inputs"]) == (5 if dynamic else 1)
     assert exported["artifact"]["size"] == path.stat().st_size
 
@@ -69,7 +69,7 @@ def test_the_artifact_remembers_its_verification(shared_project, tmp_path: Path,
         assert engine.spec.meta.input_size == (48, 64)
 
 
-def test_an_artifact_of_other_weights_fails_and_is_marked(shared_project, tmp_path: Path) -> None:
+def test_an_artifact_of_other_weights_fails_verification(shared_project, tmp_path: Path) -> None:
     sp = Segplug()
     model = sp.load_model(shared_project.config, checkpoint=shared_project.checkpoint)
     artifact = sp.export("onnx", model, output=tmp_path / "tiny.onnx")
@@ -79,13 +79,13 @@ def test_an_artifact_of_other_weights_fails_and_is_marked(shared_project, tmp_pa
     assert file_sha256(artifact.path) == artifact.sha256
 
 
-def test_an_export_that_goes_wrong_exits_1_and_stays_marked(
+def test_a_wrong_export_exits_1_and_its_metadata_says_so(
     shared_project, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     from segplug_mmseg import exportable
 
-    class Slip(torch.nn.Module):
-        """An exportable form that does not compute what the network computes."""
+    class WrongOrder(torch.nn.Module):
+        """A wrong exportable form: it reverses the channels."""
 
         def __init__(self, network: torch.nn.Module) -> None:
             super().__init__()
@@ -94,8 +94,8 @@ def test_an_export_that_goes_wrong_exits_1_and_stays_marked(
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.network(images).flip(1)
 
-    honest = exportable.make_exportable
-    monkeypatch.setattr(exportable, "make_exportable", lambda module: Slip(honest(module)))
+    original = exportable.make_exportable
+    monkeypatch.setattr(exportable, "make_exportable", lambda module: WrongOrder(original(module)))
     path = tmp_path / "tiny.onnx"
     arguments = ("run", "export", "onnx", shared_project.config, "--checkpoint", shared_project.checkpoint)
     exported = document(capsys, *arguments, "--output", path, "--verify", code=1)
@@ -124,7 +124,9 @@ def test_slide_mode_agrees_with_pytorch(shared_project, tmp_path: Path, capsys) 
     assert onnx["scores"]["mIoU"] == pytest.approx(reference["scores"]["mIoU"], abs=5e-4)
 
 
-def test_every_sink_writes_what_it_says(shared_project, dynamic_onnx: Path, tmp_path: Path, capsys) -> None:
+def test_results_are_written_in_every_form(
+    shared_project, dynamic_onnx: Path, tmp_path: Path, capsys
+) -> None:
     data = ("--dataset", shared_project.config, *shared_project.data_options)
     painted, maps, raw = tmp_path / "painted", tmp_path / "maps", tmp_path / "raw.npz"
     run_it = ("run", "infer", "onnxruntime", dynamic_onnx, *data)
@@ -166,7 +168,7 @@ def test_images_alone_are_painted(shared_project, dynamic_onnx: Path, tmp_path: 
     assert [path.name for path in out.iterdir()] == ["2.png"]
 
 
-def test_python_reaches_what_the_command_line_reaches(shared_project, tmp_path: Path) -> None:
+def test_the_same_from_python(shared_project, tmp_path: Path) -> None:
     sp = Segplug()
     model = sp.load_model(
         shared_project.config,

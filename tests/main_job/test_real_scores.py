@@ -1,4 +1,4 @@
-"""The scores that mmseg's own code gives, from real weights and real images, on both backends."""
+"""Real weights and real images: PyTorch and ONNX Runtime reach the scores of mmseg's own code."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from segplug import Segplug
 from segplug.runtime.raw import RawSink
 
-# data/README.md: mIoU, mAcc, aAcc of mmseg's build_dataset and dataset.evaluate on the 21 test frames.
+# From data/README.md: mIoU, mAcc and aAcc of mmseg's own code (dataset.evaluate) on the 21 test frames.
 SCORES = {
     "fcn": ("fcn_m-v2-d8_480x360_camvid", "fcn_m-v2-d8_480x360_camvid", 0.4347, 0.5781, 0.7839),
     "fcn_slide": ("fcn_m-v2-d8_slide_480x360_camvid", "fcn_m-v2-d8_480x360_camvid", 0.4291, 0.5664, 0.7768),
@@ -34,9 +35,9 @@ def test_scores_are_mmsegs_own(data_dir: Path, tmp_path: Path, name: str) -> Non
     dataset = sp.load_dataset(config, cfg_options=overrides)
 
     raw = RawSink(tmp_path / "raw.npz")
-    torch = sp.evaluate(model, backend="pytorch", dataset=dataset, sinks=[raw])
-    assert torch.scores is not None
-    assert [round(torch.scores.metrics[key], 4) for key in ("mIoU", "mAcc", "aAcc")] == [miou, macc, aacc]
+    reference = sp.evaluate(model, backend="pytorch", dataset=dataset, sinks=[raw])
+    assert reference.scores is not None
+    assert [round(reference.scores.metrics[key], 4) for key in ("mIoU", "mAcc", "aAcc")] == [miou, macc, aacc]
     assert _agreement(tmp_path / "raw.npz", data_dir / "golden_maps" / f"{name}_dev.npz") > 0.99999
 
     artifact = sp.export("onnx", model, output=tmp_path / "model.onnx", verify=True)
@@ -44,7 +45,7 @@ def test_scores_are_mmsegs_own(data_dir: Path, tmp_path: Path, name: str) -> Non
     assert artifact.meta.verification["passed"]
     onnx = sp.evaluate(artifact, backend="onnxruntime", dataset=dataset)
     assert onnx.scores is not None
-    assert onnx.scores.metrics["mIoU"] == pytest.approx(torch.scores.metrics["mIoU"], abs=5e-4)
+    assert onnx.scores.metrics["mIoU"] == pytest.approx(reference.scores.metrics["mIoU"], abs=5e-4)
 
 
 def _agreement(results: Path, golden: Path) -> float:
@@ -63,8 +64,11 @@ def test_real_cityscapes_weights_load_and_export(data_dir: Path, tmp_path: Path)
     model = sp.load_model(
         configs / "cgnet" / "cgnet_512x1024_60k_cityscapes.py",
         checkpoint=data_dir / "weights" / "cgnet_cityscapes.pth",
+        # The config resizes images to a height of 1024 pixels.
+        cfg_options={"data.test.pipeline.1.img_scale": (512, 256)},
     )
-    image = next((data_dir / "camvid" / "test").iterdir())
+    assert _zero_denormals(model.module) > 0
+    image = min((data_dir / "camvid" / "test").iterdir())
     artifact = sp.export(
         "onnx",
         model,
@@ -77,3 +81,19 @@ def test_real_cityscapes_weights_load_and_export(data_dir: Path, tmp_path: Path)
     assert artifact.meta.verification is not None
     assert artifact.meta.verification["passed"]
     assert artifact.meta.classes[0] == "road"
+    assert len(artifact.meta.verification["inputs"]) >= 4
+
+
+def _zero_denormals(network: torch.nn.Module) -> int:
+    """Set denormal weights to 0; returns how many there are.
+
+    Almost half of the weights in this checkpoint are denormal. They change no logit, and make the arithmetic
+    on a CPU about 30 times slower.
+    """
+    count = 0
+    with torch.no_grad():
+        for weight in network.parameters():
+            denormal = (weight != 0) & (weight.abs() < torch.finfo(weight.dtype).tiny)
+            weight[denormal] = 0
+            count += int(denormal.sum())
+    return count

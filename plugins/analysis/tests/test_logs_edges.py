@@ -34,7 +34,7 @@ def test_a_resume_to_before_the_only_validation(tmp_path, capsys):
     assert "a was resumed from before its first mIoU (val): it has no points left" in report.notes
     assert run_command_line(["run", "analyze", "logs", str(log), "--keys", "mIoU"]) == 1
     printed = capsys.readouterr().err
-    assert "no point of mIoU is left" in printed
+    assert "mIoU has no points left" in printed
     assert printed.count("\n") == 1
 
 

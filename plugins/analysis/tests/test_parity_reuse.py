@@ -151,6 +151,7 @@ def test_force_makes_each_file_anew_once(asked: Callable[..., list[str]], parity
     assert not parity(force=True, resume=True).data["reference"]["reused"]
 
 
+@pytest.mark.slow
 def test_finished_runs_are_not_repeated(toys: Toys, parity: Parity, images: Path, tmp_path: Path) -> None:
     def reused(**options: Any) -> list[bool]:
         data = parity(precision=("fp32", "fp16"), **{"resume": True, **options}).data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ class Job:
     resume: bool
     force: bool
     """Use nothing that is in the work folder already."""
+    installed: Sequence[str]
+    """All installed distributions with their versions."""
     images: int
     """How many of the images that differ most are painted, for each trial."""
 

@@ -88,6 +88,7 @@ class Parity:
         from segplug_analysis.parity.plan import choose
         from segplug_analysis.parity.report import make_report
         from segplug_analysis.parity.run import find_form, make_files, run_reference, run_trial
+        from segplug_analysis.parity.saved_runs import installed_distributions
         from segplug_analysis.recorder import record_warnings
 
         options: Options = request.options or Options()
@@ -117,6 +118,7 @@ class Parity:
             threads=options.threads,
             resume=options.resume,
             force=request.force,
+            installed=installed_distributions(),
             images=options.images,
         )
         form = find_form(job)

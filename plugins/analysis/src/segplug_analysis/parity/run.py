@@ -153,7 +153,7 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
 
 def _record_path(job: Job, name: str, inputs: Mapping[str, Any]) -> Path:
     """The file for the results of a run. Its name has a hash of everything that they depend on."""
-    shared = {**cache_inputs(job.dataset), "device": job.device, "threads": job.threads}
+    shared = {**cache_inputs(job.dataset, job.installed), "device": job.device, "threads": job.threads}
     return job.folder / f"{job.name}-{file_name(name)}-run-{short_hash({**shared, **inputs})}.json"
 
 

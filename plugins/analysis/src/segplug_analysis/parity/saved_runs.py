@@ -7,7 +7,7 @@ file that was run, the data set with the size and time of its files, and all ins
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,19 +19,23 @@ from segplug.runtime.dataset_files import file_states, input_files
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
 
-__all__ = ["cache_inputs", "load", "save"]
+__all__ = ["cache_inputs", "installed_distributions", "load", "save"]
 
 T = TypeVar("T")
 
 
-def cache_inputs(dataset: Dataset) -> dict[str, Any]:
+def installed_distributions() -> tuple[str, ...]:
+    """Name and version of every installed distribution. Parsing their metadata takes a while."""
+    parsed = (distribution.metadata for distribution in distributions.distributions())
+    return tuple(sorted(f"{metadata['Name']} {metadata['Version']}" for metadata in parsed))
+
+
+def cache_inputs(dataset: Dataset, installed: Sequence[str]) -> dict[str, Any]:
     """What the results of every run on a data set depend on (JSON types)."""
     return {
         "dataset": dataset.info.fingerprint,
         "files": [file_states(input_files(dataset, index)) for index in range(len(dataset))],
-        "installed": sorted(
-            f"{found.metadata['Name']} {found.version}" for found in distributions.distributions()
-        ),
+        "installed": list(installed),
     }
 
 

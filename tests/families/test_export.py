@@ -1,4 +1,8 @@
-"""Export reduced networks of many families: they need every rewritten form of an export."""
+"""Export reduced networks of many families: they need every rewritten form of an export.
+
+The cheapest exports are not marked as slow, so that every run of the tests has a CNN, a transformer and
+sliding windows.
+"""
 
 from __future__ import annotations
 
@@ -145,14 +149,14 @@ def test_tensorrt_builds_int8_engines(name, exported, tmp_path):
     assert engine.meta.extra["tensorrt"]["precision"] == "int8"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["fastscnn", "pspnet", "swin", "setr"])
+@pytest.mark.parametrize(
+    "name", ["fastscnn", "setr", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pspnet", "swin"))]
+)
 def test_a_static_file_of_an_odd_size(name, load, tmp_path):
     artifact = Segplug().export("onnx", load(name), output=tmp_path / "m.onnx", shape=(117, 139), verify=True)
     assert passed(artifact.meta)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SLIDING)
 def test_slide_inference_is_that_of_mmseg(name, load, tmp_path):
     from segplug.runtime.runner import Runner

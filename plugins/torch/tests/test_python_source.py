@@ -309,3 +309,19 @@ def test_what_loads_it_again_holds_the_options(here):
     assert arguments is not None
     assert (arguments.config, arguments.options) == ("python:nets:Net", {"classes": "sky,road,car"})
     assert arguments.cfg_options == {"width": 4}
+
+
+def test_a_server_is_given_an_exported_file_instead(here, tmp_path):
+    pytest.importorskip("segplug_torchserve")
+    torch.save(load().module.state_dict(), "w.pth")
+    model = load(checkpoint="w.pth")
+    with pytest.raises(UsageError, match="python:nets:Net cannot be packed") as caught:
+        Segplug().pack("torchserve", model, folder=tmp_path / "store", model_name="net")
+    assert "segplug run export onnx" in caught.value.hint
+
+
+def test_segplug_without_this_plugin_says_what_to_install(here, monkeypatch):
+    monkeypatch.setattr("segplug.registry.registry.entries", lambda hook: ())
+    with pytest.raises(UsageError, match="infer pytorch, which runs the model itself, is not") as caught:
+        Segplug().registry.provider("infer", "pytorch")
+    assert caught.value.hint == "pip install segplug-torch"

@@ -294,7 +294,7 @@ def test_without_a_compiler(export, tiny, tmp_path, monkeypatch):
 
     with pytest.raises(MissingDependencyError, match="needs a C\\+\\+ compiler") as caught:
         export("torch-export", tiny, tmp_path / "m.pt2", aot=True)
-    assert "leave --aot away" in caught.value.hint
+    assert "leave out --aot" in caught.value.hint
     assert not list(tmp_path.iterdir())
 
 

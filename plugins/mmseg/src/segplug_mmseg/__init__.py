@@ -1,6 +1,6 @@
-"""Models and data sets of mmsegmentation 0.30, and the PyTorch engine.
+"""Models and data sets of mmsegmentation 0.30.
 
-What belongs to mmcv 1.x (``compat``, ``config``, ``checkpoint``, ``pipeline``, ``meta``, ``loader``,
-``datasets``, ``label_formats``) is apart from what belongs to the networks and serves any generation
-of the framework (``network``, ``exportable``, ``engine``, ``devices``).
+The modules that belong to mmcv 1.x (``compat``, ``config``, ``checkpoint``, ``pipeline``, ``meta``,
+``loader``, ``datasets``, ``label_formats``) are separate from those that belong to the networks and serve
+every generation of the framework (``network``, ``exportable``, ``backbone``, ``ops``).
 """

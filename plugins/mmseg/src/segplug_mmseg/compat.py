@@ -1,13 +1,13 @@
-"""Import mmcv 1.x and mmsegmentation 0.30 on a present-day stack.
+"""Import mmcv 1.x and mmsegmentation 0.30 beside today's PyTorch.
 
-mmsegmentation 0.30 imports two things that most users have no need of and that are hard to come by:
+mmsegmentation 0.30 imports two things that most users do not need and that are hard to install:
 
-* ``mmcv._ext``, the compiled part of mmcv-full. One loss imports ``mmcv.ops``, which asks for it;
-  only PSANet's attention really calls it, and :mod:`segplug_mmseg.ops` has that operator in plain torch.
+* ``mmcv._ext``, the compiled part of mmcv-full. One loss imports ``mmcv.ops``, which needs it. Only PSANet's
+  attention calls it, and :mod:`segplug_mmseg.ops` has that operator in plain torch.
 * ``torchvision``. ``mmcv.runner`` only lists model-zoo names with it.
 
-Where one of them is missing, a stand-in takes its place *while mmcv is being imported*, and is taken
-away afterwards: other libraries that ask "is it installed?" get the true answer.
+Where one of them is missing, a stand-in replaces it *while mmcv is imported*, and is removed afterwards:
+other libraries that ask "is it installed?" get the true answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def import_mmseg() -> types.ModuleType:
             with report_warnings(), _stand_ins():
                 for name in _MODULES:
                     _import(name)
-            # Said again for every size of image; a remark on training, not on what is computed.
+            # Given again for every size of image; it is about training, and not about the results.
             warnings.filterwarnings("ignore", message=_ALIGN_REMARK, module=r"mmseg\.ops\.wrappers")
             _imported = sys.modules["mmseg"]
         return _imported
@@ -116,7 +116,7 @@ def _torchvision_works() -> bool:
 
 
 class _MissingOps(types.ModuleType):
-    """Stands for ``mmcv._ext``: has its operators in plain torch, or says what they need when called."""
+    """Replaces ``mmcv._ext``: has operators in plain torch; a call of any other is an error that says so."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):  # mmcv probes every loaded module for a private name
@@ -136,7 +136,7 @@ class _MissingOps(types.ModuleType):
 
 
 class _MissingTorchvision(types.ModuleType):
-    """Stands for ``torchvision`` in ``mmcv.runner``, which would only list download addresses."""
+    """Replaces ``torchvision`` in ``mmcv.runner``, which would only list download addresses."""
 
     __version__ = "0.0.0"
 
@@ -157,21 +157,21 @@ _NOISE = (
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, FutureWarning)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_worth_reading(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE)
 
 
 @contextmanager
 def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
-    """Keep mmcv's and mmseg's habitual chatter away while the block runs.
+    """Send the warnings of mmcv and mmseg to ``reporter``, one line each, while the block runs.
 
     Log lines below WARNING, deprecation notes for developers and a few fixed remarks about training
-    are dropped; every other Python warning goes to ``reporter`` as one line.
+    are dropped.
     """
     reporter = reporter or QuietReporter()
     loggers = [logging.getLogger(name) for name in ("mmcv", "mmseg", "mmcls")]
     for logger in loggers:
-        logger.addFilter(_is_news)
+        logger.addFilter(_is_worth_reading)
     seen: dict[str, None] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -183,6 +183,6 @@ def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
                 seen[text] = None
     finally:
         for logger in loggers:
-            logger.removeFilter(_is_news)
+            logger.removeFilter(_is_worth_reading)
         for text in seen:
             reporter.warn(text)

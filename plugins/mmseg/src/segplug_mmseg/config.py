@@ -1,4 +1,4 @@
-"""Configs of mmcv 1.x: read, overridden, and made ready for building a network to run.
+"""Configs of mmcv 1.x: read, overridden, and prepared for building a network for inference.
 
 A config is Python and runs when it is read.
 """
@@ -46,7 +46,7 @@ def accepts(location: str) -> bool:
 def read_config(
     location: str, cfg_options: Mapping[str, Any] | None = None, *, reporter: Reporter | None = None
 ) -> Config:
-    """Read a config with its bases, import what it asks for, and merge the overrides.
+    """Read a config with its bases, import its ``custom_imports``, and merge the overrides.
 
     Args:
         location: Path of a ``.py``, ``.json`` or ``.yml`` file.
@@ -70,7 +70,7 @@ def read_config(
             config = Config.fromfile(str(path))
     except SegplugError:
         raise
-    except (Exception, SystemExit) as error:  # a config is a program: it may end itself
+    except (Exception, SystemExit) as error:  # a config is a program, and may call exit
         sys.path[:] = search_path  # mmcv leaves its temporary folder there when a config fails
         _close_temporary_files(error)
         hint = None
@@ -84,7 +84,7 @@ def read_config(
 
 
 def _refuse_next_generation(location: str, source: bytes = b"", keys: Iterable[str] = ()) -> None:
-    """Say so if a config is one of mmsegmentation 1.x, by its Python imports or by its keys."""
+    """Raise :class:`ModelError` for a config of mmsegmentation 1.x: its imports or its keys show it."""
     signs = [key for key in _KEYS_OF_1X if key in keys]
     if re.search(rb"^\s*(from|import) mmengine\b", source, re.MULTILINE):
         signs.append("import mmengine")
@@ -97,7 +97,7 @@ def _refuse_next_generation(location: str, source: bytes = b"", keys: Iterable[s
 
 
 def _close_temporary_files(error: BaseException) -> None:
-    """Close the files that mmcv left open: once collected, each would print a traceback of its own."""
+    """Close the files that mmcv left open: each would print a traceback when it is garbage-collected."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         file = frame.f_locals.get("temp_config_file")
         if file is not None:
@@ -108,8 +108,8 @@ def _close_temporary_files(error: BaseException) -> None:
 def parse_cfg_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Turn strings into values as mmcv's own ``--cfg-options`` does; other values stay as they are.
 
-    ``"1"``, ``"0.5"``, ``"true"`` and ``"None"`` become what they say; ``"a,b"`` and ``"[a,b]"``
-    lists, ``"(a,b)"`` a tuple, nested as deep as one likes.
+    ``"1"``, ``"0.5"``, ``"true"`` and ``"None"`` become these values; ``"a,b"`` and ``"[a,b]"`` a list,
+    ``"(a,b)"`` a tuple, also nested.
 
     Raises:
         UsageError: the brackets of a value do not match.
@@ -136,10 +136,10 @@ def _merge(config: Config, options: dict[str, Any]) -> None:
 
 
 def runnable_model(config: Config, location: str, *, for_training: bool = False) -> Any:
-    """A copy of ``config.model`` to build a network for inference from.
+    """A copy of ``config.model`` from which a network for inference is built.
 
-    It downloads nothing (no ``pretrained``, no checkpoint of an ``init_cfg``), has no training
-    settings, and needs no process group (synchronised norms of mmcv-full become PyTorch's own).
+    Nothing is downloaded (no ``pretrained``, no checkpoint of an ``init_cfg``), there are no training
+    settings, and no process group is needed (synchronised norms of mmcv-full become PyTorch's own).
     Auxiliary heads are built only ``for_training``.
 
     Raises:
@@ -154,7 +154,7 @@ def runnable_model(config: Config, location: str, *, for_training: bool = False)
     model = copy.deepcopy(model)
     for key in ("train_cfg", "test_cfg"):
         if model.get(key) is None and config.get(key) is not None:
-            model[key] = copy.deepcopy(config[key])  # where configs of the first versions had them
+            model[key] = copy.deepcopy(config[key])  # the first versions had them there
     model["train_cfg"] = None
     if model["type"] in ("EncoderDecoder", "CascadeEncoderDecoder") and not for_training:
         model["auxiliary_head"] = None  # its weights need not be there
@@ -171,7 +171,7 @@ def _for_inference(node: Any) -> None:
         if node.get("type") == "MMSyncBN":
             node["type"] = "SyncBN"
         if isinstance(node.get("class_weight"), str):
-            node["class_weight"] = None  # a file that weighs the loss; there is no loss here
+            node["class_weight"] = None  # a file for the loss, which inference does not have
         for value in node.values():
             _for_inference(value)
     elif is_list(node):
@@ -194,11 +194,11 @@ def is_list(value: Any) -> bool:
 
 @contextlib.contextmanager
 def explained(kind: type[SegplugError], what: str) -> Iterator[None]:
-    """Turn what mmcv, mmseg or a user's own class raises into one line.
+    """Turn what mmcv, mmseg or a user's own class raises into an error of one line.
 
     Args:
         kind: The error to raise, with the original one as its cause.
-        what: What could not be done, naming the config.
+        what: What could not be done, with the name of the config.
     """
     try:
         yield
@@ -209,12 +209,12 @@ def explained(kind: type[SegplugError], what: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's own words on one line, with its type where they alone say little.
+    """The message of an exception on one line, with its type.
 
-    mmcv replaces some errors by ones without words: then the error behind it speaks.
+    mmcv replaces some errors by ones without a message: the message of the error behind it is used then.
     """
     if not isinstance(error, AssertionError):
-        error = _with_words(error)
+        error = _with_message(error)
     text = " ".join(str(error).split())
     if isinstance(error, KeyError):
         text = text.strip("'\"")
@@ -225,8 +225,8 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _with_words(error: BaseException) -> BaseException:
-    """The first of an error and those behind it that says anything; else the error itself."""
+def _with_message(error: BaseException) -> BaseException:
+    """The first error with a message, of this one and those behind it; else this one."""
     found: BaseException | None = error
     while found is not None and not str(found).strip():
         found = found.__cause__ or found.__context__
@@ -234,7 +234,7 @@ def _with_words(error: BaseException) -> BaseException:
 
 
 def _failed_assertion(error: BaseException) -> str:
-    """The source of an assertion without words; mmcv wraps errors once for each nested module."""
+    """The source line of an assertion without a message; mmcv wraps errors once for each nested module."""
     while error.__context__ is not None:
         error = error.__context__
     frames = traceback.extract_tb(error.__traceback__)

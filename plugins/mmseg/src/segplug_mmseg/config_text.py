@@ -1,4 +1,4 @@
-"""A config written out: one Python file that needs no other and loads to the same."""
+"""A config written out as one Python file that needs no other and gives the same settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _STEP = "    "
 def as_python(config: Mapping[str, Any], *, location: str) -> str:
     """A config's settings as Python assignments, in their order.
 
-    mmcv's own writer puts strings between quotes as they are, so that one with a quote or a backslash
-    in it does not load again.
+    mmcv's own writer does not escape strings: one with a quote or a backslash in it does not load again.
 
     Args:
         config: Setting to value: dicts, lists, tuples, sets, strings, numbers, ``None``.

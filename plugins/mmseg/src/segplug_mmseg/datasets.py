@@ -1,7 +1,7 @@
 """``load_dataset mmseg``: the test data of an mmsegmentation 0.30 config, read as mmseg reads them.
 
-mmseg's own classes list the files and read what is unusual; what is usual (images with OpenCV, index
-masks with Pillow) is read by segplug's runtime, which gives the same arrays and clear errors.
+The classes of mmseg list the files, and read them where the config does so in a special way. Usual files
+(images with OpenCV, index masks with Pillow) are read by segplug's runtime: equal arrays, and clear errors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["MmsegDataset", "provider"]
 
 
 class MmsegDataset:
-    """A data set of mmsegmentation 0.30, or several behind one another. Read from any thread."""
+    """A data set of mmsegmentation 0.30, or several one after the other. Any thread may read it."""
 
     def __init__(self, parts: list[_Part], info: DatasetInfo) -> None:
         self._info = info
@@ -48,17 +48,17 @@ class MmsegDataset:
         return len(self._samples)
 
     def name(self, index: int) -> str:
-        """The image's path below its folder; behind the part's number where there are several."""
+        """The image's path in its folder; with the part's number before it where there are several parts."""
         part, inner = self._samples[index]
         return self._prefix.get(id(part), "") + part.name(inner)
 
     def image_path(self, index: int) -> Path:
-        """Where the image lies."""
+        """The file of the image."""
         part, inner = self._samples[index]
         return part.image_path(inner)
 
     def mask_path(self, index: int) -> Path | None:
-        """Where the mask lies; ``None``: there is none."""
+        """The file of the mask; ``None``: there is none."""
         part, inner = self._samples[index]
         return part.mask_path(inner)
 
@@ -79,16 +79,16 @@ class _Part:
 
     dataset: Any
     settings: dict[str, Any]
-    """What it was built from, of the pipeline the step that reads images."""
+    """What it was built from; of the pipeline only the step that reads images."""
     times: int = 1
     """How often a ``RepeatDataset`` repeats it."""
     image_loader: Any = None
-    """mmseg's transform that reads an image; ``None``: the default one, for which segplug reads."""
+    """mmseg's transform that reads an image; ``None``: segplug reads it, as the default transform would."""
     reads_masks_itself: bool = False
-    """Whether the class or config reads masks in a way of its own."""
+    """Whether the class or config reads masks in a special way."""
     has_masks: bool = False
     labels: Any = field(default=None, repr=False)
-    """Table from what a mask file (or the part's own reading) holds to labels; ``None``: as they are."""
+    """Table from the values of a mask, as it was read, to labels; ``None``: the values are the labels."""
 
     def indices(self) -> Iterator[int]:
         return iter(range(len(self.dataset.img_infos) * self.times))
@@ -141,7 +141,7 @@ class _Part:
 
 
 def _reading(path: Path, kind: str, read: Any) -> Any:
-    """Call a reader of mmseg's; its errors name no file."""
+    """Call a reader of mmseg, and name the file in its errors."""
     try:
         return read()
     except FileNotFoundError as error:
@@ -188,11 +188,10 @@ class MmsegDatasets:
 
 
 def _leaves(settings: Any) -> tuple[list[tuple[dict[str, Any], int]], bool]:
-    """Take ``data.test`` apart.
+    """Split ``data.test`` into single data sets.
 
     Returns:
-        The settings of every single data set and how often it is repeated; whether they are scored
-        apart.
+        The settings of every data set and how often it is repeated; whether they are scored separately.
     """
     if configs.is_list(settings):
         found = [leaf for item in settings for leaf in _leaves(item)[0]]
@@ -228,7 +227,7 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
 
     from segplug_mmseg.compat import report_warnings
 
-    # Only reading is mmseg's work here: what follows in the pipeline need not be buildable.
+    # mmseg only reads images here: the rest of the pipeline need not be buildable.
     settings["pipeline"] = [step for step in (settings.get("pipeline") or [])[:1] if "transforms" not in step]
     _check_files(settings)
     with configs.explained(DatasetError, "cannot open data.test"), report_warnings(reporter):
@@ -243,7 +242,9 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
             hint="set data.test.data_root, data.test.img_dir or data.test.img_suffix with --cfg-options",
         )
     if not dataset.split:
-        dataset.img_infos.sort(key=lambda sample: str(sample["filename"]))  # iSAID's come as they lie
+        dataset.img_infos.sort(
+            key=lambda sample: str(sample["filename"])
+        )  # iSAID leaves the order to the file system
     part = _Part(dataset, settings, times=times, has_masks=_has_masks(dataset, reporter))
     part.image_loader = _own_image_loader(dataset)
     part.reads_masks_itself = _reads_masks_itself(dataset)
@@ -252,7 +253,7 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
 
 
 def _check_files(settings: dict[str, Any]) -> None:
-    """Say what is missing or malformed before mmseg's classes assert it without a word."""
+    """Raise a clear error for what mmseg's classes would assert without a message."""
     for key in ("data_root", "img_dir", "ann_dir"):
         if not isinstance(settings.get(key), (str, os.PathLike, type(None))):
             raise DatasetError(f"data.test.{key} must be a path, not {settings[key]!r}")
@@ -283,7 +284,7 @@ def _has_masks(dataset: Any, reporter: Reporter) -> bool:
 
 
 def _own_image_loader(dataset: Any) -> Any:
-    """The loader of the config where it does anything but the default."""
+    """The loader of the config if it is not the default one; else ``None``."""
     from mmseg.datasets.pipelines import LoadImageFromFile
 
     transforms = dataset.pipeline.transforms
@@ -310,7 +311,7 @@ def _reads_masks_itself(dataset: Any) -> bool:
 
 
 def _label_table(part: _Part) -> Any:
-    """What happens to a mask's values on the way to scoring, as one table.
+    """The table from the values of a mask to the labels that are scored.
 
     mmseg applies the label map of custom classes and the loader's zero-label reduction when it reads a
     mask, and the data set's own zero-label reduction when it scores: after the loader's, if both are set.
@@ -371,7 +372,7 @@ _LISTING = {"data_root", "img_dir", "ann_dir", "split", "test_mode"}
 def _fingerprint(parts: list[_Part]) -> str:
     """A hash of every sample's name and of all that changes how images and masks are read.
 
-    Whether the files themselves changed is not asked: who resumes a run looks at them.
+    It says nothing of the content of the files: a resumed run checks that itself.
     """
     content = [
         {
@@ -392,7 +393,7 @@ def _fingerprint(parts: list[_Part]) -> str:
 
 
 def _own_reading(part: _Part) -> dict[str, Any] | None:
-    """The settings of classes and loaders that read in a way of their own; ``None``: segplug reads."""
+    """The settings of classes and loaders that read in a special way; ``None``: segplug reads."""
     if part.image_loader is None and not part.reads_masks_itself:
         return None
     return {key: value for key, value in part.settings.items() if key not in _LISTING}

@@ -1,4 +1,4 @@
-"""How data sets' own evaluation servers want label maps written."""
+"""The formats in which the evaluation servers of data sets want label maps."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ _CITYSCAPES_COLOURS = (
 
 
 def label_format(ancestry: Sequence[str], classes: Sequence[str]) -> LabelFormat | None:
-    """The format for a data set; ``None``: no server wants anything of its label maps.
+    """The format for a data set; ``None``: there is no server that wants a format of its own.
 
     Args:
-        ancestry: Names of the data set's class and of those it derives from.
+        ancestry: Names of the data set's class and of its base classes.
         classes: Class names, in label order.
     """
     if "CityscapesDataset" in ancestry and all(name in _CITYSCAPES_IDS for name in classes):

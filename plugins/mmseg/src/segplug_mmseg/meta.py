@@ -1,4 +1,4 @@
-"""What is known of a model, read from its config, its checkpoint and its built head."""
+"""The metadata of a model, read from its config, its checkpoint and its head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEFAULT_THRESHOLD = 0.3  # of mmseg's heads with one output channel
 
 @dataclass(frozen=True)
 class Head:
-    """What the last decode head gives."""
+    """The output of the last decode head."""
 
     num_classes: int
     out_channels: int
@@ -33,7 +33,7 @@ class Head:
 
     @classmethod
     def from_segmentor(cls, segmentor: Any) -> Head:
-        """Read it from a built segmentor, whose own defaults and decisions count."""
+        """Read it from a built segmentor, which knows its own defaults."""
         head = segmentor.decode_head
         head = head[-1] if hasattr(head, "__getitem__") else head
         channels = int(getattr(segmentor, "out_channels", None) or head.out_channels)
@@ -65,10 +65,10 @@ def read_meta(
     Args:
         config: The mmcv ``Config``, overrides merged.
         location: The config's path.
-        head: What the built network's head gives.
+        head: The output of the network's head.
         checkpoint: Path of the weights, if there are any.
         checkpoint_meta: What the checkpoint's ``meta`` holds.
-        reporter: Gets what a user should know before trusting the model's scores.
+        reporter: Gets a warning for what may change the model's scores.
 
     Raises:
         ModelError: classes do not fit the network, or a setting cannot be read.
@@ -104,9 +104,9 @@ def read_meta(
 
 
 def versions() -> dict[str, str]:
-    """The installed distributions that make a model what it is, and their versions."""
+    """The versions of the installed distributions that a model's results depend on."""
     found = {}
-    for name in ("segplug-mmseg", "mmsegmentation", "mmcv", "mmcv-full", "torch"):
+    for name in ("segplug-mmseg", "segplug-torch", "mmsegmentation", "mmcv", "mmcv-full", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -142,7 +142,7 @@ def _edges(value: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """What a data set's class and config say without its files."""
+    """What the class and the config of a data set say, without its files."""
 
     type: str
     classes: tuple[str, ...] = ()
@@ -151,10 +151,10 @@ class ClassFacts:
 
 
 def class_facts(settings: Mapping[str, Any]) -> ClassFacts:
-    """Ask a data set's class for its classes, colours and zero label; its files need not be there.
+    """The classes, the colours and the zero label of a data set's class; its files need not be there.
 
-    mmseg sets these before it looks for files, so the object is made with folders that do not exist
-    and asked after it has given up.
+    mmseg sets these before it looks for files. So the object is made with folders that do not exist, and
+    read after its constructor has failed.
     """
     from mmseg.datasets import DATASETS
 
@@ -198,7 +198,7 @@ def palette_of_class(name: str) -> tuple[tuple[int, int, int], ...]:
 def _classes(
     head: Head, dataset: ClassFacts, checkpoint: Mapping[str, Any], reporter: Reporter
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Class names and colours: the checkpoint's if it has some, else the data set's, else made up."""
+    """Class names and colours: of the checkpoint, else of the data set, else class 0, class 1, ..."""
     wanted = 2 if head.out_channels == 1 else head.num_classes
     sources = [
         ("the checkpoint", names(checkpoint.get("CLASSES")), colours(checkpoint.get("PALETTE"))),
@@ -226,7 +226,7 @@ def _classes(
 
 
 def _reduces_zero_label(config: Any, dataset: ClassFacts) -> bool:
-    """As the network was trained: the training pipeline says, else the data set's class."""
+    """As the network was trained: from the training pipeline, else from the data set's class."""
     pipeline = data_settings(config, "train").get("pipeline") or config.get("train_pipeline")
     loader = find_transform(pipeline, "LoadAnnotations")
     if loader is not None:

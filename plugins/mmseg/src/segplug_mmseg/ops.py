@@ -1,6 +1,6 @@
-"""Plain torch in the place of mmcv's compiled operators, where a network really calls one.
+"""The compiled operators of mmcv that networks call, in plain torch.
 
-Written for any size, also one that is only known later, so that an export follows the same arithmetic.
+They follow any size, also one that is only known later, so that an export computes the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 __all__ = ["COLLECT", "COMPILED", "psa_windows", "psamask_forward"]
 
 COLLECT = 0
-"""mmcv's number for a mask whose window says where a position takes from; 1 says where it gives to."""
+"""mmcv's number for a mask of the positions that each position takes from; 1: of those that it gives to."""
 
 
 def psa_windows(mask: Tensor, window: tuple[int, int]) -> Tensor:
@@ -31,7 +31,7 @@ def psa_windows(mask: Tensor, window: tuple[int, int]) -> Tensor:
     """
     (window_h, window_w), (batch, _, height, width) = window, mask.shape
     mask = mask.reshape(batch, window_h, window_w, height, width)
-    # A row and a column of zeros behind the window stand for whatever lies outside of it.
+    # A row and a column of zeros after the window are read for everything outside of it.
     mask = torch.nn.functional.pad(mask, (0, 0, 0, 0, 0, 1, 0, 1))
     mask = mask.transpose(2, 3).reshape(batch, (window_h + 1) * height, (window_w + 1) * width)
     return mask[:, _offsets(height, window_h, mask.device)][..., _offsets(width, window_w, mask.device)]
@@ -68,4 +68,4 @@ def psamask_forward(
 
 
 COMPILED: dict[str, Callable[..., None]] = {"psamask_forward": psamask_forward}
-"""What stands in for ``mmcv._ext``, under its names there."""
+"""The operators, by their names in ``mmcv._ext``."""

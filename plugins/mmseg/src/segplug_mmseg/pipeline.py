@@ -15,10 +15,10 @@ from segplug_mmseg.config import is_list, one_line
 
 __all__ = ["Preprocessing", "data_settings", "find_transform", "read_pipeline"]
 
-# In the order in which segplug applies them; what only packs or does nothing at test time has no place.
+# In the order in which segplug applies them, without those that only pack or do nothing at test time.
 _RANK = {"Resize": 0, "ResizeToMultiple": 1, "Normalize": 2, "Pad": 3}
 _UNLIMITED = 2**31 - 1
-"""Pixels of an edge that the config leaves infinite: no image comes near."""
+"""Pixels of an edge that is infinite in the config: no image is as large."""
 
 _NO_EFFECT = {
     "LoadImageFromFile",
@@ -56,7 +56,7 @@ class Preprocessing:
 
 
 def data_settings(config: Any, split: str) -> dict[str, Any]:
-    """The first data set of ``data.<split>``, or an empty dict: its classes and pipeline stand for all.
+    """The first data set of ``data.<split>``, or an empty dict. Its classes and pipeline count for all.
 
     Raises:
         ModelError: the config's ``data`` is no dict.
@@ -87,11 +87,11 @@ def _flat(pipeline: Any) -> Iterator[dict[str, Any]]:
 def read_pipeline(config: Any, reporter: Reporter) -> Preprocessing:
     """Read ``data.test.pipeline`` (or ``test_pipeline``) of a config.
 
-    What segplug does not do at test time (augmentations, several scales, other transforms) is warned
-    about by name.
+    There is a warning for each thing that segplug does not do at test time: augmentations, several scales,
+    other transforms.
 
     Raises:
-        ModelError: a transform's values cannot be read, or images have not 3 channels.
+        ModelError: the values of a transform cannot be read, or images do not have 3 channels.
     """
     pipeline = data_settings(config, "test").get("pipeline") or config.get("test_pipeline")
     if not pipeline:
@@ -165,7 +165,7 @@ def _ratios(step: dict[str, Any]) -> list[float]:
 
 
 def _ratio(step: dict[str, Any]) -> float:
-    """The one scale of several that is used: the plain one where there is one, else the first."""
+    """The one ratio of several that is used: 1 if it is among them, else the first."""
     ratios = _ratios(step)
     return 1.0 if not ratios or 1.0 in ratios else ratios[0]
 
@@ -179,13 +179,13 @@ def _scales(step: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def _lists_scales(step: dict[str, Any]) -> bool:
-    """Whether ``img_scale`` is a list of scales, be it of one: mmseg has no ratios beside a list."""
+    """Whether ``img_scale`` is a list of scales, even of one: mmseg ignores ratios then."""
     value: Any = step.get("img_scale")
     return is_list(value) and bool(value) and is_list(value[0])
 
 
 def _scale(value: Any) -> tuple[int, int]:
-    """A (width, height) of which one edge may be infinite: it is then not a limit."""
+    """A (width, height). One edge may be infinite, and is no limit then."""
     edges = value if is_list(value) else (value, value)
     width, height = (_UNLIMITED if edge == math.inf else _positive(edge) for edge in edges)
     if width == height == _UNLIMITED:

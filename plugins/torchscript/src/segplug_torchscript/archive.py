@@ -1,7 +1,7 @@
-"""What PyTorch's files hold beside the network, read and written without PyTorch.
+"""The metadata in PyTorch's files, read and written without PyTorch.
 
-A TorchScript file and a ``.pt2`` are zip files. Their extra files are entries below ``extra/``, and one of
-those is the model's metadata. So a damaged file, or one of another kind, is known before PyTorch opens it.
+A TorchScript file and a ``.pt2`` are zip files. Entries below ``extra/`` are extra files, and one of them is
+the model's metadata. So a damaged file, or one of another kind, is found before PyTorch opens it.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _TARGETS = {"torchscript": "torchscript", "export": "torch-export", "aot": "torc
 
 _META = f"extra/{META_ENTRY}"
 _ROOT = "model"
-"""The folder that holds everything inside of a file; PyTorch takes any one, and by itself the file's name."""
+"""The folder of all entries. PyTorch itself names it after the file, and takes any name."""
 
 _SOURCE_PATHS = ".debug_pkl"
-"""Where in the network's source code each line of a TorchScript file comes from."""
+"""The entries that map each line of a TorchScript file to the network's source code."""
 
 _ALIGNMENT = 64
-"""Where PyTorch starts each entry's bytes, so that weights can be mapped into memory."""
+"""PyTorch starts the bytes of each entry at multiples of this, so that weights can be mapped into memory."""
 _PADDING = b"FB"
-"""What PyTorch calls the header field that fills the gap."""
+"""PyTorch's name of the header field that fills the gap."""
 _FIXED_HEADER = 30
 """Bytes of an entry's header before its name, in every zip file."""
 _ENCRYPTED = 1
@@ -51,7 +51,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def read_meta(path: Path, target: str) -> tuple[Kind, ModelMeta]:
-    """What a file is and what it says of itself. Every byte is checked against the file's checksums.
+    """The kind and the metadata of a file. Every byte is checked against the file's checksums.
 
     Args:
         path: The file.
@@ -72,7 +72,7 @@ def read_meta(path: Path, target: str) -> tuple[Kind, ModelMeta]:
         entry = _named(archive, _META)
         if entry is None:
             raise ArtifactError(
-                f"{path} says nothing of its classes and preprocessing: segplug did not write it",
+                f"{path} has no metadata of its classes and preprocessing: segplug did not write it",
                 hint=f"export {target} makes one from a config and its weights",
             )
         meta = ModelMeta.from_json(archive.read(entry).decode("utf-8", errors="replace"))
@@ -90,7 +90,7 @@ def write_meta(path: Path, meta: ModelMeta) -> None:
 
 
 def write_file(content: BinaryIO, target: Path, meta: ModelMeta) -> None:
-    """Write what PyTorch packed, with ``meta``, and without the paths of its maker's source code."""
+    """Write what PyTorch packed, with ``meta``, and without the paths of the network's source code."""
     with zipfile.ZipFile(content) as old:
         _copy(old, target, meta)
 
@@ -117,7 +117,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             if any(info.flag_bits & _ENCRYPTED for info in archive.infolist()):
-                raise ArtifactError(f"{path} is encrypted, which no file of PyTorch's is")
+                raise ArtifactError(f"{path} is encrypted, and PyTorch writes no such files")
             yield archive
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise ArtifactError(f"{path} is no file of PyTorch's, or is damaged: {error}") from error
@@ -143,10 +143,10 @@ def _named(archive: zipfile.ZipFile, inner: str) -> str | None:
 
 
 def _header(file: BinaryIO, name: str, old: zipfile.ZipInfo) -> zipfile.ZipInfo:
-    """The header of an entry that begins where ``file`` stands, its bytes where PyTorch wants them."""
+    """The header of an entry at the current position of ``file``, with its bytes aligned as PyTorch wants."""
     header = zipfile.ZipInfo(f"{_ROOT}/{name}", old.date_time)
     header.compress_type = old.compress_type
-    header.file_size = old.file_size  # says beforehand whether the header needs the long form
+    header.file_size = old.file_size  # decides whether the header needs its long form
     start = file.tell() + _FIXED_HEADER + len(header.filename.encode()) + len(_PADDING) + 2
     gap = -start % _ALIGNMENT
     header.extra = _PADDING + struct.pack("<H", gap) + b"Z" * gap

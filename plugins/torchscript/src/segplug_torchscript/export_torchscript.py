@@ -37,8 +37,8 @@ class TorchScriptExporter:
     """Writes the model as one TorchScript file (traced, fp32), which PyTorch opens without its source code.
 
     PyTorch itself has deprecated TorchScript and goes on reading its files; export torch-export writes its
-    successor. With free sizes the file is run beside the network at other sizes and batches, and refused if
-    it does not follow.
+    successor. With free sizes the file is compared with the network at other sizes and batches, and refused
+    if it differs.
     """
 
     api_version = 1

@@ -24,7 +24,7 @@ from segplug.quiet import quiet
 __all__ = ["as_text", "load", "move_constants", "save", "trace"]
 
 _jit: Any = torch.jit
-"""Untyped in some of PyTorch's versions and typed in others."""
+"""Typed in some versions of PyTorch only."""
 
 
 def trace(network: nn.Module, sample: torch.Tensor, *, optimize: bool) -> torch.jit.ScriptModule:
@@ -52,15 +52,14 @@ def trace(network: nn.Module, sample: torch.Tensor, *, optimize: bool) -> torch.
 
 @contextmanager
 def _sizes_followed() -> Iterator[None]:
-    """Let the trace follow sizes through what is written for the symbolic sizes of torch.export.
+    """Let the trace follow sizes through code that is written for the symbolic sizes of torch.export.
 
-    While it traces, a size is a tensor without dimensions. What asks for a Python number of one would make a
-    constant of it.
+    While it traces, a size is a tensor without dimensions. A Python number made of it would be a constant.
     """
     check: Any = torch._check
 
     def check_sample(condition: Any, message: Callable[[], str] | None = None) -> None:
-        check(bool(condition), message)  # of the sample: nothing of it is recorded
+        check(bool(condition), message)  # checks the sample alone: nothing is recorded
 
     sizes: Any = _Sizes  # untyped in PyTorch
     with mock.patch.object(torch, "_check", check_sample), sizes():
@@ -86,7 +85,7 @@ class _Sizes(TorchFunctionMode):
 
 
 def _explained(network: nn.Module, sample: torch.Tensor, error: Exception) -> ModelError | ShapeError:
-    """What went wrong, in the network's own words where it fails by itself."""
+    """What went wrong; the network's own error where it fails without a trace, too."""
     try:
         network(sample)
     except Exception as own:
@@ -116,7 +115,7 @@ def load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
 
 
 def move_constants(module: torch.jit.ScriptModule, device: torch.device) -> None:
-    """Let the graph make its tensors on ``device``: PyTorch moves weights, and no name of a device."""
+    """Let the graph create its tensors on ``device``: PyTorch itself moves only the weights."""
     for part in module.modules():
         try:
             graph: Any = part.graph
@@ -130,7 +129,7 @@ def move_constants(module: torch.jit.ScriptModule, device: torch.device) -> None
 def as_text(module: torch.jit.ScriptModule) -> str:
     """The graph, one node a line, then how many of each operator."""
     graph = module.inlined_graph
-    # Where in the network's source code each line comes from is no part of what it computes.
+    # The lines of the network's source code are no part of what it computes.
     lines = [re.sub(r"(, scope: \S+)?( # .*)?$", "", line) for line in str(graph).splitlines()]
     counts = Counter(node.kind() for node in graph.nodes() if node.kind().startswith("aten::"))
     return "\n".join([*lines, "  " + ", ".join(f"{count} {name}" for name, count in counts.most_common())])

@@ -1,4 +1,4 @@
-"""What both exporters do around a trace: metadata, one file that is written whole, and its description."""
+"""What both exporters share: the checks before a trace, the metadata, and the writing of one whole file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["axes", "completed", "packed", "planned", "require_torch", "sample"]
 
 
 def planned(request: ExportRequest, target: str, suffix: str) -> TracePlan:
-    """Check what can be checked before any work, and decide what to trace.
+    """Check the request before any work, and decide what to trace.
 
     Raises:
         UsageError: the request cannot be met.
@@ -37,8 +37,7 @@ def planned(request: ExportRequest, target: str, suffix: str) -> TracePlan:
         raise UsageError(f"export {target} writes fp32 models, not {request.precision}")
     if request.output.suffix != suffix:
         raise UsageError(
-            f"export {target} writes {suffix} files, which are opened by their suffix: {request.output} must "
-            f"end in {suffix}"
+            f"export {target} writes {suffix} files, and {request.output} does not end in {suffix}"
         )
     ensure_free(request.output, force=request.force)
     require_torch(f"export {target}")
@@ -72,7 +71,7 @@ def axes(meta: ModelMeta, target: str) -> dict[str, Axis]:
 def completed(
     request: ExportRequest, plan: TracePlan, target: str, tried: tuple[Shape, ...], **details: Any
 ) -> ModelMeta:
-    """The model's metadata with what this file is."""
+    """The model's metadata, with those of this file."""
     meta = plan.meta(request)
     made_by = ("segplug", "segplug-torch", "segplug-torchscript", "torch")
     versions = {**meta.versions, **{name: distributions.version(name) for name in made_by}}
@@ -90,8 +89,8 @@ def packed(request: ExportRequest, meta: ModelMeta, save: Callable[[BinaryIO], N
 
     Args:
         request: Where to write.
-        meta: What the file says of itself.
-        save: Packs the network as PyTorch does. Into memory: on a full disk PyTorch ends the process.
+        meta: The metadata of the file.
+        save: Packs the network as PyTorch does; into memory, since on a full disk PyTorch ends the process.
 
     Raises:
         ArtifactError: the disk is full, or the folder cannot be written.

@@ -38,7 +38,7 @@ __all__ = [
 Function = Callable[[torch.Tensor], torch.Tensor]
 
 _CAPABILITIES = ("DEFAULT", "AVX2", "AVX512")
-"""PyTorch's names of what a CPU of Intel's kind can do; each has what stands before it."""
+"""PyTorch's names for the instruction sets of x86 CPUs; each includes those before it."""
 
 
 def export(
@@ -73,7 +73,7 @@ def export(
 def _explained(
     network: nn.Module, sample: torch.Tensor, error: Exception, free: Mapping[int, str]
 ) -> ModelError | ShapeError:
-    """What went wrong, in the network's own words where it fails by itself."""
+    """What went wrong; the network's own error where it fails without torch.export, too."""
     hint = "export without --dynamic, for one --shape" if free else None
     try:
         network(sample)
@@ -89,10 +89,10 @@ def _explained(
 
 
 def limits_of(program: ExportedProgram, known: InputLimits | None, multiple_of: int) -> InputLimits:
-    """The heights and widths that a program with free sizes takes: the network's, less what tracing assumed.
+    """The heights and widths that a program with free sizes takes: some that the network takes are excluded.
 
-    torch.export takes nothing that varies for 1. So a map that is a 32nd of the input's size makes it ask for
-    33 pixels, where the network itself would take one.
+    torch.export assumes that nothing that varies is 1. So where a map is a 32nd of the input's size, a
+    program needs 33 pixels, though the network itself takes one.
     """
     image = next(
         node for node in program.graph.nodes if node.op == "placeholder" and node.name in _inputs(program)
@@ -121,7 +121,7 @@ def _ends(program: ExportedProgram, size: Any) -> tuple[int, int | None]:
         value = size.node.expr.subs(values)
         ends.append(int(value) if value.is_Integer else None)
     lowest = ends[0] or 1
-    return (1 if lowest == 2 else lowest), ends[1]  # 2 is what an axis begins at of which nothing is asked
+    return (1 if lowest == 2 else lowest), ends[1]  # an axis without conditions begins at 2
 
 
 def _least(one: int | None, other: int | None) -> int | None:
@@ -131,7 +131,7 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 def save_program(program: ExportedProgram, file: BinaryIO) -> None:
     """Pack a program as it is."""
-    example, program.example_inputs = program.example_inputs, None  # would be kept in the file, whole
+    example, program.example_inputs = program.example_inputs, None  # else the whole sample goes into the file
     try:
         torch.export.save(program, file)
     finally:
@@ -144,7 +144,7 @@ def save_compiled(program: ExportedProgram, file: BinaryIO) -> None:
     Raises:
         ModelError: it cannot be compiled.
     """
-    # Threads are counted when the code runs, not when it is compiled.
+    # Take the number of threads when the code runs, not when it is compiled.
     settings = {"cpp.dynamic_threads": True}
     try:
         with torch.no_grad():
@@ -153,7 +153,7 @@ def save_compiled(program: ExportedProgram, file: BinaryIO) -> None:
         raise
     except Exception as error:
         raise ModelError(
-            f"the network cannot be compiled: {one_line(error)}", hint="leave --aot away"
+            f"the network cannot be compiled: {one_line(error)}", hint="leave out --aot"
         ) from error
 
 
@@ -167,12 +167,12 @@ def require_compiler() -> None:
     except Exception as error:
         raise MissingDependencyError(
             "export torch-export --aot needs a C++ compiler, and there is none",
-            hint="install g++ or name one in the variable CXX, or leave --aot away",
+            hint="install g++ or name one in the variable CXX, or leave out --aot",
         ) from error
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """What compiled code is bound to."""
+    """What compiled code needs: the kind of device, the system and the processor."""
     return {
         "device": device.type,
         "system": platform.system(),

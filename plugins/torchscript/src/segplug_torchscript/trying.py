@@ -1,7 +1,7 @@
-"""A file that was just written is run beside the network, at other inputs than it was traced at.
+"""A file that was just written is compared with the network, at other inputs than it was traced at.
 
-A trace that has frozen a size is right at that size and silently wrong, or fails, at every other one. Nothing
-but a run shows it.
+A trace that has frozen a size is right at that size, and fails or is wrong without an error at every other
+one. Only a run shows it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Shape = tuple[int, int, int]
 """Batch, height, width."""
 
 _OTHER_BATCH = 3
-"""Neither one nor what is traced with."""
+"""Neither 1 nor the batch of the trace."""
 
 
 def inputs_for(plan: TracePlan, limits: InputLimits | None) -> tuple[Shape, ...]:
-    """What to run a file at: the size that was asked for and, along free axes, others.
+    """The inputs to compare at: the size that was asked for and, along free axes, others.
 
     Args:
-        plan: What is free.
+        plan: Says which axes are free.
         limits: The sizes that the file takes.
     """
     height, width = plan.size
@@ -54,23 +54,23 @@ def inputs_for(plan: TracePlan, limits: InputLimits | None) -> tuple[Shape, ...]
 
 
 def _near(axis: Axis, wanted: int) -> int:
-    """A size near to ``wanted`` that the axis takes."""
+    """A size near ``wanted`` that the axis takes."""
     size = min(max(wanted, axis.minimum), axis.maximum or wanted + axis.minimum)
     rounded = size - size % axis.multiple_of
     return rounded if axis.accepts(rounded) else rounded + axis.multiple_of
 
 
 def check_follows(request: ExportRequest, candidate: Function, inputs: Sequence[Shape], *, hint: str) -> None:
-    """Hold a file to the network, at fp32's thresholds (:data:`segplug.verification.compare.THRESHOLDS`).
+    """Compare a file with the network, at the thresholds of fp32.
 
     Args:
         request: Its model is the reference.
         candidate: The file, opened on the model's device.
-        inputs: At what to compare.
+        inputs: The inputs to compare at.
         hint: What to do where the two differ.
 
     Raises:
-        ModelError: the file answers otherwise, or not at all.
+        ModelError: the file gives other results, or none.
     """
     meta = request.loaded.meta
     sigmoid = meta.threshold if meta.activation == "sigmoid" else None
@@ -78,8 +78,7 @@ def check_follows(request: ExportRequest, candidate: Function, inputs: Sequence[
         comparison = compare(_pairs(request, candidate, shape, hint), sigmoid_threshold=sigmoid)
         if not comparison.passed:
             raise ModelError(
-                f"what was traced does not compute what the network does, at {_words(shape)}: "
-                f"{comparison.failures[0]}",
+                f"the traced network differs from the original at {_words(shape)}: {comparison.failures[0]}",
                 hint=hint,
             )
 
@@ -93,11 +92,12 @@ def _pairs(request: ExportRequest, candidate: Function, shape: Shape, hint: str)
         actual = _answer(candidate, request.loaded.device, images)
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         raise ModelError(
-            f"what was traced does not follow the network to {_words(shape)}: {one_line(error)}", hint=hint
+            f"the traced network fails at {_words(shape)}, and the original does not: {one_line(error)}",
+            hint=hint,
         ) from error
     if actual.shape != expected.shape:
         raise ModelError(
-            f"what was traced gives {actual.shape} at {_words(shape)}, the network {expected.shape}",
+            f"at {_words(shape)} the traced network gives {actual.shape}, and the original {expected.shape}",
             hint=hint,
         )
     for one, (reference, answer) in enumerate(zip(expected, actual, strict=True)):

@@ -1,8 +1,8 @@
-"""Pretrained weights, fitted strictly into the backbone of a config's model.
+"""Pretrained weights, loaded strictly into the backbone of a config's model.
 
-``fit`` compares, lists and loads; ``settings`` says what the network was built with; ``resize`` brings tables
-of positions to the network's size as mmseg does when it loads ``init_cfg=dict(type='Pretrained')``;
-``geometric`` is the one way of doing so that needs SciPy.
+``fit`` compares, lists and loads; ``settings`` reads the network's settings; ``resize`` resizes tables of
+positions to the network's size as mmseg does when it loads ``init_cfg=dict(type='Pretrained')``;
+``geometric`` is the one method of doing so that needs SciPy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights under a backbone's own names: compared, brought to its size, and loaded strictly."""
+"""Weights under a backbone's own names: compared, resized, and loaded strictly."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def find_backbone(segmentor: nn.Module, location: str) -> nn.Module:
 def fit(backbone: nn.Module, state: Mapping[str, Tensor], optional: Collection[str] = ()) -> BackboneFit:
     """Load ``state`` into ``backbone`` strictly, if its names and shapes allow.
 
-    The backbone takes the tensors themselves (``assign``), and the result holds the very same objects, except
-    for those that it lists as resized. Two kinds of names are not missing where ``state`` lacks them:
+    The backbone takes the tensors themselves (``assign``), and the result holds the same objects, except for
+    those that it lists as resized. Two kinds of names do not count as missing:
 
     * BatchNorm's ``num_batches_tracked``. Files written before PyTorch 0.4.1 have none; only a BatchNorm
       without a momentum uses it, and PyTorch's own strict loading keeps the network's where a file has no
       version.
-    * ``relative_position_index``. It follows from the window alone, so it is a constant of the network, which
-      today's libraries do not save: the network's own is put in, as it is for one of another window. A
-      BEiT or MAE always keeps its own, as mmseg has it.
+    * ``relative_position_index``. It depends on the window alone, so it is a constant of the network, and
+      today's libraries do not save it: the network's own is used, as it is where the window is another. A
+      BEiT or MAE always keeps its own, as in mmseg.
 
     Args:
         backbone: Any backbone of mmseg; its values are replaced.
@@ -104,7 +104,7 @@ def _table(backbone: Any, loaded: dict[str, Tensor], name: str, target: Tensor) 
 
 
 def _index(backbone: Any, loaded: dict[str, Tensor], name: str, target: Tensor) -> ResizedTensor | None:
-    """Put the network's own index in the place of one that is not there, or not for this network."""
+    """Use the network's own index where there is none, or one for another network."""
     from mmseg.models.backbones import BEiT
 
     given = loaded.setdefault(name, target)
@@ -124,6 +124,6 @@ def _load(backbone: nn.Module, state: Mapping[str, Tensor]) -> None:
             f"{whole[0]}{more} cannot be weights of {type(backbone).__name__}: the type is {dtype}",
             hint="they may be quantised; the network needs floating-point numbers",
         )
-    # Detached, since a parameter that is assigned takes the flags of the one that it replaces.
+    # Detached, since an assigned parameter takes the flags of the one that it replaces.
     tensors = {name: tensor.detach() for name, tensor in state.items()}
     backbone.load_state_dict(tensors, strict=True, assign=True)

@@ -1,10 +1,10 @@
-"""BEiT's way of resizing a table of relative positions: the centre keeps its scale, the edges are stretched.
+"""How BEiT resizes a table of relative positions: the centre keeps its scale, the edges are stretched.
 
-The old table's entries are taken to lie at distances from the centre that grow geometrically, so far out
-that the last one meets the edge of the new table; a bicubic spline through them is read at whole distances.
+The entries of the old table are placed at distances from the centre that grow geometrically, so that the last
+one reaches the edge of the new table. A bicubic spline through them is evaluated at whole distances.
 
-mmseg asks SciPy's ``interp2d`` for the spline. SciPy 1.14 removed that, so on a present-day stack mmseg's
-own loading ends in an error. SciPy names ``RectBivariateSpline`` as what takes its place on a regular grid.
+mmseg uses SciPy's ``interp2d`` for the spline. SciPy 1.14 removed it, so mmseg's own loading fails there.
+SciPy names ``RectBivariateSpline`` as the replacement on a regular grid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from segplug.errors import MissingDependencyError
 __all__ = ["SMALLEST_EDGE", "stretch"]
 
 SMALLEST_EDGE = 5
-"""A cubic spline goes through four points or more, and the edge of a table is odd."""
+"""A cubic spline needs four points or more, and the edge of a table is odd."""
 
 
 def stretch(table: torch.Tensor, edge: int, new_edge: int) -> torch.Tensor:
@@ -47,16 +47,16 @@ def stretch(table: torch.Tensor, edge: int, new_edge: int) -> torch.Tensor:
     old = [-distance for distance in reversed(outwards)] + [0.0, *outwards]
     new = np.arange(new_edge) - new_edge // 2
     heads = table.float().reshape(edge, edge, -1).permute(2, 0, 1).numpy()
-    # Transposed before and after, as SciPy says to: interp2d had its columns first.
+    # Transposed before and after, as SciPy advises: interp2d had its columns first.
     stretched = [RectBivariateSpline(old, old, head.T)(new, new).T.ravel() for head in heads]
     return torch.from_numpy(np.stack(stretched, axis=1).astype(np.float32))
 
 
 def _distances(count: int, reach: int) -> list[float]:
-    """``1, 1 + r, 1 + r + r^2, ...``: ``count`` of them, the last at ``reach`` if ``r`` in [1.01, 1.5] can.
+    """``count`` distances ``1, 1 + r, 1 + r + r^2, ...``, the last near ``reach``; ``r`` is in [1.01, 1.5].
 
-    Found by halving with mmseg's own limits and tolerance, since every digit of ``r`` shows in the table.
-    Where the last distance falls short of ``reach``, the spline keeps the value of its edge.
+    ``r`` is found by bisection with mmseg's own limits and tolerance, since every digit of it shows in the
+    table. Where the last distance is below ``reach``, the spline keeps the value of its edge.
     """
     low, high = 1.01, 1.5
     while high - low > 1e-6:

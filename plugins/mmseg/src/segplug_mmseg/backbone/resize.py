@@ -1,10 +1,10 @@
-"""Tables of positions, brought to a network's size as mmseg 0.30 does when it loads pretrained weights.
+"""Tables of positions, resized to a network's size as mmseg 0.30 does when it loads pretrained weights.
 
-Each function here follows ``init_weights`` of one backbone. Where mmseg has no way (it raises, warns and goes
-on without the table, or would make numbers of the wrong tokens), neither is there one here, and the table
-stays of another shape. So does ``absolute_pos_embed`` of a SwinTransformer: mmseg means to take one of the
-network's own size only (another is "Error in loading absolute_pos_embed, pass"), and never gets that far, for
-it unpacks the network's table, which has 3 dimensions, into 4.
+Each function here follows ``init_weights`` of one backbone. Where mmseg cannot resize a table (it raises, or
+warns and goes on without the table, or would use numbers of the wrong tokens), this module does not either,
+and the table keeps its shape. So does ``absolute_pos_embed`` of a SwinTransformer: mmseg wants one of the
+network's own size only (another is "Error in loading absolute_pos_embed, pass"), and fails even then: it
+unpacks the network's table, which has 3 dimensions, into 4.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _TABLE = "relative_position_bias_table"
 
 @dataclass(frozen=True)
 class ResizedTable:
-    """A table at the network's size, in the dtype that it had, and how it came to it in a few words."""
+    """A table of the network's size, in its old dtype, and how it was resized in a few words."""
 
     values: Tensor
     how: str
 
 
 def resize(backbone: Any, name: str, table: Tensor, shape: torch.Size) -> ResizedTable | None:
-    """Resize ``table``, which is called ``name`` in ``backbone`` and is to have ``shape``.
+    """Resize ``table``, which is called ``name`` in ``backbone``, to ``shape``.
 
-    Half precision is resized in float32 and rounded once, at the end.
+    Half precision is resized in float32 and rounded once, at the end. ``table`` itself is not changed.
 
     Returns:
-        ``None`` if mmseg has no way to do that; ``table`` itself is never changed.
+        ``None`` if mmseg cannot resize it.
 
     Raises:
-        MissingDependencyError: BEiT's way needs SciPy, which is not installed.
+        MissingDependencyError: a table of BEiT needs SciPy, which is not installed.
     """
     from mmseg.models.backbones import MAE, BEiT, SwinTransformer, VisionTransformer
 
-    # Positions are the last dimension but one of every table; the others must agree.
+    # Positions are the second-last dimension of every table; the others must be equal.
     same_otherwise = table.dim() == len(shape) and _others(table.shape) == _others(shape)
     if not same_otherwise or not table.is_floating_point():
         return None
@@ -124,6 +124,6 @@ def _root(count: int) -> int | None:
 
 
 def _odd_root(count: int) -> int | None:
-    """The same of a table of relative positions, which has a middle."""
+    """The same for a table of relative positions, whose edge is odd."""
     edge = _root(count)
     return edge if edge and edge % 2 else None

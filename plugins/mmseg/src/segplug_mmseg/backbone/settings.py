@@ -1,4 +1,4 @@
-"""What a config builds a backbone with, its class's own defaults included."""
+"""The settings of a backbone: those of the config, and the defaults of its class."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["settings_of"]
 
 
 def settings_of(backbone: nn.Module, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a backbone as plain data: lists for tuples, nothing that is neither text nor numbers.
+    """The settings of a backbone as plain data: text, numbers, dicts, and lists for tuples.
 
     Args:
-        backbone: As it was built.
+        backbone: The built network.
         config: The config's entry for the outermost backbone; that of an inner one is its ``backbone_cfg``.
 
     Returns:
-        Name to value, ``type`` among them; empty where the config has no entry for this class.
+        Name to value, with ``type``; empty where the config has no entry for this class.
     """
     while "backbone_cfg" in config:
         config = config["backbone_cfg"]
@@ -31,7 +31,7 @@ def settings_of(backbone: nn.Module, config: Mapping[str, Any]) -> dict[str, Any
 
 
 def _defaults(backbone: type) -> dict[str, Any]:
-    """The defaults of a class and, while it passes on whatever else it is given, of its parents."""
+    """The defaults of a class and, where it passes other keywords on, of its base classes."""
     defaults: dict[str, Any] = {}
     for parent in backbone.__mro__:
         if "__init__" not in vars(parent):

@@ -1,4 +1,4 @@
-"""Networks that are built to receive weights, not to have any of their own."""
+"""Networks that are built without weights of their own, to receive others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _RANDOM = (torch.Tensor.uniform_, torch.Tensor.normal_)
 class Uninitialised(TorchFunctionMode):
     """Build networks in this block without drawing random numbers for their weights.
 
-    Drawing them takes longer than all the rest of building, and memory that nobody writes to is never
-    taken: a network that waits for the weights of a large file does not take up their size beside them.
+    Drawing them takes longer than all the rest of building. And memory that nothing is written to is never
+    allocated: a network that waits for the weights of a large file does not need their size a second time.
     """
 
     def __torch_function__(
@@ -27,7 +27,7 @@ class Uninitialised(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Hand back the tensor of an initialisation as it is; every other call passes."""
+        """Return the tensor of an initialisation unchanged; every other call is made."""
         kwargs = kwargs or {}
         # Some functions of torch.nn.init arrive here themselves, some only by the drawing inside.
         if func in _RANDOM or getattr(func, "__module__", None) == "torch.nn.init":

@@ -1,7 +1,7 @@
 """SegFormer's backbone, which turns its map into a list of tokens and back in every layer.
 
-Each turn is an equation of products of sizes that the exporter has to prove. Here the map of a stage stays
-(N, H, W, C), which norms and linear layers take as well as a list.
+Each change is an equation of products of sizes that the exporter has to prove. Here the map of a stage stays
+(N, H, W, C), which norms and linear layers take, too.
 """
 
 from __future__ import annotations

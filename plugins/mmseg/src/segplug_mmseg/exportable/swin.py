@@ -1,12 +1,12 @@
-"""Swin's shifted windows, whose shapes and mask are frozen by an export as mmseg writes them.
+"""Swin's shifted windows: an export of mmseg's code freezes their shapes and the mask.
 
 mmseg pads to whole windows only if the sample needs it, recovers the batch size by a division of numbers
 of windows, and paints the mask slice by slice. Here the padding and the number of windows follow the size,
 the batch keeps its own axis, and the mask is a comparison of index vectors.
 
-The map of a stage stays (N, H, W, C), which norms, linear layers and windows take as well. To flatten it to
-(N, H * W, C) and back around every block, as mmseg does, costs an export minutes: each time it has to prove
-that products of sizes which it only knows as formulas are equal.
+The map of a stage stays (N, H, W, C), which norms, linear layers and windows take, too. To flatten it to
+(N, H * W, C) and back around every block, as mmseg does, costs an export minutes, since each time it has to
+prove that products of formulas of sizes are equal.
 """
 
 from __future__ import annotations

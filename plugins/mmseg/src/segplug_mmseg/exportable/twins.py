@@ -1,8 +1,8 @@
-"""Twins' local windows and positions, whose shapes and mask are frozen by an export as mmseg writes them.
+"""Twins' local windows and positions: an export of mmseg's code freezes their shapes and the mask.
 
-Padding, numbers of windows and the mask follow the size. The map of a stage stays (N, H, W, C), which norms
-and linear layers take as well as a list of tokens: to flatten it and back in every layer costs an export
-minutes, for each time it has to prove that products of sizes which it only knows as formulas are equal.
+Here padding, numbers of windows and the mask follow the size. The map of a stage stays (N, H, W, C), which
+norms and linear layers take, too: to flatten it and back in every layer costs an export minutes, since each
+time it has to prove that products of formulas of sizes are equal.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def padding_mask(hw_shape: HW, window: int, like: Tensor) -> Tensor:
     """What is added to the attention inside each window: -1000 between image and padding.
 
     mmseg marks "the last n rows, the last m columns", which is everything where one of the two numbers is 0,
-    so that nothing is parted. The weights were trained with this.
+    so that nothing is separated. The weights were trained with this.
 
     Returns:
         (windows, window * window, window * window), of ``like``'s dtype and device.

@@ -1,8 +1,8 @@
 """mmseg's ``Upsample``, whose output size would be that of the exporting sample for every input.
 
 It multiplies the size by a float and takes ``int`` of the product, which turns a size that follows the
-input into a number: the file answers at every size, and is wrong at all but one. In whole numbers the
-product stays a formula.
+input into a number: the file runs at every size, and is wrong at all but one. In whole numbers the product
+stays a formula.
 """
 
 from __future__ import annotations

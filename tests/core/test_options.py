@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from segplug.errors import PluginError, UsageError
-from segplug.options import build_options, option, option_specs
+from segplug.options import as_keywords, build_options, option, option_specs
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,14 @@ def test_an_undeclarable_option_is_the_plugin_authors_error() -> None:
 
     with pytest.raises(PluginError, match="'table' has no default"):
         option_specs(Wrong)
+
+
+def test_options_as_keywords_of_a_method() -> None:
+    def load(config: str, *, device: str = "cpu", **options: object) -> None: ...
+
+    given = {"channel-order": "bgr", "mean": "1,2,3"}
+    assert as_keywords(given, load, flag="--source-options") == {"channel_order": "bgr", "mean": "1,2,3"}
+    assert as_keywords(None, load, flag="--source-options") == {}
+    for name in ("device", "config"):
+        with pytest.raises(UsageError, match=f"--source-options: '{name}' has a flag of its own"):
+            as_keywords({name: "x"}, load, flag="--source-options")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MADE_BY = (
     "segplug",
+    "segplug-torch",
     "segplug-mmseg",
     "segplug-onnx",
     "mmsegmentation",

@@ -1,4 +1,7 @@
-"""A third-party plugin, installed by pip, is found, listed and run, and its rules hold."""
+"""A third-party plugin, installed by pip, is found, listed and run, and its rules hold.
+
+The tests that need the exported file are slow: the export takes most of their time.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +95,7 @@ def test_its_options_are_flags_like_any_other(run: Run) -> None:
     assert "bf16" in done.stderr
 
 
+@pytest.mark.slow
 def test_its_scores_are_those_of_onnx_runtime(run: Run, exported: Path, scenes: Path) -> None:
     theirs = document(run("run", "infer", "openvino", exported, *data(scenes), "--json"))
     ours = document(run("run", "infer", "onnxruntime", exported, *data(scenes), "--json"))
@@ -99,6 +103,7 @@ def test_its_scores_are_those_of_onnx_runtime(run: Run, exported: Path, scenes: 
     assert theirs["images"] == 3
 
 
+@pytest.mark.slow
 def test_its_rule_records_the_verified_artifact(exported: Path) -> None:
     from segplug.artifact import file_sha256
 
@@ -106,6 +111,7 @@ def test_its_rule_records_the_verified_artifact(exported: Path) -> None:
     assert record["sha256"] == file_sha256(exported)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["triton", "torchserve"])
 def test_its_rule_records_what_is_packed(run: Run, exported: Path, tmp_path: Path, target: str) -> None:
     done = document(run("run", "export", target, exported, "--output-folder", tmp_path / "store", "--json"))
@@ -133,6 +139,7 @@ def test_its_rule_cannot_be_switched_off(run: Run, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_device_that_it_does_not_have(run: Run, exported: Path, scenes: Path) -> None:
     done = run("run", "infer", "openvino", exported, *data(scenes), "--device", "npu")
     assert done.returncode == 1
@@ -140,6 +147,7 @@ def test_a_device_that_it_does_not_have(run: Run, exported: Path, scenes: Path) 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_conformance_suite_needs_one_fixture(run: Run, exported: Path) -> None:
     tests = EXAMPLE / "tests"
     done = run("-q", "-p", "no:cacheprovider", tests, module="pytest", SEGPLUG_ARTIFACT=str(exported))

@@ -42,9 +42,7 @@ class PublicModulesContract(Contract):
             for importer in graph.find_modules_that_directly_import(imported)
             if importer.split(".")[0] != core
         )
-        return ContractCheck(
-            kept=not (missing or private), metadata={"missing": missing, "private": private}
-        )
+        return ContractCheck(kept=not (missing or private), metadata={"missing": missing, "private": private})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         for module in check.metadata["missing"]:

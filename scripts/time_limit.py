@@ -2,7 +2,7 @@
 
     pytest -p scripts.time_limit --stop-at EPOCH_SECONDS [--changed-since COMMIT]
 
-A test is not begun after ``--stop-at``. What was left out for time is listed and counted at the end of the run.
+No test is begun after ``--stop-at``. What was left out for time is listed and counted at the end.
 """
 
 from __future__ import annotations

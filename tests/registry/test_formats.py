@@ -30,7 +30,7 @@ ACME = """
         @hookimpl
         def infer(self, request): ...
 
-    class Stranger:
+    class Other:
         api_version = 1
         takes = "artifact"
 
@@ -44,7 +44,7 @@ ACME = """
         @hookimpl
         def infer(self, request): ...
 
-    compiler, engine, stranger, server = Compiler(), Engine(), Stranger(), Server()
+    compiler, engine, other, server = Compiler(), Engine(), Other(), Server()
 """
 
 
@@ -52,7 +52,7 @@ ACME = """
 def registry(install_plugin) -> Registry:
     groups = {
         "segplug.build_engine": {"acme": "acme:compiler"},
-        "segplug.infer": {"npu": "acme:engine", "stranger": "acme:stranger", "acme-server": "acme:server"},
+        "segplug.infer": {"npu": "acme:engine", "other": "acme:other", "acme-server": "acme:server"},
     }
     install_plugin("acme", groups, acme=ACME)
     install_plugin("ill", {"segplug.infer": {"ill": "ill:provider"}}, ill="raise OSError")
@@ -84,14 +84,14 @@ def test_an_export_is_a_route_and_so_is_an_export_that_is_compiled(registry) -> 
 
 
 def test_what_nobody_makes_is_said(registry) -> None:
-    with pytest.raises(UsageError, match="infer stranger opens stranger files, and nothing"):
-        route(registry, "stranger")
+    with pytest.raises(UsageError, match="infer other opens other files, and nothing"):
+        route(registry, "other")
 
 
 def test_a_file_is_known_by_its_suffix(registry) -> None:
     assert "onnxruntime" in opened_by(registry, Path("m.ONNX"))
     assert opened_by(registry, Path("m.npu")) == ("npu",)
-    assert opened_by(registry, Path("m.stranger")) == ("stranger",)
+    assert opened_by(registry, Path("m.other")) == ("other",)
     assert opened_by(registry, Path("m.jpg")) == ()
 
 

@@ -105,9 +105,7 @@ def differences(record: Record, library: Library, gpu: Gpu) -> tuple[str, ...]:
     if record.flavor != library.flavor:
         found.append(f"it was built with {record.flavor}, not with {library.flavor}")
     elif record.version != library.version:
-        found.append(
-            f"it was built with {record.flavor} {record.version}, not with {library.version}"
-        )
+        found.append(f"it was built with {record.flavor} {record.version}, not with {library.version}")
     here = ".".join(map(str, gpu.compute_capability))
     if record.compute_capability not in (None, here):
         found.append(

@@ -63,7 +63,7 @@ def _run(network: nn.Module, size: tuple[int, int] | None) -> tuple[int, int, An
     tried = ", ".join(f"{height}x{width}" for height, width in sizes)
     raise ModelError(
         f"the network takes no image of {tried}: {type(refusal).__name__}: {one_line(refusal)}",
-        hint=None if size else "say a size that it takes: --source-options input_size=HEIGHT,WIDTH",
+        hint=None if size else "give a size that it takes: --input-size HEIGHT WIDTH",
     ) from refusal
 
 

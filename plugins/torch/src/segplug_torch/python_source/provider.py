@@ -22,7 +22,8 @@ class PythonModels:
     The location is python:package.module:factory or python:path/to/file.py:factory; modules are looked for in
     the current folder, too. --cfg-options are keyword arguments of the factory. The network maps normalised
     float32 images (N, 3, H, W) to float32 logits (N, classes, H, W) of the same height and width. The code of
-    the module is run. The options are given with --source-options NAME=VALUE.
+    the module is run. After such a location each option is a flag (--mean 0 0 0); --source-options mean=0,0,0
+    says the same.
     """
 
     api_version = 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from segplug.api import Segplug
+from segplug.cli.invocation import Invocation
 from segplug.cli.output import Output
 from segplug.cli.parameters import force_option
 from segplug.errors import UsageError
@@ -42,16 +42,13 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     ]
 
 
-def run(
-    session: Segplug,
-    provider: Provider,
-    output: Output,
-    values: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> int:
+def run(call: Invocation) -> int:
     """Analyse, and show the report."""
-    _check(values, [path for value in own.values() for path in _paths(value)])
-    report = session.analyze(provider, *values.get("subjects", ()), force=values["force"], **own)
+    output, values = call.output, call.values
+    _check(values, [path for value in call.own.values() for path in _paths(value)])
+    report = call.session.analyze(
+        call.provider, *values.get("subjects", ()), force=values["force"], **call.own
+    )
     _show(report, output)
     if values["html"]:
         write_page(report, values["html"], force=values["force"])

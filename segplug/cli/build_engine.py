@@ -16,8 +16,8 @@ from segplug.cli.artifacts import (
     report_written,
     thresholds_of,
 )
+from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options
-from segplug.cli.output import Output
 from segplug.errors import UsageError
 from segplug.files import ensure_free
 from segplug.installed import Provider
@@ -62,23 +62,18 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     ]
 
 
-def run(
-    session: Segplug,
-    provider: Provider,
-    output: Output,
-    values: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> int:
+def run(call: Invocation) -> int:
     """Build, verify and show if asked, and say what was written."""
+    output, values = call.output, call.values
     values = {**values, "precision": _precision(values)}
     ensure_free(values["output"], force=values["force"])
-    window = _window(session, provider, values)
-    images, colours = _images(session, values)
+    window = _window(call.session, call.provider, values)
+    images, colours = _images(call.session, values)
     subject: Any = values["subject"]
-    if provider.takes == "model":
-        subject = load_model(session, subject, values)
-    artifact = session.build_engine(
-        provider,
+    if call.provider.takes == "model":
+        subject = load_model(call.session, subject, values)
+    artifact = call.session.build_engine(
+        call.provider,
         subject,
         output=values["output"],
         precision=values["precision"],
@@ -87,12 +82,12 @@ def run(
         images=images,
         verify=values["verify"],
         thresholds=thresholds_of(values),
-        **own,
+        **call.own,
     )
     report_written(output, artifact)
     report_verification(output, artifact)
     if window is not None:
-        _show(session, provider, window, artifact, subject, images, colours, values["device"])
+        _show(call.session, call.provider, window, artifact, subject, images, colours, values["device"])
     return report_artifact(output, artifact)
 
 

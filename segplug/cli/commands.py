@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import click
 
 from segplug.api import Segplug
 from segplug.cli import analyze, build_engine, convert_weights, export, infer, pack
+from segplug.cli.invocation import Invocation
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import common_options, given_options, with_declared
 from segplug.cli.source_flags import ModelCommand
@@ -16,39 +17,45 @@ from segplug.installed import Provider
 
 __all__ = ["target_command"]
 
-_PARAMETERS: Mapping[str, Callable[[Provider], list[click.Parameter]]] = {
-    "export": export.parameters,
-    "pack": pack.parameters,
-    "build_engine": build_engine.parameters,
-    "infer": infer.parameters,
-    "convert_weights": convert_weights.parameters,
-    "analyze": analyze.parameters,
-}
 
-Run = Callable[[Segplug, Provider, Output, Mapping[str, Any], Mapping[str, Any]], int]
+class _HookCommand(Protocol):
+    """A module with the command of one hook."""
 
-_RUNS: Mapping[str, Run] = {
-    "export": export.run,
-    "pack": pack.run,
-    "build_engine": build_engine.run,
-    "infer": infer.run,
-    "convert_weights": convert_weights.run,
-    "analyze": analyze.run,
+    def parameters(self, provider: Provider, /) -> list[click.Parameter]:
+        """The arguments and flags that all targets of the hook have."""
+        ...
+
+    def run(self, call: Invocation, /) -> int:
+        """Do the work, print the result, and return the exit code."""
+        ...
+
+
+_COMMANDS: Mapping[str, _HookCommand] = {
+    "export": export,
+    "pack": pack,
+    "build_engine": build_engine,
+    "infer": infer,
+    "convert_weights": convert_weights,
+    "analyze": analyze,
 }
 
 
 def target_command(provider: Provider) -> click.Command:
     """The command of one target: ``segplug run <hook> <target>``."""
     entry = provider.entry
-    kind = "pack" if provider.packs else entry.hook
-    shared = [*_PARAMETERS[kind](provider), *common_options()]
+    command = _COMMANDS["pack" if provider.packs else entry.hook]
+    shared = [*command.parameters(provider), *common_options()]
     owner = f"{entry.hook} {entry.target} ({entry.distribution})"
 
     def callback(**values: Any) -> int:
-        session = Segplug(reporter=ConsoleReporter(), without_addons=values["no_addon"])
-        output = Output(as_json=values["json"])
-        own = given_options(values, provider.option_specs)
-        return _RUNS[kind](session, provider, output, values, own)
+        call = Invocation(
+            session=Segplug(reporter=ConsoleReporter(), without_addons=values["no_addon"]),
+            provider=provider,
+            output=Output(as_json=values["json"]),
+            values=values,
+            own=given_options(values, provider.option_specs),
+        )
+        return command.run(call)
 
     return ModelCommand(
         entry.target,

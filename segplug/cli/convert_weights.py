@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
-from segplug.api import Segplug
-from segplug.cli.output import Output
+from segplug.cli.invocation import Invocation
 from segplug.cli.parameters import force_option
 from segplug.installed import Provider
 
@@ -24,16 +20,11 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     ]
 
 
-def run(
-    session: Segplug,
-    provider: Provider,
-    output: Output,
-    values: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> int:
+def run(call: Invocation) -> int:
     """Convert, and show what became of the weights."""
-    report = session.convert_weights(
-        provider, values["source"], values["destination"], force=values["force"], **own
+    output, values = call.output, call.values
+    report = call.session.convert_weights(
+        call.provider, values["source"], values["destination"], force=values["force"], **call.own
     )
     output.tables(report.tables)
     output.notes(report.notes)

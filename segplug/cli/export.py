@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
-from segplug.api import Segplug
 from segplug.cli.artifacts import (
     artifact_options,
     report_artifact,
@@ -15,8 +11,8 @@ from segplug.cli.artifacts import (
     report_written,
     thresholds_of,
 )
+from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options
-from segplug.cli.output import Output
 from segplug.cli.parameters import GreedyOption, shape_of
 from segplug.files import ensure_free
 from segplug.installed import Provider
@@ -48,18 +44,13 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     ]
 
 
-def run(
-    session: Segplug,
-    provider: Provider,
-    output: Output,
-    values: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> int:
+def run(call: Invocation) -> int:
     """Export, verify if asked, and say what was written."""
+    output, values = call.output, call.values
     ensure_free(values["output"], force=values["force"])  # before the model is loaded, which takes a while
-    artifact = session.export(
-        provider,
-        load_model(session, values["config"], values),
+    artifact = call.session.export(
+        call.provider,
+        load_model(call.session, values["config"], values),
         output=values["output"],
         shape=shape_of(values["shape"]),
         dynamic=values["dynamic"],
@@ -68,7 +59,7 @@ def run(
         images=values["input_img"],
         verify=values["verify"],
         thresholds=thresholds_of(values),
-        **own,
+        **call.own,
     )
     report_written(output, artifact)
     report_verification(output, artifact)

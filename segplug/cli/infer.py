@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.api import Segplug
+from segplug.cli.invocation import Invocation
 from segplug.cli.model import cfg_options_option, load_model, model_options
 from segplug.cli.output import Output
 from segplug.cli.parameters import GreedyOption, force_option, key_values
@@ -114,23 +115,22 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     ]
 
 
-def run(
-    session: Segplug,
-    provider: Provider,
-    output: Output,
-    values: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> int:
+def run(call: Invocation) -> int:
     """Run the engine on the images and do what was asked with the results."""
+    output, values = call.output, call.values
     # An OpenMP runtime (PyTorch's, for one) otherwise spins while it waits, on the processors that read
     # and score: measured 1.2 to 2.5 times slower. It reads this once, when its library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    _check(provider, values)
-    what = load_model(session, values["subject"], values) if provider.takes == "model" else values["subject"]
-    report = session.evaluate(
+    _check(call.provider, values)
+    what = (
+        load_model(call.session, values["subject"], values)
+        if call.provider.takes == "model"
+        else values["subject"]
+    )
+    report = call.session.evaluate(
         what,
-        backend=provider,
-        dataset=_dataset(session, values),
+        backend=call.provider,
+        dataset=_dataset(call.session, values),
         metrics=values["eval"],
         sinks=_sinks(values),
         device=values["device"],
@@ -140,10 +140,10 @@ def run(
         resume=values["resume"],
         nan_to_num=values["nan_to_num"],
         beta=values["beta"],
-        **own,
+        **call.own,
     )
     _print(output, values, report)
-    output.document(_document(provider.entry.target, report))
+    output.document(_document(call.provider.entry.target, report))
     return 0
 
 

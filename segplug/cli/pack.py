@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from segplug.api import Segplug
 from segplug.cli.artifacts import report_artifact, report_written
+from segplug.cli.invocation import Invocation
 from segplug.cli.model import MODEL_FLAGS, load_model, model_options
-from segplug.cli.output import Output
 from segplug.cli.parameters import force_option
 from segplug.errors import UsageError
 from segplug.installed import Provider
@@ -35,22 +33,19 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     ]
 
 
-def run(
-    session: Segplug,
-    provider: Provider,
-    output: Output,
-    values: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> int:
+def run(call: Invocation) -> int:
     """Pack, and say what was written."""
+    output, values = call.output, call.values
     subject: Any = values["subject"]
-    if provider.takes == "either" and session.reads_model(subject):
-        subject = load_model(session, subject, values)
+    if call.provider.takes == "either" and call.session.reads_model(subject):
+        subject = load_model(call.session, subject, values)
     elif any(values.get(flag) for flag in MODEL_FLAGS):
         raise UsageError(
             f"{subject} is packed as it is: --checkpoint and the like go with a config",
-            hint=None if provider.takes == "either" else "name an artifact alone",
+            hint=None if call.provider.takes == "either" else "name an artifact alone",
         )
-    artifact = session.pack(provider, subject, folder=values["folder"], force=values["force"], **own)
+    artifact = call.session.pack(
+        call.provider, subject, folder=values["folder"], force=values["force"], **call.own
+    )
     report_written(output, artifact)
     return report_artifact(output, artifact)

@@ -1,0 +1,27 @@
+"""One call of a target's command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from segplug.api import Segplug
+from segplug.cli.output import Output
+from segplug.installed import Provider
+
+__all__ = ["Invocation"]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a command was called with, and where its result goes."""
+
+    session: Segplug
+    provider: Provider
+    """The target."""
+    output: Output
+    values: Mapping[str, Any]
+    """All parameters of the command, by name."""
+    own: Mapping[str, Any]
+    """The options that the target declares, where they were given."""

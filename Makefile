@@ -14,6 +14,8 @@ GPU := .venv-gpu
 BIN := $(VENV)/bin
 PLUGINS := torch mmseg onnx analysis converters torchscript torchserve triton serve tensorrt
 GPU_PLUGINS := torch mmseg onnx torchscript tensorrt
+# Tests of one file stay in one process, which shares what they set up.
+PARALLEL ?= -n 2 --dist loadfile
 # An interpreter that has everything, in place of the environment that test-gpu sets up.
 GPU_PYTHON ?=
 GPU_REPORT ?= build/gpu.md
@@ -38,7 +40,7 @@ test-all: setup
 
 # The tests that `make test` leaves out; CI adds a time limit.
 test-slow: setup
-	$(BIN)/python -m pytest -m slow -p scripts.time_limit $(TIME_LIMIT)
+	$(BIN)/python -m pytest -m slow -n 2 --maxschedchunk 1 -p scripts.time_limit $(TIME_LIMIT)
 
 nightly: test-all test-full matrix
 

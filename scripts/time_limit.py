@@ -2,7 +2,8 @@
 
     pytest -p scripts.time_limit --stop-at EPOCH_SECONDS [--changed-since COMMIT]
 
-No test is begun after ``--stop-at``. What was left out for time is listed and counted at the end.
+A test that would begin after ``--stop-at`` is skipped; those tests are listed and counted at the end. It works
+with pytest-xdist.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-_LEFT_OUT = pytest.StashKey[list[str]]()
+_REASON = "left out for time"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,11 +24,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("time limit")
     group.addoption("--stop-at", type=float, help="begin no test after this time, in seconds since 1970")
     group.addoption("--changed-since", help="run tests of parts that changed since this commit first")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Nothing is left out yet."""
-    config.stash[_LEFT_OUT] = []
 
 
 @pytest.hookimpl(trylast=True)
@@ -40,23 +36,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave a test out if the time is up."""
     stop_at = item.config.getoption("--stop-at")
-    if stop_at is None or time.time() < stop_at:
-        return None
-    item.config.stash[_LEFT_OUT].append(item.nodeid)
-    return True
+    if stop_at is not None and time.time() >= stop_at:
+        pytest.skip(_REASON)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that had no time for a single test has not failed: the tests before it have run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    ran = reporter and any(reporter.stats.get(kind) for kind in ("passed", "failed", "error"))
+    if reporter and not ran and _left_out(reporter) == reporter.stats.get("skipped", []) != []:
+        session.exitstatus = pytest.ExitCode.OK
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what was left out."""
-    left_out = config.stash[_LEFT_OUT]
+    left_out = _left_out(terminalreporter)
     if not left_out:
         return
-    terminalreporter.section(f"{len(left_out)} tests left out for time")
-    for file, count in Counter(nodeid.partition("::")[0] for nodeid in left_out).items():
+    terminalreporter.section(f"{len(left_out)} tests {_REASON}")
+    for file, count in Counter(report.nodeid.partition("::")[0] for report in left_out).items():
         terminalreporter.write_line(f"{file}: {count}")
+
+
+def _left_out(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
+    return [report for report in reporter.stats.get("skipped", ()) if _REASON in str(report.longrepr)]
 
 
 def changed_parts(files: Iterable[str]) -> frozenset[str]:

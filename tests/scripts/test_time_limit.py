@@ -57,8 +57,10 @@ def test_tests_of_changed_parts_come_first(repository: Path) -> None:
     assert changed.index("test_b PASSED") < changed.index("test_a PASSED")
 
 
-def test_what_is_left_out_for_time_is_listed_and_counted(repository: Path) -> None:
-    done = run(repository, "--stop-at", str(time.time() - 1))
+@pytest.mark.parametrize("parallel", [(), ("-n", "2")], ids=["alone", "parallel"])
+def test_what_is_left_out_for_time_is_listed_and_counted(repository: Path, parallel: tuple[str, ...]) -> None:
+    done = run(repository, *parallel, "--stop-at", str(time.time() - 1))
+    assert done.returncode == 0
     assert "2 tests left out for time" in done.stdout
     assert "tests/first/test_a.py: 1" in done.stdout
     assert "plugins/onnx/tests/test_b.py: 1" in done.stdout

@@ -2,8 +2,8 @@
 
     pytest -p scripts.time_limit --stop-at EPOCH_SECONDS [--changed-since COMMIT]
 
-A test that would begin after ``--stop-at`` is skipped; those tests are listed and counted at the end. It works
-with pytest-xdist.
+A test that would begin after ``--stop-at`` is skipped; such tests are listed and counted at the end.
+It works with pytest-xdist.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from segplug.errors import UsageError
 from segplug.files import ensure_free
 from segplug.installed import Provider
 from segplug.model import SegmentationModel
-from segplug.registry.formats import backend_of_source, require_device, verification_backend
+from segplug.registry.formats import backend_of_input, require_device, verification_backend
 from segplug.results import Artifact, Precision
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["parameters", "run"]
 
 _FROM_DATASET = 128
-"""Images of a data set that are used, evenly spread; of --input-img all are."""
+"""How many images of a data set are used, evenly spread. All images of --input-img are used."""
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -44,7 +44,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         *artifact_options(
             output="--trt-file",
             images="Real images: --verify compares on them, --show shows them, int8 is calibrated on them.",
-            verify="Run the engine here, compare with what it was built from; exit 1 if it does not hold.",
+            verify="Run the engine here, compare it with ARTIFACT or CONFIG; exit with 1 if that fails.",
             precision=(click.Option(["--fp16"], is_flag=True, help="The old spelling of --precision fp16."),),
         ),
         click.Option(
@@ -56,14 +56,14 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--show"],
             is_flag=True,
-            help="Show each image in a window, painted with the labels of the engine and of its source.",
+            help="Show each image in a window, with the labels of ARTIFACT or CONFIG and of the engine.",
         ),
         click.Option(["--device"], help="The device that the engine will run on. Default: the target's own."),
     ]
 
 
 def run(call: Invocation) -> int:
-    """Build, verify and show if asked, and say what was written."""
+    """Build, verify and show if asked, and report what was written."""
     output, values = call.output, call.values
     values = {**values, "precision": _precision(values)}
     ensure_free(values["output"], force=values["force"])
@@ -99,7 +99,7 @@ def _precision(values: Mapping[str, Any]) -> Precision:
 
 
 def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> DisplayWindow | None:
-    """Found out before the build: a window, and a device that can fill it."""
+    """A window for --show, opened before the build, if the engine can run on this machine."""
     if not values["show"]:
         return None
     from segplug.runtime.display import DisplayWindow
@@ -109,7 +109,7 @@ def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> 
 
 
 def _images(session: Segplug, values: Mapping[str, Any]) -> tuple[list[Path], Palette]:
-    """The images to work on, and colours for them: none of a kind where nothing says what."""
+    """The images to use and the colours of the classes; either may be empty."""
     images = [Path(image) for image in values["input_img"]]
     location = values["dataset"]
     if location is None:
@@ -140,12 +140,12 @@ def _show(
     from segplug.runtime.side_by_side import show_side_by_side
     from segplug.verification.run import both_engines, verification_images
 
-    source = None
+    reference_backend = None
     if not isinstance(subject, SegmentationModel):
         subject = Path(subject)
-        source = backend_of_source(session.registry, provider, subject)
+        reference_backend = backend_of_input(session.registry, provider, subject)
     backend = verification_backend(session.registry, provider)
-    with both_engines(session, subject, artifact, source, backend, device=device) as engines:
+    with both_engines(session, subject, artifact, reference_backend, backend, device=device) as engines:
         meta = artifact.meta
         shown = verification_images(images, meta, meta.input_size)
         show_side_by_side(window, engines, ((name, image) for name, image, _ in shown), colours)

@@ -1,1 +1,1 @@
-"""What is installed, and how it is called: entry points, plugins loaded one by one, formats of files."""
+"""Find installed plugins, load and check them one by one, call their hooks; formats of files."""

@@ -1,4 +1,4 @@
-"""Check a plugin after its import: its version, its hook, its options, what it wraps."""
+"""Check a plugin after its import: its version, its hook, its options, the hooks that it wraps."""
 
 from __future__ import annotations
 

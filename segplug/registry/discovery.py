@@ -1,4 +1,4 @@
-"""What is installed, read from metadata alone: no plugin is imported here.
+"""Find what is installed, from metadata alone: no plugin is imported here.
 
 stevedore reads the entry-point groups; the distribution that owns each entry, which stevedore's
 cache does not keep, comes from ``importlib.metadata``.
@@ -41,7 +41,7 @@ def command_entries() -> tuple[Entry, ...]:
 
 
 def all_entries() -> tuple[Entry, ...]:
-    """All of the above, hook by hook."""
+    """The entries of all hooks, then add-ons and commands."""
     found = [entry for hook in (*HOOKS, *SOURCE_HOOKS) for entry in entries(hook)]
     return (*found, *addon_entries(), *command_entries())
 
@@ -49,8 +49,8 @@ def all_entries() -> tuple[Entry, ...]:
 def about(entry: Entry) -> str:
     """One line on a target, for listings.
 
-    It is the first line of the module's docstring, where that is ``hook target``, a colon and the text;
-    read from the source, which is not run. Otherwise it is what the distribution says of itself.
+    It is the first line of the module's docstring, if that has the form ``hook target``, a colon, the text.
+    The line is read from the source file, which is not run. Else it is the distribution's summary.
     """
     spec = _find(entry.value.partition(":")[0])
     if not isinstance(spec, ModuleSpec) or not spec.origin or not spec.origin.endswith(".py"):
@@ -130,7 +130,7 @@ def _missing_module(module: str) -> str | None:
 
 
 def _find(module: str) -> ModuleSpec | str | None:
-    """Where a module lies, or the first part of its name that is nowhere; imports nothing.
+    """Where a module lies, or the first part of its name that does not exist; imports nothing.
 
     ``None``: cannot be known without importing, as below a folder without ``__init__.py``.
     """

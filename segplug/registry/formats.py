@@ -1,4 +1,4 @@
-"""Which backends open a file, and what has to be made for a backend that opens none yet.
+"""Find the backends that open a file, and the makers of the files that a backend opens.
 
 A *maker* is an ``export`` or ``build_engine`` provider: it makes files of the format that its target names.
 ``suffix`` says what such a file ends in, ``.<target>`` if the provider does not say. An ``infer`` or
@@ -7,8 +7,8 @@ format of its own name. A provider whose artifacts are more than one file names 
 ``companions(artifact: Path) -> Iterable[Path]``.
 
 A maker says in ``verify_with`` which ``infer`` target verifies its files. An ``infer`` provider says with
-``default_device`` where it runs if nobody says (``cpu``), and may have ``check_device(device: str)``, which
-raises before any work what opening an engine there would raise.
+``default_device`` where it runs if no device is given (``cpu``). It may have ``check_device(device: str)``,
+which raises before any work the error that opening an engine there would raise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from segplug.session import Providers
 
 __all__ = [
     "backend_of_artifact",
-    "backend_of_source",
+    "backend_of_input",
     "backends_for",
     "companions",
     "formats_read",
@@ -115,8 +115,8 @@ def verification_backend(providers: Providers, maker: Provider) -> Provider:
     return providers.provider("infer", backend)
 
 
-def backend_of_source(providers: Providers, builder: Provider, source: Path) -> Provider:
-    """The backend that runs the artifact which an engine was built from.
+def backend_of_input(providers: Providers, builder: Provider, artifact: Path) -> Provider:
+    """The backend that runs an artifact from which ``builder`` builds an engine.
 
     Raises:
         UsageError: nothing that is installed makes what the builder reads.
@@ -127,7 +127,7 @@ def backend_of_source(providers: Providers, builder: Provider, source: Path) -> 
         raise UsageError(
             f"nothing that is installed makes {' or '.join(formats_read(builder))} files to compare"
         )
-    named = [maker for maker in makers if source.suffix.lower() == suffix_of(maker)]
+    named = [maker for maker in makers if artifact.suffix.lower() == suffix_of(maker)]
     return verification_backend(providers, (named or makers)[0])
 
 

@@ -14,7 +14,7 @@ __all__ = ["import_plugin", "load_command", "who"]
 
 
 def who(entry: Entry) -> str:
-    """How messages name a plugin's entry."""
+    """The name of a plugin's entry in messages."""
     kind = "add-on" if entry.hook == "addon" else entry.hook
     return f"{kind} {entry.target} ({entry.distribution} {entry.version})"
 

@@ -165,12 +165,12 @@ class Registry:
         """
         if name is not None:
             return self.provider(hook, name)
-        takers, usable, broken = self._takers(hook, location)
-        if len(takers) == 1:
-            return takers[0]
+        accepting, usable, broken = self._accepting(hook, location)
+        if len(accepting) == 1:
+            return accepting[0]
         what = "model" if hook == "load_model" else "data set"
-        if takers:
-            names = ", ".join(provider.entry.qualified for provider in takers)
+        if accepting:
+            names = ", ".join(provider.entry.qualified for provider in accepting)
             raise UsageError(f"several sources read {location}: {names}", hint="choose one with --source")
         names = ", ".join(provider.entry.target for provider in usable)
         names = names or "none; a plugin brings one, such as segplug-mmseg or segplug-torch"
@@ -182,13 +182,13 @@ class Registry:
 
     def is_source(self, hook: str, location: str) -> bool:
         """Whether any installed source accepts a location."""
-        return bool(self._takers(hook, location)[0])
+        return bool(self._accepting(hook, location)[0])
 
     def sources(self, hook: str) -> list[Provider]:
         """The installed sources that work."""
-        return self._takers(hook, "")[1]
+        return self._accepting(hook, "")[1]
 
-    def _takers(self, hook: str, location: str) -> tuple[list[Provider], list[Provider], list[str]]:
+    def _accepting(self, hook: str, location: str) -> tuple[list[Provider], list[Provider], list[str]]:
         """The sources that accept a location, all that work, and why the others do not."""
         usable, broken = [], []
         for entry in entries(hook):
@@ -196,13 +196,13 @@ class Registry:
                 usable.append(self.load(entry))
             except PluginError as error:
                 broken.append(str(error))
-        takers = [provider for provider in usable if _accepts(provider, location, broken)]
-        return takers, usable, broken
+        accepting = [provider for provider in usable if _accepts(provider, location, broken)]
+        return accepting, usable, broken
 
     def addons(self) -> list[tuple[Entry, object]]:
         """The add-ons in use, loaded, in the order of their names.
 
-        An add-on that cannot be loaded is an error and not a silence: it may be a rule.
+        An add-on that cannot be loaded is an error, and is not left out silently: it may be a rule.
         """
         installed = addon_entries()
         names = {entry.target for entry in installed}

@@ -1,4 +1,4 @@
-"""Run an artifact and its model on the same inputs, for :mod:`segplug.verification.compare` to compare.
+"""Run an artifact and its model on the same inputs; :mod:`segplug.verification.compare` compares them.
 
 One size is not enough: a dynamic artifact can be right at the size it was exported with and wrong at every
 other, and only a run at other sizes shows it. So every free axis is varied: a larger input, one that is not
@@ -21,7 +21,7 @@ from segplug.engine import REFERENCE_BACKEND, Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
-from segplug.registry.formats import backend_of_artifact, backend_of_source, verification_backend
+from segplug.registry.formats import backend_of_artifact, backend_of_input, verification_backend
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Artifact, Precision
 from segplug.session import PathLike, Session, Subject
@@ -243,7 +243,7 @@ def compare_engines(
     """Run two engines on the same inputs and compare; see :meth:`segplug.Segplug.verify`.
 
     Args:
-        reference: The engine that is right; it gives logits, and its metadata says how to preprocess.
+        reference: The engine to compare with; it gives logits, and its metadata says how to preprocess.
         candidate: The engine to check; its spec decides which input sizes are compared.
         images: The user's images; none: the sample image.
         precision: Chooses the thresholds.
@@ -301,9 +301,9 @@ class VerificationWrapper:
         if request.model is not None:
             return self._marked(artifact, request.model, request.precision, device=request.device)
         assert request.artifact is not None
-        source = backend_of_source(self._session.registry, self._maker, request.artifact)
+        backend = backend_of_input(self._session.registry, self._maker, request.artifact)
         return self._marked(
-            artifact, request.artifact, request.precision, device=request.device, reference_backend=source
+            artifact, request.artifact, request.precision, device=request.device, reference_backend=backend
         )
 
     def _marked(

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. The work is :class:`segplug.api.Segplug`'s.
+"""The command line: parse, call, print. :class:`segplug.api.Segplug` does the work.
 
 Nothing here imports a plugin or numpy before a target's own command runs.
 """

@@ -65,7 +65,7 @@ def _paths(value: Any) -> list[Path]:
 
 
 def _needs_subjects(provider: Provider) -> bool:
-    """Whether the report is about files; one that is not names what it is about in its options."""
+    """Whether the report is about files; a report that is not takes everything from its options."""
     return bool(getattr(provider.plugin, "needs_subjects", True))
 
 
@@ -75,11 +75,11 @@ def _write_sheets(report: AnalyzeReport, folder: Path, output: Output, *, force:
     output.say(f"wrote {len(written)} CSV files to {folder}")
     others = sorted(path.name for path in folder.glob("*.csv") if path not in written)
     if others:
-        output.say(f"{folder} holds CSV files of something else as well: {', '.join(others)}")
+        output.say(f"{folder} also holds other CSV files: {', '.join(others)}")
 
 
 def _check(values: Mapping[str, Any], others: Sequence[Path]) -> None:
-    """Refuse what cannot be written before any work is done; ``others`` are the target's own files."""
+    """Check, before any work is done, that the outputs can be written; ``others``: the target's own files."""
     if values["html"] and values["html"] in (values["csv"], *others):
         raise UsageError(f"{values['html']} is named twice", hint="give each output a name of its own")
     if values["html"]:

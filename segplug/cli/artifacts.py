@@ -1,4 +1,4 @@
-"""What ``export`` and ``build_engine`` share: the flags of an artifact, and how it is reported."""
+"""The flags of an artifact and its report, which ``export`` and ``build_engine`` share."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def artifact_options(
 
 
 def thresholds_of(values: Mapping[str, Any]) -> Thresholds | None:
-    """Those of ``--tolerance``; ``None``: the usual ones of the precision."""
+    """The thresholds with ``--tolerance``; ``None``: those of the precision."""
     if values["tolerance"] is None:
         return None
     return replace(thresholds_for(values["precision"]), logits=values["tolerance"])
@@ -89,7 +89,7 @@ def artifact_data(artifact: Artifact) -> dict[str, Any]:
 
 
 def report_verification(output: Output, artifact: Artifact) -> None:
-    """What the verification found, and its verdict; nothing where none was asked for."""
+    """Print the statistics of the verification and whether it passed, if there was one."""
     found = artifact.meta.verification
     if found is None:
         return

@@ -21,7 +21,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
 
 
 def run(call: Invocation) -> int:
-    """Convert, and show what became of the weights."""
+    """Convert, and show the report."""
     output, values = call.output, call.values
     report = call.session.convert_weights(
         call.provider, values["source"], values["destination"], force=values["force"], **call.own

@@ -39,13 +39,13 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         *artifact_options(
             output="--output-file",
             images="Real images: --verify compares on them, an exporter may trace with the first.",
-            verify="Compare with PyTorch; exit 1 if it does not hold.",
+            verify="Compare with PyTorch; exit with 1 if the comparison fails.",
         ),
     ]
 
 
 def run(call: Invocation) -> int:
-    """Export, verify if asked, and say what was written."""
+    """Export, verify if asked, and report what was written."""
     output, values = call.output, call.values
     ensure_free(values["output"], force=values["force"])  # before the model is loaded, which takes a while
     artifact = call.session.export(

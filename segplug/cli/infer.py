@@ -45,7 +45,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--dataset-source"],
             metavar="NAME",
-            help="The source that reads the data set, where several could.",
+            help="The source that reads the data set, if several can.",
         ),
         GreedyOption(
             ["--dataset-options"],

@@ -15,7 +15,7 @@ __all__ = ["Invocation"]
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a command was called with, and where its result goes."""
+    """The arguments of one call, and the output for its result."""
 
     session: Segplug
     provider: Provider

@@ -24,18 +24,16 @@ def cfg_options_option() -> click.Option:
         ["--cfg-options"],
         key_values=True,
         metavar="KEY=VALUE",
-        help='Override settings of the config, as mmseg has it: key="[a,b]", key=a,b.',
+        help='Override settings of the config, as in mmseg: key="[a,b]", key=a,b.',
     )
 
 
 def model_options() -> list[click.Parameter]:
-    """What every command that loads a model has."""
+    """The flags of every command that loads a model."""
     return [
         click.Option(["--checkpoint"], metavar="FILE", help="The file of weights. Default: random weights."),
         cfg_options_option(),
-        click.Option(
-            ["--source"], metavar="NAME", help="The source that loads the model, where several could."
-        ),
+        click.Option(["--source"], metavar="NAME", help="The source that loads the model, if several can."),
         click.Option(
             ["--trust-checkpoint"],
             is_flag=True,

@@ -1,6 +1,6 @@
-"""What people and programs read: tables, progress, JSON.
+"""Print the result of a command, for people (tables, notes, progress) and for programs (JSON).
 
-One JSON document goes to stdout with ``--json``, and all that is for people goes to stderr then.
+With ``--json`` one JSON document goes to stdout, and everything for people goes to stderr.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _number_width(table: Table, position: int) -> int:
     return max(len(text) for text in (*words, *(cell_text(row[position]) for row in table.rows), ""))
 
 
-def _on_its_side(table: Table) -> Table:
+def _transposed(table: Table) -> Table:
     """The same with a line for each column, and a column for each row."""
     heads = tuple(cell_text(row[0]) for row in table.rows)
     lines = tuple(
@@ -68,7 +68,7 @@ def _on_its_side(table: Table) -> Table:
 
 
 class Output:
-    """Where a command's result goes.
+    """Prints the result of a command.
 
     Args:
         as_json: Print one JSON document on stdout, and everything else on stderr.
@@ -86,7 +86,7 @@ class Output:
         self.console.print(line, markup=False, soft_wrap=True)
 
     def notes(self, notes: Iterable[str]) -> None:
-        """What a reader must know, after all else.
+        """Print notes, one paragraph each.
 
         In a terminal words stay whole, and lines after a note's first are indented; elsewhere a note is one
         line, which programs can search.
@@ -107,10 +107,10 @@ class Output:
     def table(self, table: Table) -> None:
         """A table for people; numbers are right-aligned and never broken.
 
-        One of few rows that is too wide for the terminal is turned on its side.
+        A table of few rows that is too wide for the terminal is transposed.
         """
         if len(table.rows) <= _FEW_ROWS and _least_width(table) > self.console.width:
-            table = _on_its_side(table)
+            table = _transposed(table)
         shown = RichTable(title=table.title or None, title_justify="left")
         for position, column in enumerate(table.columns):
             if is_numeric_column(table.rows, position):
@@ -127,7 +127,7 @@ class Output:
             self.table(table)
 
     def document(self, data: Any) -> None:
-        """The machine's document, if one is asked for. NaN and infinities become null."""
+        """Print the JSON document, if ``--json`` was given. NaN and infinities become null."""
         if self.as_json:
             click.echo(json.dumps(_plain(data), indent=2, allow_nan=False))
 

@@ -1,4 +1,4 @@
-"""``segplug run export <target>`` where the target packs what is there for a server."""
+"""``segplug run export <target>`` where the target packs an artifact or a config for a server."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def parameters(provider: Provider) -> list[click.Parameter]:
 
 
 def run(call: Invocation) -> int:
-    """Pack, and say what was written."""
+    """Pack, and report what was written."""
     output, values = call.output, call.values
     subject: Any = values["subject"]
     if call.provider.takes == "either" and call.session.reads_model(subject):
         subject = load_model(call.session, subject, values)
     elif any(values.get(flag) for flag in MODEL_FLAGS):
         raise UsageError(
-            f"{subject} is packed as it is: --checkpoint and the like go with a config",
+            f"{subject} is packed as it is: --checkpoint and similar flags are for a config",
             hint=None if call.provider.takes == "either" else "name an artifact alone",
         )
     artifact = call.session.pack(

@@ -1,4 +1,4 @@
-"""Flags: the ones that commands share, and the ones made from a provider's declaration."""
+"""The flags that commands share, and those made from a provider's declaration."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
 
 
 class GreedyOption(click.Option):
-    """An option that takes all the values up to the next option, as mmseg's tools have it.
+    """An option that takes all the values up to the next option, as in mmseg's tools.
 
     Args:
         names: The flags.
         key_values: Take ``KEY=VALUE`` only: what has no ``=`` is an argument again.
-        **attributes: As click has them.
+        **attributes: Those of click's options.
     """
 
     def __init__(self, names: Sequence[str], *, key_values: bool = False, **attributes: Any) -> None:
@@ -88,7 +88,7 @@ def _is_flag(arg: str) -> bool:
 
 
 def common_options() -> list[click.Parameter]:
-    """What every target's command has."""
+    """The flags of every target's command."""
     return [
         click.Option(
             ["--no-addon"], multiple=True, metavar="NAME", help="Do not use this add-on; for debugging."
@@ -103,7 +103,7 @@ def common_options() -> list[click.Parameter]:
 
 
 def force_option(help: str, *names: str) -> click.Option:
-    """``--force``, which every command has that writes."""
+    """``--force``, for commands that write."""
     return click.Option(["--force", *names], is_flag=True, help=help)
 
 

@@ -21,7 +21,7 @@ __all__ = ["root", "run_command_line"]
 
 
 class _LazyRoot(click.Group):
-    """Two commands of its own and those of plugins; a plugin's is imported when it is run."""
+    """``run``, ``plugins``, and the commands of plugins, each of which is imported when it is used."""
 
     _SUMMARIES: ClassVar[dict[str, str]] = {
         "run": "Run a hook: export, build_engine, infer, convert_weights, analyze.",

@@ -1,4 +1,4 @@
-"""SIGTERM as an orderly end: nothing half written stays behind, and a run can be resumed."""
+"""End cleanly on SIGTERM: no half-written file is left, and a run can be resumed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from types import FrameType
 __all__ = ["run_until_terminated"]
 
 _TERMINATED = 128 + signal.SIGTERM
-"""What a shell says of a process that SIGTERM ended."""
+"""The exit code that shells report for a process that SIGTERM ended."""
 
 
 def run_until_terminated(work: Callable[[], int]) -> int:
     """Call ``work`` and return its exit code, or 143 if SIGTERM came meanwhile.
 
-    SIGTERM becomes the exception of Ctrl-C: all code that cleans up, and that must not take the user's wish
-    for a failure of its own, knows that one. (A config and a plugin may raise SystemExit, which is an
-    error in them.) Where signals are not this function's to handle, ``work`` is only called: outside the
-    main thread, or where whoever started the process set SIGTERM aside.
+    SIGTERM raises KeyboardInterrupt, as Ctrl-C does: code that cleans up handles that exception already, and
+    does not report it as a failure. (A config and a plugin may raise SystemExit, which is an error in them.)
+    Outside the main thread, and if SIGTERM is already ignored or handled, ``work`` is only called.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -29,7 +28,7 @@ def run_until_terminated(work: Callable[[], int]) -> int:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal terminated
-        if os.getpid() != owner:  # a fork that somebody ends
+        if os.getpid() != owner:  # a forked process
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         elif not terminated:  # a second one must not break into the cleaning up

@@ -1,6 +1,6 @@
 """The options of a model's source as flags: ``segplug run export onnx python:nets:UNet --mean 0 0 0``.
 
-A location that begins with the name of a source and a colon says which source loads it, as ``--source`` does.
+A location that begins with the name of a source and a colon chooses this source, as ``--source`` does.
 The command then has the flags that this source declares, beside ``--source-options KEY=VALUE``.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelCommand"]
 
 _FLAGS = "segplug.source_flags"
-"""Where the context of a command keeps the flags of its source."""
+"""The key of the source's flags in the context of a command."""
 
 _PREFIX = "source_flag_"
 
@@ -34,7 +34,7 @@ class ModelCommand(GreedyCommand):
             if source is not None:
                 ctx.meta[_FLAGS] = (source.entry.target, _flags_of(source, self.params))
         rest = super().parse_args(ctx, args)
-        given = _taken_out(ctx.params)
+        given = _pop_source_flags(ctx.params)
         if given:
             written = key_values(ctx.params["source_options"], flag="--source-options")
             ctx.params["source_options"] = {**written, **given}
@@ -76,7 +76,7 @@ def _flags_of(source: Provider, own: Sequence[click.Parameter]) -> list[click.Op
     return flags
 
 
-def _taken_out(values: dict[str, Any]) -> Mapping[str, Any]:
+def _pop_source_flags(values: dict[str, Any]) -> Mapping[str, Any]:
     """The values of the source's flags that were given, removed from the command's own."""
     named = [name for name in values if name.startswith(_PREFIX)]
     found = {name.removeprefix(_PREFIX): values.pop(name) for name in named}

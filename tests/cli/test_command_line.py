@@ -107,7 +107,7 @@ def test_a_report_as_a_page_and_as_sheets(echo, capsys, tmp_path) -> None:
     assert out == ""  # refused before the work
     (sheets / "mine.csv").write_text("1\n")
     assert run(*command, "--force") == 0
-    assert "holds CSV files of something else as well: mine.csv" in capsys.readouterr().out
+    assert "also holds other CSV files: mine.csv" in capsys.readouterr().out
     assert (sheets / "notes.csv").read_text() == "note\n[depth] is not height\n"
 
 

@@ -6,7 +6,7 @@ Nothing is imported here, so that ``import segplug.runtime`` costs nothing:
 * :mod:`~segplug.runtime.read`, :mod:`~segplug.runtime.preprocess`, :mod:`~segplug.runtime.slide`,
   :mod:`~segplug.runtime.postprocess`: the steps of one image;
 * :mod:`~segplug.runtime.score`, :mod:`~segplug.runtime.paint`, :mod:`~segplug.runtime.sinks`:
-  what is done with its labels; :mod:`~segplug.sink`: the contract of sinks;
+  score, paint and write its labels; :mod:`~segplug.sink`: the contract of sinks;
 * :mod:`~segplug.runtime.journal`: how an interrupted run is resumed;
 * :mod:`~segplug.runtime.folder`: the data-set source ``folder``, and lists of image files.
 """

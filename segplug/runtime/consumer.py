@@ -25,7 +25,7 @@ __all__ = ["Consumer", "EngineOutput"]
 _WAITING = 2
 """Images that may wait, at least. A longer queue would only need memory, and not make the run faster."""
 
-_PATIENCE = 0.1
+_POLL_INTERVAL = 0.1
 """Time between checks whether the other thread has ended. Seconds."""
 
 
@@ -104,7 +104,7 @@ class Consumer:
             if self._failure is not None:
                 raise self._failure
             try:
-                return self._queue.put(output, timeout=_PATIENCE)
+                return self._queue.put(output, timeout=_POLL_INTERVAL)
             except queue.Full:
                 continue
 
@@ -112,7 +112,7 @@ class Consumer:
         try:
             while not self._abandoned.is_set():
                 try:
-                    output = self._queue.get(timeout=_PATIENCE)
+                    output = self._queue.get(timeout=_POLL_INTERVAL)
                 except queue.Empty:
                     continue
                 if output is None:

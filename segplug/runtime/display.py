@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DisplaySink", "DisplayWindow"]
 
-_LOOK = 50
+_POLL_MILLISECONDS = 50
 """While a picture is shown, the run is checked for interruption this often. Milliseconds."""
 
-_TRIAL = "import cv2; cv2.namedWindow('segplug'); cv2.waitKey(1); cv2.destroyAllWindows()"
-_PATIENCE = 20.0
-"""How long opening the trial window may take. Seconds."""
+_OPEN_A_WINDOW = "import cv2; cv2.namedWindow('segplug'); cv2.waitKey(1); cv2.destroyAllWindows()"
+_OPENING_TIMEOUT = 20.0
+"""How long the test that opens a window may take. Seconds."""
 
 
 class DisplayWindow:
@@ -47,7 +47,7 @@ class DisplayWindow:
         cv2 = opencv()
         cv2.imshow("segplug", picture)
         cv2.setWindowTitle("segplug", title)
-        while cv2.waitKey(_LOOK) < 0 and not abandoned():
+        while cv2.waitKey(_POLL_MILLISECONDS) < 0 and not abandoned():
             pass
 
     def close(self) -> None:
@@ -109,7 +109,9 @@ def _require_display(instead: str) -> None:
 def _opens_a_window() -> bool:
     """Open a window in another process: if the display does not answer, OpenCV ends the process."""
     try:
-        tried = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=_PATIENCE)
+        tried = subprocess.run(
+            [sys.executable, "-c", _OPEN_A_WINDOW], capture_output=True, timeout=_OPENING_TIMEOUT
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return tried.returncode == 0

@@ -68,7 +68,7 @@ class Journal:
         self.done: dict[int, Entry] = {}
         """The entries of the images that an earlier run finished, by the image's index."""
         self.spool: Path | None = None
-        """A folder that lives as long as the journal, for results that are packed at the end."""
+        """A folder that exists as long as the journal, for results that are packed at the end."""
         self._reporter = reporter
         self._file: IO[bytes] | None = None
         self._lock: BaseFileLock | None = None
@@ -91,7 +91,9 @@ class Journal:
         if resume:
             self._read(fingerprint)
         elif self._file.tell() > 0:
-            self._reporter.note("an interrupted run starts anew; --resume would have gone on with it")
+            self._reporter.note(
+                "an interrupted run is started again from its first image; --resume would continue it"
+            )
         if not self.done:
             self._restart(fingerprint)
         self.spool = self._folder / "spool"

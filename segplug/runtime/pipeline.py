@@ -95,7 +95,7 @@ def run(
                 with _consuming(consumer), closing(stream.outputs(todo, progress)) as outputs:
                     for output in outputs:
                         consumer.put(output)
-            _refuse_nothing(stream.skipped, dataset)
+            _refuse_all_skipped(stream.skipped, dataset)
     return RunReport(
         images=len(dataset) - len(stream.skipped),
         resumed=len(done),
@@ -189,7 +189,7 @@ def _journal(
     fingerprint = fingerprint_of([run_key, dataset.info.fingerprint, *keys, "images", *names])
     journal = Journal(fingerprint, resume=resume, reporter=reporter)
     if resume and not journal.done:
-        reporter.note("there is no interrupted run to go on with: starting with the first image")
+        reporter.note("there is no interrupted run to continue: starting with the first image")
     finished = False
     try:
         yield journal
@@ -264,6 +264,6 @@ def _names(dataset: Dataset) -> list[str]:
     return names
 
 
-def _refuse_nothing(skipped: Sequence[Skipped], dataset: Dataset) -> None:
+def _refuse_all_skipped(skipped: Sequence[Skipped], dataset: Dataset) -> None:
     if skipped and len(skipped) == len(dataset):
         raise DatasetError(f"all {len(dataset)} images were skipped; the first: {skipped[0].reason}")

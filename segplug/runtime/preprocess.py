@@ -1,8 +1,8 @@
 """Preprocess images for the network, with the same result as mmsegmentation's test pipeline.
 
-Images are resized with OpenCV's bilinear resizing of uint8, as there. Normalisation uses tables: a pixel has
-256 values, so ``(x - mean) / std`` is computed once for each of them with the same OpenCV calls. An image
-then costs three table look-ups, which also split it into planes. The result is equal bit for bit.
+Images are resized with OpenCV's bilinear resizing of uint8, as in that pipeline. Normalisation uses tables: a
+pixel has 256 values, so ``(x - mean) / std`` is computed once for each of them with the same OpenCV calls. An
+image then costs three table look-ups, which also split it into planes. The result is equal bit for bit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes that lead from the network's output back to the image."""
+    """The sizes for resizing the network's output back to the image."""
 
     original: Size
     """The image's own size."""
@@ -42,7 +42,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One preprocessed image: the engine's input, C-contiguous, and how to get back to the image."""
+    """One preprocessed image: the engine's input, C-contiguous, and its geometry."""
 
     array: npt.NDArray[Any]
     """Float32 ``(3, H, W)``; uint8 ``(H, W, 3)``, the image itself, for an engine that takes images."""

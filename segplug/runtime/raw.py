@@ -1,4 +1,4 @@
-"""The sink for raw results."""
+"""The sink that writes all label maps of a run to one file."""
 
 from __future__ import annotations
 

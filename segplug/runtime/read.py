@@ -70,7 +70,7 @@ def decode_image(
     cv2 = opencv()
     if _is_cut_off(content):
         raise DatasetError(f"the image {name} is damaged: the file is cut off")
-    _refuse_giants(content, f"the image {name}", most_pixels, longest_edge)
+    _refuse_too_large(content, f"the image {name}", most_pixels, longest_edge)
     try:
         image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -94,7 +94,7 @@ def read_mask(path: Path) -> npt.NDArray[np.uint8]:
     """
     Image = pillow()
     content = _bytes_of(path, "mask")
-    _refuse_giants(content, f"the mask {path}")
+    _refuse_too_large(content, f"the mask {path}")
     try:
         with Image.open(io.BytesIO(content)) as picture:
             mode, stored = picture.mode, np.array(picture)
@@ -150,7 +150,7 @@ def _bytes_of(path: Path, kind: str) -> bytes:
     return content
 
 
-def _refuse_giants(
+def _refuse_too_large(
     content: bytes, what: str, most_pixels: int = MAX_PIXELS, longest_edge: int | None = None
 ) -> None:
     """Check the size in the header. Formats that Pillow does not know are left to OpenCV's own limit."""

@@ -1,4 +1,4 @@
-"""The runner: calls an engine with batches that it takes, checks its outputs, and measures its time."""
+"""Call an engine with batches that it takes, check its outputs, and measure its time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Runner:
     """Runs batches on an engine: fills them up to a batch size that it takes, and checks the output.
 
     Args:
-        engine: The engine; it stays the caller's, who closes it.
+        engine: The engine; the caller closes it.
     """
 
     def __init__(self, engine: Engine) -> None:

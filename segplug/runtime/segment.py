@@ -51,7 +51,7 @@ class Segmenter:
     Used by one thread at a time.
 
     Args:
-        engine: The engine; it stays the caller's, who closes it.
+        engine: The engine; the caller closes it.
         batch_size: Images of one network size that are run together.
         reporter: Gets the warnings.
     """

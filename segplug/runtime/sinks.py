@@ -1,4 +1,4 @@
-"""The sinks for scores, painted images and label maps.
+"""The sink for scores; the sinks of :mod:`~segplug.runtime.pictures` can be imported from here, too.
 
 :mod:`~segplug.runtime.raw` and :mod:`~segplug.runtime.display` have the others. All implement
 :class:`~segplug.sink.Sink`.

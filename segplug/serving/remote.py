@@ -52,7 +52,7 @@ class RemoteBackend:
         if request.url is None:
             raise UsageError(f"infer {self.target} needs the address of a server")
         if request.device != "cpu" or request.threads is not None:
-            raise UsageError("device and threads are the server's to choose: leave them out")
+            raise UsageError("the server chooses its device and threads: leave them out")
         options: RemoteOptions = request.options or RemoteOptions()
         url = predictions_url(request.url, options.model_name, token=options.token, timeout=options.timeout)
         return RemoteEngine(Client(url, token=options.token, timeout=options.timeout), target=self.target)

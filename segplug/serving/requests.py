@@ -1,4 +1,4 @@
-"""What a request may contain. Requests are untrusted: everything is checked before it costs much."""
+"""Read and check requests. They are untrusted: everything is checked before it costs much time or memory."""
 
 from __future__ import annotations
 

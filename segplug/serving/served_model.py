@@ -1,4 +1,4 @@
-"""The description of what a server runs, a JSON file beside the model; and how to open it."""
+"""The description of a served model, which is a JSON file beside it, and how to open the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SERVED_FILE = "segplug-served.json"
 
 @dataclass(frozen=True)
 class ServedModel:
-    """An artifact, or a config with its weights; and what runs it. Paths are relative to its folder."""
+    """An artifact, or a config with its weights, and its backend. Paths are relative to the folder."""
 
     backend: str
     """The ``infer`` target."""

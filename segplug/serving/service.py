@@ -55,7 +55,7 @@ class Job:
 
 
 class Service:
-    """Answers requests with one engine. One thread at a time may use it, but for :meth:`read`.
+    """Answers requests with one engine. One thread at a time may use it, except for :meth:`read`.
 
     Args:
         engine: The engine; the caller closes it.
@@ -90,7 +90,7 @@ class Service:
         return [answers[index] for index in range(len(requests))]
 
     def read(self, request: Request) -> Job | Answer:
-        """Decode the image of a request; or answer it at once if no network is needed. For any thread."""
+        """Decode a request's image, or answer at once if no network is needed. Any thread may call it."""
         start = time.perf_counter()
         try:
             output = read_output(request)
@@ -108,8 +108,8 @@ class Service:
         """Segment the images of jobs.
 
         Returns:
-            For each job a function that encodes its answer, for any thread: to paint a large image takes as
-            long as a fast network, and the network need not wait for it.
+            For each job a function that encodes its answer, which any thread may call: painting a large image
+            takes as long as a fast network, and the network need not wait for it.
         """
         if not jobs:
             return []

@@ -58,7 +58,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session")
 def data_dir(pytestconfig: pytest.Config) -> Path:
-    """The folder of real images and weights; a test that asks for it is skipped, and says so, without.
+    """The folder of real images and weights; without it, a test that needs it is skipped with the reason.
 
     ``SEGPLUG_DATA`` names it, or it is ``shared/data`` beside the repository.
     """
@@ -80,7 +80,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c() -> None:
-    """Let what tests start take Ctrl-C: a shell ignores it for what it runs in the background."""
+    """Let processes that tests start receive Ctrl-C: background processes of a shell ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

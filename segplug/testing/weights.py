@@ -1,4 +1,4 @@
-"""Weights for networks that nobody trained, which no error can hide behind."""
+"""Random weights for untrained networks, with which every error changes the output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["randomise"]
 def randomise(module: torch.nn.Module, seed: int = 7) -> None:
     """Give every parameter and statistic of ``module`` a seeded value that shows in the output.
 
-    A network as it is initialised hides mistakes: position tables, scales of attention and biases start
+    Initial weights hide mistakes: position tables, scales of attention and biases start
     at zero, norms at one. Here weights keep the scale of activations from layer to layer, and everything
     else is far from zero. The values depend on the order of the parameters and on ``seed`` only.
     """

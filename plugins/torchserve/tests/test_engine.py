@@ -13,8 +13,8 @@ from segplug.errors import EngineError, UsageError
     [
         ("http://127.0.0.1:1/predictions/a", {"model_name": "b"}, "another model"),
         ("ftp://127.0.0.1", {"model_name": "b"}, "address"),
-        ("http://127.0.0.1:1", {"model_name": "b", "device": "cuda:0"}, "the server's to choose"),
-        ("http://127.0.0.1:1", {"model_name": "b", "threads": 2}, "the server's to choose"),
+        ("http://127.0.0.1:1", {"model_name": "b", "device": "cuda:0"}, "the server chooses"),
+        ("http://127.0.0.1:1", {"model_name": "b", "threads": 2}, "the server chooses"),
     ],
 )
 def test_invalid_arguments_are_refused(url, given, words):

@@ -1,4 +1,4 @@
-"""segplug: trained semantic-segmentation models to production, through plugins.
+"""segplug: take trained semantic-segmentation models to production, through plugins.
 
 The public names are imported when they are first used, so that ``import segplug`` costs nothing.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "API_VERSION": "segplug.hookspecs",
     "Artifact": "segplug.results",
     "Axis": "segplug.engine",
@@ -24,7 +24,7 @@ _HOMES = {
     "option": "segplug.options",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = [*sorted(_MODULES), "__version__"]
 
 if TYPE_CHECKING:
     from segplug.api import Segplug as Segplug
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'segplug' has no attribute '{name}'")
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(module), name)

@@ -37,7 +37,7 @@ class DatasetInfo:
     ignore_index: int = 255
     has_masks: bool = True
     parts: tuple[tuple[str, int], ...] = ()
-    """For a concatenated data set scored apart: each part's name and length, in order."""
+    """For a concatenated data set scored separately: each part's name and length, in order."""
     label_format: LabelFormat | None = None
     """``None``: there is no such server; label maps are written with the palette, to look at."""
     fingerprint: str = ""

@@ -1,4 +1,4 @@
-"""The small tree of errors that a user may meet.
+"""The errors that a user may see.
 
 Every error carries one line that says what is wrong and, where there is one, what to do about it.
 The command line prints that line and exits with ``exit_code``; anything that is not a
@@ -91,7 +91,7 @@ class EngineError(SegplugError):
 
 
 class VerificationError(SegplugError):
-    """A comparison with PyTorch did not hold."""
+    """An artifact cannot be verified, or its verification failed."""
 
 
 def first_line(error: BaseException) -> str:

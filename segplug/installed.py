@@ -75,12 +75,12 @@ class Provider:
 
     @property
     def packs(self) -> bool:
-        """Whether this exporter packs what is there into a folder, and traces nothing itself."""
+        """Whether this exporter packs an artifact or a config into a folder, and traces nothing itself."""
         return self.entry.hook == "export" and self.takes != "model"
 
     @property
     def default_device(self) -> str:
-        """Where an ``infer`` target runs if nobody says."""
+        """The device of an ``infer`` target if none is given."""
         return str(getattr(self.plugin, "default_device", "cpu"))
 
     def device(self, asked: str | None) -> str:

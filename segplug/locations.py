@@ -1,4 +1,4 @@
-"""Where a model or a data set is: a path, or a scheme and what follows it, which its source reads."""
+"""Tell a path from a location with a scheme (``python:``), which a source of models or data sets reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
 
 
 def has_scheme(location: str) -> bool:
-    """Whether ``location`` begins with a scheme (``python:``), and so is no path.
+    """Whether ``location`` begins with a scheme (``python:``), and so is not a path.
 
     A scheme has two letters or more: one letter is a drive of Windows.
     """

@@ -1,7 +1,7 @@
-"""How long work tells its caller what it is doing.
+"""Notes, warnings and progress of long work, for its caller.
 
-Providers and the runtime talk to a :class:`Reporter`; the command line shows it on stderr, the
-Python API stays silent unless it is given one.
+Providers and the runtime send them to a :class:`Reporter`. The command line shows them on stderr; the
+Python API shows nothing unless it is given a reporter.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Reporter(Protocol):
     """Where notes, warnings and progress go."""
 
     def note(self, message: str) -> None:
-        """Something worth a line."""
+        """Show one line of information."""
         ...
 
     def warn(self, message: str) -> None:
-        """Something the user should know before trusting the result."""
+        """Show a warning: something to know before trusting the result."""
         ...
 
     def progress(self, description: str, total: int | None) -> AbstractContextManager[Progress]:

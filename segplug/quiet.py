@@ -1,4 +1,4 @@
-"""Keep what other libraries print, log and warn of off the terminal."""
+"""Keep the prints, log lines and warnings of other libraries off the terminal."""
 
 from __future__ import annotations
 

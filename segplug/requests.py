@@ -1,6 +1,6 @@
-"""One frozen request for each hook: what every target of the hook understands.
+"""One frozen request for each hook, with the fields that every target of the hook understands.
 
-What only one target understands is in ``options``: an instance of the dataclass that the provider declared.
+Options of one target only are in ``options``: an instance of the dataclass that the provider declared.
 New fields come with defaults, so that a hook can grow without breaking an installed plugin.
 """
 

@@ -1,4 +1,4 @@
-"""What the hooks return: artifacts, reports, and how weights fit a network. Plain data."""
+"""The results of the hooks: artifacts, reports, and how weights fit a network. Plain data."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BackboneFit:
     """The weights as they were loaded: position tables resized, ``left_out`` left out."""
     resized: tuple[ResizedTensor, ...] = ()
     left_out: tuple[str, ...] = ()
-    """Names of weights that the network has no place for, and that are optional."""
+    """Names of optional weights that the network lacks."""
     missing: tuple[str, ...] = ()
     """Names of the network that the weights lack."""
     unexpected: tuple[str, ...] = ()

@@ -1,9 +1,9 @@
-"""What a request may ask of its caller: everything that segplug does, under the caller's own rules.
+"""The methods of ``request.session``: everything that segplug does, with the caller's add-ons and reporter.
 
-A provider that needs a model, an engine or another artifact on its way asks ``request.session`` for it, and
-not a :class:`segplug.Segplug` of its own: so the same add-ons apply, and the same reporter hears of it.
+A provider that needs a model, an engine or another artifact calls ``request.session``, and makes no
+:class:`segplug.Segplug` of its own: so the same add-ons apply, and the same reporter gets the messages.
 :class:`segplug.Segplug` implements :class:`Session` and documents each argument. A target is given by its
-name, or as the provider itself where that is loaded already.
+name, or as the provider itself if that is loaded already.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class Session(Protocol):
         force: bool = False,
         **options: Any,
     ) -> ConversionReport:
-        """Bring weights under another framework's names."""
+        """Convert weights to another framework's names."""
         ...
 
     def analyze(

@@ -1,4 +1,4 @@
-"""The Python face of segplug: :class:`Segplug`, and what it asks of sources and of what it works on."""
+"""The Python API of segplug: :class:`Segplug`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""The Python face: what ``segplug run`` does, without the shell.
+"""The Python API: what ``segplug run`` does, without the shell.
 
 ::
-
-    from segplug import Segplug
 
     sp = Segplug()
     model = sp.load_model("config.py", checkpoint="weights.pth")
@@ -101,19 +99,17 @@ class Segplug(Sources):
             verify: Compare the artifact with the model (:meth:`verify`) and write the outcome into
                 its metadata, ``artifact.meta.verification``. An artifact that fails stays, marked.
                 Add-ons see the artifact after this.
-            thresholds: What to hold it to, instead of those of its precision.
+            thresholds: Thresholds to use instead of those of its precision.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
         from segplug.verification.run import VerificationWrapper, tracing_input
 
         provider = self._provider("export", target)
         if provider.packs:
-            raise UsageError(
-                f"export {provider.entry.target} packs what is there", hint="from Python: Segplug.pack"
-            )
+            raise UsageError(f"export {provider.entry.target} packs for a server", hint="use Segplug.pack")
         checked = provider.make_options(options)
-        origin = model.meta.provenance
-        files.refuse_input(Path(output), [origin.config, origin.checkpoint, *images])
+        made_from = model.meta.provenance
+        files.refuse_input(Path(output), [made_from.config, made_from.checkpoint, *images])
         files.ensure_free(Path(output), force=force)
         request = ExportRequest(
             model=model,
@@ -151,9 +147,7 @@ class Segplug(Sources):
         """
         provider = self._provider("export", target)
         if not provider.packs:
-            raise UsageError(
-                f"export {provider.entry.target} writes a file of its own", hint="from Python: Segplug.export"
-            )
+            raise UsageError(f"export {provider.entry.target} does not pack", hint="use Segplug.export")
         subject = request_field(provider, what)
         checked = provider.make_options(options)
         with files.making_folder(Path(folder)):
@@ -195,7 +189,7 @@ class Segplug(Sources):
             verify: Compare the engine with what it was built from (:meth:`verify`) and write the outcome into
                 its metadata. It then runs here: a device that is not there is an error before the build. An
                 engine that fails stays, marked. Add-ons see it after this.
-            thresholds: What to hold it to, instead of those of its precision.
+            thresholds: Thresholds to use instead of those of its precision.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
         from segplug.verification.run import VerificationWrapper
@@ -274,7 +268,7 @@ class Segplug(Sources):
             backend: The ``infer`` target.
             dataset: What :meth:`load_dataset` returned, or a location for it.
             metrics: Of ``mIoU``, ``mDice``, ``mFscore``; empty: run without scoring.
-            sinks: What else to do with each result: :mod:`segplug.runtime.sinks`, ``.raw``.
+            sinks: Further sinks for the results: :mod:`segplug.runtime.sinks`, ``.raw``.
             device: ``cpu``, ``cuda``, ``cuda:1``, ...; default: the backend's own.
             threads: Threads of one engine run; default: the library's own.
             batch_size: Images of equal size that are run together.
@@ -331,7 +325,7 @@ class Segplug(Sources):
             reference_backend: The same of the reference, on its own device; a loaded model needs none.
             device: Where the artifact runs; default: the backend's own.
             precision: Chooses the thresholds (:data:`segplug.verification.compare.THRESHOLDS`).
-            thresholds: What to hold it to instead.
+            thresholds: Thresholds to use instead.
             **options: The backend's own options.
 
         Returns:
@@ -363,7 +357,7 @@ class Segplug(Sources):
         force: bool = False,
         **options: Any,
     ) -> ConversionReport:
-        """Bring weights under another framework's names."""
+        """Convert weights to another framework's names."""
         provider = self._provider("convert_weights", target)
         files.refuse_input(Path(destination), [source])
         if not Path(source).exists():
@@ -389,7 +383,7 @@ class Segplug(Sources):
 
         Args:
             target: The report: ``flops``, ``benchmark``, ...
-            *subjects: What it is about.
+            *subjects: The configs, artifacts or logs that it is about.
             force: Replace the files that options name, if they are there.
             **options: The target's own options (``segplug plugins show TARGET``).
         """

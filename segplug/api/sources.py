@@ -1,4 +1,4 @@
-"""Models and data sets, asked of the sources that read them."""
+"""Load models and data sets through the sources that read them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Sources"]
 
 
 class Sources:
-    """The half of :class:`segplug.Segplug` that opens what everything else works on."""
+    """The part of :class:`segplug.Segplug` that loads models and data sets."""
 
     def __init__(self, *, reporter: Reporter | None = None, without_addons: Collection[str] = ()) -> None:
         self.registry = Registry(without_addons)
@@ -52,7 +52,7 @@ class Sources:
             device: Where the network is put.
             trust_checkpoint: Allow the full unpickler, which can run code that the file holds.
             for_training: Build also what only training uses, such as auxiliary heads.
-            structure_only: The values of the weights do not matter to you.
+            structure_only: Only the structure is needed: the weights may have any values.
             **options: The source's own options.
         """
         provider = self.registry.source("load_model", str(config), source)

@@ -1,4 +1,4 @@
-"""What a caller works on (a model, an artifact, its path, a server's address) as requests name it."""
+"""Turn what a caller gives (a model, an artifact, its path, a server's address) into a field of a request."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
 
 
 def run_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What changes results: a server's token is another one each hour."""
+    """The options that may change results: all but a server's token, which may expire, and timeout."""
     return sorted(item for item in options.items() if item[0] not in ("token", "timeout"))
 
 
 def identity(what: Subject, engine: Engine) -> str:
-    """Names the weights that a run uses, so that only a run of the same ones is resumed."""
+    """A text that identifies the weights of a run: only a run of the same weights is resumed."""
     if isinstance(what, SegmentationModel):
         return what.meta.to_json()
     if isinstance(what, str) and "://" in what:

@@ -34,6 +34,7 @@ def measured(small: Demo) -> Report:
     return report
 
 
+@pytest.mark.slow
 def test_every_row_is_complete(measured: Report) -> None:
     assert [(row.mode, row.precision, row.backend) for row in measured.rows] == [
         (mode, precision, backend) for mode, precision in CASES for backend in ("pytorch", "onnxruntime")
@@ -46,6 +47,7 @@ def test_every_row_is_complete(measured: Report) -> None:
         assert (row.difference is not None, row.megabytes is not None) == (is_file, is_file)
 
 
+@pytest.mark.slow
 def test_half_precision_is_half_precision(small: Demo, measured: Report) -> None:
     single, half = (small.onnx("slide", precision).stat().st_size for precision in ("fp32", "fp16"))
     assert half < 0.7 * single

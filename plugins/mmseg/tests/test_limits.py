@@ -13,7 +13,11 @@ from segplug.requests import LoadModelRequest
     ("config", "limits"),
     [
         ("unet/fcn_unet_s5-d16_64x64_40k_drive.py", InputLimits((16, 16), multiple_of=16)),
-        ("mobilenet_v3/lraspp_m-v3s-d8_scratch_512x1024_320k_cityscapes.py", InputLimits((385, 385))),
+        pytest.param(
+            "mobilenet_v3/lraspp_m-v3s-d8_scratch_512x1024_320k_cityscapes.py",
+            InputLimits((385, 385)),
+            marks=pytest.mark.slow,
+        ),
         ("erfnet/erfnet_fcn_4x4_512x1024_160k_cityscapes.py", InputLimits((5, 5))),
     ],
 )

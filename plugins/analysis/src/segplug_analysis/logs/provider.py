@@ -115,8 +115,8 @@ def _check(request: AnalyzeRequest) -> Kind | None:
 
 def _read(request: AnalyzeRequest) -> list[Run]:
     from segplug_analysis.logs.choice import DEFAULT_KEYS
+    from segplug_analysis.logs.log_files import log_files, run_names
     from segplug_analysis.logs.run import Run, read_run
-    from segplug_analysis.logs.sources import log_files, run_names
 
     options: Options = request.options
     files = [log_files(log) for log in request.subjects]

@@ -54,7 +54,7 @@ class TorchExportExporter:
         from segplug_torch.devices import resolve_device
 
         from segplug_torchscript import programs
-        from segplug_torchscript.trying import check_follows, inputs_for
+        from segplug_torchscript.size_checks import check_at_inputs, inputs_for
 
         device = resolve_device(request.loaded.device)
         if options.aot:
@@ -80,7 +80,7 @@ class TorchExportExporter:
                     if options.aot
                     else programs.load_program(file, device)
                 )
-                check_follows(request, function, inputs, hint="export for one --shape without --dynamic")
+                check_at_inputs(request, function, inputs, hint="export for one --shape without --dynamic")
         return describe(request.output, format=_TARGET, meta=meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:

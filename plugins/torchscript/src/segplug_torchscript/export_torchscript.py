@@ -55,7 +55,7 @@ class TorchScriptExporter:
         from segplug_torch.devices import resolve_device
 
         from segplug_torchscript import jit
-        from segplug_torchscript.trying import check_follows, inputs_for
+        from segplug_torchscript.size_checks import check_at_inputs, inputs_for
 
         with request.reporter.progress("exporting", None):
             sample = packing.sample(request, plan.batch, plan.size)
@@ -68,7 +68,7 @@ class TorchScriptExporter:
             with packing.packed(request, meta, partial(jit.save, module)) as file:
                 opened = jit.load(file, resolve_device(request.loaded.device))
                 hint = _HINT if plan.free else "try export torch-export"
-                check_follows(request, opened, inputs, hint=hint)
+                check_at_inputs(request, opened, inputs, hint=hint)
         return describe(request.output, format=_TARGET, meta=meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:

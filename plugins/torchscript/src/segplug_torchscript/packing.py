@@ -1,4 +1,4 @@
-"""What both exporters share: the checks before a trace, the metadata, and the writing of one whole file."""
+"""The parts that both exporters share: the checks before a trace, the metadata, writing one whole file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segplug_torchscript import archive
 if TYPE_CHECKING:
     import torch
 
-    from segplug_torchscript.trying import Shape
+    from segplug_torchscript.size_checks import Shape
 
 __all__ = ["axes", "completed", "packed", "planned", "require_torch", "sample"]
 
@@ -85,7 +85,7 @@ def completed(
 
 @contextmanager
 def packed(request: ExportRequest, meta: ModelMeta, save: Callable[[BinaryIO], None]) -> Iterator[Path]:
-    """Write ``request.output`` whole, with ``meta`` inside; yields the file before it takes its place.
+    """Write ``request.output`` whole, with ``meta`` inside; yields the file before it is renamed to it.
 
     Args:
         request: Where to write.

@@ -1,4 +1,4 @@
-"""A file that was just written is compared with the network, at other inputs than it was traced at.
+"""Compare a file that was just written with the network, at other sizes than it was traced at.
 
 A trace that has frozen a size is right at that size, and fails or is wrong without an error at every other
 one. Only a run shows it.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Function = Callable[[torch.Tensor], torch.Tensor]
 
-__all__ = ["check_follows", "inputs_for"]
+__all__ = ["check_at_inputs", "inputs_for"]
 
 Shape = tuple[int, int, int]
 """Batch, height, width."""
@@ -60,7 +60,9 @@ def _near(axis: Axis, wanted: int) -> int:
     return rounded if axis.accepts(rounded) else rounded + axis.multiple_of
 
 
-def check_follows(request: ExportRequest, candidate: Function, inputs: Sequence[Shape], *, hint: str) -> None:
+def check_at_inputs(
+    request: ExportRequest, candidate: Function, inputs: Sequence[Shape], *, hint: str
+) -> None:
     """Compare a file with the network, at the thresholds of fp32.
 
     Args:

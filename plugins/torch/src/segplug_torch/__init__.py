@@ -1,4 +1,4 @@
-"""Plain PyTorch modules as models, the PyTorch engine, and what every PyTorch source needs.
+"""Plain PyTorch modules as models, the PyTorch engine, and code that every PyTorch source needs.
 
 Nothing here knows a framework such as mmsegmentation. Plugins that load models of a framework, or that run
 files with PyTorch, may import these modules and no others:
@@ -9,7 +9,7 @@ files with PyTorch, may import these modules and no others:
 * :mod:`segplug_torch.exportable`: :func:`~segplug_torch.exportable.make_exportable`;
 * :mod:`segplug_torch.exportable.registry`: how a plugin registers the exportable forms of its classes;
 * :mod:`segplug_torch.exportable.attention`, :mod:`segplug_torch.exportable.sizes`: helpers for such forms;
-* :mod:`segplug_torch.limits`: which input sizes a network takes, found by trying;
+* :mod:`segplug_torch.limits`: finds the input sizes that a network takes, by trying;
 * :mod:`segplug_torch.norms`: synchronised batch norms as plain ones;
 * :mod:`segplug_torch.weights`: a checkpoint loaded strictly into a network.
 

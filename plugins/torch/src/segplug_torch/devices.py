@@ -1,4 +1,4 @@
-"""Device names, checked before anything is put there."""
+"""Check the name of a device before it is used."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""PyTorch's errors in one line, and which of them mean what."""
+"""PyTorch's errors in one line, and which of them mean a refused input or too little memory."""
 
 from __future__ import annotations
 
 __all__ = ["REFUSALS", "is_out_of_memory", "one_line"]
 
 REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ArithmeticError)
-"""What a network raises that cannot take an input. Running out of memory is a RuntimeError, too."""
+"""The errors of a network that cannot take an input. Running out of memory is a RuntimeError, too."""
 
 _LONGEST = 300
 

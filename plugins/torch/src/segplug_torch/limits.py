@@ -1,4 +1,4 @@
-"""Which input sizes a network takes, found by running it on small images.
+"""Find the input sizes that a network takes, by running it on small images.
 
 A pooling kernel, a chain of strides or a table of positions may need a smallest size, multiples of a number,
 or one size only. No config says so; and a file with free sizes would fail, or give wrong results, at sizes

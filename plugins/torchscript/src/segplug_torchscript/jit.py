@@ -85,7 +85,7 @@ class _Sizes(TorchFunctionMode):
 
 
 def _explained(network: nn.Module, sample: torch.Tensor, error: Exception) -> ModelError | ShapeError:
-    """What went wrong; the network's own error where it fails without a trace, too."""
+    """The error to raise: the network's own if it also fails without a trace."""
     try:
         network(sample)
     except Exception as own:

@@ -73,7 +73,7 @@ def export(
 def _explained(
     network: nn.Module, sample: torch.Tensor, error: Exception, free: Mapping[int, str]
 ) -> ModelError | ShapeError:
-    """What went wrong; the network's own error where it fails without torch.export, too."""
+    """The error to raise: the network's own if it also fails without torch.export."""
     hint = "export without --dynamic, for one --shape" if free else None
     try:
         network(sample)
@@ -158,7 +158,7 @@ def save_compiled(program: ExportedProgram, file: BinaryIO) -> None:
 
 
 def require_compiler() -> None:
-    """Raises :class:`MissingDependencyError` if nothing is there that compiles C++."""
+    """Raises :class:`MissingDependencyError` if there is no C++ compiler."""
     from torch._inductor.cpp_builder import get_cpp_compiler
 
     try:

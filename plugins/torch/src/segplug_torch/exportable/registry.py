@@ -1,4 +1,4 @@
-"""The tables that say what an exportable network computes otherwise, and how to add to them.
+"""The tables of exportable forms, which replace code of a network, and the functions that add to them.
 
 A *cause* is one thing that exporters cannot follow (adaptive pooling, window attention, ...), and one module
 of a plugin. It registers any of these:
@@ -11,7 +11,7 @@ of a plugin. It registers any of these:
 
   ``method="get_points"`` replaces another method of the class;
 
-* a **function form**: what replaces a torch function wherever the network calls it:
+* a **function form**: the replacement of a torch function wherever the network calls it:
 
       @function_form(torch.nn.functional.adaptive_avg_pool2d)
       def adaptive_avg_pool2d(input, output_size): ...

@@ -1,4 +1,4 @@
-"""What segplug expects of a plain network, checked by a run on a small image."""
+"""Check that a plain network takes images and returns logits, by a run on a small image."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _run(network: nn.Module, size: tuple[int, int] | None) -> tuple[int, int, An
 
 
 def _fault(output: Any, size: tuple[int, int]) -> str | None:
-    """What came instead of logits; ``None``: logits came."""
+    """A description of an output that is not logits; ``None``: it is logits."""
     if isinstance(output, dict):
         return f"a dict with the keys {', '.join(map(repr, output))}"
     if isinstance(output, (tuple, list)):

@@ -1,4 +1,4 @@
-"""From a location (``python:package.module:factory``) to the network that the factory returns."""
+"""Find the factory that a location (``python:package.module:factory``) names, and call it."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _load_file(name: str) -> types.ModuleType:
 
 @contextmanager
 def _one_line(what: str) -> Iterator[None]:
-    """Whatever the user's code raises as a ModelError of one line; a script may even exit."""
+    """Turn any exception of the user's code, SystemExit included, into a ModelError of one line."""
     try:
         yield
     except SegplugError:

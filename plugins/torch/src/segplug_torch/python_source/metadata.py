@@ -1,4 +1,4 @@
-"""The metadata of a plain module: what the options say, and what is known of its file and its output."""
+"""The metadata of a plain module, from the options, its file and its output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PIXEL_RANGE = 255
 
 
 def nominal_size(options: Options) -> tuple[int, int] | None:
-    """The (height, width) that the network is meant for; ``None``: nothing says it.
+    """The (height, width) that the network is meant for; ``None``: no option gives it.
 
     Raises:
         UsageError: the sizes that are given do not go together.

@@ -1,4 +1,4 @@
-"""What a plain module does not say of itself, and a user has to."""
+"""The options of the source ``python``: facts that a plain module does not contain."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_a_failure_names_the_engine_and_stops_all(
         ({"backend": ("toy", "onnxruntime")}, UsageError, "--backend onnxruntime: it takes none"),
         ({"backend": ("tyo",)}, UsageError, "did you mean 'toy'"),
         ({"checkpoint": (str(WEIGHTS),)}, UsageError, "--checkpoint belongs to a config"),
-        ({"backend_options": {"wish": "x"}}, UsageError, "does not say whose option"),
+        ({"backend_options": {"wish": "x"}}, UsageError, "does not name its backend"),
         ({"backend_options": {"toy.wihs": "x"}}, UsageError, "did you mean 'wish'"),
         ({"backend_options": {"pytorch.x": "y"}}, UsageError, "pytorch: it takes none"),
     ],

@@ -1,4 +1,4 @@
-"""What all pictures share: figures without global state, styles of lines, and writing files.
+"""The parts that all pictures share: figures without global state, styles of lines, writing files.
 
 matplotlib and seaborn are imported inside the calls, so that importing this module is fast.
 """

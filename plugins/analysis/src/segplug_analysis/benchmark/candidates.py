@@ -1,4 +1,4 @@
-"""Which engines a benchmark compares: every subject with every backend that takes it."""
+"""Choose the engines that a benchmark compares: every subject with every backend that takes it."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _backend_options(given: Mapping[str, Any] | None) -> dict[str, dict[str, Any
         backend, dot, name = key.rpartition(".")
         if not dot or not backend:
             raise UsageError(
-                f"--backend-options: '{key}' does not say whose option it is",
+                f"--backend-options: '{key}' does not name its backend",
                 hint="BACKEND.OPTION=VALUE, such as onnxruntime.output_kind=logits",
             )
         found.setdefault(backend, {})[name] = value
@@ -179,7 +179,7 @@ def _refuse_unused(
     used = {candidate.backend for candidate in candidates}
     for name in names:
         if name not in used:
-            raise UsageError(f"{flag} {name}: it takes none of what is to be timed")
+            raise UsageError(f"{flag} {name}: this backend takes none of the configs and artifacts")
 
 
 def _with_names(candidates: Sequence[Candidate]) -> list[Candidate]:

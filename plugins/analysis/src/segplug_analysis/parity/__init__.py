@@ -1,1 +1,1 @@
-"""``analyze parity``: what a trained model scores on every backend, beside PyTorch."""
+"""``analyze parity``: the scores of a trained model on every backend, beside PyTorch's."""

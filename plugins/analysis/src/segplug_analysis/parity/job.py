@@ -1,4 +1,4 @@
-"""The subject of a parity report: the model, the data set, and how they are run."""
+"""The settings of a parity report: the model, the data set, and how they are run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make what the backends open, run the reference, then every trial, on one data set.
+"""Make the files that the backends open, run the reference, then every trial, on one data set.
 
 Files come first: an exporter that refuses the model is reported before the reference has run, which may
 take an hour.
@@ -43,7 +43,7 @@ __all__ = ["find_form", "make_files", "run_reference", "run_trial"]
 
 
 def find_form(job: Job) -> Form:
-    """What to export for the data set, from the sizes of its images.
+    """The form to export for the data set, from the sizes of its images.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -60,7 +60,7 @@ def _sizes(dataset: Dataset, progress: Progress) -> Iterator[Size]:
 
 
 def make_files(cache: ArtifactCache, trial: Trial) -> Outcome:
-    """Make what the trial's backend opens. The outcome has the files, or the error."""
+    """Make the files for the trial's backend. The outcome has the files, or the error."""
     if not trial.route:
         refused = UsageError(f"{trial.backend} runs the loaded model itself, in fp32")
         return Outcome(trial, error=None if trial.precision == "fp32" else refused)
@@ -71,7 +71,7 @@ def make_files(cache: ArtifactCache, trial: Trial) -> Outcome:
 
 
 def _as_segplug_error(trial: Trial, error: Exception) -> SegplugError:
-    """The error of one trial. A bug in one plugin must not cost the report on the others."""
+    """The error of one trial. A bug in one plugin must not stop the report on the others."""
     if isinstance(error, SegplugError):
         return error
     bug = PluginError(f"{trial.backend} is broken: {type(error).__name__}: {error}")

@@ -31,7 +31,7 @@ def installed_distributions() -> tuple[str, ...]:
 
 
 def cache_inputs(dataset: Dataset, installed: Sequence[str]) -> dict[str, Any]:
-    """What the results of every run on a data set depend on (JSON types)."""
+    """Everything that the results of a run on a data set depend on (JSON types)."""
     return {
         "dataset": dataset.info.fingerprint,
         "files": [file_states(input_files(dataset, index)) for index in range(len(dataset))],

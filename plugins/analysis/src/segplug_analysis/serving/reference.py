@@ -35,7 +35,7 @@ class Expected:
     resized: bool
     """Whether the image is resized for the network."""
     compare: Callable[[npt.NDArray[Any]], Comparison]
-    """Compares labels ``(H, W)`` with it, as ``segplug verify`` does, but at the image's own size."""
+    """Compares labels ``(H, W)`` with it, as ``--verify`` does, but at the image's own size."""
 
 
 class Reference:

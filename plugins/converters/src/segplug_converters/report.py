@@ -1,4 +1,4 @@
-"""The report of a conversion: what became of every tensor, as tables and as JSON."""
+"""The report of a conversion: the change of every tensor, as tables and as JSON."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from segplug.dataset import DatasetInfo
 from segplug.errors import DatasetError, SegplugError
 from segplug.hookspecs import hookimpl
 from segplug_mmseg import config as configs
-from segplug_mmseg.meta import palette_of_class
+from segplug_mmseg.label_formats import label_format
+from segplug_mmseg.meta import colours, names, palette_of_class
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +142,7 @@ class _Part:
 
 
 def _reading(path: Path, kind: str, read: Any) -> Any:
-    """Call a reader of mmseg, and name the file in its errors."""
+    """Read with mmseg's code, and name the file in its errors."""
     try:
         return read()
     except FileNotFoundError as error:
@@ -335,9 +336,6 @@ def _label_table(part: _Part) -> Any:
 
 
 def _info(parts: list[_Part], separate: bool) -> DatasetInfo:
-    from segplug_mmseg.label_formats import label_format
-    from segplug_mmseg.meta import colours, names
-
     first = parts[0].dataset
     ignore_index = first.ignore_index
     if not isinstance(ignore_index, int):

@@ -142,7 +142,7 @@ def _edges(value: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """What the class and the config of a data set say, without its files."""
+    """Facts about a data set from its class and config, without its files."""
 
     type: str
     classes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""An mmseg network as segplug's contract wants it: a function of one tensor.
+"""An mmseg network in the form of segplug's contract: a function of one tensor.
 
 Nothing here knows a config, a checkpoint or a data container, and nothing imports mmcv: this serves every
 generation of the framework.

@@ -2,8 +2,8 @@
 
 mmseg takes the smaller of two numbers and divides indices by a width, both as Python does: the first would
 be decided by the exporting sample, the second has no form in ONNX for a width that is only known later. And
-mmcv, when it sees an exporter at work, gathers the four neighbours of each point by index arithmetic, for
-runtimes that had no operator for it; ONNX has had GridSample since opset 16.
+during an export mmcv gathers the four neighbours of each point by index arithmetic, for runtimes that had no
+operator for it; ONNX has had GridSample since opset 16.
 """
 
 from __future__ import annotations

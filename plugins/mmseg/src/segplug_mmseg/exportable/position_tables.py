@@ -1,8 +1,8 @@
 """Tables of position embeddings, made for the training size and resized to that of the input.
 
 mmseg's vision transformer asks whether the input has as many patches as the table, and resizes the table
-only if not. An export would freeze the answer. Here a size that is only known later is answered in the
-graph: the table is resized to every size, and taken as it is where the numbers agree. (They do at the
+only if not. An export would freeze the answer. Here, for a size that is only known later, the graph
+has both: the table is resized to every size, and taken as it is where the numbers agree. (They do at the
 training size, and for any other grid of as many patches: mmseg then takes the positions in their order,
 though the rows have another length.)
 """

@@ -1,4 +1,4 @@
-"""Convert a graph to fp16 with ONNX Runtime's converter, and keep in fp32 what fp16 would spoil."""
+"""Convert a graph to fp16 with ONNX Runtime's converter; nodes that fp16 would make wrong stay in fp32."""
 
 from __future__ import annotations
 

@@ -35,7 +35,18 @@ __all__ = [
 ]
 
 _PREFIX = ".segplug-writing"
-_MACHINE = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
+
+
+def _machine() -> str:
+    """Tells apart the places that number their processes on their own: machines, and containers on one."""
+    name = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
+    try:
+        return f"{name}{os.stat('/proc/self/ns/pid').st_ino}"  # containers may share a host name
+    except OSError:
+        return name
+
+
+_MACHINE = _machine()
 _NUMBERS = itertools.count()
 _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}-([A-Za-z0-9]*)-(\d+)-\w+")
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.progress import Progress
+    from segplug.runtime.image_reader import Item
     from segplug.runtime.preprocess import Geometry
-    from segplug.runtime.reader import Item
 
 __all__ = ["Consumer", "EngineOutput"]
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, get_args
 from segplug.errors import DatasetError, SegplugError, UsageError
 from segplug.progress import Progress, QuietReporter, Recorder, Reporter
 from segplug.runtime.consumer import Consumer, EngineOutput
+from segplug.runtime.image_reader import Failed, ImageReader, Item, groups
 from segplug.runtime.journal import Journal, fingerprint_of
 from segplug.runtime.libraries import opencv
-from segplug.runtime.reader import Failed, ImageReader, Item, groups
 from segplug.runtime.runner import Runner
 from segplug.runtime.segment import ModelRunner
 from segplug.runtime.sinks import ScoreSink

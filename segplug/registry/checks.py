@@ -10,7 +10,7 @@ from segplug import hookspecs
 from segplug.errors import PluginError
 from segplug.hookspecs import API_VERSION, OLDEST_API_VERSION, PROJECT, SOURCE_HOOKS
 from segplug.installed import Entry, Provider
-from segplug.registry.loading import who
+from segplug.registry.loading import entry_label
 from segplug.session import Session
 
 __all__ = [
@@ -36,15 +36,15 @@ _METHODS = {"infer": ("open", "evaluate", "verify")}
 def check_version(entry: Entry, plugin: object) -> None:
     version = getattr(plugin, "api_version", None)
     if not isinstance(version, int):
-        raise PluginError(f"{who(entry)} is broken: it declares no hook API version (api_version)")
+        raise PluginError(f"{entry_label(entry)} is broken: it declares no hook API version (api_version)")
     if version > API_VERSION:
         raise PluginError(
-            f"{who(entry)} was written for hook API {version}, this segplug has {API_VERSION}",
+            f"{entry_label(entry)} was written for hook API {version}, this segplug has {API_VERSION}",
             hint="upgrade segplug",
         )
     if version < OLDEST_API_VERSION:
         raise PluginError(
-            f"{who(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
+            f"{entry_label(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
             hint=f"upgrade {entry.distribution}",
         )
 
@@ -52,7 +52,9 @@ def check_version(entry: Entry, plugin: object) -> None:
 def check_takes(provider: Provider) -> None:
     known = _TAKES.get(provider.entry.hook)
     if known and provider.takes not in known:
-        raise PluginError(f"{who(provider.entry)} is broken: its 'takes' is none of {', '.join(known)}")
+        raise PluginError(
+            f"{entry_label(provider.entry)} is broken: its 'takes' is none of {', '.join(known)}"
+        )
 
 
 def check_hook(entry: Entry, plugin: object) -> None:
@@ -61,10 +63,10 @@ def check_hook(entry: Entry, plugin: object) -> None:
     implemented = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
     if entry.hook not in implemented:
         raise PluginError(
-            f"{who(entry)} is broken: it has no method '{entry.hook}' marked with segplug.hookimpl"
+            f"{entry_label(entry)} is broken: it has no method '{entry.hook}' marked with segplug.hookimpl"
         )
     if entry.hook in SOURCE_HOOKS and not callable(getattr(plugin, "accepts", None)):
-        raise PluginError(f"{who(entry)} is broken: a source needs a method 'accepts'")
+        raise PluginError(f"{entry_label(entry)} is broken: a source needs a method 'accepts'")
 
 
 def check_wraps(entry: Entry, plugin: object) -> None:
@@ -74,7 +76,7 @@ def check_wraps(entry: Entry, plugin: object) -> None:
     for caller in manager.get_hookcallers(plugin) or ():
         if not all(found.wrapper or found.hookwrapper for found in caller.get_hookimpls()):
             raise PluginError(
-                f"{who(entry)} is broken: '{caller.name}' must be marked @hookimpl(wrapper=True)"
+                f"{entry_label(entry)} is broken: '{caller.name}' must be marked @hookimpl(wrapper=True)"
             )
 
 
@@ -82,11 +84,13 @@ def check_options(provider: Provider) -> None:
     try:
         specs = provider.option_specs
     except PluginError as error:
-        raise PluginError(f"{who(provider.entry)} is broken: {error}") from error
+        raise PluginError(f"{entry_label(provider.entry)} is broken: {error}") from error
     taken = sorted({spec.name for spec in specs} & _keywords(provider))
     if taken:
         names = ", ".join(taken)
-        raise PluginError(f"{who(provider.entry)} is broken: it declares options of segplug's own: {names}")
+        raise PluginError(
+            f"{entry_label(provider.entry)} is broken: it declares options of segplug's own: {names}"
+        )
 
 
 def _keywords(provider: Provider) -> set[str]:
@@ -107,4 +111,4 @@ def register(manager: pluggy.PluginManager, entry: Entry, plugin: object) -> Non
         manager.register(plugin, name=f"{entry.hook}:{entry.qualified}")
         manager.check_pending()
     except Exception as error:
-        raise PluginError(f"{who(entry)} is broken: {error}") from error
+        raise PluginError(f"{entry_label(entry)} is broken: {error}") from error

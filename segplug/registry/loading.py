@@ -10,10 +10,10 @@ from segplug.installed import Entry
 if TYPE_CHECKING:
     import click
 
-__all__ = ["import_plugin", "load_command", "who"]
+__all__ = ["entry_label", "import_plugin", "load_command"]
 
 
-def who(entry: Entry) -> str:
+def entry_label(entry: Entry) -> str:
     """The name of a plugin's entry in messages."""
     kind = "add-on" if entry.hook == "addon" else entry.hook
     return f"{kind} {entry.target} ({entry.distribution} {entry.version})"
@@ -28,7 +28,7 @@ def import_plugin(entry: Entry) -> object:
     except BaseException as error:
         # A plugin can fail in any way while it is imported, SystemExit included.
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise PluginError(f"{who(entry)} is broken: {reason}") from error
+        raise PluginError(f"{entry_label(entry)} is broken: {reason}") from error
 
 
 def load_command(entry: Entry) -> click.Command:
@@ -39,5 +39,5 @@ def load_command(entry: Entry) -> click.Command:
         raise PluginError(f"the command '{entry.target}' is {entry.reason}", hint="uninstall one of them")
     command = import_plugin(entry)
     if not isinstance(command, click.Command):
-        raise PluginError(f"{who(entry)} is no click command")
+        raise PluginError(f"{entry_label(entry)} is no click command")
     return command

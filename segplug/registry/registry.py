@@ -28,7 +28,7 @@ from segplug.registry.checks import (
     register,
 )
 from segplug.registry.discovery import addon_entries, entries
-from segplug.registry.loading import import_plugin, load_command, who
+from segplug.registry.loading import entry_label, import_plugin, load_command
 from segplug.results import AnalyzeReport, Artifact, ConversionReport
 
 __all__ = ["Registry", "hook_name"]
@@ -152,7 +152,7 @@ class Registry:
         result = getattr(manager.hook, hook)(request=request)
         if not isinstance(result, _RESULTS[hook]):
             raise PluginError(
-                f"{who(provider.entry)} returned {type(result).__name__} where the hook '{hook}' "
+                f"{entry_label(provider.entry)} returned {type(result).__name__} where the hook '{hook}' "
                 f"promises {_RESULTS[hook].__name__}"
             )
         return result
@@ -249,5 +249,5 @@ def _accepts(provider: Provider, location: str, broken: list[str]) -> bool:
     try:
         return accepts is not None and bool(accepts(location))
     except Exception as error:
-        broken.append(f"{who(provider.entry)} is broken: {type(error).__name__}: {error}")
+        broken.append(f"{entry_label(provider.entry)} is broken: {type(error).__name__}: {error}")
         return False

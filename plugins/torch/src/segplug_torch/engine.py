@@ -106,7 +106,7 @@ class TorchEngine:
             self._threads_before = None
 
     def _check(self, batch: npt.NDArray[np.float32]) -> None:
-        """At other sizes than it was made for, a trace gives wrong results and compiled code reads wrong memory."""
+        """At other sizes than its own, a trace gives wrong results and compiled code reads wrong memory."""
         spec, (count, _, height, width) = self._spec, batch.shape
         for axis, size in ((spec.batch, count), (spec.height, height), (spec.width, width)):
             if not axis.accepts(size):

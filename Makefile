@@ -1,8 +1,8 @@
 # make demo      the main job on data and weights that the project carries
-# make test      something of every part, in minutes (what needs a GPU or the real data says so when it is skipped)
+# make test      something of every part, in minutes (tests that lack a GPU or the real data are skipped with the reason)
 # make test-all  every test
-# make nightly   every test, what needs the compiled mmcv-full, and the matrices: hours
-# make test-gpu  what needs a GPU, and one table of its results (docs/tensorrt-gpu.md)
+# make nightly   every test, the tests with the compiled mmcv-full, and the matrices: hours
+# make test-gpu  the tests that need a GPU, and one table of their results (docs/tensorrt-gpu.md)
 # make lint      ruff, mypy, and which module may import which
 # make matrix    export every family of mmseg and write docs/support-matrix.md (an hour or two on 2 cores)
 # Everything sets itself up in .venv first, test-gpu in .venv-gpu.

@@ -72,7 +72,7 @@ def changed_parts(files: Iterable[str]) -> frozenset[str]:
 
 
 def part_of(file: str) -> str:
-    """The part that a file of the repository belongs to: ``plugins/onnx``, or a room of the core."""
+    """The part that a file of the repository belongs to: ``plugins/onnx``, or a folder of the core."""
     parts = PurePosixPath(file).parts
     if parts[0] == "plugins" and len(parts) > 2:
         return f"plugins/{parts[1]}"

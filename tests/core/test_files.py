@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -187,15 +187,26 @@ def test_a_long_name_is_written(tmp_path: Path, length: int) -> None:
     assert names(tmp_path) == ["f" * length, "m" * length]
 
 
-MACHINE = "".join(letter for letter in socket.gethostname() if letter.isascii() and letter.isalnum())
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from segplug import files
+with files.writing(Path(sys.argv[1]) / "file", force=False) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture(scope="module")
-def ended_process() -> int:
-    """The number of a process that does not run any more."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def left_behind(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
+    """The machine and the process in the name of what a killed process left."""
+    folder = tmp_path_factory.mktemp("killed")
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)])
+    assert process.wait() == -signal.SIGKILL
+    (left,) = names(folder)
+    machine, number, _ = left.removeprefix(".segplug-writing-").split("-")
+    assert int(number) == process.pid
+    return machine, process.pid
 
 
 def write_file(folder: Path) -> None:
@@ -208,16 +219,17 @@ def write_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_file, write_folder])
-def test_what_a_killed_process_left_is_removed(tmp_path: Path, ended_process: int, write) -> None:
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, left_behind: tuple[str, int], write) -> None:
+    machine, ended_process = left_behind
     kept = [
-        f".segplug-writing-{MACHINE}-{os.getpid()}-a",  # still runs
+        f".segplug-writing-{machine}-{os.getpid()}-a",  # still runs
         ".segplug-writing-elsewhere-1-b",  # on another machine, where it may still run
         ".segplug-writing-by-hand",
     ]
-    removed = [f".segplug-writing-{MACHINE}-{ended_process}-c", ".segplug-writing-elsewhere-1-d"]
+    removed = [f".segplug-writing-{machine}-{ended_process}-c", ".segplug-writing-elsewhere-1-d"]
     for name in (*kept, *removed):
         (tmp_path / name / "half").mkdir(parents=True)
-    removed.append(f".segplug-writing-{MACHINE}-{ended_process}-0")
+    removed.append(f".segplug-writing-{machine}-{ended_process}-0")
     (tmp_path / removed[-1]).write_bytes(b"half")
     for name in (kept[2], removed[1]):
         os.utime(tmp_path / name, (0, 0))
@@ -227,9 +239,10 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, ended_process: in
 
 @pytest.mark.parametrize("write", [write_file, write_folder])
 def test_a_folder_that_a_killed_process_had_moved_aside_is_put_back(
-    tmp_path: Path, ended_process: int, write
+    tmp_path: Path, left_behind: tuple[str, int], write
 ) -> None:
-    old = tmp_path / f".segplug-writing-{MACHINE}-{ended_process}-a" / "old" / "model"
+    machine, ended_process = left_behind
+    old = tmp_path / f".segplug-writing-{machine}-{ended_process}-a" / "old" / "model"
     old.mkdir(parents=True)
     (old / "weights").write_bytes(b"precious")
     write(tmp_path)

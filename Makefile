@@ -14,8 +14,8 @@ GPU := .venv-gpu
 BIN := $(VENV)/bin
 PLUGINS := torch mmseg onnx analysis converters torchscript torchserve triton serve tensorrt
 GPU_PLUGINS := torch mmseg onnx torchscript tensorrt
-# Tests of one file stay in one process, which shares what they set up.
-PARALLEL ?= -n 2 --dist loadfile
+# Two processes with one thread each. Tests of one file stay in one process, which shares what they set up.
+IN_PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 # An interpreter that has everything, in place of the environment that test-gpu sets up.
 GPU_PYTHON ?=
 GPU_REPORT ?= build/gpu.md
@@ -33,14 +33,13 @@ demo: setup
 	$(BIN)/python demo/run.py
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+	$(IN_PARALLEL) --dist loadfile -m "not slow"
 
-test-all: setup
-	$(BIN)/python -m pytest
+test-all: test test-slow
 
 # The tests that `make test` leaves out; CI adds a time limit.
 test-slow: setup
-	$(BIN)/python -m pytest -m slow -n 2 --maxschedchunk 1 -p scripts.time_limit $(TIME_LIMIT)
+	$(IN_PARALLEL) --maxschedchunk 1 -m slow -p scripts.time_limit $(TIME_LIMIT)
 
 nightly: test-all test-full matrix
 

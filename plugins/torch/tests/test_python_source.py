@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import sys
 import textwrap
 from pathlib import Path
@@ -96,6 +97,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "nets.py").write_text(textwrap.dedent(NETS))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.delitem(sys.modules, "nets", raising=False)
     yield tmp_path
     sys.modules.pop("nets", None)
@@ -145,8 +147,19 @@ def test_a_file_that_was_edited_is_run_anew(here):
 
 def test_the_current_folder_hides_no_installed_package_afterwards(here):
     load()
-    assert sys.path[0] != str(here)
-    assert sys.path[-1] == str(here)
+    assert str(here) not in sys.path
+    for name in ("imported_by_a_function", "wave"):
+        (here / f"{name}.py").touch()
+    found = importlib.util.find_spec("imported_by_a_function")  # what a network's code may do when it runs
+    assert found.origin == str(here / "imported_by_a_function.py")
+    assert importlib.util.find_spec("wave").origin != str(here / "wave.py")
+
+
+def test_a_folder_of_files_is_no_package_for_installed_code(here):
+    (here / "not_a_package" / "street").mkdir(parents=True)
+    load()
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("not_a_package")
 
 
 def test_weights_are_loaded_strictly(here, tmp_path):
@@ -217,6 +230,7 @@ def test_limits_are_found_by_trying(here):
     ("location", "message"),
     [
         ("python:nets", "python:nets does not name a module and a factory"),
+        ("python:.nets:Net", "does not name a module and a factory"),
         ("python::Net", "does not name a module and a factory"),
         ("python:nets:", "does not name a module and a factory"),
         ("python:nowhere.nets:Net", "there is no module nowhere, in the current folder or installed"),
@@ -284,6 +298,9 @@ def test_a_network_that_returns_something_else(here, what, came):
     [
         ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, "mean=123.675,116.28,103.53"),
         ({"std": (1, 0, 1)}, "std must be above 0"),
+        ({"std": (1, float("nan"), 1)}, "mean and std must be finite numbers"),
+        ({"mean": (float("inf"), 0, 0)}, "mean and std must be finite numbers"),
+        ({"classes": "sky,road,sky"}, "two classes have the name 'sky'"),
         ({"stride": (8, 8)}, "add crop_size"),
         ({"crop_size": (32, 32), "stride": (64, 64)}, "stride is larger than crop_size"),
         ({"crop_size": (32, 32), "input_size": (64, 64)}, "leave out input_size"),

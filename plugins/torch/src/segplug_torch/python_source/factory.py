@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ def call_factory(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
 
 def _parts(location: str) -> tuple[str, str]:
     module, colon, attribute = location.partition(":")[2].rpartition(":")
-    if not colon or not module or not attribute.isidentifier():
+    relative = module.startswith(".") and not _is_file(module)
+    if not colon or not module or relative or not attribute.isidentifier():
         raise UsageError(f"{location} does not name a module and a factory", hint=_FORM)
     return module, attribute
 
@@ -113,8 +115,29 @@ def _importable(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(path)
-        if path not in sys.path:
-            sys.path.append(path)
+        finder = _LastResort(path)
+        if finder not in sys.meta_path:
+            sys.meta_path.append(finder)
+
+
+@dataclass(frozen=True)
+class _LastResort:
+    """Finds modules in a folder that are found nowhere else.
+
+    Unlike ``sys.path`` it leaves out folders without ``__init__.py``: PyTorch, for one, would take a model
+    repository named ``triton`` for the package of that name, which need not be installed.
+    """
+
+    folder: str
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """As Python's import system calls it; ``path`` is given for modules inside of packages."""
+        if path is not None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, [self.folder])
+        return None if spec is None or spec.loader is None else spec
 
 
 def _import(name: str) -> types.ModuleType:

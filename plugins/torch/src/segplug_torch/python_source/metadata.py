@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def _normalisation(
     if options.mean is None and options.std is None:
         reporter.warn("neither mean nor std is given: the network gets pixels of 0 to 255 as they are")
     mean, std = options.mean or (0.0, 0.0, 0.0), options.std or (1.0, 1.0, 1.0)
+    if not all(map(math.isfinite, (*mean, *std))):
+        raise UsageError("mean and std must be finite numbers")
     if min(std) <= 0:
         raise UsageError("std must be above 0")
     if min(std) < 1 and options.mean is not None and max(map(abs, mean)) <= 1:
@@ -116,6 +119,9 @@ def _classes(given: tuple[str, ...], wanted: int, reporter: Reporter) -> tuple[s
     if number != wanted:
         channels = "one channel, which separates 2 classes" if wanted == 2 else f"{wanted} channels"
         raise ModelError(f"{number} classes are named, and the network's logits have {channels}")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two classes have the name '{twice}'", hint="scores are listed by name")
     return names
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from segplug.errors import ArtifactError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 __all__ = [
@@ -266,3 +268,5 @@ class SegmentationModel:
     """Finds the sizes that ``module`` takes by running it, which takes seconds. ``None``: not known."""
     load_arguments: LoadArguments | None = None
     """The arguments that load this model again; a packing exporter needs them. ``None``: made in memory."""
+    files: tuple[Path, ...] = ()
+    """What it was read from besides its config and checkpoint, such as its code: no output replaces them."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug import files
 from segplug.api.sources import Sources
-from segplug.api.subjects import identity, request_field, run_settings
+from segplug.api.subjects import identity, input_files, request_field, run_settings
 from segplug.errors import UsageError
 from segplug.installed import Entry, Provider
 from segplug.model import SegmentationModel
@@ -108,8 +108,7 @@ class Segplug(Sources):
         if provider.packs:
             raise UsageError(f"export {provider.entry.target} packs for a server", hint="use Segplug.pack")
         checked = provider.make_options(options)
-        made_from = model.meta.provenance
-        files.refuse_input(Path(output), [made_from.config, made_from.checkpoint, *images])
+        files.refuse_input(Path(output), [*input_files(model), *images])
         files.ensure_free(Path(output), force=force)
         request = ExportRequest(
             model=model,
@@ -196,7 +195,7 @@ class Segplug(Sources):
 
         provider = self._provider("build_engine", target)
         subject = request_field(provider, what)
-        files.refuse_input(Path(output), [subject.get("artifact"), *images])
+        files.refuse_input(Path(output), [*input_files(what), *images])
         files.ensure_free(Path(output), force=force)
         request = BuildEngineRequest(
             output=Path(output),

@@ -16,7 +16,7 @@ from segplug.session import Subject
 if TYPE_CHECKING:
     from segplug.engine import Engine
 
-__all__ = ["identity", "request_field", "run_settings"]
+__all__ = ["identity", "input_files", "request_field", "run_settings"]
 
 
 def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
@@ -36,6 +36,14 @@ def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
     if not path.exists():
         raise UsageError(f"there is no file {path}")
     return {"artifact": path}
+
+
+def input_files(what: Subject) -> list[str | Path | None]:
+    """The files that ``what`` is read from; no output replaces one."""
+    if isinstance(what, SegmentationModel):
+        made_from = what.meta.provenance
+        return [made_from.config, made_from.checkpoint, *what.files]
+    return [what.path if isinstance(what, Artifact) else what]
 
 
 def run_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -316,6 +316,17 @@ def test_options_that_contradict_each_other(here, options, message):
     assert message in f"{caught.value} {caught.value.hint}"
 
 
+@pytest.mark.parametrize("name", ["nets.py", "names.txt"])
+def test_an_output_never_replaces_what_the_model_was_read_from(here, name):
+    pytest.importorskip("segplug_onnx")
+    (here / "names.txt").write_text("sky\nroad\ncar\n")
+    before = (here / name).read_bytes()
+    model = load(classes="names.txt", input_size=(32, 32))
+    with pytest.raises(UsageError, match=f"{name} is an input"):
+        Segplug().export("onnx", model, output=name, force=True)
+    assert (here / name).read_bytes() == before
+
+
 def test_another_number_of_classes(here):
     with pytest.raises(ModelError, match="2 classes are named, and the network's logits have 3 channels"):
         load(classes="sky,road")

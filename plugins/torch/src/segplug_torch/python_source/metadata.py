@@ -17,7 +17,7 @@ from segplug.requests import LoadModelRequest
 from segplug_torch.python_source.factory import Factory
 from segplug_torch.python_source.options import Options
 
-__all__ = ["make_meta", "nominal_size"]
+__all__ = ["input_files", "make_meta", "nominal_size"]
 
 _THRESHOLD = 0.5
 _PIXEL_RANGE = 255
@@ -125,11 +125,21 @@ def _classes(given: tuple[str, ...], wanted: int, reporter: Reporter) -> tuple[s
     return names
 
 
+def input_files(options: Options, factory: Factory) -> tuple[Path, ...]:
+    """The file of the factory and that of the class names, if they are in files."""
+    return tuple(file for file in (factory.file, _names_file(options.classes)) if file is not None)
+
+
+def _names_file(given: tuple[str, ...]) -> Path | None:
+    return Path(given[0]).expanduser() if len(given) == 1 and given[0].endswith(".txt") else None
+
+
 def _names(given: tuple[str, ...]) -> tuple[str, ...]:
-    if len(given) != 1 or not given[0].endswith(".txt"):
+    file = _names_file(given)
+    if file is None:
         return given
     try:
-        lines = Path(given[0]).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the class names in {given[0]} cannot be read: {error}") from error
     return tuple(line.strip() for line in lines if line.strip())

@@ -44,7 +44,7 @@ class PythonModels:
         from segplug_torch.norms import revert_sync_batchnorm
         from segplug_torch.python_source.contract import count_channels
         from segplug_torch.python_source.factory import call_factory, find_factory
-        from segplug_torch.python_source.metadata import make_meta, nominal_size
+        from segplug_torch.python_source.metadata import input_files, make_meta, nominal_size
         from segplug_torch.weights import load_weights
 
         options: Options = request.options or Options()
@@ -65,6 +65,7 @@ class PythonModels:
             exportable=lambda: make_exportable(network),
             device=str(device),
             input_limits=lambda: find_input_limits(network, size),
+            files=input_files(options, factory),
         )
 
 

@@ -69,6 +69,8 @@ def ensure_free(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file to write")
+    if path.exists() and not path.is_file():  # a device or a pipe, which a rename would replace
+        raise UsageError(f"{path} is not a regular file; name another one")
     _ensure_parent(path)
     _ensure_absent(path, force=force)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from segplug.results import Artifact
 from segplug.session import Subject
 
 if TYPE_CHECKING:
+    import torch
+
     from segplug.engine import Engine
 
 __all__ = ["identity", "input_files", "request_field", "run_settings"]
@@ -52,10 +55,25 @@ def run_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def identity(what: Subject, engine: Engine) -> str:
-    """A text that identifies the weights of a run: only a run of the same weights is resumed."""
+    """A text that identifies the network of a run: only a run of the same network is resumed."""
     if isinstance(what, SegmentationModel):
-        return what.meta.to_json()
+        return f"{what.meta.to_json()} {_network_sha256(what.module)}"
     if isinstance(what, str) and "://" in what:
         return f"{what} {engine.spec.meta.to_json()}"
     path = what.path if isinstance(what, Artifact) else Path(what)
     return artifacts.file_sha256(path) if path.is_file() else str(path.resolve())
+
+
+def _network_sha256(module: torch.nn.Module) -> str:
+    """SHA-256 over the modules of a network, as PyTorch prints them, and over its weights.
+
+    The metadata does not say all: a config imports others, a factory reads files, weights may be random.
+    """
+    import torch
+
+    digest = hashlib.sha256(repr(module).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(memoryview(values.numpy()))
+    return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,16 @@ def test_a_long_name_is_written(tmp_path: Path, length: int) -> None:
     with files.writing_folder(tmp_path / ("f" * length), force=False):
         pass
     assert names(tmp_path) == ["f" * length, "m" * length]
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="not a regular file"):
+        files.ensure_free(pipe, force=True)
+    with pytest.raises(UsageError, match="not a regular file"), files.writing(pipe, force=True):
+        pass
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 KILLED = """

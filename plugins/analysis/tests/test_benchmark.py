@@ -176,12 +176,12 @@ def test_a_failure_names_the_engine_and_stops_all(
         ({"shape": (9, 9)}, ShapeError, r"fixed\.toy on toy does not take a height of 9, only 6"),
         ({"shape": (1, 2, 3)}, UsageError, "height and width, not 3"),
         ({"backend": ("pytorch",)}, UsageError, r"none of the backends pytorch opens .*opened by toy"),
-        ({"backend": ("toy", "onnxruntime")}, UsageError, "--backend onnxruntime: it takes none"),
+        ({"backend": ("toy", "onnxruntime")}, UsageError, "--backend onnxruntime: this backend takes none"),
         ({"backend": ("tyo",)}, UsageError, "did you mean 'toy'"),
         ({"checkpoint": (str(WEIGHTS),)}, UsageError, "--checkpoint belongs to a config"),
         ({"backend_options": {"wish": "x"}}, UsageError, "does not name its backend"),
         ({"backend_options": {"toy.wihs": "x"}}, UsageError, "did you mean 'wish'"),
-        ({"backend_options": {"pytorch.x": "y"}}, UsageError, "pytorch: it takes none"),
+        ({"backend_options": {"pytorch.x": "y"}}, UsageError, "pytorch: this backend takes none"),
     ],
 )
 def test_what_cannot_be_timed_is_refused_before_anything_runs(

@@ -83,7 +83,7 @@ class ExportRequest:
     """Let batch, height and width vary, within ``model.input_limits()``, which go into the meta."""
     precision: Precision = "fp32"
     force: bool = False
-    """Replace ``output`` if it is there."""
+    """Replace ``output`` if it exists."""
     sample: npt.NDArray[np.float32] | None = None
     """A preprocessed input ``(1, 3, H, W)``, for exporters that need values, or a size."""
     options: Any = None

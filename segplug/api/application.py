@@ -67,9 +67,6 @@ class Segplug(Sources):
         """The installed targets of a hook, from metadata alone."""
         return entries(hook_name(hook))
 
-    def _provider(self, hook: str, target: str | Provider) -> Provider:
-        return self.registry.provider(hook, target) if isinstance(target, str) else target
-
     def export(
         self,
         target: str | Provider,
@@ -93,8 +90,8 @@ class Segplug(Sources):
             output: The file to write.
             shape: Network input (height, width); default: the model's nominal size.
             dynamic: Let batch, height and width vary.
-            precision: Of the artifact's arithmetic.
-            force: Replace ``output`` if it is there.
+            precision: The arithmetic of the artifact.
+            force: Replace ``output`` if it exists.
             images: Real images to verify on; the exporter is given the first.
             verify: Compare the artifact with the model (:meth:`verify`) and write the outcome into
                 its metadata, ``artifact.meta.verification``. An artifact that fails stays, marked.
@@ -104,7 +101,7 @@ class Segplug(Sources):
         """
         from segplug.verification.run import VerificationWrapper, tracing_input
 
-        provider = self._provider("export", target)
+        provider = self.registry.resolve("export", target)
         if provider.packs:
             raise UsageError(f"export {provider.entry.target} packs for a server", hint="use Segplug.pack")
         checked = provider.make_options(options)
@@ -144,7 +141,7 @@ class Segplug(Sources):
             force: Replace a model of the same name in it.
             **options: The target's own options, the model's name among them.
         """
-        provider = self._provider("export", target)
+        provider = self.registry.resolve("export", target)
         if not provider.packs:
             raise UsageError(f"export {provider.entry.target} does not pack", hint="use Segplug.export")
         subject = request_field(provider, what)
@@ -181,9 +178,9 @@ class Segplug(Sources):
             target: The builder: ``tensorrt``.
             what: An artifact or its path, or (where the target takes them) a loaded model.
             output: The file to write; its metadata lies beside it.
-            precision: Of the engine's arithmetic.
+            precision: The arithmetic of the engine.
             device: ``cuda:0`` and the like; default: the target's own.
-            force: Replace ``output`` if it is there.
+            force: Replace ``output`` if it exists.
             images: Real images, to verify on, and for builders that calibrate on them.
             verify: Compare the engine with what it was built from (:meth:`verify`) and write the outcome into
                 its metadata. It then runs here: a device that is not there is an error before the build. An
@@ -193,7 +190,7 @@ class Segplug(Sources):
         """
         from segplug.verification.run import VerificationWrapper
 
-        provider = self._provider("build_engine", target)
+        provider = self.registry.resolve("build_engine", target)
         subject = request_field(provider, what)
         files.refuse_input(Path(output), [*input_files(what), *images])
         files.ensure_free(Path(output), force=force)
@@ -227,7 +224,7 @@ class Segplug(Sources):
         **options: Any,
     ) -> Iterator[Engine]:
         """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context."""
-        provider = self._provider("infer", backend)
+        provider = self.registry.resolve("infer", backend)
         request = InferRequest(
             **request_field(provider, what),
             device=provider.device(device),
@@ -283,7 +280,7 @@ class Segplug(Sources):
 
         if isinstance(dataset, (str, Path)):
             dataset = self.load_dataset(dataset, cfg_options=cfg_options)
-        provider = self._provider("infer", backend)
+        provider = self.registry.resolve("infer", backend)
         device = provider.device(device)
         scoring = [ScoreSink(metrics, nan_to_num=nan_to_num, beta=beta)] if metrics else []
         with self.open(what, backend=provider, device=device, threads=threads, **options) as engine:
@@ -357,7 +354,7 @@ class Segplug(Sources):
         **options: Any,
     ) -> ConversionReport:
         """Convert weights to another framework's names."""
-        provider = self._provider("convert_weights", target)
+        provider = self.registry.resolve("convert_weights", target)
         files.refuse_input(Path(destination), [source])
         if not Path(source).exists():
             raise UsageError(f"there is no file {source}")
@@ -386,7 +383,7 @@ class Segplug(Sources):
             force: Replace the files that options name, if they are there.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
-        provider = self._provider("analyze", target)
+        provider = self.registry.resolve("analyze", target)
         request = AnalyzeRequest(
             subjects=tuple(str(subject) for subject in subjects),
             force=force,

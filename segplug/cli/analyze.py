@@ -30,7 +30,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             ["--html"],
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Write the report as one page with its pictures inside.",
+            help="Write the report as one page (.html) with its pictures inside.",
         ),
         click.Option(
             ["--csv"],
@@ -84,6 +84,9 @@ def _check(values: Mapping[str, Any], others: Sequence[Path]) -> None:
         raise UsageError(f"{values['html']} is named twice", hint="give each output a name of its own")
     if values["html"]:
         refuse_input(values["html"], values.get("subjects", ()))
+        if values["html"].suffix.lower() not in (".html", ".htm"):
+            # A subject may be read from files that it does not name: --force must not replace one of them.
+            raise UsageError(f"--html {values['html']} does not end in .html", hint="name a page to write")
         ensure_free(values["html"], force=values["force"])
     if values["csv"]:
         ensure_no_sheets(values["csv"], force=values["force"])

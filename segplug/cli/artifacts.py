@@ -59,7 +59,7 @@ def artifact_options(
             help="The arithmetic of the artifact.",
         ),
         *precision,
-        force_option("Replace the output if it is there."),
+        force_option("Replace the output if it exists."),
     ]
 
 

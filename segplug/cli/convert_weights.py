@@ -16,7 +16,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["source"], metavar="SRC"),
         click.Argument(["destination"], metavar="DST"),
-        force_option("Replace DST if it is there."),
+        force_option("Replace DST if it exists."),
     ]
 
 

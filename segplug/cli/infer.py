@@ -111,7 +111,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             help="At an unreadable image or mask, stop, or skip it and list it at the end.",
         ),
         click.Option(["--resume"], is_flag=True, help="Continue an interrupted run of the same kind."),
-        force_option("Replace the output of --out if it is there."),
+        force_option("Replace the output of --out if it exists."),
     ]
 
 

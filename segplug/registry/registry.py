@@ -108,6 +108,19 @@ class Registry:
         """
         return self.load(self.entry(hook, name))
 
+    def resolve(self, hook: str, target: str | Provider) -> Provider:
+        """The provider that a name means, or the loaded provider itself.
+
+        Raises:
+            UsageError: as :meth:`entry` does, or the provider is one of another hook.
+            PluginError: as :meth:`provider` does.
+        """
+        if isinstance(target, str):
+            return self.provider(hook, target)
+        if target.entry.hook != hook:
+            raise UsageError(f"{target.entry.target} is a target of {target.entry.hook}, not of {hook}")
+        return target
+
     def load(self, entry: Entry) -> Provider:
         """Import and check the plugin of one entry; raises :class:`PluginError` if it is unusable."""
         if entry not in self._providers:

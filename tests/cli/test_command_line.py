@@ -118,6 +118,14 @@ def test_two_outputs_have_two_names(echo, capsys, tmp_path) -> None:
     assert list(tmp_path.glob("r*")) == []
 
 
+def test_a_page_never_replaces_another_kind_of_file(echo, capsys, tmp_path) -> None:
+    module = tmp_path / "nets.py"
+    module.write_text("code")
+    assert run("run", "analyze", "echo", "python:nets:build", "--html", str(module), "--force") == 2
+    assert "does not end in .html" in capsys.readouterr().err
+    assert module.read_text() == "code"
+
+
 def test_a_report_never_writes_over_its_subject(echo, capsys, tmp_path) -> None:
     (tmp_path / "a.json").write_text("{}")
     subject = str(tmp_path / "a.json")

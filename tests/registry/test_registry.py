@@ -318,3 +318,12 @@ def test_what_a_provider_takes_is_a_known_word(install_plugin) -> None:
     install_plugin("acme", {"segplug.export": {"acme": "acme_mod:provider"}}, acme_mod=source)
     with pytest.raises(PluginError, match="its 'takes' is none of model, artifact, either"):
         Registry().provider("export", "acme")
+
+
+def test_a_loaded_provider_is_taken_as_it_is_but_not_for_another_hook() -> None:
+    registry = Registry()
+    folder = registry.provider("load_dataset", "folder")
+    assert registry.resolve("load_dataset", folder) is folder
+    assert registry.resolve("load_dataset", "folder") is folder
+    with pytest.raises(UsageError, match="folder is a target of load_dataset, not of infer"):
+        registry.resolve("infer", folder)

@@ -150,8 +150,8 @@ def new_figure(width: float, height: float, *, fixed_aspect: bool = False) -> Fi
     """An empty figure that makes room for its labels and legends.
 
     Args:
-        width: Of the whole picture, in inches.
-        height: Of the whole picture, in inches.
+        width: Width of the whole picture, in inches.
+        height: Height of the whole picture, in inches.
         fixed_aspect: The drawing has square cells and does not stretch to the figure.
     """
     from matplotlib.figure import Figure

@@ -35,15 +35,15 @@ class Record:
 
     flavor: Flavor
     version: str
-    """Of TensorRT or TensorRT-RTX."""
+    """The version of TensorRT or TensorRT-RTX."""
     precision: str
     input: Tensor
     output: Tensor
     profiles: tuple[Profile, ...]
     onnx_sha256: str | None
-    """Of the ONNX file that it was built from; ``None``: built from a loaded model."""
+    """The hash of the ONNX file that it was built from; ``None``: built from a loaded model."""
     plan_sha256: str
-    """Of the plan: it shows whether the sidecar belongs to the plan."""
+    """The hash of the plan, which shows whether the sidecar belongs to the plan."""
     cuda: str | None = None
     """The driver's CUDA version; ``None``: built without a driver."""
     gpu: str | None = None

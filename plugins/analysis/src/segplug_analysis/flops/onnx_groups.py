@@ -24,7 +24,7 @@ def module_paths(nodes: Sequence[onnx.NodeProto], weights: Mapping[str, str]) ->
     """The path of each node's module, without the prefix that all share; ``""``: unknown.
 
     Args:
-        nodes: Of the graph, in order.
+        nodes: The nodes of the graph, in order.
         weights: Names of values to names of weights.
     """
     found = [_parts(node, weights) for node in nodes]

@@ -55,7 +55,7 @@ def choose(
 
     Args:
         backends: As the user named them; empty: all that are installed and whose files can be made.
-        precisions: Of the files that are made.
+        precisions: The precisions of the files that are made.
         device: Where the backends will run. One that cannot run there is refused before its file is made.
         providers: The installed ones.
 

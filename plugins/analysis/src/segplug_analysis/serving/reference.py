@@ -43,7 +43,7 @@ class Reference:
 
     Args:
         engine: The loaded model as an engine that gives logits. The caller closes it.
-        precision: Of the served model: it decides the thresholds for its masks.
+        precision: The precision of the served model, which decides the thresholds for its masks.
         reporter: Where the runtime's warnings go.
     """
 

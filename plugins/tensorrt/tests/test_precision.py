@@ -139,6 +139,18 @@ def test_int8_is_explicit_and_symmetric():
     assert np.abs(expected - logits_of(quantised)).max() < 0.2 * np.ptp(expected)
 
 
+@pytest.mark.parametrize("name", ["file", "input.1", "images/left"])
+def test_int8_takes_inputs_of_any_name(name):
+    model = tiny()
+    model.graph.input[0].name = name
+    for node in model.graph.node:
+        for place, taken in enumerate(node.input):
+            if taken == "input":
+                node.input[place] = name
+    quantised = int8.convert(model, [{name: image()}]).model
+    assert "QuantizeLinear" in {node.op_type for node in quantised.graph.node}
+
+
 def test_int8_holds_the_layers_outputs_of_one_batch_at_a_time(monkeypatch):
     """All at once took 16 GB for a network of 480x360 and 16 images."""
     from onnxruntime.quantization.calibrate import HistogramCalibrater

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
+_Saved = dict[str, Path]
+"""The inputs of one batch: name to file."""
+
 
 def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     """Quantise weights (one scale for each channel) and activations to 8 bits, both symmetric.
@@ -40,19 +43,19 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """Gives the batches of the range that was set; they wait in files."""
 
-        def __init__(self, paths: Sequence[Path]) -> None:
-            self._paths = paths
-            self._next = iter(paths)
+        def __init__(self, saved: Sequence[_Saved]) -> None:
+            self._saved = saved
+            self._next = iter(saved)
 
         def __len__(self) -> int:
-            return len(self._paths)
+            return len(self._saved)
 
         def set_range(self, start_index: int, end_index: int) -> None:
-            self._next = iter(self._paths[start_index:end_index])
+            self._next = iter(self._saved[start_index:end_index])
 
         def get_next(self) -> Batch | None:
-            path = next(self._next, None)
-            return None if path is None else dict(np.load(path))
+            saved = next(self._next, None)
+            return None if saved is None else {name: np.load(path) for name, path in saved.items()}
 
     named = onnx.ModelProto()
     named.CopyFrom(model)
@@ -66,7 +69,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
         static(
             named,
             output,
-            Reader(_saved(batches, Path(folder))),
+            Reader(_save(batches, Path(folder))),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(WEIGHTED),
             nodes_to_exclude=[*not_quantised, *sensitive],
@@ -91,15 +94,17 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     return Converted(quantised, sensitive, not_quantised=not_quantised)
 
 
-def _saved(batches: Iterable[Batch], folder: Path) -> list[Path]:
-    """Write each batch to a file of its own: the quantiser asks for their number before the first."""
+def _save(batches: Iterable[Batch], folder: Path) -> list[_Saved]:
+    """Write the batches to files: the quantiser asks for their number before it takes the first."""
     import numpy as np
 
-    paths = []
+    saved = []
     for number, batch in enumerate(batches):
-        paths.append(folder / f"batch_{number}.npz")
-        np.savez(paths[-1], **batch)  # type: ignore[arg-type]
-    return paths
+        paths = {name: folder / f"batch_{number}_{place}.npy" for place, name in enumerate(batch)}
+        for name, path in paths.items():
+            np.save(path, batch[name])
+        saved.append(paths)
+    return saved
 
 
 def _classifier(model: onnx.ModelProto) -> tuple[str, ...]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
-    "API_VERSION": "segplug.hookspecs",
+    "AddOn": "segplug.providers",
     "Artifact": "segplug.results",
     "Axis": "segplug.engine",
+    "Backend": "segplug.providers",
     "Comparison": "segplug.comparison",
     "Engine": "segplug.engine",
     "EngineSpec": "segplug.engine",
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from segplug.engine import Axis as Axis
     from segplug.engine import Engine as Engine
     from segplug.engine import EngineSpec as EngineSpec
-    from segplug.hookspecs import API_VERSION as API_VERSION
     from segplug.hookspecs import hookimpl as hookimpl
     from segplug.model import ModelMeta as ModelMeta
     from segplug.model import SegmentationModel as SegmentationModel
     from segplug.options import option as option
+    from segplug.providers import AddOn as AddOn
+    from segplug.providers import Backend as Backend
     from segplug.results import Artifact as Artifact
 
 

@@ -1,15 +1,25 @@
-"""Artifacts on disk: their metadata beside them, their hashes, their description."""
+"""Artifacts on disk: their metadata beside them, their parts, their hashes."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from segplug.errors import ArtifactError
 from segplug.files import write_text
 from segplug.model import ModelMeta
 from segplug.results import Artifact
 
-__all__ = ["describe", "file_sha256", "read_sidecar", "sidecar_path", "write_sidecar"]
+__all__ = [
+    "combined_sha256",
+    "completed",
+    "file_sha256",
+    "read_sidecar",
+    "sidecar_path",
+    "write_sidecar",
+]
 
 
 def sidecar_path(path: Path) -> Path:
@@ -29,9 +39,20 @@ def read_sidecar(path: Path) -> ModelMeta | None:
         ArtifactError: the file is damaged.
     """
     sidecar = sidecar_path(path)
-    if not sidecar.is_file():
+    try:
+        text = sidecar.read_text(encoding="utf-8")
+    except FileNotFoundError:
         return None
-    return ModelMeta.from_json(sidecar.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{sidecar}: the model metadata is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise ArtifactError(
+            f"{sidecar}: the model metadata cannot be read: {error.strerror or error}"
+        ) from error
+    try:
+        return ModelMeta.from_json(text)
+    except ArtifactError as error:
+        raise ArtifactError(f"{sidecar}: {error.message}", hint=error.hint) from error
 
 
 def file_sha256(path: Path) -> str:
@@ -43,18 +64,34 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def describe(path: Path, *, format: str, meta: ModelMeta) -> Artifact:
-    """The :class:`Artifact` for the file or folder at ``path``.
+def combined_sha256(folder: Path, names: Sequence[str]) -> str:
+    """One SHA-256 for several files: over the lines ``<name> NUL <sha256 of the file> LF``, sorted by name.
 
-    The hash of a folder is computed from the relative names and the hashes of its files, sorted by name.
+    Args:
+        folder: Where the files lie.
+        names: Their names relative to ``folder``, with ``/``.
     """
-    if not path.is_dir():
-        return Artifact(
-            path=path, format=format, meta=meta, size=path.stat().st_size, sha256=file_sha256(path)
-        )
-    files = sorted(file for file in path.rglob("*") if file.is_file())
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n".encode())
-    size = sum(file.stat().st_size for file in files)
-    return Artifact(path=path, format=format, meta=meta, size=size, sha256=digest.hexdigest())
+    for name in sorted(names):
+        digest.update(f"{name}\0{file_sha256(folder / name)}\n".encode())
+    return digest.hexdigest()
+
+
+def completed(artifact: Artifact, names: Sequence[str]) -> Artifact:
+    """An artifact with its parts, their size and their hash.
+
+    Args:
+        artifact: The artifact.
+        names: All its files, relative to ``artifact.path.parent``, the main file first.
+
+    Raises:
+        ArtifactError: a file cannot be read.
+    """
+    folder = artifact.path.parent
+    try:
+        size = sum((folder / name).stat().st_size for name in names)
+        alone = len(names) == 1 and folder / names[0] == artifact.path
+        sha256 = file_sha256(artifact.path) if alone else combined_sha256(folder, names)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {artifact.path}: {error.strerror or error}") from error
+    return replace(artifact, files=tuple(names), size=size, sha256=sha256)

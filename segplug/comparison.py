@@ -29,6 +29,8 @@ class Comparison:
     """One sentence for each threshold that is not met."""
     precision: str
     thresholds: Thresholds
+    thresholds_by_hand: bool
+    """Whether the user set the thresholds; if not, they are those of the precision."""
     inputs: tuple[str, ...]
     """The inputs that were compared: image names with sizes."""
     pixels: int

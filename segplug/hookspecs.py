@@ -1,30 +1,30 @@
 """Every hook of segplug: when it is called, what its request holds, what it must return.
 
-A *provider* implements one of these hooks for one *target* and is found through the entry-point
-group ``segplug.<hook>``, whose entry names are the targets::
-
-    [project.entry-points."segplug.infer"]
-    onnxruntime = "segplug_onnx.engine:provider"
-
-A provider is an object (or a module) with
-
-* ``api_version``: the hook API version it was written for (now 1),
-* ``options``: a dataclass of its own options (see :mod:`segplug.options`); it may be left out,
-* one method named like the hook, marked with :data:`hookimpl`, taking ``request`` and nothing else.
+A *provider* implements one of these hooks for one *target*: an object whose class extends the hook's base
+class in :mod:`segplug.providers`, and that an entry point of the group ``segplug.<hook>`` names. Its method is
+named like the hook, marked with :data:`hookimpl`, and takes ``request`` and nothing else.
 
 Exactly one provider is called for a request: the one whose target was named. *Add-ons* (group
-``segplug.addon``) wrap these hooks for all targets with ``@hookimpl(wrapper=True)``: they may read
-the request, refuse it with :class:`segplug.errors.RefusedError`, and read or replace the result.
+``segplug.addon``, :class:`segplug.providers.AddOn`) wrap these hooks for all targets: they may read the request,
+refuse it with :class:`segplug.errors.RefusedError`, and read or replace the result.
+
+``export``, ``build_engine`` and ``convert_weights`` write files. They write into a staging folder
+(``request.output``). When every add-on has agreed, all files there become visible at ``request.destination``
+together, and replace the older ones if the user allows it. If anything is raised before, nothing has changed.
 
 A hook may raise any :class:`segplug.errors.SegplugError`; the errors named below are the usual
 ones. Any other exception is reported as a bug of the plugin.
+
+What changed in which version of a hook: :data:`segplug.versions.HOOK_VERSIONS`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
+
+from segplug.groups import PROJECT
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -33,109 +33,82 @@ if TYPE_CHECKING:
     from segplug.requests import (
         AnalyzeRequest,
         BuildEngineRequest,
+        CommandRequest,
         ConvertWeightsRequest,
         ExportRequest,
         InferRequest,
         LoadDatasetRequest,
         LoadModelRequest,
+        PackRequest,
+        RunRequest,
     )
     from segplug.results import AnalyzeReport, Artifact, ConversionReport
+    from segplug.scores import RunReport
 
 __all__ = [
-    "ADDON_GROUP",
-    "API_VERSION",
-    "COMMAND_GROUP",
-    "HOOKS",
-    "OLDEST_API_VERSION",
-    "PROJECT",
-    "SOURCE_HOOKS",
-    "group_of",
+    "analyze",
+    "build_engine",
+    "command",
+    "convert_weights",
+    "export",
     "hookimpl",
     "hookspec",
+    "infer",
+    "load_dataset",
+    "load_model",
+    "run",
 ]
-
-PROJECT = "segplug"
-
-API_VERSION = 1
-"""The version of the hooks below. It grows when a request gains a field or a hook is added."""
-
-OLDEST_API_VERSION = 1
-"""Providers written for an older version than this are refused."""
-
-HOOKS = ("export", "build_engine", "infer", "convert_weights", "analyze")
-"""The hooks that a user calls: ``segplug run <hook> <target>``."""
-
-SOURCE_HOOKS = ("load_model", "load_dataset")
-"""The hooks that load models and data sets for the hooks above."""
-
-ADDON_GROUP = "segplug.addon"
-
-COMMAND_GROUP = "segplug.command"
-"""Commands of plugins, for work that is not one of the hooks, such as ``segplug serve``. An entry names a
-``click.Command`` in a module that is cheap to import."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-def group_of(hook: str) -> str:
-    """The entry-point group that holds the targets of ``hook``."""
-    return f"{PROJECT}.{hook}"
-
-
 @hookspec(firstresult=True)
-def export(request: ExportRequest) -> Artifact:
-    """Write an artifact that computes what ``request.model`` computes, or pack one for a server.
+def export(request: ExportRequest[Any] | PackRequest[Any]) -> Artifact:
+    """Write an artifact that computes what a model computes, or pack one for a server.
 
-    There are two kinds of exporters. One whose ``takes`` is ``model`` (the default) writes a file, as
-    described below. One whose ``takes`` is ``artifact`` or ``either`` *packs*: it writes
-    ``request.artifact`` (or ``request.model``, a config and its weights) into the folder
-    ``request.output``, in the form that a server reads, under a name that it chooses, whole or not at all.
-    It refuses an existing one unless ``request.force`` is set. Add-ons wrap both kinds: ``request.model``
-    may be ``None``, and the artifact may be a folder.
+    An :class:`~segplug.providers.Exporter` gets an ``ExportRequest`` and a :class:`~segplug.providers.Packer` a
+    ``PackRequest``. An add-on gets both, and asks with ``isinstance`` which it is.
 
-    Called after the model is loaded and ``request.output`` is free (or ``force`` is set), and before
-    verification, which the core does.
+    *Tracing.* Called after the model is loaded and ``request.destination`` is free (or may be replaced), and before
+    verification, which the core does. The exporter exports ``request.model.exportable()``: float32
+    ``(N, 3, H, W)`` in, float32 logits ``(N, C, H, W)`` out, in eval mode. It writes ``request.model.meta``, completed
+    with the input size and versions, into the file or beside it (``write_meta``).
 
-    The exporter exports ``request.model.exportable()``: float32 ``(N, 3, H, W)`` in, float32 logits
-    ``(N, C, H, W)`` out, in eval mode. It writes ``request.output`` whole or not at all
-    (:func:`segplug.files.writing`). It writes ``request.model.meta``, completed with the input size and
-    versions, into the file or beside it.
+    *Packing.* The packer writes ``request.artifact``, or the config and weights of ``request.model``, into the folder
+    ``request.output`` under a name that it chooses. Before any work it refuses a name that exists in
+    ``request.destination``, unless ``request.force`` is set.
 
     Returns:
-        The artifact at ``request.output``.
+        ``request.made(...)``.
 
     Raises:
         ShapeError: the network cannot take ``request.shape``.
-        ArtifactError: the file could not be written.
+        ArtifactError: the file could not be written, or the input is damaged.
         MissingDependencyError: a library is not installed.
-
-    Since API 1.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def build_engine(request: BuildEngineRequest) -> Artifact:
+def build_engine(request: BuildEngineRequest[Any]) -> Artifact:
     """Compile an artifact (``request.artifact``) or a model (``request.model``) for one device.
 
-    Exactly one of the two is set, as the provider's ``takes`` says. The metadata of the output is that
+    Exactly one of the two is set, as the builder's ``takes`` says. The metadata of the output is that
     of the input, completed with the device, library versions and precision. The input is not modified.
 
     Returns:
-        The engine artifact at ``request.output``.
+        ``request.made(meta)``: the engine at ``request.output``.
 
     Raises:
         DeviceError: ``request.device`` is not there.
         ArtifactError: the input is damaged, or the build failed (the builder's reason is quoted).
-
-    Since API 1.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def infer(request: InferRequest) -> Engine:
+def infer(request: InferRequest[Any]) -> Engine:
     """Open ``request.artifact`` (or wrap ``request.model``, or reach ``request.url``) and return an engine.
 
     Called once for a run; the runtime then calls ``engine.run`` with float32 ``(N, 3, H, W)``
@@ -148,61 +121,45 @@ def infer(request: InferRequest) -> Engine:
     Raises:
         ArtifactError: the artifact is damaged or of another format.
         DeviceError: the device is not there. A backend never falls back to another device by itself.
-
-    Since API 1.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def convert_weights(request: ConvertWeightsRequest) -> ConversionReport:
-    """Read weights from ``request.source`` and write them under other names or forms.
+def convert_weights(request: ConvertWeightsRequest[Any]) -> ConversionReport:
+    """Read weights from ``request.checkpoint`` and write them under other names or forms to ``request.output``.
 
-    ``request.source`` is never modified, ``request.destination`` is written whole or not at all.
+    A converter that chooses the name itself writes beside ``request.output``, and says the path in its report.
 
     Returns:
         What was renamed, reshaped, merged, dropped and left over.
 
     Raises:
         CheckpointError: the file is unreadable, or not what this target converts.
-
-    Since API 1.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def analyze(request: AnalyzeRequest) -> AnalyzeReport:
+def analyze(request: AnalyzeRequest[Any]) -> AnalyzeReport:
     """Report on ``request.subjects`` without changing them.
 
     A report that needs other hooks (a model, an engine, an export) calls them through
     ``request.session``. It writes only the files that its options name; the core (:mod:`segplug.reports`)
-    writes tables and pages from what it returns. A report that has no files as subjects, but takes
-    everything from its options, says ``needs_subjects = False``.
+    writes tables and pages from what it returns.
 
     Returns:
         Data (JSON types), tables and figures of the data, and notes on how to read them.
-
-    Since API 1.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def load_model(request: LoadModelRequest) -> SegmentationModel:
+def load_model(request: LoadModelRequest[Any]) -> SegmentationModel:
     """Build the network of ``request.config`` and load ``request.checkpoint`` strictly.
 
     The source wraps its framework's network in the tensor contract of
-    :class:`segplug.model.SegmentationModel` and fills :class:`segplug.model.ModelMeta`. A source has these
-    methods beside the hook:
-
-    * ``accepts(location: str) -> bool``: whether the source reads this config. It must be cheap and import
-      no framework.
-    * ``config_text(request) -> str`` (optional): the config in full, with everything that it imports and
-      with ``request.cfg_options`` applied.
-    * ``fit_backbone(request, state, optional) -> BackboneFit`` (optional): load weights strictly into the
-      network's backbone, and resize position tables as the framework does
-      (:meth:`segplug.Segplug.fit_backbone`).
+    :class:`segplug.model.SegmentationModel` and fills :class:`segplug.model.ModelMeta`.
 
     Returns:
         The model on ``request.device``, in eval mode.
@@ -210,28 +167,48 @@ def load_model(request: LoadModelRequest) -> SegmentationModel:
     Raises:
         ModelError: the config cannot be read or built.
         CheckpointError: the checkpoint is unreadable, unsafe, or of another model.
-
-    Since API 1.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
-def load_dataset(request: LoadDatasetRequest) -> Dataset:
+def load_dataset(request: LoadDatasetRequest[Any]) -> Dataset:
     """Open the test data set that ``request.location`` describes.
-
-    A source has these methods beside the hook:
-
-    * ``accepts(location: str) -> bool``: whether the source reads this location.
-    * ``palette(name: str) -> tuple`` (optional): the RGB colours of a data set that the framework knows by
-      this name; empty for other names.
 
     Returns:
         The data set; no image has been read yet.
 
     Raises:
         DatasetError: folders or lists are missing, or there is not one image.
+    """
+    raise NotImplementedError
 
-    Since API 1.
+
+@hookspec(firstresult=True)
+def run(request: RunRequest[Any]) -> RunReport:
+    """Run a model or an artifact on a data set, and give the results to ``request.sinks``.
+
+    The executor opens the engine through ``request.session``, so that add-ons see that call, too. A wrapper
+    around this hook sees a whole run: it can measure it, refuse it, and read its scores. The files that sinks write
+    (label maps, pictures) are written as the run goes on, so that it can be resumed; they are not staged.
+
+    Returns:
+        How many images were run, their scores, and what was skipped.
+
+    Raises:
+        UsageError: the model and the data set do not fit.
+        EngineError: the engine has stopped working.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def command(request: CommandRequest[Any]) -> int:
+    """Run a plugin's own command, such as ``segplug serve``. Only add-ons implement this hook, as wrappers.
+
+    ``request.call`` says which command; ``yield`` runs it, and returns when it has ended.
+
+    Returns:
+        The exit code: 0 done, 1 the work failed.
     """
     raise NotImplementedError

@@ -1,18 +1,53 @@
-"""An installed entry point, and the provider that it names once its module is imported."""
+"""An installed entry point with the facts of its manifest, and the provider that it names once it is imported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from segplug.options import NoOptions, OptionSpec, build_options, option_specs
 
-__all__ = ["Entry", "Provider", "Status"]
+__all__ = ["Entry", "Facts", "Provider", "Status"]
 
-Status = Literal["available", "duplicate", "broken"]
+Status = Literal["available", "duplicate", "outdated", "broken"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a manifest says of one target: known without importing its plugin.
+
+    Attributes:
+        kind: The base class of its provider (:mod:`segplug.providers`): ``Exporter``. ``Command`` for a command.
+        versions: Hook to the version of it that the provider was written for; several for an add-on.
+        about: One line for listings.
+        takes: ``model``, ``artifact``, ``either`` or ``url``; empty where that means nothing.
+        reads: The formats that it opens; empty if it takes no artifacts.
+        suffix: What the names of its artifacts end in, with the dot; empty for a folder, and for what makes none.
+        verify_with: The ``infer`` target that verifies its artifacts; empty: none.
+        default_device: The device of a backend if none is asked for.
+        precisions: The precisions of a maker.
+        mandatory: Whether an add-on must not be left out.
+        order: The place of an add-on: the lowest is the outermost.
+        sidecars: What the names of the files end in that an add-on writes beside an artifact.
+    """
+
+    kind: str
+    versions: Mapping[str, int]
+    about: str = ""
+    takes: str = ""
+    reads: tuple[str, ...] = ()
+    suffix: str = ""
+    verify_with: str = ""
+    default_device: str = ""
+    precisions: tuple[str, ...] = ()
+    mandatory: bool = False
+    order: int = 0
+    sidecars: tuple[str, ...] = ()
+
+
+_NO_FACTS = Facts(kind="", versions={})
 
 
 @dataclass(frozen=True)
@@ -26,11 +61,11 @@ class Entry:
     """``module:attribute``."""
     distribution: str
     version: str
-    summary: str
-    """The distribution's own one-line description."""
+    facts: Facts = field(default=_NO_FACTS, hash=False)
+    """What the manifest says; nothing, where the status is ``broken``."""
     status: Status = "available"
     reason: str = ""
-    """Why the status is not ``available``."""
+    """Why the status is not ``available``; or, for an older hook version, when it will not be any more."""
 
     @property
     def qualified(self) -> str:
@@ -44,15 +79,19 @@ class Entry:
 
     def load(self) -> object:
         """Import the plugin's module and return the object that the entry names."""
+        from importlib.metadata import EntryPoint
+
         return EntryPoint(name=self.target, value=self.value, group="").load()
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A loaded provider: the plugin's object and where it came from."""
+    """A loaded provider: the plugin's object, its base class, and where it came from."""
 
     entry: Entry
     plugin: object
+    base: type
+    """The base class of :mod:`segplug.providers` that declares its attributes. The object need not extend it."""
 
     @cached_property
     def options(self) -> type:
@@ -67,37 +106,40 @@ class Provider:
 
     @property
     def takes(self) -> str:
-        """What the provider works on: ``model`` or ``artifact``; ``either`` for an exporter that packs both
-        for a server; ``url`` for an ``infer`` target whose engine is a server.
-        """
-        default = "model" if self.entry.hook == "export" else "artifact"
-        return str(getattr(self.plugin, "takes", default))
+        """What the provider works on: ``model``, ``artifact``, ``either`` or ``url``."""
+        return self.entry.facts.takes
 
     @property
     def packs(self) -> bool:
-        """Whether this exporter packs an artifact or a config into a folder, and traces nothing itself."""
-        return self.entry.hook == "export" and self.takes != "model"
-
-    @property
-    def default_device(self) -> str:
-        """The device of an ``infer`` target if none is given."""
-        return str(getattr(self.plugin, "default_device", "cpu"))
+        """Whether this exporter packs for a server, and traces nothing itself."""
+        return self.entry.facts.kind == "Packer"
 
     def device(self, asked: str | None) -> str:
         """The device that was asked for, else the target's default."""
-        return asked or self.default_device
+        return asked or self.entry.facts.default_device
 
     @property
     def help(self) -> str:
-        """The provider's own description: the object's docstring, or its distribution's summary."""
+        """The provider's own description: the object's docstring, or its line in listings."""
         text = getattr(self.plugin, "help" if self.entry.hook == "command" else "__doc__", None)
-        return text.strip() if isinstance(text, str) and text.strip() else self.entry.summary
+        return text.strip() if isinstance(text, str) and text.strip() else self.entry.facts.about
 
-    def method(self, name: str) -> Callable[..., Any] | None:
-        """A method beyond the hook itself, if the provider has it."""
+    def attribute(self, name: str) -> Any:
+        """A declared attribute, or the base class's default."""
+        return getattr(self.plugin, name, None) if hasattr(self.plugin, name) else getattr(self.base, name)
+
+    def method(self, name: str) -> Callable[..., Any]:
+        """A declared method beyond the hook itself, or the base class's own."""
         found = getattr(self.plugin, name, None)
-        return found if callable(found) else None
+        method: Callable[..., Any] = (
+            found if callable(found) else partial(getattr(self.base, name), self.plugin)
+        )
+        return method
 
     def make_options(self, given: dict[str, Any]) -> Any:
         """Check keywords against the declaration; raises :class:`UsageError`."""
-        return build_options(self.options, given, owner=f"{self.entry.hook} {self.entry.target}")
+        return build_options(self.options, given, owner=f"{_word(self.entry.hook)} {self.entry.target}")
+
+
+def _word(hook: str) -> str:
+    return "add-on" if hook == "addon" else hook

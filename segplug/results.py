@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from segplug.errors import ArtifactError
+
 if TYPE_CHECKING:
     import torch
 
+    from segplug.calls import Call
     from segplug.model import ModelMeta
 
 __all__ = [
@@ -40,7 +43,7 @@ class ResizedTensor:
     """The method, in a few words: ``bicubic, 14x14 to 32x32``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackboneFit:
     """How weights fit the backbone of a model. They were loaded strictly if ``fits``."""
 
@@ -67,29 +70,75 @@ class BackboneFit:
         return not (self.missing or self.unexpected or self.misshaped)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A file (or folder) on disk that a hook made, and its metadata."""
+    """What an exporter, a packer or an engine builder made: a file or a folder, and its parts.
+
+    A provider returns ``request.made(...)``; the core fills in the fields that have defaults.
+
+    Attributes:
+        path: The main file, or the folder.
+        format: The target that made it: ``onnx``, ``tensorrt``, ...
+        meta: Its metadata.
+        files: All files that belong to it, as names relative to ``path.parent`` with ``/``, the main file first:
+            external data, the sidecar of its metadata, a signature that an add-on wrote beside it. For a folder:
+            the files in it that this call made.
+        size: Bytes of all files.
+        sha256: SHA-256 in hex digits: of the file, if it is one file; else over the names and hashes of all
+            files (:func:`segplug.artifact.combined_sha256`).
+        call: The call that made it.
+    """
 
     path: Path
     format: str
-    """The target that made it: ``onnx``, ``tensorrt``, ..."""
     meta: ModelMeta
+    files: tuple[str, ...] = ()
     size: int = 0
-    """Bytes on disk."""
     sha256: str = ""
+    call: Call | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files as paths."""
+        return tuple(self.path.parent / name for name in self.files)
+
+    def discard(self) -> None:
+        """Remove all files of the artifact, and the folders that become empty. Missing ones are no error.
+
+        Raises:
+            ArtifactError: a file cannot be removed.
+        """
+        try:
+            for path in self.paths:
+                path.unlink(missing_ok=True)
+            folders = {
+                folder for path in self.paths for folder in path.parents if self.path in folder.parents
+            }
+            for folder in sorted({*folders, self.path}, key=lambda path: -len(path.parts)):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        except OSError as error:
+            raise ArtifactError(f"cannot remove {self.path}: {error.strerror or error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConversionReport:
-    """What a weight conversion did."""
+    """What a weight conversion did.
+
+    Attributes:
+        destination: The file that was written; ``None``: nothing was written (a dry run). A provider gives the
+            staged path (``request.output``, or another name beside it), the core the final one.
+        data: JSON types.
+        tables: Rows for people.
+        notes: How to use the weights correctly, one sentence each.
+        call: The call that made it.
+    """
 
     destination: Path | None
-    """``None``: nothing was written (a dry run)."""
     data: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
-    """How to use the weights correctly, one sentence each."""
+    call: Call | None = None
 
 
 @dataclass(frozen=True)
@@ -117,17 +166,26 @@ class Figure:
     """The picture in characters, for terminals: lines without colour codes. Empty: none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnalyzeReport:
-    """A report: its data (JSON types), and tables and figures of the data."""
+    """A report: its data, and tables and figures of the data.
+
+    Attributes:
+        title: One line.
+        data: JSON types.
+        tables: Rows for people.
+        figures: Pictures of the data.
+        notes: How to read the numbers correctly, one sentence each.
+        failures: Checks of the report that failed, one line each; the command then exits with 1.
+        text: The report itself, if it is a text: printed before everything else.
+        call: The call that made it.
+    """
 
     title: str
     data: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
-    """How to read the numbers correctly, one sentence each."""
     failures: tuple[str, ...] = ()
-    """Checks of the report that failed, one line each; the command then exits with 1."""
     text: str = ""
-    """The report itself, if it is a text: printed before everything else."""
+    call: Call | None = None

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from segplug.calls import Call
+
 __all__ = ["Counts", "RunReport", "Scores", "Skipped"]
 
 
@@ -86,22 +88,29 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """The report of a run."""
+    """The report of a run.
+
+    Attributes:
+        images: Images with a result, including those of an interrupted run that was resumed.
+        resumed: How many of them the interrupted run had finished.
+        skipped: The images that were left out, and why.
+        scores: ``None``: nothing was scored.
+        seconds: Time from reading the first image to closing the last sink.
+        engine_seconds: Time in ``engine.run``.
+        warnings: What to know before trusting the result, one line each.
+        call: The call that made it.
+    """
 
     images: int
-    """Images with a result, including those of an interrupted run that was resumed."""
     resumed: int
-    """How many of them the interrupted run had finished."""
     skipped: tuple[Skipped, ...]
     scores: Scores | None
-    """``None``: nothing was scored."""
     seconds: float
-    """Time from reading the first image to closing the last sink."""
     engine_seconds: float
-    """Time in ``engine.run``."""
     warnings: tuple[str, ...]
+    call: Call | None = None
 
     @property
     def images_per_second(self) -> float:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from segplug.installed import Entry, Provider
 from segplug.model import SegmentationModel
 from segplug.results import Artifact, Precision
 
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from segplug.comparison import Comparison, Thresholds
     from segplug.dataset import Dataset
     from segplug.engine import Engine
-    from segplug.installed import Entry, Provider
+    from segplug.model import ModelMeta
     from segplug.progress import Reporter
     from segplug.results import AnalyzeReport, BackboneFit, ConversionReport
     from segplug.scores import RunReport
     from segplug.sink import Sink
 
-__all__ = ["OnError", "PathLike", "Providers", "Session", "Subject"]
+__all__ = ["OnError", "PathLike", "Providers", "Session", "Subject", "Target"]
 
 PathLike = str | Path
 
@@ -37,6 +38,9 @@ Subject = SegmentationModel | Artifact | PathLike
 
 OnError = Literal["stop", "skip"]
 
+Target = str | Entry | Provider
+"""A target: its name, its entry, or its loaded provider."""
+
 
 class Providers(Protocol):
     """The installed providers, chosen by name and loaded when they are asked for."""
@@ -44,6 +48,15 @@ class Providers(Protocol):
     @property
     def without_addons(self) -> frozenset[str]:
         """The add-ons that the caller left out: a process that works for this one leaves out the same."""
+        ...
+
+    @property
+    def given_addon_options(self) -> Mapping[str, Mapping[str, Any]]:
+        """The options of add-ons as the caller gave them: a process that works for this one needs the same."""
+        ...
+
+    def addon_options(self, addon: object) -> Any:
+        """The options of an add-on in use; :meth:`segplug.providers.AddOn.settings` calls this."""
         ...
 
     def provider(self, hook: str, name: str) -> Provider:
@@ -56,10 +69,10 @@ class Providers(Protocol):
         ...
 
     def source(self, hook: str, location: str, name: str | None) -> Provider:
-        """The source for a location: the named one, or the only one that accepts it.
+        """The source for a location: the named one, or the one that is surest that it reads it.
 
         Raises:
-            UsageError: none accepts it, or several do; they are named.
+            UsageError: none accepts it, or several are equally sure; they are named.
         """
         ...
 
@@ -106,7 +119,12 @@ class Session(Protocol):
         ...
 
     def config_text(
-        self, config: PathLike, *, cfg_options: Mapping[str, Any] | None = None, source: str | None = None
+        self,
+        config: PathLike,
+        *,
+        cfg_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        **options: Any,
     ) -> str:
         """A config with everything it imports written out, in its source's own language."""
         ...
@@ -118,6 +136,7 @@ class Session(Protocol):
         *,
         optional: Collection[str] = (),
         source: str | None = None,
+        **options: Any,
     ) -> BackboneFit:
         """Load weights strictly into the backbone of a config's model."""
         ...
@@ -143,13 +162,13 @@ class Session(Protocol):
 
     def export(
         self,
-        target: str | Provider,
+        target: Target,
         model: SegmentationModel,
         *,
         output: PathLike,
         shape: tuple[int, int] | None = None,
         dynamic: bool = False,
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
         force: bool = False,
         images: Sequence[PathLike] = (),
         verify: bool = False,
@@ -161,7 +180,7 @@ class Session(Protocol):
 
     def pack(
         self,
-        target: str | Provider,
+        target: Target,
         what: Subject,
         *,
         folder: PathLike,
@@ -173,11 +192,11 @@ class Session(Protocol):
 
     def build_engine(
         self,
-        target: str | Provider,
+        target: Target,
         what: Subject,
         *,
         output: PathLike,
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
         device: str | None = None,
         force: bool = False,
         images: Sequence[PathLike] = (),
@@ -192,7 +211,7 @@ class Session(Protocol):
         self,
         what: Subject,
         *,
-        backend: str | Provider,
+        backend: Target,
         device: str | None = None,
         threads: int | None = None,
         want_logits: bool = False,
@@ -205,7 +224,7 @@ class Session(Protocol):
         self,
         what: Subject,
         *,
-        backend: str | Provider,
+        backend: Target,
         dataset: Dataset | PathLike,
         metrics: Sequence[str] = ("mIoU",),
         sinks: Sequence[Sink] = (),
@@ -217,6 +236,7 @@ class Session(Protocol):
         cfg_options: Mapping[str, Any] | None = None,
         nan_to_num: float | None = None,
         beta: float = 1.0,
+        executor: Target = "local",
         **options: Any,
     ) -> RunReport:
         """Run and score on a data set."""
@@ -228,8 +248,8 @@ class Session(Protocol):
         reference: Subject,
         *,
         images: Sequence[PathLike] = (),
-        backend: str | Provider | None = None,
-        reference_backend: str | Provider | None = None,
+        backend: Target | None = None,
+        reference_backend: Target | None = None,
         device: str | None = None,
         precision: Precision = "fp32",
         thresholds: Thresholds | None = None,
@@ -238,10 +258,14 @@ class Session(Protocol):
         """Compare an artifact with the model or the file it came from, on the same inputs."""
         ...
 
+    def read_meta(self, path: PathLike) -> ModelMeta | None:
+        """The metadata of an artifact of any format, by its path; ``None`` if it has none."""
+        ...
+
     def convert_weights(
         self,
-        target: str | Provider,
-        source: PathLike,
+        target: Target,
+        checkpoint: PathLike,
         destination: PathLike,
         *,
         force: bool = False,
@@ -251,7 +275,7 @@ class Session(Protocol):
         ...
 
     def analyze(
-        self, target: str | Provider, *subjects: PathLike, force: bool = False, **options: Any
+        self, target: Target, *subjects: PathLike, force: bool = False, **options: Any
     ) -> AnalyzeReport:
         """Report on configs, artifacts or logs."""
         ...

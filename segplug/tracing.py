@@ -52,9 +52,9 @@ class TracePlan:
         """Free heights and widths must be multiples of this."""
         return self.limits.multiple_of if self.limits else 1
 
-    def meta(self, request: ExportRequest) -> ModelMeta:
+    def meta(self, request: ExportRequest[Any]) -> ModelMeta:
         """The model's metadata with the input size and limits of the artifact."""
-        meta = request.loaded.meta
+        meta = request.model.meta
         return meta.replace(
             input_size=(request.shape or meta.input_size) if self.sizes_vary else self.size,
             input_limits=self.limits,
@@ -62,7 +62,7 @@ class TracePlan:
         )
 
 
-def plan_trace(request: ExportRequest) -> TracePlan:
+def plan_trace(request: ExportRequest[Any]) -> TracePlan:
     """Decide what to trace for ``request``.
 
     Raises:
@@ -72,7 +72,7 @@ def plan_trace(request: ExportRequest) -> TracePlan:
     size = _network_size(request)
     if not request.dynamic:
         return TracePlan(size, traced=size, free={})
-    limits = request.loaded.input_limits()
+    limits = request.model.input_limits()
     if limits is not None and not _takes(limits, size):
         raise ShapeError(
             f"the network cannot take {size[0]}x{size[1]} images",
@@ -86,12 +86,12 @@ def plan_trace(request: ExportRequest) -> TracePlan:
 
 
 @contextmanager
-def explain_size_errors(request: ExportRequest, size: tuple[int, int]) -> Iterator[None]:
+def explain_size_errors(request: ExportRequest[Any], size: tuple[int, int]) -> Iterator[None]:
     """If the network refuses a size, add to its error the sizes that it takes."""
     try:
         yield
     except ShapeError as error:
-        limits = request.loaded.input_limits()
+        limits = request.model.input_limits()
         if limits is None or _takes(limits, size):
             raise
         raise ShapeError(error.message, hint=f"it takes {limits}: give another --shape") from error
@@ -117,9 +117,9 @@ def export_dimensions(free: Mapping[int, str], multiple_of: int) -> dict[int, An
     }
 
 
-def _network_size(request: ExportRequest) -> tuple[int, int]:
+def _network_size(request: ExportRequest[Any]) -> tuple[int, int]:
     """The (height, width) that the network is exported for."""
-    meta = request.loaded.meta
+    meta = request.model.meta
     if meta.inference.mode == "slide" and meta.inference.crop_size is not None:
         height, width = meta.inference.crop_size
         if request.shape not in (None, (height, width)):

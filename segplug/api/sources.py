@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from segplug.api.calling import Caller
 from segplug.errors import UsageError
 from segplug.model import LoadArguments, SegmentationModel
-from segplug.progress import QuietReporter, Reporter
-from segplug.registry.registry import Registry
 from segplug.requests import LoadDatasetRequest, LoadModelRequest
 from segplug.results import BackboneFit
 from segplug.session import PathLike
@@ -22,12 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Sources"]
 
 
-class Sources:
+class Sources(Caller):
     """The part of :class:`segplug.Segplug` that loads models and data sets."""
-
-    def __init__(self, *, reporter: Reporter | None = None, without_addons: Collection[str] = ()) -> None:
-        self.registry = Registry(without_addons)
-        self.reporter: Reporter = reporter or QuietReporter()
 
     def load_model(
         self,
@@ -56,7 +51,7 @@ class Sources:
             **options: The source's own options.
         """
         provider = self.registry.source("load_model", str(config), source)
-        request = LoadModelRequest(
+        request: LoadModelRequest[Any] = LoadModelRequest(
             config=str(config),
             checkpoint=None if checkpoint is None else str(checkpoint),
             cfg_options=dict(cfg_options or {}),
@@ -65,9 +60,9 @@ class Sources:
             for_training=for_training,
             structure_only=structure_only,
             options=provider.make_options(options),
-            reporter=self.reporter,
+            **self._context(provider.entry),
         )
-        model: SegmentationModel = self.registry.call(provider, request)
+        model: SegmentationModel = self._call_hook(provider, request)
         load_arguments = LoadArguments(
             config=request.config,
             checkpoint=request.checkpoint,
@@ -79,24 +74,32 @@ class Sources:
         return replace(model, load_arguments=load_arguments)
 
     def config_text(
-        self, config: PathLike, *, cfg_options: Mapping[str, Any] | None = None, source: str | None = None
+        self,
+        config: PathLike,
+        *,
+        cfg_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        **options: Any,
     ) -> str:
         """A config with everything it imports written out, in its source's own language.
+
+        Args:
+            config: As the source reads it.
+            cfg_options: Dotted key to value.
+            source: Chooses between sources that read the same files.
+            **options: The source's own options.
 
         Raises:
             UsageError: the source cannot write its configs out.
         """
         provider = self.registry.source("load_model", str(config), source)
-        write_out = provider.method("config_text")
-        if write_out is None:
-            raise UsageError(f"the source {provider.entry.target} does not write its configs out")
-        request = LoadModelRequest(
+        request: LoadModelRequest[Any] = LoadModelRequest(
             config=str(config),
             cfg_options=dict(cfg_options or {}),
-            options=provider.make_options({}),
-            reporter=self.reporter,
+            options=provider.make_options(options),
+            **self._context(provider.entry),
         )
-        return str(write_out(request))
+        return str(provider.method("config_text")(request))
 
     def fit_backbone(
         self,
@@ -105,6 +108,7 @@ class Sources:
         *,
         optional: Collection[str] = (),
         source: str | None = None,
+        **options: Any,
     ) -> BackboneFit:
         """Load weights strictly into the backbone of a config's model, as its source's framework would.
 
@@ -113,18 +117,19 @@ class Sources:
             state: Parameter and buffer name to tensor, named as in the backbone.
             optional: Names of ``state`` that the backbone may be built without.
             source: Chooses between sources that read the same files.
+            **options: The source's own options.
 
         Raises:
             UsageError: the source cannot do that.
         """
         provider = self.registry.source("load_model", str(config), source)
-        fit = provider.method("fit_backbone")
-        if fit is None:
-            raise UsageError(f"the source {provider.entry.target} has no backbones to load weights into")
-        request = LoadModelRequest(
-            config=str(config), structure_only=True, options=provider.make_options({}), reporter=self.reporter
+        request: LoadModelRequest[Any] = LoadModelRequest(
+            config=str(config),
+            structure_only=True,
+            options=provider.make_options(options),
+            **self._context(provider.entry),
         )
-        fitted: BackboneFit = fit(request, state, optional)
+        fitted: BackboneFit = provider.method("fit_backbone")(request, state, optional)
         return fitted
 
     def reads_model(self, location: PathLike) -> bool:
@@ -138,8 +143,7 @@ class Sources:
             UsageError: no installed source knows the name.
         """
         for source in self.registry.sources("load_dataset"):
-            look_up = source.method("palette")
-            found = look_up(name) if look_up else None
+            found = source.method("palette")(name)
             if found:
                 return tuple(found)
         raise UsageError(
@@ -157,11 +161,11 @@ class Sources:
     ) -> Dataset:
         """Open a data set through the source that reads ``location``: a config or a folder."""
         provider = self.registry.source("load_dataset", str(location), source)
-        request = LoadDatasetRequest(
+        request: LoadDatasetRequest[Any] = LoadDatasetRequest(
             location=str(location),
             cfg_options=dict(cfg_options or {}),
             options=provider.make_options(options),
-            reporter=self.reporter,
+            **self._context(provider.entry),
         )
-        dataset: Dataset = self.registry.call(provider, request)
+        dataset: Dataset = self._call_hook(provider, request)
         return dataset

@@ -66,7 +66,7 @@ def _paths(value: Any) -> list[Path]:
 
 def _needs_subjects(provider: Provider) -> bool:
     """Whether the report is about files; a report that is not takes everything from its options."""
-    return bool(getattr(provider.plugin, "needs_subjects", True))
+    return bool(provider.attribute("needs_subjects"))
 
 
 def _write_sheets(report: AnalyzeReport, folder: Path, output: Output, *, force: bool) -> None:

@@ -12,33 +12,36 @@ import click
 from segplug.cli.output import Output
 from segplug.cli.parameters import GreedyOption, force_option
 from segplug.comparison import Thresholds
-from segplug.results import Artifact, Table
+from segplug.errors import UsageError
+from segplug.installed import Provider
+from segplug.results import Artifact, Precision, Table
 from segplug.verification.compare import thresholds_for
 
 __all__ = [
     "artifact_data",
     "artifact_options",
+    "precision_of",
     "report_artifact",
     "report_verification",
     "report_written",
     "thresholds_of",
 ]
 
+_PRECISION_FLAG = "precision_flag_"
 
-def artifact_options(
-    *, output: str, images: str, verify: str, precision: tuple[click.Parameter, ...] = ()
-) -> list[click.Parameter]:
+
+def artifact_options(maker: Provider, *, images: str, verify: str) -> list[click.Parameter]:
     """The flags of a command that writes an artifact and may verify it.
 
     Args:
-        output: Another spelling of ``--output``, for those who come from an older tool.
+        maker: The exporter or engine builder, which says its precisions and the flags of older tools.
         images: What ``--input-img`` is used for.
         verify: What ``--verify`` does.
-        precision: Flags beside ``--precision``.
     """
+    precisions = maker.attribute("precisions")
     return [
         click.Option(
-            ["--output", output, "output"],
+            ["--output", *maker.attribute("output_flags"), "output"],
             type=click.Path(path_type=Path),
             required=True,
             help="The file to write.",
@@ -49,25 +52,48 @@ def artifact_options(
             ["--tolerance"],
             type=click.FloatRange(0, 1),
             metavar="SHARE",
-            help="Largest logit difference that --verify allows, as a share of the logits' range.",
+            help="Largest logit difference that --verify allows, as a share of the logits' range. The metadata "
+            "then says that it was set by hand.",
         ),
         click.Option(
             ["--precision"],
-            type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
-            default="fp32",
-            show_default=True,
-            help="The arithmetic of the artifact.",
+            type=click.Choice(precisions),
+            help=f"The arithmetic of the artifact. Default: {precisions[0]}.",
         ),
-        *precision,
+        *(
+            click.Option(
+                [flag, f"{_PRECISION_FLAG}{flag.lstrip('-').replace('-', '_')}"],
+                is_flag=True,
+                help=f"The same as --precision {precision}.",
+            )
+            for flag, precision in maker.attribute("precision_flags").items()
+        ),
         force_option("Replace the output if it exists."),
     ]
 
 
-def thresholds_of(values: Mapping[str, Any]) -> Thresholds | None:
+def precision_of(maker: Provider, values: Mapping[str, Any]) -> Precision:
+    """The precision that ``--precision`` or another flag asks for; default: the maker's first.
+
+    Raises:
+        UsageError: two flags ask for different ones.
+    """
+    asked: dict[str, Precision] = {} if values["precision"] is None else {"--precision": values["precision"]}
+    for flag, precision in maker.attribute("precision_flags").items():
+        if values[f"{_PRECISION_FLAG}{flag.lstrip('-').replace('-', '_')}"]:
+            asked[flag] = precision
+    if len(set(asked.values())) > 1:
+        given = [f"{flag} {values['precision']}" if flag == "--precision" else flag for flag in asked]
+        raise UsageError(f"{' and '.join(given)} exclude each other")
+    chosen: Precision = next(iter(asked.values()), maker.attribute("precisions")[0])
+    return chosen
+
+
+def thresholds_of(values: Mapping[str, Any], precision: Precision) -> Thresholds | None:
     """The thresholds with ``--tolerance``; ``None``: those of the precision."""
     if values["tolerance"] is None:
         return None
-    return replace(thresholds_for(values["precision"]), logits=values["tolerance"])
+    return replace(thresholds_for(precision), logits=values["tolerance"])
 
 
 def report_written(output: Output, artifact: Artifact) -> None:
@@ -111,6 +137,9 @@ def report_verification(output: Output, artifact: Artifact) -> None:
     if found["unstable"]:
         rows.append((f"left out, unstable in {reference}", f"{found['unstable']:.6f}"))
     output.table(Table(f"Compared with {reference}", ("what", "value"), tuple(rows)))
+    if found.get("thresholds_by_hand"):
+        limit = found["thresholds"]["logits"]
+        output.say(f"the thresholds were set by hand: logits may differ by {limit:g} of their range")
     output.say(f"verified: it computes what {reference} computes" if found["passed"] else "NOT VERIFIED:")
     for failure in found["failures"]:
         output.say(f"  {failure}")

@@ -11,6 +11,7 @@ import click
 from segplug.api import Segplug
 from segplug.cli.artifacts import (
     artifact_options,
+    precision_of,
     report_artifact,
     report_verification,
     report_written,
@@ -23,7 +24,7 @@ from segplug.files import ensure_free
 from segplug.installed import Provider
 from segplug.model import SegmentationModel
 from segplug.registry.formats import backend_of_input, require_device, verification_backend
-from segplug.results import Artifact, Precision
+from segplug.results import Artifact
 
 if TYPE_CHECKING:
     from segplug.palette import Palette
@@ -42,10 +43,9 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Argument(["subject"], metavar="CONFIG" if from_model else "ARTIFACT"),
         *(model_options() if from_model else []),
         *artifact_options(
-            output="--trt-file",
+            provider,
             images="Real images: --verify compares on them, --show shows them, int8 is calibrated on them.",
             verify="Run the engine here, compare it with ARTIFACT or CONFIG; exit with 1 if that fails.",
-            precision=(click.Option(["--fp16"], is_flag=True, help="The old spelling of --precision fp16."),),
         ),
         click.Option(
             ["--dataset"],
@@ -65,7 +65,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
 def run(call: Invocation) -> int:
     """Build, verify and show if asked, and report what was written."""
     output, values = call.output, call.values
-    values = {**values, "precision": _precision(values)}
+    precision = precision_of(call.provider, values)
     ensure_free(values["output"], force=values["force"])
     window = _window(call.session, call.provider, values)
     images, colours = _images(call.session, values)
@@ -76,12 +76,12 @@ def run(call: Invocation) -> int:
         call.provider,
         subject,
         output=values["output"],
-        precision=values["precision"],
+        precision=precision,
         device=values["device"],
         force=values["force"],
         images=images,
         verify=values["verify"],
-        thresholds=thresholds_of(values),
+        thresholds=thresholds_of(values, precision),
         **call.own,
     )
     report_written(output, artifact)
@@ -91,20 +91,13 @@ def run(call: Invocation) -> int:
     return report_artifact(output, artifact)
 
 
-def _precision(values: Mapping[str, Any]) -> Precision:
-    precision: Precision = values["precision"]
-    if values["fp16"] and precision not in ("fp32", "fp16"):
-        raise UsageError(f"--fp16 and --precision {precision} exclude each other")
-    return "fp16" if values["fp16"] else precision
-
-
 def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> DisplayWindow | None:
     """A window for --show, opened before the build, if the engine can run on this machine."""
     if not values["show"]:
         return None
     from segplug.runtime.display import DisplayWindow
 
-    require_device(verification_backend(session.registry, provider), values["device"])
+    require_device(verification_backend(session.registry, provider.entry), values["device"])
     return DisplayWindow(instead="use segplug run infer with --show-dir to write painted images")
 
 
@@ -143,8 +136,8 @@ def _show(
     reference_backend = None
     if not isinstance(subject, SegmentationModel):
         subject = Path(subject)
-        reference_backend = backend_of_input(session.registry, provider, subject)
-    backend = verification_backend(session.registry, provider)
+        reference_backend = backend_of_input(session.registry, provider.entry, subject)
+    backend = verification_backend(session.registry, provider.entry)
     with both_engines(session, subject, artifact, reference_backend, backend, device=device) as engines:
         meta = artifact.meta
         shown = verification_images(images, meta, meta.input_size)

@@ -11,7 +11,7 @@ from segplug.api import Segplug
 from segplug.cli import analyze, build_engine, convert_weights, export, infer, pack
 from segplug.cli.invocation import Invocation
 from segplug.cli.output import ConsoleReporter, Output
-from segplug.cli.parameters import common_options, given_options, with_declared
+from segplug.cli.parameters import addon_settings, common_options, given_options, with_declared
 from segplug.cli.source_flags import ModelCommand
 from segplug.installed import Provider
 
@@ -49,7 +49,7 @@ def target_command(provider: Provider) -> click.Command:
 
     def callback(**values: Any) -> int:
         call = Invocation(
-            session=Segplug(reporter=ConsoleReporter(), without_addons=values["no_addon"]),
+            session=Segplug(reporter=ConsoleReporter(), **addon_settings(values)),
             provider=provider,
             output=Output(as_json=values["json"]),
             values=values,

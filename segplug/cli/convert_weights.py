@@ -14,7 +14,7 @@ __all__ = ["parameters", "run"]
 def parameters(provider: Provider) -> list[click.Parameter]:
     """The arguments and flags of every weight converter."""
     return [
-        click.Argument(["source"], metavar="SRC"),
+        click.Argument(["checkpoint"], metavar="SRC"),
         click.Argument(["destination"], metavar="DST"),
         force_option("Replace DST if it exists."),
     ]
@@ -24,7 +24,7 @@ def run(call: Invocation) -> int:
     """Convert, and show the report."""
     output, values = call.output, call.values
     report = call.session.convert_weights(
-        call.provider, values["source"], values["destination"], force=values["force"], **call.own
+        call.provider, values["checkpoint"], values["destination"], force=values["force"], **call.own
     )
     output.tables(report.tables)
     output.notes(report.notes)

@@ -6,6 +6,7 @@ import click
 
 from segplug.cli.artifacts import (
     artifact_options,
+    precision_of,
     report_artifact,
     report_verification,
     report_written,
@@ -37,7 +38,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             help="Let batch, height and width vary, as far as the network allows it.",
         ),
         *artifact_options(
-            output="--output-file",
+            provider,
             images="Real images: --verify compares on them, an exporter may trace with the first.",
             verify="Compare with PyTorch; exit with 1 if the comparison fails.",
         ),
@@ -47,6 +48,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
 def run(call: Invocation) -> int:
     """Export, verify if asked, and report what was written."""
     output, values = call.output, call.values
+    precision = precision_of(call.provider, values)
     ensure_free(values["output"], force=values["force"])  # before the model is loaded, which takes a while
     artifact = call.session.export(
         call.provider,
@@ -54,11 +56,11 @@ def run(call: Invocation) -> int:
         output=values["output"],
         shape=shape_of(values["shape"]),
         dynamic=values["dynamic"],
-        precision=values["precision"],
+        precision=precision,
         force=values["force"],
         images=values["input_img"],
         verify=values["verify"],
-        thresholds=thresholds_of(values),
+        thresholds=thresholds_of(values, precision),
         **call.own,
     )
     report_written(output, artifact)

@@ -89,7 +89,10 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             help="Weight of the class colour over the image, above 0 and at most 1.",
         ),
         click.Option(
-            ["--device"], default=provider.default_device, show_default=True, help="cpu, cuda, cuda:1, ..."
+            ["--device"],
+            default=provider.entry.facts.default_device,
+            show_default=True,
+            help="cpu, cuda, cuda:1, ...",
         ),
         click.Option(
             ["--threads"],
@@ -109,6 +112,13 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             default="stop",
             show_default=True,
             help="At an unreadable image or mask, stop, or skip it and list it at the end.",
+        ),
+        click.Option(
+            ["--executor"],
+            metavar="TARGET",
+            default="local",
+            show_default=True,
+            help="What runs the job: local, in this process, or an installed executor.",
         ),
         click.Option(["--resume"], is_flag=True, help="Continue an interrupted run of the same kind."),
         force_option("Replace the output of --out if it exists."),
@@ -140,6 +150,7 @@ def run(call: Invocation) -> int:
         resume=values["resume"],
         nan_to_num=values["nan_to_num"],
         beta=values["beta"],
+        executor=values["executor"],
         **call.own,
     )
     _print(output, values, report)

@@ -14,6 +14,7 @@ from segplug.options import OptionSpec
 __all__ = [
     "GreedyCommand",
     "GreedyOption",
+    "addon_settings",
     "common_options",
     "force_option",
     "given_options",
@@ -92,6 +93,11 @@ def common_options() -> list[click.Parameter]:
     return [
         click.Option(
             ["--no-addon"], multiple=True, metavar="NAME", help="Do not use this add-on; for debugging."
+        ),
+        GreedyOption(
+            ["--addon-options"],
+            metavar="NAME.KEY=VALUE",
+            help="Options of add-ons (segplug plugins show NAME).",
         ),
         click.Option(
             ["--json"],
@@ -178,6 +184,23 @@ def key_values(pairs: Iterable[str] | Mapping[str, Any], *, flag: str) -> dict[s
             raise UsageError(f"{flag}: '{pair}' is not KEY=VALUE")
         result[key] = value
     return result
+
+
+def addon_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of :class:`segplug.Segplug` that the flags about add-ons mean.
+
+    A command without these flags has no add-ons left out and no options for them.
+
+    Raises:
+        UsageError: a value of ``--addon-options`` is not ``NAME.KEY=VALUE``.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for key, value in key_values(values.get("addon_options", ()), flag="--addon-options").items():
+        name, dot, keyword = key.rpartition(".")
+        if not dot or not name or not keyword:
+            raise UsageError(f"--addon-options: '{key}={value}' is not NAME.KEY=VALUE")
+        options.setdefault(name, {})[keyword] = value
+    return {"without_addons": values.get("no_addon", ()), "addon_options": options}
 
 
 def shape_of(values: Sequence[int]) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import click
 from segplug.errors import PluginError
 from segplug.installed import Entry
 from segplug.options import OptionSpec, unknown
-from segplug.registry.discovery import about, all_entries
+from segplug.registry.discovery import all_entries
 from segplug.results import Table
 
 __all__ = ["plugins"]
@@ -41,13 +41,43 @@ def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
             entry.target,
             f"{entry.distribution} {entry.version}",
             entry.status,
-            entry.reason or about(entry),
+            entry.reason or entry.facts.about,
         )
         for entry in found
     )
     output.table(Table("", ("hook", "target", "plugin", "status", "about"), rows))
     output.document([asdict(entry) for entry in found])
     return 1 if check and any(entry.status != "available" for entry in found) else 0
+
+
+@plugins.command("manifest")
+@click.argument("distributions", nargs=-1, metavar="[DISTRIBUTION]...")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; exit with 1 if a manifest does not fit its classes."
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def write_manifest(distributions: tuple[str, ...], check: bool, debug: bool) -> int:
+    """Write segplug.json beside the modules of a DISTRIBUTION that you develop (default: of all plugins).
+
+    It holds what listings and routes ask of a plugin without importing it. Install the plugin for editing
+    (pip install -e), run this after a change of a class or an entry point, and ship the file with the package.
+    """
+    from segplug.registry.authoring import outdated_manifests, plugin_distributions, write_manifests
+
+    failed = False
+    for distribution in distributions or plugin_distributions():
+        if not check:
+            for path in write_manifests(distribution):
+                click.echo(f"wrote {path}")
+            continue
+        for path in outdated_manifests(distribution):
+            click.echo(
+                f"{path} does not fit the classes of {distribution}: segplug plugins manifest {distribution}"
+            )
+            failed = True
+    if check and not failed:
+        click.echo("the manifests fit")
+    return 1 if failed else 0
 
 
 def _checked(entry: Entry) -> Entry:
@@ -93,8 +123,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
     return {
         **data,
         "help": provider.help,
-        "api_version": getattr(provider.plugin, "api_version", None),
-        "options": [] if entry.hook == "addon" else [_option(spec) for spec in provider.option_specs],
+        "options": [] if entry.hook == "command" else [_option(spec) for spec in provider.option_specs],
     }
 
 

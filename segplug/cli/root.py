@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -45,14 +46,12 @@ class _LazyRoot(click.Group):
 
         commands = self._plugin_commands()
         if cmd_name in commands:
-            return load_command(commands[cmd_name])
+            return _around(commands[cmd_name], load_command(commands[cmd_name]))
         raise unknown("command", cmd_name, (*self._SUMMARIES, *commands), owner="segplug")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from segplug.registry.discovery import about
-
         commands = [
-            (name, f"{about(entry)} ({entry.distribution})")
+            (name, f"{entry.facts.about} ({entry.distribution})")
             for name, entry in self._plugin_commands().items()
         ]
         with formatter.section("Commands"):
@@ -63,6 +62,26 @@ class _LazyRoot(click.Group):
         from segplug.registry.discovery import command_entries
 
         return {entry.target: entry for entry in command_entries() if entry.target not in self._SUMMARIES}
+
+
+def _around(entry: Entry, command: click.Command) -> click.Command:
+    """A plugin's command, wrapped by add-ons (the hook ``command``). Its ``ctx.obj`` is its session."""
+
+    def invoke(ctx: click.Context) -> int:
+        from segplug.api import Segplug
+        from segplug.cli.output import ConsoleReporter
+        from segplug.cli.parameters import addon_settings
+
+        def run(session: Segplug) -> int:
+            ctx.obj = session
+            return command.invoke(ctx) or 0
+
+        session = Segplug(reporter=ConsoleReporter(), **addon_settings(ctx.params))
+        return session.call_command(entry, ctx.params, run)
+
+    wrapped = copy.copy(command)
+    wrapped.invoke = invoke  # type: ignore[method-assign]
+    return wrapped
 
 
 @click.command(

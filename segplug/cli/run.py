@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from segplug.hookspecs import HOOKS
+from segplug.groups import HOOKS, hook_name
 from segplug.installed import Entry
-from segplug.registry.discovery import about, entries
-from segplug.registry.registry import Registry, hook_name
+from segplug.registry.discovery import entries
 
 __all__ = ["run"]
 
@@ -60,6 +59,7 @@ class _Targets(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         from segplug.cli.commands import target_command
+        from segplug.registry.registry import Registry
 
         return target_command(Registry().provider(self.hook, cmd_name))
 
@@ -74,7 +74,7 @@ class _Targets(click.Group):
 
 def _described(entry: Entry) -> str:
     state = "" if entry.status == "available" else f"{entry.status.upper()}: {entry.reason}. "
-    return f"{state}{about(entry)} ({entry.distribution} {entry.version})"
+    return f"{state}{entry.facts.about} ({entry.distribution} {entry.version})"
 
 
 run = _Hooks(

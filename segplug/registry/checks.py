@@ -1,114 +1,214 @@
-"""Check a plugin after its import: its version, its hook, its options, the hooks that it wraps."""
+"""Check a plugin after its import: its attributes, its hook, its options, and that its manifest fits."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
 
-import pluggy
-
-from segplug import hookspecs
 from segplug.errors import PluginError
-from segplug.hookspecs import API_VERSION, OLDEST_API_VERSION, PROJECT, SOURCE_HOOKS
+from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS
 from segplug.installed import Entry, Provider
+from segplug.options import OptionSpec, nearest, option_specs
+from segplug.providers import KINDS, Packer
+from segplug.registry.facts import facts_of
+from segplug.registry.hooks import new_manager, register
 from segplug.registry.loading import entry_label
 from segplug.session import Session
+from segplug.versions import CHANGES_PAGE
 
-__all__ = [
-    "check_hook",
-    "check_options",
-    "check_takes",
-    "check_version",
-    "check_wraps",
-    "new_manager",
-    "register",
-]
+__all__ = ["check_addon", "check_manifest", "check_provider"]
 
-_TAKES = {
-    "export": ("model", "artifact", "either"),
-    "build_engine": ("model", "artifact"),
-    "infer": ("model", "artifact", "url"),
-}
+_WRAPPED = (*HOOKS, *SOURCE_HOOKS, EXECUTOR_HOOK, "command")
+"""The hooks that an add-on may wrap."""
+
+_NEAR = 0.8
+"""How alike (0 to 1, difflib's ratio) an unknown name is to a declared one that it is taken for a misspelling of."""
 
 # The methods of a session that pass on a provider's options: an option cannot have the name of a keyword.
-_METHODS = {"infer": ("open", "evaluate", "verify")}
+_METHODS = {"infer": ("open", "evaluate", "verify"), "run": ()}
 
 
-def check_version(entry: Entry, plugin: object) -> None:
-    version = getattr(plugin, "api_version", None)
-    if not isinstance(version, int):
-        raise PluginError(f"{entry_label(entry)} is broken: it declares no hook API version (api_version)")
-    if version > API_VERSION:
+def check_provider(entry: Entry, plugin: object) -> Provider:
+    """The provider that an imported object is.
+
+    Raises:
+        PluginError: the object is none; the first fault that was found.
+    """
+    _refuse_version_1(entry, plugin)
+    if not isinstance(getattr(plugin, "hook_version", None), int):
+        raise _broken(entry, "it does not say its hook_version")
+    base = _base_of(entry, plugin)
+    _check_names(entry, plugin, base)
+    _check_hook(entry, plugin)
+    provider = Provider(entry, plugin, base)
+    _check_methods(entry, plugin, base)
+    specs = _options_of(entry, plugin)
+    taken = sorted({spec.name for spec in specs} & _keywords(provider))
+    if taken:
+        raise _broken(entry, f"it declares options of segplug's own: {', '.join(taken)}")
+    return provider
+
+
+def check_addon(entry: Entry, plugin: object) -> Provider:
+    """The add-on that an imported object is.
+
+    Raises:
+        PluginError: the object is none; the first fault that was found.
+    """
+    _refuse_version_1(entry, plugin)
+    (base,) = KINDS["addon"]
+    versions = getattr(plugin, "hook_versions", None)
+    if not isinstance(versions, Mapping):
+        raise _broken(entry, "it does not say its hook_versions, such as {'export': 2}")
+    _check_names(entry, plugin, base)
+    wrapped = _wrapped_hooks(entry, plugin)
+    if set(versions) != wrapped:
+        raise _broken(entry, f"its hook_versions name {_listed(versions)}, and it wraps {_listed(wrapped)}")
+    _options_of(entry, plugin)
+    return Provider(entry, plugin, base)
+
+
+def check_manifest(provider: Provider) -> None:
+    """Compare the manifest with what the class says.
+
+    Raises:
+        PluginError: they differ; the first difference is named.
+    """
+    entry = provider.entry
+    try:
+        actual = facts_of(entry.hook, entry.target, provider.plugin, provider.base)
+    except PluginError as error:
+        raise _broken(entry, error.message) from error
+    for field in fields(actual):
+        said, found = getattr(entry.facts, field.name), getattr(actual, field.name)
+        if said != found:
+            raise PluginError(
+                f"{entry_label(entry)} is broken: its manifest does not fit its class: "
+                f"'{field.name}' is {said!r} in the manifest and {found!r} in the class",
+                hint=f"segplug plugins manifest {entry.distribution}",
+            )
+
+
+def _broken(entry: Entry, reason: str) -> PluginError:
+    return PluginError(f"{entry_label(entry)} is broken: {reason}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _refuse_version_1(entry: Entry, plugin: object) -> None:
+    if hasattr(plugin, "api_version"):
         raise PluginError(
-            f"{entry_label(entry)} was written for hook API {version}, this segplug has {API_VERSION}",
-            hint="upgrade segplug",
+            f"{entry_label(entry)} was written for segplug 0.1: it says api_version, not hook_version",
+            hint=f"what changed: {CHANGES_PAGE}",
         )
-    if version < OLDEST_API_VERSION:
-        raise PluginError(
-            f"{entry_label(entry)} is outdated: hook API {version}, at least {OLDEST_API_VERSION} is needed",
-            hint=f"upgrade {entry.distribution}",
-        )
+    if inspect.ismodule(plugin):
+        raise _broken(entry, "it is a module; an object of a class is needed (segplug.providers)")
 
 
-def check_takes(provider: Provider) -> None:
-    known = _TAKES.get(provider.entry.hook)
-    if known and provider.takes not in known:
-        raise PluginError(
-            f"{entry_label(provider.entry)} is broken: its 'takes' is none of {', '.join(known)}"
-        )
+def _base_of(entry: Entry, plugin: object) -> type:
+    """The base class that declares the object's attributes: its own, or for another object that of its hook."""
+    bases = KINDS[entry.hook]
+    found = [base for base in bases if isinstance(plugin, base)]
+    others = [
+        base
+        for hook, kinds in KINDS.items()
+        for base in kinds
+        if isinstance(plugin, base) and hook != entry.hook
+    ]
+    if not found and others:
+        raise _broken(entry, f"it is a {others[0].__name__}, and {entry.hook} needs a {bases[0].__name__}")
+    if found:
+        return found[0]
+    if len(bases) > 1:
+        return bases[0] if getattr(plugin, "takes", "model") == "model" else Packer
+    return bases[0]
 
 
-def check_hook(entry: Entry, plugin: object) -> None:
+def _check_names(entry: Entry, plugin: object, base: type) -> None:
+    """Refuse a public name that is nearly a declared one: a misspelt attribute would be ignored."""
+    declared = _declared(base)
+    for name in dir(plugin):
+        if name.startswith("_") or name in declared:
+            continue
+        near = difflib.get_close_matches(name, sorted(declared), n=1, cutoff=_NEAR)
+        if near:
+            raise _broken(
+                entry,
+                f"it has '{name}', which {base.__name__} does not declare; did you mean '{near[0]}'?",
+            )
+
+
+def _declared(base: type) -> set[str]:
+    own = {name for kind in base.__mro__ for name in (*vars(kind), *vars(kind).get("__annotations__", {}))}
+    names = {name for name in own if not name.startswith("_")}
+    return {*names, *_WRAPPED} if base in KINDS["addon"] else names
+
+
+def _check_hook(entry: Entry, plugin: object) -> None:
+    _refuse_unknown_hooks(entry, plugin)
     manager = new_manager()
     register(manager, entry, plugin)
     implemented = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
     if entry.hook not in implemented:
-        raise PluginError(
-            f"{entry_label(entry)} is broken: it has no method '{entry.hook}' marked with segplug.hookimpl"
-        )
-    if entry.hook in SOURCE_HOOKS and not callable(getattr(plugin, "accepts", None)):
-        raise PluginError(f"{entry_label(entry)} is broken: a source needs a method 'accepts'")
+        raise _broken(entry, f"it has no method '{entry.hook}' marked with segplug.hookimpl")
 
 
-def check_wraps(entry: Entry, plugin: object) -> None:
-    """Refuse an add-on that implements a hook: it would answer in place of every target's provider."""
+def _check_methods(entry: Entry, plugin: object, base: type) -> None:
+    for name in sorted(getattr(base, "__abstractmethods__", ())):
+        if not callable(getattr(plugin, name, None)):
+            raise _broken(entry, f"it has no method '{name}', which every {base.__name__} needs")
+
+
+def _wrapped_hooks(entry: Entry, plugin: object) -> set[str]:
+    """The hooks that an add-on wraps. One that implements a hook would answer in place of every provider."""
+    _refuse_unknown_hooks(entry, plugin)
     manager = new_manager()
     register(manager, entry, plugin)
-    for caller in manager.get_hookcallers(plugin) or ():
-        if not all(found.wrapper or found.hookwrapper for found in caller.get_hookimpls()):
-            raise PluginError(
-                f"{entry_label(entry)} is broken: '{caller.name}' must be marked @hookimpl(wrapper=True)"
+    callers = manager.get_hookcallers(plugin) or ()
+    for caller in callers:
+        for found in caller.get_hookimpls():
+            if not found.wrapper:
+                raise _broken(entry, f"'{caller.name}' must be marked @hookimpl(wrapper=True)")
+            if found.tryfirst or found.trylast:
+                raise _broken(
+                    entry, f"'{caller.name}' is marked tryfirst or trylast; its place is its 'order'"
+                )
+    wrapped = {caller.name for caller in callers}
+    for name in sorted(set(_WRAPPED) - wrapped):
+        if callable(getattr(plugin, name, None)):
+            raise _broken(entry, f"'{name}' must be marked @hookimpl(wrapper=True)")
+    return wrapped
+
+
+def _refuse_unknown_hooks(entry: Entry, plugin: object) -> None:
+    for name in dir(plugin):
+        marked = getattr(getattr(plugin, name, None), "segplug_impl", None)
+        if isinstance(marked, dict) and name not in _WRAPPED:
+            guess = nearest(name, _WRAPPED)
+            raise _broken(
+                entry,
+                f"its method '{name}' is marked with hookimpl, and there is no hook of that name"
+                + (f"; did you mean '{guess}'?" if guess else ""),
             )
 
 
-def check_options(provider: Provider) -> None:
+def _options_of(entry: Entry, plugin: object) -> tuple[OptionSpec, ...]:
+    declared: Any = getattr(plugin, "options", None)
+    if declared is None:
+        return ()
     try:
-        specs = provider.option_specs
+        return option_specs(declared)
     except PluginError as error:
-        raise PluginError(f"{entry_label(provider.entry)} is broken: {error}") from error
-    taken = sorted({spec.name for spec in specs} & _keywords(provider))
-    if taken:
-        names = ", ".join(taken)
-        raise PluginError(
-            f"{entry_label(provider.entry)} is broken: it declares options of segplug's own: {names}"
-        )
+        raise _broken(entry, error.message) from error
 
 
 def _keywords(provider: Provider) -> set[str]:
     """The keywords of the Python methods that pass on a provider's options."""
-    hook = "pack" if provider.packs else provider.entry.hook
+    hook = "pack" if isinstance(provider.plugin, Packer) or provider.base is Packer else provider.entry.hook
     methods = [getattr(Session, name) for name in _METHODS.get(hook, (hook,))]
     return {name for method in methods for name in inspect.signature(method).parameters}
-
-
-def new_manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hookspecs)
-    return manager
-
-
-def register(manager: pluggy.PluginManager, entry: Entry, plugin: object) -> None:
-    try:
-        manager.register(plugin, name=f"{entry.hook}:{entry.qualified}")
-        manager.check_pending()
-    except Exception as error:
-        raise PluginError(f"{entry_label(entry)} is broken: {error}") from error

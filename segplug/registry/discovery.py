@@ -1,38 +1,41 @@
-"""Find what is installed, from metadata alone: no plugin is imported here.
+"""Find what is installed, from metadata and manifests alone: no plugin is imported here.
 
-stevedore reads the entry-point groups; the distribution that owns each entry, which stevedore's
-cache does not keep, comes from ``importlib.metadata``.
+stevedore lists the entry points. Its cache on disk is why a listing does not read the metadata of every
+distribution on the machine. What the entry points do not say (the distribution, the hook versions, what a target takes)
+comes from the distributions' manifests.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib.machinery
-import importlib.util
+import os
 import re
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from importlib.machinery import ModuleSpec
-from importlib.metadata import Distribution, entry_points
-from pathlib import Path
 
-from stevedore import NamedExtensionManager
+from stevedore import ExtensionManager, NamedExtensionManager
 
-from segplug.hookspecs import ADDON_GROUP, COMMAND_GROUP, HOOKS, SOURCE_HOOKS, group_of
+from segplug.errors import PluginError
+from segplug.groups import ADDON_GROUP, COMMAND_GROUP, EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS, group_of
 from segplug.installed import Entry
+from segplug.registry import manifest
+from segplug.registry.manifest import manifest_of
+from segplug.versions import CHANGES_PAGE, HOOK_VERSIONS
 
-__all__ = ["about", "addon_entries", "all_entries", "command_entries", "entries", "forget"]
+__all__ = ["addon_entries", "all_entries", "command_entries", "entries", "forget", "installed_version"]
 
 
 def entries(hook: str) -> tuple[Entry, ...]:
-    """Every installed target of a hook, sorted; its ``status`` says what is wrong with its metadata."""
+    """Every installed target of a hook, sorted; its ``status`` says what is wrong with its manifest."""
     return _read_group(group_of(hook), hook)
 
 
 def addon_entries() -> tuple[Entry, ...]:
-    """Every installed add-on, sorted by name."""
-    return _read_group(ADDON_GROUP, "addon")
+    """Every installed add-on, the outermost first: by order, then by name."""
+    found = _read_group(ADDON_GROUP, "addon")
+    return tuple(sorted(found, key=lambda entry: (entry.facts.order, entry.target, entry.distribution)))
 
 
 def command_entries() -> tuple[Entry, ...]:
@@ -42,110 +45,131 @@ def command_entries() -> tuple[Entry, ...]:
 
 def all_entries() -> tuple[Entry, ...]:
     """The entries of all hooks, then add-ons and commands."""
-    found = [entry for hook in (*HOOKS, *SOURCE_HOOKS) for entry in entries(hook)]
+    found = [entry for hook in (*HOOKS, *SOURCE_HOOKS, EXECUTOR_HOOK) for entry in entries(hook)]
     return (*found, *addon_entries(), *command_entries())
-
-
-def about(entry: Entry) -> str:
-    """One line on a target, for listings.
-
-    It is the first line of the module's docstring, if that has the form ``hook target``, a colon, the text.
-    The line is read from the source file, which is not run. Else it is the distribution's summary.
-    """
-    spec = _find(entry.value.partition(":")[0])
-    if not isinstance(spec, ModuleSpec) or not spec.origin or not spec.origin.endswith(".py"):
-        return entry.summary
-    try:
-        docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes()))
-    except (OSError, SyntaxError, ValueError):
-        return entry.summary
-    heading, _, text = (docstring or "").partition("\n")[0].partition(": ")
-    if heading != f"``{entry.hook} {entry.target}``" or not text:
-        return entry.summary
-    plain = re.sub(r"(:\w+:)?`+([^`]*)`+", r"\2", text)
-    return plain[0].upper() + plain[1:]
 
 
 def forget() -> None:
     """Forget what was read; for processes that install plugins while they run."""
     _read_group.cache_clear()
+    _versions_by_name.cache_clear()
+    manifest.forget()
+    ExtensionManager.ENTRY_POINT_CACHE.clear()
+
+
+def installed_version(distribution: str) -> str:
+    """The version of an installed distribution; empty if it is not installed."""
+    found = _versions_by_name().get(_normalized(distribution))
+    if found is not None:
+        return found
+    from importlib import metadata  # for what is installed in another way than as a folder
+
+    try:
+        return metadata.version(distribution)
+    except (metadata.PackageNotFoundError, ValueError):
+        return ""
 
 
 @cache
 def _read_group(group: str, hook: str) -> tuple[Entry, ...]:
-    owned = _with_owners(group, hook)
-    claims = Counter(entry.target for entry in owned)
-    return tuple(_checked(entry, owned if claims[entry.target] > 1 else ()) for entry in owned)
-
-
-def _with_owners(group: str, hook: str) -> list[Entry]:
-    """Join the names that stevedore lists with the distributions that own them.
-
-    stevedore's cache on disk can be minutes behind a reinstallation: a name that no distribution
-    owns any more is dropped, and one that only the metadata knows yet is taken as well.
-    """
-    manager: NamedExtensionManager[object] = NamedExtensionManager(
+    listing: NamedExtensionManager[object] = NamedExtensionManager(
         group, names=[], on_missing_entrypoints_callback=None
     )
-    owners: dict[tuple[str, str], list[Distribution]] = {}
-    for point in entry_points(group=group):
-        if point.dist is not None:
-            owners.setdefault((point.name, point.value), []).append(point.dist)
-    listed = dict.fromkeys((point.name, point.value) for point in manager.list_entry_points())
-    found = {
-        (name, distribution.metadata["Name"]): _entry(hook, name, value, distribution)
-        for name, value in dict.fromkeys([*listed, *owners])
-        for distribution in owners.get((name, value), ())
-    }
-    return [found[key] for key in sorted(found)]
+    points = dict.fromkeys((point.name, point.value) for point in listing.list_entry_points())
+    found = sorted((_entry(hook, name, value) for name, value in points), key=lambda entry: entry.qualified)
+    found.sort(key=lambda entry: entry.target)
+    claims = Counter(target for target, _ in {(entry.target, entry.distribution) for entry in found})
+    return tuple(_marked(entry, found) if claims[entry.target] > 1 else entry for entry in found)
 
 
-def _entry(hook: str, name: str, value: str, distribution: Distribution) -> Entry:
-    metadata = distribution.metadata.json
-    return Entry(
-        hook=hook,
-        target=name,
-        value=value,
-        distribution=str(metadata["name"]),
-        version=distribution.version,
-        summary=str(metadata.get("summary", "")),
+def _entry(hook: str, name: str, value: str) -> Entry:
+    module = value.partition(":")[0].strip()
+    try:
+        described = manifest_of(module)
+    except PluginError as error:
+        owner, version = _owner(hook, name, value)
+        return Entry(
+            hook, name, value, owner, version, status="broken", reason=_advised(error.message, owner)
+        )
+    owner = described.distribution
+    version = installed_version(owner)
+    facts = described.facts.get((hook, name))
+    if facts is None:
+        reason = _advised(f"its manifest does not name it ({hook} {name})", owner)
+        return Entry(hook, name, value, owner, version, status="broken", reason=reason)
+    entry = Entry(hook, name, value, owner, version, facts)
+    unknown = sorted(set(facts.versions) - set(HOOK_VERSIONS))
+    if unknown:
+        return replace(entry, status="broken", reason=f"there is no hook '{unknown[0]}'")
+    outdated = [text for item in facts.versions.items() if (text := _why_outdated(*item))]
+    if outdated:
+        return replace(entry, status="outdated", reason=outdated[0])
+    ending = [text for item in facts.versions.items() if (text := _when_it_ends(*item))]
+    return replace(entry, reason="; ".join(ending))
+
+
+def _owner(hook: str, name: str, value: str) -> tuple[str, str]:
+    """The distribution and version of an entry point that has no manifest; this reads the metadata of all."""
+    from importlib import metadata
+
+    group = {"addon": ADDON_GROUP, "command": COMMAND_GROUP}.get(hook) or group_of(hook)
+    for point in metadata.entry_points(group=group, name=name):
+        if point.value == value and point.dist is not None:
+            return point.dist.name, point.dist.version
+    return value.partition(":")[0].partition(".")[0], ""
+
+
+def _advised(reason: str, distribution: str) -> str:
+    if "manifest" not in reason:
+        return reason
+    return (
+        f"{reason}: it was written for segplug 0.1 (see {CHANGES_PAGE}), or its author has to run "
+        f"segplug plugins manifest {distribution}"
     )
 
 
-def _checked(entry: Entry, claims: tuple[Entry, ...] | list[Entry]) -> Entry:
-    rivals = [other for other in claims if other.target == entry.target]
-    if len({other.distribution for other in rivals}) > 1:
-        names = " and ".join(other.qualified for other in rivals)
-        return replace(entry, status="duplicate", reason=f"claimed by {names}")
-    missing = _missing_module(entry.value.partition(":")[0])
-    if missing:
-        return replace(entry, status="broken", reason=f"there is no module {missing}")
-    return entry
+def _why_outdated(hook: str, version: int) -> str:
+    """Why a provider of this version does not run; empty if it does."""
+    known = HOOK_VERSIONS[hook]
+    if known.runs(version):
+        return ""
+    if version > known.current:
+        return f"it needs version {version} of the hook '{hook}', this segplug has {known.current}: upgrade segplug"
+    return (
+        f"it was written for version {version} of the hook '{hook}', this segplug has {known.current}: "
+        f"upgrade it; what changed: {CHANGES_PAGE}"
+    )
 
 
-def _missing_module(module: str) -> str | None:
-    """The first part of a dotted module name that is not on the path; imports nothing."""
-    found = _find(module)
-    return found if isinstance(found, str) else None
+def _when_it_ends(hook: str, version: int) -> str:
+    """For a provider of an older version that still runs: the version of segplug in which that ends."""
+    end = HOOK_VERSIONS[hook].ends.get(version)
+    return "" if end is None else f"written for version {version} of '{hook}', which ends in segplug {end}"
 
 
-def _find(module: str) -> ModuleSpec | str | None:
-    """Where a module lies, or the first part of its name that does not exist; imports nothing.
+def _marked(entry: Entry, found: Iterable[Entry]) -> Entry:
+    rivals = dict.fromkeys(other.qualified for other in found if other.target == entry.target)
+    return replace(entry, status="duplicate", reason=f"claimed by {' and '.join(rivals)}")
 
-    ``None``: cannot be known without importing, as below a folder without ``__init__.py``.
+
+@cache
+def _versions_by_name() -> dict[str, str]:
+    """Every installed distribution's version, read from the names of the metadata folders on the path.
+
+    Parsing the metadata files themselves takes a hundred times as long.
     """
-    top, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return top
-    name = top
-    for part in rest:
-        if spec is None:
-            return name
-        name = f"{name}.{part}"
+    found: dict[str, str] = {}
+    for folder in reversed(sys.path):  # the first on the path counts
         try:
-            spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
-        except KeyError:  # Python looks the folder's parent up among the imported modules
-            return None
-    return spec or name
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".dist-info"):
+                distribution, _, version = name.removesuffix(".dist-info").rpartition("-")
+                found[_normalized(distribution)] = version
+    return found
+
+
+def _normalized(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,24 +1,19 @@
 """Find the backends that open a file, and the makers of the files that a backend opens.
 
-A *maker* is an ``export`` or ``build_engine`` provider: it makes files of the format that its target names.
-``suffix`` says what such a file ends in, ``.<target>`` if the provider does not say. An ``infer`` or
-``build_engine`` provider that takes artifacts says in ``reads`` which formats it opens; without, that is the
-format of its own name. A provider whose artifacts are more than one file names the others in
-``companions(artifact: Path) -> Iterable[Path]``.
-
-A maker says in ``verify_with`` which ``infer`` target verifies its files. An ``infer`` provider says with
-``default_device`` where it runs if no device is given (``cpu``). It may have ``check_device(device: str)``,
-which raises before any work the error that opening an engine there would raise.
+A *maker* is an ``export`` or ``build_engine`` target: it makes files of the format that it is named after. All this
+is read from manifests; a plugin is imported only where one of its methods is called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from segplug.artifact import sidecar_path
-from segplug.errors import PluginError, UsageError, VerificationError
-from segplug.installed import Provider
-from segplug.registry.discovery import entries
+from segplug.errors import UsageError, VerificationError
+from segplug.installed import Entry, Provider
+from segplug.model import ModelMeta
+from segplug.registry.discovery import addon_entries, entries
 from segplug.results import Artifact
 from segplug.session import Providers
 
@@ -27,48 +22,67 @@ __all__ = [
     "backend_of_input",
     "backends_for",
     "companions",
-    "formats_read",
+    "has_suffix",
+    "makers_of",
+    "older_parts",
+    "read_meta",
     "require_device",
     "route_to",
-    "suffix_of",
     "verification_backend",
 ]
 
 _MAKERS = ("export", "build_engine")
 
 
-def formats_read(provider: Provider) -> tuple[str, ...]:
-    """The formats that a provider opens; none if it takes loaded models."""
-    if provider.takes != "artifact":
-        return ()
-    declared = getattr(provider.plugin, "reads", None)
-    return (provider.entry.target,) if declared is None else tuple(declared)
+def has_suffix(path: Path, suffix: str) -> bool:
+    """Whether a file's name ends in a suffix, which may have several parts; large and small letters are the same."""
+    name = path.name.lower()
+    return bool(suffix) and name.endswith(suffix.lower()) and len(name) > len(suffix)
 
 
-def companions(provider: Provider, artifact: Path) -> tuple[Path, ...]:
+def companions(backend: Provider, artifact: Path) -> tuple[Path, ...]:
     """The files that must travel with an artifact: those it does not open without, and its sidecar."""
-    named = provider.method("companions")
-    found = [] if named is None else [Path(file) for file in named(artifact)]
+    found = [Path(file) for file in backend.method("companions")(artifact)]
     sidecar = sidecar_path(artifact)
     return (*found, *([sidecar] if sidecar.is_file() and sidecar not in found else []))
 
 
-def suffix_of(maker: Provider) -> str:
-    """What the names of a maker's files end in, with the dot."""
-    return str(getattr(maker.plugin, "suffix", f".{maker.entry.target}"))
+def older_parts(providers: Providers, maker: Entry, artifact: Path) -> tuple[Path, ...]:
+    """The files beside an artifact that go away when another one of this maker replaces it.
+
+    Its companions, its sidecar, and what add-ons write beside artifacts.
+    """
+    beside = [sidecar_path(artifact)]
+    beside += [
+        artifact.with_name(artifact.name + end) for addon in addon_entries() for end in addon.facts.sidecars
+    ]
+    if maker.facts.verify_with and artifact.is_file():
+        try:
+            backend = providers.provider("infer", maker.facts.verify_with)
+            beside += companions(backend, artifact)
+        except Exception:  # nothing can be known of its other files: the older file may be anything
+            pass
+    return tuple(dict.fromkeys(path for path in beside if path.is_file()))
 
 
-def backends_for(providers: Providers, path: Path) -> tuple[Provider, ...]:
-    """The backends that open a file of this name, by its suffix. A broken plugin is none."""
-    suffix = path.suffix.lower()
-    return tuple(
-        backend
-        for backend in _usable(providers, "infer")
-        if suffix in {_suffix_of_format(providers, name) for name in formats_read(backend)}
-    )
+def backends_for(path: Path) -> tuple[Entry, ...]:
+    """The backends that open a file of this name: those of the longest suffix that fits."""
+    fitting = [
+        (len(suffix), backend)
+        for backend in _usable("infer")
+        for suffix in {_suffix_of_format(name) for name in backend.facts.reads}
+        if has_suffix(path, suffix)
+    ]
+    longest = max((length for length, _ in fitting), default=0)
+    return tuple(dict.fromkeys(backend for length, backend in fitting if length == longest))
 
 
-def route_to(providers: Providers, backend: Provider) -> tuple[Provider, ...]:
+def makers_of(format: str) -> tuple[Entry, ...]:
+    """The makers of a format."""
+    return tuple(maker for hook in _MAKERS for maker in _usable(hook) if maker.target == format)
+
+
+def route_to(backend: Entry) -> tuple[Entry, ...]:
     """The makers that lead from a loaded model to a file that ``backend`` opens, in order.
 
     Empty for a backend that runs the model itself. An exporter, or an exporter and an engine builder.
@@ -76,18 +90,34 @@ def route_to(providers: Providers, backend: Provider) -> tuple[Provider, ...]:
     Raises:
         UsageError: nothing that is installed makes what the backend opens.
     """
-    if backend.takes == "model":
+    if backend.facts.takes == "model":
         return ()
-    name = backend.entry.target
-    if backend.takes == "url":
-        raise UsageError(f"infer {name} asks a server, which has a model already")
-    route = _route(providers, formats_read(backend))
+    if backend.facts.takes == "url":
+        raise UsageError(f"infer {backend.target} asks a server, which has a model already")
+    route = _route(backend.facts.reads)
     if route is None:
-        formats = " or ".join(formats_read(backend))
+        formats = " or ".join(backend.facts.reads)
         raise UsageError(
-            f"infer {name} opens {formats} files, and nothing that is installed makes them from a model"
+            f"infer {backend.target} opens {formats} files, and nothing that is installed makes them from a model"
         )
     return route
+
+
+def read_meta(providers: Providers, path: Path) -> ModelMeta | None:
+    """The metadata of an artifact of any format, read by the maker of its suffix.
+
+    Returns:
+        ``None`` if it has none.
+
+    Raises:
+        ArtifactError: the metadata is damaged.
+        PluginError: the plugin of its format is broken.
+    """
+    for maker in _makers_by_suffix(path):
+        found: ModelMeta | None = providers.load(maker).method("read_meta")(path)
+        if found is not None:
+            return found
+    return None
 
 
 def backend_of_artifact(providers: Providers, artifact: Artifact | str | Path) -> Provider:
@@ -99,35 +129,34 @@ def backend_of_artifact(providers: Providers, artifact: Artifact | str | Path) -
     """
     if not isinstance(artifact, Artifact):
         raise UsageError(f"say which backend opens {artifact}", hint="backend='onnxruntime'")
-    makers = _makers(providers, artifact.format)
+    makers = makers_of(artifact.format)
     # Where the plugin of the format is not installed, the error names the missing target.
-    maker = makers[0] if makers else providers.provider("export", artifact.format)
+    maker = makers[0] if makers else providers.provider("export", artifact.format).entry
     return verification_backend(providers, maker)
 
 
-def verification_backend(providers: Providers, maker: Provider) -> Provider:
+def verification_backend(providers: Providers, maker: Entry) -> Provider:
     """The backend that verifies a maker's files; raises :class:`VerificationError` if it names none."""
-    backend = getattr(maker.plugin, "verify_with", None)
-    if not isinstance(backend, str):
+    if not maker.facts.verify_with:
         raise VerificationError(
-            f"nothing is known that runs a file of format {maker.entry.target}", hint="name a backend"
+            f"nothing is known that runs a file of format {maker.target}", hint="name a backend"
         )
-    return providers.provider("infer", backend)
+    return providers.provider("infer", maker.facts.verify_with)
 
 
-def backend_of_input(providers: Providers, builder: Provider, artifact: Path) -> Provider:
+def backend_of_input(providers: Providers, builder: Entry, artifact: Path) -> Provider:
     """The backend that runs an artifact from which ``builder`` builds an engine.
 
     Raises:
         UsageError: nothing that is installed makes what the builder reads.
         VerificationError: the makers name none.
     """
-    makers = [maker for name in formats_read(builder) for maker in _makers(providers, name)]
+    makers = [maker for name in builder.facts.reads for maker in makers_of(name)]
     if not makers:
         raise UsageError(
-            f"nothing that is installed makes {' or '.join(formats_read(builder))} files to compare"
+            f"nothing that is installed makes {' or '.join(builder.facts.reads)} files to compare"
         )
-    named = [maker for maker in makers if artifact.suffix.lower() == suffix_of(maker)]
+    named = [maker for maker in makers if has_suffix(artifact, maker.facts.suffix)]
     return verification_backend(providers, (named or makers)[0])
 
 
@@ -138,38 +167,34 @@ def require_device(backend: Provider, device: str | None) -> None:
         DeviceError: it is not there.
         MissingDependencyError: a library is not.
     """
-    check = backend.method("check_device")
-    if check is not None:
-        check(backend.device(device))
+    backend.method("check_device")(backend.device(device))
 
 
-def _route(
-    providers: Providers, formats: tuple[str, ...], seen: frozenset[str] = frozenset()
-) -> tuple[Provider, ...] | None:
+def _route(formats: tuple[str, ...], seen: frozenset[str] = frozenset()) -> tuple[Entry, ...] | None:
     for wanted in formats:
-        for maker in _makers(providers, wanted):
-            if maker.takes == "model":
+        for maker in makers_of(wanted):
+            if maker.facts.takes == "model":
                 return (maker,)
-            before = None if wanted in seen else _route(providers, formats_read(maker), seen | {wanted})
+            before = None if wanted in seen else _route(maker.facts.reads, seen | {wanted})
             if before is not None:
                 return (*before, maker)
     return None
 
 
-def _makers(providers: Providers, wanted: str) -> list[Provider]:
-    return [maker for hook in _MAKERS for maker in _usable(providers, hook) if maker.entry.target == wanted]
+def _makers_by_suffix(path: Path) -> Iterator[Entry]:
+    """The makers whose files end as ``path`` does, those of the longest suffix first; for a folder, packers."""
+    makers = [maker for hook in _MAKERS for maker in _usable(hook)]
+    if path.is_dir():
+        yield from (maker for maker in makers if not maker.facts.suffix)
+        return
+    fitting = [maker for maker in makers if has_suffix(path, maker.facts.suffix)]
+    yield from sorted(fitting, key=lambda maker: -len(maker.facts.suffix))
 
 
-def _suffix_of_format(providers: Providers, name: str) -> str:
-    makers = _makers(providers, name)
-    return suffix_of(makers[0]) if makers else f".{name}"
+def _suffix_of_format(name: str) -> str:
+    makers = makers_of(name)
+    return makers[0].facts.suffix if makers else f".{name}"
 
 
-def _usable(providers: Providers, hook: str) -> list[Provider]:
-    usable = []
-    for entry in entries(hook):
-        try:
-            usable.append(providers.load(entry))
-        except PluginError:
-            continue  # asking for it by name says why
-    return usable
+def _usable(hook: str) -> list[Entry]:
+    return [entry for entry in entries(hook) if entry.status in ("available", "duplicate")]

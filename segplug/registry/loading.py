@@ -10,13 +10,24 @@ from segplug.installed import Entry
 if TYPE_CHECKING:
     import click
 
-__all__ = ["entry_label", "import_plugin", "load_command"]
+__all__ = ["entry_label", "import_plugin", "load_command", "refuse_unusable"]
 
 
 def entry_label(entry: Entry) -> str:
     """The name of a plugin's entry in messages."""
     kind = "add-on" if entry.hook == "addon" else entry.hook
-    return f"{kind} {entry.target} ({entry.distribution} {entry.version})"
+    version = f" {entry.version}" if entry.version else ""
+    return f"{kind} {entry.target} ({entry.distribution}{version})"
+
+
+def refuse_unusable(entry: Entry) -> None:
+    """Refuse an entry that metadata alone shows to be unusable.
+
+    Raises:
+        PluginError: it is broken or outdated.
+    """
+    if entry.status in ("broken", "outdated"):
+        raise PluginError(f"{entry_label(entry)} is {entry.status}: {entry.reason}")
 
 
 def import_plugin(entry: Entry) -> object:
@@ -37,6 +48,7 @@ def load_command(entry: Entry) -> click.Command:
 
     if entry.status == "duplicate":
         raise PluginError(f"the command '{entry.target}' is {entry.reason}", hint="uninstall one of them")
+    refuse_unusable(entry)
     command = import_plugin(entry)
     if not isinstance(command, click.Command):
         raise PluginError(f"{entry_label(entry)} is no click command")

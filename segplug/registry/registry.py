@@ -1,77 +1,58 @@
 """Choose one provider by name, import only its plugin, and call its hook.
 
 Every call has a plugin manager of its own, with the hook specifications, the add-ons and the one
-provider that was chosen: nothing depends on the order of registration, and a plugin whose
+provider that was chosen: nothing depends on the order of installation, and a plugin whose
 registration fails leaves nothing behind.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from segplug.dataset import Dataset
-from segplug.engine import REFERENCE_BACKEND, Engine
-from segplug.errors import PluginError, RefusedError, UsageError
-from segplug.hookspecs import HOOKS
+from segplug.engine import REFERENCE_BACKEND
+from segplug.errors import UsageError
 from segplug.installed import Entry, Provider
-from segplug.model import SegmentationModel
 from segplug.options import unknown
-from segplug.registry.checks import (
-    check_hook,
-    check_options,
-    check_takes,
-    check_version,
-    check_wraps,
-    new_manager,
-    register,
-)
-from segplug.registry.discovery import addon_entries, entries
-from segplug.registry.loading import entry_label, import_plugin, load_command
-from segplug.results import AnalyzeReport, Artifact, ConversionReport
+from segplug.registry.addons import AddOns
+from segplug.registry.checks import check_manifest, check_provider
+from segplug.registry.discovery import entries
+from segplug.registry.hooks import Finish, addon_hook, new_manager, provider_hook
+from segplug.registry.loading import import_plugin, load_command, refuse_unusable
+from segplug.registry.sources import accepting_sources, usable_sources
 
-__all__ = ["Registry", "hook_name"]
-
-_RESULTS: dict[str, type] = {
-    "export": Artifact,
-    "build_engine": Artifact,
-    "infer": Engine,
-    "convert_weights": ConversionReport,
-    "analyze": AnalyzeReport,
-    "load_model": SegmentationModel,
-    "load_dataset": Dataset,
-}
-
-
-def hook_name(word: str) -> str:
-    """A hook's name from a user's spelling: ``-`` and ``_`` are the same.
-
-    Raises:
-        UsageError: there is no such hook.
-    """
-    name = word.replace("-", "_")
-    if name not in HOOKS:
-        raise unknown("hook", word, HOOKS, owner="segplug")
-    return name
+__all__ = ["Registry"]
 
 
 class Registry:
     """The providers and add-ons of this process.
 
     Args:
-        without_addons: Add-ons not to use; ``SEGPLUG_ADDONS`` in the environment, when set, names
-            the only ones to use (empty: none). An add-on may forbid being left out.
+        without_addons: Add-ons not to use; see :class:`segplug.registry.addons.AddOns`.
+        addon_options: Name of an add-on to its own options, keyword to value.
     """
 
-    def __init__(self, without_addons: Collection[str] = ()) -> None:
-        self._without = frozenset(without_addons)
+    def __init__(
+        self,
+        without_addons: Collection[str] = (),
+        addon_options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._addons = AddOns(without_addons, addon_options or {})
         self._providers: dict[Entry, Provider] = {}
 
     @property
     def without_addons(self) -> frozenset[str]:
         """The add-ons that the caller left out: a process that works for this one leaves out the same."""
-        return self._without
+        return self._addons.without
+
+    @property
+    def given_addon_options(self) -> Mapping[str, Mapping[str, Any]]:
+        """The options of add-ons as the caller gave them: a process that works for this one needs the same."""
+        return self._addons.given
+
+    def addon_options(self, addon: object) -> Any:
+        """The options of an add-on in use, an instance of its declared dataclass."""
+        return self._addons.options(addon)
 
     def entry(self, hook: str, name: str) -> Entry:
         """The one entry that ``name`` (``target`` or ``distribution:target``) means.
@@ -108,8 +89,8 @@ class Registry:
         """
         return self.load(self.entry(hook, name))
 
-    def resolve(self, hook: str, target: str | Provider) -> Provider:
-        """The provider that a name means, or the loaded provider itself.
+    def resolve(self, hook: str, target: str | Entry | Provider) -> Provider:
+        """The provider that a name or an entry means, or the loaded provider itself.
 
         Raises:
             UsageError: as :meth:`entry` does, or the provider is one of another hook.
@@ -117,74 +98,67 @@ class Registry:
         """
         if isinstance(target, str):
             return self.provider(hook, target)
-        if target.entry.hook != hook:
-            raise UsageError(f"{target.entry.target} is a target of {target.entry.hook}, not of {hook}")
-        return target
+        entry = target if isinstance(target, Entry) else target.entry
+        if entry.hook != hook:
+            raise UsageError(f"{entry.target} is a target of {entry.hook}, not of {hook}")
+        return self.load(target) if isinstance(target, Entry) else target
 
     def load(self, entry: Entry) -> Provider:
         """Import and check the plugin of one entry; raises :class:`PluginError` if it is unusable."""
         if entry not in self._providers:
-            plugin = import_plugin(entry)
-            check_version(entry, plugin)
-            check_hook(entry, plugin)
-            provider = Provider(entry, plugin)
-            check_takes(provider)
-            check_options(provider)
+            refuse_unusable(entry)
+            provider = check_provider(entry, import_plugin(entry))
+            check_manifest(provider)
             self._providers[entry] = provider
         return self._providers[entry]
 
     def check(self, entry: Entry) -> Provider:
         """Load any entry, an add-on's or a command's too, and check it; raises :class:`PluginError`."""
         if entry.hook == "addon":
-            return Provider(entry, self._addon(entry))
+            return self._addons.load(entry)
         if entry.hook == "command":
-            return Provider(entry, load_command(entry))
+            return Provider(entry, load_command(entry), object)
         return self.load(entry)
 
-    def call(self, provider: Provider, request: Any, *, inner: object | None = None) -> Any:
-        """Call the provider's hook, with all add-ons around it, and check what comes back.
+    def call(self, provider: Provider, request: Any, finish: Finish) -> Any:
+        """Call the provider's hook, with all add-ons around it.
 
         Args:
             provider: What :meth:`provider` returned.
             request: The hook's request.
-            inner: Hook wrappers of the core's own, inside all add-ons: add-ons see what they return.
+            finish: Completes the provider's result, inside all add-ons: they see what it returns.
 
         Raises:
-            RefusedError: an add-on refused, or a mandatory one was left out.
-            PluginError: an add-on is broken, or the provider did not return what the hook promises.
+            RefusedError: an add-on refused, or a mandatory one was left out or is missing.
+            PluginError: an add-on is broken, or one or the provider did not return what the hook promises.
             SegplugError: what the provider or an add-on raised.
         """
         hook = provider.entry.hook
         manager = new_manager()
-        register(manager, provider.entry, provider.plugin)
-        for entry, addon in self.addons():
-            register(manager, entry, addon)
-        if inner is not None:
-            # Marked `trylast` and registered last: the innermost wrapper.
-            manager.register(inner)
-        result = getattr(manager.hook, hook)(request=request)
-        if not isinstance(result, _RESULTS[hook]):
-            raise PluginError(
-                f"{entry_label(provider.entry)} returned {type(result).__name__} where the hook '{hook}' "
-                f"promises {_RESULTS[hook].__name__}"
-            )
-        return result
+        manager.register(provider_hook(provider.entry, provider.plugin, finish))
+        # pluggy calls what was registered last first: the outermost add-on is registered last.
+        for addon in reversed(self._addons.in_use()):
+            if hook in addon.entry.facts.versions:
+                manager.register(addon_hook(addon.entry, addon.plugin, hook))
+        return getattr(manager.hook, hook)(request=request)
 
     def source(self, hook: str, location: str, name: str | None) -> Provider:
-        """The source for a location: the named one, or the only one that accepts it.
+        """The source for a location: the named one, or the one that is surest that it reads it.
 
         Raises:
-            UsageError: none accepts it, or several do; they are named.
+            UsageError: none accepts it, or several are equally sure; they are named.
         """
         if name is not None:
             return self.provider(hook, name)
-        accepting, usable, broken = self._accepting(hook, location)
+        usable, broken = usable_sources(self.load, hook)
+        accepting = accepting_sources(usable, location, broken)
         if len(accepting) == 1:
             return accepting[0]
         what = "model" if hook == "load_model" else "data set"
         if accepting:
             names = ", ".join(provider.entry.qualified for provider in accepting)
-            raise UsageError(f"several sources read {location}: {names}", hint="choose one with --source")
+            flag = "--source" if hook == "load_model" else "--dataset-source"
+            raise UsageError(f"several sources read {location}: {names}", hint=f"choose one with {flag}")
         names = ", ".join(provider.entry.target for provider in usable)
         names = names or "none; a plugin brings one, such as segplug-mmseg or segplug-torch"
         trouble = f"; {'; '.join(broken)}" if broken else ""
@@ -195,72 +169,9 @@ class Registry:
 
     def is_source(self, hook: str, location: str) -> bool:
         """Whether any installed source accepts a location."""
-        return bool(self._accepting(hook, location)[0])
+        usable, broken = usable_sources(self.load, hook)
+        return bool(accepting_sources(usable, location, broken))
 
     def sources(self, hook: str) -> list[Provider]:
         """The installed sources that work."""
-        return self._accepting(hook, "")[1]
-
-    def _accepting(self, hook: str, location: str) -> tuple[list[Provider], list[Provider], list[str]]:
-        """The sources that accept a location, all that work, and why the others do not."""
-        usable, broken = [], []
-        for entry in entries(hook):
-            try:
-                usable.append(self.load(entry))
-            except PluginError as error:
-                broken.append(str(error))
-        accepting = [provider for provider in usable if _accepts(provider, location, broken)]
-        return accepting, usable, broken
-
-    def addons(self) -> list[tuple[Entry, object]]:
-        """The add-ons in use, loaded, in the order of their names.
-
-        An add-on that cannot be loaded is an error, and is not left out silently: it may be a rule.
-        """
-        installed = addon_entries()
-        names = {entry.target for entry in installed}
-        for name in sorted((self._without | (_named_in_environment() or set())) - names):
-            # A misspelt name would leave the wrong rules in use.
-            raise unknown("add-on", name, names, owner="segplug")
-        return [(entry, self._addon(entry)) for entry in installed if self._wanted(entry)]
-
-    def _wanted(self, entry: Entry) -> bool:
-        only = _named_in_environment()
-        left_out = entry.target in self._without or (only is not None and entry.target not in only)
-        if not left_out:
-            return True
-        try:
-            mandatory = bool(getattr(self._addon(entry), "mandatory", False))
-        except PluginError:
-            return False
-        if mandatory:
-            raise RefusedError(f"the add-on '{entry.target}' ({entry.distribution}) must not be left out")
-        return False
-
-    def _addon(self, entry: Entry) -> object:
-        if entry not in self._providers:
-            try:
-                plugin = import_plugin(entry)
-                check_version(entry, plugin)
-                check_wraps(entry, plugin)
-            except PluginError as error:
-                raise PluginError(
-                    error.message, hint=f"repair or uninstall it, or leave it out: --no-addon {entry.target}"
-                ) from error.__cause__
-            self._providers[entry] = Provider(entry, plugin)
-        return self._providers[entry].plugin
-
-
-def _named_in_environment() -> set[str] | None:
-    value = os.environ.get("SEGPLUG_ADDONS")
-    return None if value is None else {name.strip() for name in value.split(",")} - {""}
-
-
-def _accepts(provider: Provider, location: str, broken: list[str]) -> bool:
-    """Whether a source reads ``location``; a source whose ``accepts`` fails is added to ``broken``."""
-    accepts = provider.method("accepts")
-    try:
-        return accepts is not None and bool(accepts(location))
-    except Exception as error:
-        broken.append(f"{entry_label(provider.entry)} is broken: {type(error).__name__}: {error}")
-        return False
+        return usable_sources(self.load, hook)[0]

@@ -20,6 +20,7 @@ from segplug.dataset import DatasetInfo
 from segplug.errors import DatasetError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
+from segplug.providers import Confidence, DatasetSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -272,18 +273,20 @@ def _fingerprint(files: Sequence[Path], *settings: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-class _Provider:
-    """The source ``folder``."""
+class FolderSource(DatasetSource[FolderOptions]):
+    """A folder of images, with masks beside them or in a folder of their own."""
 
-    api_version = 1
+    hook_version = 2
     options = FolderOptions
 
-    def accepts(self, location: str) -> bool:
-        return os.path.isdir(location)
+    def accepts(self, location: str) -> Confidence:
+        """Any folder; a source that knows its files is surer."""
+        return Confidence.POSSIBLE if os.path.isdir(location) else Confidence.NO
 
     @hookimpl
-    def load_dataset(self, request: LoadDatasetRequest) -> FolderDataset:
+    def load_dataset(self, request: LoadDatasetRequest[FolderOptions]) -> FolderDataset:
+        """List the images; see :func:`segplug.hookspecs.load_dataset`."""
         return FolderDataset(Path(request.location), request.options)
 
 
-provider = _Provider()
+provider = FolderSource()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
+from segplug.providers import Backend
 
 if TYPE_CHECKING:
     from segplug.engine import Engine
@@ -29,17 +30,15 @@ class RemoteOptions:
     timeout: float = option(60.0, help="Seconds to wait for an answer.", minimum=0.1)
 
 
-class RemoteBackend:
-    """The base class of such targets. A subclass sets ``target``; its docstring is the target's help text."""
+class RemoteBackend(Backend[RemoteOptions]):
+    """The base class of such targets. The docstring of a subclass is its target's help text."""
 
-    api_version: ClassVar = 1
-    options: ClassVar = RemoteOptions
-    takes: ClassVar = "url"
-    target: ClassVar[str]
-    """The name of the ``infer`` target."""
+    hook_version = 2
+    options = RemoteOptions
+    takes = "url"
 
     @hookimpl
-    def infer(self, request: InferRequest) -> Engine:
+    def infer(self, request: InferRequest[RemoteOptions]) -> Engine:
         """Connect to ``request.url``; see :func:`segplug.hookspecs.infer`.
 
         Raises:
@@ -49,10 +48,8 @@ class RemoteBackend:
         from segplug.serving.client import Client, predictions_url
         from segplug.serving.remote_engine import RemoteEngine
 
-        if request.url is None:
-            raise UsageError(f"infer {self.target} needs the address of a server")
         if request.device != "cpu" or request.threads is not None:
             raise UsageError("the server chooses its device and threads: leave them out")
-        options: RemoteOptions = request.options or RemoteOptions()
-        url = predictions_url(request.url, options.model_name, token=options.token, timeout=options.timeout)
-        return RemoteEngine(Client(url, token=options.token, timeout=options.timeout), target=self.target)
+        options = request.options
+        url = predictions_url(request.address, options.model_name, token=options.token, timeout=options.timeout)
+        return RemoteEngine(Client(url, token=options.token, timeout=options.timeout), target=request.call.target)

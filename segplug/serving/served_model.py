@@ -72,29 +72,16 @@ def choose_backend(session: Session, artifact: Path, wanted: str | None = None) 
         if backend.takes != "artifact":
             raise UsageError(f"infer {wanted} does not open artifacts")
         return backend
-    found = backends_for(session.registry, artifact)
+    found = backends_for(artifact)
     if not found:
         raise UsageError(f"no installed backend opens *{artifact.suffix} files", hint="segplug plugins list")
-    named_by_exporters = _verification_backends(session)
-    defaults = [backend for backend in found if backend.entry.target in named_by_exporters]
+    # The backend with which an exporter verifies is the default of its format.
+    named_by_exporters = {entry.facts.verify_with for entry in session.targets("export")}
+    defaults = [backend for backend in found if backend.target in named_by_exporters]
     if len(found) > 1 and len(defaults) != 1:
-        names = ", ".join(backend.entry.target for backend in found)
+        names = ", ".join(backend.target for backend in found)
         raise UsageError(f"several backends open {artifact.name}: {names}", hint="choose one with --backend")
-    return defaults[0] if len(defaults) == 1 else found[0]
-
-
-def _verification_backends(session: Session) -> set[str]:
-    """The backends with which exporters verify: each is the default of its exporter's format."""
-    from segplug.errors import PluginError
-
-    named = set()
-    for entry in session.targets("export"):
-        try:
-            exporter = session.registry.load(entry)
-        except PluginError:
-            continue  # the reason is reported when the target is asked for by name
-        named.add(str(getattr(exporter.plugin, "verify_with", "")))
-    return named
+    return session.registry.load(defaults[0] if len(defaults) == 1 else found[0])
 
 
 def label_output_warning(spec: EngineSpec) -> str | None:

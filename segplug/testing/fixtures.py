@@ -16,10 +16,18 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from segplug.errors import PluginError
+from segplug.installed import Entry, Facts
+from segplug.providers import KINDS
 from segplug.registry import discovery
+from segplug.registry.authoring import GROUPS, entry_facts
+from segplug.registry.facts import facts_of
+from segplug.registry.manifest import Manifest, manifest_path, manifest_text
+from segplug.versions import HOOK_VERSIONS
 
 __all__ = ["Install", "data_dir", "install_plugin"]
 
@@ -89,13 +97,19 @@ def _ctrl_c() -> None:
 def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Install a distribution, as a package and its metadata in a folder on ``sys.path``.
 
-    The fixture is called with a name, entry points by group, and the source of each module.
+    The fixture is called with a name, entry points by group, and the source of each module. It writes the
+    manifest from the classes; where a module cannot be imported, or its classes have no facts, the manifest has
+    those of the base class. ``manifest=False`` writes none.
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     modules: list[str] = []
 
     def install(
-        name: str, entries: Mapping[str, Mapping[str, str]], version: str = "1.0", **sources: str
+        name: str,
+        entries: Mapping[str, Mapping[str, str]],
+        version: str = "1.0",
+        manifest: bool = True,
+        **sources: str,
     ) -> Path:
         folder = tmp_path / "site" / name
         info = folder / f"{name}-{version}.dist-info"
@@ -113,9 +127,42 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             modules.append(module)
         monkeypatch.syspath_prepend(str(folder))
         discovery.forget()
+        if manifest:
+            _write_manifests(name, version, entries)
+        for module in sources:
+            sys.modules.pop(module, None)
+        discovery.forget()
         return folder
 
     yield install
     for module in modules:
         sys.modules.pop(module, None)
     discovery.forget()
+
+
+def _write_manifests(name: str, version: str, entries: Mapping[str, Mapping[str, str]]) -> None:
+    manifests: dict[Path, dict[tuple[str, str], Facts]] = {}
+    for group, targets in entries.items():
+        hook = GROUPS.get(group)
+        if hook is None:
+            continue
+        for target, value in targets.items():
+            entry = Entry(hook, target, value, name, version)
+            try:
+                path = manifest_path(value.partition(":")[0])
+            except PluginError:
+                continue  # the module is not there, as a test may want it
+            manifests.setdefault(path, {})[hook, target] = _facts(entry)
+    for path, facts in manifests.items():
+        path.write_text(manifest_text(Manifest(name, facts)), encoding="utf-8")
+
+
+def _facts(entry: Entry) -> Facts:
+    try:
+        return entry_facts(entry)
+    except PluginError:
+        if entry.hook in ("addon", "command"):
+            return Facts(kind="AddOn" if entry.hook == "addon" else "Command", versions={})
+        base = KINDS[entry.hook][0]
+        made_up = SimpleNamespace(hook_version=HOOK_VERSIONS[entry.hook].current)
+        return facts_of(entry.hook, entry.target, made_up, base)

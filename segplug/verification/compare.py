@@ -126,6 +126,7 @@ def compare(
         failures=failures,
         precision=precision,
         thresholds=limits,
+        thresholds_by_hand=thresholds is not None,
         inputs=tuple(totals.inputs),
         pixels=totals.pixels,
         logits_compared=totals.logits_compared,

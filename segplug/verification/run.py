@@ -7,24 +7,23 @@ square, and a batch of two.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.artifact import describe, write_sidecar
 from segplug.comparison import Comparison, Thresholds
 from segplug.engine import REFERENCE_BACKEND, Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
-from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
 from segplug.registry.formats import backend_of_artifact, backend_of_input, verification_backend
 from segplug.requests import BuildEngineRequest, ExportRequest
-from segplug.results import Artifact, Precision
-from segplug.session import PathLike, Session, Subject
+from segplug.results import Artifact
+from segplug.session import PathLike, Session, Subject, Target
 from segplug.verification.compare import Pair, compare
 from segplug.verification.stability import perturbed_runs
 
@@ -39,12 +38,12 @@ if TYPE_CHECKING:
     Inputs = Iterator[tuple[str, npt.NDArray[np.float32]]]
 
 __all__ = [
-    "VerificationWrapper",
     "both_engines",
     "compare_engines",
     "comparison_inputs",
     "run_both",
     "tracing_input",
+    "verified",
     "verification_images",
 ]
 
@@ -212,8 +211,8 @@ def both_engines(
     session: Session,
     reference: Subject,
     artifact: Artifact | PathLike,
-    reference_backend: str | Provider | None,
-    backend: str | Provider,
+    reference_backend: Target | None,
+    backend: Target,
     *,
     device: str | None,
     **options: Any,
@@ -274,55 +273,41 @@ def compare_engines(
     )
 
 
-class VerificationWrapper:
-    """Verifies the artifact of an exporter or an engine builder, and writes the result into its metadata.
+def verified(
+    session: Session,
+    maker: Provider,
+    artifact: Artifact,
+    request: ExportRequest[Any] | BuildEngineRequest[Any],
+    images: Sequence[str | Path],
+    thresholds: Thresholds | None,
+) -> Artifact:
+    """Compare what a maker made with what it was made from, and write the outcome into its metadata.
 
-    The core's own wrapper of the two hooks. It is the innermost wrapper: add-ons see the finished artifact.
+    Args:
+        session: The session of the request's call.
+        maker: The exporter or engine builder.
+        artifact: What it made.
+        request: Its request.
+        images: The user's images; none: the sample image.
+        thresholds: Thresholds set by hand; ``None``: those of the precision.
+
+    Returns:
+        The artifact with its new metadata, which lie on disk.
     """
-
-    def __init__(
-        self,
-        session: Session,
-        maker: Provider,
-        images: Sequence[str | Path],
-        thresholds: Thresholds | None,
-    ) -> None:
-        self._session, self._maker = session, maker
-        self._images, self._thresholds = images, thresholds
-
-    @hookimpl(wrapper=True, trylast=True)
-    def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
-        artifact = yield
-        return self._marked(artifact, request.loaded, request.precision)
-
-    @hookimpl(wrapper=True, trylast=True)
-    def build_engine(self, request: BuildEngineRequest) -> Generator[None, Artifact, Artifact]:
-        artifact = yield
-        if request.model is not None:
-            return self._marked(artifact, request.model, request.precision, device=request.device)
-        assert request.artifact is not None
-        backend = backend_of_input(self._session.registry, self._maker, request.artifact)
-        return self._marked(
-            artifact, request.artifact, request.precision, device=request.device, reference_backend=backend
-        )
-
-    def _marked(
-        self,
-        artifact: Artifact,
-        reference: SegmentationModel | Path,
-        precision: Precision,
-        **where: Any,
-    ) -> Artifact:
-        comparison = self._session.verify(
-            artifact,
-            reference,
-            images=self._images,
-            backend=verification_backend(self._session.registry, self._maker),
-            precision=precision,
-            thresholds=self._thresholds,
-            **where,
-        )
-        meta = artifact.meta.replace(verification=comparison.to_dict())
-        write_meta = self._maker.method("write_meta") or write_sidecar
-        write_meta(artifact.path, meta)
-        return describe(artifact.path, format=artifact.format, meta=meta)
+    where: dict[str, Any] = {}
+    if isinstance(request, BuildEngineRequest):
+        where["device"] = request.device
+        if request.model is None:
+            where["reference_backend"] = backend_of_input(session.registry, maker.entry, request.file)
+    comparison = session.verify(
+        artifact,
+        request.subject,
+        images=images,
+        backend=verification_backend(session.registry, maker.entry),
+        precision=request.precision,
+        thresholds=thresholds,
+        **where,
+    )
+    meta = artifact.meta.replace(verification=comparison.to_dict())
+    maker.method("write_meta")(artifact.path, meta)
+    return replace(artifact, meta=meta)

@@ -82,7 +82,7 @@ def _parameters() -> list[click.Parameter]:
 def _run(**values: Any) -> int:
     from segplug_serve.serve import serve
 
-    return serve(values)
+    return serve(click.get_current_context().obj, values)
 
 
 command = ModelCommand(

@@ -13,7 +13,7 @@ from typing import Any
 
 from segplug.api import Segplug
 from segplug.cli.model import MODEL_FLAGS, load_model
-from segplug.cli.output import ConsoleReporter, Output
+from segplug.cli.output import Output
 from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
@@ -32,10 +32,11 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _log = logging.getLogger("segplug.serve")
 
 
-def serve(values: Mapping[str, Any]) -> int:
+def serve(session: Segplug, values: Mapping[str, Any]) -> int:
     """Open the model, serve it, and close it; returns the exit code.
 
     Args:
+        session: The session of the command's call.
         values: The command's parameters by name.
     """
     logging.basicConfig(
@@ -43,7 +44,6 @@ def serve(values: Mapping[str, Any]) -> int:
     )
     # As in `segplug run infer`: OpenMP threads that wait actively would slow the decoding of images down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    session = Segplug(reporter=ConsoleReporter(), without_addons=values["no_addon"])
     output = Output(as_json=values["json"])
     token = _read_token(values["token_file"])
     if token is None and values["host"] not in _LOOPBACK:

@@ -1,0 +1,278 @@
+"""Make files: export, pack, build engines, convert weights. All are staged, and placed when nobody refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segplug import files
+from segplug.api.sources import Sources
+from segplug.api.subjects import input_files, request_field
+from segplug.artifact import completed
+from segplug.errors import PluginError, UsageError
+from segplug.installed import Provider
+from segplug.registry.formats import older_parts, require_device, verification_backend
+from segplug.registry.loading import entry_label
+from segplug.requests import BuildEngineRequest, ConvertWeightsRequest, ExportRequest, PackRequest
+from segplug.results import Artifact, ConversionReport, Precision
+from segplug.session import PathLike, Subject, Target
+from segplug.staging import Stage, stage_file, stage_folder
+
+if TYPE_CHECKING:
+    from segplug.comparison import Thresholds
+    from segplug.model import SegmentationModel
+
+__all__ = ["Makers"]
+
+
+class Makers(Sources):
+    """The part of :class:`segplug.Segplug` that makes files."""
+
+    def export(
+        self,
+        target: Target,
+        model: SegmentationModel,
+        *,
+        output: PathLike,
+        shape: tuple[int, int] | None = None,
+        dynamic: bool = False,
+        precision: Precision | None = None,
+        force: bool = False,
+        images: Sequence[PathLike] = (),
+        verify: bool = False,
+        thresholds: Thresholds | None = None,
+        **options: Any,
+    ) -> Artifact:
+        """Write ``model`` as an artifact.
+
+        Args:
+            target: The exporter: ``onnx``.
+            model: What :meth:`load_model` returned.
+            output: The file to write.
+            shape: Network input (height, width); default: the model's nominal size.
+            dynamic: Let batch, height and width vary.
+            precision: The arithmetic of the artifact; default: the first that the exporter has.
+            force: Replace ``output`` if it exists.
+            images: Real images to verify on; the exporter is given the first.
+            verify: Compare the artifact with the model (:meth:`verify`) and write the outcome into
+                its metadata, ``artifact.meta.verification``. An artifact that fails stays, marked.
+                Add-ons see the artifact after this.
+            thresholds: Thresholds to use instead of those of its precision; the metadata says so.
+            **options: The target's own options (``segplug plugins show TARGET``).
+        """
+        from segplug.verification.run import tracing_input
+
+        provider = self.registry.resolve("export", target)
+        if provider.packs:
+            raise UsageError(f"export {provider.entry.target} packs for a server", hint="use Segplug.pack")
+        checked = provider.make_options(options)
+        chosen = _precision(provider, precision)
+        destination = Path(output)
+        files.refuse_input(destination, [*input_files(model), *images])
+        if verify:
+            verification_backend(self.registry, provider.entry)
+        with stage_file(destination, force=force) as stage:
+            request: ExportRequest[Any] = ExportRequest(
+                model=model,
+                output=stage.output,
+                destination=destination,
+                shape=shape,
+                dynamic=dynamic,
+                precision=chosen,
+                sample=tracing_input(Path(images[0]), model.meta, shape) if images else None,
+                options=checked,
+                **self._context(provider.entry),
+            )
+            return self._made(provider, request, stage, verify, images, thresholds)
+
+    def build_engine(
+        self,
+        target: Target,
+        what: Subject,
+        *,
+        output: PathLike,
+        precision: Precision | None = None,
+        device: str | None = None,
+        force: bool = False,
+        images: Sequence[PathLike] = (),
+        verify: bool = False,
+        thresholds: Thresholds | None = None,
+        **options: Any,
+    ) -> Artifact:
+        """Compile an artifact or a model for one device.
+
+        Args:
+            target: The builder: ``tensorrt``.
+            what: An artifact or its path, or (where the target takes them) a loaded model.
+            output: The file to write; its metadata lies beside it.
+            precision: The arithmetic of the engine; default: the first that the builder has.
+            device: ``cuda:0`` and the like; default: the target's own.
+            force: Replace ``output`` if it exists.
+            images: Real images, to verify on, and for builders that calibrate on them.
+            verify: Compare the engine with what it was built from (:meth:`verify`) and write the outcome into
+                its metadata. It then runs here: a device that is not there is an error before the build. An
+                engine that fails stays, marked. Add-ons see it after this.
+            thresholds: Thresholds to use instead of those of its precision; the metadata says so.
+            **options: The target's own options (``segplug plugins show TARGET``).
+        """
+        provider = self.registry.resolve("build_engine", target)
+        subject = request_field(provider, what)
+        checked = provider.make_options(options)
+        chosen = _precision(provider, precision)
+        destination = Path(output)
+        files.refuse_input(destination, [*input_files(what), *images])
+        if verify:
+            require_device(verification_backend(self.registry, provider.entry), device)
+        with stage_file(destination, force=force) as stage:
+            request: BuildEngineRequest[Any] = BuildEngineRequest(
+                output=stage.output,
+                destination=destination,
+                **subject,
+                precision=chosen,
+                device=device,
+                images=tuple(Path(image) for image in images),
+                options=checked,
+                **self._context(provider.entry),
+            )
+            return self._made(provider, request, stage, verify, images, thresholds)
+
+    def pack(
+        self,
+        target: Target,
+        what: Subject,
+        *,
+        folder: PathLike,
+        force: bool = False,
+        **options: Any,
+    ) -> Artifact:
+        """Pack an artifact, or a config and its weights, for a server: an ``export`` that traces nothing.
+
+        Args:
+            target: The exporter: ``torchserve``, ``triton``.
+            what: An artifact, its path, or (where the target takes them) what :meth:`load_model` returned.
+            folder: The server's folder of models, which is made if it is not there.
+            force: Replace a model of the same name in it.
+            **options: The target's own options, the model's name among them.
+        """
+        provider = self.registry.resolve("export", target)
+        if not provider.packs:
+            raise UsageError(f"export {provider.entry.target} does not pack", hint="use Segplug.export")
+        subject = request_field(provider, what)
+        checked = provider.make_options(options)
+        destination = Path(folder)
+        with (
+            files.making_folder(destination),
+            stage_folder(destination, shared_levels=provider.attribute("shared_levels")) as stage,
+        ):
+            request: PackRequest[Any] = PackRequest(
+                output=stage.output,
+                destination=destination,
+                **subject,
+                force=force,
+                options=checked,
+                **self._context(provider.entry),
+            )
+
+            def finish(request: PackRequest[Any], artifact: Artifact) -> Artifact:
+                _refuse_elsewhere(provider, artifact, stage.output)
+                return completed(replace(artifact, call=request.call), stage.names())
+
+            made = self.registry.call(provider, request, finish)
+            made = completed(made, stage.names())
+            for name in made.files:
+                files.refuse_input(destination / name, input_files(what))
+            stage.commit()
+            return replace(made, path=destination / made.path.name)
+
+    def convert_weights(
+        self,
+        target: Target,
+        checkpoint: PathLike,
+        destination: PathLike,
+        *,
+        force: bool = False,
+        **options: Any,
+    ) -> ConversionReport:
+        """Convert weights to another framework's names, or to another form.
+
+        Args:
+            target: The converter: ``swin``, ``publish``.
+            checkpoint: The file to read.
+            destination: The file to write. A converter may add to its name; the report says it.
+            force: Replace ``destination`` if it exists.
+            **options: The target's own options (``segplug plugins show TARGET``).
+        """
+        provider = self.registry.resolve("convert_weights", target)
+        final = Path(destination)
+        files.refuse_input(final, [checkpoint])
+        if not Path(checkpoint).exists():
+            raise UsageError(f"there is no file {checkpoint}")
+        checked = provider.make_options(options)
+        with stage_file(final, force=force) as stage:
+            request: ConvertWeightsRequest[Any] = ConvertWeightsRequest(
+                checkpoint=Path(checkpoint),
+                output=stage.output,
+                destination=final,
+                options=checked,
+                **self._context(provider.entry),
+            )
+            report: ConversionReport = self._call_hook(provider, request)
+            if report.destination is None:
+                return report
+            _refuse_elsewhere(provider, report.destination, stage.output.parent)
+            placed = final.parent / report.destination.name
+            files.refuse_input(placed, [checkpoint])
+            stage.commit(main=report.destination.name)
+            return replace(report, destination=placed)
+
+    def _made(
+        self,
+        provider: Provider,
+        request: ExportRequest[Any] | BuildEngineRequest[Any],
+        stage: Stage,
+        verify: bool,
+        images: Sequence[PathLike],
+        thresholds: Thresholds | None,
+    ) -> Artifact:
+        """Call a maker, verify what it made if asked, and place it when no add-on has refused."""
+
+        def finish(request: ExportRequest[Any] | BuildEngineRequest[Any], artifact: Artifact) -> Artifact:
+            if artifact.path != stage.output:
+                raise PluginError(
+                    f"{entry_label(provider.entry)} returned an artifact at {artifact.path}, not at request.output"
+                )
+            artifact = completed(replace(artifact, call=request.call), stage.names())
+            if not verify:
+                return artifact
+            from segplug.verification.run import verified
+
+            checked = verified(request.session, provider, artifact, request, images, thresholds)
+            return completed(checked, stage.names())
+
+        artifact: Artifact = self.registry.call(provider, request, finish)
+        artifact = completed(artifact, stage.names())  # add-ons may have written beside it
+        stage.commit(older=older_parts(self.registry, provider.entry, request.destination))
+        return replace(artifact, path=request.destination)
+
+
+def _precision(maker: Provider, asked: Precision | None) -> Precision:
+    """The precision to make, if the maker has it; raises :class:`UsageError` if not."""
+    known: tuple[Precision, ...] = maker.attribute("precisions")
+    if asked is None:
+        return known[0]
+    if asked not in known:
+        raise UsageError(
+            f"{maker.entry.hook} {maker.entry.target} makes {' or '.join(known)} artifacts, not {asked}"
+        )
+    return asked
+
+
+def _refuse_elsewhere(provider: Provider, made: Artifact | Path, folder: Path) -> None:
+    """Refuse a result that does not lie in the staging folder: it would not be placed with the others."""
+    path = made.path if isinstance(made, Artifact) else made
+    if path.parent != folder or not path.exists():
+        raise PluginError(
+            f"{entry_label(provider.entry)} returned {path}, which it did not write into the staging folder"
+        )

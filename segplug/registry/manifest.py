@@ -1,0 +1,147 @@
+"""The manifest of a distribution: the facts of its providers, readable without importing them.
+
+It is the file ``segplug.json`` in the package that the entry points name (beside a module that is no package:
+``<module>.segplug.json``). ``segplug plugins manifest`` writes it from the classes, and the loader compares the two.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+from segplug.errors import PluginError
+from segplug.installed import Facts
+
+__all__ = ["MANIFEST", "Manifest", "forget", "manifest_of", "manifest_path", "manifest_text"]
+
+MANIFEST = "segplug.json"
+
+_FORMAT = 1
+_TUPLES = {"reads", "precisions", "sidecars"}
+_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "kind": str,
+    "versions": dict,
+    "about": str,
+    "takes": str,
+    "reads": list,
+    "suffix": str,
+    "verify_with": str,
+    "default_device": str,
+    "precisions": list,
+    "mandatory": bool,
+    "order": int,
+    "sidecars": list,
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one manifest says: the distribution, and the facts by (hook, target)."""
+
+    distribution: str
+    facts: Mapping[tuple[str, str], Facts]
+
+
+@cache
+def manifest_of(module: str) -> Manifest:
+    """The manifest for an entry point's module; imports nothing.
+
+    Raises:
+        PluginError: the module or the manifest is not there, or the manifest is damaged.
+    """
+    path = manifest_path(module)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise PluginError(f"it has no manifest ({path.name})") from None
+    except OSError as error:
+        raise PluginError(f"its manifest cannot be read: {error.strerror or error}") from error
+    try:
+        return _parsed(json.loads(content))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PluginError(f"its manifest {path} is damaged: {error}") from error
+
+
+def manifest_path(module: str) -> Path:
+    """Where the manifest for an entry point's module lies: in the first package of its dotted name that is a
+    folder with an ``__init__``; imports nothing.
+
+    Raises:
+        PluginError: there is no such module.
+    """
+    spec = _outermost(module)
+    origin = Path(str(spec.origin))
+    if spec.submodule_search_locations is None:
+        return origin.with_name(f"{spec.name}.{MANIFEST}")
+    return origin.with_name(MANIFEST)
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """A manifest as the text of its file. Facts that have their default are left out."""
+    providers = [
+        {"hook": hook, "target": target, **_as_json(facts)}
+        for (hook, target), facts in sorted(manifest.facts.items())
+    ]
+    document = {"manifest": _FORMAT, "distribution": manifest.distribution, "providers": providers}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def forget() -> None:
+    """Forget what was read; for processes that install plugins while they run."""
+    manifest_of.cache_clear()
+
+
+def _as_json(facts: Facts) -> dict[str, Any]:
+    plain = {}
+    for field in fields(facts):
+        value = getattr(facts, field.name)
+        if field.name in ("kind", "versions") or value != field.default:
+            plain[field.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def _parsed(document: Any) -> Manifest:
+    if document["manifest"] != _FORMAT:
+        raise ValueError(f"it has format {document['manifest']}, this segplug reads {_FORMAT}")
+    facts = {(str(item.pop("hook")), str(item.pop("target"))): _facts(item) for item in document["providers"]}
+    return Manifest(str(document["distribution"]), facts)
+
+
+def _facts(item: dict[str, Any]) -> Facts:
+    for name, value in item.items():
+        kind = _FIELDS.get(name)
+        if kind is None:
+            raise ValueError(f"'{name}' is no fact")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"'{name}' cannot be {value!r}")
+    if not all(type(version) is int for version in item["versions"].values()):
+        raise ValueError("the versions are no whole numbers")
+    values: dict[str, Any] = {
+        name: tuple(value) if name in _TUPLES else value for name, value in item.items()
+    }
+    return Facts(**values)
+
+
+def _outermost(module: str) -> ModuleSpec:
+    """The first part of a dotted name that is not a bare namespace folder; imports nothing."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    name = top
+    for part in rest:
+        if spec is None or spec.origin is not None:
+            break
+        name = f"{name}.{part}"
+        spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+    if spec is None or spec.origin is None:
+        raise PluginError(f"there is no module {name}")
+    return spec

@@ -23,8 +23,8 @@ class Call:
         version: The version of that distribution.
         id: 16 hex digits that no other call has.
         parent: The ``id`` of the call whose provider or add-on made this call; ``None``: a user made it.
-        verification: Whether the call is part of a verification: it opens the artifact that is verified, or the
-            reference, and makes nothing that is kept.
+        verification: Whether the call is part of a verification: it opens the artifact that is verified, or
+            the reference, and makes nothing that is kept.
     """
 
     hook: str

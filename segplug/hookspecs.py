@@ -1,12 +1,12 @@
 """Every hook of segplug: when it is called, what its request holds, what it must return.
 
 A *provider* implements one of these hooks for one *target*: an object whose class extends the hook's base
-class in :mod:`segplug.providers`, and that an entry point of the group ``segplug.<hook>`` names. Its method is
-named like the hook, marked with :data:`hookimpl`, and takes ``request`` and nothing else.
+class in :mod:`segplug.providers`, and that an entry point of the group ``segplug.<hook>`` names. Its method
+is named like the hook, marked with :data:`hookimpl`, and takes ``request`` and nothing else.
 
 Exactly one provider is called for a request: the one whose target was named. *Add-ons* (group
-``segplug.addon``, :class:`segplug.providers.AddOn`) wrap these hooks for all targets: they may read the request,
-refuse it with :class:`segplug.errors.RefusedError`, and read or replace the result.
+``segplug.addon``, :class:`segplug.providers.AddOn`) wrap these hooks for all targets: they may read the
+request, refuse it with :class:`segplug.errors.RefusedError`, and read or replace the result.
 
 ``export``, ``build_engine`` and ``convert_weights`` write files. They write into a staging folder
 (``request.output``). When every add-on has agreed, all files there become visible at ``request.destination``
@@ -67,17 +67,19 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def export(request: ExportRequest[Any] | PackRequest[Any]) -> Artifact:
     """Write an artifact that computes what a model computes, or pack one for a server.
 
-    An :class:`~segplug.providers.Exporter` gets an ``ExportRequest`` and a :class:`~segplug.providers.Packer` a
-    ``PackRequest``. An add-on gets both, and asks with ``isinstance`` which it is.
+    An :class:`~segplug.providers.Exporter` gets an ``ExportRequest`` and a
+    :class:`~segplug.providers.Packer` a ``PackRequest``. An add-on gets both, and asks with ``isinstance``
+    which it is.
 
-    *Tracing.* Called after the model is loaded and ``request.destination`` is free (or may be replaced), and before
-    verification, which the core does. The exporter exports ``request.model.exportable()``: float32
-    ``(N, 3, H, W)`` in, float32 logits ``(N, C, H, W)`` out, in eval mode. It writes ``request.model.meta``, completed
-    with the input size and versions, into the file or beside it (``write_meta``).
+    *Tracing.* Called after the model is loaded and ``request.destination`` is free (or may be replaced),
+    and before verification, which the core does. The exporter exports ``request.model.exportable()``:
+    float32 ``(N, 3, H, W)`` in, float32 logits ``(N, C, H, W)`` out, in eval mode. It writes
+    ``request.model.meta``, completed with the input size and versions, into the file or beside it
+    (``write_meta``).
 
-    *Packing.* The packer writes ``request.artifact``, or the config and weights of ``request.model``, into the folder
-    ``request.output`` under a name that it chooses. Before any work it refuses a name that exists in
-    ``request.destination``, unless ``request.force`` is set.
+    *Packing.* The packer writes ``request.artifact``, or the config and weights of ``request.model``, into
+    the folder ``request.output`` under a name that it chooses. Before any work it refuses a name that
+    exists in ``request.destination``, unless ``request.force`` is set.
 
     Returns:
         ``request.made(...)``.
@@ -127,9 +129,10 @@ def infer(request: InferRequest[Any]) -> Engine:
 
 @hookspec(firstresult=True)
 def convert_weights(request: ConvertWeightsRequest[Any]) -> ConversionReport:
-    """Read weights from ``request.checkpoint`` and write them under other names or forms to ``request.output``.
+    """Read weights from ``request.checkpoint``; write them under other names or forms to ``request.output``.
 
-    A converter that chooses the name itself writes beside ``request.output``, and says the path in its report.
+    A converter that chooses the name itself writes beside ``request.output``, and says the path in its
+    report.
 
     Returns:
         What was renamed, reshaped, merged, dropped and left over.
@@ -189,8 +192,9 @@ def run(request: RunRequest[Any]) -> RunReport:
     """Run a model or an artifact on a data set, and give the results to ``request.sinks``.
 
     The executor opens the engine through ``request.session``, so that add-ons see that call, too. A wrapper
-    around this hook sees a whole run: it can measure it, refuse it, and read its scores. The files that sinks write
-    (label maps, pictures) are written as the run goes on, so that it can be resumed; they are not staged.
+    around this hook sees a whole run: it can measure it, refuse it, and read its scores. The files that
+    sinks write (label maps, pictures) are written as the run goes on, so that it can be resumed; they are
+    not staged.
 
     Returns:
         How many images were run, their scores, and what was skipped.

@@ -1,4 +1,4 @@
-"""An installed entry point with the facts of its manifest, and the provider that it names once it is imported."""
+"""An installed entry point with the facts of its manifest, and the loaded provider that it names."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class Facts:
     """What a manifest says of one target: known without importing its plugin.
 
     Attributes:
-        kind: The base class of its provider (:mod:`segplug.providers`): ``Exporter``. ``Command`` for a command.
+        kind: The base class of its provider (:mod:`segplug.providers`): ``Exporter``. ``Command`` for a
+            command.
         versions: Hook to the version of it that the provider was written for; several for an add-on.
         about: One line for listings.
         takes: ``model``, ``artifact``, ``either`` or ``url``; empty where that means nothing.
         reads: The formats that it opens; empty if it takes no artifacts.
-        suffix: What the names of its artifacts end in, with the dot; empty for a folder, and for what makes none.
+        suffix: What the names of its artifacts end in, with the dot; empty for a folder, and for what makes
+            none.
         verify_with: The ``infer`` target that verifies its artifacts; empty: none.
         default_device: The device of a backend if none is asked for.
         precisions: The precisions of a maker.
@@ -91,7 +93,7 @@ class Provider:
     entry: Entry
     plugin: object
     base: type
-    """The base class of :mod:`segplug.providers` that declares its attributes. The object need not extend it."""
+    """The class of :mod:`segplug.providers` that declares its attributes. The object need not extend it."""
 
     @cached_property
     def options(self) -> type:

@@ -1,4 +1,4 @@
-"""One base class for each kind of provider: every attribute and method that segplug looks at, with its default.
+"""One base class for each kind of provider: every attribute and method that segplug looks at.
 
 A *provider* implements one hook for one *target*. It is an object that an entry point names::
 
@@ -81,7 +81,7 @@ OptionsT = TypeVar("OptionsT")
 
 
 class Confidence(IntEnum):
-    """How sure a source is that it reads a location. The surest source loads it; equally sure ones are asked for."""
+    """How sure a source is that it reads a location. The surest one loads it; if two are, the user chooses."""
 
     NO = 0
     """Not mine."""
@@ -160,19 +160,20 @@ class Exporter(Maker[OptionsT]):
 
     @abstractmethod
     def export(self, request: ExportRequest[OptionsT]) -> Artifact:
-        """Trace ``request.model``; see :func:`segplug.hookspecs.export`. Mark it with ``@hookimpl``."""
+        """Trace ``request.model``; see :func:`segplug.hookspecs.export`. Marked ``@hookimpl``."""
 
 
 class Packer(BaseProvider[OptionsT]):
-    """Packs an artifact, or a model's config and weights, for a server. Hook ``export``, group ``segplug.export``.
+    """Packs an artifact, or a model's config and weights, for a server. Hook and group ``segplug.export``.
 
-    ``segplug run export <target>`` has ``--output-folder`` and ``--force`` then, and none of the flags of tracing;
-    from Python it is :meth:`segplug.Segplug.pack`.
+    ``segplug run export <target>`` has ``--output-folder`` and ``--force`` then, and none of the flags of
+    tracing; from Python it is :meth:`segplug.Segplug.pack`.
 
     Attributes:
         takes: ``artifact``; or ``either``: an artifact, or a loaded model with the arguments that load it
             again. Default: ``artifact``.
-        suffix: What the names of the packages end in, with the dot; empty: a package is a folder. Default: empty.
+        suffix: What the names of the packages end in, with the dot; empty: a package is a folder. Default:
+            empty.
         shared_levels: How many levels of folders below the server's folder packages share with others.
             0: an entry of the server's folder is replaced whole. 1: the entries inside a model's folder are
             replaced one by one, and other versions of the model stay. Default: 0.
@@ -184,7 +185,7 @@ class Packer(BaseProvider[OptionsT]):
 
     @abstractmethod
     def export(self, request: PackRequest[OptionsT]) -> Artifact:
-        """Pack ``request.subject``; see :func:`segplug.hookspecs.export`. Mark it with ``@hookimpl``."""
+        """Pack ``request.subject``; see :func:`segplug.hookspecs.export`. Marked ``@hookimpl``."""
 
     def read_meta(self, path: Path) -> ModelMeta | None:
         """Read the metadata inside a package. Default: it has none.
@@ -214,7 +215,7 @@ class EngineBuilder(Maker[OptionsT]):
 
     @abstractmethod
     def build_engine(self, request: BuildEngineRequest[OptionsT]) -> Artifact:
-        """Build from ``request.subject``; see :func:`segplug.hookspecs.build_engine`. Mark it with ``@hookimpl``."""
+        """Build from the subject; see :func:`segplug.hookspecs.build_engine`. Marked ``@hookimpl``."""
 
 
 class Backend(BaseProvider[OptionsT]):
@@ -223,8 +224,8 @@ class Backend(BaseProvider[OptionsT]):
     Attributes:
         takes: ``artifact``; ``model``: it runs the loaded model itself; ``url``: its engine is a server.
             Default: ``artifact``.
-        reads: The formats (targets of makers) that are opened, for ``takes = "artifact"``. Default: the format of
-            its own name.
+        reads: The formats (targets of makers) that are opened, for ``takes = "artifact"``. Default: the
+            format of its own name.
         default_device: Where it runs if no device is asked for. Default: ``cpu``.
     """
 
@@ -234,7 +235,7 @@ class Backend(BaseProvider[OptionsT]):
 
     @abstractmethod
     def infer(self, request: InferRequest[OptionsT]) -> Engine:
-        """Open ``request.subject``; see :func:`segplug.hookspecs.infer`. Mark it with ``@hookimpl``."""
+        """Open ``request.subject``; see :func:`segplug.hookspecs.infer`. Marked ``@hookimpl``."""
 
     def check_device(self, device: str) -> None:
         """Called before long work that ends on this device. Default: nothing is checked.
@@ -261,7 +262,7 @@ class WeightConverter(BaseProvider[OptionsT]):
 
     @abstractmethod
     def convert_weights(self, request: ConvertWeightsRequest[OptionsT]) -> ConversionReport:
-        """Convert ``request.checkpoint``; see :func:`segplug.hookspecs.convert_weights`. Mark it with ``@hookimpl``."""
+        """Convert the weights; see :func:`segplug.hookspecs.convert_weights`. Marked ``@hookimpl``."""
 
 
 class Report(BaseProvider[OptionsT]):
@@ -276,7 +277,7 @@ class Report(BaseProvider[OptionsT]):
 
     @abstractmethod
     def analyze(self, request: AnalyzeRequest[OptionsT]) -> AnalyzeReport:
-        """Report on ``request.subjects``; see :func:`segplug.hookspecs.analyze`. Mark it with ``@hookimpl``."""
+        """Report on ``request.subjects``; see :func:`segplug.hookspecs.analyze`. Marked ``@hookimpl``."""
 
 
 class ModelSource(BaseProvider[OptionsT]):
@@ -291,7 +292,7 @@ class ModelSource(BaseProvider[OptionsT]):
 
     @abstractmethod
     def load_model(self, request: LoadModelRequest[OptionsT]) -> SegmentationModel:
-        """Load ``request.config``; see :func:`segplug.hookspecs.load_model`. Mark it with ``@hookimpl``."""
+        """Load ``request.config``; see :func:`segplug.hookspecs.load_model`. Marked ``@hookimpl``."""
 
     def config_text(self, request: LoadModelRequest[OptionsT]) -> str:
         """The config in full, with everything that it imports and with ``request.cfg_options`` applied.
@@ -332,7 +333,7 @@ class DatasetSource(BaseProvider[OptionsT]):
 
     @abstractmethod
     def load_dataset(self, request: LoadDatasetRequest[OptionsT]) -> Dataset:
-        """Open ``request.location``; see :func:`segplug.hookspecs.load_dataset`. Mark it with ``@hookimpl``."""
+        """Open ``request.location``; see :func:`segplug.hookspecs.load_dataset`. Marked ``@hookimpl``."""
 
     def palette(self, name: str) -> tuple[tuple[int, int, int], ...]:
         """The RGB colours (0 to 255) of a data set that the framework knows by this name. Default: empty."""
@@ -347,33 +348,34 @@ class Executor(BaseProvider[OptionsT]):
 
     @abstractmethod
     def run(self, request: RunRequest[OptionsT]) -> RunReport:
-        """Run the job; see :func:`segplug.hookspecs.run`. Mark it with ``@hookimpl``."""
+        """Run the job; see :func:`segplug.hookspecs.run`. Marked ``@hookimpl``."""
 
 
 class AddOn(Generic[OptionsT]):
     """Wraps hooks for all targets: an organisation's rules, an audit. Group ``segplug.addon``.
 
-    It has a method for each hook that it wraps, named like the hook and marked
-    ``@hookimpl(wrapper=True)``. Such a method is a generator: what it does before its one ``yield`` happens before
-    the provider is called, ``yield`` gives the provider's result, and what it returns is the result for
-    those outside. It refuses with :class:`segplug.errors.RefusedError`::
+    It has a method for each hook that it wraps, named like the hook and marked ``@hookimpl(wrapper=True)``.
+    Such a method is a generator: what it does before its one ``yield`` happens before the provider is
+    called, ``yield`` gives the provider's result, and what it returns is the result for those outside. It
+    refuses with :class:`segplug.errors.RefusedError`::
 
         @hookimpl(wrapper=True)
-        def export(self, request: ExportRequest[Any] | PackRequest[Any]) -> Generator[None, Artifact, Artifact]:
-            artifact = yield
-            return artifact
+        def infer(self, request: InferRequest[Any]) -> Generator[None, Engine, Engine]:
+            engine = yield
+            return engine
 
     Attributes:
-        hook_versions: Hook to the version of it that the add-on was written for, for every hook that it wraps.
-            There is no default.
-        options: The frozen dataclass of the add-on's own options, which ``--addon-options NAME.KEY=VALUE`` and
-            ``Segplug(addon_options=...)`` set; :meth:`settings` gives them. Default: none.
+        hook_versions: Hook to the version of it that the add-on was written for, for every hook that it
+            wraps. There is no default.
+        options: The frozen dataclass of the add-on's own options, which ``--addon-options NAME.KEY=VALUE``
+            and ``Segplug(addon_options=...)`` set; :meth:`settings` gives them. Default: none.
         about: One line for listings. Default: the first line of the class's docstring.
         mandatory: Whether it must not be left out. Default: ``False``.
         order: The add-on with the lowest order is the outermost: it is asked first, and sees the result last.
             Equal orders go by name. Default: 0.
-        sidecars: What the names of the files end in that the add-on writes beside an artifact, after the artifact's
-            own name: ``(".release.json",)``. They go away with an artifact that is replaced. Default: none.
+        sidecars: What the names of the files end in that the add-on writes beside an artifact, after the
+            artifact's own name: ``(".release.json",)``. They go away with an artifact that is replaced.
+            Default: none.
     """
 
     hook_versions: Mapping[str, int]

@@ -80,9 +80,9 @@ class Artifact:
         path: The main file, or the folder.
         format: The target that made it: ``onnx``, ``tensorrt``, ...
         meta: Its metadata.
-        files: All files that belong to it, as names relative to ``path.parent`` with ``/``, the main file first:
-            external data, the sidecar of its metadata, a signature that an add-on wrote beside it. For a folder:
-            the files in it that this call made.
+        files: All files that belong to it, as names relative to ``path.parent`` with ``/``, the main file
+            first: external data, the sidecar of its metadata, a signature that an add-on wrote beside it.
+            For a folder: the files in it that this call made.
         size: Bytes of all files.
         sha256: SHA-256 in hex digits: of the file, if it is one file; else over the names and hashes of all
             files (:func:`segplug.artifact.combined_sha256`).
@@ -126,8 +126,8 @@ class ConversionReport:
     """What a weight conversion did.
 
     Attributes:
-        destination: The file that was written; ``None``: nothing was written (a dry run). A provider gives the
-            staged path (``request.output``, or another name beside it), the core the final one.
+        destination: The file that was written; ``None``: nothing was written (a dry run). A provider gives
+            the staged path (``request.output``, or another name beside it), the core the final one.
         data: JSON types.
         tables: Rows for people.
         notes: How to use the weights correctly, one sentence each.

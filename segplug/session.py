@@ -52,7 +52,7 @@ class Providers(Protocol):
 
     @property
     def given_addon_options(self) -> Mapping[str, Mapping[str, Any]]:
-        """The options of add-ons as the caller gave them: a process that works for this one needs the same."""
+        """The options of add-ons as they were given: a process that works for this one needs the same."""
         ...
 
     def addon_options(self, addon: object) -> Any:

@@ -16,8 +16,8 @@ CHANGES_PAGE = "docs/hook-versions.md"
 """The page of segplug's repository that says for authors of plugins what changed, and what to do."""
 
 _TYPED = (
-    "Base classes (segplug.providers), a manifest, keyword-only requests with their call; the core stages, names "
-    "and hashes what is made. "
+    "Base classes (segplug.providers), a manifest, keyword-only requests with their call; the core stages, "
+    "names and hashes what is made. "
 )
 
 
@@ -28,8 +28,8 @@ class HookVersions:
     Attributes:
         current: The version that segplug calls the hook with.
         changes: Version to what changed in it, every version since 2.
-        ends: An older version that still runs, to the version of segplug in which that ends: ``{2: "0.4"}``. An
-            older version that is not in it is refused.
+        ends: An older version that still runs, to the version of segplug in which that ends: ``{2:
+            "0.4"}``. An older version that is not in it is refused.
     """
 
     current: int

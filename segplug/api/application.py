@@ -223,7 +223,8 @@ class Segplug(Makers):
         """The metadata of an artifact of any format, by its path.
 
         Args:
-            path: A file or a folder that an exporter, a packer or an engine builder made. Its suffix says which.
+            path: A file or a folder that an exporter, a packer or an engine builder made. Its suffix says
+                which.
 
         Returns:
             ``None`` if it has none.

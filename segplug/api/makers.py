@@ -1,4 +1,4 @@
-"""Make files: export, pack, build engines, convert weights. All are staged, and placed when nobody refused."""
+"""Make files: export, pack, build engines, convert weights. All are staged, then placed."""
 
 from __future__ import annotations
 
@@ -241,7 +241,8 @@ class Makers(Sources):
         def finish(request: ExportRequest[Any] | BuildEngineRequest[Any], artifact: Artifact) -> Artifact:
             if artifact.path != stage.output:
                 raise PluginError(
-                    f"{entry_label(provider.entry)} returned an artifact at {artifact.path}, not at request.output"
+                    f"{entry_label(provider.entry)} returned an artifact at {artifact.path}, "
+                    "not at request.output"
                 )
             artifact = completed(replace(artifact, call=request.call), stage.names())
             if not verify:

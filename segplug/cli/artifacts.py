@@ -27,8 +27,6 @@ __all__ = [
     "thresholds_of",
 ]
 
-_PRECISION_FLAG = "precision_flag_"
-
 
 def artifact_options(maker: Provider, *, images: str, verify: str) -> list[click.Parameter]:
     """The flags of a command that writes an artifact and may verify it.
@@ -52,8 +50,8 @@ def artifact_options(maker: Provider, *, images: str, verify: str) -> list[click
             ["--tolerance"],
             type=click.FloatRange(0, 1),
             metavar="SHARE",
-            help="Largest logit difference that --verify allows, as a share of the logits' range. The metadata "
-            "then says that it was set by hand.",
+            help="Largest logit difference that --verify allows, as a share of the logits' range. "
+            "The metadata then says that it was set by hand.",
         ),
         click.Option(
             ["--precision"],
@@ -62,7 +60,7 @@ def artifact_options(maker: Provider, *, images: str, verify: str) -> list[click
         ),
         *(
             click.Option(
-                [flag, f"{_PRECISION_FLAG}{flag.lstrip('-').replace('-', '_')}"],
+                [flag, _parameter_of(flag)],
                 is_flag=True,
                 help=f"The same as --precision {precision}.",
             )
@@ -78,15 +76,20 @@ def precision_of(maker: Provider, values: Mapping[str, Any]) -> Precision:
     Raises:
         UsageError: two flags ask for different ones.
     """
-    asked: dict[str, Precision] = {} if values["precision"] is None else {"--precision": values["precision"]}
+    given = {"--precision": values["precision"]}
     for flag, precision in maker.attribute("precision_flags").items():
-        if values[f"{_PRECISION_FLAG}{flag.lstrip('-').replace('-', '_')}"]:
-            asked[flag] = precision
+        given[flag] = precision if values[_parameter_of(flag)] else None
+    asked: dict[str, Precision] = {flag: value for flag, value in given.items() if value is not None}
     if len(set(asked.values())) > 1:
-        given = [f"{flag} {values['precision']}" if flag == "--precision" else flag for flag in asked]
-        raise UsageError(f"{' and '.join(given)} exclude each other")
+        words = [f"{flag} {value}" if flag == "--precision" else flag for flag, value in asked.items()]
+        raise UsageError(f"{' and '.join(words)} exclude each other")
     chosen: Precision = next(iter(asked.values()), maker.attribute("precisions")[0])
     return chosen
+
+
+def _parameter_of(flag: str) -> str:
+    """The name of the parameter of a flag that means a precision; no option of a target has it."""
+    return f"precision_flag_{flag.lstrip('-').replace('-', '_')}"
 
 
 def thresholds_of(values: Mapping[str, Any], precision: Precision) -> Thresholds | None:

@@ -60,7 +60,8 @@ def write_manifest(distributions: tuple[str, ...], check: bool, debug: bool) -> 
     """Write segplug.json beside the modules of a DISTRIBUTION that you develop (default: of all plugins).
 
     It holds what listings and routes ask of a plugin without importing it. Install the plugin for editing
-    (pip install -e), run this after a change of a class or an entry point, and ship the file with the package.
+    (pip install -e), run this after a change of a class or an entry point, and ship the file with the
+    package.
     """
     from segplug.registry.authoring import outdated_manifests, plugin_distributions, write_manifests
 

@@ -25,9 +25,9 @@ REQUIRED_VARIABLE = "SEGPLUG_REQUIRED_ADDONS"
 class AddOns:
     """The add-ons of one registry.
 
-    An add-on that cannot be loaded stops the run, and is not left out silently: it may be a rule. One that its
-    manifest or :data:`REQUIRED_VARIABLE` calls mandatory cannot be left out either; nor can one whose manifest cannot
-    be read, since nobody knows whether it is.
+    An add-on that cannot be loaded stops the run, and is not left out silently: it may be a rule. One that
+    its manifest or :data:`REQUIRED_VARIABLE` calls mandatory cannot be left out either; nor can one whose
+    manifest cannot be read, since nobody knows whether it is.
 
     Args:
         without: Add-ons not to use.
@@ -43,7 +43,8 @@ class AddOns:
         """The add-ons in use, loaded, the outermost first: by order, then by name.
 
         Raises:
-            UsageError: an add-on was named that is not installed: a misspelt name would leave the wrong rules in use.
+            UsageError: an add-on was named that is not installed: a misspelt name would leave the wrong
+                rules in use.
             RefusedError: a mandatory one was left out, or a required one is missing.
             PluginError: one is broken or outdated.
         """

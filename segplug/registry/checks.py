@@ -25,7 +25,7 @@ _WRAPPED = (*HOOKS, *SOURCE_HOOKS, EXECUTOR_HOOK, "command")
 """The hooks that an add-on may wrap."""
 
 _NEAR = 0.8
-"""How alike (0 to 1, difflib's ratio) an unknown name is to a declared one that it is taken for a misspelling of."""
+"""How alike two names are (0 to 1, difflib's ratio) if one is taken for a misspelling of the other."""
 
 # The methods of a session that pass on a provider's options: an option cannot have the name of a keyword.
 _METHODS = {"infer": ("open", "evaluate", "verify"), "run": ()}
@@ -111,7 +111,7 @@ def _refuse_version_1(entry: Entry, plugin: object) -> None:
 
 
 def _base_of(entry: Entry, plugin: object) -> type:
-    """The base class that declares the object's attributes: its own, or for another object that of its hook."""
+    """The base class that declares the object's attributes: its own, or else that of its hook."""
     bases = KINDS[entry.hook]
     found = [base for base in bases if isinstance(plugin, base)]
     others = [

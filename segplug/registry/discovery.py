@@ -1,8 +1,8 @@
 """Find what is installed, from metadata and manifests alone: no plugin is imported here.
 
 stevedore lists the entry points. Its cache on disk is why a listing does not read the metadata of every
-distribution on the machine. What the entry points do not say (the distribution, the hook versions, what a target takes)
-comes from the distributions' manifests.
+distribution on the machine. What the entry points do not say (the distribution, the hook versions, what a
+target takes) comes from the distributions' manifests.
 """
 
 from __future__ import annotations
@@ -134,7 +134,10 @@ def _why_outdated(hook: str, version: int) -> str:
     if known.runs(version):
         return ""
     if version > known.current:
-        return f"it needs version {version} of the hook '{hook}', this segplug has {known.current}: upgrade segplug"
+        return (
+            f"it needs version {version} of the hook '{hook}', this segplug has {known.current}: "
+            "upgrade segplug"
+        )
     return (
         f"it was written for version {version} of the hook '{hook}', this segplug has {known.current}: "
         f"upgrade it; what changed: {CHANGES_PAGE}"

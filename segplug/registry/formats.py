@@ -1,7 +1,7 @@
 """Find the backends that open a file, and the makers of the files that a backend opens.
 
-A *maker* is an ``export`` or ``build_engine`` target: it makes files of the format that it is named after. All this
-is read from manifests; a plugin is imported only where one of its methods is called.
+A *maker* is an ``export`` or ``build_engine`` target: it makes files of the format that it is named after.
+All this is read from manifests; a plugin is imported only where one of its methods is called.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAKERS = ("export", "build_engine")
 
 
 def has_suffix(path: Path, suffix: str) -> bool:
-    """Whether a file's name ends in a suffix, which may have several parts; large and small letters are the same."""
+    """Whether a file's name ends in a suffix, which may have several parts; in capitals, too."""
     name = path.name.lower()
     return bool(suffix) and name.endswith(suffix.lower()) and len(name) > len(suffix)
 
@@ -98,7 +98,8 @@ def route_to(backend: Entry) -> tuple[Entry, ...]:
     if route is None:
         formats = " or ".join(backend.facts.reads)
         raise UsageError(
-            f"infer {backend.target} opens {formats} files, and nothing that is installed makes them from a model"
+            f"infer {backend.target} opens {formats} files, and nothing that is installed makes them "
+            "from a model"
         )
     return route
 
@@ -182,7 +183,7 @@ def _route(formats: tuple[str, ...], seen: frozenset[str] = frozenset()) -> tupl
 
 
 def _makers_by_suffix(path: Path) -> Iterator[Entry]:
-    """The makers whose files end as ``path`` does, those of the longest suffix first; for a folder, packers."""
+    """The makers whose files end as ``path`` does, the longest suffix first; for a folder, packers."""
     makers = [maker for hook in _MAKERS for maker in _usable(hook)]
     if path.is_dir():
         yield from (maker for maker in makers if not maker.facts.suffix)

@@ -1,7 +1,8 @@
 """The manifest of a distribution: the facts of its providers, readable without importing them.
 
 It is the file ``segplug.json`` in the package that the entry points name (beside a module that is no package:
-``<module>.segplug.json``). ``segplug plugins manifest`` writes it from the classes, and the loader compares the two.
+``<module>.segplug.json``). ``segplug plugins manifest`` writes it from the classes, and the loader compares
+the two.
 """
 
 from __future__ import annotations

@@ -51,5 +51,6 @@ class RemoteBackend(Backend[RemoteOptions]):
         if request.device != "cpu" or request.threads is not None:
             raise UsageError("the server chooses its device and threads: leave them out")
         options = request.options
-        url = predictions_url(request.address, options.model_name, token=options.token, timeout=options.timeout)
-        return RemoteEngine(Client(url, token=options.token, timeout=options.timeout), target=request.call.target)
+        token, timeout = options.token, options.timeout
+        url = predictions_url(request.address, options.model_name, token=token, timeout=timeout)
+        return RemoteEngine(Client(url, token=token, timeout=timeout), target=request.call.target)

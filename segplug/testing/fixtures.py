@@ -98,8 +98,8 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """Install a distribution, as a package and its metadata in a folder on ``sys.path``.
 
     The fixture is called with a name, entry points by group, and the source of each module. It writes the
-    manifest from the classes; where a module cannot be imported, or its classes have no facts, the manifest has
-    those of the base class. ``manifest=False`` writes none.
+    manifest from the classes; where a module cannot be imported, or its classes have no facts, the manifest
+    has those of the base class. ``manifest=False`` writes none.
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     modules: list[str] = []

@@ -45,8 +45,8 @@ def make_request(kind: type[RequestT], /, **fields: Any) -> RequestT:
 
     Args:
         kind: The class: ``InferRequest``.
-        **fields: Its fields. Without ``options``, the provider has none; without ``destination``, it is ``output``;
-            ``call``, ``reporter`` and ``session`` are made up.
+        **fields: Its fields. Without ``options``, the provider has none; without ``destination``, it is
+            ``output``; ``call``, ``reporter`` and ``session`` are made up.
     """
     made_up: dict[str, Any] = {
         "call": Call(hook=_HOOKS[kind], target="under-test"),

@@ -43,8 +43,8 @@ __all__ = [
     "comparison_inputs",
     "run_both",
     "tracing_input",
-    "verified",
     "verification_images",
+    "verified",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch_support.networks import make_model
 from segplug.engine import Axis, Engine
 from segplug.errors import DeviceError, ShapeError, UsageError
 from segplug.requests import InferRequest
-from segplug.testing import EngineConformance
+from segplug.testing import EngineConformance, make_request
 
 
 @pytest.fixture
@@ -26,11 +27,11 @@ def model():
 class TestPyTorch(EngineConformance):
     @pytest.fixture
     def engine(self, model):
-        return provider.infer(InferRequest(model=model))
+        return provider.infer(make_request(InferRequest, model=model))
 
 
 def test_it_runs_the_model_itself(model):
-    engine = provider.infer(InferRequest(model=model))
+    engine = provider.infer(make_request(InferRequest, model=model))
     assert isinstance(engine, Engine)
     assert engine.spec.output == "logits"
     assert engine.spec.meta is model.meta
@@ -46,21 +47,21 @@ def test_it_runs_the_model_itself(model):
 
 def test_threads_are_restored(model):
     before = torch.get_num_threads()
-    engine = provider.infer(InferRequest(model=model, threads=before + 1))
+    engine = provider.infer(make_request(InferRequest, model=model, threads=before + 1))
     assert torch.get_num_threads() == before + 1
     engine.close()
     assert torch.get_num_threads() == before
 
 
 def test_a_closed_engine_does_not_run(model):
-    engine = provider.infer(InferRequest(model=model))
+    engine = provider.infer(make_request(InferRequest, model=model))
     engine.close()
     with pytest.raises(UsageError, match="closed"):
         engine.run(np.zeros((1, 3, 32, 32), np.float32))
 
 
 def test_a_shape_that_the_network_cannot_take(model):
-    engine = provider.infer(InferRequest(model=model))
+    engine = provider.infer(make_request(InferRequest, model=model))
     with pytest.raises(ShapeError, match="cannot take an input of 1x4x32x32") as caught:
         engine.run(np.zeros((1, 4, 32, 32), np.float32))
     assert "\n" not in str(caught.value)
@@ -84,9 +85,9 @@ def test_a_size_that_is_not_within_the_axes(model):
 
 def test_what_cannot_be_asked(model):
     with pytest.raises(DeviceError, match="cuda:99"):
-        provider.infer(InferRequest(model=model, device="cuda:99"))
-    with pytest.raises(UsageError, match="runs a model"):
-        provider.infer(InferRequest())
+        provider.infer(make_request(InferRequest, model=model, device="cuda:99"))
+    with pytest.raises(UsageError, match=r"takes a loaded model, not model\.pt"):
+        provider.infer(make_request(InferRequest, artifact=Path("model.pt")))
 
 
 @torch.jit.script
@@ -125,7 +126,7 @@ def test_on_a_gpu(model):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     batch = np.random.default_rng(0).standard_normal((1, 3, 64, 64), dtype=np.float32)
-    reference = provider.infer(InferRequest(model=model)).run(batch)
-    engine = provider.infer(InferRequest(model=model, device="cuda"))
+    reference = provider.infer(make_request(InferRequest, model=model)).run(batch)
+    engine = provider.infer(make_request(InferRequest, model=model, device="cuda"))
     assert "cuda:0" in engine.spec.backend
     assert np.abs(engine.run(batch) - reference).max() < 1e-2

@@ -17,6 +17,7 @@ from segplug import Segplug
 from segplug.errors import CheckpointError, ModelError, UsageError
 from segplug.model import Inference, InputLimits, Pad, Resize, SegmentationModel
 from segplug.progress import QuietReporter
+from segplug.providers import Confidence
 
 NETS = """
     import torch
@@ -108,9 +109,9 @@ def load(location: str = "python:nets:Net", **given) -> SegmentationModel:
 
 
 def test_what_it_accepts():
-    assert provider.accepts("python:package.module:factory")
+    assert provider.accepts("python:package.module:factory") is Confidence.SURE
     for other in ("config.py", "python.py", "folder", "PYTHON:x", "C:\\nets.py:Net"):
-        assert not provider.accepts(other)
+        assert provider.accepts(other) is Confidence.NO
 
 
 def test_a_factory_in_a_module_of_the_current_folder(here):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
+from segplug.options import NoOptions
+from segplug.providers import Backend
 from segplug_torch.engine import TorchEngine
 
 if TYPE_CHECKING:
@@ -14,23 +15,22 @@ if TYPE_CHECKING:
 __all__ = ["provider"]
 
 
-class PyTorchInfer:
+class PyTorchInfer(Backend[NoOptions]):
     """Runs the loaded model itself in PyTorch (fp32), the reference of every comparison."""
 
-    api_version = 1
+    hook_version = 2
     takes = "model"
 
     @hookimpl
-    def infer(self, request: InferRequest) -> TorchEngine:
+    def infer(self, request: InferRequest[NoOptions]) -> TorchEngine:
         """Wrap ``request.model``, whose network is moved to ``request.device`` and stays there."""
-        if request.model is None:
-            raise UsageError("infer pytorch runs a model: give a config and its checkpoint")
+        model = request.loaded
         from segplug_torch.devices import resolve_device
 
         device = resolve_device(request.device)
         return TorchEngine(
-            request.model.module.to(device),
-            request.model.meta,
+            model.module.to(device),
+            model.meta,
             device=device,
             backend="pytorch",
             threads=request.threads,

@@ -43,12 +43,11 @@ def nominal_size(options: Options) -> tuple[int, int] | None:
     return crop or options.input_size or (None if options.keep_ratio else options.resize)
 
 
-def make_meta(request: LoadModelRequest, options: Options, factory: Factory, channels: int) -> ModelMeta:
+def make_meta(request: LoadModelRequest[Options], factory: Factory, channels: int) -> ModelMeta:
     """Fill a :class:`ModelMeta`.
 
     Args:
-        request: Its locations, overrides and reporter.
-        options: What the user says of the network.
+        request: Its locations, overrides and reporter, and what the user says of the network: its options.
         factory: Where the network comes from.
         channels: How many channels its logits have.
 
@@ -56,6 +55,7 @@ def make_meta(request: LoadModelRequest, options: Options, factory: Factory, cha
         UsageError: options contradict each other.
         ModelError: the network has another number of classes than are named.
     """
+    options = request.options
     mean, std = _normalisation(options, request.reporter)
     binary = channels == 1
     if options.threshold is not None and not binary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segplug.hookspecs import hookimpl
+from segplug.providers import Confidence, ModelSource
 from segplug_torch.python_source.options import Options
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ __all__ = ["provider"]
 _SCHEME = "python:"
 
 
-class PythonModels:
+class PythonModels(ModelSource[Options]):
     """Loads a plain torch.nn.Module, which a function or class of your own code returns.
 
     The location is python:package.module:factory or python:path/to/file.py:factory; modules are looked for in
@@ -26,15 +27,15 @@ class PythonModels:
     says the same.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
-    def accepts(self, location: str) -> bool:
-        """Whether ``location`` names a factory: it begins with ``python:``."""
-        return location.startswith(_SCHEME)
+    def accepts(self, location: str) -> Confidence:
+        """Sure of what begins with ``python:``, and of nothing else."""
+        return Confidence.SURE if location.startswith(_SCHEME) else Confidence.NO
 
     @hookimpl
-    def load_model(self, request: LoadModelRequest) -> SegmentationModel:
+    def load_model(self, request: LoadModelRequest[Options]) -> SegmentationModel:
         """Call the factory, revert synchronised norms, load the checkpoint strictly, check the network."""
         from segplug.checkpoint import read_checkpoint
         from segplug.model import SegmentationModel
@@ -47,7 +48,7 @@ class PythonModels:
         from segplug_torch.python_source.metadata import input_files, make_meta, nominal_size
         from segplug_torch.weights import load_weights
 
-        options: Options = request.options or Options()
+        options = request.options
         device = resolve_device(request.device)
         size = nominal_size(options)
         factory = find_factory(request.config)
@@ -58,7 +59,7 @@ class PythonModels:
             request.reporter.warn("no checkpoint is given: the weights are as the factory makes them")
         network = network.to(device).eval().requires_grad_(False)
         channels = count_channels(network, size)
-        meta = make_meta(request, options, factory, channels)
+        meta = make_meta(request, factory, channels)
         return SegmentationModel(
             module=network,
             meta=meta,

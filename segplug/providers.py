@@ -81,7 +81,7 @@ OptionsT = TypeVar("OptionsT")
 
 
 class Confidence(IntEnum):
-    """How sure a source is that it reads a location. The surest one loads it; if two are, the user chooses."""
+    """How sure a source is that it reads a location. The surest one loads it; between two, the user chooses."""
 
     NO = 0
     """Not mine."""

@@ -81,9 +81,11 @@ class Artifact:
         format: The target that made it: ``onnx``, ``tensorrt``, ...
         meta: Its metadata.
         files: All files that belong to it, as names relative to ``path.parent`` with ``/``, the main file
-            first: external data, the sidecar of its metadata, a signature that an add-on wrote beside it.
-            For a folder: the files in it that this call made.
-        size: Bytes of all files.
+            first: external data, the sidecar of its metadata. For a folder: the files in it that this call
+            made.
+        attached: The files that add-ons wrote beside it, such as a signature, in the same form. They are no
+            part of ``size`` and ``sha256``: a signature cannot sign itself.
+        size: Bytes of ``files``.
         sha256: SHA-256 in hex digits: of the file, if it is one file; else over the names and hashes of all
             files (:func:`segplug.artifact.combined_sha256`).
         call: The call that made it.
@@ -93,17 +95,18 @@ class Artifact:
     format: str
     meta: ModelMeta
     files: tuple[str, ...] = ()
+    attached: tuple[str, ...] = ()
     size: int = 0
     sha256: str = ""
     call: Call | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files as paths."""
-        return tuple(self.path.parent / name for name in self.files)
+        """All files as paths, those that add-ons wrote included."""
+        return tuple(self.path.parent / name for name in (*self.files, *self.attached))
 
     def discard(self) -> None:
-        """Remove all files of the artifact, and the folders that become empty. Missing ones are no error.
+        """Remove all its files, and the folders in it that become empty. Missing ones are no error.
 
         Raises:
             ArtifactError: a file cannot be removed.

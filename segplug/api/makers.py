@@ -13,7 +13,7 @@ from segplug.api.subjects import input_files, request_field
 from segplug.artifact import completed
 from segplug.errors import PluginError, UsageError
 from segplug.installed import Provider
-from segplug.registry.formats import older_parts, require_device, verification_backend
+from segplug.registry.formats import attached_files, older_parts, require_device, verification_backend
 from segplug.registry.loading import entry_label
 from segplug.requests import BuildEngineRequest, ConvertWeightsRequest, ExportRequest, PackRequest
 from segplug.results import Artifact, ConversionReport, Precision
@@ -179,12 +179,12 @@ class Makers(Sources):
                 _refuse_elsewhere(provider, artifact, stage.output)
                 return completed(replace(artifact, call=request.call), stage.names())
 
-            made = self.registry.call(provider, request, finish)
-            made = completed(made, stage.names())
-            for name in made.files:
-                files.refuse_input(destination / name, input_files(what))
-            stage.commit()
-            return replace(made, path=destination / made.path.name)
+            made = _with_attached(self.registry.call(provider, request, finish), stage)
+            for path in made.paths:
+                files.refuse_input(destination / path.relative_to(stage.output), input_files(what))
+            placed = destination / made.path.name
+            stage.commit(older=attached_files(placed))
+            return replace(made, path=placed)
 
     def convert_weights(
         self,
@@ -252,8 +252,7 @@ class Makers(Sources):
             checked = verified(request.session, provider, artifact, request, images, thresholds)
             return completed(checked, stage.names())
 
-        artifact: Artifact = self.registry.call(provider, request, finish)
-        artifact = completed(artifact, stage.names())  # add-ons may have written beside it
+        artifact = _with_attached(self.registry.call(provider, request, finish), stage)
         stage.commit(older=older_parts(self.registry, provider.entry, request.destination))
         return replace(artifact, path=request.destination)
 
@@ -268,6 +267,13 @@ def _precision(maker: Provider, asked: Precision | None) -> Precision:
             f"{maker.entry.hook} {maker.entry.target} makes {' or '.join(known)} artifacts, not {asked}"
         )
     return asked
+
+
+def _with_attached(artifact: Artifact, stage: Stage) -> Artifact:
+    """The artifact when all add-ons have seen it: they may have changed files, or written others beside it."""
+    names = stage.names()
+    artifact = completed(artifact, [name for name in names if name in artifact.files])
+    return replace(artifact, attached=tuple(name for name in names if name not in artifact.files))
 
 
 def _refuse_elsewhere(provider: Provider, made: Artifact | Path, folder: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import asdict, replace
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from segplug.cli.listing import write_entries
 from segplug.errors import PluginError
 from segplug.installed import Entry
 from segplug.options import OptionSpec, unknown
 from segplug.registry.discovery import all_entries
-from segplug.results import Table
+
+if TYPE_CHECKING:
+    from segplug.cli.output import Output
 
 __all__ = ["plugins"]
 
@@ -28,25 +34,17 @@ def plugins() -> None:
 def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
     """List every installed target and add-on.
 
-    Read from metadata: nothing is imported, unless --check asks for it. With --check the exit code
+    Read from metadata and manifests: nothing is imported, unless --check asks for it. With --check the exit code
     is 1 if a plugin is broken.
     """
-    from segplug.cli.output import Output
-
     found = [_checked(entry) if check else entry for entry in all_entries()]
-    output = Output(as_json=as_json)
-    rows = tuple(
-        (
-            entry.hook,
-            entry.target,
-            f"{entry.distribution} {entry.version}",
-            entry.status,
-            entry.reason or entry.facts.about,
-        )
-        for entry in found
-    )
-    output.table(Table("", ("hook", "target", "plugin", "status", "about"), rows))
-    output.document([asdict(entry) for entry in found])
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in found]))
+    else:
+        formatter = click.HelpFormatter(width=shutil.get_terminal_size((110, 24)).columns)
+        for hook, entries in groupby(found, key=lambda entry: entry.hook):
+            write_entries(formatter, hook, entries)
+        click.echo(formatter.getvalue().strip())
     return 1 if check and any(entry.status != "available" for entry in found) else 0
 
 
@@ -133,7 +131,9 @@ def _option(spec: OptionSpec) -> dict[str, Any]:
     return {"flag": spec.flag, "type": spec.type.__name__, "default": default, "help": spec.help}
 
 
-def _print(output: Any, data: dict[str, Any]) -> None:
+def _print(output: Output, data: dict[str, Any]) -> None:
+    from segplug.results import Table
+
     output.say(f"{data['hook']} {data['target']}: {data['distribution']} {data['version']} ({data['value']})")
     output.say(f"  status: {data['status']}{': ' + data['reason'] if data['reason'] else ''}")
     if data["help"]:

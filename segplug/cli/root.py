@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -131,8 +129,12 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 def _failed(message: str, kind: str, code: int, debug: bool, as_json: bool) -> int:
     if debug:
+        import traceback
+
         traceback.print_exc()
     if as_json:
+        import json
+
         click.echo(json.dumps({"error": {"type": kind, "message": message}}))
     click.echo(f"error: {message}", err=True)
     return code

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from segplug.cli.listing import write_entries
 from segplug.groups import HOOKS, hook_name
-from segplug.installed import Entry
 from segplug.registry.discovery import entries
 
 __all__ = ["run"]
@@ -68,13 +68,7 @@ class _Targets(click.Group):
         if not installed:
             formatter.write_text("No target is installed. Install a plugin: pip install segplug-...")
             return
-        with formatter.section("Targets"):
-            formatter.write_dl([(entry.name, _described(entry)) for entry in installed])
-
-
-def _described(entry: Entry) -> str:
-    state = "" if entry.status == "available" else f"{entry.status.upper()}: {entry.reason}. "
-    return f"{state}{entry.facts.about} ({entry.distribution} {entry.version})"
+        write_entries(formatter, "Targets", installed)
 
 
 run = _Hooks(

@@ -18,6 +18,7 @@ from segplug.results import Artifact
 from segplug.session import Providers
 
 __all__ = [
+    "attached_files",
     "backend_of_artifact",
     "backend_of_input",
     "backends_for",
@@ -52,10 +53,7 @@ def older_parts(providers: Providers, maker: Entry, artifact: Path) -> tuple[Pat
 
     Its companions, its sidecar, and what add-ons write beside artifacts.
     """
-    beside = [sidecar_path(artifact)]
-    beside += [
-        artifact.with_name(artifact.name + end) for addon in addon_entries() for end in addon.facts.sidecars
-    ]
+    beside = [sidecar_path(artifact), *attached_files(artifact)]
     if maker.facts.verify_with and artifact.is_file():
         try:
             backend = providers.provider("infer", maker.facts.verify_with)
@@ -63,6 +61,13 @@ def older_parts(providers: Providers, maker: Entry, artifact: Path) -> tuple[Pat
         except Exception:  # nothing can be known of its other files: the older file may be anything
             pass
     return tuple(dict.fromkeys(path for path in beside if path.is_file()))
+
+
+def attached_files(artifact: Path) -> tuple[Path, ...]:
+    """The files beside an artifact that installed add-ons wrote, as far as they say so (``sidecars``)."""
+    ends = {end for addon in addon_entries() for end in addon.facts.sidecars}
+    beside = [artifact.with_name(artifact.name + end) for end in sorted(ends)]
+    return tuple(path for path in beside if path.is_file())
 
 
 def backends_for(path: Path) -> tuple[Entry, ...]:

@@ -7,7 +7,7 @@ import pytest
 from segplug_openvino.engine import Options, provider
 
 from segplug.requests import InferRequest
-from segplug.testing import EngineConformance
+from segplug.testing import EngineConformance, make_request
 
 
 class TestOpenVino(EngineConformance):
@@ -16,4 +16,4 @@ class TestOpenVino(EngineConformance):
     @pytest.fixture
     def engine(self):
         path = Path(os.environ["SEGPLUG_ARTIFACT"])
-        return provider.infer(InferRequest(artifact=path, options=Options()))
+        return provider.infer(make_request(InferRequest, artifact=path, options=Options()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segplug import Axis, EngineSpec, ModelMeta, hookimpl, option
+from segplug import Axis, Backend, EngineSpec, ModelMeta, hookimpl, option
 from segplug.errors import ArtifactError, DeviceError, ShapeError
 from segplug.requests import InferRequest
 
@@ -45,32 +45,30 @@ class OpenVinoEngine:
         del self._request
 
 
-class OpenVino:
-    """Opens ONNX artifacts with OpenVINO."""
+class OpenVino(Backend[Options]):
+    """Runs an ONNX artifact with OpenVINO."""
 
-    api_version = 1
+    hook_version = 2
     options = Options
-    takes = "artifact"
     reads = ("onnx",)
 
     @hookimpl
-    def infer(self, request: InferRequest) -> OpenVinoEngine:
-        """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
+    def infer(self, request: InferRequest[Options]) -> OpenVinoEngine:
+        """Open ``request.file``; see :func:`segplug.hookspecs.infer`."""
         import openvino
 
         core = openvino.Core()
         device = request.device.upper()
         if device not in core.available_devices:
             raise DeviceError(f"OpenVINO has {', '.join(core.available_devices)}, not {device}")
-        assert request.artifact is not None
         try:
-            model = core.read_model(request.artifact)
+            model = core.read_model(request.file)
         except RuntimeError as error:
-            raise ArtifactError(f"OpenVINO cannot read {request.artifact}: {_first_line(error)}") from error
+            raise ArtifactError(f"OpenVINO cannot read {request.file}: {_first_line(error)}") from error
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": request.options.arithmetic}
         if request.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = request.threads
-        spec = _spec(model, request.artifact, f"openvino {openvino.__version__.split('-')[0]} ({device})")
+        spec = _spec(model, request.file, f"openvino {openvino.__version__.split('-')[0]} ({device})")
         return OpenVinoEngine(core.compile_model(model, device, settings), spec)
 
 

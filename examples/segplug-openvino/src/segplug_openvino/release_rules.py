@@ -6,35 +6,36 @@ import getpass
 import json
 from collections.abc import Generator
 from datetime import datetime, timezone
+from typing import Any
 
-from segplug import Artifact, hookimpl
+from segplug import AddOn, Artifact, hookimpl
 from segplug.errors import RefusedError
-from segplug.requests import ExportRequest
+from segplug.options import NoOptions
+from segplug.requests import ExportRequest, PackRequest
 
 
-class ReleaseRules:
-    """Refuses to export untrained models, and records each export beside the artifact."""
+class ReleaseRules(AddOn[NoOptions]):
+    """Refuses to export or pack untrained models, and keeps a record beside each artifact."""
 
-    api_version = 1
+    hook_versions = {"export": 2}
     mandatory = True
+    sidecars = (".release.json",)
 
     @hookimpl(wrapper=True)
-    def export(self, request: ExportRequest) -> Generator[None, Artifact, Artifact]:
-        """Check the model before the export, and write the record after it.
-
-        An artifact that is packed for a server (``request.artifact``) was checked when it was exported.
-        """
-        if request.model is not None and request.model.meta.provenance.checkpoint is None:
-            raise RefusedError("release rules: a model without a checkpoint is not exported")
+    def export(self, request: ExportRequest[Any] | PackRequest[Any]) -> Generator[None, Artifact, Artifact]:
+        """Check the model before the export or the packing, and write the record after it."""
+        if request.meta is None or request.meta.provenance.checkpoint is None:
+            raise RefusedError(f"release rules: {request.location} was made without a checkpoint")
         artifact = yield
         record = {
             "artifact": artifact.path.name,
+            "packed": isinstance(request, PackRequest),
             "sha256": artifact.sha256,
             "checkpoint_sha256": artifact.meta.provenance.checkpoint_sha256,
             "by": getpass.getuser(),
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        path = artifact.path.with_name(artifact.path.name + ".release.json")
+        path = artifact.path.with_name(artifact.path.name + ".release.json")  # a part of the artifact from now on
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return artifact
 

@@ -81,7 +81,7 @@ OptionsT = TypeVar("OptionsT")
 
 
 class Confidence(IntEnum):
-    """How sure a source is that it reads a location. The surest one loads it; between two, the user chooses."""
+    """How sure a source is that it reads a location. The surest loads it; between two, the user chooses."""
 
     NO = 0
     """Not mine."""
@@ -258,7 +258,14 @@ class Backend(BaseProvider[OptionsT]):
 
 
 class WeightConverter(BaseProvider[OptionsT]):
-    """Converts weights to other names or forms. Hook and group ``segplug.convert_weights``."""
+    """Converts weights to other names or forms. Hook and group ``segplug.convert_weights``.
+
+    Attributes:
+        renames: Whether the converter adds to the name of the file that the user gave, such as a hash of the
+            content. Default: ``False``.
+    """
+
+    renames: bool = False
 
     @abstractmethod
     def convert_weights(self, request: ConvertWeightsRequest[OptionsT]) -> ConversionReport:

@@ -210,7 +210,8 @@ class Makers(Sources):
         if not Path(checkpoint).exists():
             raise UsageError(f"there is no file {checkpoint}")
         checked = provider.make_options(options)
-        with stage_file(final, force=force) as stage:
+        renames = provider.attribute("renames")
+        with stage_file(final, force=force or renames) as stage:
             request: ConvertWeightsRequest[Any] = ConvertWeightsRequest(
                 checkpoint=Path(checkpoint),
                 output=stage.output,
@@ -224,6 +225,7 @@ class Makers(Sources):
             _refuse_elsewhere(provider, report.destination, stage.output.parent)
             placed = final.parent / report.destination.name
             files.refuse_input(placed, [checkpoint])
+            files.ensure_free(placed, force=force)
             stage.commit(main=report.destination.name)
             return replace(report, destination=placed)
 
@@ -270,7 +272,7 @@ def _precision(maker: Provider, asked: Precision | None) -> Precision:
 
 
 def _with_attached(artifact: Artifact, stage: Stage) -> Artifact:
-    """The artifact when all add-ons have seen it: they may have changed files, or written others beside it."""
+    """The artifact when all add-ons have seen it: they may have changed files, or written new ones."""
     names = stage.names()
     artifact = completed(artifact, [name for name in names if name in artifact.files])
     return replace(artifact, attached=tuple(name for name in names if name not in artifact.files))

@@ -34,8 +34,8 @@ def plugins() -> None:
 def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
     """List every installed target and add-on.
 
-    Read from metadata and manifests: nothing is imported, unless --check asks for it. With --check the exit code
-    is 1 if a plugin is broken.
+    Read from metadata and manifests: nothing is imported, unless --check asks for it. With --check the exit
+    code is 1 if a plugin is broken.
     """
     found = [_checked(entry) if check else entry for entry in all_entries()]
     if as_json:

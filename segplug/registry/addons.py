@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from segplug.errors import PluginError, RefusedError
+from segplug.errors import PluginError, RefusedError, UsageError
 from segplug.installed import Entry, Provider
 from segplug.options import unknown
 from segplug.registry.checks import check_addon, check_manifest
@@ -44,7 +44,7 @@ class AddOns:
 
         Raises:
             UsageError: an add-on was named that is not installed: a misspelt name would leave the wrong
-                rules in use.
+                rules in use. Or one has options that it does not declare, or is left out and has options.
             RefusedError: a mandatory one was left out, or a required one is missing.
             PluginError: one is broken or outdated.
         """
@@ -65,7 +65,7 @@ class AddOns:
                 _allow_leaving_out(entry, required)
         chosen = [entry for entry in installed if entry.target not in left_out]
         for name in sorted(self.given.keys() - {entry.target for entry in chosen}):
-            raise RefusedError(
+            raise UsageError(
                 f"the add-on '{name}' is left out, and has options", hint="give one or the other"
             )
         loaded = [self.load(entry) for entry in chosen]

@@ -11,10 +11,10 @@ from segplug.files import write_text
 from segplug.groups import ADDON_GROUP, COMMAND_GROUP, EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS, group_of
 from segplug.installed import Entry, Facts
 from segplug.registry import discovery
-from segplug.registry.checks import check_addon, check_provider
-from segplug.registry.facts import command_facts, facts_of
+from segplug.registry.checks import check_addon, check_provider, checked_facts
+from segplug.registry.facts import command_facts
 from segplug.registry.loading import entry_label, import_plugin
-from segplug.registry.manifest import Manifest, manifest_path, manifest_text
+from segplug.registry.manifest import Manifest, manifest_path, manifest_text, read_manifest
 
 __all__ = [
     "GROUPS",
@@ -79,9 +79,12 @@ def write_manifests(distribution: str) -> tuple[Path, ...]:
 
     Raises:
         ArtifactError: a file cannot be written, as in a distribution that is not installed for editing.
+        PluginError: a file is the manifest of another distribution that is installed.
         SegplugError: as :func:`made_manifests` does.
     """
     made = made_manifests(distribution)
+    for path in made:
+        _refuse_anothers(path, distribution)
     for path, text in made.items():
         if _content(path) != text:
             write_text(path, text, force=True)
@@ -102,11 +105,20 @@ def entry_facts(entry: Entry) -> Facts:
             raise PluginError(f"{entry_label(entry)} is no click command")
         return command_facts(plugin)
     check = check_addon if entry.hook == "addon" else check_provider
-    provider = check(entry, plugin)
+    return checked_facts(check(entry, plugin))
+
+
+def _refuse_anothers(path: Path, distribution: str) -> None:
+    """Refuse to replace the manifest of another distribution, which has modules in the same package."""
     try:
-        return facts_of(entry.hook, entry.target, plugin, provider.base)
-    except PluginError as error:
-        raise PluginError(f"{entry_label(entry)} is broken: {error.message}") from error
+        owner = metadata.distribution(read_manifest(path).distribution).name
+    except (PluginError, metadata.PackageNotFoundError, ValueError):
+        return  # it is not there, or nobody's
+    if owner != metadata.distribution(distribution).name:
+        raise PluginError(
+            f"{path} is the manifest of {owner}, which {distribution} shares a package with",
+            hint="give each distribution a package of its own, below a folder without __init__.py",
+        )
 
 
 def _content(path: Path) -> str | None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 from segplug.errors import PluginError
 from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS
-from segplug.installed import Entry, Provider
+from segplug.installed import Entry, Facts, Provider
 from segplug.options import OptionSpec, nearest, option_specs
-from segplug.providers import KINDS, Packer
+from segplug.providers import KINDS, Maker, Packer
 from segplug.registry.facts import facts_of
 from segplug.registry.hooks import new_manager, register
 from segplug.registry.loading import entry_label
 from segplug.session import Session
 from segplug.versions import CHANGES_PAGE
 
-__all__ = ["check_addon", "check_manifest", "check_provider"]
+__all__ = ["check_addon", "check_manifest", "check_provider", "checked_facts"]
 
 _WRAPPED = (*HOOKS, *SOURCE_HOOKS, EXECUTOR_HOOK, "command")
 """The hooks that an add-on may wrap."""
@@ -28,7 +29,19 @@ _NEAR = 0.8
 """How alike two names are (0 to 1, difflib's ratio) if one is taken for a misspelling of the other."""
 
 # The methods of a session that pass on a provider's options: an option cannot have the name of a keyword.
-_METHODS = {"infer": ("open", "evaluate", "verify"), "run": ()}
+_METHODS = {
+    "infer": ("open", "evaluate", "verify"),
+    "load_model": ("load_model", "config_text", "fit_backbone"),
+    "run": (),
+}
+
+_UNLISTED: Mapping[str, tuple[type, str]] = {
+    "output_flags": (tuple, "a tuple"),
+    "precision_flags": (Mapping, "a mapping"),
+    "shared_levels": (int, "a whole number"),
+    "needs_subjects": (bool, "True or False"),
+}
+"""The attributes that are in no manifest: their types, and those in words."""
 
 
 def check_provider(entry: Entry, plugin: object) -> Provider:
@@ -37,19 +50,21 @@ def check_provider(entry: Entry, plugin: object) -> Provider:
     Raises:
         PluginError: the object is none; the first fault that was found.
     """
-    _refuse_version_1(entry, plugin)
-    if not isinstance(getattr(plugin, "hook_version", None), int):
-        raise _broken(entry, "it does not say its hook_version")
-    base = _base_of(entry, plugin)
-    _check_names(entry, plugin, base)
-    _check_hook(entry, plugin)
-    provider = Provider(entry, plugin, base)
-    _check_methods(entry, plugin, base)
-    specs = _options_of(entry, plugin)
-    taken = sorted({spec.name for spec in specs} & _keywords(provider))
-    if taken:
-        raise _broken(entry, f"it declares options of segplug's own: {', '.join(taken)}")
-    return provider
+    with _own_faults(entry):
+        _refuse_no_object(entry, plugin)
+        base = _base_of(entry, plugin)
+        _check_names(entry, plugin, base)
+        if not isinstance(getattr(plugin, "hook_version", None), int):
+            raise _broken(entry, "it does not say its hook_version")
+        _check_hook(entry, plugin)
+        provider = Provider(entry, plugin, base)
+        _check_methods(entry, plugin, base)
+        _check_unlisted(provider)
+        specs = _options_of(entry, plugin)
+        taken = sorted({spec.name for spec in specs} & _keywords(provider))
+        if taken:
+            raise _broken(entry, f"it declares options of segplug's own: {', '.join(taken)}")
+        return provider
 
 
 def check_addon(entry: Entry, plugin: object) -> Provider:
@@ -58,17 +73,20 @@ def check_addon(entry: Entry, plugin: object) -> Provider:
     Raises:
         PluginError: the object is none; the first fault that was found.
     """
-    _refuse_version_1(entry, plugin)
-    (base,) = KINDS["addon"]
-    versions = getattr(plugin, "hook_versions", None)
-    if not isinstance(versions, Mapping):
-        raise _broken(entry, "it does not say its hook_versions, such as {'export': 2}")
-    _check_names(entry, plugin, base)
-    wrapped = _wrapped_hooks(entry, plugin)
-    if set(versions) != wrapped:
-        raise _broken(entry, f"its hook_versions name {_listed(versions)}, and it wraps {_listed(wrapped)}")
-    _options_of(entry, plugin)
-    return Provider(entry, plugin, base)
+    with _own_faults(entry):
+        _refuse_no_object(entry, plugin)
+        (base,) = KINDS["addon"]
+        _check_names(entry, plugin, base)
+        versions = getattr(plugin, "hook_versions", None)
+        if not isinstance(versions, Mapping):
+            raise _broken(entry, "it does not say its hook_versions, such as {'export': 2}")
+        wrapped = _wrapped_hooks(entry, plugin)
+        if set(versions) != wrapped:
+            raise _broken(
+                entry, f"its hook_versions name {_listed(versions)}, and it wraps {_listed(wrapped)}"
+            )
+        _options_of(entry, plugin)
+        return Provider(entry, plugin, base)
 
 
 def check_manifest(provider: Provider) -> None:
@@ -78,10 +96,7 @@ def check_manifest(provider: Provider) -> None:
         PluginError: they differ; the first difference is named.
     """
     entry = provider.entry
-    try:
-        actual = facts_of(entry.hook, entry.target, provider.plugin, provider.base)
-    except PluginError as error:
-        raise _broken(entry, error.message) from error
+    actual = checked_facts(provider)
     for field in fields(actual):
         said, found = getattr(entry.facts, field.name), getattr(actual, field.name)
         if said != found:
@@ -92,6 +107,31 @@ def check_manifest(provider: Provider) -> None:
             )
 
 
+def checked_facts(provider: Provider) -> Facts:
+    """The facts of a provider's or an add-on's class.
+
+    Raises:
+        PluginError: an attribute has a wrong type or value; it is named.
+    """
+    entry = provider.entry
+    with _own_faults(entry):
+        try:
+            return facts_of(entry.hook, entry.target, provider.plugin, provider.base)
+        except PluginError as error:
+            raise _broken(entry, error.message) from error
+
+
+@contextmanager
+def _own_faults(entry: Entry) -> Iterator[None]:
+    """Report what a plugin's own code raises, such as a property that is read, as the plugin's fault."""
+    try:
+        yield
+    except PluginError:
+        raise
+    except Exception as error:
+        raise _broken(entry, f"{type(error).__name__}: {error}") from error
+
+
 def _broken(entry: Entry, reason: str) -> PluginError:
     return PluginError(f"{entry_label(entry)} is broken: {reason}")
 
@@ -100,14 +140,15 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _refuse_version_1(entry: Entry, plugin: object) -> None:
+def _refuse_no_object(entry: Entry, plugin: object) -> None:
     if hasattr(plugin, "api_version"):
         raise PluginError(
             f"{entry_label(entry)} was written for segplug 0.1: it says api_version, not hook_version",
             hint=f"what changed: {CHANGES_PAGE}",
         )
-    if inspect.ismodule(plugin):
-        raise _broken(entry, "it is a module; an object of a class is needed (segplug.providers)")
+    if inspect.ismodule(plugin) or inspect.isclass(plugin):
+        kind = "module" if inspect.ismodule(plugin) else "class"
+        raise _broken(entry, f"it is a {kind}; an object of a class is needed (segplug.providers)")
 
 
 def _base_of(entry: Entry, plugin: object) -> type:
@@ -164,6 +205,24 @@ def _check_methods(entry: Entry, plugin: object, base: type) -> None:
             raise _broken(entry, f"it has no method '{name}', which every {base.__name__} needs")
 
 
+def _check_unlisted(provider: Provider) -> None:
+    """Check the attributes that no manifest holds, and so :func:`facts_of` does not read."""
+    entry = provider.entry
+    for name, (kind, words) in _UNLISTED.items():
+        value = provider.attribute(name) if hasattr(provider.base, name) else None
+        if value is not None and not isinstance(value, kind):
+            raise _broken(entry, f"its '{name}' must be {words}, not {value!r}")
+    if not issubclass(provider.base, Maker):
+        return
+    precisions: Mapping[Any, Any] = provider.attribute("precision_flags")
+    for flag in (*provider.attribute("output_flags"), *precisions):
+        if not isinstance(flag, str) or not flag.startswith("--"):
+            raise _broken(entry, f"a flag begins with '--', not {flag!r}")
+    for flag, precision in precisions.items():
+        if precision not in provider.attribute("precisions"):
+            raise _broken(entry, f"its 'precisions' do not hold {precision!r}, which {flag} means")
+
+
 def _wrapped_hooks(entry: Entry, plugin: object) -> set[str]:
     """The hooks that an add-on wraps. One that implements a hook would answer in place of every provider."""
     _refuse_unknown_hooks(entry, plugin)
@@ -187,7 +246,9 @@ def _wrapped_hooks(entry: Entry, plugin: object) -> set[str]:
 
 def _refuse_unknown_hooks(entry: Entry, plugin: object) -> None:
     for name in dir(plugin):
-        marked = getattr(getattr(plugin, name, None), "segplug_impl", None)
+        # Read without running properties: they may need a library, or a state, that is not there yet.
+        found = inspect.getattr_static(plugin, name, None)
+        marked = getattr(getattr(found, "__func__", found), "segplug_impl", None)
         if isinstance(marked, dict) and name not in _WRAPPED:
             guess = nearest(name, _WRAPPED)
             raise _broken(

@@ -79,7 +79,10 @@ def _read_group(group: str, hook: str) -> tuple[Entry, ...]:
     found = sorted((_entry(hook, name, value) for name, value in points), key=lambda entry: entry.qualified)
     found.sort(key=lambda entry: entry.target)
     claims = Counter(target for target, _ in {(entry.target, entry.distribution) for entry in found})
-    return tuple(_marked(entry, found) if claims[entry.target] > 1 else entry for entry in found)
+    return tuple(
+        _marked(entry, found) if claims[entry.target] > 1 and entry.status == "available" else entry
+        for entry in found
+    )
 
 
 def _entry(hook: str, name: str, value: str) -> Entry:
@@ -91,13 +94,13 @@ def _entry(hook: str, name: str, value: str) -> Entry:
         return Entry(
             hook, name, value, owner, version, status="broken", reason=_advised(error.message, owner)
         )
-    owner = described.distribution
-    version = installed_version(owner)
     facts = described.facts.get((hook, name))
     if facts is None:
+        owner, version = _owner(hook, name, value)  # the manifest may be that of another distribution
         reason = _advised(f"its manifest does not name it ({hook} {name})", owner)
         return Entry(hook, name, value, owner, version, status="broken", reason=reason)
-    entry = Entry(hook, name, value, owner, version, facts)
+    owner = described.distribution
+    entry = Entry(hook, name, value, owner, installed_version(owner), facts)
     unknown = sorted(set(facts.versions) - set(HOOK_VERSIONS))
     if unknown:
         return replace(entry, status="broken", reason=f"there is no hook '{unknown[0]}'")
@@ -109,7 +112,7 @@ def _entry(hook: str, name: str, value: str) -> Entry:
 
 
 def _owner(hook: str, name: str, value: str) -> tuple[str, str]:
-    """The distribution and version of an entry point that has no manifest; this reads the metadata of all."""
+    """The distribution and version of an entry point without facts; this reads the metadata of all."""
     from importlib import metadata
 
     group = {"addon": ADDON_GROUP, "command": COMMAND_GROUP}.get(hook) or group_of(hook)
@@ -120,12 +123,12 @@ def _owner(hook: str, name: str, value: str) -> tuple[str, str]:
 
 
 def _advised(reason: str, distribution: str) -> str:
-    if "manifest" not in reason:
+    if "manifest" not in reason or "upgrade segplug" in reason:
         return reason
-    return (
-        f"{reason}: it was written for segplug 0.1 (see {CHANGES_PAGE}), or its author has to run "
-        f"segplug plugins manifest {distribution}"
-    )
+    author = f"its author has to run segplug plugins manifest {distribution}"
+    if "no manifest" in reason:
+        return f"{reason}: it was written for segplug 0.1 (see {CHANGES_PAGE}), or {author}"
+    return f"{reason}: {author}"
 
 
 def _why_outdated(hook: str, version: int) -> str:
@@ -152,7 +155,8 @@ def _when_it_ends(hook: str, version: int) -> str:
 
 def _marked(entry: Entry, found: Iterable[Entry]) -> Entry:
     rivals = dict.fromkeys(other.qualified for other in found if other.target == entry.target)
-    return replace(entry, status="duplicate", reason=f"claimed by {' and '.join(rivals)}")
+    reasons = [f"claimed by {' and '.join(rivals)}", *([entry.reason] if entry.reason else [])]
+    return replace(entry, status="duplicate", reason="; ".join(reasons))
 
 
 @cache

@@ -54,7 +54,7 @@ def facts_of(hook: str, target: str, plugin: object, base: type) -> Facts:
     if base in KINDS["addon"]:
         return Facts(
             kind=base.__name__,
-            versions=dict(read("hook_versions", dict, {})),
+            versions=_versions(read("hook_versions", dict, {})),
             about=about,
             mandatory=read("mandatory", bool, False),
             order=read("order", int, 0),
@@ -67,6 +67,9 @@ def facts_of(hook: str, target: str, plugin: object, base: type) -> Facts:
     opens = base in (Backend, EngineBuilder) and takes == "artifact"
     makes = base in (Exporter, EngineBuilder)
     reads = read_words("reads") if opens else ()
+    precisions = read_words("precisions", _PRECISIONS) if makes else ()
+    if makes and not precisions:
+        raise PluginError("its 'precisions' are empty")
     return Facts(
         kind=base.__name__,
         versions={hook: read("hook_version", int)},
@@ -76,7 +79,7 @@ def facts_of(hook: str, target: str, plugin: object, base: type) -> Facts:
         suffix=_suffix(read("suffix", str), target, base) if makes or base is Packer else "",
         verify_with=read("verify_with", str, "") if makes else "",
         default_device=read("default_device", str, "") if base is Backend else "",
-        precisions=read_words("precisions", _PRECISIONS) if makes else (),
+        precisions=precisions,
     )
 
 
@@ -93,6 +96,13 @@ def _one_of(word: object, known: tuple[str, ...]) -> str:
         return ""
     guess = nearest(str(word), known)
     return f": it is one of {', '.join(known)}" + (f"; did you mean '{guess}'?" if guess else "")
+
+
+def _versions(declared: Mapping[str, Any]) -> dict[str, int]:
+    for hook, version in declared.items():
+        if type(version) is not int:
+            raise PluginError(f"its 'hook_versions' must be whole numbers, not {version!r} for {hook}")
+    return dict(declared)
 
 
 def _suffix(declared: str | None, target: str, base: type) -> str:

@@ -75,7 +75,7 @@ def backends_for(path: Path) -> tuple[Entry, ...]:
     fitting = [
         (len(suffix), backend)
         for backend in _usable("infer")
-        for suffix in {_suffix_of_format(name) for name in backend.facts.reads}
+        for suffix in {suffix for name in backend.facts.reads for suffix in _suffixes_of_format(name)}
         if has_suffix(path, suffix)
     ]
     longest = max((length for length, _ in fitting), default=0)
@@ -188,18 +188,19 @@ def _route(formats: tuple[str, ...], seen: frozenset[str] = frozenset()) -> tupl
 
 
 def _makers_by_suffix(path: Path) -> Iterator[Entry]:
-    """The makers whose files end as ``path`` does, the longest suffix first; for a folder, packers."""
+    """The makers whose artifacts end as ``path`` does, the longest suffix first; for a folder, also those
+    whose packages end in nothing.
+    """
     makers = [maker for hook in _MAKERS for maker in _usable(hook)]
-    if path.is_dir():
-        yield from (maker for maker in makers if not maker.facts.suffix)
-        return
     fitting = [maker for maker in makers if has_suffix(path, maker.facts.suffix)]
     yield from sorted(fitting, key=lambda maker: -len(maker.facts.suffix))
+    if path.is_dir():
+        yield from (maker for maker in makers if not maker.facts.suffix)
 
 
-def _suffix_of_format(name: str) -> str:
-    makers = makers_of(name)
-    return makers[0].facts.suffix if makers else f".{name}"
+def _suffixes_of_format(name: str) -> tuple[str, ...]:
+    """What the names of a format's files end in; where nothing that is installed makes them, the format."""
+    return tuple(maker.facts.suffix for maker in makers_of(name)) or (f".{name}",)
 
 
 def _usable(hook: str) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,21 +75,39 @@ def provider_hook(entry: Entry, plugin: object, finish: Finish) -> object:
 
 
 def addon_hook(entry: Entry, plugin: object, hook: str) -> object:
-    """An add-on's wrapper of one hook, to be registered: what it returns is checked.
+    """An add-on's wrapper of one hook, to be registered, with checks: it yields once, and returns a result.
 
     pluggy passes on whatever a wrapper returns: without this check the provider would be blamed for it.
     """
     wrapper = getattr(plugin, hook)
+    named = f"from its wrapper of '{hook}'"
 
     @hookimpl(wrapper=True)
     def checked(request: Any) -> Generator[None, Any, Any]:
-        result = yield from wrapper(request)
-        if not isinstance(result, RESULTS[hook]):
+        wrapping = wrapper(request)
+        try:
+            next(wrapping)
+        except StopIteration:
+            raise PluginError(f"{entry_label(entry)} returned {named} before its yield") from None
+        try:
+            result = yield
+        except BaseException as error:
+            resume = partial(wrapping.throw, error)
+        else:
+            resume = partial(wrapping.send, result)
+        try:
+            resume()
+        except StopIteration as end:
+            returned = end.value
+        else:
+            wrapping.close()
+            raise PluginError(f"{entry_label(entry)} yielded {named} more than once")
+        if not isinstance(returned, RESULTS[hook]):
             raise PluginError(
-                f"{entry_label(entry)} returned {type(result).__name__} from its wrapper of '{hook}', which "
-                f"promises {RESULTS[hook].__name__}",
+                f"{entry_label(entry)} returned {type(returned).__name__} {named}, which promises "
+                f"{RESULTS[hook].__name__}",
                 hint="a wrapper returns the result of its yield",
             )
-        return result
+        return returned
 
     return SimpleNamespace(**{hook: checked})

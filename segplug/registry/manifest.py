@@ -20,7 +20,7 @@ from typing import Any
 from segplug.errors import PluginError
 from segplug.installed import Facts
 
-__all__ = ["MANIFEST", "Manifest", "forget", "manifest_of", "manifest_path", "manifest_text"]
+__all__ = ["MANIFEST", "Manifest", "forget", "manifest_of", "manifest_path", "manifest_text", "read_manifest"]
 
 MANIFEST = "segplug.json"
 
@@ -57,7 +57,15 @@ def manifest_of(module: str) -> Manifest:
     Raises:
         PluginError: the module or the manifest is not there, or the manifest is damaged.
     """
-    path = manifest_path(module)
+    return read_manifest(manifest_path(module))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest.
+
+    Raises:
+        PluginError: it is not there, or damaged.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -66,7 +74,9 @@ def manifest_of(module: str) -> Manifest:
         raise PluginError(f"its manifest cannot be read: {error.strerror or error}") from error
     try:
         return _parsed(json.loads(content))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except KeyError as error:
+        raise PluginError(f"its manifest {path} is damaged: {error} is missing") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise PluginError(f"its manifest {path} is damaged: {error}") from error
 
 
@@ -109,18 +119,28 @@ def _as_json(facts: Facts) -> dict[str, Any]:
 
 
 def _parsed(document: Any) -> Manifest:
-    if document["manifest"] != _FORMAT:
-        raise ValueError(f"it has format {document['manifest']}, this segplug reads {_FORMAT}")
+    if not isinstance(document, dict):
+        raise ValueError("it holds no JSON object")
+    version = document["manifest"]
+    if type(version) is not int or version < 1:
+        raise ValueError(f"'manifest' cannot be {version!r}")
+    if version > _FORMAT:
+        raise PluginError(f"its manifest has format {version}, this segplug reads {_FORMAT}: upgrade segplug")
     facts = {(str(item.pop("hook")), str(item.pop("target"))): _facts(item) for item in document["providers"]}
     return Manifest(str(document["distribution"]), facts)
 
 
 def _facts(item: dict[str, Any]) -> Facts:
+    for name in ("kind", "versions"):
+        if name not in item:
+            raise KeyError(name)
     for name, value in item.items():
         kind = _FIELDS.get(name)
         if kind is None:
             raise ValueError(f"'{name}' is no fact")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"'{name}' cannot be {value!r}")
+        if isinstance(value, list) and not all(isinstance(word, str) for word in value):
             raise ValueError(f"'{name}' cannot be {value!r}")
     if not all(type(version) is int for version in item["versions"].values()):
         raise ValueError("the versions are no whole numbers")

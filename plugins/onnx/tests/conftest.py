@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segplug_onnx.exporter import Options
-from segplug_onnx.exporter import provider as exporter
 from torch import nn
 
 from segplug import Segplug
 from segplug.model import Inference, ModelMeta, SegmentationModel
-from segplug.requests import ExportRequest
+from segplug.progress import Reporter
 from segplug.results import Artifact
 
 CLASSES = ("sky", "road", "car", "tree")
@@ -62,14 +60,13 @@ def model_of() -> Callable[..., SegmentationModel]:
 
 @pytest.fixture(scope="session")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
-    """Export a model. Keywords are options of the exporter, or fields of the request."""
+    """Export a model. Keywords are those of ``Segplug.export``."""
 
-    def run(model: SegmentationModel, output: Path | None = None, **given: Any) -> Artifact:
-        options = Options(**{key: given.pop(key) for key in tuple(given) if hasattr(Options, key)})
+    def run(
+        model: SegmentationModel, output: Path | None = None, reporter: Reporter | None = None, **given: Any
+    ) -> Artifact:
         output = output or tmp_path_factory.mktemp("export") / "model.onnx"
-        return exporter.export(
-            ExportRequest(model=model, output=output, options=options, session=Segplug(), **given)
-        )
+        return Segplug(reporter=reporter).export("onnx", model, output=output, **given)
 
     return run
 

@@ -19,10 +19,17 @@ from segplug_onnx.metadata import write_meta
 from segplug.engine import Axis, Engine
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
 from segplug.requests import InferRequest
+from segplug.testing import make_request
 
 
 def open_engine(artifact, **request):
-    return provider.infer(InferRequest(artifact=artifact.path, threads=1, **request))
+    return open_file(artifact.path, **request)
+
+
+def open_file(path, **request):
+    return provider.infer(
+        make_request(InferRequest, **{"artifact": path, "threads": 1, "options": Options(), **request})
+    )
 
 
 def test_spec_of_a_static_file(static_labels):
@@ -64,7 +71,7 @@ def test_an_open_engine_does_not_keep_the_bytes_of_its_file(static_labels, tmp_p
     write_meta(path, meta.replace(extra={**meta.extra, "padding": padding}))
     tracemalloc.start()
     try:
-        engine = provider.infer(InferRequest(artifact=path, threads=1, want_logits=True))
+        engine = open_file(path, want_logits=True)
         largest = max(trace.size for trace in tracemalloc.take_snapshot().traces)
     finally:
         tracemalloc.stop()
@@ -89,7 +96,7 @@ def test_a_cut_file(static_labels, tmp_path):
     whole = static_labels.path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ArtifactError, match="was cut"):
-        provider.infer(InferRequest(artifact=path))
+        open_file(path)
     assert path.stat().st_size == len(whole) // 2
 
 
@@ -104,7 +111,7 @@ def test_a_graph_that_onnxruntime_cannot_load(tmp_path, capfd):
         path,
     )
     with pytest.raises(ArtifactError, match="NoSuchOp"):
-        provider.infer(InferRequest(artifact=path))
+        open_file(path)
     assert capfd.readouterr().err == ""
 
 
@@ -242,15 +249,14 @@ def test_an_option_that_agrees_with_the_metadata(static_labels, tiny):
 def test_running_needs_neither_torch_nor_onnx(static_labels):
     program = f"""
 import sys
-from pathlib import Path
 import numpy as np
-from segplug_onnx.engine import provider
+import segplug_onnx.engine
 import segplug_onnx.exporter
-from segplug.requests import InferRequest
 assert not {{"torch", "onnx", "onnxruntime", "cv2"}} & set(sys.modules), "imported before it is needed"
+from segplug import Segplug
 for want in (False, True):
-    engine = provider.infer(InferRequest(artifact=Path({str(static_labels.path)!r}), want_logits=want))
-    engine.run(np.zeros((1, 3, 32, 48), np.float32))
+    with Segplug().open({str(static_labels.path)!r}, backend="onnxruntime", want_logits=want) as engine:
+        engine.run(np.zeros((1, 3, 32, 48), np.float32))
 heavy = {{"torch", "onnx", "onnxscript", "onnx_ir", "mmcv", "mmseg", "cv2"}} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import segplug_onnx.writer as writer
 import torch
 from segplug_onnx.engine import provider as onnxruntime_provider
+from segplug_onnx.exporter import Options
+from segplug_onnx.exporter import provider as exporter
+from segplug_onnx.foreign import Options as InferOptions
 from segplug_onnx.metadata import read_meta
 from torch import nn
 
+from segplug.cli.root import run_command_line
 from segplug.errors import ArtifactError, ModelError, ShapeError, UsageError
 from segplug.model import Inference
 from segplug.options import build_options
-from segplug.requests import InferRequest, QuietReporter
+from segplug.progress import QuietReporter
+from segplug.requests import ExportRequest, InferRequest
+from segplug.testing import make_request
 
 
 def dims(value):
@@ -24,8 +31,8 @@ def dims(value):
 
 
 def run(artifact, batch, **request):
-    engine = onnxruntime_provider.infer(InferRequest(artifact=artifact.path, threads=1, **request))
-    return engine.run(batch)
+    request = make_request(InferRequest, artifact=artifact.path, threads=1, options=InferOptions(), **request)
+    return onnxruntime_provider.infer(request).run(batch)
 
 
 def everything_in(folder):
@@ -123,21 +130,20 @@ def test_opset_is_the_one_asked_for(export, tiny, images, logits_of, opset):
 
 
 def test_opset_out_of_range_is_named():
-    from segplug_onnx.exporter import Options
-
     with pytest.raises(UsageError, match=r"opset.*18\.\.26"):
         build_options(Options, {"opset": "11"}, owner="export onnx")
 
 
-def test_opset_that_the_exporter_does_not_keep_is_refused(export, model_of, tmp_path):
+def test_opset_that_the_exporter_does_not_keep_is_refused(model_of, tmp_path):
     class Sampling(nn.Module):
         def forward(self, images):
             return nn.functional.grid_sample(images, images[:, :2].permute(0, 2, 3, 1).contiguous())
 
-    # The exporter converts to opsets below 18, and silently keeps 18 if that fails.
+    # The exporter of PyTorch converts to opsets below 18, and silently keeps 18 if that fails.
     model = model_of(network=Sampling(), out_channels=3, classes=("a", "b", "c"))
+    request = make_request(ExportRequest, model=model, output=tmp_path / "m.onnx", options=Options(opset=11))
     with pytest.raises(UsageError, match="cannot export this network with opset 11; it wrote 18"):
-        export(model, tmp_path / "m.onnx", opset=11)
+        exporter.export(request)
     assert everything_in(tmp_path) == []
 
 
@@ -226,23 +232,21 @@ def test_a_dynamic_export_needs_no_size(export, model_of, images, logits_of):
     assert np.array_equal(run(artifact, batch), logits_of(model, batch).argmax(1))
 
 
-def test_a_sample_gives_the_size(export, model_of, images):
-    artifact = export(model_of(input_size=None), sample=images(1, 20, 28))
+def test_an_image_gives_the_size(export, model_of, tmp_path):
+    image = tmp_path / "a.png"
+    cv2.imwrite(str(image), np.zeros((20, 28, 3), np.uint8))
+    artifact = export(model_of(input_size=None), images=[image])
     assert artifact.meta.input_size == (20, 28)
 
 
 def test_other_precisions_are_refused(export, tiny):
-    with pytest.raises(UsageError, match="fp16"):
+    with pytest.raises(UsageError, match="export onnx makes fp32 artifacts, not fp16"):
         export(tiny, precision="fp16")
 
 
-def test_an_existing_file_stays_without_force(export, tiny, tmp_path):
-    output = tmp_path / "m.onnx"
-    output.write_text("mine")
-    with pytest.raises(UsageError, match="already exists"):
-        export(tiny, output)
-    assert output.read_text() == "mine"
-    assert export(tiny, output, force=True).size == output.stat().st_size > 1000
+def test_the_flag_of_the_older_tool_is_understood(capsys):
+    assert run_command_line(["run", "export", "onnx", "--help"]) == 0
+    assert "--output-file" in capsys.readouterr().out
 
 
 def test_full_disk(export, tiny, tmp_path, monkeypatch):
@@ -256,30 +260,6 @@ def test_full_disk(export, tiny, tmp_path, monkeypatch):
         export(tiny, output, force=True)
     assert output.read_text() == "older"
     assert everything_in(tmp_path) == ["m.onnx"]
-
-
-def test_weights_too_large_for_one_file(export, tiny, tmp_path, monkeypatch, images, logits_of):
-    monkeypatch.setattr(writer, "LARGEST_FILE", 1000)
-    reporter = QuietReporter()
-    artifact = export(tiny, tmp_path / "m.onnx", reporter=reporter, force=True)
-    assert everything_in(tmp_path) == ["m.onnx", "m.onnx.data"]
-    assert "m.onnx.data" in reporter.warnings[0]
-    onnx.checker.check_model(str(artifact.path), full_check=True)
-    batch = images(1, 32, 48)
-    logits = logits_of(tiny, batch)
-    assert np.array_equal(run(artifact, batch), logits.argmax(1))
-    np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits, atol=1e-5)
-
-
-def test_data_file_that_cannot_be_written_leaves_no_model(export, tiny, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(writer, "LARGEST_FILE", 1000)
-    monkeypatch.setattr(writer, "_append", full)
-    with pytest.raises(ArtifactError, match="No space left on device"):
-        export(tiny, tmp_path / "m.onnx")
-    assert everything_in(tmp_path) == []
 
 
 def test_show_prints_the_graph(export, tiny):

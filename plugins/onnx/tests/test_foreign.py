@@ -16,6 +16,7 @@ from segplug.errors import ArtifactError, ShapeError, UsageError
 from segplug.model import Resize
 from segplug.options import build_options
 from segplug.requests import InferRequest
+from segplug.testing import make_request
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
 
@@ -28,7 +29,9 @@ def foreign(tmp_path):
         path = tmp_path / "foreign.onnx"
         text = f'<ir_version: 8, opset_import: ["": 18]> g {signature} {{ {body} }}'
         onnx.save(onnx.parser.parse_model(text), path)
-        return provider.infer(InferRequest(artifact=path, threads=1, options=Options(**options)))
+        return provider.infer(
+            make_request(InferRequest, artifact=path, threads=1, options=Options(**options))
+        )
 
     return open_graph
 
@@ -240,7 +243,7 @@ def test_a_real_portrait_network_finds_the_person(data_dir, capfd):
 
     path = data_dir / "onnx" / "SINet_Softmax.onnx"
     options = build_options(Options, SINET, owner="infer onnxruntime")
-    engine = provider.infer(InferRequest(artifact=path, options=options))
+    engine = provider.infer(make_request(InferRequest, artifact=path, options=options))
     spec = engine.spec
     assert (spec.batch, spec.height, spec.width) == (Axis.fixed(1), Axis.fixed(320), Axis.fixed(320))
     assert spec.meta.resize == Resize(scale=(320, 320))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from segplug_onnx.engine import provider as backend
+from segplug_onnx.foreign import Options
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,6 +17,13 @@ from segplug.errors import ShapeError
 from segplug.model import InputLimits
 from segplug.progress import QuietReporter
 from segplug.requests import InferRequest
+from segplug.testing import make_request
+
+
+def open_logits(artifact):
+    return backend.infer(
+        make_request(InferRequest, artifact=artifact.path, want_logits=True, options=Options())
+    )
 
 
 class Halving(nn.Module):
@@ -61,7 +69,7 @@ def test_multiples(limited_model, export, images, logits_of):
     model = limited_model(Halving(), InputLimits((4, 4), multiple_of=4), (32, 48))
     artifact = export(model, dynamic=True)
     assert artifact.meta.input_limits == InputLimits((4, 4), multiple_of=4)
-    engine = backend.infer(InferRequest(artifact=artifact.path, want_logits=True))
+    engine = open_logits(artifact)
     assert engine.spec.height == engine.spec.width == Axis(4, None, 4)
     for shape in [(1, 32, 48), (2, 36, 44), (1, 4, 500)]:
         batch = images(*shape)
@@ -73,7 +81,7 @@ def test_with_one_size_only_the_batch_is_free_and_a_warning_says_so(limited_mode
     reporter = QuietReporter()
     artifact = export(model, dynamic=True, reporter=reporter)
     assert any("24x32 only" in text for text in reporter.warnings)
-    engine = backend.infer(InferRequest(artifact=artifact.path, want_logits=True))
+    engine = open_logits(artifact)
     assert (engine.spec.height, engine.spec.width) == (Axis.fixed(24), Axis.fixed(32))
     assert not engine.spec.batch.is_fixed
     batch = images(3, 24, 32)
@@ -105,7 +113,7 @@ def test_a_fixed_size_that_the_network_does_not_take(limited_model, export, tmp_
 
 def test_the_smallest_size_is_in_the_file(limited_model, export):
     artifact = export(limited_model(Pooling(), InputLimits((20, 20)), (40, 64)), dynamic=True)
-    engine = backend.infer(InferRequest(artifact=artifact.path))
+    engine = open_logits(artifact)
     assert (engine.spec.height, engine.spec.width) == (Axis(20), Axis(20))
 
 

@@ -10,6 +10,7 @@ import pytest
 from segplug_onnx import metadata, wire
 from segplug_onnx.exporter import provider as exporter
 
+from segplug import Segplug
 from segplug.errors import ArtifactError, UsageError
 
 
@@ -47,6 +48,16 @@ def graph_bytes(path):
     return path.read_bytes()[graph.content : graph.end]
 
 
+def test_the_session_reads_the_metadata_inside_a_file(static_labels, copy):
+    assert Segplug().read_meta(static_labels.path) == static_labels.meta
+    other = static_labels.meta.replace(name="other")
+    exporter.write_meta(copy, other)
+    assert Segplug().read_meta(copy) == other
+    copy.write_bytes(copy.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match="was cut"):
+        Segplug().read_meta(copy)
+
+
 def test_write_meta_adds_to_the_properties_of_a_foreign_file(tmp_path, tiny):
     path = tmp_path / "foreign.onnx"
     proto = onnx.parser.parse_model(
@@ -54,7 +65,8 @@ def test_write_meta_adds_to_the_properties_of_a_foreign_file(tmp_path, tiny):
     )
     onnx.helper.set_model_props(proto, {"author": "someone"})
     onnx.save(proto, path)
-    assert metadata.read_meta(path) is None
+    assert exporter.read_meta(path) is None
+    assert Segplug().read_meta(path) is None
     metadata.write_meta(path, tiny.meta)
     properties = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
     assert properties["author"] == "someone"
@@ -97,7 +109,7 @@ def test_a_missing_file(tmp_path):
 def test_metadata_of_a_newer_segplug_is_refused(copy):
     newer = metadata.read_meta(copy).replace(schema_version=999)
     metadata.write_meta(copy, newer)
-    with pytest.raises(ArtifactError, match="upgrade segplug"):
+    with pytest.raises(ArtifactError, match=r"m\.onnx: .*upgrade segplug"):
         metadata.read_meta(copy)
 
 

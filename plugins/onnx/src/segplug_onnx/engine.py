@@ -10,6 +10,7 @@ from segplug.engine import Engine, EngineSpec
 from segplug.errors import DeviceError, ShapeError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
+from segplug.providers import Backend
 from segplug.requests import InferRequest
 from segplug_onnx import foreign, metadata
 from segplug_onnx.external import external_files
@@ -24,53 +25,48 @@ if TYPE_CHECKING:
 __all__ = ["OnnxEngine", "provider"]
 
 
-class OnnxRuntime:
-    """Runs an ONNX file in ONNX Runtime, on the CPU or a GPU.
+class OnnxRuntime(Backend[foreign.Options]):
+    """Runs an ONNX file, segplug's own or any other, in ONNX Runtime, on the CPU or a GPU.
 
     A file that segplug exported holds its own metadata. For any other ONNX file, describe the input and
     the output with the options --output-name to --threshold.
     """
 
-    api_version = 1
+    hook_version = 2
     options = foreign.Options
-    takes = "artifact"
     reads = ("onnx",)
 
     @hookimpl
-    def infer(self, request: InferRequest) -> Engine:
+    def infer(self, request: InferRequest[foreign.Options]) -> Engine:
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
-        path = request.artifact
-        if path is None:
-            raise UsageError("infer onnxruntime takes an ONNX file")
-        options: foreign.Options = request.options or foreign.Options()
-        meta = metadata.read_meta(path)
-        if meta is None:
-            session = open_session(path, request, settings=options.gpu)
-            tensors, meta = foreign.describe(path, session, options)
-            return OnnxEngine(session, meta, tensors, device=_device_text(request, options))
-        return _open_exported(path, request, options, meta)
+        meta = metadata.read_meta(request.file)
+        return _open_foreign(request) if meta is None else _open_exported(request, meta)
 
     def companions(self, artifact: Path) -> Iterable[Path]:
         """The files beside a model's ONNX file that hold its weights."""
         return external_files(artifact)
 
 
-def _open_exported(
-    path: Path, request: InferRequest, options: foreign.Options, meta: ModelMeta
-) -> OnnxEngine:
+def _open_foreign(request: InferRequest[foreign.Options]) -> OnnxEngine:
+    session = open_session(request)
+    tensors, meta = foreign.describe(request.file, session, request.options)
+    return OnnxEngine(session, meta, tensors, device=_device_text(request))
+
+
+def _open_exported(request: InferRequest[foreign.Options], meta: ModelMeta) -> OnnxEngine:
     details = meta.extra.get("onnx", {})
     kind, output = details.get("output_kind", "logits"), "output"
-    foreign.check_consistent(path, meta, kind, options)
+    foreign.check_consistent(request.file, meta, kind, request.options)
     model = None
     if request.want_logits and kind == "labels" and "logits" in details:
         kind, output = "logits", details["logits"]
-        model = metadata.with_extra_output(path, output)
-    session = open_session(path, request, settings=options.gpu, model=model)
-    return OnnxEngine(session, meta, Tensors("input", output, kind), device=_device_text(request, options))
+        model = metadata.with_extra_output(request.file, output)
+    session = open_session(request, model)
+    return OnnxEngine(session, meta, Tensors("input", output, kind), device=_device_text(request))
 
 
-def _device_text(request: InferRequest, options: foreign.Options) -> str:
-    return f"{request.device}, fp16" if options.fp16 else request.device
+def _device_text(request: InferRequest[foreign.Options]) -> str:
+    return f"{request.device}, fp16" if request.options.fp16 else request.device
 
 
 class OnnxEngine:

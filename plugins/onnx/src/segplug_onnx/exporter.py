@@ -8,12 +8,11 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segplug.artifact import describe
 from segplug.errors import MissingDependencyError, UsageError
-from segplug.files import ensure_free
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
+from segplug.providers import Exporter
 from segplug.requests import ExportRequest
 from segplug.results import Artifact
 from segplug.tracing import TracePlan, explain_size_errors, plan_trace
@@ -47,7 +46,7 @@ class Options:
     show: bool = option(False, help="Print the graph.")
 
 
-class OnnxExporter:
+class OnnxExporter(Exporter[Options]):
     """Exports the model to one self-contained ONNX file (fp32) that returns labels or logits.
 
     The file also holds the classes, colours and preprocessing, so it runs without the config and the
@@ -55,34 +54,34 @@ class OnnxExporter:
     used; the graph does not depend on its pixels.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
-    takes = "model"
     verify_with = "onnxruntime"
+    output_flags = ("--output-file",)
 
     @hookimpl
-    def export(self, request: ExportRequest) -> Artifact:
+    def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as ONNX; see :func:`segplug.hookspecs.export`."""
-        options: Options = request.options or Options()
-        if request.precision != "fp32":
-            raise UsageError(f"export onnx writes fp32 models, not {request.precision}")
-        ensure_free(request.output, force=request.force)
-        kind = _output_kind(options, request.loaded.meta)
+        kind = _output_kind(request.options, request.model.meta)
         with request.reporter.progress("exporting", None):
             plan = plan_trace(request)
             with explain_size_errors(request, plan.size):
-                model = _trace_model(request, plan, options.opset, kind)
-            meta = _artifact_meta(request, plan, options.opset, kind)
-            if options.show:
+                model = _trace_model(request, plan, kind)
+            meta = _artifact_meta(request, plan, kind)
+            if request.options.show:
                 from segplug_onnx.show import format_graph
 
                 request.reporter.note(format_graph(model))
             _write(request, model, meta)
-        return describe(request.output, format="onnx", meta=meta)
+        return request.made(meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
         """Replace the metadata inside an artifact, in one step. Graph and weights stay as they are."""
         metadata.write_meta(path, meta)
+
+    def read_meta(self, path: Path) -> ModelMeta | None:
+        """Read the metadata inside a file, a few hundred bytes of it; another tool's file has none."""
+        return metadata.read_meta(path)
 
 
 def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
@@ -97,7 +96,7 @@ def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
     return options.output_kind
 
 
-def _trace_model(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ir.Model:
+def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputKind) -> ir.Model:
     try:
         from segplug_onnx import heads, tracing
     except ImportError as error:
@@ -105,13 +104,18 @@ def _trace_model(request: ExportRequest, plan: TracePlan, opset: int, kind: Outp
             f"export onnx needs {error.name}", hint="pip install 'segplug-onnx[export]'"
         ) from error
 
-    network = request.loaded.exportable()
-    sample = _sample(plan, network)
-    trace = partial(tracing.trace, sample=sample, opset=opset, free=plan.free, multiple_of=plan.multiple_of)
+    network = request.model.exportable()
+    trace = partial(
+        tracing.trace,
+        sample=_sample(plan, network),
+        opset=request.options.opset,
+        free=plan.free,
+        multiple_of=plan.multiple_of,
+    )
     if kind == "logits":
         return trace(heads.LogitsOnly(network), outputs=("output",))
     # The logits keep a name, so that an engine can return them as well, but are not an output of the file.
-    model = trace(heads.WithLabels(network, request.loaded.meta), outputs=("output", "logits"))
+    model = trace(heads.WithLabels(network, request.model.meta), outputs=("output", "logits"))
     model.graph.outputs.pop()
     return model
 
@@ -125,10 +129,10 @@ def _sample(plan: TracePlan, network: torch.nn.Module) -> torch.Tensor:
     return torch.zeros((plan.batch, 3, *plan.traced), device=device)
 
 
-def _artifact_meta(request: ExportRequest, plan: TracePlan, opset: int, kind: OutputKind) -> ModelMeta:
+def _artifact_meta(request: ExportRequest[Options], plan: TracePlan, kind: OutputKind) -> ModelMeta:
     meta = plan.meta(request)
     details: dict[str, Any] = {
-        "opset": opset,
+        "opset": request.options.opset,
         "dynamic": bool(plan.free),
         "output_kind": kind,
         "traced_size": list(plan.traced),
@@ -143,15 +147,15 @@ def _versions() -> dict[str, str]:
     return {name: distributions.version(name) for name in made_by}
 
 
-def _write(request: ExportRequest, model: ir.Model, meta: ModelMeta) -> None:
+def _write(request: ExportRequest[Options], model: ir.Model, meta: ModelMeta) -> None:
     from segplug_onnx.writer import data_path, write_model
 
     model.producer_name = "segplug-onnx"
     model.producer_version = meta.versions["segplug-onnx"]
     model.graph.name = meta.name
-    if write_model(model, request.output, meta, force=request.force):
+    if write_model(model, request.output, meta):
         request.reporter.warn(
-            f"the weights do not fit into one ONNX file: they are in {data_path(request.output)}, "
+            f"the weights do not fit into one ONNX file: they are in {data_path(request.destination)}, "
             "which must stay beside the model"
         )
 

@@ -7,13 +7,13 @@ import ctypes
 import io
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError
 from segplug.files import making_folder
 from segplug.requests import InferRequest
 from segplug_onnx import devices
+from segplug_onnx.foreign import Options
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -23,14 +23,8 @@ __all__ = ["error_text", "open_session"]
 _FATAL, _WARNING = 4, 2
 
 
-def open_session(
-    path: Path,
-    request: InferRequest,
-    *,
-    settings: devices.GpuSettings,
-    model: bytes | None = None,
-) -> onnxruntime.InferenceSession:
-    """A session for the model at ``path``, or for the changed ``model`` that was read from there.
+def open_session(request: InferRequest[Options], model: bytes | None = None) -> onnxruntime.InferenceSession:
+    """A session for the model at ``request.artifact``, or for the changed ``model`` that was read from there.
 
     Raises:
         ArtifactError: ONNX Runtime cannot load the model; its message is quoted.
@@ -43,6 +37,7 @@ def open_session(
         raise MissingDependencyError(
             "infer onnxruntime needs onnxruntime", hint="pip install onnxruntime"
         ) from error
+    path, settings = request.file, request.options.gpu
     device = devices.find(request.device, settings)
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = _FATAL

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from segplug.files import ensure_free, writing
 from segplug.model import ModelMeta
 from segplug_onnx.metadata import MODEL_GRAPH, meta_entry
 from segplug_onnx.wire import bytes_field, field_header, number_field
@@ -40,32 +39,24 @@ def data_path(path: Path) -> Path:
     return path.with_name(path.name + ".data")
 
 
-def write_model(model: ir.Model, path: Path, meta: ModelMeta, *, force: bool) -> bool:
-    """Write ``model`` completely or not at all. ``model`` loses its large initialisers.
+def write_model(model: ir.Model, path: Path, meta: ModelMeta) -> bool:
+    """Write ``model``, which loses its large initialisers.
 
     Returns:
         Whether the weights were too large and went to :func:`data_path`.
-
-    Raises:
-        UsageError: a file exists already, and ``force`` is not set.
-        ArtifactError: the disk is full, or the folder cannot be written.
     """
     large = _take_large_initializers(model)
     skeleton = _serialized(model)
     total = sum(len(part) for part in skeleton) + sum(tensor.nbytes + 256 for tensor in large.values())
     if total <= LARGEST_FILE:
-        with writing(path, force=force) as temporary, open(temporary, "wb") as file:
+        with open(path, "wb") as file:
             _write(file, skeleton, meta, large)
         return False
     weights = data_path(path)
-    ensure_free(path, force=force)
-    # The data file gets its name first, the model that refers to it last.
-    with writing(path, force=force) as temporary, writing(weights, force=force) as temporary_weights:
-        with open(temporary_weights, "wb") as file:
-            pointers = [_append(file, name, tensor, weights.name) for name, tensor in large.items()]
-        graph = skeleton[1] + b"".join(pointers)
-        with open(temporary, "wb") as file:
-            _write(file, (skeleton[0], graph), meta, {})
+    with open(weights, "wb") as file:
+        pointers = [_append(file, name, tensor, weights.name) for name, tensor in large.items()]
+    with open(path, "wb") as file:
+        _write(file, (skeleton[0], skeleton[1] + b"".join(pointers)), meta, {})
     return True
 
 

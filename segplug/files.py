@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import os
 import re
-import shutil
 import socket
 import tempfile
 import time
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segplug.checkpoint.shards import is_index, read_index
+from segplug.commits import flush_file, remove_temporary, roll_forward
 from segplug.errors import ArtifactError, CheckpointError, UsageError
 
 __all__ = [
@@ -34,7 +34,8 @@ __all__ = [
     "writing_folder",
 ]
 
-_PREFIX = ".segplug-writing"
+PREFIX = ".segplug-writing"
+"""How the names of temporary folders and files begin. For the core's own modules."""
 
 
 def _machine() -> str:
@@ -48,7 +49,7 @@ def _machine() -> str:
 
 _MACHINE = _machine()
 _NUMBERS = itertools.count()
-_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}-([A-Za-z0-9]*)-(\d+)-\w+")
+_TEMPORARY = re.compile(rf"{re.escape(PREFIX)}-([A-Za-z0-9]*)-(\d+)-\w+")
 
 _ABANDONED = 24 * 3600
 """Age, in seconds, from which what another machine was writing is taken as abandoned."""
@@ -153,14 +154,14 @@ def writing(path: Path, *, force: bool, named: Callable[[Path], Path] | None = N
         UsageError: ``path`` exists and ``force`` is not set.
         ArtifactError: the disk is full, or the folder cannot be written.
     """
+    remove_abandoned(path.parent)  # first, since this may complete the move of a file to that place
     ensure_free(path, force=force or named is not None)
-    _remove_abandoned(path.parent)
     with _temporary_folder(path) as folder:
         temporary = folder / path.name
         yield temporary
         if not temporary.exists():
             raise ArtifactError(f"nothing was written for {path}")
-        _flush(temporary)
+        flush_file(temporary)
         final = named(temporary) if named else path
         if not force:
             ensure_free(final, force=False)
@@ -180,7 +181,7 @@ def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
         ArtifactError: the disk is full, or the folder cannot be written.
     """
     ensure_free_folder(path, force=force)
-    _remove_abandoned(path.parent)
+    remove_abandoned(path.parent)
     with _temporary_folder(path) as folder:
         new, old = folder / "new" / path.name, folder / "old" / path.name
         new.mkdir(parents=True)
@@ -189,7 +190,7 @@ def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
             yield new
             for file in new.rglob("*"):
                 if file.is_file():
-                    _flush(file)
+                    flush_file(file)
             if path.exists():
                 ensure_free_folder(path, force=force)
                 os.replace(path, old)
@@ -207,7 +208,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ArtifactError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f"{_PREFIX}-{_MACHINE}-{os.getpid()}-{next(_NUMBERS)}")
+    temporary = path.with_name(f"{PREFIX}-{_MACHINE}-{os.getpid()}-{next(_NUMBERS)}")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -215,7 +216,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         raise
 
 
@@ -255,27 +256,30 @@ def making_folder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A folder beside ``path`` for the time of the block. The name says which process it belongs to."""
+    """A folder beside ``path`` for the time of the block; errors of the system in it are those of writing."""
     try:
-        prefix = f"{_PREFIX}-{_MACHINE}-{os.getpid()}-"
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+        with temporary_folder(path.parent) as folder:
+            yield folder
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder in ``parent`` for the time of the block. The name says which process it belongs to.
+
+    It is kept if it holds what a later write needs to complete a commit. For the core's own modules.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{_MACHINE}-{os.getpid()}-", dir=parent))
     try:
         yield folder
-    except OSError as error:
-        raise _cannot_write(path, error) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_temporary(folder)
 
 
-def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+def cannot_write(path: Path, error: OSError) -> ArtifactError:
+    """The error in place of one of the system's. For the core's own modules."""
     return ArtifactError(f"cannot write {path}: {error.strerror or error}")
-
-
-def _flush(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def _put_back(temporary: Path) -> None:
@@ -286,14 +290,22 @@ def _put_back(temporary: Path) -> None:
             os.replace(old, target)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary folders and files of processes that were killed."""
-    for temporary in folder.glob(f"{_PREFIX}-*"):
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary folders and files of processes that were killed, and complete their commits.
+
+    For the core's own modules.
+    """
+    try:
+        found = list(folder.glob(f"{PREFIX}-*"))
+    except OSError:  # the folder may not be entered: whoever writes there reports it
+        return
+    for temporary in found:
         if _is_abandoned(temporary):
             with contextlib.suppress(OSError):  # another user's, or another process was faster
                 if temporary.is_dir():
+                    roll_forward(temporary)
                     _put_back(temporary)
-                    shutil.rmtree(temporary, ignore_errors=True)
+                    remove_temporary(temporary)
                 else:
                     temporary.unlink()
 

@@ -3,7 +3,7 @@
 # make test-all  every test
 # make nightly   every test, the tests with the compiled mmcv-full, and the matrices: hours
 # make test-gpu  the tests that need a GPU, and one table of their results (docs/tensorrt-gpu.md)
-# make lint      ruff, mypy, and which module may import which
+# make lint      ruff, mypy, which module may import which, and whether the manifests fit
 # make matrix    export every family of mmseg and write docs/support-matrix.md (an hour or two on 2 cores)
 # Everything sets itself up in .venv first, test-gpu in .venv-gpu.
 
@@ -48,6 +48,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/segplug plugins manifest --check
 
 matrix: setup
 	$(BIN)/python -m matrix

@@ -125,7 +125,7 @@ class Maker(BaseProvider[OptionsT]):
     verify_with: str | None = None
     precisions: tuple[Precision, ...] = ("fp32",)
     output_flags: tuple[str, ...] = ()
-    precision_flags: Mapping[str, Precision] = {}
+    precision_flags: ClassVar[Mapping[str, Precision]] = {}
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
         """Replace the metadata of an artifact. Default: in the file ``<path>.json`` beside it.
@@ -385,7 +385,7 @@ class AddOn(Generic[OptionsT]):
             Default: none.
     """
 
-    hook_versions: Mapping[str, int]
+    hook_versions: ClassVar[Mapping[str, int]]
     options: type[OptionsT] = NoOptions  # type: ignore[assignment]  # the default of AddOn[NoOptions]
     about: str = ""
     mandatory: bool = False

@@ -10,7 +10,8 @@ import click
 import pytest
 
 from segplug.cli.root import root
-from segplug.hookspecs import HOOKS
+from segplug.groups import HOOKS
+from segplug.versions import CHANGES_PAGE, HOOK_VERSIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -60,6 +61,15 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_every_hook_is_documented() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert all(f"`{hook}`" in text for hook in HOOKS)
+
+
+def test_the_page_of_changes_has_every_hook_with_its_version() -> None:
+    text = (ROOT / CHANGES_PAGE).read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE))
+    assert rows == {hook: str(versions.current) for hook, versions in HOOK_VERSIONS.items()}
+    for versions in HOOK_VERSIONS.values():
+        assert set(versions.changes) == set(range(2, versions.current + 1))
+        assert all(f"## Version {version} " in text for version in versions.changes)
 
 
 def test_every_flag_is_explained() -> None:

@@ -36,9 +36,10 @@ class OpenVinoEngine:
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Run one batch."""
         try:
-            return self._request.infer({0: batch}, share_inputs=True)[0]
+            output: npt.NDArray[Any] = self._request.infer({0: batch}, share_inputs=True)[0]
         except RuntimeError as error:
             raise ShapeError(f"OpenVINO cannot run {batch.shape}: {_first_line(error)}") from error
+        return output
 
     def close(self) -> None:
         """Free the model."""

@@ -6,7 +6,7 @@ import getpass
 import json
 from collections.abc import Generator
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 from segplug import AddOn, Artifact, hookimpl
 from segplug.errors import RefusedError
@@ -17,7 +17,7 @@ from segplug.requests import ExportRequest, PackRequest
 class ReleaseRules(AddOn[NoOptions]):
     """Refuses to export or pack untrained models, and keeps a record beside each artifact."""
 
-    hook_versions = {"export": 2}
+    hook_versions: ClassVar = {"export": 2}
     mandatory = True
     sidecars = (".release.json",)
 
@@ -35,7 +35,7 @@ class ReleaseRules(AddOn[NoOptions]):
             "by": getpass.getuser(),
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        path = artifact.path.with_name(artifact.path.name + ".release.json")  # a part of the artifact from now on
+        path = artifact.path.with_name(artifact.path.name + ".release.json")
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return artifact
 

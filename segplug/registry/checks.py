@@ -12,7 +12,7 @@ from typing import Any
 from segplug.errors import PluginError
 from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS
 from segplug.installed import Entry, Facts, Provider
-from segplug.options import OptionSpec, nearest, option_specs
+from segplug.options import NoOptions, OptionSpec, nearest, option_specs
 from segplug.providers import KINDS, Maker, Packer
 from segplug.registry.facts import facts_of
 from segplug.registry.hooks import new_manager, register
@@ -80,6 +80,9 @@ def check_addon(entry: Entry, plugin: object) -> Provider:
         versions = getattr(plugin, "hook_versions", None)
         if not isinstance(versions, Mapping):
             raise _broken(entry, "it does not say its hook_versions, such as {'export': 2}")
+        for name in versions:
+            if name not in _WRAPPED:
+                raise _broken(entry, f"its hook_versions name '{name}', {_no_hook(name)}")
         wrapped = _wrapped_hooks(entry, plugin)
         if set(versions) != wrapped:
             raise _broken(
@@ -171,17 +174,25 @@ def _base_of(entry: Entry, plugin: object) -> type:
 
 
 def _check_names(entry: Entry, plugin: object, base: type) -> None:
-    """Refuse a public name that is nearly a declared one: a misspelt attribute would be ignored."""
+    """Refuse a public name that is nearly a declared one: a misspelt attribute would be ignored.
+
+    Where the object has the declared one, too, the other name is no misspelling: ``runs`` beside ``run``.
+    """
     declared = _declared(base)
     for name in dir(plugin):
         if name.startswith("_") or name in declared:
             continue
         near = difflib.get_close_matches(name, sorted(declared), n=1, cutoff=_NEAR)
-        if near:
+        if near and not _has_own(plugin, near[0], base):
             raise _broken(
                 entry,
                 f"it has '{name}', which {base.__name__} does not declare; did you mean '{near[0]}'?",
             )
+
+
+def _has_own(plugin: object, name: str, base: type) -> bool:
+    found = inspect.getattr_static(plugin, name, None)
+    return found is not None and found is not inspect.getattr_static(base, name, None)
 
 
 def _declared(base: type) -> set[str]:
@@ -250,18 +261,18 @@ def _refuse_unknown_hooks(entry: Entry, plugin: object) -> None:
         found = inspect.getattr_static(plugin, name, None)
         marked = getattr(getattr(found, "__func__", found), "segplug_impl", None)
         if isinstance(marked, dict) and name not in _WRAPPED:
-            guess = nearest(name, _WRAPPED)
-            raise _broken(
-                entry,
-                f"its method '{name}' is marked with hookimpl, and there is no hook of that name"
-                + (f"; did you mean '{guess}'?" if guess else ""),
-            )
+            raise _broken(entry, f"its method '{name}' is marked with hookimpl, {_no_hook(name)}")
+
+
+def _no_hook(name: str) -> str:
+    guess = nearest(str(name), _WRAPPED)
+    return "and there is no hook of that name" + (f"; did you mean '{guess}'?" if guess else "")
 
 
 def _options_of(entry: Entry, plugin: object) -> tuple[OptionSpec, ...]:
-    declared: Any = getattr(plugin, "options", None)
-    if declared is None:
-        return ()
+    declared: Any = getattr(plugin, "options", NoOptions)
+    if not inspect.isclass(declared):
+        raise _broken(entry, f"its 'options' must be a class, not {declared!r}")
     try:
         return option_specs(declared)
     except PluginError as error:

@@ -31,6 +31,7 @@ __all__ = [
     "is_unfinished",
     "locked",
     "remove_temporary",
+    "reserved",
     "roll_forward",
     "state_of",
 ]
@@ -278,6 +279,20 @@ def locked(folder: Path) -> Iterator[None]:
             os.close(number)
         return
     lock = _lock_in_cache(folder)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this user has reserved ``folder``, and reserve it during the block.
+
+    This is another lock than that of :func:`locked`, and may be held for long.
+    """
+    lock = _lock_in_cache(folder / "reserved")
     try:
         yield
     finally:

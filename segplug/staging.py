@@ -15,7 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segplug.commits import Commit, Entry, flush_file, flush_folder, locked, remove_temporary, state_of
+from segplug.commits import (
+    Commit,
+    Entry,
+    flush_file,
+    flush_folder,
+    locked,
+    remove_temporary,
+    reserved,
+    state_of,
+)
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import (
     PREFIX,
@@ -242,7 +251,8 @@ def stage_folder(folder: Path, *, shared_levels: int = 0) -> Iterator[Stage]:
     started_in = Path.cwd()
     base = started_in / folder
     remove_abandoned(base)
-    with _temporary(base, folder) as temporary:
+    # A packer reads what is there before it writes: two versions of one model share a configuration.
+    with reserved(base), _temporary(base, folder) as temporary:
         output = temporary / _NEW / "models"
         output.mkdir(parents=True)
         yield Stage(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from segplug.options import unknown
-
 __all__ = [
     "ADDON_GROUP",
     "COMMAND_GROUP",
@@ -46,5 +44,7 @@ def hook_name(word: str) -> str:
     """
     name = word.replace("-", "_")
     if name not in HOOKS:
+        from segplug.options import unknown
+
         raise unknown("hook", word, HOOKS, owner="segplug")
     return name

@@ -1,13 +1,17 @@
-"""An installed entry point with the facts of its manifest, and the loaded provider that it names."""
+"""An installed entry point with the facts of its manifest, and the loaded provider that it names.
+
+Listings and help texts import this module: it imports nothing that they do not need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from segplug.options import NoOptions, OptionSpec, build_options, option_specs
+if TYPE_CHECKING:
+    from segplug.options import OptionSpec
 
 __all__ = ["Entry", "Facts", "Provider", "Status"]
 
@@ -98,12 +102,16 @@ class Provider:
     @cached_property
     def options(self) -> type:
         """The dataclass of the provider's own options."""
+        from segplug.options import NoOptions
+
         declared: type = getattr(self.plugin, "options", NoOptions)
         return declared
 
     @cached_property
     def option_specs(self) -> tuple[OptionSpec, ...]:
         """The provider's own options, read from their declaration."""
+        from segplug.options import option_specs
+
         return option_specs(self.options)
 
     @property
@@ -140,6 +148,8 @@ class Provider:
 
     def make_options(self, given: dict[str, Any]) -> Any:
         """Check keywords against the declaration; raises :class:`UsageError`."""
+        from segplug.options import build_options
+
         return build_options(self.options, given, owner=f"{_word(self.entry.hook)} {self.entry.target}")
 
 

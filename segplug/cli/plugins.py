@@ -13,11 +13,11 @@ import click
 from segplug.cli.listing import write_entries
 from segplug.errors import PluginError
 from segplug.installed import Entry
-from segplug.options import OptionSpec, unknown
 from segplug.registry.discovery import all_entries
 
 if TYPE_CHECKING:
     from segplug.cli.output import Output
+    from segplug.options import OptionSpec
 
 __all__ = ["plugins"]
 
@@ -99,6 +99,7 @@ def show_plugin(target: str, as_json: bool, debug: bool) -> int:
     This imports the plugins that offer the target. The exit code is 1 if one of them is broken.
     """
     from segplug.cli.output import Output
+    from segplug.options import unknown
 
     found = [entry for entry in all_entries() if target in (entry.target, entry.qualified)]
     if not found:

@@ -17,6 +17,7 @@ ECHO = """
     from typing import Any
     from segplug import hookimpl, option
     from segplug.errors import DatasetError
+    from segplug.providers import Report
     from segplug.results import AnalyzeReport, Figure, Table
 
     @dataclass(frozen=True)
@@ -25,9 +26,9 @@ ECHO = """
         depth: int = option(1, help="How deep to look.", minimum=1, maximum=9)
         keys: tuple[str, ...] = option((), help="What to look at.")
 
-    class Echo:
+    class Echo(Report[Options]):
         '''Says what it was asked.'''
-        api_version = 1
+        hook_version = 2
         options = Options
 
         @hookimpl

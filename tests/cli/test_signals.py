@@ -26,32 +26,30 @@ SLOW = """
     import time
     from pathlib import Path
     import numpy as np
-    from segplug import hookimpl
-    from segplug.files import writing
-    from segplug.engine import EngineSpec
-    from segplug.model import ModelMeta
+    from segplug import Backend, EngineSpec, ModelMeta, hookimpl
+    from segplug.options import NoOptions
+    from segplug.providers import WeightConverter
     from segplug.testing.engines import FunctionEngine
 
     META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
 
-    class Writes:
+    class Writes(WeightConverter[NoOptions]):
         '''Writes for ever.'''
-        api_version = 1
+        hook_version = 2
 
         @hookimpl
         def convert_weights(self, request):
-            with writing(request.destination, force=request.force) as temporary:
-                temporary.write_bytes(b"half")
-                Path("started").touch()
-                try:
-                    time.sleep(60)
-                finally:
-                    time.sleep(float(os.environ.get("CLEANS", 0)))
-                    Path("cleaned").touch()
+            request.output.write_bytes(b"half")
+            Path("started").touch()
+            try:
+                time.sleep(60)
+            finally:
+                time.sleep(float(os.environ.get("CLEANS", 0)))
+                Path("cleaned").touch()
 
-    class Runs:
+    class Runs(Backend[NoOptions]):
         '''Runs slowly.'''
-        api_version = 1
+        hook_version = 2
         reads = ("txt",)
 
         @hookimpl
@@ -62,8 +60,9 @@ SLOW = """
             return FunctionEngine(EngineSpec(META, "logits"), network)
 
     def imports():
-        Path("started").touch()
-        time.sleep(60)
+        if "SLEEPS" in os.environ:  # not while the test installs it
+            Path("started").touch()
+            time.sleep(60)
 
     writes, runs = Writes(), Runs()
 """
@@ -85,7 +84,7 @@ def start(
         path = os.pathsep.join(sys.path)
         return subprocess.Popen(
             [sys.executable, "-m", "segplug", "run", *arguments],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "SLEEPS": "", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -124,7 +123,7 @@ def test_a_second_signal_does_not_break_into_the_cleaning_up(start, tmp_path: Pa
     process.communicate(timeout=30)
     assert process.returncode == 143
     assert (tmp_path / "cleaned").exists()
-    assert not list(tmp_path.glob(".out*"))
+    assert not list(tmp_path.glob(".segplug*"))
 
 
 def test_the_signal_is_not_taken_for_a_fault_of_a_plugin(start, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from segplug.cli.root import run_command_line
 SOURCE = """
     from dataclasses import dataclass
     from segplug import ModelMeta, SegmentationModel, hookimpl, option
+    from segplug.providers import Confidence, ModelSource
 
     @dataclass(frozen=True)
     class Options:
@@ -18,12 +19,12 @@ SOURCE = """
         classes: tuple[str, ...] = option((), help="Class names.")
         depth: int = option(1, help="Taken by the report itself.")
 
-    class Acme:
-        api_version = 1
+    class Acme(ModelSource[Options]):
+        hook_version = 2
         options = Options
 
         def accepts(self, location):
-            return location.startswith("acme:")
+            return Confidence.SURE if location.startswith("acme:") else Confidence.NO
 
         @hookimpl
         def load_model(self, request):
@@ -38,6 +39,7 @@ REPORT = """
     from dataclasses import dataclass
     from typing import Any
     from segplug import hookimpl, option
+    from segplug.providers import Report
     from segplug.results import AnalyzeReport
 
     @dataclass(frozen=True)
@@ -46,8 +48,8 @@ REPORT = """
         source: str | None = option(None, help="Source.")
         source_options: Mapping[str, Any] | None = option(None, help="Options of the source.")
 
-    class Name:
-        api_version = 1
+    class Name(Report[Options]):
+        hook_version = 2
         options = Options
 
         @hookimpl

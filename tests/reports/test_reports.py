@@ -83,12 +83,12 @@ def test_the_page_is_whole_and_needs_nothing_beside_it() -> None:
 
 def test_a_text_report_is_a_page_too() -> None:
     assert "model = dict(a=&#x27;&lt;b&gt;&#x27;)" in as_page(
-        AnalyzeReport("t", text="model = dict(a='<b>')")
+        AnalyzeReport(title="t", text="model = dict(a='<b>')")
     )
 
 
 def test_a_name_that_is_no_text(tmp_path) -> None:
-    write_page(AnalyzeReport("log of \udcff.json"), tmp_path / "r.html")
+    write_page(AnalyzeReport(title="log of \udcff.json"), tmp_path / "r.html")
     assert "log of ?.json" in (tmp_path / "r.html").read_text()
 
 
@@ -121,11 +121,13 @@ def test_sheets_need_a_folder(tmp_path) -> None:
 
 
 FAILING = """
-    from segplug.hookspecs import hookimpl
+    from segplug import hookimpl
+    from segplug.options import NoOptions
+    from segplug.providers import Report
     from segplug.results import AnalyzeReport
 
-    class Failing:
-        api_version = 1
+    class Failing(Report[NoOptions]):
+        hook_version = 2
         needs_subjects = False
 
         @hookimpl

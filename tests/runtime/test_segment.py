@@ -109,13 +109,12 @@ class TestConformanceOfImages(EngineConformance):
 
 
 SERVER = """
-    from segplug.engine import EngineSpec
-    from segplug.hookspecs import hookimpl
-    from segplug.model import ModelMeta
+    from segplug import Backend, EngineSpec, ModelMeta, hookimpl
+    from segplug.options import NoOptions
     from segplug.testing import FunctionEngine
 
-    class Server:
-        api_version = 1
+    class Server(Backend[NoOptions]):
+        hook_version = 2
         takes = "url"
 
         @hookimpl

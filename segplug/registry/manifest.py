@@ -7,7 +7,6 @@ the two.
 
 from __future__ import annotations
 
-import importlib.machinery
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -82,7 +81,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def manifest_path(module: str) -> Path:
     """Where the manifest for an entry point's module lies: in the first package of its dotted name that is a
-    folder with an ``__init__``; imports nothing.
+    folder with an ``__init__``; runs no code.
 
     Raises:
         PluginError: there is no such module.
@@ -151,18 +150,16 @@ def _facts(item: dict[str, Any]) -> Facts:
 
 
 def _outermost(module: str) -> ModuleSpec:
-    """The first part of a dotted name that is not a bare namespace folder; imports nothing."""
-    top, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    name = top
-    for part in rest:
-        if spec is None or spec.origin is not None:
+    """The first part of a dotted name that is not a bare namespace folder, whose import runs no code."""
+    name = ""
+    for part in module.split("."):
+        name = f"{name}.{part}".removeprefix(".")
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None:
             break
-        name = f"{name}.{part}"
-        spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
-    if spec is None or spec.origin is None:
-        raise PluginError(f"there is no module {name}")
-    return spec
+        if spec.origin is not None:
+            return spec
+    raise PluginError(f"there is no module {name}")

@@ -1,14 +1,19 @@
-"""Fixtures of the registry's tests: the command line, and what it says."""
+"""Fixtures of the registry's tests: the command line and what it says, and packages to install."""
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segplug.cli.root import run_command_line
+from segplug.registry import discovery
+from segplug.testing.fixtures import Install
 
 Command = Callable[..., str]
 """Runs a command line, and gives what it printed."""
@@ -55,3 +60,28 @@ def listed(done: Command) -> Callable[[str], dict[str, Any]]:
         return dict(found)
 
     return find
+
+
+@pytest.fixture
+def install_packages(install_plugin: Install, tmp_path: Path) -> Iterator[Install]:
+    """Installs a distribution without a manifest, from its files: their paths and their texts."""
+
+    def install(name: str, entries: Mapping[str, Mapping[str, str]], files: Mapping[str, str]) -> Path:
+        folder = install_plugin(name, entries, manifest=False)
+        for file, text in files.items():
+            path = folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        importlib.invalidate_caches()
+        discovery.forget()
+        return folder
+
+    yield install
+    for module in [name for name, module in sys.modules.items() if _lies_in(module, tmp_path)]:
+        del sys.modules[module]
+    discovery.forget()
+
+
+def _lies_in(module: object, folder: Path) -> bool:
+    paths = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(path is not None and Path(path).is_relative_to(folder) for path in paths)

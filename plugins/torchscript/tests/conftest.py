@@ -8,32 +8,29 @@ from typing import Any
 
 import pytest
 import torch
-from segplug_torchscript import export_program, export_torchscript
 from torchscript_support.networks import SUFFIXES, make_model
 
 from segplug import Segplug
 from segplug.model import SegmentationModel
-from segplug.requests import ExportRequest
+from segplug.progress import Reporter
 from segplug.results import Artifact
 
 Export = Callable[..., Artifact]
 
-_EXPORTERS = {"torchscript": export_torchscript, "torch-export": export_program}
-
 
 @pytest.fixture(scope="session")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """Export a model to a target; options of the exporter and fields of the request are keywords."""
+    """Export a model to a target. Keywords are those of ``Segplug.export``."""
 
-    def run(target: str, model: SegmentationModel, output: Path | None = None, **given: Any) -> Artifact:
-        module = _EXPORTERS[target]
-        options = module.Options(
-            **{key: given.pop(key) for key in tuple(given) if hasattr(module.Options, key)}
-        )
+    def run(
+        target: str,
+        model: SegmentationModel,
+        output: Path | None = None,
+        reporter: Reporter | None = None,
+        **given: Any,
+    ) -> Artifact:
         output = output or tmp_path_factory.mktemp("export") / f"model{SUFFIXES[target]}"
-        return module.provider.export(
-            ExportRequest(model=model, output=output, options=options, session=Segplug(), **given)
-        )
+        return Segplug(reporter=reporter).export(target, model, output=output, **given)
 
     return run
 

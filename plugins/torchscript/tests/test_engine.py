@@ -12,17 +12,15 @@ import torch
 from segplug_torchscript import export_program, export_torchscript, jit
 from segplug_torchscript.infer_program import provider as programs
 from torch._inductor import config as inductor_config
-from torchscript_support.networks import images, logits_of, open_engine, open_file
+from torchscript_support.networks import SUFFIXES, images, logits_of, open_engine, open_file
 
+from segplug import Segplug
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
 from segplug.model import META_ENTRY
 from segplug.requests import InferRequest
-from segplug.testing import EngineConformance
+from segplug.testing import EngineConformance, make_request
 
-WRITE_META = {
-    "torchscript": export_torchscript.provider.write_meta,
-    "torch-export": export_program.provider.write_meta,
-}
+EXPORTERS = {"torchscript": export_torchscript.provider, "torch-export": export_program.provider}
 
 
 class TestFixed(EngineConformance):
@@ -120,7 +118,8 @@ def test_metadata_is_replaced_and_nothing_else(fixed, target, tmp_path):
     path = tmp_path / "m.pt2"
     path.write_bytes(fixed.path.read_bytes())
     changed = fixed.meta.replace(verification={"passed": True, "note": "x" * 5000})
-    WRITE_META[target](path, changed)
+    EXPORTERS[target].write_meta(path, changed)
+    assert EXPORTERS[target].read_meta(path) == changed
     with zipfile.ZipFile(fixed.path) as old, zipfile.ZipFile(path) as new:
         assert new.testzip() is None
         assert sorted(old.namelist()) == sorted(new.namelist())
@@ -144,8 +143,25 @@ def test_metadata_of_a_damaged_file_is_not_replaced(fixed, target, tmp_path):
     half = fixed.path.read_bytes()[: fixed.size // 2]
     path.write_bytes(half)
     with pytest.raises(ArtifactError, match="damaged"):
-        WRITE_META[target](path, fixed.meta)
+        EXPORTERS[target].write_meta(path, fixed.meta)
     assert path.read_bytes() == half
+
+
+def test_the_session_reads_the_metadata_inside_a_file(fixed):
+    assert Segplug().read_meta(fixed.path) == fixed.meta
+
+
+def test_a_file_of_another_maker_has_no_metadata(tiny, fixed, target, tmp_path):
+    path = tmp_path / f"m{SUFFIXES[target]}"
+    torch.save(tiny.module.state_dict(), path)
+    assert Segplug().read_meta(path) is None
+    torch.jit.save(torch.jit.trace(tiny.module, torch.zeros(1, 3, 32, 48)), str(path))
+    assert Segplug().read_meta(path) is None
+    others = [exporter for name, exporter in EXPORTERS.items() if name != target]
+    assert [exporter.read_meta(fixed.path) for exporter in others] == [None]
+    path.write_bytes(fixed.path.read_bytes()[: fixed.size // 2])
+    with pytest.raises(ArtifactError, match="damaged"):
+        Segplug().read_meta(path)
 
 
 def _flipped(content):
@@ -195,7 +211,8 @@ def test_a_file_with_a_password(fixed, target, tmp_path):
         entry = content.index(b"PK\x01\x02", archive.start_dir)
     content[entry + 8] |= 1  # the flag of the listing's first entry
     path.write_bytes(content)
-    for use in (lambda: open_file(path, target), lambda: WRITE_META[target](path, fixed.meta)):
+    exporter = EXPORTERS[target]
+    for use in (lambda: open_file(path, target), lambda: exporter.write_meta(path, fixed.meta)):
         with pytest.raises(ArtifactError, match="is encrypted"):
             use()
     assert path.read_bytes() == content
@@ -214,8 +231,9 @@ def test_metadata_that_is_damaged(fixed, target, tmp_path):
     with zipfile.ZipFile(fixed.path) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             new.writestr(name, b"{" if META_ENTRY in name else old.read(name))
-    with pytest.raises(ArtifactError, match="no JSON"):
-        open_file(path, target)
+    for read in (lambda: open_file(path, target), lambda: EXPORTERS[target].read_meta(path)):
+        with pytest.raises(ArtifactError, match=r"m\.pt2: .*no JSON"):
+            read()
 
 
 ELSEWHERE = """
@@ -227,19 +245,13 @@ class Blocked:
             raise ImportError(name + " is not installed here")
 
 sys.meta_path.insert(0, Blocked())
-from pathlib import Path
 import numpy as np
 path, target, logits = sys.argv[1:]
-if target == "torchscript":
-    import segplug_torchscript.infer_torchscript as module
-else:
-    import segplug_torchscript.infer_program as module
-from segplug.requests import InferRequest
-assert "torch" not in sys.modules
+from segplug import Segplug
 batch = np.random.default_rng(7).normal(size=(1, 3, 32, 48)).astype(np.float32)
-engine = module.provider.infer(InferRequest(artifact=Path(path), threads=1))
 expected = np.load(logits)
-assert np.array_equal(engine.run(batch), expected)
+with Segplug().open(path, backend=target, threads=1) as engine:
+    assert np.array_equal(engine.run(batch), expected)
 import torch
 opened = torch.jit.load(path) if target == "torchscript" else torch.export.load(path).module()
 with torch.no_grad():
@@ -298,6 +310,6 @@ def test_without_a_compiler(export, tiny, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_is_no_file():
-    with pytest.raises(UsageError, match=r"takes a \.pt2 file"):
-        programs.infer(InferRequest())
+def test_a_model_is_no_file(tiny):
+    with pytest.raises(UsageError, match="takes an artifact, not tiny"):
+        programs.infer(make_request(InferRequest, model=tiny))

@@ -22,6 +22,9 @@ from torchscript_support.networks import (
     open_engine,
 )
 
+from segplug import Segplug
+from segplug.artifact import file_sha256
+from segplug.cli.root import run_command_line
 from segplug.engine import Axis
 from segplug.errors import ArtifactError, ModelError, ShapeError, UsageError
 from segplug.model import META_ENTRY, Inference, InputLimits
@@ -91,7 +94,11 @@ def test_a_size_that_the_trace_freezes_is_an_error(export, tmp_path):
     assert "--shape without --dynamic" in caught.value.hint
     assert "export torch-export --dynamic" in caught.value.hint
     assert everything_in(tmp_path) == []
-    assert export("torchscript", make_model(Frozen()), tmp_path / "m.pt").path.is_file()
+    older = export("torchscript", make_model(Frozen()), tmp_path / "m.pt")
+    with pytest.raises(ModelError):
+        export("torchscript", make_model(Frozen()), tmp_path / "m.pt", dynamic=True, force=True)
+    assert everything_in(tmp_path) == ["m.pt"]
+    assert file_sha256(older.path) == older.sha256
 
 
 def test_a_choice_that_no_graph_holds_is_an_error(export, tmp_path):
@@ -217,19 +224,25 @@ def test_nothing_is_said_on_the_terminal(export, tiny, target, capfd):
     assert (said.out, said.err) == ("", "")
 
 
-def test_force(export, tiny, target, tmp_path):
+def test_a_verified_file_replaces_an_older_one(export, tiny, target, tmp_path):
     path = tmp_path / f"m{SUFFIXES[target]}"
-    path.write_bytes(b"mine")
-    with pytest.raises(UsageError, match="already exists"):
-        export(target, tiny, path)
-    assert path.read_bytes() == b"mine"
-    assert export(target, tiny, path, force=True).size == path.stat().st_size
+    path.write_bytes(b"older")
+    artifact = export(target, tiny, path, dynamic=True, force=True, verify=True)
+    assert artifact.meta.verification["passed"]
+    assert Segplug().read_meta(path) == artifact.meta
+    assert (artifact.path, artifact.files) == (path, (path.name,))
+    assert (artifact.size, artifact.sha256) == (path.stat().st_size, file_sha256(path))
     assert everything_in(tmp_path) == [path.name]
+
+
+def test_the_flag_of_the_older_tool_is_understood(target, capsys):
+    assert run_command_line(["run", "export", target, "--help"]) == 0
+    assert "--output-file" in capsys.readouterr().out
 
 
 def test_what_is_refused(export, tiny, target, tmp_path):
     own = f"m{SUFFIXES[target]}"
-    with pytest.raises(UsageError, match="writes fp32 models, not fp16"):
+    with pytest.raises(UsageError, match="makes fp32 artifacts, not fp16"):
         export(target, tiny, precision="fp16")
     with pytest.raises(ShapeError, match="cannot take 2x2"):
         export(target, make_model(torch.nn.Conv2d(3, 3, 5)), tmp_path / own, shape=(2, 2))
@@ -241,19 +254,15 @@ def test_what_is_refused(export, tiny, target, tmp_path):
 
 FULL_DISK = """
 import resource, signal, sys
-from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from torchscript_support.networks import make_model
-from segplug_torchscript import export_program, export_torchscript
 from segplug import Segplug
 from segplug.errors import ArtifactError
-from segplug.requests import ExportRequest
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-exporter = {"torchscript": export_torchscript, "torch-export": export_program}[sys.argv[1]].provider
 for room in (1000, 7000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     try:
-        exporter.export(ExportRequest(model=make_model(), output=Path(sys.argv[2]), session=Segplug()))
+        Segplug().export(sys.argv[1], make_model(), output=sys.argv[2])
     except ArtifactError as error:
         print("refused:", error)
 """

@@ -19,7 +19,7 @@ from segplug.errors import ArtifactError, UsageError
 from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
 
-__all__ = ["Kind", "read_meta", "write_file", "write_meta"]
+__all__ = ["Kind", "read_checked", "read_meta", "write_file", "write_meta"]
 
 Kind = Literal["torchscript", "export", "aot"]
 
@@ -50,7 +50,25 @@ _ENCRYPTED = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def read_meta(path: Path, target: str) -> tuple[Kind, ModelMeta]:
+def read_meta(path: Path, target: str) -> ModelMeta | None:
+    """The metadata of a file. Only the metadata is checked.
+
+    Args:
+        path: The file.
+        target: The ``export`` target that may have made it.
+
+    Returns:
+        ``None`` if segplug did not write it, or another target did.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: it is no file of PyTorch's, is cut, or its metadata is damaged or too new.
+    """
+    with _opened(path) as archive:
+        return _meta(path, archive) if _TARGETS.get(_kind(archive)) == target else None
+
+
+def read_checked(path: Path, target: str) -> tuple[Kind, ModelMeta]:
     """The kind and the metadata of a file. Every byte is checked against the file's checksums.
 
     Args:
@@ -69,13 +87,12 @@ def read_meta(path: Path, target: str) -> tuple[Kind, ModelMeta]:
             raise ArtifactError(f"{path} is {_WORDS[kind]}, not {_WORDS[wanted]}", hint=hint)
         if (damaged := archive.testzip()) is not None:
             raise ArtifactError(f"{path} is damaged: the checksum of {damaged} is wrong")
-        entry = _named(archive, _META)
-        if entry is None:
+        meta = _meta(path, archive)
+        if meta is None:
             raise ArtifactError(
                 f"{path} has no metadata of its classes and preprocessing: segplug did not write it",
                 hint=f"export {target} makes one from a config and its weights",
             )
-        meta = ModelMeta.from_json(archive.read(entry).decode("utf-8", errors="replace"))
     return kind, meta  # type: ignore[return-value]  # what has a target is a Kind
 
 
@@ -134,12 +151,18 @@ def _kind(archive: zipfile.ZipFile) -> str:
     return "checkpoint" if "data.pkl" in names else "other"
 
 
+def _meta(path: Path, archive: zipfile.ZipFile) -> ModelMeta | None:
+    entry = next((name for name in archive.namelist() if _inner(name) == _META), None)
+    if entry is None:
+        return None
+    try:
+        return ModelMeta.from_json(archive.read(entry).decode("utf-8", errors="replace"))
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error.message}", hint=error.hint) from error
+
+
 def _inner(name: str) -> str:
     return name.partition("/")[2]
-
-
-def _named(archive: zipfile.ZipFile, inner: str) -> str | None:
-    return next((name for name in archive.namelist() if _inner(name) == inner), None)
 
 
 def _header(file: BinaryIO, name: str, old: zipfile.ZipInfo) -> zipfile.ZipInfo:

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segplug.artifact import describe
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
+from segplug.providers import Exporter
 from segplug.requests import ExportRequest
 from segplug.results import Artifact
 from segplug.tracing import explain_size_errors
@@ -33,36 +33,36 @@ class Options:
     show: bool = option(False, help="Print the graph.")
 
 
-class TorchExportExporter:
+class TorchExportExporter(Exporter[Options]):
     """Writes the model as one torch.export program (.pt2, fp32), the successor of TorchScript.
 
     Sizes are symbols in it, and its operators are those of PyTorch's core. With --aot it is compiled,
     which makes it faster, and binds it to one kind of device and processor.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
-    takes = "model"
     verify_with = _TARGET
     suffix = _SUFFIX
+    output_flags = ("--output-file",)
 
     @hookimpl
-    def export(self, request: ExportRequest) -> Artifact:
+    def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as a program; see :func:`segplug.hookspecs.export`."""
-        options: Options = request.options or Options()
+        options = request.options
         plan = packing.planned(request, _TARGET, _SUFFIX)
         from segplug_torch.devices import resolve_device
 
         from segplug_torchscript import programs
         from segplug_torchscript.size_checks import check_at_inputs, inputs_for
 
-        device = resolve_device(request.loaded.device)
+        device = resolve_device(request.model.device)
         if options.aot:
             programs.require_compiler()
         with request.reporter.progress("compiling" if options.aot else "exporting", None):
             sample = packing.sample(request, plan.batch, plan.traced)
             with explain_size_errors(request, plan.size):
-                program = programs.export(request.loaded.exportable(), sample, plan.free, plan.multiple_of)
+                program = programs.export(request.model.exportable(), sample, plan.free, plan.multiple_of)
             if options.show:
                 request.reporter.note(programs.as_text(program))
             if plan.sizes_vary:
@@ -74,18 +74,22 @@ class TorchExportExporter:
             details: dict[str, Any] = {"machine": programs.machine(device)} if options.aot else {}
             meta = packing.completed(request, plan, _TARGET, inputs, compiled=options.aot, **details)
             save = programs.save_compiled if options.aot else programs.save_program
-            with packing.packed(request, meta, partial(save, program)) as file:
-                function = (
-                    programs.load_compiled(file, device, details["machine"])
-                    if options.aot
-                    else programs.load_program(file, device)
-                )
-                check_at_inputs(request, function, inputs, hint="export for one --shape without --dynamic")
-        return describe(request.output, format=_TARGET, meta=meta)
+            packing.write(request, meta, partial(save, program))
+            function = (
+                programs.load_compiled(request.output, device, details["machine"])
+                if options.aot
+                else programs.load_program(request.output, device)
+            )
+            check_at_inputs(request, function, inputs, hint="export for one --shape without --dynamic")
+        return request.made(meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
         """Replace the metadata inside a file, in one step; weights and code keep their bytes."""
         archive.write_meta(path, meta)
+
+    def read_meta(self, path: Path) -> ModelMeta | None:
+        """Read the metadata inside a file; a file of another tool or target has none."""
+        return archive.read_meta(path, _TARGET)
 
 
 provider = TorchExportExporter()

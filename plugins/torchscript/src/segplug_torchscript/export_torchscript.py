@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from segplug.artifact import describe
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
+from segplug.providers import Exporter
 from segplug.requests import ExportRequest
 from segplug.results import Artifact
 from segplug.tracing import explain_size_errors
@@ -33,24 +33,24 @@ class Options:
     show: bool = option(False, help="Print the graph.")
 
 
-class TorchScriptExporter:
-    """Writes the model as one TorchScript file (traced, fp32), which PyTorch opens without its source code.
+class TorchScriptExporter(Exporter[Options]):
+    """Writes the model as one traced TorchScript file (fp32), which needs no source code.
 
     PyTorch itself has deprecated TorchScript and goes on reading its files; export torch-export writes its
     successor. With free sizes the file is compared with the network at other sizes and batches, and refused
     if it differs.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
-    takes = "model"
     verify_with = _TARGET
     suffix = _SUFFIX
+    output_flags = ("--output-file",)
 
     @hookimpl
-    def export(self, request: ExportRequest) -> Artifact:
+    def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as TorchScript; see :func:`segplug.hookspecs.export`."""
-        options: Options = request.options or Options()
+        options = request.options
         plan = packing.planned(request, _TARGET, _SUFFIX)
         from segplug_torch.devices import resolve_device
 
@@ -60,20 +60,24 @@ class TorchScriptExporter:
         with request.reporter.progress("exporting", None):
             sample = packing.sample(request, plan.batch, plan.size)
             with explain_size_errors(request, plan.size):
-                module = jit.trace(request.loaded.exportable(), sample, optimize=options.optimize)
+                module = jit.trace(request.model.exportable(), sample, optimize=options.optimize)
             if options.show:
                 request.reporter.note(jit.as_text(module))
             inputs = inputs_for(plan, plan.limits)
             meta = packing.completed(request, plan, _TARGET, inputs, optimized=options.optimize)
-            with packing.packed(request, meta, partial(jit.save, module)) as file:
-                opened = jit.load(file, resolve_device(request.loaded.device))
-                hint = _HINT if plan.free else "try export torch-export"
-                check_at_inputs(request, opened, inputs, hint=hint)
-        return describe(request.output, format=_TARGET, meta=meta)
+            packing.write(request, meta, partial(jit.save, module))
+            opened = jit.load(request.output, resolve_device(request.model.device))
+            hint = _HINT if plan.free else "try export torch-export"
+            check_at_inputs(request, opened, inputs, hint=hint)
+        return request.made(meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
         """Replace the metadata inside a file, in one step; the weights keep their bytes."""
         archive.write_meta(path, meta)
+
+    def read_meta(self, path: Path) -> ModelMeta | None:
+        """Read the metadata inside a file; a file of another tool or target has none."""
+        return archive.read_meta(path, _TARGET)
 
 
 provider = TorchScriptExporter()

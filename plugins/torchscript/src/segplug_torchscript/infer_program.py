@@ -5,8 +5,9 @@ from __future__ import annotations
 from segplug_torch.engine import TorchEngine
 
 from segplug.engine import Engine
-from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
+from segplug.options import NoOptions
+from segplug.providers import Backend
 from segplug.requests import InferRequest
 from segplug_torchscript import archive, packing
 
@@ -15,22 +16,18 @@ __all__ = ["provider"]
 _TARGET = "torch-export"
 
 
-class TorchExportInfer:
-    """Runs a torch.export program (.pt2) that segplug exported, compiled or not, on the CPU or a GPU.
+class TorchExportInfer(Backend[NoOptions]):
+    """Runs a torch.export program (.pt2) of segplug's, compiled or not, on the CPU or a GPU.
 
     Such a file is a program: open only files from people whom you trust.
     """
 
-    api_version = 1
-    takes = "artifact"
-    reads = (_TARGET,)
+    hook_version = 2
 
     @hookimpl
-    def infer(self, request: InferRequest) -> Engine:
+    def infer(self, request: InferRequest[NoOptions]) -> Engine:
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
-        if request.artifact is None:
-            raise UsageError("infer torch-export takes a .pt2 file")
-        kind, meta = archive.read_meta(request.artifact, _TARGET)
+        kind, meta = archive.read_checked(request.file, _TARGET)
         packing.require_torch("infer torch-export")
         from segplug_torch.devices import resolve_device
 
@@ -39,9 +36,9 @@ class TorchExportInfer:
         device = resolve_device(request.device)
         if kind == "aot":
             made_for = meta.extra.get(_TARGET, {}).get("machine", {})
-            function = programs.load_compiled(request.artifact, device, made_for)
+            function = programs.load_compiled(request.file, device, made_for)
         else:
-            function = programs.load_program(request.artifact, device)
+            function = programs.load_program(request.file, device)
         return TorchEngine(
             function,
             meta,

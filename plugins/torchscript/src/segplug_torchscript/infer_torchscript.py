@@ -5,8 +5,9 @@ from __future__ import annotations
 from segplug_torch.engine import TorchEngine
 
 from segplug.engine import Engine
-from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
+from segplug.options import NoOptions
+from segplug.providers import Backend
 from segplug.requests import InferRequest
 from segplug_torchscript import archive, packing
 
@@ -15,22 +16,18 @@ __all__ = ["provider"]
 _TARGET = "torchscript"
 
 
-class TorchScriptInfer:
-    """Runs a TorchScript file that segplug exported in PyTorch, on the CPU or a GPU.
+class TorchScriptInfer(Backend[NoOptions]):
+    """Runs a TorchScript file that segplug exported, in PyTorch, on the CPU or a GPU.
 
     A TorchScript file is a program: open only files from people whom you trust.
     """
 
-    api_version = 1
-    takes = "artifact"
-    reads = (_TARGET,)
+    hook_version = 2
 
     @hookimpl
-    def infer(self, request: InferRequest) -> Engine:
+    def infer(self, request: InferRequest[NoOptions]) -> Engine:
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
-        if request.artifact is None:
-            raise UsageError("infer torchscript takes a TorchScript file")
-        _, meta = archive.read_meta(request.artifact, _TARGET)
+        _, meta = archive.read_checked(request.file, _TARGET)
         packing.require_torch("infer torchscript")
         from segplug_torch.devices import resolve_device
 
@@ -38,7 +35,7 @@ class TorchScriptInfer:
 
         device = resolve_device(request.device)
         return TorchEngine(
-            jit.load(request.artifact, device),
+            jit.load(request.file, device),
             meta,
             **packing.axes(meta, _TARGET),
             device=device,

@@ -1,17 +1,14 @@
-"""The parts that both exporters share: the checks before a trace, the metadata, writing one whole file."""
+"""The parts that both exporters share: the checks before a trace, the metadata, the file."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import metadata as distributions
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from segplug.engine import Axis
 from segplug.errors import MissingDependencyError, UsageError
-from segplug.files import ensure_free, writing
 from segplug.model import ModelMeta
 from segplug.quiet import quiet
 from segplug.requests import ExportRequest
@@ -23,23 +20,20 @@ if TYPE_CHECKING:
 
     from segplug_torchscript.size_checks import Shape
 
-__all__ = ["axes", "completed", "packed", "planned", "require_torch", "sample"]
+__all__ = ["axes", "completed", "planned", "require_torch", "sample", "write"]
 
 
-def planned(request: ExportRequest, target: str, suffix: str) -> TracePlan:
+def planned(request: ExportRequest[Any], target: str, suffix: str) -> TracePlan:
     """Check the request before any work, and decide what to trace.
 
     Raises:
         UsageError: the request cannot be met.
         ShapeError: the network cannot take the size.
     """
-    if request.precision != "fp32":
-        raise UsageError(f"export {target} writes fp32 models, not {request.precision}")
-    if request.output.suffix != suffix:
+    if request.destination.suffix != suffix:
         raise UsageError(
-            f"export {target} writes {suffix} files, and {request.output} does not end in {suffix}"
+            f"export {target} writes {suffix} files, and {request.destination} does not end in {suffix}"
         )
-    ensure_free(request.output, force=request.force)
     require_torch(f"export {target}")
     return plan_trace(request)
 
@@ -52,12 +46,12 @@ def require_torch(target: str) -> None:
         raise MissingDependencyError(f"{target} needs torch", hint="pip install torch") from error
 
 
-def sample(request: ExportRequest, batch: int, size: tuple[int, int]) -> torch.Tensor:
+def sample(request: ExportRequest[Any], batch: int, size: tuple[int, int]) -> torch.Tensor:
     """An input to trace with: noise, the same every time, on the model's device."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    return torch.randn((batch, 3, *size), generator=generator).to(request.loaded.device)
+    return torch.randn((batch, 3, *size), generator=generator).to(request.model.device)
 
 
 def axes(meta: ModelMeta, target: str) -> dict[str, Axis]:
@@ -69,7 +63,7 @@ def axes(meta: ModelMeta, target: str) -> dict[str, Axis]:
 
 
 def completed(
-    request: ExportRequest, plan: TracePlan, target: str, tried: tuple[Shape, ...], **details: Any
+    request: ExportRequest[Any], plan: TracePlan, target: str, tried: tuple[Shape, ...], **details: Any
 ) -> ModelMeta:
     """The model's metadata, with those of this file."""
     meta = plan.meta(request)
@@ -83,22 +77,15 @@ def completed(
     return meta.replace(versions=versions, extra={**meta.extra, target: own})
 
 
-@contextmanager
-def packed(request: ExportRequest, meta: ModelMeta, save: Callable[[BinaryIO], None]) -> Iterator[Path]:
-    """Write ``request.output`` whole, with ``meta`` inside; yields the file before it is renamed to it.
+def write(request: ExportRequest[Any], meta: ModelMeta, save: Callable[[BinaryIO], None]) -> None:
+    """Write ``request.output``, with ``meta`` inside.
 
     Args:
         request: Where to write.
         meta: The metadata of the file.
         save: Packs the network as PyTorch does; into memory, since on a full disk PyTorch ends the process.
-
-    Raises:
-        ArtifactError: the disk is full, or the folder cannot be written.
     """
     content = io.BytesIO()
     with quiet():
         save(content)
-    with writing(request.output, force=request.force) as temporary:
-        archive.write_file(content, temporary, meta)
-        content.close()
-        yield temporary
+    archive.write_file(content, request.output, meta)

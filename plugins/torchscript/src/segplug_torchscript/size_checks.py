@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from segplug_torch.errors import one_line
@@ -61,7 +61,7 @@ def _near(axis: Axis, wanted: int) -> int:
 
 
 def check_at_inputs(
-    request: ExportRequest, candidate: Function, inputs: Sequence[Shape], *, hint: str
+    request: ExportRequest[Any], candidate: Function, inputs: Sequence[Shape], *, hint: str
 ) -> None:
     """Compare a file with the network, at the thresholds of fp32.
 
@@ -74,7 +74,7 @@ def check_at_inputs(
     Raises:
         ModelError: the file gives other results, or none.
     """
-    meta = request.loaded.meta
+    meta = request.model.meta
     sigmoid = meta.threshold if meta.activation == "sigmoid" else None
     for shape in inputs:
         comparison = compare(_pairs(request, candidate, shape, hint), sigmoid_threshold=sigmoid)
@@ -85,13 +85,13 @@ def check_at_inputs(
             )
 
 
-def _pairs(request: ExportRequest, candidate: Function, shape: Shape, hint: str) -> Iterator[Pair]:
+def _pairs(request: ExportRequest[Any], candidate: Function, shape: Shape, hint: str) -> Iterator[Pair]:
     count, height, width = shape
     images = np.random.default_rng(height).standard_normal((count, 3, height, width), dtype=np.float32)
-    network = partial(_answer, request.loaded.module, request.loaded.device)
+    network = partial(_answer, request.model.module, request.model.device)
     expected = network(images)
     try:
-        actual = _answer(candidate, request.loaded.device, images)
+        actual = _answer(candidate, request.model.device, images)
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         raise ModelError(
             f"the traced network fails at {_words(shape)}, and the original does not: {one_line(error)}",

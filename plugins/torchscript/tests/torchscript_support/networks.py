@@ -16,6 +16,7 @@ from segplug.engine import Engine
 from segplug.model import InputLimits, ModelMeta, SegmentationModel
 from segplug.requests import InferRequest
 from segplug.results import Artifact
+from segplug.testing import make_request
 
 CLASSES = ("sky", "road", "car", "tree")
 SUFFIXES = {"torchscript": ".pt", "torch-export": ".pt2"}
@@ -106,7 +107,7 @@ def open_engine(artifact: Artifact, **request: Any) -> Engine:
 
 
 def open_file(path: Path, target: str, **request: Any) -> Engine:
-    engine: Engine = _BACKENDS[target].infer(InferRequest(artifact=path, **request))
+    engine: Engine = _BACKENDS[target].infer(make_request(InferRequest, artifact=path, **request))
     return engine
 
 

@@ -8,9 +8,10 @@ Exactly one provider is called for a request: the one whose target was named. *A
 ``segplug.addon``, :class:`segplug.providers.AddOn`) wrap these hooks for all targets: they may read the
 request, refuse it with :class:`segplug.errors.RefusedError`, and read or replace the result.
 
-``export``, ``build_engine`` and ``convert_weights`` write files. They write into a staging folder
-(``request.output``). When every add-on has agreed, all files there become visible at ``request.destination``
-together, and replace the older ones if the user allows it. If anything is raised before, nothing has changed.
+``export``, ``build_engine`` and ``convert_weights`` write files, and so does ``analyze`` where an option
+names one. They write into a staging folder (``request.output``, or the option's value). When every add-on
+has agreed, all files there become visible at ``request.destination`` together, and replace the older ones
+if the user allows it. If anything is raised before, nothing has changed.
 
 A hook may raise any :class:`segplug.errors.SegplugError`; the errors named below are the usual
 ones. Any other exception is reported as a bug of the plugin.
@@ -147,9 +148,9 @@ def convert_weights(request: ConvertWeightsRequest[Any]) -> ConversionReport:
 def analyze(request: AnalyzeRequest[Any]) -> AnalyzeReport:
     """Report on ``request.subjects`` without changing them.
 
-    A report that needs other hooks (a model, an engine, an export) calls them through
-    ``request.session``. It writes only the files that its options name; the core (:mod:`segplug.reports`)
-    writes tables and pages from what it returns.
+    A report that needs other hooks (a model, an engine, an export) calls them through ``request.session``.
+    It writes only the files that its options name (those declared with ``output=True`` are staged paths);
+    the core (:mod:`segplug.reports`) writes tables and pages from what it returns.
 
     Returns:
         Data (JSON types), tables and figures of the data, and notes on how to read them.

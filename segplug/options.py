@@ -54,6 +54,8 @@ class OptionSpec:
     maximum: float | None = None
     metavar: str | None = None
     aliases: tuple[str, ...] = ()
+    output: bool = False
+    """Names a file that is written."""
     mapping: bool = False
     """Takes keys and values; ``type`` is then that of a ``KEY=VALUE`` string."""
 
@@ -71,6 +73,7 @@ def option(
     maximum: float | None = None,
     metavar: str | None = None,
     aliases: tuple[str, ...] = (),
+    output: bool = False,
 ) -> Any:
     """Declare one option as a dataclass field.
 
@@ -81,6 +84,8 @@ def option(
         maximum: Largest number allowed.
         metavar: Name of the value in help texts.
         aliases: Other flag spellings (with dashes), for those who come from an older tool.
+        output: The option names a file that a report writes. The report gets the path of a staged file; it is
+            placed when every add-on has agreed.
     """
     metadata = {
         _KEY: {
@@ -89,6 +94,7 @@ def option(
             "maximum": maximum,
             "metavar": metavar,
             "aliases": aliases,
+            "output": output,
         }
     }
     return dataclasses.field(default=default, metadata=metadata)

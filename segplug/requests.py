@@ -276,7 +276,8 @@ class AnalyzeRequest(Request[OptionsT]):
 
     Attributes:
         subjects: Configs, artifacts, logs: as the user gave them.
-        force: Replace the files that options name, if they are there.
+        force: Replace files that are there. Those that options with ``output=True`` name are staged: the core
+            has checked them.
     """
 
     subjects: tuple[str, ...]

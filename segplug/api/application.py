@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from segplug.api.makers import Makers
+from segplug.api.outputs import staged_outputs
 from segplug.api.subjects import existing, request_field
 from segplug.groups import EXECUTOR_HOOK, hook_name
 from segplug.hookspecs import hookimpl
@@ -210,13 +211,17 @@ class Segplug(Makers):
             **options: The target's own options (``segplug plugins show TARGET``).
         """
         provider = self.registry.resolve("analyze", target)
-        request: AnalyzeRequest[Any] = AnalyzeRequest(
-            subjects=tuple(str(subject) for subject in subjects),
-            force=force,
-            options=provider.make_options(options),
-            **self._context(provider.entry),
-        )
-        report: AnalyzeReport = self._call_hook(provider, request)
+        inputs = tuple(str(subject) for subject in subjects)
+        checked = provider.make_options(options)
+        with staged_outputs(checked, provider.option_specs, inputs=inputs, force=force) as outputs:
+            request: AnalyzeRequest[Any] = AnalyzeRequest(
+                subjects=inputs,
+                force=force,
+                options=outputs.options,
+                **self._context(provider.entry),
+            )
+            report: AnalyzeReport = self._call_hook(provider, request)
+            outputs.commit()
         return report
 
     def read_meta(self, path: PathLike) -> ModelMeta | None:

@@ -50,6 +50,9 @@ def run(call: Invocation) -> int:
         call.provider, *values.get("subjects", ()), force=values["force"], **call.own
     )
     _show(report, output)
+    for spec in call.provider.option_specs:
+        if spec.output and spec.name in call.own:
+            output.say(f"wrote {call.own[spec.name]}")
     if values["html"]:
         write_page(report, values["html"], force=values["force"])
         output.say(f"wrote {values['html']}")

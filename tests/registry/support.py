@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ provider = Policy()
 """An add-on."""
 
 POLICY_GROUPS = {"segplug.addon": {"policy": "rules:provider"}}
+RULE_GROUPS = {"segplug.addon": {"rule": "rules:provider"}}
 
 TOYS = (
     IMPORTS
@@ -158,6 +160,12 @@ TOY_GROUPS = {
     "segplug.build_engine": {"fast-toy": "toys:compiler"},
     "segplug.infer": {"toy": "toys:engine", "fast-toy": "toys:engine", "toy-server": "toys:server"},
 }
+
+
+def seen() -> list[Any]:
+    """What the add-on of the module ``rules`` has kept."""
+    kept: list[Any] = sys.modules["rules"].SEEN
+    return kept
 
 
 def write_manifest(path: Path, distribution: str, *providers: dict[str, Any], **changes: Any) -> None:

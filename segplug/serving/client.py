@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 import numpy as np
 
-from segplug.errors import EngineError, UsageError
+from segplug.errors import ArtifactError, EngineError, UsageError
 from segplug.model import ModelMeta
 from segplug.serving.requests import OUTPUT_HEADER
 
@@ -101,14 +101,17 @@ class Client:
         """Ask the server for the metadata of its model.
 
         Raises:
-            EngineError: the server cannot be reached, or has no segplug model of this name.
+            EngineError: the server cannot be reached, has no segplug model of this name, or its metadata is
+                wrong.
         """
         reply = self._predict("GET", "meta", None, {})
         self._check_authorized(reply)
         try:
             document = json.loads(reply.body) if reply.status == 200 else None
             return ModelMeta.from_dict(document["meta"])  # type: ignore[index]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except ArtifactError as error:
+            raise EngineError(f"{self.url}: {error.message}", hint=error.hint) from error
+        except (ValueError, TypeError, KeyError) as error:
             raise EngineError(
                 f"{self.url} does not describe a segplug model: {reply.status} {reply.reason}".rstrip(),
                 hint="give the address of the model's predictions: http://HOST:8080/predictions/NAME",

@@ -15,30 +15,31 @@ from segplug.registry.loading import load_command
 
 PACKER = """
     from dataclasses import dataclass
-    from segplug.artifact import describe
-    from segplug.files import writing_folder
-    from segplug.hookspecs import hookimpl
-    from segplug.model import ModelMeta
-    from segplug.options import option
+    from segplug import ModelMeta, hookimpl, option
+    from segplug.errors import UsageError
+    from segplug.providers import Packer
 
     @dataclass(frozen=True)
     class Options:
         model_name: str = option("m", help="Its name.")
 
-    class Packer:
+    class Shelf(Packer[Options]):
         '''Packs.'''
-        api_version = 1
+        hook_version = 2
         options = Options
         takes = "{takes}"
 
         @hookimpl
         def export(self, request):
-            with writing_folder(request.output / request.options.model_name, force=request.force) as folder:
-                (folder / "model").write_bytes(request.artifact.read_bytes())
-            path = request.output / request.options.model_name
-            return describe(path, format="shelf", meta=ModelMeta(name="m"))
+            name = request.options.model_name
+            if (request.destination / name).exists() and not request.force:
+                raise UsageError(f"{{request.destination / name}} already exists", hint="--force replaces it")
+            path = request.output / name
+            path.mkdir()
+            (path / "model").write_bytes(request.file.read_bytes())
+            return request.made(path, ModelMeta(name="m"))
 
-    provider = Packer()
+    provider = Shelf()
 """
 
 

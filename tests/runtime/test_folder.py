@@ -14,8 +14,10 @@ import pytest
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError, UsageError
 from segplug.options import build_options
+from segplug.providers import Confidence
 from segplug.requests import LoadDatasetRequest
 from segplug.runtime.folder import FolderDataset, FolderOptions, ImageList, provider
+from segplug.testing import make_request
 
 
 def _write(path, value=0, size=(4, 6)):
@@ -183,11 +185,10 @@ def test_names_never_lead_upwards(tmp_path):
 
 
 def test_the_provider_opens_folders_through_the_hook(folder):
-    assert provider.api_version == 1
-    assert provider.accepts(str(folder))
-    assert not provider.accepts(str(folder / "config.py"))
+    assert provider.accepts(str(folder)) == Confidence.POSSIBLE
+    assert provider.accepts(str(folder / "config.py")) == Confidence.NO
     options = build_options(provider.options, {"ignore_index": "11", "classes": "a b"}, owner="folder")
-    dataset = provider.load_dataset(LoadDatasetRequest(location=str(folder), options=options))
+    dataset = provider.load_dataset(make_request(LoadDatasetRequest, location=str(folder), options=options))
     assert dataset.info.ignore_index == 11
     assert dataset.info.classes == ("a", "b")
 

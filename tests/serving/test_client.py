@@ -150,13 +150,26 @@ def test_a_server_that_is_not_there() -> None:
     "answer",
     [
         Answer(200, b"<html>", "text/html"),
-        Answer(200, json.dumps({"meta": 3}).encode(), "application/json"),
+        Answer(200, json.dumps({"model": 3}).encode(), "application/json"),
         Answer(200, b"[]", "application/json"),
         refusal(404, "no model m"),
     ],
 )
 def test_a_server_without_a_segplug_model(answer) -> None:
     with http_server(lambda request: answer) as url, pytest.raises(EngineError, match="does not describe"):
+        Client(url).meta()
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        (3, "the model metadata is wrong: an object is expected, not 3"),
+        ({**META.to_dict(), "schema_version": 99}, "has schema 99"),
+    ],
+)
+def test_a_server_of_a_model_with_wrong_metadata(meta, message) -> None:
+    answer = Answer(200, json.dumps({"meta": meta}).encode(), "application/json")
+    with http_server(lambda request: answer) as url, pytest.raises(EngineError, match=message):
         Client(url).meta()
 
 

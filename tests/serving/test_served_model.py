@@ -20,18 +20,17 @@ from segplug.serving.served_model import (
 
 BACKEND = """
     from dataclasses import dataclass
-    from segplug.engine import EngineSpec
-    from segplug.hookspecs import hookimpl
-    from segplug.model import ModelMeta
-    from segplug.options import option
+    from segplug import Backend, EngineSpec, ModelMeta, hookimpl, option
+    from segplug.options import NoOptions
+    from segplug.providers import Exporter
     from segplug.testing import FunctionEngine
 
     @dataclass(frozen=True)
     class Options:
         fast: str = option("no", help="Fast.")
 
-    class Backend:
-        api_version = 1
+    class Opens(Backend[Options]):
+        hook_version = 2
         options = Options
         reads = ("shelf",)
 
@@ -41,15 +40,15 @@ BACKEND = """
             meta = ModelMeta(name=name, classes=("a", "b"), out_channels=2)
             return FunctionEngine(EngineSpec(meta=meta, output="logits"), None)
 
-    class Exporter:
-        api_version = 1
+    class Writes(Exporter[NoOptions]):
+        hook_version = 2
         verify_with = "shelf-one"
 
         @hookimpl
         def export(self, request): ...
 
-    provider = Backend()
-    exporter = Exporter()
+    provider = Opens()
+    exporter = Writes()
 """
 
 

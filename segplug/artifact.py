@@ -36,7 +36,7 @@ def read_sidecar(path: Path) -> ModelMeta | None:
     """The metadata beside an artifact, or ``None`` if there is none.
 
     Raises:
-        ArtifactError: the file is damaged.
+        ArtifactError: the file cannot be read, or is damaged; the message names it.
     """
     sidecar = sidecar_path(path)
     try:

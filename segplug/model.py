@@ -2,7 +2,7 @@
 
 :class:`ModelMeta` is everything that is needed to run an artifact without the config and the framework
 that made it. It is plain data: ``to_dict`` gives JSON types only, ``from_dict`` reads any version
-of the schema that is not newer than this one.
+of the schema that is not newer than this one, and checks each value. The annotations say what it checks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError
+from segplug.validation import AboveZero, AtLeastOne, Byte, Finite, NotNegative, checked, fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,19 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""For each older schema, the step that changes its data to the next schema."""
+
 META_ENTRY = "segplug.meta"
 """The key of the metadata in files that have named entries (ONNX ``metadata_props``)."""
+
+_WHAT = "the model metadata"
+
+Edges = tuple[AtLeastOne, AtLeastOne]
+"""Two edges in pixels."""
+Means = tuple[Finite, Finite, Finite]
+Deviations = tuple[AboveZero, AboveZero, AboveZero]
+"""One for each channel of the image, as in :data:`Means`."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +62,22 @@ class Resize:
     stretching the image.
     """
 
-    scale: tuple[int, int] | None = None
+    scale: Edges | None = None
     keep_ratio: bool = False
-    ratio: float = 1.0
-    min_size: int | None = None
-    multiple_of: int | None = None
+    ratio: AboveZero = 1.0
+    min_size: AtLeastOne | None = None
+    multiple_of: AtLeastOne | None = None
 
 
 @dataclass(frozen=True)
 class Pad:
     """Padding at the bottom and right, after normalisation. Exactly one of the sizes is set."""
 
-    size: tuple[int, int] | None = None
+    size: Edges | None = None
     """Fixed (height, width); images already larger in an axis keep that axis."""
-    divisor: int | None = None
+    divisor: AtLeastOne | None = None
     """Pad each axis up to the next multiple of this."""
-    value: float = 0.0
+    value: Finite = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,9 +85,9 @@ class Inference:
     """How the network runs on an image: whole, or on sliding windows whose logits are averaged."""
 
     mode: Literal["whole", "slide"] = "whole"
-    crop_size: tuple[int, int] | None = None
+    crop_size: Edges | None = None
     """Window (height, width); required for ``slide``."""
-    stride: tuple[int, int] | None = None
+    stride: Edges | None = None
     """Step (height, width); required for ``slide``."""
 
 
@@ -83,11 +95,11 @@ class Inference:
 class InputLimits:
     """The input sizes that the network itself takes, in any format. Pixels."""
 
-    minimum: tuple[int, int] = (1, 1)
+    minimum: Edges = (1, 1)
     """Smallest (height, width); a pooling kernel or a chain of strides can require one."""
-    multiple_of: int = 1
+    multiple_of: AtLeastOne = 1
     """Height and width are multiples of this."""
-    maximum: tuple[int, int] | None = None
+    maximum: Edges | None = None
     """Largest (height, width); equal to ``minimum`` if only one size is possible. ``None``: no limit."""
 
     @property
@@ -125,12 +137,12 @@ class ModelMeta:
     name: str
     """A short name for people: the config's stem, or the artifact's."""
     classes: tuple[str, ...] = ()
-    palette: tuple[tuple[int, int, int], ...] = ()
+    palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     """One RGB colour (0 to 255) for each class."""
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mean: Means = (0.0, 0.0, 0.0)
+    std: Deviations = (1.0, 1.0, 1.0)
     channel_order: Literal["rgb", "bgr"] = "rgb"
-    input_size: tuple[int, int] | None = None
+    input_size: Edges | None = None
     """Nominal network input (height, width): a static artifact's size, else the test scale."""
     resize: Resize | None = None
     """``None``: images keep their own size."""
@@ -138,10 +150,10 @@ class ModelMeta:
     inference: Inference = Inference()
     input_limits: InputLimits | None = None
     """The sizes that the network takes, found when a file with free sizes was made; ``None``: not known."""
-    out_channels: int = 0
+    out_channels: NotNegative = 0
     """Channels of the logits: the number of classes, or 1 for a binary sigmoid head."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
-    threshold: float | None = None
+    threshold: Finite | None = None
     """Foreground where ``sigmoid(logit) > threshold``; only with ``out_channels == 1``."""
     align_corners: bool = False
     """How logits are resized (bilinear) to the image's own size."""
@@ -154,7 +166,7 @@ class ModelMeta:
     """The last comparison with PyTorch (``Comparison.to_dict``), or ``None``: never compared."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """JSON data that only the plugin of a format uses, under the plugin's name."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: AtLeastOne = SCHEMA_VERSION
 
     @property
     def num_classes(self) -> int:
@@ -187,53 +199,65 @@ class ModelMeta:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelMeta:
-        """The inverse of :meth:`to_dict`.
+        """The inverse of :meth:`to_dict`. The result has the schema of this segplug.
 
         Raises:
-            ArtifactError: the schema is newer than this segplug's, or a field is malformed.
+            ArtifactError: the schema is newer than this segplug's, or a value is wrong; the message says
+                which.
         """
-        version = data.get("schema_version")
-        if not isinstance(version, int) or version < 1:
-            raise ArtifactError("the model metadata has no schema version")
+        version = checked(_Versioned, data, _WHAT).schema_version
         if version > SCHEMA_VERSION:
             raise ArtifactError(
-                f"the model metadata has schema {version}, this segplug reads up to {SCHEMA_VERSION}",
+                f"{_WHAT} has schema {version}, this segplug reads up to {SCHEMA_VERSION}",
                 hint="upgrade segplug",
             )
-        known = {f.name for f in dataclasses.fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
-        nested: dict[str, Callable[..., Any]] = {
-            "resize": Resize,
-            "pad": Pad,
-            "inference": Inference,
-            "input_limits": InputLimits,
-            "provenance": Provenance,
-        }
-        try:
-            for key, build in nested.items():
-                if values.get(key) is not None:
-                    values[key] = build(**{k: _tuples(v) for k, v in values[key].items()})
-            for key in ("classes", "palette", "mean", "std", "input_size"):
-                if values.get(key) is not None:
-                    values[key] = _tuples(values[key])
-            return cls(**values)
-        except (TypeError, AttributeError) as error:
-            raise ArtifactError(f"the model metadata is malformed: {error}") from error
+        current = dict(data)
+        for older in range(version, SCHEMA_VERSION):
+            current = _UPGRADES[older](current)
+        meta = checked(cls, current | {"schema_version": SCHEMA_VERSION}, _WHAT)
+        for place, reason in _contradictions(meta):
+            raise fault(_WHAT, place, reason)
+        return meta
 
     @classmethod
     def from_json(cls, text: str) -> ModelMeta:
-        """The inverse of :meth:`to_json`; raises :class:`ArtifactError` for text that is no JSON."""
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            ArtifactError: the text is no JSON, or :meth:`from_dict` refuses it.
+        """
         try:
             data = json.loads(text)
-        except ValueError as error:
-            raise ArtifactError(f"the model metadata is no JSON: {error}") from error
-        if not isinstance(data, dict):
-            raise ArtifactError("the model metadata is no JSON object")
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"{_WHAT} is no JSON: {error}") from error
         return cls.from_dict(data)
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+@dataclass(frozen=True)
+class _Versioned:
+    schema_version: AtLeastOne
+
+
+def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
+    """The places of values that do not go with other values, and why. Each value is right alone."""
+    if meta.palette and meta.num_classes and len(meta.palette) != meta.num_classes:
+        yield "palette", f"it has {len(meta.palette)} colours for {meta.num_classes} classes"
+    if meta.pad is not None and (meta.pad.size is None) == (meta.pad.divisor is None):
+        yield "pad", "exactly one of size and divisor is expected"
+    crop, stride = meta.inference.crop_size, meta.inference.stride
+    if meta.inference.mode == "slide":
+        if crop is None or stride is None:
+            yield "inference", "slide needs crop_size and stride"
+        elif stride[0] > crop[0] or stride[1] > crop[1]:
+            yield "inference.stride", f"{list(stride)} is larger than the crop_size, {list(crop)}"
+    limits = meta.input_limits or InputLimits()
+    low, high = limits.minimum, limits.maximum or limits.minimum
+    if high[0] < low[0] or high[1] < low[1]:
+        yield "input_limits.maximum", f"{list(high)} is smaller than the minimum, {list(low)}"
+    if meta.threshold is not None and meta.out_channels != 1:
+        yield "threshold", f"it is for out_channels 1, not {meta.out_channels}"
+    if meta.verification is not None and not isinstance(meta.verification.get("passed"), bool):
+        yield "verification.passed", "true or false is expected"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from segplug import artifact
+from segplug.errors import ArtifactError
 from segplug.model import ModelMeta
 
 
@@ -14,6 +17,34 @@ def test_the_sidecar_round_trip(tmp_path: Path) -> None:
     assert artifact.read_sidecar(path) is None
     artifact.write_sidecar(path, meta)
     assert artifact.read_sidecar(path) == meta
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"schema_version": 1, "name": "m", "mean": [0, "1", 2]}', "is wrong at mean[1]: a finite number"),
+        (b'{"schema_version": 1, "name": "m"', "is no JSON: Expecting"),
+        (b'{"name": "\xff"}', "is not UTF-8 text: "),
+        (None, "cannot be read: "),
+    ],
+    ids=["a wrong value", "cut", "another encoding", "a folder"],
+)
+def test_a_damaged_sidecar_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    sidecar = artifact.sidecar_path(tmp_path / "m.engine")
+    if content is None:
+        sidecar.mkdir()
+    else:
+        sidecar.write_bytes(content)
+    with pytest.raises(ArtifactError) as raised:
+        artifact.read_sidecar(tmp_path / "m.engine")
+    assert str(raised.value).startswith(f"{sidecar}: the model metadata {message}")
+
+
+def test_a_newer_sidecar_keeps_its_hint(tmp_path: Path) -> None:
+    artifact.sidecar_path(tmp_path / "m.engine").write_text('{"schema_version": 999}')
+    with pytest.raises(ArtifactError, match=r"m\.engine\.json: .* schema 999") as raised:
+        artifact.read_sidecar(tmp_path / "m.engine")
+    assert raised.value.hint == "upgrade segplug"
 
 
 def test_a_folder_is_described_by_its_files(tmp_path: Path) -> None:

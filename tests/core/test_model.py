@@ -1,13 +1,15 @@
-"""Metadata goes through JSON unchanged, and a newer schema is refused by name."""
+"""Metadata goes through JSON unchanged; wrong values and newer schemas are refused by name."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from segplug import model
 from segplug.errors import ArtifactError
-from segplug.model import Inference, ModelMeta, Pad, Provenance, Resize
+from segplug.model import Inference, InputLimits, ModelMeta, Pad, Provenance, Resize
 
 FULL = ModelMeta(
     name="unet",
@@ -32,8 +34,27 @@ FULL = ModelMeta(
 )
 
 
-@pytest.mark.parametrize("meta", [FULL, ModelMeta(name="bare")])
+METAS = {
+    "full": FULL,
+    "bare": ModelMeta(name="bare"),
+    "several classes": ModelMeta(
+        name="m", classes=("a", "b", "c"), palette=((0, 0, 0), (0, 255, 0), (9, 9, 9)), out_channels=3
+    ),
+    "colours without names": ModelMeta(name="m", palette=((0, 0, 0), (1, 1, 1)), out_channels=2),
+    "integers for numbers": ModelMeta(name="m", mean=(0, -1, 127), std=(1, 255, 1), pad=Pad((8, 8), value=0)),
+    "one size": ModelMeta(name="m", input_limits=InputLimits((32, 64), 32, (32, 64))),
+    "an edge without limit": ModelMeta(name="m", resize=Resize((2**31 - 1, 512), keep_ratio=True)),
+    "its own size times a ratio": ModelMeta(name="m", resize=Resize(ratio=0.5)),
+    "a window that is not used": ModelMeta(name="m", inference=Inference("whole", (8, 8))),
+    "a comparison that failed": ModelMeta(
+        name="m", verification={"passed": False, "relative_difference": float("inf"), "worst_pixel": None}
+    ),
+}
+
+
+@pytest.mark.parametrize("meta", METAS.values(), ids=METAS)
 def test_round_trip(meta: ModelMeta) -> None:
+    assert ModelMeta.from_dict(meta.to_dict()) == meta
     assert ModelMeta.from_json(meta.to_json()) == meta
 
 
@@ -42,20 +63,189 @@ def test_a_field_of_a_later_minor_version_is_ignored() -> None:
     assert ModelMeta.from_dict(data) == FULL
 
 
+def test_fields_that_are_not_there_have_their_defaults() -> None:
+    data = {"schema_version": 1, "name": "m", "inference": {}}
+    assert ModelMeta.from_dict(data) == ModelMeta(name="m")
+
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("name", None, "name: text is expected, not null"),
+        ("name", ["m"], "name: text is expected, not a list of 1"),
+        ("classes", "road", 'classes: a list is expected, not the text "road"'),
+        ("classes", ["road", 1], "classes[1]: text is expected, not 1"),
+        ("palette", [[1, 2, 3], [4, 5]], "palette[1]: a list of 3 is expected, not a list of 2"),
+        (
+            "palette",
+            [[1, 2, 3], [4, 5, 256]],
+            "palette[1][2]: a whole number from 0 to 255 is expected, not 256",
+        ),
+        (
+            "palette",
+            [[1, 2, 3], [4, -5, 6]],
+            "palette[1][1]: a whole number from 0 to 255 is expected, not -5",
+        ),
+        (
+            "palette",
+            [[1, 2, 0.5], [4, 5, 6]],
+            "palette[0][2]: a whole number from 0 to 255 is expected, not 0.5",
+        ),
+        ("palette", [[1, 2, 3]], "palette: it has 1 colours for 2 classes"),
+        ("mean", [1, "2", 3], 'mean[1]: a finite number is expected, not the text "2"'),
+        ("mean", [1, True, 3], "mean[1]: a finite number is expected, not true"),
+        ("mean", [1, NAN, 3], "mean[1]: a finite number is expected, not NaN"),
+        ("mean", [1, 2, -INFINITY], "mean[2]: a finite number is expected, not -Infinity"),
+        ("mean", [1, 2], "mean: a list of 3 is expected, not a list of 2"),
+        ("mean", {"r": 1}, "mean: a list of 3 is expected, not an object"),
+        ("mean", None, "mean: a list of 3 is expected, not null"),
+        ("std", [1, 1, 0], "std[2]: a finite number above 0 is expected, not 0"),
+        ("std", [1, -1.5, 1], "std[1]: a finite number above 0 is expected, not -1.5"),
+        ("std", [INFINITY, 1, 1], "std[0]: a finite number above 0 is expected, not Infinity"),
+        ("std", [NAN, 1, 1], "std[0]: a finite number above 0 is expected, not NaN"),
+        ("std", [1, 1, 1, 1], "std: a list of 3 is expected, not a list of 4"),
+        ("channel_order", "gbr", 'channel_order: "bgr" or "rgb" is expected, not the text "gbr"'),
+        ("channel_order", 1, 'channel_order: "bgr" or "rgb" is expected, not 1'),
+        ("input_size", 64, "input_size: a list of 2 or null is expected, not 64"),
+        ("input_size", [0, 64], "input_size[0]: a whole number of at least 1 is expected, not 0"),
+        ("input_size", [64, 64.0], "input_size[1]: a whole number of at least 1 is expected, not 64.0"),
+        ("resize", [64, 64], "resize: an object or null is expected, not a list of 2"),
+        ("resize", {"scale": [1, -1]}, "resize.scale[1]: a whole number of at least 1 is expected, not -1"),
+        ("resize", {"ratio": 0}, "resize.ratio: a finite number above 0 is expected, not 0"),
+        ("resize", {"keep_ratio": 1}, "resize.keep_ratio: true or false is expected, not 1"),
+        (
+            "resize",
+            {"min_size": 0},
+            "resize.min_size: a whole number of at least 1 or null is expected, not 0",
+        ),
+        (
+            "resize",
+            {"scael": [8, 8]},
+            'resize: "scael" is none of scale, keep_ratio, ratio, min_size, multiple_of',
+        ),
+        ("pad", {}, "pad: exactly one of size and divisor is expected"),
+        ("pad", {"size": [8, 8], "divisor": 8}, "pad: exactly one of size and divisor is expected"),
+        ("pad", {"divisor": True}, "pad.divisor: a whole number of at least 1 or null is expected, not true"),
+        ("pad", {"divisor": 8, "value": NAN}, "pad.value: a finite number is expected, not NaN"),
+        ("inference", None, "inference: an object is expected, not null"),
+        (
+            "inference",
+            {"mode": "tiles"},
+            'inference.mode: "slide" or "whole" is expected, not the text "tiles"',
+        ),
+        ("inference", {"mode": "slide", "crop_size": [8, 8]}, "inference: slide needs crop_size and stride"),
+        ("inference", {"mode": "slide", "stride": [8, 8]}, "inference: slide needs crop_size and stride"),
+        (
+            "inference",
+            {"mode": "slide", "crop_size": [8, 8], "stride": [8, 9]},
+            "inference.stride: [8, 9] is larger than the crop_size, [8, 8]",
+        ),
+        (
+            "inference",
+            {"crop_size": [8, 8], "stride": [0, 8]},
+            "inference.stride[0]: a whole number of at least 1 is expected, not 0",
+        ),
+        (
+            "input_limits",
+            {"minimum": [32, 32], "maximum": [64, 31]},
+            "input_limits.maximum: [64, 31] is smaller than the minimum, [32, 32]",
+        ),
+        (
+            "input_limits",
+            {"multiple_of": 0},
+            "input_limits.multiple_of: a whole number of at least 1 is expected, not 0",
+        ),
+        ("out_channels", -1, "out_channels: a whole number of at least 0 is expected, not -1"),
+        ("out_channels", 3, "threshold: it is for out_channels 1, not 3"),
+        ("activation", None, 'activation: "sigmoid" or "softmax" is expected, not null'),
+        ("threshold", "0.5", 'threshold: a finite number or null is expected, not the text "0.5"'),
+        ("align_corners", "yes", 'align_corners: true or false is expected, not the text "yes"'),
+        ("reduce_zero_label", 0, "reduce_zero_label: true or false is expected, not 0"),
+        ("provenance", {"config": 1}, "provenance.config: text or null is expected, not 1"),
+        (
+            "provenance",
+            {"author": "x"},
+            'provenance: "author" is none of config, config_sha256, checkpoint, checkpoint_sha256',
+        ),
+        ("versions", ["torch"], "versions: an object is expected, not a list of 1"),
+        ("versions", {"torch": 2.13}, "versions: text is expected for every name"),
+        ("verification", True, "verification: an object or null is expected, not true"),
+        ("verification", {}, "verification.passed: true or false is expected"),
+        ("verification", {"passed": 1}, "verification.passed: true or false is expected"),
+        ("extra", None, "extra: an object is expected, not null"),
+        ("schema_version", 0, "schema_version: a whole number of at least 1 is expected, not 0"),
+        ("schema_version", True, "schema_version: a whole number of at least 1 is expected, not true"),
+        ("schema_version", 1.0, "schema_version: a whole number of at least 1 is expected, not 1.0"),
+        ("schema_version", "1", 'schema_version: a whole number of at least 1 is expected, not the text "1"'),
+    ],
+)
+def test_a_wrong_value_is_named(place: str, value: object, message: str) -> None:
+    with pytest.raises(ArtifactError) as raised:
+        ModelMeta.from_json(json.dumps(FULL.to_dict() | {place: value}))
+    assert str(raised.value) == f"the model metadata is wrong at {message}"
+
+
+def test_a_wrong_value_is_shown_short_and_on_one_line() -> None:
+    with pytest.raises(ArtifactError) as raised:
+        ModelMeta.from_dict(FULL.to_dict() | {"threshold": "\x1b[2J\n\x9b" + "x" * 1000})
+    message = str(raised.value)
+    assert message.isprintable()
+    assert len(message) < 160
+    assert '"\\u001b[2J\\n\\u009bxxx' in message
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (json.dumps(FULL.to_dict() | {"schema_version": 99}), "upgrade segplug"),
-        (json.dumps({"name": "x"}), "no schema version"),
-        (json.dumps({"schema_version": 1}), "malformed"),
-        (json.dumps({"schema_version": 1, "name": "x", "resize": {"wrong": 1}}), "malformed"),
-        ("{", "no JSON"),
-        ("[]", "no JSON object"),
+        (json.dumps({"name": "x"}), "the model metadata has no schema_version"),
+        (json.dumps({"schema_version": 1}), "the model metadata has no name"),
+        ("[]", "the model metadata is wrong: an object is expected, not a list of 0"),
+        ("{", "the model metadata is no JSON: Expecting property name"),
+        ("[" * 100_000, "the model metadata is no JSON: maximum recursion depth"),
     ],
 )
-def test_damaged_metadata_is_one_clear_error(text: str, message: str) -> None:
-    with pytest.raises(ArtifactError, match=message):
+def test_what_is_no_metadata_is_one_clear_error(text: str, message: str) -> None:
+    with pytest.raises(ArtifactError) as raised:
         ModelMeta.from_json(text)
+    assert str(raised.value).startswith(message)
+
+
+def test_a_newer_schema_is_refused_whatever_else_it_has() -> None:
+    with pytest.raises(ArtifactError) as raised:
+        ModelMeta.from_dict({"schema_version": model.SCHEMA_VERSION + 1, "mean": "another meaning"})
+    assert raised.value.hint == "upgrade segplug"
+    assert raised.value.message == (
+        f"the model metadata has schema {model.SCHEMA_VERSION + 1}, "
+        f"this segplug reads up to {model.SCHEMA_VERSION}"
+    )
+
+
+def test_an_older_schema_is_read_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file of schema 1 will be read: fields are renamed by one step, and changed by the next."""
+
+    def renamed(data: dict[str, Any]) -> dict[str, Any]:
+        return {key.replace("label", "name"): value for key, value in data.items()}
+
+    def in_capitals(data: dict[str, Any]) -> dict[str, Any]:
+        return data | {"name": data["name"].upper()}
+
+    current = model.SCHEMA_VERSION
+    monkeypatch.setattr(model, "SCHEMA_VERSION", current + 2)
+    monkeypatch.setitem(model._UPGRADES, current, renamed)
+    monkeypatch.setitem(model._UPGRADES, current + 1, in_capitals)
+    old = {"schema_version": current, "label": "m", "out_channels": 3}
+    meta = ModelMeta.from_json(json.dumps(old))
+    assert meta == ModelMeta(name="M", out_channels=3, schema_version=current + 2)
+    assert ModelMeta.from_dict(meta.to_dict()) == meta
+    with pytest.raises(ArtifactError, match="wrong at out_channels"):
+        ModelMeta.from_dict(old | {"out_channels": "3"})
+
+
+def test_every_older_schema_has_its_step() -> None:
+    assert set(model._UPGRADES) == set(range(1, model.SCHEMA_VERSION))
 
 
 def test_a_binary_head_has_two_classes() -> None:

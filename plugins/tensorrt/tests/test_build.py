@@ -62,9 +62,11 @@ def test_the_flags_of_mmseg_are_accepted(make, tmp_path):
     source = make()
     words = ["--min-shape", "1", "3", "32", "48", "--max-shape", "1", "3", "64", "96"]
     output = tmp_path / "old.trt"
-    line = ["run", "build_engine", "tensorrt", str(source), "--trt-file", str(output), *words]
+    line = ["run", "build_engine", "tensorrt", str(source), "--trt-file", str(output), "--fp16", *words]
     assert run_command_line([*line, "--workspace-size", "1"]) == 0
-    profile = json.loads(sidecar_path(output).read_text())["extra"]["tensorrt"]["profiles"][0]
+    record = json.loads(sidecar_path(output).read_text())["extra"]["tensorrt"]
+    assert record["precision"] == "fp16"
+    profile = record["profiles"][0]
     assert (profile["min"], profile["max"]) == ([1, 3, 32, 48], [1, 3, 64, 96])
 
 

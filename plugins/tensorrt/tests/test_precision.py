@@ -17,6 +17,7 @@ from tensorrt_support.tiny import tiny
 from segplug import Segplug
 from segplug.errors import UsageError
 from segplug.requests import BuildEngineRequest
+from segplug.testing.requests import make_request
 
 
 def image(seed=1):
@@ -222,7 +223,7 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
     model = session.load_model(config, checkpoint=weights)
     meta = session.export("onnx", model, output=source, dynamic=True, output_kind="logits").meta
     images = tuple(sorted((data_dir / "camvid_train" / "train").iterdir()))
-    request = BuildEngineRequest(output=source, images=images, session=Segplug())
+    request = make_request(BuildEngineRequest, artifact=source, output=tmp_path / "m.engine", images=images)
     graph = onnx.load(source)
     batches = calibration_batches(meta, "input", (-1, 3, -1, -1), request, 16)
     onnx.save(fp16.convert(graph).model, tmp_path / "fp16.onnx")

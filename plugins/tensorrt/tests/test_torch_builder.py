@@ -37,7 +37,7 @@ from segplug import Segplug
 from segplug.artifact import file_sha256, read_sidecar
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, UsageError
 from segplug.model import Inference, InputLimits, SegmentationModel
-from segplug.registry.formats import backend_of_artifact, formats_read, route_to
+from segplug.registry.formats import backend_of_artifact, route_to
 
 SHAPES = {"min_shape": ("1x3x32x48",), "opt_shape": ("2x3x64x96",), "max_shape": ("4x3x128x96",)}
 SIGNATURES = {
@@ -207,7 +207,7 @@ def test_sizes_for_which_the_traced_network_is_not_valid(standin, tmp_path):
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [
-        ({"precision": "int8"}, UsageError, "build_engine tensorrt --precision int8"),
+        ({"precision": "int8"}, UsageError, "makes fp32 or fp16 or bf16 artifacts, not int8"),
         ({"device": "cpu"}, DeviceError, "on a GPU only"),
         ({"device": "tpu"}, UsageError, "no device 'tpu'"),
         ({"max_shape": ("1x3x32x48", "1x3x64x96")}, UsageError, "one range of shapes"),
@@ -281,12 +281,9 @@ def test_torch_tensorrt_for_rtx(model, standin, tmp_path, monkeypatch):
 
 
 def test_infer_tensorrt_reads_it_but_the_route_goes_through_onnx():
-    registry = Segplug().registry
-    assert "torch-tensorrt" in formats_read(registry.provider("infer", "tensorrt"))
-    assert [maker.entry.target for maker in route_to(registry, registry.provider("infer", "tensorrt"))] == [
-        "onnx",
-        "tensorrt",
-    ]
+    backend = Segplug().registry.provider("infer", "tensorrt").entry
+    assert "torch-tensorrt" in backend.facts.reads
+    assert [maker.target for maker in route_to(backend)] == ["onnx", "tensorrt"]
 
 
 def test_a_record_with_the_hash_of_an_onnx_file_is_read(model, standin, tmp_path):

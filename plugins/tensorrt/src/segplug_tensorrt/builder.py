@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segplug.artifact import describe, file_sha256, sidecar_path
+from segplug.artifact import file_sha256
 from segplug.errors import ArtifactError, DeviceError, UsageError
-from segplug.files import ensure_free
 from segplug.hookspecs import hookimpl
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.options import option
 from segplug.progress import Reporter
+from segplug.providers import EngineBuilder
 from segplug.requests import BuildEngineRequest
 from segplug.results import Artifact, Precision
 from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 from segplug_tensorrt.library import Library, load_library
 from segplug_tensorrt.options import BuildOptions
-from segplug_tensorrt.plans import write_plan
 from segplug_tensorrt.profiles import parse_shapes, plan_profiles
 from segplug_tensorrt.record import Record
 
@@ -45,7 +45,7 @@ class Options(BuildOptions):
     )
 
 
-class TensorRTBuilder:
+class TensorRTBuilder(EngineBuilder[Options]):
     """Builds an engine from an ONNX file, with TensorRT (10.13 or later) or TensorRT-RTX.
 
     TensorRT needs a GPU, and builds for that kind of GPU. TensorRT-RTX needs no GPU: it builds for every GPU
@@ -53,30 +53,28 @@ class TensorRTBuilder:
     built.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
-    takes = "artifact"
     reads = ("onnx",)
     suffix = ".engine"
     verify_with = "tensorrt"
+    precisions = ("fp32", "fp16", "bf16", "int8")
+    # The flags of mmseg's onnx2tensorrt.py.
+    output_flags = ("--trt-file",)
+    precision_flags: Mapping[str, Precision] = {"--fp16": "fp16"}
 
     @hookimpl
-    def build_engine(self, request: BuildEngineRequest) -> Artifact:
+    def build_engine(self, request: BuildEngineRequest[Options]) -> Artifact:
         """Build ``request.artifact``; see :func:`segplug.hookspecs.build_engine`."""
-        if request.artifact is None:
-            raise UsageError("build_engine tensorrt takes an ONNX file")
-        options: Options = request.options or Options()
-        precision = request.precision
+        options, precision = request.options, request.precision
         if precision == "int8" and not request.images:
             raise UsageError(
                 "int8 must be calibrated on images, and none are given",
                 hint="give some with --input-img or --dataset",
             )
-        ensure_free(request.output, force=request.force)
-        ensure_free(sidecar_path(request.output), force=request.force)
         library = load_library(None if options.flavor == "auto" else options.flavor)
         gpu = _gpu(library, request.device)
-        source = _OnnxFile.read(request.artifact)
+        source = _OnnxFile.read(request.file)
         profiles = plan_profiles(
             source.shape,
             parse_shapes(options.min_shape, "--min-shape"),
@@ -87,7 +85,7 @@ class TensorRTBuilder:
         )
         settings = Settings(profiles, options.workspace_size, options.timing_cache, gpu)
         with tempfile.TemporaryDirectory() as folder:
-            graph = _write_graph(request, options, source, precision, Path(folder))
+            graph = _write_graph(request, source, Path(folder))
             parsed = parse(library, graph, request.reporter, verbose=options.verbose)
             plan = build(library, parsed, settings, request.reporter)
         for warning in parsed.log.warnings():
@@ -99,15 +97,16 @@ class TensorRTBuilder:
             input=parsed.input,
             output=parsed.output,
             profiles=profiles,
-            onnx_sha256=file_sha256(request.artifact),
+            onnx_sha256=file_sha256(source.path),
             plan_sha256=sha256(plan).hexdigest(),
         )
         if gpu is not None:
             record = record.with_gpu(gpu, cuda_version())
         versions = {**source.meta.versions, library.flavor: library.version}
         meta = record.add_to(source.meta.replace(versions=versions, verification=None))
-        write_plan(request, plan, meta)
-        return describe(request.output, format="tensorrt", meta=meta)
+        request.output.write_bytes(plan)
+        self.write_meta(request.output, meta)
+        return request.made(meta)
 
 
 def _gpu(library: Library, device: str | None) -> Gpu | None:
@@ -147,10 +146,9 @@ class _OnnxFile:
         return cls(path, meta, image.name, shape)
 
 
-def _write_graph(
-    request: BuildEngineRequest, options: Options, source: _OnnxFile, precision: Precision, folder: Path
-) -> Path:
+def _write_graph(request: BuildEngineRequest[Options], source: _OnnxFile, folder: Path) -> Path:
     """The ONNX file to parse: the source itself, or a conversion of it to another precision."""
+    precision = request.precision
     if precision == "fp32":
         return source.path
     import onnx
@@ -160,9 +158,8 @@ def _write_graph(
         from segplug_tensorrt.calibration import calibration_batches
         from segplug_tensorrt.graphs import int8
 
-        batches = calibration_batches(
-            source.meta, source.input, source.shape, request, options.calibration_images
-        )
+        count = request.options.calibration_images
+        batches = calibration_batches(source.meta, source.input, source.shape, request, count)
         converted = int8.convert(model, batches)
     elif precision == "bf16":
         from segplug_tensorrt.graphs import bf16

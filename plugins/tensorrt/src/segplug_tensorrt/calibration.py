@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ __all__ = ["calibration_batches"]
 
 
 def calibration_batches(
-    meta: ModelMeta, name: str, shape: Sequence[int], request: BuildEngineRequest, count: int
+    meta: ModelMeta, name: str, shape: Sequence[int], request: BuildEngineRequest[Any], count: int
 ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
     """Preprocessed images, one for each batch; for sliding-window inference, their windows.
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from segplug.artifact import read_sidecar, sidecar_path
 from segplug.engine import Engine
-from segplug.errors import ArtifactError, DeviceError, UsageError
+from segplug.errors import ArtifactError, DeviceError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
+from segplug.options import NoOptions
+from segplug.providers import Backend
 from segplug.requests import InferRequest
 from segplug_tensorrt.driver import Gpu, find_gpu
 from segplug_tensorrt.library import Library, load_library
@@ -18,16 +20,15 @@ from segplug_tensorrt.record import Record, check_plan, differences, read_record
 __all__ = ["provider"]
 
 
-class TensorRTInfer:
-    """Runs an engine made by build_engine tensorrt or torch-tensorrt, on a GPU of the kind it was built for.
+class TensorRTInfer(Backend[NoOptions]):
+    """Runs TensorRT and TensorRT-RTX engines, on a GPU of the kind that they were built for.
 
-    The file beside the engine (<engine>.json), which records how it was built, is checked first.
+    build_engine tensorrt and torch-tensorrt make them. The file beside an engine (<engine>.json), which
+    records how it was built, is checked first.
     """
 
-    api_version = 1
-    takes = "artifact"
+    hook_version = 2
     reads = ("tensorrt", "torch-tensorrt")
-
     default_device = "cuda"
 
     def check_device(self, device: str) -> None:
@@ -37,11 +38,9 @@ class TensorRTInfer:
         find_gpu(device)
 
     @hookimpl
-    def infer(self, request: InferRequest) -> Engine:
+    def infer(self, request: InferRequest[NoOptions]) -> Engine:
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
-        path = request.artifact
-        if path is None:
-            raise UsageError("infer tensorrt takes an engine made by build_engine tensorrt or torch-tensorrt")
+        path = request.file
         meta, record = _read_record(path)
         check_plan(record, path)
         self.check_device(request.device)
@@ -62,7 +61,9 @@ def _read_record(path: Path) -> tuple[ModelMeta, Record]:
     return meta, read_record(meta, path)
 
 
-def _open(path: Path, request: InferRequest, meta: ModelMeta, library: Library, gpu: Gpu) -> Engine:
+def _open(
+    path: Path, request: InferRequest[NoOptions], meta: ModelMeta, library: Library, gpu: Gpu
+) -> Engine:
     from segplug_tensorrt.buffers import Cuda
     from segplug_tensorrt.engine import TensorRTEngine
     from segplug_tensorrt.log import get_log

@@ -5,27 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from segplug.artifact import describe, sidecar_path
 from segplug.errors import DeviceError, UsageError
-from segplug.files import ensure_free
 from segplug.hookspecs import hookimpl
 from segplug.model import InputLimits, ModelMeta
+from segplug.providers import EngineBuilder
 from segplug.requests import BuildEngineRequest
 from segplug.results import Artifact
 from segplug_tensorrt.driver import cuda_version, find_gpu
 from segplug_tensorrt.library import load_library
 from segplug_tensorrt.log import get_log
 from segplug_tensorrt.options import BuildOptions
-from segplug_tensorrt.plans import write_plan
 from segplug_tensorrt.profiles import Profile, Shape, parse_shapes, plan_profiles
 from segplug_tensorrt.record import Record
 
 __all__ = ["provider"]
 
-_TARGET = "torch-tensorrt"
 
-
-class TorchTensorRTBuilder:
+class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
     """Builds an engine from a loaded model with torch_tensorrt (2.9 or later), without an ONNX file.
 
     It needs PyTorch with CUDA and a GPU, and builds for that kind of GPU. The engine returns logits. With
@@ -34,26 +30,17 @@ class TorchTensorRTBuilder:
     TensorRT has finished.
     """
 
-    api_version = 1
+    hook_version = 2
     options = BuildOptions
     takes = "model"
-    verify_with = "tensorrt"
     suffix = ".engine"
+    verify_with = "tensorrt"
+    precisions = ("fp32", "fp16", "bf16")
 
     @hookimpl
-    def build_engine(self, request: BuildEngineRequest) -> Artifact:
+    def build_engine(self, request: BuildEngineRequest[BuildOptions]) -> Artifact:
         """Build ``request.model``; see :func:`segplug.hookspecs.build_engine`."""
-        model = request.model
-        if model is None:
-            raise UsageError(f"build_engine {_TARGET} takes a loaded model, not an artifact")
-        options: BuildOptions = request.options or BuildOptions()
-        if request.precision == "int8":
-            raise UsageError(
-                f"build_engine {_TARGET} does not build int8 engines",
-                hint="build_engine tensorrt --precision int8 builds one from an ONNX file",
-            )
-        ensure_free(request.output, force=request.force)
-        ensure_free(sidecar_path(request.output), force=request.force)
+        model, options = request.loaded, request.options
         if request.device == "cpu":
             raise DeviceError("TensorRT builds on a GPU only", hint="use --device cuda")
         shapes = _Shapes.read(options, model.meta)
@@ -87,8 +74,9 @@ class TorchTensorRTBuilder:
         ).with_gpu(gpu, cuda_version())
         versions = {**model.meta.versions, library.flavor: library.version, **compiler.versions}
         meta = record.add_to(_engine_meta(model.meta, profile, limits).replace(versions=versions))
-        write_plan(request, plan, meta)
-        return describe(request.output, format=_TARGET, meta=meta)
+        request.output.write_bytes(plan)
+        self.write_meta(request.output, meta)
+        return request.made(meta)
 
 
 @dataclass(frozen=True)
@@ -111,7 +99,7 @@ class _Shapes:
         }
         if any(len(shapes) > 1 for shapes in given.values()):
             raise UsageError(
-                f"build_engine {_TARGET} builds for one range of shapes, but several are given",
+                "build_engine torch-tensorrt builds for one range of shapes, but several are given",
                 hint="give each flag once; build_engine tensorrt takes several ranges",
             )
         window = meta.inference.crop_size if meta.inference.mode == "slide" else None

@@ -30,6 +30,7 @@ from segplug.errors import (
     first_line,
 )
 from segplug.files import writing
+from segplug.options import NoOptions
 from segplug.quiet import quiet
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Precision
@@ -115,7 +116,7 @@ class TypedNetwork(nn.Module):
         return logits.float()
 
 
-def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile) -> ExportedProgram:
+def export(network: TypedNetwork, request: BuildEngineRequest[Any], profile: Profile) -> ExportedProgram:
     """Trace ``network``. The axes that vary within ``profile`` are free.
 
     Raises:
@@ -126,10 +127,13 @@ def export(network: TypedNetwork, request: BuildEngineRequest, profile: Profile)
     _run_once(network, sizes)
     if profile.min[2:] != profile.max[2:]:
         asked = ExportRequest(
-            request.output,
-            request.model,
+            model=request.loaded,
+            output=request.output,
+            destination=request.destination,
             shape=sizes,
             dynamic=True,
+            call=request.call,
+            options=NoOptions(),
             reporter=request.reporter,
             session=request.session,
         )

@@ -51,6 +51,22 @@ def test_an_artifact_is_packed_with_what_opens_it(onnx_file, tmp_path):
     assert "torch" not in needed
 
 
+def test_the_metadata_of_an_archive_is_read(onnx_file, tmp_path):
+    made = pack(onnx_file, tmp_path / "store")
+    assert Segplug().read_meta(made.path) == made.meta.public()
+    foreign = tmp_path / "foreign.mar"
+    with zipfile.ZipFile(foreign, "w") as file:
+        file.writestr("MAR-INF/MANIFEST.json", "{}")
+    assert Segplug().read_meta(foreign) is None
+    with zipfile.ZipFile(foreign, "a") as file:
+        file.writestr("segplug-meta.json", "{")
+    with pytest.raises(ArtifactError, match=r"foreign\.mar: "):
+        Segplug().read_meta(foreign)
+    foreign.write_bytes(made.path.read_bytes()[:-100])
+    with pytest.raises(ArtifactError, match=r"foreign\.mar cannot be read"):
+        Segplug().read_meta(foreign)
+
+
 def test_a_config_is_packed_in_full_with_its_weights(model, tmp_path):
     made = pack(model, tmp_path, model_name="plain", model_version="3")
     files = listed(made.path)
@@ -170,6 +186,14 @@ def test_a_users_configuration_is_packed_unchanged(onnx_file, tmp_path):
         pack(onnx_file, tmp_path / "store", config_file=own, workers=2, force=True)
     with pytest.raises(UsageError, match=r"gone\.yaml"):
         pack(onnx_file, tmp_path / "store", config_file=tmp_path / "gone.yaml", force=True)
+
+
+def test_a_users_configuration_is_not_written_over(onnx_file, tmp_path):
+    own = tmp_path / "demo.mar"
+    own.write_text("batchSize: 2\n")
+    with pytest.raises(UsageError, match=r"demo\.mar is an input"):
+        pack(onnx_file, tmp_path, config_file=own, force=True)
+    assert own.read_text() == "batchSize: 2\n"
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,24 @@
-"""Writes a ``.mar`` archive with TorchServe's own archiver."""
+"""Writes a ``.mar`` archive with TorchServe's own archiver, and reads the metadata in one."""
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
-from segplug.errors import MissingDependencyError
-from segplug.files import writing
+from segplug.errors import ArtifactError, MissingDependencyError
+from segplug.model import ModelMeta
 
-__all__ = ["HANDLER", "write_archive"]
+__all__ = ["HANDLER", "META_FILE", "read_meta", "write_archive"]
 
 HANDLER = "segplug_handler.py"
 """TorchServe puts the archive's folder on the module path, so the name must not hide another module."""
 
+META_FILE = "segplug-meta.json"
+"""The metadata of the model in an archive, for those who do not open the model."""
 
-def write_archive(
-    folder: Path, target: Path, *, name: str, version: str, config_file: str, force: bool
-) -> None:
-    """Write the files of ``folder`` as an archive. The archive is complete, or it is not written.
+
+def write_archive(folder: Path, target: Path, *, name: str, version: str, config_file: str) -> None:
+    """Write the files of ``folder`` as an archive.
 
     Args:
         folder: All files of the archive, :data:`HANDLER` included.
@@ -24,7 +26,6 @@ def write_archive(
         name: The model's name.
         version: The model's version.
         config_file: The name of TorchServe's model configuration in ``folder``.
-        force: Replace ``target`` if it exists.
     """
     try:
         from model_archiver.model_archiver_config import ModelArchiverConfig
@@ -41,7 +42,25 @@ def write_archive(
         export_path=str(target.parent),
     )
     manifest = ModelExportUtils.generate_manifest_json(config)
-    with writing(target, force=force) as temporary:
-        # `package_model` is not used: it first empties <system's temporary folder>/<name>, and it treats
-        # commas and brackets in file names as syntax. Files are stored uncompressed: weights hardly compress.
-        ModelExportUtils.archive(str(temporary.parent), name, str(folder), manifest, "zip-store")
+    # `package_model` is not used: it first empties <system's temporary folder>/<name>, and it treats
+    # commas and brackets in file names as syntax. Files are stored uncompressed: weights hardly compress.
+    ModelExportUtils.archive(str(target.parent), name, str(folder), manifest, "zip-store")
+
+
+def read_meta(archive: Path) -> ModelMeta | None:
+    """The metadata in an archive; ``None``: segplug did not write it.
+
+    Raises:
+        ArtifactError: the archive or the metadata is damaged.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            if META_FILE not in opened.namelist():
+                return None
+            text = opened.read(META_FILE).decode("utf-8")
+    except Exception as error:  # zipfile raises errors of many classes for damaged files
+        raise ArtifactError(f"{archive} cannot be read: {error}") from error
+    try:
+        return ModelMeta.from_json(text)
+    except ArtifactError as error:
+        raise ArtifactError(f"{archive}: {error.message}", hint=error.hint) from error

@@ -13,7 +13,5 @@ class TorchServeBackend(RemoteBackend):
     Images are sent as PNG and label masks come back. The server does the preprocessing and sliding.
     """
 
-    target = "torchserve"
-
 
 provider = TorchServeBackend()

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.artifact import describe
 from segplug.errors import UsageError
 from segplug.files import ensure_free, refuse_input
 from segplug.hookspecs import hookimpl
 from segplug.options import option
-from segplug.requests import ExportRequest
+from segplug.providers import Packer
+from segplug.requests import PackRequest
 from segplug.results import Artifact
 
 if TYPE_CHECKING:
+    from segplug.model import ModelMeta
     from segplug.serving.served_model import ServedModel
 
 __all__ = ["Options", "provider"]
@@ -64,66 +65,68 @@ class Options:
     )
 
 
-class TorchServeExporter:
-    """Packs a config with its checkpoint, or any artifact that an installed backend opens, as a .mar archive.
+class TorchServePacker(Packer[Options]):
+    """Packs a config with its weights, or an artifact, as a .mar archive for TorchServe.
 
-    The archive contains the model's files and a handler. On the server segplug preprocesses, slides and makes
-    labels, as it does everywhere else.
+    It packs every artifact that an installed backend opens. The archive contains the model's files and a
+    handler. On the server segplug preprocesses, slides and makes labels, as it does everywhere else.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
     takes = "either"
     suffix = ".mar"
 
     @hookimpl
-    def export(self, request: ExportRequest) -> Artifact:
+    def export(self, request: PackRequest[Options]) -> Artifact:
         """Pack the request's model or artifact into ``request.output``; see :mod:`segplug.hookspecs`."""
-        options: Options = request.options or Options()
-        name = _model_name(request, options)
-        target = request.output / f"{name}.mar"
-        refuse_input(target, [request.artifact, options.config_file])
-        ensure_free(target, force=request.force)
-        config = _model_config(options)
+        name = _model_name(request)
+        destination = request.destination / f"{name}.mar"
+        refuse_input(destination, [request.artifact, request.options.config_file])
+        ensure_free(destination, force=request.force)
+        config = _model_config(request.options)
         with (
             tempfile.TemporaryDirectory(prefix="segplug-") as made,
             request.reporter.progress("packing", None),
         ):
-            return _pack(request, options, Path(made), target, name, config)
+            return _pack(request, Path(made), name, config)
+
+    def read_meta(self, path: Path) -> ModelMeta | None:
+        """Read the metadata in an archive."""
+        from segplug_torchserve.archive import read_meta
+
+        return read_meta(path)
 
 
-def _pack(
-    request: ExportRequest, options: Options, folder: Path, target: Path, name: str, config: str
-) -> Artifact:
-    from segplug_torchserve.archive import HANDLER, write_archive
+def _pack(request: PackRequest[Options], folder: Path, name: str, config: str) -> Artifact:
+    from segplug_torchserve.archive import HANDLER, META_FILE, write_archive
     from segplug_torchserve.requirements import server_requirements
     from segplug_torchserve.staging import REQUIREMENTS_FILE, check_staged, stage
 
-    served = stage(request, _served_model(options), options.backend, folder)
+    served = stage(request, _served_model(request.options), request.options.backend, folder)
     meta = check_staged(request, served, folder)
     needed = server_requirements(request.session, served, meta)
-    (folder / REQUIREMENTS_FILE).write_text("\n".join(needed) + "\n", encoding="utf-8")
-    (folder / _CONFIG_FILE).write_text(config, encoding="utf-8")
+    contents = {
+        REQUIREMENTS_FILE: "\n".join(needed) + "\n",
+        META_FILE: meta.public().to_json() + "\n",
+        _CONFIG_FILE: config,
+    }
+    for file, text in contents.items():
+        (folder / file).write_text(text, encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name("mar_handler.py"), folder / HANDLER)
-    write_archive(
-        folder,
-        target,
-        name=name,
-        version=options.model_version,
-        config_file=_CONFIG_FILE,
-        force=request.force,
-    )
+    archive = request.output / f"{name}.mar"
+    write_archive(folder, archive, name=name, version=request.options.model_version, config_file=_CONFIG_FILE)
     request.reporter.note(f"install where TorchServe runs: segplug-torchserve[server] {' '.join(needed)}")
-    return describe(target, format="torchserve", meta=meta)
+    return request.made(archive, meta)
 
 
-def _model_name(request: ExportRequest, options: Options) -> str:
-    name = options.model_name
+def _model_name(request: PackRequest[Options]) -> str:
+    name = request.options.model_name
     if name is None:
         arguments = None if request.model is None else request.model.load_arguments
         given = request.artifact or (arguments and arguments.checkpoint)
         name = Path(given).stem if given else "model"
-    for flag, word in (("--model-name", name), ("--model-version", options.model_version)):
+    for flag, word in (("--model-name", name), ("--model-version", request.options.model_version)):
         if not _NAME.fullmatch(word):
             raise UsageError(
                 f"'{word}' is not a {flag[2:].replace('-', ' ')} that TorchServe accepts",
@@ -192,4 +195,4 @@ def _served_model(options: Options) -> ServedModel:
     )
 
 
-provider = TorchServeExporter()
+provider = TorchServePacker()

@@ -6,13 +6,13 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from segplug.artifact import read_sidecar
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.registry.formats import companions
-from segplug.requests import ExportRequest
+from segplug.requests import PackRequest
 from segplug.serving.served_model import (
     SERVED_FILE,
     ServedModel,
@@ -30,7 +30,7 @@ _MODEL = "model"
 """The folder of the model's files, apart from the files of TorchServe and segplug."""
 
 
-def stage(request: ExportRequest, settings: ServedModel, backend: str | None, folder: Path) -> ServedModel:
+def stage(request: PackRequest[Any], settings: ServedModel, backend: str | None, folder: Path) -> ServedModel:
     """Copy the model's files into ``folder``, and write the description beside them.
 
     Args:
@@ -42,15 +42,13 @@ def stage(request: ExportRequest, settings: ServedModel, backend: str | None, fo
     (folder / _MODEL).mkdir()
     if request.model is not None:
         served = _stage_model(request.session, request.model, settings, backend, folder)
-    elif request.artifact is not None:
-        served = _stage_artifact(request.session, request.artifact, settings, backend, folder)
     else:
-        raise UsageError("export torchserve needs a config or an artifact")
+        served = _stage_artifact(request.session, request.file, settings, backend, folder)
     (folder / SERVED_FILE).write_text(served.to_json(), encoding="utf-8")
     return served
 
 
-def check_staged(request: ExportRequest, served: ServedModel, folder: Path) -> ModelMeta:
+def check_staged(request: PackRequest[Any], served: ServedModel, folder: Path) -> ModelMeta:
     """Open the staged model as the server will, to find what is missing now; returns its metadata."""
     try:
         with open_served_model(request.session, folder, served) as engine:
@@ -58,7 +56,7 @@ def check_staged(request: ExportRequest, served: ServedModel, folder: Path) -> M
                 request.reporter.warn(note)
             return engine.spec.meta
     except DeviceError as error:
-        meta = None if request.artifact is None else read_sidecar(request.artifact)
+        meta = request.meta
         if meta is None:
             raise
         request.reporter.warn(f"the archive was not tested here: {error}")
@@ -67,7 +65,7 @@ def check_staged(request: ExportRequest, served: ServedModel, folder: Path) -> M
         raise _with_users_paths(error, request, folder) from error
 
 
-def _with_users_paths(error: SegplugError, request: ExportRequest, folder: Path) -> SegplugError:
+def _with_users_paths(error: SegplugError, request: PackRequest[Any], folder: Path) -> SegplugError:
     """The same error with the user's paths in place of those of the temporary copies."""
     if request.artifact is None:
         return error
@@ -86,19 +84,23 @@ def _stage_model(
         raise UsageError(
             f"a config runs in {REFERENCE_BACKEND}, not in {backend}", hint="export an artifact for it first"
         )
-    source = session.registry.source("load_model", arguments.config, arguments.source)
-    if source.method("config_text") is None:
-        raise UsageError(
-            f"{arguments.config} cannot be packed: the source {source.entry.target} has no config to put "
-            "into the archive",
-            hint="export an artifact first, such as segplug run export onnx, and pack that",
-        )
     if arguments.checkpoint is None:
         raise UsageError("this model has no trained weights", hint="add --checkpoint WEIGHTS")
     # The config keeps its name, which is also the model's name. Sources write every config as Python.
     config = f"{_MODEL}/{Path(arguments.config).stem}.py"
     checkpoint = f"{_MODEL}/{Path(arguments.checkpoint).name}"
-    text = session.config_text(arguments.config, cfg_options=arguments.cfg_options, source=arguments.source)
+    try:
+        text = session.config_text(
+            arguments.config,
+            cfg_options=arguments.cfg_options,
+            source=arguments.source,
+            **arguments.options,
+        )
+    except UsageError as error:
+        raise UsageError(
+            f"{arguments.config} cannot be packed: {error.message}",
+            hint="export an artifact first, such as segplug run export onnx, and pack that",
+        ) from error
     (folder / config).write_text(text, encoding="utf-8")
     _copy(Path(arguments.checkpoint).expanduser(), folder / checkpoint)
     return replace(

@@ -50,8 +50,7 @@ class AddOns:
         """
         installed = addon_entries()
         names = {entry.target for entry in installed}
-        required = _named_in(REQUIRED_VARIABLE) or set()
-        for name in sorted(required - names):
+        for name in sorted((_named_in(REQUIRED_VARIABLE) or set()) - names):
             raise RefusedError(
                 f"the add-on '{name}' must be installed ({REQUIRED_VARIABLE} names it), and is not",
                 hint="install its distribution",
@@ -62,7 +61,7 @@ class AddOns:
         left_out = {name for name in names if name in self.without or (only is not None and name not in only)}
         for entry in installed:
             if entry.target in left_out:
-                _allow_leaving_out(entry, required)
+                _allow_leaving_out(entry)
         chosen = [entry for entry in installed if entry.target not in left_out]
         for name in sorted(self.given.keys() - {entry.target for entry in chosen}):
             raise UsageError(
@@ -86,8 +85,8 @@ class AddOns:
                 check_manifest(addon)
             except PluginError as error:
                 way_out = "" if _is_mandatory(entry) else f", or leave it out: --no-addon {entry.target}"
-                hint = f"repair, upgrade or uninstall it{way_out}"
-                raise PluginError(error.message, hint=error.hint or hint) from error.__cause__
+                hint = (error.hint or "repair, upgrade or uninstall it") + way_out
+                raise PluginError(error.message, hint=hint) from error.__cause__
             self._loaded[entry] = addon
         return self._loaded[entry]
 
@@ -106,8 +105,8 @@ class AddOns:
         return addon.make_options(self.given.get(addon.entry.target, {}))
 
 
-def _allow_leaving_out(entry: Entry, required: Collection[str]) -> None:
-    if _is_mandatory(entry) or entry.target in required:
+def _allow_leaving_out(entry: Entry) -> None:
+    if _is_mandatory(entry):
         raise RefusedError(
             f"the add-on '{entry.target}' ({entry.distribution}) must not be left out",
             hint=f"it is unusable: {entry.reason}" if entry.status in ("broken", "outdated") else None,
@@ -115,7 +114,8 @@ def _allow_leaving_out(entry: Entry, required: Collection[str]) -> None:
 
 
 def _is_mandatory(entry: Entry) -> bool:
-    return entry.facts.mandatory or not entry.facts.kind
+    required = _named_in(REQUIRED_VARIABLE) or ()
+    return entry.facts.mandatory or not entry.facts.kind or entry.target in required
 
 
 def _named_in(variable: str) -> set[str] | None:

@@ -86,7 +86,7 @@ def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:
                 yield replace(blank, reason=" ".join(str(error).split()))
                 continue
             seconds = time.perf_counter() - start
-            yield replace(blank, passed=True, seconds=seconds, megabytes=engine.size / 1e6)
+            yield replace(blank, passed=True, seconds=seconds, megabytes=engine.path.stat().st_size / 1e6)
 
 
 if __name__ == "__main__":

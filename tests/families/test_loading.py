@@ -12,6 +12,7 @@ from segplug_mmseg.loader import provider
 from matrix.families import FAMILIES
 from segplug.progress import QuietReporter
 from segplug.requests import LoadModelRequest
+from segplug.testing import make_request
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,10 @@ def test_a_family(family):
     configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
     config = configs / family / FAMILIES[family].config
     reporter = QuietReporter()
-    model = provider.load_model(LoadModelRequest(str(config), reporter=reporter))
+    request = make_request(
+        LoadModelRequest, config=str(config), reporter=reporter, options=provider.options()
+    )
+    model = provider.load_model(request)
     expected = ("augments", "the weights are random")
     assert [text for text in reporter.warnings if not any(words in text for words in expected)] == []
     size = SIZES.get(family, 128)

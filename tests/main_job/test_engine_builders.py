@@ -16,39 +16,37 @@ from tests.main_job.test_main_job import document
 
 ACME = """
     import shutil
-    from dataclasses import dataclass
+    from dataclasses import dataclass, replace
 
-    from segplug import hookimpl
-    from segplug.artifact import describe, write_sidecar
-    from segplug.files import writing
+    from segplug import Backend, hookimpl, option
+    from segplug.artifact import write_sidecar
     from segplug.errors import DeviceError
-    from segplug.options import option
+    from segplug.options import NoOptions
+    from segplug.providers import EngineBuilder
     from segplug_onnx.engine import provider as onnx_provider
-    from segplug_onnx.metadata import read_meta
 
     @dataclass(frozen=True)
     class Options:
         wrong: bool = option(False, help="Make the engine reverse its channels.")
 
-    class Compiler:
-        api_version = 1
+    class Compiler(EngineBuilder[Options]):
+        hook_version = 2
         options = Options
-        takes = "artifact"
         reads = ("onnx",)
+        suffix = ".npu"
         verify_with = "npu"
+        precisions = ("fp32", "fp16", "int8")
+        precision_flags = {"--fp16": "fp16"}
 
         @hookimpl
         def build_engine(self, request):
-            meta = read_meta(request.artifact)
-            with writing(request.output, force=request.force) as temporary:
-                shutil.copy(request.artifact, temporary)
-            meta = meta.replace(extra={**meta.extra, "acme": request.options.wrong})
+            shutil.copy(request.file, request.output)
+            meta = request.meta.replace(extra={**request.meta.extra, "acme": request.options.wrong})
             write_sidecar(request.output, meta)
-            return describe(request.output, format="acme", meta=meta)
+            return request.made(meta)
 
-    class Npu:
-        api_version = 1
-        takes = "artifact"
+    class Npu(Backend[NoOptions]):
+        hook_version = 2
         reads = ("acme",)
         default_device = "npu:0"
 
@@ -58,13 +56,9 @@ ACME = """
 
         @hookimpl
         def infer(self, request):
-            from dataclasses import replace
-
-            from segplug.artifact import read_sidecar
-
             self.check_device(request.device)
-            engine = onnx_provider.infer(replace(request, device="cpu", options=None))
-            if read_sidecar(request.artifact).extra["acme"]:
+            engine = onnx_provider.infer(replace(request, device="cpu", options=onnx_provider.options()))
+            if request.meta.extra["acme"]:
                 run = engine.run
                 engine.run = lambda batch: run(batch)[:, ::-1]
             return engine

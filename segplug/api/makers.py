@@ -226,7 +226,7 @@ class Makers(Sources):
             placed = final.parent / report.destination.name
             files.refuse_input(placed, [checkpoint])
             files.ensure_free(placed, force=force)
-            stage.commit(main=report.destination.name)
+            stage.commit(older=attached_files(placed), main=report.destination.name)
             return replace(report, destination=placed)
 
     def _made(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from segplug.cli.output import Output
-from segplug.cli.parameters import GreedyOption, force_option
+from segplug.cli.parameters import FiniteRange, GreedyOption, force_option
 from segplug.comparison import Thresholds
 from segplug.errors import UsageError
 from segplug.installed import Provider
@@ -48,7 +48,7 @@ def artifact_options(maker: Provider, *, images: str, verify: str) -> list[click
         click.Option(["--verify"], is_flag=True, help=verify),
         click.Option(
             ["--tolerance"],
-            type=click.FloatRange(0, 1),
+            type=FiniteRange(0, 1),
             metavar="SHARE",
             help="Largest logit difference that --verify allows, as a share of the logits' range. "
             "The metadata then says that it was set by hand.",
@@ -93,9 +93,15 @@ def _parameter_of(flag: str) -> str:
 
 
 def thresholds_of(values: Mapping[str, Any], precision: Precision) -> Thresholds | None:
-    """The thresholds with ``--tolerance``; ``None``: those of the precision."""
+    """The thresholds with ``--tolerance``; ``None``: those of the precision.
+
+    Raises:
+        UsageError: ``--verify`` is not given.
+    """
     if values["tolerance"] is None:
         return None
+    if not values["verify"]:
+        raise UsageError("--tolerance is a threshold of --verify, which is not given")
     return replace(thresholds_for(precision), logits=values["tolerance"])
 
 

@@ -66,6 +66,7 @@ def run(call: Invocation) -> int:
     """Build, verify and show if asked, and report what was written."""
     output, values = call.output, call.values
     precision = precision_of(call.provider, values)
+    thresholds = thresholds_of(values, precision)
     ensure_free(values["output"], force=values["force"])
     window = _window(call.session, call.provider, values)
     images, colours = _images(call.session, values)
@@ -81,7 +82,7 @@ def run(call: Invocation) -> int:
         force=values["force"],
         images=images,
         verify=values["verify"],
-        thresholds=thresholds_of(values, precision),
+        thresholds=thresholds,
         **call.own,
     )
     report_written(output, artifact)

@@ -49,6 +49,7 @@ def run(call: Invocation) -> int:
     """Export, verify if asked, and report what was written."""
     output, values = call.output, call.values
     precision = precision_of(call.provider, values)
+    thresholds = thresholds_of(values, precision)
     ensure_free(values["output"], force=values["force"])  # before the model is loaded, which takes a while
     artifact = call.session.export(
         call.provider,
@@ -60,7 +61,7 @@ def run(call: Invocation) -> int:
         force=values["force"],
         images=values["input_img"],
         verify=values["verify"],
-        thresholds=thresholds_of(values, precision),
+        thresholds=thresholds,
         **call.own,
     )
     report_written(output, artifact)

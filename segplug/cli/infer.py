@@ -13,7 +13,7 @@ from segplug.api import Segplug
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import cfg_options_option, load_model, model_options
 from segplug.cli.output import Output
-from segplug.cli.parameters import GreedyOption, force_option, key_values
+from segplug.cli.parameters import FiniteRange, GreedyOption, force_option, key_values
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
@@ -67,7 +67,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         click.Option(
             ["--beta"],
-            type=click.FloatRange(0, min_open=True),
+            type=FiniteRange(0, min_open=True),
             default=1.0,
             show_default=True,
             help="Weight of recall in the F-score of mFscore.",
@@ -84,7 +84,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(["--show"], is_flag=True, help="Show each painted image in a window."),
         click.Option(
             ["--opacity"],
-            type=click.FloatRange(0, 1, min_open=True),
+            type=FiniteRange(0, 1, min_open=True),
             default=0.5,
             show_default=True,
             help="Weight of the class colour over the image, above 0 and at most 1.",

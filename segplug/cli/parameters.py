@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from segplug.errors import PluginError, UsageError
 from segplug.options import OptionSpec
 
 __all__ = [
+    "FiniteRange",
     "GreedyCommand",
     "GreedyOption",
     "addon_settings",
@@ -86,6 +88,16 @@ def _without_value(option: GreedyOption) -> click.BadOptionUsage:
 
 def _is_flag(arg: str) -> bool:
     return arg.startswith("-") and not arg.lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit()
+
+
+class FiniteRange(click.FloatRange):
+    """A range of finite numbers; click takes NaN for a number of any range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 def common_options() -> list[click.Parameter]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from segplug.cli.parameters import GreedyCommand, GreedyOption, option_from_spec
+from segplug.cli.parameters import FiniteRange, GreedyCommand, GreedyOption, option_from_spec
 from segplug.options import OptionSpec
 
 
@@ -54,3 +54,11 @@ def test_a_switch_that_is_on_can_be_switched_off_by_every_name() -> None:
     option = option_from_spec(spec)
     assert option.opts == ["--fuse", "--fused"]
     assert option.secondary_opts == ["--no-fuse", "--no-fused"]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "0", "x"])
+def test_a_range_holds_finite_numbers_only(text: str) -> None:
+    beta = FiniteRange(0, min_open=True)
+    assert beta.convert("0.5", None, None) == 0.5
+    with pytest.raises(click.BadParameter):
+        beta.convert(text, None, None)

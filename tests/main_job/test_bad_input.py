@@ -52,17 +52,19 @@ def test_a_missing_config(fail: Fail, project, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "expected", "code"),
     [
-        ("model = dict(", "tiny.py"),
-        ("import no_such_module_of_mine", "no_such_module_of_mine"),
-        ("x = 1", "model"),
-        ("model = dict(type='NoSuchSegmentor')", "NoSuchSegmentor"),
+        ("model = dict(", "tiny.py", 1),
+        ("import no_such_module_of_mine\nmodel = dict(type='EncoderDecoder')", "no_such_module_of_mine", 1),
+        ("model = dict(type='NoSuchSegmentor')", "NoSuchSegmentor", 1),
+        ("x = 1", "no installed source reads a model", 2),
     ],
 )
-def test_an_unreadable_config(fail: Fail, project, tmp_path: Path, text: str, expected: str) -> None:
+def test_an_unreadable_config(
+    fail: Fail, project, tmp_path: Path, text: str, expected: str, code: int
+) -> None:
     Path(project.config).write_text(text)
-    assert expected in fail(*export(project, tmp_path), code=1)
+    assert expected in fail(*export(project, tmp_path), code=code)
 
 
 def test_a_checkpoint_of_another_model(fail: Fail, project, tmp_path: Path) -> None:

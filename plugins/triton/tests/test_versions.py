@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 from pathlib import Path
-from threading import Event
 
+import onnx
 import pytest
 from triton_support.models import config_of, files, pack, tiny, with_metadata
 
+from segplug import Segplug
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta, Provenance
 
@@ -158,26 +161,35 @@ def test_the_input_is_not_overwritten(packed):
         pack(packed / "1" / "model.onnx", packed.parent, force=True)
 
 
-@pytest.mark.parametrize("when", ["copying", "replacing"])
+def test_the_weights_of_the_input_are_not_overwritten(packed, dynamic_labels):
+    place = {"save_as_external_data": True, "location": "1/weights", "size_threshold": 0}
+    onnx.save_model(onnx.load(dynamic_labels.path), packed / "large.onnx", **place)
+    before = files(packed)
+    with pytest.raises(UsageError, match="1/weights is the input"):
+        pack(packed / "large.onnx", packed.parent, force=True)
+    assert files(packed) == before
+
+
+@pytest.mark.parametrize("when", ["copying", "placing"])
 def test_a_failure_in_the_middle_changes_nothing(packed, trained_on, monkeypatch, when):
     pack(trained_on, packed.parent, model_version=2)
     before = files(packed.parent)
 
     def full(source, target, *args, **kwargs):
-        if when == "copying" and str(target).endswith("model.onnx"):
-            with open(target, "wb") as file:
-                file.write(b"half")
+        if when == "copying":
+            Path(target).write_bytes(b"half")
             raise OSError(28, "No space left on device")
-        if when == "replacing" and Path(source).parent.name == "new":
+        if ".segplug-writing" in str(source) and Path(source).parent.name == "tiny":
             raise OSError(5, "Input/output error")
         return real(source, target, *args, **kwargs)
 
     owner, name = (shutil, "copyfile") if when == "copying" else (os, "replace")
     real = getattr(owner, name)
     monkeypatch.setattr(owner, name, full)
-    with pytest.raises(ArtifactError, match="cannot write"):
+    words = "cannot copy .*No space left" if when == "copying" else "cannot write .*Input/output"
+    with pytest.raises(ArtifactError, match=words):
         pack(trained_on, packed.parent, model_version=3)
-    with pytest.raises(ArtifactError, match="cannot write"):
+    with pytest.raises(ArtifactError, match=words):
         pack(trained_on, packed.parent, model_version=2, force=True)
     monkeypatch.undo()
     assert files(packed.parent) == before
@@ -195,39 +207,61 @@ def test_a_first_version_that_fails_leaves_no_repository(dynamic_labels, reposit
     assert not repository.exists()
 
 
-def test_packing_the_same_model_twice_at_once_is_refused(packed, trained_on, dynamic_labels, monkeypatch):
-    """Each copies the versions that it finds, so the version of the other one would be lost."""
-    copying, go_on = Event(), Event()
+PACKING = """
+import shutil, sys, time
+from pathlib import Path
 
-    def waits(source, target, **kwargs):
-        copying.set()
-        assert go_on.wait(60)
-        return real(source, target, **kwargs)
+import onnxruntime
+import tritonclient.grpc.model_config_pb2
+from segplug import Segplug
 
-    real = shutil.copyfile
-    monkeypatch.setattr(shutil, "copyfile", waits)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(pack, trained_on, packed.parent, model_version=2)
-        try:
-            assert copying.wait(60)
-            monkeypatch.undo()
-            with pytest.raises(UsageError, match=r"another process is packing into .*tiny"):
-                pack(dynamic_labels, packed.parent, model_version=3)
-            pack(dynamic_labels, packed.parent, model_name="other")
-        finally:
-            go_on.set()
-        first.result()
-    pack(dynamic_labels, packed.parent, model_version=3)
-    assert set(files(packed)) == {"config.pbtxt", "1/model.onnx", "2/model.onnx", "3/model.onnx"}
-    assert sorted(item.name for item in packed.parent.iterdir()) == ["other", "tiny"]
+artifact, repository, version, other = sys.argv[1:]
+copy = shutil.copyfile
+
+def wait_for(path, seconds=60):
+    end = time.monotonic() + seconds
+    while not Path(path).exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    return Path(path).exists()
+
+def together(source, target):
+    Path(f"{repository}.{version}.copies").touch()
+    both = wait_for(f"{repository}.{other}.copies", seconds=5)  # never, if the other one waits for this one
+    if both and version == "1":
+        wait_for(f"{repository}/tiny/config.pbtxt")
+    copy(source, target)
+
+shutil.copyfile = together
+Path(f"{repository}.{version}.started").touch()
+assert wait_for(f"{repository}.{other}.started")
+Segplug().pack("triton", artifact, folder=repository, model_version=int(version))
+"""
 
 
-def test_the_lock_of_a_killed_process_is_named(packed, trained_on):
-    lock = packed.parent / ".tiny.lock"
-    lock.touch()
-    with pytest.raises(UsageError, match=f"that process was killed: rm {lock}"):
-        pack(trained_on, packed.parent, model_version=2)
-    assert lock.is_file()  # another process owns it
-    lock.unlink()
-    pack(trained_on, packed.parent, model_version=2)
-    assert (packed / "2" / "model.onnx").is_file()
+def test_two_processes_pack_two_versions_at_once(dynamic_labels, repository, tmp_path):
+    """Both get there, and the configuration is the newest version's, although both saw no model at first."""
+    repository.mkdir()
+    processes = []
+    for version, other in (("2", "1"), ("1", "2")):
+        origin = Provenance(checkpoint=f"{version}.pth")
+        artifact = with_metadata(dynamic_labels, tmp_path / f"{version}.onnx", provenance=origin)
+        words = [sys.executable, "-c", PACKING, str(artifact), str(repository), version, other]
+        processes.append(subprocess.Popen(words, stderr=subprocess.PIPE, text=True))
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    assert set(files(repository)) == {"tiny/config.pbtxt", "tiny/1/model.onnx", "tiny/2/model.onnx"}
+    meta = Segplug().read_meta(repository / "tiny")
+    assert meta.provenance.checkpoint == "2.pth"
+
+
+def test_the_metadata_of_a_packed_model_is_read(packed, dynamic_labels):
+    assert Segplug().read_meta(packed) == dynamic_labels.meta.public()
+    config = packed / "config.pbtxt"
+    config.write_text(re.sub(r"parameters \{.*^\}\n", "", config.read_text(), flags=re.DOTALL | re.MULTILINE))
+    assert Segplug().read_meta(packed) is None
+    config.write_text(config.read_text() + 'parameters { key: "segplug.meta" value { string_value: "{" } }\n')
+    with pytest.raises(ArtifactError, match=r"tiny.config\.pbtxt: "):
+        Segplug().read_meta(packed)
+    config.unlink()
+    assert Segplug().read_meta(packed) is None

@@ -16,7 +16,7 @@ from segplug_triton.signature import Packable, Tensor
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-__all__ = ["MAX_INT", "Settings", "as_text", "make", "make_for_next_version", "read"]
+__all__ = ["MAX_INT", "Settings", "as_text", "make", "make_for_next_version", "meta_of", "read"]
 
 _DEFAULT_MAX_BATCH = 4
 """The default of the largest batch; Triton uses it, too, when it generates a configuration itself."""
@@ -150,6 +150,17 @@ def read(path: Path) -> ModelConfig:
         raise ArtifactError(f"{path} is not a model configuration of Triton: {error}") from error
 
 
+def meta_of(config: ModelConfig) -> ModelMeta | None:
+    """The metadata of the newest version, if the configuration has any.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    if META_ENTRY not in config.parameters:
+        return None
+    return ModelMeta.from_json(config.parameters[META_ENTRY].string_value)
+
+
 def make_for_next_version(
     shared: ModelConfig, kind: Kind, packed: Packable, settings: Settings, *, newest: bool
 ) -> ModelConfig:
@@ -235,7 +246,7 @@ def _describe(tensors: Iterable[Any]) -> str:
 
 
 def _shared_metadata(config: ModelConfig) -> dict[str, Any] | None:
-    if META_ENTRY not in config.parameters:
+    meta = meta_of(config)
+    if meta is None:
         return None
-    meta = ModelMeta.from_json(config.parameters[META_ENTRY].string_value).to_dict()
-    return {key: value for key, value in meta.items() if key not in _NOT_SHARED}
+    return {key: value for key, value in meta.to_dict().items() if key not in _NOT_SHARED}

@@ -8,11 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.errors import PluginError, UsageError
-from segplug.registry.formats import suffix_of
+from segplug.errors import UsageError
+from segplug.registry.formats import has_suffix
 
 if TYPE_CHECKING:
-    from segplug.requests import ExportRequest
+    from segplug.requests import PackRequest
     from segplug.session import Session
     from segplug_triton.signature import Packable
 
@@ -35,7 +35,7 @@ class Kind:
     reader: str
     """The module that reads these artifacts."""
 
-    def read(self, path: Path, request: ExportRequest) -> Packable:
+    def read(self, path: Path, request: PackRequest[Any]) -> Packable:
         """Read the inputs and outputs of an artifact; raises :class:`segplug.errors.SegplugError`."""
         read: Callable[[Path, str, Any], Packable] = import_module(self.reader).read
         return read(path, self.filename, request)
@@ -74,26 +74,24 @@ def kind_of(session: Session, path: Path) -> Kind:
     Raises:
         UsageError: no Triton backend runs such artifacts.
     """
-    suffix = path.suffix.lower()
-    made = _format_of(session, suffix)
+    made = _format_of(session, path)
     for kind in _KINDS:
-        if kind.format == made or (made is None and suffix in kind.suffixes):
+        if kind.format == made or (made is None and path.suffix.lower() in kind.suffixes):
             return kind
-    reason = _REFUSED.get(suffix)
+    reason = _REFUSED.get(path.suffix.lower())
     packed = ", ".join(sorted(suffix for kind in _KINDS for suffix in kind.suffixes))
     raise UsageError(f"export triton cannot pack {path.name}", hint=reason or f"it packs {packed}")
 
 
-def _format_of(session: Session, suffix: str) -> str | None:
+def _format_of(session: Session, path: Path) -> str | None:
     """The target of the installed plugin that makes such files; of several, the one that Triton knows."""
-    found = set()
-    for hook in ("export", "build_engine"):
-        for entry in session.targets(hook):
-            try:
-                maker = session.registry.load(entry)
-            except PluginError:
-                continue  # the reason is reported when the target is asked for by name
-            if not maker.packs and suffix_of(maker).lower() == suffix:
-                found.add(entry.target)
+    makers = [
+        maker
+        for hook in ("export", "build_engine")
+        for maker in session.targets(hook)
+        if has_suffix(path, maker.facts.suffix)
+    ]
+    longest = max((len(maker.facts.suffix) for maker in makers), default=0)
+    found = {maker.target for maker in makers if len(maker.facts.suffix) == longest}
     known = [kind.format for kind in _KINDS if kind.format in found]
     return known[0] if known else min(found, default=None)

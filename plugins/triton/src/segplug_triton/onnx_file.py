@@ -9,7 +9,7 @@ from segplug.artifact import sidecar_path
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.registry.formats import companions
-from segplug.requests import ExportRequest
+from segplug.requests import PackRequest
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]
@@ -23,7 +23,7 @@ _BACKEND = "onnxruntime"
 """The ``infer`` target that knows which files belong to an ONNX file."""
 
 
-def read(path: Path, filename: str, request: ExportRequest) -> Packable:
+def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     """Read an ONNX file, from segplug or not. Its weights may be in other files.
 
     Raises:
@@ -72,7 +72,7 @@ def _tensor(path: Path, node: Any) -> Tensor:
     return Tensor(node.name, kind, tuple(size if isinstance(size, int) else FREE for size in node.shape))
 
 
-def _files(path: Path, filename: str, request: ExportRequest) -> dict[str, Path]:
+def _files(path: Path, filename: str, request: PackRequest[Any]) -> dict[str, Path]:
     """The file; or, if its weights are in other files, a folder of the file's name with all of them."""
     weights = {file.relative_to(path.parent): file for file in _weights(path, request)}
     if not weights:
@@ -86,7 +86,7 @@ def _files(path: Path, filename: str, request: ExportRequest) -> dict[str, Path]
     return {f"{filename}/{filename}": path} | weight_files
 
 
-def _weights(path: Path, request: ExportRequest) -> list[Path]:
+def _weights(path: Path, request: PackRequest[Any]) -> list[Path]:
     """The other files that contain weights. Metadata is left out: it goes into config.pbtxt."""
     if not any(entry.target == _BACKEND for entry in request.session.targets("infer")):
         raise _missing("segplug-onnx")

@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segplug.artifact import describe
 from segplug.errors import ArtifactError, MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
-from segplug.requests import ExportRequest
+from segplug.providers import Packer
+from segplug.requests import PackRequest
 from segplug.results import Artifact
 from segplug_triton import config as configs
 from segplug_triton.formats import Kind, kind_of
@@ -42,21 +42,21 @@ class Options(configs.Settings):
         return configs.Settings(**{name: getattr(self, name) for name in names})
 
 
-class TritonExporter:
-    """Packs an artifact (ONNX, TorchScript, TensorRT) into a model repository of the Triton Inference Server.
+class TritonPacker(Packer[Options]):
+    """Packs an ONNX, TorchScript or TensorRT artifact into a model repository of Triton.
 
     The artifact is copied unchanged. The names, types and dimensions of its inputs and outputs are written to
     config.pbtxt, and so is its metadata, from which a client knows how to preprocess an image.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
-    takes = "artifact"
+    shared_levels = 1  # other versions of a model stay
 
     @hookimpl
-    def export(self, request: ExportRequest) -> Artifact:
+    def export(self, request: PackRequest[Options]) -> Artifact:
         """Pack ``request.artifact``; see :func:`segplug.hookspecs.export`."""
-        options: Options = request.options or Options()
+        options = request.options
         _require_schema()
         path = _artifact(request)
         kind = kind_of(request.session, path)
@@ -64,13 +64,23 @@ class TritonExporter:
             check_name(options.model_name)
         packed = kind.read(path, request)
         name = options.model_name or name_from(packed.meta.name if packed.meta else path.stem)
-        folder = ModelFolder(request.output / name)
-        with folder.locked():
-            folder.check(options.model_version, path, force=request.force)
-            config = _config(folder, name, kind, packed, options)
-            _warn(request, path, packed, options)
-            folder.write(options.model_version, packed.files, config)
-            return describe(folder.path, format="triton", meta=packed.meta or ModelMeta(name=name))
+        existing = ModelFolder(request.destination / name)
+        existing.check(options.model_version, packed.files.values(), force=request.force)
+        config = _config(existing, name, kind, packed, options)
+        _warn(request, path, packed)
+        written = ModelFolder(request.output / name)
+        written.add_version(options.model_version, packed.files)
+        if not existing.has_config(config):
+            written.write_config(config)
+        return request.made(written.path, packed.meta or ModelMeta(name=name))
+
+    def read_meta(self, path: Path) -> ModelMeta | None:
+        """Read the metadata in the ``config.pbtxt`` of a model's folder."""
+        folder = ModelFolder(path)
+        if not folder.is_model:
+            return None
+        _require_schema()
+        return folder.meta()
 
 
 def _require_schema() -> None:
@@ -82,23 +92,21 @@ def _require_schema() -> None:
         ) from error
 
 
-def _artifact(request: ExportRequest) -> Path:
-    path = request.artifact
-    if path is None:
-        raise UsageError("export triton needs an artifact")
+def _artifact(request: PackRequest[Options]) -> Path:
+    path = request.file
     if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+        raise UsageError(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise ArtifactError(f"{path} is empty")
     return path
 
 
-def _warn(request: ExportRequest, path: Path, packed: Packable, options: Options) -> None:
+def _warn(request: PackRequest[Options], path: Path, packed: Packable) -> None:
     if packed.meta is None:
         request.reporter.warn(
             f"{path} has no segplug metadata: config.pbtxt describes neither classes nor preprocessing"
         )
-    if packed.bound_to == "cpu" and options.device != "cpu":
+    if packed.bound_to == "cpu" and request.options.device != "cpu":
         request.reporter.warn(
             f"{path} creates tensors on the CPU, so config.pbtxt keeps it on the CPU; "
             "an ONNX file of the same model can run on a GPU"
@@ -114,4 +122,4 @@ def _config(folder: ModelFolder, name: str, kind: Kind, packed: Packable, option
     return configs.make_for_next_version(folder.config(), kind, packed, options.settings, newest=newest)
 
 
-provider = TritonExporter()
+provider = TritonPacker()

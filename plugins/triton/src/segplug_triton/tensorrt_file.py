@@ -18,13 +18,13 @@ from typing import Any
 
 from segplug.artifact import read_sidecar, sidecar_path
 from segplug.errors import ArtifactError
-from segplug.requests import ExportRequest
+from segplug.requests import PackRequest
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]
 
 
-def read(path: Path, filename: str, request: ExportRequest) -> Packable:
+def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     """Describe a plan from its metadata file; the plan itself is not opened.
 
     Raises:

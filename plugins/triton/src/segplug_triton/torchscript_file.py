@@ -11,7 +11,7 @@ from typing import Any, Literal
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.quiet import quiet
-from segplug.requests import ExportRequest
+from segplug.requests import PackRequest
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]
@@ -22,7 +22,7 @@ _BACKEND = "torchscript"
 _INPUT, _OUTPUT = "INPUT__0", "OUTPUT__0"
 
 
-def read(path: Path, filename: str, request: ExportRequest) -> Packable:
+def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     """Describe a TorchScript file: its backend knows the input, and running it once shows the output.
 
     Raises:

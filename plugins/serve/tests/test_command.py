@@ -1,12 +1,14 @@
-"""Wrong command lines: the error is one line, and no server starts."""
+"""Wrong command lines: the error is one line, and no server starts. What an add-on sees of the command."""
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 
 import pytest
+from serve_support.servers import Running
 
 from segplug.cli.root import run_command_line
 
@@ -55,6 +57,48 @@ def test_mistakes_are_one_line(capsys, monkeypatch, tmp_path, project, arguments
     (tmp_path / "empty").write_text("\n")
     assert (found := _fails(capsys, *arguments, "--port", 0)) == (code, found[1])
     assert said in found[1]
+
+
+WATCH = '''
+import json, os
+from segplug import hookimpl
+from segplug.providers import AddOn
+
+def say(**said):
+    with open(os.environ["SEEN"], "a") as file:
+        file.write(json.dumps(said) + "\\n")
+
+class Watch(AddOn):
+    """Writes down what is called."""
+
+    hook_versions = {"command": 2, "infer": 2}
+
+    @hookimpl(wrapper=True)
+    def command(self, request):
+        say(target=request.call.target, id=request.call.id, port=request.parameters["port"])
+        code = yield
+        say(target=request.call.target, id=request.call.id, code=code)
+        return code
+
+    @hookimpl(wrapper=True)
+    def infer(self, request):
+        say(target=request.call.target, parent=request.call.parent)
+        return (yield)
+
+addon = Watch()
+'''
+
+
+@pytest.mark.server
+def test_an_add_on_sees_the_command_and_the_calls_that_it_makes(started, project, install_plugin, tmp_path):
+    site = install_plugin("watch", {"segplug.addon": {"watch": "watch:addon"}}, watch=WATCH)
+    seen = tmp_path / "seen"
+    server: Running = started(project.artifact(".onnx"), PYTHONPATH=str(site), SEEN=str(seen))
+    server.stop()
+    begun, opened, ended = map(json.loads, seen.read_text().splitlines())
+    assert (begun["target"], begun["port"]) == ("serve", 0)
+    assert opened == {"target": "onnxruntime", "parent": begun["id"]}
+    assert ended == {"target": "serve", "id": begun["id"], "code": 0}
 
 
 def test_the_command_and_the_provider_import_nothing_heavy():

@@ -13,7 +13,5 @@ class HttpBackend(RemoteBackend):
     Images are sent as PNG and label masks come back. The server does the preprocessing and sliding.
     """
 
-    target = "http"
-
 
 provider = HttpBackend()

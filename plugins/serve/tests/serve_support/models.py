@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,16 +46,19 @@ import time
 from segplug.engine import EngineSpec
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
+from segplug.options import NoOptions
+from segplug.providers import Backend
 from segplug.testing import FunctionEngine
 
 
-class Paced:
-    api_version = 1
-    takes = "artifact"
+class Paced(Backend[NoOptions]):
+    """Takes a given time."""
+
+    hook_version = 2
 
     @hookimpl
     def infer(self, request):
-        seconds = json.loads(request.artifact.read_text())["seconds"]
+        seconds = json.loads(request.file.read_text())["seconds"]
         meta = ModelMeta(
             name="paced one", classes=("a", "b", "c", "d"), out_channels=4, input_size=(8, 8),
             mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channel_order="rgb",
@@ -111,6 +117,8 @@ def install_paced(folder: Path) -> Path:
     info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: paced\nVersion: 1.0\n")
     info.joinpath("entry_points.txt").write_text("[segplug.infer]\npaced = paced_engine:provider\n")
     folder.joinpath("paced_engine.py").write_text(PACED)
+    words = [sys.executable, "-m", "segplug", "plugins", "manifest", "paced"]
+    subprocess.run(words, env={**os.environ, "PYTHONPATH": str(folder)}, check=True, capture_output=True)
     return folder
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from segplug.artifact import file_sha256
 from segplug.errors import ArtifactError, DeviceError, UsageError
@@ -61,7 +61,7 @@ class TensorRTBuilder(EngineBuilder[Options]):
     precisions = ("fp32", "fp16", "bf16", "int8")
     # The flags of mmseg's onnx2tensorrt.py.
     output_flags = ("--trt-file",)
-    precision_flags: Mapping[str, Precision] = {"--fp16": "fp16"}
+    precision_flags: ClassVar[Mapping[str, Precision]] = {"--fp16": "fp16"}
 
     @hookimpl
     def build_engine(self, request: BuildEngineRequest[Options]) -> Artifact:

@@ -137,6 +137,9 @@ def _print(output: Output, data: dict[str, Any]) -> None:
 
     output.say(f"{data['hook']} {data['target']}: {data['distribution']} {data['version']} ({data['value']})")
     output.say(f"  status: {data['status']}{': ' + data['reason'] if data['reason'] else ''}")
+    facts = {name: value for name, value in data["facts"].items() if value and name not in ("kind", "about")}
+    for name, value in facts.items():
+        output.say(f"  {name.replace('_', ' ')}: {_as_text(value)}")
     if data["help"]:
         output.say("  " + " ".join(data["help"].split()))
     rows = tuple(
@@ -144,3 +147,9 @@ def _print(output: Output, data: dict[str, Any]) -> None:
     )
     if rows:
         output.table(Table("", ("option", "type", "default", "help"), rows))
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -111,7 +111,7 @@ TOYS = """
             folder = request.output / "toy"
             folder.mkdir()
             written(request, folder / "model")
-            return request.made(folder, ModelMeta(name="m"))
+            return request.made(folder, request.meta or ModelMeta(name="m"))
 
     class Converter(WeightConverter[Options]):
         '''Converts weights.'''

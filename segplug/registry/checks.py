@@ -14,7 +14,7 @@ from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS
 from segplug.installed import Entry, Facts, Provider
 from segplug.options import NoOptions, OptionSpec, nearest, option_specs
 from segplug.providers import KINDS, Maker, Packer
-from segplug.registry.facts import facts_of
+from segplug.registry.facts import command_facts, facts_of
 from segplug.registry.hooks import new_manager, register
 from segplug.registry.loading import entry_label
 from segplug.session import Session
@@ -93,19 +93,20 @@ def check_addon(entry: Entry, plugin: object) -> Provider:
 
 
 def check_manifest(provider: Provider) -> None:
-    """Compare the manifest with what the class says.
+    """Compare the manifest with what the class, or for a plugin's own command the command, says.
 
     Raises:
         PluginError: they differ; the first difference is named.
     """
     entry = provider.entry
-    actual = checked_facts(provider)
+    what = "command" if entry.hook == "command" else "class"
+    actual = command_facts(provider.plugin) if entry.hook == "command" else checked_facts(provider)
     for field in fields(actual):
         said, found = getattr(entry.facts, field.name), getattr(actual, field.name)
         if said != found:
             raise PluginError(
-                f"{entry_label(entry)} is broken: its manifest does not fit its class: "
-                f"'{field.name}' is {said!r} in the manifest and {found!r} in the class",
+                f"{entry_label(entry)} is broken: its manifest does not fit its {what}: "
+                f"'{field.name}' is {said!r} in the manifest and {found!r} in the {what}",
                 hint=f"segplug plugins manifest {entry.distribution}",
             )
 

@@ -54,7 +54,7 @@ def facts_of(hook: str, target: str, plugin: object, base: type) -> Facts:
     if base in KINDS["addon"]:
         return Facts(
             kind=base.__name__,
-            versions=_versions(read("hook_versions", dict, {})),
+            versions=_versions(read("hook_versions", Mapping, {})),
             about=about,
             mandatory=read("mandatory", bool, False),
             order=read("order", int, 0),
@@ -88,7 +88,7 @@ def command_facts(command: Any) -> Facts:
     return Facts(kind="Command", versions={}, about=command.get_short_help_str(limit=100))
 
 
-_WORDS = {str: "text", tuple: "a tuple", bool: "True or False", int: "a whole number", dict: "a dict"}
+_WORDS = {str: "text", tuple: "a tuple", bool: "True or False", int: "a whole number", Mapping: "a mapping"}
 
 
 def _one_of(word: object, known: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,8 @@ RESULTS: dict[str, type] = {
     "command": int,
 }
 """What each hook promises to return."""
+
+_WITH_CALL = (Artifact, ConversionReport, AnalyzeReport, RunReport)
 
 Finish = Callable[[Any, Any], Any]
 """Gets a request and the provider's result, and returns the finished result."""
@@ -108,6 +111,8 @@ def addon_hook(entry: Entry, plugin: object, hook: str) -> object:
                 f"{RESULTS[hook].__name__}",
                 hint="a wrapper returns the result of its yield",
             )
+        if isinstance(returned, _WITH_CALL) and returned.call is None:
+            return replace(returned, call=request.call)  # a result that the add-on made
         return returned
 
     return SimpleNamespace(**{hook: checked})

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from segplug.engine import REFERENCE_BACKEND
+from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
 from segplug.installed import Entry, Provider
 from segplug.options import unknown
@@ -117,7 +117,9 @@ class Registry:
         if entry.hook == "addon":
             return self._addons.load(entry)
         if entry.hook == "command":
-            return Provider(entry, load_command(entry), object)
+            command = Provider(entry, load_command(entry), object)
+            check_manifest(command)
+            return command
         return self.load(entry)
 
     def call(self, provider: Provider, request: Any, finish: Finish) -> Any:
@@ -134,13 +136,25 @@ class Registry:
             SegplugError: what the provider or an add-on raised.
         """
         hook = provider.entry.hook
+        opened: list[Engine] = []
+
+        def kept(request: Any, result: Any) -> Any:
+            if isinstance(result, Engine):
+                opened.append(result)
+            return finish(request, result)
+
         manager = new_manager()
-        manager.register(provider_hook(provider.entry, provider.plugin, finish))
+        manager.register(provider_hook(provider.entry, provider.plugin, kept))
         # pluggy calls what was registered last first: the outermost add-on is registered last.
         for addon in reversed(self._addons.in_use()):
             if hook in addon.entry.facts.versions:
                 manager.register(addon_hook(addon.entry, addon.plugin, hook))
-        return getattr(manager.hook, hook)(request=request)
+        try:
+            return getattr(manager.hook, hook)(request=request)
+        except BaseException:
+            for engine in opened:
+                engine.close()  # an add-on refused it: nobody else has it
+            raise
 
     def source(self, hook: str, location: str, name: str | None) -> Provider:
         """The source for a location: the named one, or the one that is surest that it reads it.

@@ -63,13 +63,15 @@ def listed(done: Command) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture
-def install_packages(install_plugin: Install, tmp_path: Path) -> Iterator[Install]:
+def install_packages(install_plugin: Install) -> Iterator[Install]:
     """Installs a distribution without a manifest, from its files: their paths and their texts."""
+    tops: set[str] = set()
 
     def install(name: str, entries: Mapping[str, Mapping[str, str]], files: Mapping[str, str]) -> Path:
         folder = install_plugin(name, entries, manifest=False)
         for file, text in files.items():
             path = folder / file
+            tops.add(Path(file).parts[0].removesuffix(".py"))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         importlib.invalidate_caches()
@@ -77,11 +79,6 @@ def install_packages(install_plugin: Install, tmp_path: Path) -> Iterator[Instal
         return folder
 
     yield install
-    for module in [name for name, module in sys.modules.items() if _lies_in(module, tmp_path)]:
+    for module in [name for name in sys.modules if name.partition(".")[0] in tops]:
         del sys.modules[module]
     discovery.forget()
-
-
-def _lies_in(module: object, folder: Path) -> bool:
-    paths = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return any(path is not None and Path(path).is_relative_to(folder) for path in paths)

@@ -90,15 +90,18 @@ class Source(ModelSource[NoOptions]):
 
     @hookimpl
     def load_model(self, request):
-        import torch
-
-        class Net(torch.nn.Module):
-            def forward(self, batch):
-                light = batch.mean(dim=1)
-                return torch.stack([-light, light], dim=1)
-
-        net = Net().eval()
+        net = network() if request.config == "toy:torch" else object()
         return SegmentationModel(net, META, exportable=lambda: net)
+
+def network():
+    import torch
+
+    class Net(torch.nn.Module):
+        def forward(self, batch):
+            light = batch.mean(dim=1)
+            return torch.stack([-light, light], dim=1)
+
+    return Net().eval()
 
 class Saver(Exporter[NoOptions]):
     '''Saves toy models.'''
@@ -152,7 +155,7 @@ source, saver, compiler, box = Source(), Saver(), Compiler(), Box()
 engine, server = Engine(), Server()
 """
 )
-"""A source, an exporter, an engine builder, a packer, and backends, which all work."""
+"""A source (only its ``toy:torch`` is a network that runs), a maker of each kind, and backends."""
 
 TOY_GROUPS = {
     "segplug.load_model": {"toys": "toys:source"},

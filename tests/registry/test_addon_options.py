@@ -154,16 +154,16 @@ def test_wrong_options_from_python_are_refused_before_any_work(worked, given) ->
 def test_wrong_options_are_refused_where_the_add_on_would_not_be_asked(
     install_plugin, refused, tmp_path: Path
 ) -> None:
-    install_plugin(
-        "toys", TOY_GROUPS, toys=TOYS.replace("import torch", f"open({str(tmp_path / 'x')!r}, 'w')")
-    )
+    loaded = tmp_path / "loaded"
+    source = TOYS.replace("        net = ", f"        open({str(loaded)!r}, 'w')\n        net = ")
+    install_plugin("toys", TOY_GROUPS, toys=source)
     install_plugin("rules", GROUPS, rules=QUOTA)
     output = tmp_path / "net.toy"
     line = refused(
         2, "run", "export", "toy", "toy:net", "--output", output, "--addon-options", "quota.limit=0"
     )
     assert "must be within 1..9" in line
-    assert not (tmp_path / "x").exists()
+    assert not loaded.exists()
     assert not output.exists()
 
 

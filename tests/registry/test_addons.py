@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -320,3 +321,23 @@ def test_an_add_on_that_refuses_at_the_end_leaves_what_was_there(toy_file, insta
         session.pack("toy-box", model, folder=toy_file.parent / "packed")
     assert {path.name: path.read_bytes() for path in toy_file.parent.glob("net.*")} == before
     assert not (toy_file.parent / "packed").exists()
+
+
+@pytest.mark.parametrize("ending", ["raise RefusedError('not this engine')", "return None"])
+def test_an_engine_that_an_add_on_does_not_pass_on_is_closed(install_plugin, ending) -> None:
+    keep = """
+KEPT = []
+
+class FunctionEngine(FunctionEngine):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        KEPT.append(self)
+"""
+    install_plugin("toys", TOY_GROUPS, toys=TOYS + keep)
+    source = RULES.replace("        return (yield)", f"        yield\n        {ending}")
+    install_plugin("rules", RULE_GROUPS, rules=source)
+    opening = Segplug().open("http://server", backend="toy-server")
+    with pytest.raises((RefusedError, PluginError)), opening:
+        pass
+    (engine,) = sys.modules["toys"].KEPT
+    assert engine.closed

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from segplug import Segplug
+from segplug.errors import PluginError
 from segplug.registry import discovery
+from segplug.registry.registry import Registry
 from tests.registry.support import (
     COUNT,
     COUNT_GROUPS,
@@ -266,6 +268,17 @@ def test_nothing_is_written_for_a_broken_class(install_packages, refused, source
     assert line.startswith("analyze count (acme 1.0) ")
     assert reason in line
     assert not list(folder.glob("*.json"))
+
+
+def test_the_check_of_a_command_compares_its_manifest_too(install_packages, done) -> None:
+    folder = install_packages("acme", {"segplug.command": {"greet": "tool:greet"}}, {"tool.py": COMMAND})
+    done("plugins", "manifest", "acme")
+    (entry,) = [entry for entry in discovery.command_entries() if entry.target == "greet"]
+    assert Registry().check(entry).help == "Greets somebody, at some length."
+    edit_manifest(folder / "tool.segplug.json", about="Greets nobody.")
+    (entry,) = [entry for entry in discovery.command_entries() if entry.target == "greet"]
+    with pytest.raises(PluginError, match="does not fit its command: 'about' is 'Greets nobody"):
+        Registry().check(entry)
 
 
 def test_a_command_that_is_none_is_named(install_packages, refused) -> None:

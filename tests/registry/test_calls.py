@@ -11,7 +11,7 @@ import pytest
 from segplug import Segplug
 from segplug.dataset import DatasetInfo
 from segplug.testing.engines import ArrayDataset
-from tests.registry.support import COUNT, COUNT_GROUPS, IMPORTS, RULE_GROUPS, TOY_GROUPS, TOYS, seen
+from tests.registry.support import COUNT, COUNT_GROUPS, IMPORTS, POLICY, RULE_GROUPS, TOY_GROUPS, TOYS, seen
 
 RECORD = (
     IMPORTS
@@ -199,7 +199,7 @@ def test_an_export_that_is_verified_on_the_command_line_opens_both_engines_withi
 ) -> None:
     pytest.importorskip("segplug_torch")
     out = done(
-        "run", "export", "toy", "toy:net", "--output", toy_file.with_name("new.toy"), "--verify", "--json"
+        "run", "export", "toy", "toy:torch", "--output", toy_file.with_name("new.toy"), "--verify", "--json"
     )
     assert json.loads(out)["verification"]["passed"]
     assert tree() == [
@@ -267,6 +267,15 @@ provider = Copy()
     report = Segplug().convert_weights("copy", toy_file, toy_file.with_name("copy.toy"))
     assert [report.call] == seen()
     assert report.destination == (toy_file.with_name("copy.toy") if writes else None)
+
+
+def test_a_result_that_an_add_on_made_says_the_call_too(toy_file, install_plugin) -> None:
+    source = POLICY.replace("return replace(report, title=", "return AnalyzeReport(title=")
+    install_plugin("other", {"segplug.addon": {"policy": "other:provider"}}, other=source)
+    install_plugin("acme", COUNT_GROUPS, acme=COUNT)
+    report = Segplug().analyze("count")
+    assert report.title == "count, seen by policy"
+    assert report.call == seen()[0]
 
 
 def test_a_plugins_command_is_a_call_and_its_session_makes_calls_within_it(

@@ -172,7 +172,7 @@ def test_a_manifest_of_an_add_on_is_compared_too(count, install_plugin, refused)
     edit_manifest(folder / "rules.segplug.json", order=7)
     line = refused(1, "run", "analyze", "count", "a")
     assert "add-on policy (rules 1.0) is broken: its manifest does not fit its class: 'order' is 7" in line
-    assert line.endswith("(segplug plugins manifest rules)")
+    assert line.endswith("(segplug plugins manifest rules, or leave it out: --no-addon policy)")
 
 
 @pytest.mark.parametrize("trap", ["raise", "mark"])

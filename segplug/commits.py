@@ -134,8 +134,8 @@ class Commit:
     def _move_aside(self) -> None:
         for entry in reversed(self.entries):
             target = self._target(entry)
-            done = os.path.lexists(self._aside(entry)) or self._is_placed(entry)
-            if not done and entry.old is not None and state_of(target) == entry.old:
+            is_aside = os.path.lexists(self._aside(entry))  # what is there now is new, or somebody else's
+            if not is_aside and entry.old is not None and state_of(target) == entry.old:
                 os.replace(target, self._aside(entry))
 
     def _place(self, *, keep_newer: bool = False) -> None:
@@ -212,13 +212,11 @@ def roll_forward(temporary: Path) -> None:
     A marker that cannot be trusted or understood is left alone: the folder may hold older entries.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or another process was faster.
     """
     if not is_unfinished(temporary) or not _is_trusted(temporary):
         return
     with locked(temporary.parent):
-        if not is_unfinished(temporary):  # another process was faster
-            return
         try:
             content = json.loads((temporary / _MARKER).read_text(encoding="utf-8"))
         except ValueError:  # killed while it was written: nothing has been moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from segplug.errors import UsageError
+from segplug.files import writing, writing_folder
 from segplug.staging import recover, stage_file, stage_folder
 
 MARKER = ".segplug-commit.json"
@@ -56,6 +59,27 @@ def write_parts(folder: Path) -> None:
         stage.commit(older=[folder / "json", folder / "signature"])
 
 
+def write_file(folder: Path) -> None:
+    with writing(folder / "m", force=False):
+        pass
+
+
+def stage_one(folder: Path) -> None:
+    with stage_file(folder / "m", force=False):
+        pass
+
+
+def write_a_folder(folder: Path) -> None:
+    with writing_folder(folder / "other", force=True) as other:
+        make(other, x="other")
+
+
+def stage_models(folder: Path) -> None:
+    with stage_folder(folder) as stage:
+        make(stage.output / "other", x="other")
+        stage.commit()
+
+
 OLD = {"m": "old", "json": "old", "signature": "old"}
 # moves: m, json and signature aside; data, json and m placed
 NEWER = {
@@ -63,6 +87,18 @@ NEWER = {
     3: {"m": "newer"},
     5: {"m": "newer"},
 }
+
+
+@pytest.mark.parametrize("write", [write_file, stage_one, write_a_folder, stage_models])
+def test_the_next_write_completes_a_commit_first(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    make(tmp_path, **OLD)
+    killed_before_move(1, tmp_path, write_parts)
+    needs_force = write in (write_file, stage_one)
+    with pytest.raises(UsageError, match="already exists") if needs_force else contextlib.nullcontext():
+        write(tmp_path)
+    other = {} if needs_force else {"other/x": "other"}
+    assert tree(tmp_path) == {"m": "new", "data": "new", "json": "new"} | other
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("moves", NEWER)
@@ -92,12 +128,18 @@ def test_parts_of_a_newer_artifact_stay(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"m": "newer", "json": "newer one"}
 
 
-def test_a_file_with_the_name_of_an_older_part_stays(tmp_path: Path) -> None:
-    make(tmp_path, **OLD)
-    killed_before_move(4, tmp_path, write_parts)
-    make(tmp_path, signature="mine")
-    recover(tmp_path)
-    assert tree(tmp_path) == {"m": "new", "data": "new", "json": "new", "signature": "mine"}
+@pytest.mark.parametrize("content", ["mine", "old"])
+def test_a_file_that_was_put_at_the_place_of_an_older_part_stays(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "folder"
+    make(folder, **OLD)
+    shutil.copytree(folder, tmp_path / "backup")
+    killed_before_move(4, folder, write_parts)
+    if content == "old":
+        shutil.copy2(tmp_path / "backup" / "signature", folder)  # with its time
+    else:
+        make(folder, signature=content)
+    recover(folder)
+    assert tree(folder) == {"m": "new", "data": "new", "json": "new", "signature": content}
 
 
 def test_an_older_part_that_was_replaced_before_it_was_moved_stays(tmp_path: Path) -> None:

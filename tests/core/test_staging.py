@@ -145,6 +145,20 @@ def test_the_names_of_what_was_written(tmp_path: Path) -> None:
         assert stage.names() == ("a.mar", "m/b")
 
 
+def test_a_hook_may_choose_the_name_of_the_artifact(tmp_path: Path) -> None:
+    make(tmp_path, **{"m.pth": "other", "m-1.pth": "old"})
+    with stage_file(tmp_path / "n.pth", force=False) as stage:
+        make(stage.output.parent, **{"m-1.pth": "new"})
+        with pytest.raises(UsageError, match=r"m-1\.pth already exists"):
+            stage.commit(main="m-1.pth")
+        with pytest.raises(ArtifactError, match="nothing was written"):
+            stage.commit(main="m-2.pth")
+    with stage_file(tmp_path / "m.pth", force=True) as stage:
+        make(stage.output.parent, **{"m-1.pth": "new", "m.json": "new"})
+        stage.commit(main="m-1.pth")
+    assert tree(tmp_path) == {"m.pth": "other", "m-1.pth": "new", "m.json": "new"}
+
+
 def test_nothing_written_is_an_error(tmp_path: Path) -> None:
     with stage_file(tmp_path / "m", force=False) as stage:
         (stage.output.parent / "m.json").write_text("")
@@ -256,6 +270,21 @@ def test_one_file_is_one_move(tmp_path: Path, monkeypatch) -> None:
         make(stage.output / "model", **{"config.pbtxt": "new"})
         stage.commit()
     assert [target.name for _, target in moves] == ["m", "m", "model"]
+
+
+@pytest.mark.parametrize("parts", [(), ("m.json",)])
+def test_a_move_that_fails_is_one_line(tmp_path: Path, monkeypatch, parts: tuple[str, ...]) -> None:
+    def refuse(*paths) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", *paths)
+
+    with stage_file(tmp_path / "m", force=False) as stage, monkeypatch.context() as patched:
+        write(stage, "new", *parts)
+        patched.setattr(os, "replace", refuse)
+        with pytest.raises(ArtifactError, match=r"cannot write .*m: Permission denied"):
+            stage.commit()
+        patched.undo()
+        stage.commit()  # the stage is as it was
+    assert tree(tmp_path) == dict.fromkeys(("m", *parts), "new")
 
 
 def test_everything_is_flushed_before_it_is_moved(tmp_path: Path, monkeypatch) -> None:

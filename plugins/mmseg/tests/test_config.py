@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.config import accepts, parse_cfg_options, read_config, runnable_model
+from segplug_mmseg.config import parse_cfg_options, read_config, runnable_model
 
 from segplug.errors import ModelError, UsageError
 
@@ -139,15 +139,6 @@ def test_the_model_to_build_downloads_nothing_and_has_no_training_parts(edited_c
 def test_settings_of_the_first_versions_are_found(edited_config):
     path = edited_config((",\n    test_cfg=dict(mode='whole')", ""), add="test_cfg = dict(mode='whole')\n")
     assert runnable_model(read_config(str(path)), str(path)).test_cfg.mode == "whole"
-
-
-def test_what_a_source_accepts(tmp_path, config_file):
-    assert accepts(str(config_file))
-    assert accepts("not/there/yet.yml")
-    assert not accepts(str(tmp_path))
-    assert not accepts("model.onnx")
-    (tmp_path / "folder.py").mkdir()
-    assert not accepts(str(tmp_path / "folder.py"))
 
 
 @pytest.mark.parametrize(

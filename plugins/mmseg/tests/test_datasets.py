@@ -18,6 +18,7 @@ from segplug.progress import QuietReporter
 from segplug.requests import LoadDatasetRequest
 from segplug.runtime.sinks import LabelMapSink
 from segplug.sink import ImageResult, RunContext
+from segplug.testing import make_request
 
 CLASSES = {
     # class: (image suffix, mask suffix, needs a split file)
@@ -87,8 +88,11 @@ def custom(folder: Path, **settings) -> dict:
 def open_dataset(folder: Path, test, reporter: QuietReporter | None = None, **options) -> MmsegDataset:
     path = folder / "config.py"
     path.write_text(f"data = dict(test={test!r})\n")
-    request = LoadDatasetRequest(str(path), cfg_options=options, reporter=reporter or QuietReporter())
-    return provider.load_dataset(request)
+    return load(path, cfg_options=options, reporter=reporter or QuietReporter())
+
+
+def load(location: Path, **fields) -> MmsegDataset:
+    return provider.load_dataset(make_request(LoadDatasetRequest, location=str(location), **fields))
 
 
 def reference(settings: dict):
@@ -310,7 +314,7 @@ def test_classes_and_loaders_of_the_users_own(tmp_path, monkeypatch):
     del settings["classes"]
     path = tmp_path / "config.py"
     path.write_text(f"custom_imports = dict(imports=['my_data'])\ndata = dict(test={settings!r})\n")
-    dataset = provider.load_dataset(LoadDatasetRequest(str(path)))
+    dataset = load(path)
     assert dataset.info.classes == ("p", "q")
     assert dataset.read_mask(1).tolist() == np.ones((3, 4)).tolist()
     assert dataset.read_image(0).tolist() == np.full((3, 4, 3), 9).tolist()
@@ -380,9 +384,9 @@ def test_a_config_without_data(tmp_path):
     path = tmp_path / "config.py"
     path.write_text("model = dict(type='X')")
     with pytest.raises(DatasetError, match=r"has no data\.test"):
-        provider.load_dataset(LoadDatasetRequest(str(path)))
+        load(path)
     with pytest.raises(UsageError, match="there is no config"):
-        provider.load_dataset(LoadDatasetRequest(str(tmp_path / "none.py")))
+        load(tmp_path / "none.py")
 
 
 @pytest.mark.parametrize("backend", ["pillow", "cv2"])
@@ -434,7 +438,7 @@ def test_the_fingerprint_changes_with_samples_and_reading(tmp_path):
 def test_camvid(data_dir):
     config = data_dir / "models" / "fcn_m-v2-d8_480x360_camvid.py"
     options = {"data.test.data_root": str(data_dir / "camvid")}
-    dataset = provider.load_dataset(LoadDatasetRequest(str(config), cfg_options=options))
+    dataset = load(config, cfg_options=options)
     assert len(dataset) == 21
     assert dataset.info.ignore_index == 11
     assert dataset.read_image(0).shape == (360, 480, 3)

@@ -7,6 +7,7 @@ from segplug_mmseg.loader import provider
 
 from segplug.model import InputLimits
 from segplug.requests import LoadModelRequest
+from segplug.testing import make_request
 
 
 @pytest.mark.parametrize(
@@ -22,5 +23,5 @@ from segplug.requests import LoadModelRequest
     ],
 )
 def test_mmsegs_networks(mim_configs, config, limits):
-    model = provider.load_model(LoadModelRequest(str(mim_configs / config)))
+    model = provider.load_model(make_request(LoadModelRequest, config=str(mim_configs / config)))
     assert model.input_limits() == limits

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from segplug_mmseg.compat import import_mmseg
 from segplug_mmseg.config import read_config, runnable_model
 from segplug_mmseg.loader import provider
 from segplug_torch.norms import BatchNorm
@@ -17,6 +18,7 @@ from segplug.model import SegmentationModel
 from segplug.progress import QuietReporter
 from segplug.requests import LoadModelRequest
 from segplug.runtime.preprocess import Preprocessor
+from segplug.testing import make_request
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -46,8 +48,15 @@ class MySegmentor(EncoderDecoder):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _mmseg():
+    """Some tests import mmseg before they load a model: without torchvision it imports only this way."""
+    import_mmseg()
+
+
 def load(path: Path, checkpoint: Path | None = None, **arguments) -> SegmentationModel:
-    return provider.load_model(LoadModelRequest(str(path), checkpoint and str(checkpoint), **arguments))
+    fields = {"config": str(path), "checkpoint": checkpoint and str(checkpoint), **arguments}
+    return provider.load_model(make_request(LoadModelRequest, **fields))
 
 
 def images(*shape: int) -> torch.Tensor:

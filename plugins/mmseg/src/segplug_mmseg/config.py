@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, SegplugError, UsageError
-from segplug.locations import has_scheme
 from segplug.progress import Reporter
 from segplug_mmseg.compat import import_mmseg, report_warnings
+from segplug_mmseg.recognise import config_path, signs_of_1x
 
 if TYPE_CHECKING:
     from mmcv import Config
 
 __all__ = [
-    "accepts",
     "explained",
     "is_list",
     "one_line",
@@ -31,16 +28,6 @@ __all__ = [
     "read_config",
     "runnable_model",
 ]
-
-_KEYS_OF_1X = ("default_scope", "train_dataloader", "test_dataloader", "test_evaluator", "data_preprocessor")
-
-_SUFFIXES = (".py", ".json", ".yml", ".yaml")
-
-
-def accepts(location: str) -> bool:
-    """Whether ``location`` can be a config: a path with a config's suffix that is no folder."""
-    path = Path(location)
-    return path.suffix.lower() in _SUFFIXES and not path.is_dir() and not has_scheme(location)
 
 
 def read_config(
@@ -57,7 +44,7 @@ def read_config(
         UsageError: the file is not there, or an override cannot be applied.
         ModelError: the file, a base of it, or its ``custom_imports`` cannot be read.
     """
-    path = Path(location).expanduser()
+    path = config_path(location)
     if not path.is_file():
         raise UsageError(f"there is no config {location}")
     import_mmseg()
@@ -85,9 +72,7 @@ def read_config(
 
 def _refuse_next_generation(location: str, source: bytes = b"", keys: Iterable[str] = ()) -> None:
     """Raise :class:`ModelError` for a config of mmsegmentation 1.x: its imports or its keys show it."""
-    signs = [key for key in _KEYS_OF_1X if key in keys]
-    if re.search(rb"^\s*(from|import) mmengine\b", source, re.MULTILINE):
-        signs.append("import mmengine")
+    signs = signs_of_1x(source, keys)
     if signs:
         raise ModelError(
             f"{location} is a config of mmsegmentation 1.x (it has `{signs[0]}`), "

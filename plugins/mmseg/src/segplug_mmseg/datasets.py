@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any
 from segplug.dataset import DatasetInfo
 from segplug.errors import DatasetError, SegplugError
 from segplug.hookspecs import hookimpl
+from segplug.options import NoOptions
+from segplug.providers import Confidence, DatasetSource
 from segplug_mmseg import config as configs
 from segplug_mmseg.label_formats import label_format
+from segplug_mmseg.leaves import check_files, leaves
 from segplug_mmseg.meta import colours, names, palette_of_class
+from segplug_mmseg.recognise import confidence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,26 +157,29 @@ def _reading(path: Path, kind: str, read: Any) -> Any:
         raise DatasetError(f"the {kind} {path} cannot be read: {configs.one_line(error)}") from error
 
 
-class MmsegDatasets:
-    """Opens the data set ``data.test`` of an mmsegmentation 0.30 config (an mmcv 1.x file).
+class MmsegDatasets(DatasetSource[NoOptions]):
+    """Opens the test data (data.test) of an mmsegmentation 0.30 config (an mmcv 1.x file).
 
     Images and masks are read, and labels mapped, as mmsegmentation scores them.
     """
 
-    api_version = 1
-    palette = staticmethod(palette_of_class)
+    hook_version = 2
 
-    def accepts(self, location: str) -> bool:
-        """Whether ``location`` can be an mmcv config."""
-        return configs.accepts(location)
+    def accepts(self, location: str) -> Confidence:
+        """Likely for an mmcv config with ``data`` or a base; the file is parsed, and does not run."""
+        return confidence(location, "data")
+
+    def palette(self, name: str) -> tuple[tuple[int, int, int], ...]:
+        """The colours of one of mmseg's data set classes; empty if it has none of that name."""
+        return palette_of_class(name)
 
     @hookimpl
-    def load_dataset(self, request: LoadDatasetRequest) -> MmsegDataset:
+    def load_dataset(self, request: LoadDatasetRequest[NoOptions]) -> MmsegDataset:
         """List the files of ``data.test``."""
         with configs.explained(DatasetError, f"cannot open data.test of {request.location}"):
             return self._load(request)
 
-    def _load(self, request: LoadDatasetRequest) -> MmsegDataset:
+    def _load(self, request: LoadDatasetRequest[NoOptions]) -> MmsegDataset:
         config = configs.read_config(request.location, request.cfg_options, reporter=request.reporter)
         data = config.get("data") or {}
         if not isinstance(data, dict):
@@ -183,44 +190,9 @@ class MmsegDatasets:
                 f"the config {request.location} has no data.test",
                 hint="set data.test.type, data.test.img_dir, ... with --cfg-options, or name a folder",
             )
-        settings, separate = _leaves(copy.deepcopy(test))
+        settings, separate = leaves(copy.deepcopy(test))
         parts = [_open(leaf, times, request.reporter) for leaf, times in settings]
         return MmsegDataset(parts, _info(parts, separate))
-
-
-def _leaves(settings: Any) -> tuple[list[tuple[dict[str, Any], int]], bool]:
-    """Split ``data.test`` into single data sets.
-
-    Returns:
-        The settings of every data set and how often it is repeated; whether they are scored separately.
-    """
-    if configs.is_list(settings):
-        found = [leaf for item in settings for leaf in _leaves(item)[0]]
-        return found, len(found) > 1
-    if not isinstance(settings, dict) or "type" not in settings:
-        raise DatasetError("data.test of the config has no type", hint="--cfg-options data.test.type=...")
-    if settings["type"] == "RepeatDataset":
-        repeats = settings.get("times")
-        if not isinstance(repeats, int) or repeats < 1 or "dataset" not in settings:
-            raise DatasetError(
-                "data.test is a RepeatDataset, which needs a `dataset` and `times` of 1 or more"
-            )
-        inner, separate = _leaves(settings["dataset"])
-        return [(leaf, times * repeats) for leaf, times in inner], separate
-    if settings["type"] == "MultiImageMixDataset":
-        raise DatasetError("data.test mixes images (MultiImageMixDataset): it has no masks to score against")
-    separate = bool(settings.pop("separate_eval", True))
-    keys = [key for key in ("img_dir", "ann_dir", "split") if configs.is_list(settings.get(key))]
-    if not keys or keys == ["ann_dir"]:
-        return [(settings, 1)], False
-    counts = {len(settings[key]) for key in keys}
-    if len(counts) != 1:
-        raise DatasetError(f"data.test has lists of different lengths: {', '.join(keys)}")
-    leaves = [
-        ({**copy.deepcopy(settings), **{key: settings[key][number] for key in keys}}, 1)
-        for number in range(counts.pop())
-    ]
-    return leaves, separate and len(leaves) > 1
 
 
 def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
@@ -230,7 +202,7 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
 
     # mmseg only reads images here: the rest of the pipeline need not be buildable.
     settings["pipeline"] = [step for step in (settings.get("pipeline") or [])[:1] if "transforms" not in step]
-    _check_files(settings)
+    check_files(settings)
     with configs.explained(DatasetError, "cannot open data.test"), report_warnings(reporter):
         dataset = build_dataset(settings, {"test_mode": True})
     if not isinstance(dataset, CustomDataset):
@@ -251,26 +223,6 @@ def _open(settings: dict[str, Any], times: int, reporter: Reporter) -> _Part:
     part.reads_masks_itself = _reads_masks_itself(dataset)
     part.labels = _label_table(part)
     return part
-
-
-def _check_files(settings: dict[str, Any]) -> None:
-    """Raise a clear error for what mmseg's classes would assert without a message."""
-    for key in ("data_root", "img_dir", "ann_dir"):
-        if not isinstance(settings.get(key), (str, os.PathLike, type(None))):
-            raise DatasetError(f"data.test.{key} must be a path, not {settings[key]!r}")
-    backend = (settings.get("file_client_args") or {}).get("backend", "disk")
-    if backend != "disk":
-        return
-    for key, exists in (("img_dir", os.path.isdir), ("split", os.path.isfile)):
-        value = settings.get(key)
-        if isinstance(value, str) and "://" not in value:
-            path = os.path.join(settings.get("data_root") or "", value)
-            if not exists(path):
-                kind = "folder" if key == "img_dir" else "file"
-                raise DatasetError(
-                    f"data.test.{key} is the {kind} {path}, which is not there",
-                    hint=f"set --cfg-options data.test.data_root=... or data.test.{key}=...",
-                )
 
 
 def _has_masks(dataset: Any, reporter: Reporter) -> bool:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from segplug.errors import ModelError
 from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
+from segplug.options import NoOptions
+from segplug.providers import Confidence, ModelSource
 from segplug_mmseg import config as configs
+from segplug_mmseg.recognise import confidence
 
 if TYPE_CHECKING:
     import torch
@@ -21,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["provider"]
 
 
-class MmsegModels:
+class MmsegModels(ModelSource[NoOptions]):
     """Loads a model from an mmsegmentation 0.30 config (an mmcv 1.x file) and its checkpoint.
 
     Nothing is downloaded: without a checkpoint the weights are random.
     """
 
-    api_version = 1
+    hook_version = 2
 
-    def accepts(self, location: str) -> bool:
-        """Whether ``location`` can be an mmcv config."""
-        return configs.accepts(location)
+    def accepts(self, location: str) -> Confidence:
+        """Likely for an mmcv config with a ``model`` or a base; the file is parsed, and does not run."""
+        return confidence(location, "model")
 
-    def config_text(self, request: LoadModelRequest) -> str:
+    def config_text(self, request: LoadModelRequest[NoOptions]) -> str:
         """The config with its bases and overrides, as Python that loads again."""
         from segplug_mmseg.config_text import as_python
 
@@ -41,7 +44,10 @@ class MmsegModels:
         return as_python(config, location=request.config)
 
     def fit_backbone(
-        self, request: LoadModelRequest, state: Mapping[str, torch.Tensor], optional: Collection[str]
+        self,
+        request: LoadModelRequest[NoOptions],
+        state: Mapping[str, torch.Tensor],
+        optional: Collection[str],
     ) -> BackboneFit:
         """Load weights strictly into the backbone, tables of positions resized as mmseg does.
 
@@ -68,12 +74,12 @@ class MmsegModels:
         return replace(fitted, settings=settings_of(backbone, settings["backbone"]))
 
     @hookimpl
-    def load_model(self, request: LoadModelRequest) -> SegmentationModel:
+    def load_model(self, request: LoadModelRequest[NoOptions]) -> SegmentationModel:
         """Build the network, revert synchronised norms, load the checkpoint strictly."""
         with configs.explained(ModelError, f"cannot load the model of {request.config}"):
             return self._load(request)
 
-    def _load(self, request: LoadModelRequest) -> SegmentationModel:
+    def _load(self, request: LoadModelRequest[NoOptions]) -> SegmentationModel:
         from segplug_torch.devices import resolve_device
         from segplug_torch.limits import find_input_limits
         from segplug_torch.norms import revert_sync_batchnorm

@@ -1,0 +1,122 @@
+"""How sure the sources are that a file is a config: it is parsed, and does not run; mmcv is not imported."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from segplug.locations import has_scheme
+from segplug.providers import Confidence
+
+__all__ = ["confidence", "config_path", "signs_of_1x"]
+
+_BASE = "_base_"
+_ANYTHING = "*"
+"""Stands for names that only running the config would show."""
+_DYNAMIC = ("exec", "globals", "locals", "vars")
+_PARTS = (
+    *("model", "data", "test_pipeline"),
+    *("custom_imports", "dist_params", "log_config", "lr_config", "optimizer_config", "checkpoint_config"),
+    _ANYTHING,
+)
+"""A file with one of these is a config, or a part of one: the loader says what it lacks."""
+_KEYS_OF_1X = ("default_scope", "train_dataloader", "test_dataloader", "test_evaluator", "data_preprocessor")
+_IMPORT_OF_1X = re.compile(rb"^[ \t]*(from|import) mmengine\b", re.MULTILINE)
+
+_LARGEST = 1 << 18
+"""Bytes; mmseg's own have up to 3012. A larger file is not parsed: lists of annotations are JSON, too."""
+
+_OTHER_SCOPES = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
+
+
+def confidence(location: str, setting: str) -> Confidence:
+    """How sure it is that ``location`` is a config of mmcv 1.x with a setting.
+
+    A file that is not there, or that cannot be parsed, is possible: the loader then says what is wrong. So is
+    a part of a config, where overrides may add the setting, and a config of mmsegmentation 1.x, which the
+    loader refuses by name.
+
+    Args:
+        location: A config as the user gave it.
+        setting: The setting that the source needs: ``model``, ``data``. A base may have it.
+    """
+    path = config_path(location)
+    read = _SETTINGS.get(path.suffix.lower())
+    if read is None or has_scheme(location) or os.path.isdir(path):
+        return Confidence.NO
+    try:
+        if not os.path.isfile(path) or os.path.getsize(path) > _LARGEST:
+            return Confidence.POSSIBLE
+        source = path.read_bytes()
+        found = read(source)
+    except (OSError, ImportError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return Confidence.POSSIBLE
+    if signs_of_1x(source, found):
+        return Confidence.POSSIBLE
+    if setting in found or _BASE in found:
+        return Confidence.LIKELY
+    return Confidence.POSSIBLE if found.intersection(_PARTS) else Confidence.NO
+
+
+def config_path(location: str) -> Path:
+    """The path of a config, ``~`` expanded."""
+    return Path(os.path.expanduser(location))
+
+
+def signs_of_1x(source: bytes, keys: Iterable[str]) -> list[str]:
+    """What shows that a config is one of mmsegmentation 1.x: its keys, or an import in its text."""
+    known = set(keys)
+    signs = [key for key in _KEYS_OF_1X if key in known]
+    return [*signs, "import mmengine"] if _IMPORT_OF_1X.search(source) else signs
+
+
+def _of_python(source: bytes) -> set[str]:
+    """The names that the top level of a module binds, also inside of an ``if``, a ``with`` or a ``try``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as an invalid escape: Python warns again when the config runs
+        nodes: list[ast.AST] = [ast.parse(source)]
+    names: set[str] = set()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif node.id in _DYNAMIC:
+                names.add(_ANYTHING)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif not isinstance(node, _OTHER_SCOPES):
+            nodes.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def _of_json(source: bytes) -> set[str]:
+    content = json.loads(source)
+    return set(content) if isinstance(content, dict) else set()
+
+
+def _of_yaml(source: bytes) -> set[str]:
+    import yaml  # mmcv brings it
+
+    try:
+        content = yaml.compose(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    return {str(key.value) for key, _ in content.value} if isinstance(content, yaml.MappingNode) else set()
+
+
+_SETTINGS: Mapping[str, Callable[[bytes], set[str]]] = {
+    ".py": _of_python,
+    ".json": _of_json,
+    ".yml": _of_yaml,
+    ".yaml": _of_yaml,
+}
+"""The suffix of a config: what reads the names of its settings."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from segplug.calls import Call
+
 __all__ = [
     "META_ENTRY",
     "Inference",
@@ -294,3 +296,5 @@ class SegmentationModel:
     """The arguments that load this model again; a packing exporter needs them. ``None``: made in memory."""
     files: tuple[Path, ...] = ()
     """What it was read from besides its config and checkpoint, such as its code: no output replaces them."""
+    call: Call | None = None
+    """The call that loaded it."""

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from segplug.calls import Call
 from segplug.installed import Entry, Provider
+from segplug.model import SegmentationModel
 from segplug.progress import QuietReporter, Reporter
 from segplug.registry.registry import Registry
+from segplug.results import AnalyzeReport, ConversionReport
+from segplug.scores import RunReport
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from segplug.session import Session
 
 __all__ = ["CallContext", "Caller"]
+
+_CARRY_CALLS = (AnalyzeReport, ConversionReport, RunReport, SegmentationModel)
+"""The results with a field ``call``; an :class:`Artifact` gets it where it is completed."""
 
 
 class CallContext(TypedDict):
@@ -75,4 +81,4 @@ class Caller:
 
 
 def _stamped(request: Any, result: Any) -> Any:
-    return replace(result, call=request.call) if hasattr(result, "call") else result
+    return replace(result, call=request.call) if isinstance(result, _CARRY_CALLS) else result

@@ -123,13 +123,16 @@ def _describe(entry: Entry) -> dict[str, Any]:
     return {
         **data,
         "help": provider.help,
-        "options": [] if entry.hook == "command" else [_option(spec) for spec in provider.option_specs],
+        "options": []
+        if entry.hook == "command"
+        else [_option(entry, spec) for spec in provider.option_specs],
     }
 
 
-def _option(spec: OptionSpec) -> dict[str, Any]:
+def _option(entry: Entry, spec: OptionSpec) -> dict[str, Any]:
+    flag = f"--addon-options {entry.target}.{spec.name}=" if entry.hook == "addon" else spec.flag
     default = None if spec.default is None else str(spec.default)
-    return {"flag": spec.flag, "type": spec.type.__name__, "default": default, "help": spec.help}
+    return {"flag": flag, "type": spec.type.__name__, "default": default, "help": spec.help}
 
 
 def _print(output: Output, data: dict[str, Any]) -> None:

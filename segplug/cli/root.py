@@ -72,7 +72,10 @@ def _around(entry: Entry, command: click.Command) -> click.Command:
 
         def run(session: Segplug) -> int:
             ctx.obj = session
-            return command.invoke(ctx) or 0
+            try:
+                return command.invoke(ctx) or 0
+            except click.exceptions.Exit as ended:  # how click ends a command early, with its exit code
+                return ended.exit_code
 
         session = Segplug(reporter=ConsoleReporter(), **addon_settings(ctx.params))
         return session.call_command(entry, ctx.params, run)

@@ -326,7 +326,7 @@ class CommandRequest(Request[OptionsT]):
     """A plugin's own command (``segplug serve``) that is about to run. Only add-ons get this request.
 
     Attributes:
-        parameters: The command's parameters by name, as its command line was parsed; of a group of commands, those
+        parameters: The parameters by name, as the command line was parsed; of a group of commands, those
             of the group.
     """
 

@@ -7,10 +7,11 @@ All this is read from manifests; a plugin is imported only where one of its meth
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from segplug.artifact import sidecar_path
-from segplug.errors import UsageError, VerificationError
+from segplug.artifact import read_sidecar, sidecar_path
+from segplug.errors import ArtifactError, UsageError, VerificationError
 from segplug.installed import Entry, Provider
 from segplug.model import ModelMeta
 from segplug.registry.discovery import addon_entries, entries
@@ -48,19 +49,23 @@ def companions(backend: Provider, artifact: Path) -> tuple[Path, ...]:
     return (*found, *([sidecar] if sidecar.is_file() and sidecar not in found else []))
 
 
-def older_parts(providers: Providers, maker: Entry, artifact: Path) -> tuple[Path, ...]:
+def older_parts(providers: Providers, maker: Entry, artifact: Path) -> Iterator[Path]:
     """The files beside an artifact that go away when another one of this maker replaces it.
 
-    Its companions, its sidecar, and what add-ons write beside artifacts.
+    Its sidecar, its companions, and what add-ons write beside artifacts. A file that is not named after the
+    artifact stays, since another artifact may need it, and so does a JSON file that is no metadata.
     """
-    beside = [sidecar_path(artifact), *attached_files(artifact)]
-    if maker.facts.verify_with and artifact.is_file():
-        try:
+    yield from attached_files(artifact)
+    if not artifact.is_file():
+        return
+    with suppress(ArtifactError):
+        if read_sidecar(artifact) is not None:
+            yield sidecar_path(artifact)
+    if maker.facts.verify_with:
+        with suppress(Exception):  # nothing can be known of its other files: the older file may be anything
             backend = providers.provider("infer", maker.facts.verify_with)
-            beside += companions(backend, artifact)
-        except Exception:  # nothing can be known of its other files: the older file may be anything
-            pass
-    return tuple(dict.fromkeys(path for path in beside if path.is_file()))
+            beside = [Path(file) for file in backend.method("companions")(artifact)]
+            yield from (file for file in beside if file.name.startswith(artifact.name))
 
 
 def attached_files(artifact: Path) -> tuple[Path, ...]:

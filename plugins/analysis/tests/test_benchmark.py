@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from analysis_support.benchmark_toys import Toys, benchmark, installed
+from analysis_support.benchmark_toys import Toys, benchmark, install_toys
 from segplug_analysis.benchmark.measure import order_of
 
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import PluginError, RefusedError, SegplugError, ShapeError, UsageError
 from segplug.progress import QuietReporter
+from segplug.testing.fixtures import Install
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "demo" / "config.py"
@@ -24,9 +24,8 @@ WEIGHTS = ROOT / "demo" / "weights.pth"
 
 
 @pytest.fixture
-def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toys]:
-    with installed(tmp_path, monkeypatch) as made:
-        yield made
+def toys(install_plugin: Install, tmp_path: Path) -> Toys:
+    return install_toys(install_plugin, tmp_path)
 
 
 def test_command_line_times_a_config_and_its_artifact_side_by_side(
@@ -106,16 +105,18 @@ def test_what_was_asked_reaches_the_process(toys: Toys) -> None:
     assert asked["pid"] != os.getpid()
 
 
-def test_addons_are_left_out_where_the_caller_left_them_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_processes_have_the_callers_addons_with_its_options(
+    install_plugin: Install, tmp_path: Path
 ) -> None:
-    with installed(tmp_path, monkeypatch, rule=True) as toys:
-        with pytest.raises(RefusedError, match=r"a\.toy on toy: no toys are allowed"):
-            benchmark(toys.make("a"))
+    toys = install_toys(install_plugin, tmp_path, rule=True)
+    with pytest.raises(RefusedError, match=r"a\.toy on toy: no toys are allowed"):
+        benchmark(toys.make("a"))
+    assert not toys.log("run")
 
-        benchmark(toys.make("a"), session=Segplug(without_addons=["no-toys"]))
-
-        assert toys.log("run")
+    benchmark(toys.make("a"), session=Segplug(addon_options={"no-toys": {"allow": True}}))
+    assert toys.log("run")
+    benchmark(toys.make("b"), session=Segplug(without_addons=["no-toys"]))
+    assert {entry["name"] for entry in toys.log("run")} == {"a", "b"}
 
 
 def test_peak_memory_is_the_engines_own(toys: Toys) -> None:

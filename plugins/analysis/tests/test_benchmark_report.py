@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from analysis_support.benchmark_toys import Toys, benchmark, installed
+from analysis_support.benchmark_toys import Toys, benchmark, install_toys
 from segplug_analysis.benchmark.candidates import Candidate
 from segplug_analysis.benchmark.chart import Bar, bar_chart
 from segplug_analysis.benchmark.measure import Measured, Plan
@@ -20,6 +19,7 @@ from segplug_analysis.machine import this_machine
 from segplug.cli.output import Output
 from segplug.reports.page import as_page
 from segplug.results import AnalyzeReport, Table
+from segplug.testing.fixtures import Install
 
 
 def _measured(
@@ -178,9 +178,8 @@ def test_unequal_threads_are_told(first: dict[str, Any], second: dict[str, Any],
 
 
 @pytest.fixture
-def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toys]:
-    with installed(tmp_path, monkeypatch) as made:
-        yield made
+def toys(install_plugin: Install, tmp_path: Path) -> Toys:
+    return install_toys(install_plugin, tmp_path)
 
 
 def test_a_report_is_a_page(toys: Toys) -> None:

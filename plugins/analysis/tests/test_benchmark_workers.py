@@ -7,20 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from analysis_support.benchmark_toys import Toys, benchmark, installed
+from analysis_support.benchmark_toys import Toys, benchmark, install_toys
 
 from segplug.errors import UsageError
+from segplug.testing.fixtures import Install
 
 
 @pytest.fixture
-def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toys]:
-    with installed(tmp_path, monkeypatch) as made:
-        yield made
+def toys(install_plugin: Install, tmp_path: Path) -> Toys:
+    return install_toys(install_plugin, tmp_path)
 
 
 def _weights(folder: Path) -> str:
@@ -38,6 +37,7 @@ def test_what_was_asked_of_a_config_reaches_its_source(toys: Toys) -> None:
         source="twin",
         checkpoint=(weights,),
         cfg_options={"model.depth": "18"},
+        source_options={"wish": "more colours"},
         device="tpu:7",
         trust_checkpoint=True,
     )
@@ -47,6 +47,7 @@ def test_what_was_asked_of_a_config_reaches_its_source(toys: Toys) -> None:
     assert loaded["pid"] == opened["pid"] != os.getpid()
     assert {key: value for key, value in loaded.items() if key not in ("event", "name", "pid")} == {
         "source": "twin",
+        "wish": "more colours",
         "config": config,
         "checkpoint": weights,
         "cfg_options": {"model.depth": "18"},

@@ -70,7 +70,7 @@ def test_scores_are_those_of_infer_for_pytorch_and_an_exported_file(
     assert fp32["agreement"]["share"] > 0.999
     # A precision that the exporter does not write is listed with the reason; the command succeeds.
     assert not fp16["compared"]
-    assert fp16["reason"] == "export onnx writes fp32 models, not fp16"
+    assert fp16["reason"] == "export onnx makes fp32 artifacts, not fp16"
     assert "Not compared" in (tmp_path / "page.html").read_text()
     assert (tmp_path / "csv" / "difference-from-pytorch.csv").is_file()
 

@@ -64,7 +64,15 @@ def test_few_differing_pixels_are_not_shown_as_0() -> None:
 
 @pytest.mark.parametrize("resumed", [0, 3])
 def test_times_are_of_the_images_that_ran(resumed: int) -> None:
-    ran = RunReport(4, resumed, (), None, seconds=2.0, engine_seconds=0.5, warnings=())
+    ran = RunReport(
+        images=4,
+        resumed=resumed,
+        skipped=(),
+        scores=None,
+        seconds=2.0,
+        engine_seconds=0.5,
+        warnings=(),
+    )
     numbers = RunNumbers.of(ran)
     assert numbers.engine_ms_per_image == pytest.approx(500 / (4 - resumed))
     assert numbers.images_per_second == pytest.approx((4 - resumed) / 2)

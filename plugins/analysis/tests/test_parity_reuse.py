@@ -123,8 +123,10 @@ def test_another_version_of_a_maker_or_of_segplug_makes_files_anew(
     asked: Callable[..., list[str]], toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert asked() == ["export", "build"]
-    about = toys.folder / "toy_parity-1.0.dist-info" / "METADATA"
+    installed = toys.folder / "toy_parity-1.0.dist-info"
+    about = installed / "METADATA"
     about.write_text(about.read_text().replace("Version: 1.0", "Version: 1.1"))
+    installed.rename(toys.folder / "toy_parity-1.1.dist-info")
     importlib.invalidate_caches()
     discovery.forget()
     assert asked() == ["export", "build"]

@@ -221,7 +221,7 @@ def test_without_a_config_the_server_is_measured_and_a_note_says_so(
     ("changes", "said"),
     [
         ({"classes": tuple("abcdefgh")}, "other classes"),
-        ({"classes": tuple("abc")}, "the server's model has 3 classes"),
+        ({"classes": tuple("abc"), "palette": ()}, "the server's model has 3 classes"),
         ({"provenance": Provenance(checkpoint_sha256="1" * 64)}, "made from other weights than"),
     ],
 )

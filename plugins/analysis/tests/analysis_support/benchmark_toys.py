@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from segplug.api import Segplug
-from segplug.registry import discovery
+from segplug.testing.fixtures import Install
 
 TOY = """
 import json, os, signal, sys, time
@@ -22,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from segplug import Axis, EngineSpec, ModelMeta, SegmentationModel, hookimpl, option
 from segplug.errors import RefusedError, ShapeError
+from segplug.providers import AddOn, Backend, Confidence, ModelSource
 
 
 @dataclass(frozen=True)
@@ -80,10 +76,9 @@ class Engine:
         log(self.job, "closed")
 
 
-class Toy:
-    api_version = 1
+class Toy(Backend[Options]):
+    hook_version = 2
     options = Options
-    takes = "artifact"
 
     @hookimpl
     def infer(self, request):
@@ -93,20 +88,22 @@ class Toy:
         return Engine(job, request)
 
 
-class Source:
-    api_version = 1
+class Source(ModelSource[Options]):
+    hook_version = 2
+    options = Options
 
     def __init__(self, name):
         self.name = name
 
     def accepts(self, location):
-        return location.endswith(".toyconfig")
+        return Confidence.LIKELY if location.endswith(".toyconfig") else Confidence.NO
 
     @hookimpl
     def load_model(self, request):
         job = json.loads(Path(request.config).read_text())
         asked = ("config", "checkpoint", "cfg_options", "device", "trust_checkpoint")
-        log(job, "loaded", source=self.name, **{name: getattr(request, name) for name in asked})
+        more = {name: getattr(request, name) for name in asked}
+        log(job, "loaded", source=self.name, wish=request.options.wish, **more)
         meta = ModelMeta(name=json.dumps(job), input_size=job["nominal"])
         return SegmentationModel(module=None, meta=meta, exportable=None)
 
@@ -119,13 +116,20 @@ class ModelToy(Toy):
         return Engine(json.loads(request.model.meta.name), request)
 
 
-class Rule:
-    api_version = 1
+@dataclass(frozen=True)
+class RuleOptions:
+    allow: bool = option(False, help="Allow toys.")
+
+
+class Rule(AddOn[RuleOptions]):
+    hook_versions = {"infer": 2}
+    options = RuleOptions
 
     @hookimpl(wrapper=True)
     def infer(self, request):
-        raise RefusedError("no toys are allowed")
-        yield
+        if not self.settings(request).allow:
+            raise RefusedError("no toys are allowed")
+        return (yield)
 
 
 provider = Toy()
@@ -134,38 +138,17 @@ rule = Rule()
 source, twin = Source("toy"), Source("twin")
 """
 
-POINTS = """
-[segplug.infer]
-toy = toy_plugin:provider
-toy-model = toy_plugin:model_provider
-[segplug.load_model]
-toy = toy_plugin:source
-twin = toy_plugin:twin
-"""
-
-RULE = """
-[segplug.addon]
-no-toys = toy_plugin:rule
-"""
+POINTS = {
+    "segplug.infer": {"toy": "toy_plugin:provider", "toy-model": "toy_plugin:model_provider"},
+    "segplug.load_model": {"toy": "toy_plugin:source", "twin": "toy_plugin:twin"},
+}
+RULE = {"segplug.addon": {"no-toys": "toy_plugin:rule"}}
 
 
-@contextmanager
-def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, *, rule: bool = False) -> Iterator[Toys]:
+def install_toys(install_plugin: Install, folder: Path, *, rule: bool = False) -> Toys:
     """Install the toy plugin, and its add-on if wanted, for this process and those that it starts."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    site = folder / "site"
-    info = site / "toy-1.0.dist-info"
-    info.mkdir(parents=True)
-    site.joinpath("toy_plugin.py").write_text(TOY)
-    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-    info.joinpath("entry_points.txt").write_text(POINTS + (RULE if rule else ""))
-    monkeypatch.syspath_prepend(str(site))
-    discovery.forget()
-    try:
-        yield Toys(folder)
-    finally:
-        sys.modules.pop("toy_plugin", None)
-        discovery.forget()
+    install_plugin("toy", {**POINTS, **(RULE if rule else {})}, toy_plugin=TOY)
+    return Toys(folder)
 
 
 class Toys:

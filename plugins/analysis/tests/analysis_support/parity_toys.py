@@ -6,9 +6,7 @@ A test file that imports the fixtures can use them.
 from __future__ import annotations
 
 import json
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ import numpy as np
 import pytest
 
 from segplug.api import Segplug
-from segplug.registry import discovery
+from segplug.groups import group_of
 from segplug.results import AnalyzeReport
+from segplug.testing.fixtures import Install
 from segplug.verification.sample import sample_image
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -38,8 +37,10 @@ from typing import Literal
 
 import torch
 from segplug import Axis, EngineSpec, hookimpl, option
-from segplug.artifact import describe, read_sidecar, write_sidecar
+from segplug.artifact import read_sidecar, write_sidecar
 from segplug.errors import ArtifactError, RefusedError
+from segplug.options import NoOptions
+from segplug.providers import AddOn, Backend, EngineBuilder, Exporter
 
 WORK = Path(__file__).parent  # the log, and the files that change what the toys do
 MODELS = {}  # a toy file has one of these keys
@@ -55,8 +56,8 @@ class Options:
     output_kind: Literal["auto", "labels", "logits"] = option("auto", help="As export onnx has it.")
 
 
-class Exporter:
-    api_version = 1
+class ToyExporter(Exporter[Options]):
+    hook_version = 2
     options = Options
     suffix = ".toymodel"
 
@@ -73,13 +74,13 @@ class Exporter:
         if not (WORK / "old").exists():
             meta = meta.replace(versions={"no-such-distribution": "1.0"})
         write_sidecar(request.output, meta)
-        return describe(request.output, format="toymodel", meta=meta)
+        return request.made(meta)
 
 
-class Builder:
-    api_version = 1
-    takes = "artifact"
+class ToyBuilder(EngineBuilder[NoOptions]):
+    hook_version = 2
     reads = ("toymodel",)
+    precisions = ("fp32", "fp16", "int8")
 
     @hookimpl
     def build_engine(self, request):
@@ -90,7 +91,7 @@ class Builder:
         meta = read_sidecar(request.artifact)
         meta = meta.replace(extra={"toy": {**meta.extra["toy"], "precision": request.precision}})
         write_sidecar(request.output, meta)
-        return describe(request.output, format="toyengine", meta=meta)
+        return request.made(meta)
 
 
 class Engine:
@@ -120,9 +121,8 @@ class Engine:
         pass
 
 
-class Infer:
-    api_version = 1
-    takes = "artifact"
+class Infer(Backend[NoOptions]):
+    hook_version = 2
 
     @hookimpl
     def infer(self, request):
@@ -149,14 +149,14 @@ class Broken(Infer):
         return BrokenEngine(request.artifact)
 
 
-class BrokenMaker(Builder):
+class BrokenMaker(ToyBuilder):
     @hookimpl
     def build_engine(self, request):
         raise IndexError("list index out of range")
 
 
-class Rule:
-    api_version = 1
+class Rule(AddOn[NoOptions]):
+    hook_versions = {"export": 2}
 
     @hookimpl(wrapper=True)
     def export(self, request):
@@ -164,7 +164,7 @@ class Rule:
         yield
 
 
-exporter, builder, infer, orphan, rule = Exporter(), Builder(), Infer(), Orphan(), Rule()
+exporter, builder, infer, orphan, rule = ToyExporter(), ToyBuilder(), Infer(), Orphan(), Rule()
 broken, broken_maker = Broken(), BrokenMaker()
 """
 
@@ -194,28 +194,14 @@ class Toys:
 
 
 @pytest.fixture(name="install")
-def install_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Toys]]:
+def install_fixture(install_plugin: Install) -> Callable[..., Toys]:
     """Install an exporter, an engine builder and a backend that lead from one to the other."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(**more: dict[str, str]) -> Toys:
-        folder = tmp_path / "site"
-        info = folder / "toy_parity-1.0.dist-info"
-        info.mkdir(parents=True)
-        folder.joinpath("toy_parity.py").write_text(textwrap.dedent(TOY))
-        info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: toy-parity\nVersion: 1.0\n")
-        groups = [
-            f"[segplug.{hook}]\n" + "\n".join(f"{target} = {value}" for target, value in targets.items())
-            for hook, targets in {**POINTS, **more}.items()
-        ]
-        info.joinpath("entry_points.txt").write_text("\n".join(groups) + "\n")
-        monkeypatch.syspath_prepend(str(folder))
-        discovery.forget()
-        return Toys(folder)
+        entries = {group_of(hook): targets for hook, targets in {**POINTS, **more}.items()}
+        return Toys(install_plugin("toy_parity", entries, toy_parity=TOY))
 
-    yield run
-    sys.modules.pop("toy_parity", None)
-    discovery.forget()
+    return run
 
 
 @pytest.fixture(name="toys")

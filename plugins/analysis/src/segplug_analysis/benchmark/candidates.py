@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import UsageError
 from segplug.locations import has_scheme
-from segplug.options import as_keywords
+from segplug.providers import Confidence
 from segplug.registry.formats import backends_for
 from segplug_analysis.benchmark.options import Options
 
 if TYPE_CHECKING:
-    from segplug.installed import Provider
+    from segplug.installed import Entry
     from segplug.session import Providers, Session
 
 __all__ = ["Candidate", "choose"]
@@ -37,12 +37,11 @@ class Candidate:
     device: str
     threads: int | None
     checkpoint: str | None = None
-    cfg_options: Mapping[str, Any] = field(default_factory=dict)
-    source: str | None = None
-    source_options: Mapping[str, Any] = field(default_factory=dict)
-    trust_checkpoint: bool = False
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    """The other keywords of ``load_model``."""
     backend_options: Mapping[str, str] = field(default_factory=dict)
     without_addons: tuple[str, ...] = ()
+    addon_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def choose(subjects: Sequence[str], options: Options, session: Session) -> list[Candidate]:
@@ -60,7 +59,7 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
     hint = "the weights of a config are named with --checkpoint" if configs else None
     backend_options = _backend_options(options.backend_options)
     weights = iter(_weights(configs, options))
-    named = {name: session.registry.provider("infer", name) for name in options.backend}
+    named = {name: session.registry.provider("infer", name).entry for name in options.backend}
     candidates: list[Candidate] = []
     for subject in subjects:
         is_model = subject in configs
@@ -72,19 +71,21 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             device=options.device,
             threads=options.threads,
             checkpoint=next(weights) if is_model else None,
-            cfg_options=dict(options.cfg_options or {}),
-            source=options.source,
-            source_options=as_keywords(options.source_options, session.load_model, flag="--source-options"),
-            trust_checkpoint=options.trust_checkpoint,
+            model_options={
+                "trust_checkpoint": options.trust_checkpoint,
+                **options.keywords(session.load_model),
+            },
             without_addons=tuple(sorted(session.registry.without_addons)),
+            addon_options=session.registry.given_addon_options,
         )
         if is_model:
             backends = _backends_of_model(session.registry, subject, named)
         else:
-            backends = _backends_of_artifact(session.registry, subject, named, hint=hint)
+            backends = _backends_of_artifact(subject, named, hint=hint)
         for name, backend in backends.items():
             given = backend_options.get(name, {})
-            backend.make_options(given)  # a wrong option is an error before any process starts
+            if given:  # a wrong option is an error before any process starts
+                session.registry.load(backend).make_options(given)
             candidates.append(replace(candidate, backend=name, backend_options=given))
     _refuse_unused(options.backend, candidates, "--backend")
     _refuse_unused(backend_options, candidates, "--backend-options")
@@ -95,7 +96,7 @@ def _is_model(session: Session, subject: str, source: str | None) -> bool:
     if source is None:
         return session.reads_model(subject)
     accepts = session.registry.provider("load_model", source).method("accepts")
-    return accepts is not None and bool(accepts(subject))
+    return bool(accepts(subject) > Confidence.NO)
 
 
 def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
@@ -122,35 +123,33 @@ def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
     return [*given]
 
 
-def _backends_of_model(
-    providers: Providers, config: str, named: Mapping[str, Provider]
-) -> Mapping[str, Provider]:
+def _backends_of_model(providers: Providers, config: str, named: Mapping[str, Entry]) -> Mapping[str, Entry]:
     """The backends that run a config's network itself: those of the named ones, else PyTorch."""
     if not named:
-        return {REFERENCE_BACKEND: providers.provider("infer", REFERENCE_BACKEND)}
-    chosen = {name: backend for name, backend in named.items() if backend.takes == "model"}
+        return {REFERENCE_BACKEND: providers.provider("infer", REFERENCE_BACKEND).entry}
+    chosen = {name: backend for name, backend in named.items() if backend.facts.takes == "model"}
     if not chosen:
         raise UsageError(f"none of the backends {', '.join(named)} runs the config {config} itself")
     return chosen
 
 
 def _backends_of_artifact(
-    providers: Providers, subject: str, named: Mapping[str, Provider], *, hint: str | None
-) -> Mapping[str, Provider]:
+    subject: str, named: Mapping[str, Entry], *, hint: str | None
+) -> Mapping[str, Entry]:
     """The backends that open an artifact: those of the named ones, else all that are installed."""
     if not Path(subject).exists():
         raise UsageError(f"there is no file {subject}")
-    fitting = backends_for(providers, Path(subject))
+    fitting = backends_for(Path(subject))
     if not named:
         if not fitting:
             raise UsageError(f"no installed backend opens {subject}, by its name", hint=hint)
-        return {backend.entry.name: backend for backend in fitting}
+        return {backend.name: backend for backend in fitting}
     # Where the file's name fits no backend, the backend itself decides whether it opens the file.
-    targets = [backend.entry.target for backend in fitting]
+    targets = [backend.target for backend in fitting]
     chosen = {
         name: backend
         for name, backend in named.items()
-        if backend.takes == "artifact" and (not fitting or backend.entry.target in targets)
+        if backend.facts.takes == "artifact" and (not fitting or backend.target in targets)
     }
     if not chosen:
         hint = f"it is opened by {', '.join(targets)}" if fitting else hint

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from segplug.options import option
+from segplug_analysis.model_options import WeightsOptions
 
 __all__ = ["Options"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WeightsOptions):
     """Options of ``analyze benchmark``."""
 
     backend: tuple[str, ...] = option(
@@ -22,14 +23,6 @@ class Options:
     )
     checkpoint: tuple[str, ...] = option(
         (), help="Weights: one file for each config, in the same order. Default: random.", metavar="FILE"
-    )
-    cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the configs.")
-    source: str | None = option(None, help="The source that reads the configs.", metavar="NAME")
-    source_options: Mapping[str, Any] | None = option(
-        None, help="Options of the source that reads the configs."
-    )
-    trust_checkpoint: bool = option(
-        False, help="Load a checkpoint that holds more than plain data. It can run code."
     )
     backend_options: Mapping[str, Any] | None = option(
         None, help="Options of a backend.", metavar="BACKEND.OPTION=VALUE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segplug.hookspecs import hookimpl
+from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 from segplug_analysis.benchmark.options import Options
@@ -11,26 +12,27 @@ from segplug_analysis.sizes import given_size
 __all__ = ["provider"]
 
 
-class Benchmark:
-    """Time engines side by side: configs (in PyTorch) and artifacts, each with one or more backends.
+class Benchmark(Report[Options]):
+    """Times engines side by side: latency, throughput, memory and start-up of each.
 
-    Every engine runs in a process of its own. The engines take turns, so that a machine that slows down
-    slows all of them alike. Everything is compared with the first engine. Name a file twice to see how
-    much two equal engines differ.
+    The engines are those of configs (in PyTorch) and of artifacts, each with one or more backends. Every
+    engine runs in a process of its own. The engines take turns, so that a machine that slows down slows all
+    of them alike. Everything is compared with the first engine. Name a file twice to see how much two equal
+    engines differ.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     @hookimpl
-    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+    def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         """Time ``request.subjects``; see :func:`segplug.hookspecs.analyze`."""
         from segplug_analysis.benchmark.candidates import choose
         from segplug_analysis.benchmark.measure import Plan, measure
         from segplug_analysis.benchmark.report import make_report
         from segplug_analysis.machine import this_machine
 
-        options: Options = request.options or Options()
+        options = request.options
         size = given_size(options.shape)
         plan = Plan(runs=options.runs, warmup=options.warmup, size=size, batch=options.batch)
         candidates = choose(request.subjects, options, request.session)

@@ -72,7 +72,9 @@ def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
     if job is None:
         return
     reporter = QuietReporter()
-    session = Segplug(reporter=reporter, without_addons=job["without_addons"])
+    session = Segplug(
+        reporter=reporter, without_addons=job["without_addons"], addon_options=job["addon_options"]
+    )
     start = time.perf_counter()
     with session.open(
         _subject(session, job),
@@ -98,13 +100,7 @@ def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
     if not job["is_model"]:
         return job["subject"]
     return session.load_model(
-        job["subject"],
-        checkpoint=job["checkpoint"],
-        cfg_options=job["cfg_options"],
-        source=job["source"],
-        device=job["device"],
-        trust_checkpoint=job["trust_checkpoint"],
-        **job["source_options"],
+        job["subject"], checkpoint=job["checkpoint"], device=job["device"], **job["model_options"]
     )
 
 

@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.files import ensure_free, refuse_input, write_text
 from segplug.hookspecs import hookimpl
-from segplug.options import as_keywords, option
+from segplug.options import option
+from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Table
+from segplug_analysis.model_options import ModelOptions
 from segplug_analysis.sizes import given_size
 
 if TYPE_CHECKING:
+    from segplug.session import Session
     from segplug_analysis.modules import ModuleRecord
 
 __all__ = ["Options", "provider"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ModelOptions):
     """Options of ``analyze config``."""
 
     graph: bool = option(False, help="Show the network's modules, with their output shapes and parameters.")
@@ -32,27 +35,22 @@ class Options:
         minimum=1,
         metavar="H W",
     )
-    cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
-    source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
-    source_options: Mapping[str, Any] | None = option(
-        None, help="Options of the source that reads the config."
-    )
     out: Path | None = option(None, help="Write the config to this file.", metavar="FILE")
 
 
-class ConfigReport:
-    """Show the whole config with everything it imports, as loadable Python; with --graph its network, too.
+class ConfigReport(Report[Options]):
+    """Shows a config with everything it imports, as loadable Python; with --graph its network.
 
     Only the file of --out is written.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     @hookimpl
-    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+    def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         """Expand ``request.subjects``, one config; see :func:`segplug.hookspecs.analyze`."""
-        options: Options = request.options or Options()
+        options = request.options
         if len(request.subjects) != 1:
             raise UsageError(f"analyze config takes one config, not {len(request.subjects)}")
         if options.shape and not options.graph:
@@ -61,8 +59,9 @@ class ConfigReport:
         if options.out is not None:
             refuse_input(options.out, [location])
             ensure_free(options.out, force=request.force)
-        text = request.session.config_text(location, cfg_options=options.cfg_options, source=options.source)
-        graph = _graph(request, location, options) if options.graph else None
+        session = request.session
+        text = session.config_text(location, **options.keywords(session.config_text))
+        graph = _graph(session, location, options) if options.graph else None
         if options.out is not None:
             write_text(options.out, text, force=request.force)
             request.reporter.note(f"wrote {options.out}")
@@ -88,7 +87,7 @@ class _Graph:
     notes: tuple[str, ...]
 
 
-def _graph(request: AnalyzeRequest, location: str, options: Options) -> _Graph:
+def _graph(session: Session, location: str, options: Options) -> _Graph:
     try:
         import torch  # noqa: F401 - the import below needs it
 
@@ -97,13 +96,8 @@ def _graph(request: AnalyzeRequest, location: str, options: Options) -> _Graph:
         raise MissingDependencyError(
             "analyze config --graph needs torch", hint="pip install 'segplug-analysis[models]'"
         ) from error
-    model = request.session.load_model(
-        location,
-        cfg_options=options.cfg_options,
-        source=options.source,
-        for_training=True,
-        structure_only=True,
-        **as_keywords(options.source_options, request.session.load_model, flag="--source-options"),
+    model = session.load_model(
+        location, for_training=True, structure_only=True, **options.keywords(session.load_model)
     )
     shape = given_size(options.shape) or model.meta.input_size
     if shape is None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segplug import hookimpl, option
 from segplug.errors import UsageError
+from segplug.hookspecs import hookimpl
+from segplug.options import as_keywords, option
+from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Figure
 from segplug_analysis.pictures import check_picture, write_picture
@@ -45,24 +47,24 @@ class Options:
     trust_results: bool = option(False, help="Load a .pkl that holds more than arrays. It can run code.")
 
 
-class ConfusionReport:
-    """Show which classes a model confuses: confusion matrix, scores, most confused pairs.
+class ConfusionReport(Report[Options]):
+    """Shows which classes a model confuses: confusion matrix, scores, most confused pairs.
 
     The SUBJECT has the predictions: the .npz of `segplug run infer --out`, the folder of --format-only, or
     the .pkl of mmseg's own test tool.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     @hookimpl
-    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+    def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         from segplug_analysis.confusion.drawing import ConfusionPicture
         from segplug_analysis.confusion.matrix import count_confusion
         from segplug_analysis.confusion.report import data_of, notes_of, tables_of
         from segplug_analysis.confusion.results import open_results
 
-        options: Options = request.options
+        options = request.options
         if len(request.subjects) != 1:
             raise UsageError(f"analyze confusion takes one file or folder, not {len(request.subjects)}")
         (location,) = request.subjects
@@ -92,9 +94,9 @@ class ConfusionReport:
         )
 
 
-def _dataset(request: AnalyzeRequest) -> Dataset:
+def _dataset(request: AnalyzeRequest[Options]) -> Dataset:
     """Load the data set, and check that it has masks and class names."""
-    options: Options = request.options
+    options = request.options
     if options.dataset is None:
         raise UsageError("no data set is named", hint="add --dataset CONFIG|FOLDER")
     if Path(options.dataset).is_dir() and options.cfg_options:
@@ -103,7 +105,7 @@ def _dataset(request: AnalyzeRequest) -> Dataset:
         options.dataset,
         source=options.dataset_source,
         cfg_options=options.cfg_options,
-        **(options.dataset_options or {}),
+        **as_keywords(options.dataset_options, request.session.load_dataset, flag="--dataset-options"),
     )
     if not dataset.info.has_masks:
         raise UsageError(f"the data set {dataset.info.name} has no masks to compare with")

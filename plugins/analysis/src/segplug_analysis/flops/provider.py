@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
-from segplug.options import as_keywords, option
+from segplug.options import option
+from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
+from segplug_analysis.model_options import ModelOptions
 from segplug_analysis.sizes import given_size
 
 if TYPE_CHECKING:
+    from segplug.session import Session
     from segplug_analysis.flops.tally import Complexity
 
 __all__ = ["Options", "provider"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ModelOptions):
     """Options of ``analyze flops``."""
 
     shape: tuple[int, ...] = option(
@@ -32,28 +34,23 @@ class Options:
         minimum=1,
     )
     depth: int = option(2, help="Deepest level in the table of modules. 0: only the network.", minimum=0)
-    cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
-    source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
-    source_options: Mapping[str, Any] | None = option(
-        None, help="Options of the source that reads the config."
-    )
 
 
-class Flops:
-    """Count MACs, FLOPs and parameters of a config's network or of an ONNX file.
+class Flops(Report[Options]):
+    """Counts MACs, FLOPs and parameters of a config's network or of an ONNX file.
 
     In total, per module and per operator, with the rule that each operator is counted by. A config's
     network is traced without computing values if possible: that needs no checkpoint, and little time and
     memory.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     @hookimpl
-    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+    def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         """Count ``request.subjects``, one config or ONNX file; see :func:`segplug.hookspecs.analyze`."""
-        options: Options = request.options or Options()
+        options = request.options
         if len(request.subjects) != 1:
             raise UsageError(f"analyze flops takes one config or ONNX file, not {len(request.subjects)}")
         shape = given_size(options.shape)
@@ -61,14 +58,14 @@ class Flops:
         if Path(subject).suffix.lower() == ".onnx":
             name, complexity = _of_onnx(Path(subject), shape, options)
         else:
-            name, complexity = _of_config(subject, shape, request, options)
+            name, complexity = _of_config(subject, shape, request.session, options)
         from segplug_analysis.flops.report import as_report
 
         return as_report(name, complexity, depth=options.depth)
 
 
 def _of_config(
-    subject: str, shape: tuple[int, int] | None, request: AnalyzeRequest, options: Options
+    subject: str, shape: tuple[int, int] | None, session: Session, options: Options
 ) -> tuple[str, Complexity]:
     try:
         from segplug_analysis.flops.torch_counter import count_network
@@ -76,13 +73,8 @@ def _of_config(
         raise _missing("models", error) from error
     from segplug_analysis.flops.windows import windows_note
 
-    model = request.session.load_model(
-        subject,
-        cfg_options=options.cfg_options,
-        source=options.source,
-        for_training=True,
-        structure_only=True,
-        **as_keywords(options.source_options, request.session.load_model, flag="--source-options"),
+    model = session.load_model(
+        subject, for_training=True, structure_only=True, **options.keywords(session.load_model)
     )
     shape = shape or model.meta.input_size
     if shape is None:

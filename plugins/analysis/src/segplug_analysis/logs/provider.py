@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segplug import hookimpl, option
+from segplug.hookspecs import hookimpl
+from segplug.options import option
+from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Figure
 from segplug_analysis.pictures import Kind, Style, check_picture, write_picture
@@ -52,22 +54,22 @@ class Options:
     log_y: bool = option(False, help="Draw values on a logarithmic axis.")
 
 
-class Logs:
-    """Draw the curves of training logs: mmcv's .log.json and mmengine's scalars.json.
+class Logs(Report[Options]):
+    """Draws the curves of training logs: mmcv's .log.json and mmengine's scalars.json.
 
     Each SUBJECT is one run: a file, or a folder with all files of a resumed run.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     @hookimpl
-    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+    def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         from segplug_analysis.logs.choice import all_series, choose_keys, choose_unit
         from segplug_analysis.logs.drawing import CurvePicture
         from segplug_analysis.logs.report import data_of, notes_of, tables_of
 
-        options: Options = request.options
+        options = request.options
         kind = _check(request)
         runs = _read(request)
         keys = choose_keys(options.keys, runs)
@@ -100,12 +102,12 @@ class Logs:
         )
 
 
-def _check(request: AnalyzeRequest) -> Kind | None:
+def _check(request: AnalyzeRequest[Options]) -> Kind | None:
     """Check the options before a log is read; returns the format of the picture to write, if any."""
     from segplug_analysis.logs.choice import check_legend
     from segplug_analysis.logs.window import check_backend
 
-    options: Options = request.options
+    options = request.options
     if options.legend and options.keys:
         check_legend(options.legend, len(request.subjects), len(set(options.keys)))
     if options.backend:
@@ -113,12 +115,12 @@ def _check(request: AnalyzeRequest) -> Kind | None:
     return check_picture(options.out, request.subjects, force=request.force) if options.out else None
 
 
-def _read(request: AnalyzeRequest) -> list[Run]:
+def _read(request: AnalyzeRequest[Options]) -> list[Run]:
     from segplug_analysis.logs.choice import DEFAULT_KEYS
     from segplug_analysis.logs.log_files import log_files, run_names
     from segplug_analysis.logs.run import Run, read_run
 
-    options: Options = request.options
+    options = request.options
     files = [log_files(log) for log in request.subjects]
     names = run_names(request.subjects)
     megabytes = sum(path.stat().st_size for paths in files for path in paths) // _MEGABYTE

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
 from segplug.files import writing_folder
-from segplug.registry.formats import suffix_of
 from segplug_analysis.parity.names import file_name, short_hash
 from segplug_analysis.parity.outcomes import CachedFile
 
 if TYPE_CHECKING:
-    from segplug.installed import Provider
+    from segplug.installed import Entry
     from segplug.model import SegmentationModel
     from segplug.results import Artifact, Precision
     from segplug.session import Session
@@ -68,41 +67,40 @@ class ArtifactCache:
         files: list[CachedFile] = []
         recipe: Mapping[str, Any] = self.identity
         for maker in trial.route:
-            is_last = maker is trial.route[-1]
+            is_last = maker == trial.route[-1]
             precision: Precision = trial.precision if is_last else "fp32"
             recipe = self._recipe(maker, precision, recipe)
             files.append(self._file(maker, precision, recipe, files[-1].path if files else None))
         return files
 
-    def _recipe(self, maker: Provider, precision: str, of: Mapping[str, Any]) -> dict[str, Any]:
+    def _recipe(self, maker: Entry, precision: str, of: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that a file depends on; ``of`` is the recipe of what it is made from."""
-        entry = maker.entry
         return {
             "of": of,
-            "maker": f"{entry.hook} {entry.qualified} {entry.version}",
+            "maker": f"{maker.hook} {maker.qualified} {maker.version}",
             "segplug": distributions.version("segplug"),
             "precision": precision,
             "size": self.form.size_text,
             "options": self._options(maker),
-            "device": None if entry.hook == "export" else self.device,
+            "device": None if maker.hook == "export" else self.device,
         }
 
-    def _options(self, maker: Provider) -> dict[str, Any]:
+    def _options(self, maker: Entry) -> dict[str, Any]:
         """Ask for the form's output if the maker has an option for it."""
-        offered = {spec.name: spec.choices for spec in maker.option_specs}
+        offered = {spec.name: spec.choices for spec in self.session.registry.load(maker).option_specs}
         kind = self.form.output_kind
         return {"output_kind": kind} if kind in offered.get("output_kind", ()) else {}
 
     def _file(
-        self, maker: Provider, precision: Precision, recipe: Mapping[str, Any], source: Path | None
+        self, maker: Entry, precision: Precision, recipe: Mapping[str, Any], source: Path | None
     ) -> CachedFile:
-        target = maker.entry.target
+        target = maker.target
         stem = self.model.meta.name
         words = (target, precision, self.form.size_text, self.form.output_kind, short_hash(recipe))
         folder = self.folder / file_name("-".join((stem, *words)))
         if folder in self._files:  # another trial has asked for it
             return self._files[folder]
-        name = stem + suffix_of(maker)
+        name = stem + maker.facts.suffix
         seconds = None if self.force else _seconds_if_reusable(folder, recipe)
         reused = seconds is not None
         if seconds is None:
@@ -115,7 +113,7 @@ class ArtifactCache:
             path=folder / name,
             format=target,
             precision=precision,
-            hook=maker.entry.hook,
+            hook=maker.hook,
             reused=reused,
             seconds=seconds,
             bytes=_size(folder),
@@ -123,9 +121,9 @@ class ArtifactCache:
         self._files[folder] = file
         return file
 
-    def _make(self, maker: Provider, precision: Precision, source: Path | None, output: Path) -> Artifact:
+    def _make(self, maker: Entry, precision: Precision, source: Path | None, output: Path) -> Artifact:
         options = self._options(maker)
-        if maker.entry.hook == "export":
+        if maker.hook == "export":
             return self.session.export(
                 maker,
                 self.model,

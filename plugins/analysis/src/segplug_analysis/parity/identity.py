@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from segplug.model import SegmentationModel
     from segplug.session import Session
+    from segplug_analysis.model_options import ModelOptions
 
 __all__ = ["model_identity"]
 
@@ -28,29 +29,29 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def model_identity(
-    session: Session,
-    model: SegmentationModel,
-    config: str,
-    *,
-    cfg_options: Mapping[str, Any] | None,
-    source: str | None,
+    session: Session, model: SegmentationModel, config: str, options: ModelOptions
 ) -> dict[str, Any]:
     """Hashes of weights, of the config with its imports and of the network's code; versions; metadata."""
     meta = model.meta.to_dict()
     provenance = meta.pop("provenance")
     try:
-        text = session.config_text(config, cfg_options=cfg_options, source=source)
+        text = session.config_text(config, **options.keywords(session.config_text))
         digest = hashlib.sha256(text.encode()).hexdigest()
     except UsageError:
         digest = provenance["config_sha256"]  # this source cannot write out what a config imports
     return {
         "meta": meta,
         "config": digest,
-        "cfg_options": {key: str(value) for key, value in (cfg_options or {}).items()},
+        "cfg_options": _as_text(options.cfg_options),
+        "source_options": _as_text(options.source_options),
         "checkpoint": provenance["checkpoint_sha256"],
         "code": _code_of(model.module),
         "torch": distributions.version("torch"),
     }
+
+
+def _as_text(given: Mapping[str, Any] | None) -> dict[str, str]:
+    return {key: str(value) for key, value in (given or {}).items()}
 
 
 def _code_of(network: torch.nn.Module) -> str:

@@ -13,7 +13,7 @@ from segplug.registry.formats import require_device, route_to
 from segplug.results import Precision
 
 if TYPE_CHECKING:
-    from segplug.installed import Provider
+    from segplug.installed import Entry, Provider
     from segplug.session import Providers
 
 __all__ = ["Plan", "Trial", "choose"]
@@ -28,7 +28,7 @@ class Trial:
     provider: Provider
     """The backend itself."""
     precision: Precision
-    route: tuple[Provider, ...]
+    route: tuple[Entry, ...]
     """The makers that lead from the model to the backend's file; empty: it runs the loaded model."""
 
     @property
@@ -66,14 +66,16 @@ def choose(
         MissingDependencyError: it needs a library that is not installed.
     """
     reference = providers.provider("infer", REFERENCE_BACKEND)
+    # A server runs a model of its own.
+    usual = [entry.name for entry in entries("infer") if entry.facts.takes != "url"]
     left_out: list[tuple[str, str]] = []
     trials: list[Trial] = []
-    for name in dict.fromkeys(backends) or [entry.name for entry in entries("infer")]:
+    for name in dict.fromkeys(backends) or usual:
         try:
             backend = providers.provider("infer", name)
-            if backend.entry == reference.entry or (backend.takes == "url" and not backends):
-                continue  # a server runs a model of its own
-            route = route_to(providers, backend)
+            if backend.entry == reference.entry:
+                continue
+            route = route_to(backend.entry)
             require_device(backend, device)
         except (UsageError, PluginError, DeviceError, MissingDependencyError) as error:
             if backends:

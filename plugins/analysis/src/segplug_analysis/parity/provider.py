@@ -12,8 +12,10 @@ from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.locations import has_scheme
 from segplug.options import as_keywords, option
+from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
+from segplug_analysis.model_options import WeightsOptions
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -24,7 +26,7 @@ __all__ = ["Options", "provider"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WeightsOptions):
     """Options of ``analyze parity``."""
 
     backend: tuple[str, ...] = option(
@@ -42,14 +44,6 @@ class Options:
     )
     dataset_source: str | None = option(None, help="The source that reads the data set.", metavar="NAME")
     dataset_options: Mapping[str, Any] | None = option(None, help="Options of the data set's source.")
-    cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
-    source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
-    source_options: Mapping[str, Any] | None = option(
-        None, help="Options of the source that reads the config."
-    )
-    trust_checkpoint: bool = option(
-        False, help="Load a checkpoint that holds more than plain data. It can run code."
-    )
     work_dir: Path = option(
         Path("segplug-parity"),
         help="Folder for label maps, pictures and exported files; the latter are used again.",
@@ -65,19 +59,19 @@ class Options:
     )
 
 
-class Parity:
-    """Score a trained model on every backend, beside PyTorch. SUBJECTs are a config and its checkpoint.
+class Parity(Report[Options]):
+    """Scores a trained model on every backend, beside PyTorch, with one data set for all.
 
-    The files that the backends open are exported into a work folder and used again; --force makes them
-    again. A backend or precision that does not work is listed in the report with the reason; it is an
-    error only if nothing could be compared.
+    SUBJECTs are a config and its checkpoint. The files that the backends open are exported into a work folder
+    and used again; --force makes them again. A backend or precision that does not work is listed in the
+    report with the reason; it is an error only if nothing could be compared.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     @hookimpl
-    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+    def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         """Compare the backends; see :func:`segplug.hookspecs.analyze`."""
         # As in `segplug run infer`, for the same speed: threads that wait do not spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -91,7 +85,7 @@ class Parity:
         from segplug_analysis.parity.saved_runs import installed_distributions
         from segplug_analysis.recorder import record_warnings
 
-        options: Options = request.options or Options()
+        options = request.options
         session, warnings = record_warnings(request.session)
         config, checkpoint = _config_and_checkpoint(request)
         plan = choose(options.backend, options.precision, options.device, session.registry)
@@ -100,18 +94,14 @@ class Parity:
         model = session.load_model(
             config,
             checkpoint=checkpoint,
-            cfg_options=options.cfg_options,
-            source=options.source,
             device=options.device,
             trust_checkpoint=options.trust_checkpoint,
-            **as_keywords(options.source_options, session.load_model, flag="--source-options"),
+            **options.keywords(session.load_model),
         )
         job = Job(
             session=session,
             model=model,
-            identity=model_identity(
-                session, model, config, cfg_options=options.cfg_options, source=options.source
-            ),
+            identity=model_identity(session, model, config, options),
             dataset=dataset,
             folder=options.work_dir,
             device=options.device,
@@ -140,7 +130,7 @@ def _require_one_success(outcomes: Sequence[Outcome]) -> None:
         raise type(errors[0])(f"nothing could be compared: {reasons}") from errors[0]
 
 
-def _config_and_checkpoint(request: AnalyzeRequest) -> tuple[str, str]:
+def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str]:
     if len(request.subjects) != 2:
         raise UsageError(
             f"analyze parity takes a config and its checkpoint, not {len(request.subjects)} files",
@@ -159,7 +149,7 @@ def _dataset(session: Session, config: str, options: Options) -> Dataset:
         location,
         cfg_options=options.cfg_options,
         source=options.dataset_source,
-        **(options.dataset_options or {}),
+        **as_keywords(options.dataset_options, session.load_dataset, flag="--dataset-options"),
     )
     if not dataset.info.has_masks:
         raise UsageError(f"the data set {location} has no masks, so nothing can be scored")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from segplug.artifact import file_sha256
 from segplug.checkpoint import PICKLES, SAFETENSORS, read_checkpoint
 from segplug.errors import CheckpointError, UsageError
-from segplug.files import ensure_free, refuse_input, writing
 from segplug.hookspecs import hookimpl
 from segplug.options import option
+from segplug.providers import WeightConverter
 from segplug.requests import ConvertWeightsRequest
 from segplug.results import ConversionReport, Table
 
@@ -38,55 +38,49 @@ class Options:
     )
 
 
-class Publish:
-    """Make a checkpoint ready to publish: weights on the CPU, without training state.
+class Publish(WeightConverter[Options]):
+    """Makes a checkpoint ready to publish: weights on the CPU, without training state.
 
     The first 8 hex digits of the file's SHA-256 become a part of DST: best.pth is written as
     best-1a2b3c4d.pth. Before that, the file is read back and compared bit for bit.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     @hookimpl
-    def convert_weights(self, request: ConvertWeightsRequest) -> ConversionReport:
-        """Write the weights of ``request.source``; see :func:`segplug.hookspecs.convert_weights`."""
+    def convert_weights(self, request: ConvertWeightsRequest[Options]) -> ConversionReport:
+        """Write the weights of ``request.checkpoint``; see :func:`segplug.hookspecs.convert_weights`."""
         from segplug_analysis.publish.contents import published
         from segplug_analysis.publish.files import same_bits, write
 
-        options: Options = request.options or Options()
-        destination = _with_suffix(request.destination, safetensors=options.safetensors)
-        ensure_free(destination, force=True)  # checks the folder; the name is known only at the end
-        checkpoint = read_checkpoint(str(request.source), trust=options.trust_checkpoint)
+        options = request.options
+        wanted = _with_suffix(request.destination, safetensors=options.safetensors)
+        checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
         content = published(checkpoint, averaged=options.ema, keeps_versions=not options.safetensors)
         _report_averages(content.averages, request, published=options.ema)
-        final = destination
-
-        def named(written: Path) -> Path:
-            nonlocal final
-            digest = file_sha256(written)
-            final = destination.with_name(f"{destination.stem}-{digest[:_HASH_DIGITS]}{destination.suffix}")
-            refuse_input(final, [request.source])
-            return final
-
-        with writing(destination, force=request.force, named=named) as temporary:
-            write(content, temporary)
-            if not same_bits(content.state, read_checkpoint(str(temporary)).state):
-                raise CheckpointError(f"the file written from {request.source} reads back with other weights")
-        return _report(content, request.source, final)
+        written = request.output.with_name(wanted.name)
+        write(content, written)
+        if not same_bits(content.state, read_checkpoint(str(written)).state):
+            raise CheckpointError(f"the file written from {request.checkpoint} reads back with other weights")
+        digest = file_sha256(written)
+        final = written.rename(written.with_stem(f"{written.stem}-{digest[:_HASH_DIGITS]}"))
+        return _report(content, request.checkpoint, final, digest)
 
 
-def _report_averages(averages: Averages | None, request: ConvertWeightsRequest, *, published: bool) -> None:
+def _report_averages(
+    averages: Averages | None, request: ConvertWeightsRequest[Options], *, published: bool
+) -> None:
     if averages is None:
         return
     if averages.guessed:
         request.reporter.warn(
-            f"it is unknown whether the training of {request.source} counted epochs or iterations. "
+            f"it is unknown whether the training of {request.checkpoint} counted epochs or iterations. "
             "Iterations are assumed, as in mmseg's configs: then ema_* are the averages. "
             "With epochs they are not"
         )
     if not published and not averages.swapped:
-        request.reporter.note(f"{request.source} also has averaged weights; --ema publishes them")
+        request.reporter.note(f"{request.checkpoint} also has averaged weights; --ema publishes them")
 
 
 def _with_suffix(destination: Path, *, safetensors: bool) -> Path:
@@ -105,14 +99,14 @@ def _with_suffix(destination: Path, *, safetensors: bool) -> Path:
     return destination.with_name(destination.name + wanted[0])
 
 
-def _report(content: Published, source: Path, destination: Path) -> ConversionReport:
-    size_before, size = source.stat().st_size, destination.stat().st_size
+def _report(content: Published, checkpoint: Path, written: Path, digest: str) -> ConversionReport:
+    size_before, size = checkpoint.stat().st_size, written.stat().st_size
     summary = {
         "tensors": len(content.state),
         "weights": content.weights,
         "bytes_before": size_before,
         "bytes": size,
-        "sha256": file_sha256(destination),
+        "sha256": digest,
     }
     removed = [{"what": item.what, "why": item.why, "bytes": item.bytes} for item in content.removed]
     data: dict[str, Any] = {**summary, "removed": removed, "kept": list(content.kept)}
@@ -121,7 +115,7 @@ def _report(content: Published, source: Path, destination: Path) -> ConversionRe
     columns = ("tensors", "weights", "MB before", "MB", "kept metadata")
     row = (len(content.state), content.weights, size_before / 1e6, size / 1e6, ", ".join(content.kept))
     tables = (*removed_table, Table("published", columns, (row,)))
-    return ConversionReport(destination=destination, data=data, tables=tables)
+    return ConversionReport(destination=written, data=data, tables=tables)
 
 
 provider = Publish()

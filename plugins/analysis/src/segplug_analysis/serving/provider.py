@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.locations import has_scheme
-from segplug.options import as_keywords, option
+from segplug.options import option
+from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
+from segplug_analysis.model_options import WeightsOptions
 
 if TYPE_CHECKING:
     from segplug.model import ModelMeta, SegmentationModel
@@ -25,7 +26,7 @@ __all__ = ["Options", "provider"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WeightsOptions):
     """Options of ``analyze serving``."""
 
     url: str | None = option(
@@ -39,14 +40,6 @@ class Options:
         None, help="Config of the model, to compare with PyTorch. Default: no comparison.", metavar="FILE"
     )
     checkpoint: str | None = option(None, help="Weights of the model of --config.", metavar="FILE")
-    cfg_options: Mapping[str, Any] | None = option(None, help="Override settings of the config.")
-    source: str | None = option(None, help="The source that reads the config.", metavar="NAME")
-    source_options: Mapping[str, Any] | None = option(
-        None, help="Options of the source that reads the config."
-    )
-    trust_checkpoint: bool = option(
-        False, help="Load a checkpoint that holds more than plain data. It can run code."
-    )
     precision: Literal["fp32", "fp16", "bf16", "int8"] = option(
         "fp32",
         help="Precision of the served model: it decides how close its masks must be to PyTorch's in fp32.",
@@ -68,20 +61,21 @@ class Options:
     pictures: int = option(3, help="Paint this many of the images that differ most.", minimum=0, maximum=100)
 
 
-class ServingReport:
-    """Compare a served model's masks with PyTorch's, pixel by pixel, and measure the server under load.
+class ServingReport(Report[Options]):
+    """Compares a served model's masks with PyTorch's, and measures the server under load.
 
-    Image files are sent unchanged. Every reply is checked: its mask must be equal to the first mask of the
-    image. Without --config and --checkpoint the server is only measured. The report fails if masks differ
-    by more than rounding explains, or if requests are not answered with a mask.
+    Masks are compared pixel by pixel. Image files are sent unchanged. Every reply is checked: its mask must
+    be equal to the first mask of the image. Without --config and --checkpoint the server is only measured.
+    The report fails if masks differ by more than rounding explains, or if requests are not answered with a
+    mask.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
     needs_subjects = False
 
     @hookimpl
-    def analyze(self, request: AnalyzeRequest) -> AnalyzeReport:
+    def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         """Send, compare and measure; see :func:`segplug.hookspecs.analyze`."""
         from segplug.serving.client import predictions_url
         from segplug_analysis.machine import this_machine
@@ -92,7 +86,7 @@ class ServingReport:
         from segplug_analysis.serving.pictures import first_masks, read_pictures
         from segplug_analysis.serving.report import make_report
 
-        options: Options = request.options or Options()
+        options = request.options
         _check(request, options)
         plan = Plan(
             url=predictions_url(
@@ -129,7 +123,7 @@ class ServingReport:
         )
 
 
-def _check(request: AnalyzeRequest, options: Options) -> None:
+def _check(request: AnalyzeRequest[Options], options: Options) -> None:
     if request.subjects:
         raise UsageError(
             f"analyze serving takes no SUBJECT, and {request.subjects[0]} is one",
@@ -163,11 +157,9 @@ def _model(session: Session, served: ModelMeta, options: Options) -> Segmentatio
     model = session.load_model(
         options.config,
         checkpoint=options.checkpoint,
-        cfg_options=options.cfg_options,
-        source=options.source,
         device=options.device,
         trust_checkpoint=options.trust_checkpoint,
-        **as_keywords(options.source_options, session.load_model, flag="--source-options"),
+        **options.keywords(session.load_model),
     )
     own = model.meta
     if own.num_classes != served.num_classes:

@@ -13,7 +13,7 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def _shards_of(path: Path) -> Iterable[Path]:
 
 
 @contextmanager
-def writing(path: Path, *, force: bool, named: Callable[[Path], Path] | None = None) -> Iterator[Path]:
+def writing(path: Path, *, force: bool) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Yields a temporary path in a folder beside ``path``, with the same name. When the block succeeds, the file
@@ -147,25 +147,22 @@ def writing(path: Path, *, force: bool, named: Callable[[Path], Path] | None = N
     Args:
         path: The file to write.
         force: Replace it if it exists.
-        named: For a file whose name depends on its content: gets the temporary file, and returns the path
-            in the same folder that is written instead of ``path``.
 
     Raises:
         UsageError: ``path`` exists and ``force`` is not set.
         ArtifactError: the disk is full, or the folder cannot be written.
     """
     remove_abandoned(path.parent)  # first, since this may complete the move of a file to that place
-    ensure_free(path, force=force or named is not None)
+    ensure_free(path, force=force)
     with _temporary_folder(path) as folder:
         temporary = folder / path.name
         yield temporary
         if not temporary.exists():
             raise ArtifactError(f"nothing was written for {path}")
         flush_file(temporary)
-        final = named(temporary) if named else path
         if not force:
-            ensure_free(final, force=False)
-        os.replace(temporary, final)
+            ensure_free(path, force=False)
+        os.replace(temporary, path)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from segplug.errors import UsageError
-from segplug.files import ensure_free, refuse_input, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,14 +23,13 @@ __all__ = [
     "Kind",
     "LineLook",
     "Style",
-    "check_picture",
     "encode",
     "font_notes",
     "line_looks",
     "new_figure",
+    "picture_kind",
     "plain_text",
     "styled",
-    "write_picture",
 ]
 
 Kind = Literal["png", "svg", "pdf"]
@@ -172,21 +170,13 @@ def encode(figure: Figure, kind: Kind) -> bytes:
     return buffer.getvalue()
 
 
-def check_picture(path: Path, inputs: Iterable[str], *, force: bool) -> Kind:
-    """Check, before any work is done, that a picture can be written to ``path``.
+def picture_kind(path: Path) -> Kind:
+    """The format of the picture that a file of this name holds.
 
     Raises:
-        UsageError: its suffix is no known format, it is an input, or it cannot be written.
+        UsageError: its suffix is no known format.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in get_args(Kind):
         raise UsageError(f"{path.name} has no known picture format", hint="name it .png, .svg or .pdf")
-    refuse_input(path, inputs)
-    ensure_free(path, force=force)
     return cast("Kind", kind)
-
-
-def write_picture(path: Path, content: bytes, *, force: bool) -> None:
-    """Write a picture whole or not at all; raises as :func:`segplug.files.writing` does."""
-    with writing(path, force=force) as temporary:
-        temporary.write_bytes(content)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import MissingDependencyError, UsageError
-from segplug.files import ensure_free, refuse_input, write_text
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.providers import Report
@@ -35,7 +34,7 @@ class Options(ModelOptions):
         minimum=1,
         metavar="H W",
     )
-    out: Path | None = option(None, help="Write the config to this file.", metavar="FILE")
+    out: Path | None = option(None, help="Write the config to this file.", metavar="FILE", output=True)
 
 
 class ConfigReport(Report[Options]):
@@ -56,15 +55,11 @@ class ConfigReport(Report[Options]):
         if options.shape and not options.graph:
             raise UsageError("--shape is only used with --graph", hint="add --graph")
         (location,) = request.subjects
-        if options.out is not None:
-            refuse_input(options.out, [location])
-            ensure_free(options.out, force=request.force)
         session = request.session
         text = session.config_text(location, **options.keywords(session.config_text))
         graph = _graph(session, location, options) if options.graph else None
         if options.out is not None:
-            write_text(options.out, text, force=request.force)
-            request.reporter.note(f"wrote {options.out}")
+            options.out.write_text(text, encoding="utf-8")
         return AnalyzeReport(
             title=f"config {location}",
             data={"config": location, "text": text, **(graph.data if graph else {})},

@@ -13,7 +13,7 @@ from segplug.options import as_keywords, option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Figure
-from segplug_analysis.pictures import check_picture, write_picture
+from segplug_analysis.pictures import picture_kind
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -42,7 +42,7 @@ class Options:
     top: int = option(20, help="List this many of the most confused pairs.", minimum=1)
     title: str | None = option(None, help="The picture's title.")
     out: Path | None = option(
-        None, help="Write the picture to this file: .png, .svg or .pdf.", metavar="FILE"
+        None, help="Write the picture to this file: .png, .svg or .pdf.", metavar="FILE", output=True
     )
     trust_results: bool = option(False, help="Load a .pkl that holds more than arrays. It can run code.")
 
@@ -68,7 +68,7 @@ class ConfusionReport(Report[Options]):
         if len(request.subjects) != 1:
             raise UsageError(f"analyze confusion takes one file or folder, not {len(request.subjects)}")
         (location,) = request.subjects
-        kind = check_picture(options.out, [location], force=request.force) if options.out else None
+        kind = picture_kind(options.out) if options.out else None
         dataset = _dataset(request)
         classes = dataset.info.classes
         results = open_results(location, dataset, len(classes), trust=options.trust_results)
@@ -76,8 +76,7 @@ class ConfusionReport(Report[Options]):
         title = options.title or f"Confusion of {Path(location).name} on {dataset.info.name}"
         picture = ConfusionPicture(confusion, options.normalize, title)
         if options.out and kind:
-            write_picture(options.out, picture.encoded(kind), force=request.force)
-            request.reporter.note(f"wrote {options.out}")
+            options.out.write_bytes(picture.encoded(kind))
         return AnalyzeReport(
             title=title,
             data=data_of(confusion, options.normalize, options.top),

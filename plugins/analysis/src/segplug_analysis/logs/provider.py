@@ -12,7 +12,7 @@ from segplug.options import option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Figure
-from segplug_analysis.pictures import Kind, Style, check_picture, write_picture
+from segplug_analysis.pictures import Kind, Style, picture_kind
 
 if TYPE_CHECKING:
     from segplug_analysis.logs.run import Run
@@ -38,7 +38,7 @@ class Options:
     title: str | None = option(None, help="The picture's title.")
     style: Style = option("whitegrid", help="The style of seaborn for the picture.")
     out: Path | None = option(
-        None, help="Write the picture to this file: .png, .svg or .pdf.", metavar="FILE"
+        None, help="Write the picture to this file: .png, .svg or .pdf.", metavar="FILE", output=True
     )
     backend: str | None = option(
         None,
@@ -78,8 +78,7 @@ class Logs(Report[Options]):
         title = options.title or _title(keys, [run.name for run in runs])
         picture = CurvePicture(series, title, unit, options.style, options.log_y)
         if options.out and kind:
-            write_picture(options.out, picture.encoded(kind), force=request.force)
-            request.reporter.note(f"wrote {options.out}")
+            options.out.write_bytes(picture.encoded(kind))
         elif options.backend:
             picture.show()
         return AnalyzeReport(
@@ -112,7 +111,7 @@ def _check(request: AnalyzeRequest[Options]) -> Kind | None:
         check_legend(options.legend, len(request.subjects), len(set(options.keys)))
     if options.backend:
         check_backend(options.backend, shows=options.out is None)
-    return check_picture(options.out, request.subjects, force=request.force) if options.out else None
+    return picture_kind(options.out) if options.out else None
 
 
 def _read(request: AnalyzeRequest[Options]) -> list[Run]:

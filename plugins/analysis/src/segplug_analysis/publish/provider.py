@@ -47,6 +47,7 @@ class Publish(WeightConverter[Options]):
 
     hook_version = 2
     options = Options
+    renames = True
 
     @hookimpl
     def convert_weights(self, request: ConvertWeightsRequest[Options]) -> ConversionReport:

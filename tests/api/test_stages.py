@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -217,10 +218,36 @@ def test_another_file_at_the_place_of_a_part_needs_force(work) -> None:
     assert (work / "m.toy.data").read_text() == "data of 1.0"
 
 
+def test_a_converter_that_adds_to_the_name(signer, work) -> None:
+    (work / "out.pth").write_text("mine")
+    report = Segplug().convert_weights("published", work / "in.pth", work / "out.pth", text="a1")
+    assert report.destination == work / "out-a1.pth"
+    assert (work / "out-a1.pth.sig").exists()
+    before = content(work)
+    assert before["out.pth"] == "mine"
+    with pytest.raises(UsageError, match=r"out-a1\.pth already exists"):
+        Segplug().convert_weights("published", work / "in.pth", work / "out.pth", text="a1")
+    with pytest.raises(RefusedError):
+        using(refuse=True).convert_weights("published", work / "in.pth", work / "out.pth", text="b2")
+    assert content(work) == before
+    using(sign=False).convert_weights("published", work / "in.pth", work / "out.pth", text="a1", force=True)
+    assert content(work).keys() == before.keys() - {"out-a1.pth.sig"}
+
+
 def test_the_command_line_reports_the_final_place(signer, work, capsys) -> None:
     command = ["run", "export", "toy", "toys:m", "--output", str(work / "m.toy")]
-    assert run_command_line(command) == 0
-    assert f"wrote {work / 'm.toy'} (" in capsys.readouterr().out
+    assert run_command_line([*command, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert f"wrote {work / 'm.toy'} (" in printed.err
+    shown = json.loads(printed.out)["artifact"]
+    assert shown["path"] == str(work / "m.toy")
+    assert (shown["files"], shown["attached"]) == (["m.toy", "m.toy.json"], ["m.toy.sig"])
+    assert shown["sha256"] == hashed(work, *shown["files"])
+    assert (shown["call"]["hook"], shown["call"]["target"], shown["call"]["parent"]) == (
+        "export",
+        "toy",
+        None,
+    )
     before = content(work)
     refused = [*command, "--force", "--text", "2.0", "--addon-options", "signer.refuse=true"]
     assert run_command_line(refused) == 1

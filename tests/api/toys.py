@@ -123,6 +123,18 @@ TOYS = """
             written(request, request.output)
             return ConversionReport(destination=request.output)
 
+    class Publisher(WeightConverter[Options]):
+        '''Adds to the name.'''
+        hook_version = 2
+        options = Options
+        renames = True
+
+        @hookimpl
+        def convert_weights(self, request):
+            path = request.output.with_stem(request.output.stem + "-" + request.options.text)
+            written(request, path)
+            return ConversionReport(destination=path)
+
     class Opens(Backend[NoOptions]):
         '''Runs toys.'''
         hook_version = 2
@@ -164,7 +176,8 @@ TOYS = """
             return SegmentationModel(module=network, meta=meta, exportable=lambda: network)
 
     toy, plain, nothing, elsewhere = Toy(), Plain(), Nothing(), Elsewhere()
-    compiler, shelf, converter, opens, source = Compiler(), Shelf(), Converter(), Opens(), Source()
+    compiler, shelf, converter, publisher = Compiler(), Shelf(), Converter(), Publisher()
+    opens, source = Opens(), Source()
 """
 
 SIGNER = """
@@ -226,7 +239,7 @@ _ENTRIES = {
         "shelf": "toys_mod:shelf",
     },
     "segplug.build_engine": {"toyengine": "toys_mod:compiler"},
-    "segplug.convert_weights": {"toyweights": "toys_mod:converter"},
+    "segplug.convert_weights": {"toyweights": "toys_mod:converter", "published": "toys_mod:publisher"},
     "segplug.infer": {"toy": "toys_mod:opens", "toyengine": "toys_mod:opens"},
     "segplug.load_model": {"toys": "toys_mod:source"},
 }

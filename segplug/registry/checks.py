@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,23 +9,17 @@ from dataclasses import fields
 from typing import Any
 
 from segplug.errors import PluginError
-from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS
 from segplug.installed import Entry, Facts, Provider
 from segplug.options import NoOptions, OptionSpec, nearest, option_specs
 from segplug.providers import KINDS, Maker, Packer
 from segplug.registry.facts import command_facts, facts_of
 from segplug.registry.hooks import new_manager, register
 from segplug.registry.loading import entry_label
+from segplug.registry.names import WRAPPED, ignored_names
 from segplug.session import Session
 from segplug.versions import CHANGES_PAGE
 
 __all__ = ["check_addon", "check_manifest", "check_provider", "checked_facts"]
-
-_WRAPPED = (*HOOKS, *SOURCE_HOOKS, EXECUTOR_HOOK, "command")
-"""The hooks that an add-on may wrap."""
-
-_NEAR = 0.8
-"""How alike two names are (0 to 1, difflib's ratio) if one is taken for a misspelling of the other."""
 
 # The methods of a session that pass on a provider's options: an option cannot have the name of a keyword.
 _METHODS = {
@@ -40,6 +33,7 @@ _UNLISTED: Mapping[str, tuple[type, str]] = {
     "precision_flags": (Mapping, "a mapping"),
     "shared_levels": (int, "a whole number"),
     "needs_subjects": (bool, "True or False"),
+    "renames": (bool, "True or False"),
 }
 """The attributes that are in no manifest: their types, and those in words."""
 
@@ -81,7 +75,7 @@ def check_addon(entry: Entry, plugin: object) -> Provider:
         if not isinstance(versions, Mapping):
             raise _broken(entry, "it does not say its hook_versions, such as {'export': 2}")
         for name in versions:
-            if name not in _WRAPPED:
+            if name not in WRAPPED:
                 raise _broken(entry, f"its hook_versions name '{name}', {_no_hook(name)}")
         wrapped = _wrapped_hooks(entry, plugin)
         if set(versions) != wrapped:
@@ -175,31 +169,8 @@ def _base_of(entry: Entry, plugin: object) -> type:
 
 
 def _check_names(entry: Entry, plugin: object, base: type) -> None:
-    """Refuse a public name that is nearly a declared one: a misspelt attribute would be ignored.
-
-    Where the object has the declared one, too, the other name is no misspelling: ``runs`` beside ``run``.
-    """
-    declared = _declared(base)
-    for name in dir(plugin):
-        if name.startswith("_") or name in declared:
-            continue
-        near = difflib.get_close_matches(name, sorted(declared), n=1, cutoff=_NEAR)
-        if near and not _has_own(plugin, near[0], base):
-            raise _broken(
-                entry,
-                f"it has '{name}', which {base.__name__} does not declare; did you mean '{near[0]}'?",
-            )
-
-
-def _has_own(plugin: object, name: str, base: type) -> bool:
-    found = inspect.getattr_static(plugin, name, None)
-    return found is not None and found is not inspect.getattr_static(base, name, None)
-
-
-def _declared(base: type) -> set[str]:
-    own = {name for kind in base.__mro__ for name in (*vars(kind), *vars(kind).get("__annotations__", {}))}
-    names = {name for name in own if not name.startswith("_")}
-    return {*names, *_WRAPPED} if base in KINDS["addon"] else names
+    for reason in ignored_names(plugin, base):
+        raise _broken(entry, reason)
 
 
 def _check_hook(entry: Entry, plugin: object) -> None:
@@ -250,7 +221,7 @@ def _wrapped_hooks(entry: Entry, plugin: object) -> set[str]:
                     entry, f"'{caller.name}' is marked tryfirst or trylast; its place is its 'order'"
                 )
     wrapped = {caller.name for caller in callers}
-    for name in sorted(set(_WRAPPED) - wrapped):
+    for name in sorted(set(WRAPPED) - wrapped):
         if callable(getattr(plugin, name, None)):
             raise _broken(entry, f"'{name}' must be marked @hookimpl(wrapper=True)")
     return wrapped
@@ -261,12 +232,12 @@ def _refuse_unknown_hooks(entry: Entry, plugin: object) -> None:
         # Read without running properties: they may need a library, or a state, that is not there yet.
         found = inspect.getattr_static(plugin, name, None)
         marked = getattr(getattr(found, "__func__", found), "segplug_impl", None)
-        if isinstance(marked, dict) and name not in _WRAPPED:
+        if isinstance(marked, dict) and name not in WRAPPED:
             raise _broken(entry, f"its method '{name}' is marked with hookimpl, {_no_hook(name)}")
 
 
 def _no_hook(name: str) -> str:
-    guess = nearest(str(name), _WRAPPED)
+    guess = nearest(str(name), WRAPPED)
     return "and there is no hook of that name" + (f"; did you mean '{guess}'?" if guess else "")
 
 

@@ -329,7 +329,8 @@ def _lock_in_cache(folder: Path) -> BaseFileLock | None:
         locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(locks / name, thread_local=False)
         lock.acquire()
-    except (OSError, NotImplementedError):  # NotImplementedError: no locks on this file system
+    # NotImplementedError: no locks on this file system. RuntimeError: this thread holds the lock already.
+    except (OSError, NotImplementedError, RuntimeError):
         return None
     return lock
 

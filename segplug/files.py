@@ -123,7 +123,8 @@ def refuse_input(output: Path, inputs: Iterable[str | Path | None]) -> None:
     listed = [shard for index in given for shard in _shards_of(index)]
     for path in given + listed:
         same = output.resolve() == path.resolve()
-        if same or (output.exists() and path.exists() and output.samefile(path)):
+        # os.path: a name that the system does not allow is no file, and no error here.
+        if same or (os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path)):
             raise UsageError(f"{output} is an input: it is not written over", hint="name another output")
 
 

@@ -124,6 +124,8 @@ def _spec(field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
             name=field.name, type=str, arity=None, default=field.default, mapping=True, **details
         )
     scalar, arity, choices = _shape_of(field.name, hint)
+    if details.get("output") and (scalar is not Path or arity != 1):
+        raise PluginError(f"the option '{field.name}' names an output, and is no Path")
     return OptionSpec(
         name=field.name,
         type=scalar,

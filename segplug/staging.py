@@ -25,7 +25,7 @@ from segplug.commits import (
     reserved,
     state_of,
 )
-from segplug.errors import ArtifactError, UsageError
+from segplug.errors import ArtifactError, SegplugError, UsageError
 from segplug.files import (
     PREFIX,
     cannot_write,
@@ -37,7 +37,7 @@ from segplug.files import (
 
 __all__ = ["Stage", "recover", "stage_file", "stage_folder"]
 
-_NEW = "new"
+_NEW, _MODELS = "new", "models"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -56,6 +56,8 @@ class Stage:
     _started_in: Path
     """The working folder when the stage was made, since a hook may change it."""
     _force: bool
+    _inputs: tuple[Path, ...]
+    """Files that are not replaced or removed, whatever their names."""
     _shared_levels: int | None
     """As in :func:`stage_folder`; ``None``: the stage of a file."""
 
@@ -69,6 +71,13 @@ class Stage:
         ordered = sorted(files, key=lambda path: (not self._is_main(path), self._name(path)))
         return tuple(self._name(path) for path in ordered)
 
+    def shared_names(self) -> frozenset[str]:
+        """The staged files that versions of a model share, and that are at their place already."""
+        if not self._shared_levels:
+            return frozenset()
+        shared = [unit for unit in self._units() if unit.is_file() and unit.parent != self._root]
+        return frozenset(self._name(unit) for unit in shared if (self._base / self._name(unit)).is_file())
+
     def commit(self, *, older: Iterable[Path] = (), main: str | None = None) -> None:
         """Move everything in the stage to its place, together; if that fails, nothing has changed.
 
@@ -79,7 +88,7 @@ class Stage:
             main: The name of the main file, if a hook has chosen another one than that of ``output``.
 
         Raises:
-            UsageError: something is at a part's place that may not be replaced.
+            UsageError: something is at a part's place that may not be replaced, or an input is.
             ArtifactError: nothing was written, it holds a link or a device, the disk is full, or the folder
                 cannot be written.
         """
@@ -93,6 +102,7 @@ class Stage:
             with locked(self._base):
                 removed = self._to_remove(older)
                 entries = [*self._entries_to_remove(removed), *self._entries_to_place(removed)]
+                self._refuse_inputs(entries)
                 Commit(self._temporary, entries, one=self._shared_levels is None).run()
         except OSError as error:
             raise cannot_write(self.destination, error) from error
@@ -143,9 +153,20 @@ class Stage:
             goes_with_folder = not known.isdisjoint(target.parents)
             if not goes_with_folder:
                 is_older = target in known and not self._is_main(unit)
-                self._check_target(unit, target, force=self._force or is_older)
+                # What versions of a model share, such as a configuration, changes when one is added.
+                is_shared = bool(self._shared_levels) and unit.is_file() and unit.parent != self._root
+                self._check_target(unit, target, force=self._force or is_older or is_shared)
             old = None if goes_with_folder else state_of(target)
             yield Entry(name, unit.relative_to(self._temporary).as_posix(), old, state_of(unit))
+
+    def _refuse_inputs(self, entries: Iterable[Entry]) -> None:
+        """Check that no entry replaces or removes an input, or a folder with one in it."""
+        inputs = [(self._started_in / path).resolve() for path in self._inputs]
+        files = {file_id for path in inputs if (file_id := _file_id(path)) is not None}
+        for entry in entries:
+            target = self._base / entry.target
+            if _file_id(target) in files or any(target.resolve() in (path, *path.parents) for path in inputs):
+                raise UsageError(f"{target} is an input: it is not written over", hint="name another output")
 
     def _check_target(self, unit: Path, target: Path, *, force: bool) -> None:
         between = [folder for folder in target.parents if self._base in folder.parents]
@@ -186,8 +207,19 @@ class Stage:
         return self._shared_levels is None and (path == self.output or self.output in path.parents)
 
 
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Tells whether two paths are one file, also through links; ``None``: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
-def stage_file(destination: Path, *, force: bool) -> Iterator[Stage]:
+def stage_file(
+    destination: Path, *, force: bool, inputs: Iterable[Path] = (), renames: bool = False
+) -> Iterator[Stage]:
     """A stage for one artifact, a file or a folder, with further files beside it.
 
     The hook writes ``stage.output``, which has the name of ``destination``, and may write further files
@@ -196,6 +228,8 @@ def stage_file(destination: Path, *, force: bool) -> Iterator[Stage]:
     Args:
         destination: Where the artifact will lie.
         force: Replace what is there, and what is at the places of its parts.
+        inputs: Files that are not replaced or removed, not even with ``force``.
+        renames: The hook chooses another name: ``destination`` may exist, since it is not written.
 
     Raises:
         UsageError: ``destination`` exists and ``force`` is not set, or it cannot be written.
@@ -207,10 +241,10 @@ def stage_file(destination: Path, *, force: bool) -> Iterator[Stage]:
     base = started_in / destination.parent
     remove_abandoned(base)  # first, since this may complete a commit to that place
     if destination.is_dir() and not destination.is_symlink():
-        ensure_free_folder(destination, force=force)
+        ensure_free_folder(destination, force=force or renames)
     else:
-        ensure_free(destination, force=force)
-    with _temporary(base, destination) as temporary:
+        ensure_free(destination, force=force or renames)
+    with _temporary(base, destination, destination.parent) as temporary:
         root = temporary / _NEW
         root.mkdir()
         yield Stage(
@@ -221,12 +255,15 @@ def stage_file(destination: Path, *, force: bool) -> Iterator[Stage]:
             _temporary=temporary,
             _started_in=started_in,
             _force=force,
+            _inputs=tuple(inputs),
             _shared_levels=None,
         )
 
 
 @contextmanager
-def stage_folder(folder: Path, *, shared_levels: int = 0) -> Iterator[Stage]:
+def stage_folder(
+    folder: Path, *, force: bool, shared_levels: int = 0, inputs: Iterable[Path] = ()
+) -> Iterator[Stage]:
     """A stage for what is packed into a server's folder of models.
 
     ``stage.output`` is an empty folder. Each entry in it replaces the one of the same name in ``folder``;
@@ -239,8 +276,11 @@ def stage_folder(folder: Path, *, shared_levels: int = 0) -> Iterator[Stage]:
 
     Args:
         folder: The folder of models; it exists.
+        force: Replace what is there.
         shared_levels: How many levels of folders are merged with those in ``folder``. With 0, a model is
-            replaced whole; with 1, the entries in its folder are (a version in Triton's repository).
+            replaced whole; with 1, the entries in its folder are (a version in Triton's repository), and the
+            files that versions share are replaced without ``force``.
+        inputs: Files that are not replaced or removed, not even with ``force``.
 
     Raises:
         UsageError: there is no such folder.
@@ -252,8 +292,8 @@ def stage_folder(folder: Path, *, shared_levels: int = 0) -> Iterator[Stage]:
     base = started_in / folder
     remove_abandoned(base)
     # A packer reads what is there before it writes: two versions of one model share a configuration.
-    with reserved(base), _temporary(base, folder) as temporary:
-        output = temporary / _NEW / "models"
+    with reserved(base), _temporary(base, folder, folder) as temporary:
+        output = temporary / _NEW / _MODELS
         output.mkdir(parents=True)
         yield Stage(
             output=output,
@@ -262,7 +302,8 @@ def stage_folder(folder: Path, *, shared_levels: int = 0) -> Iterator[Stage]:
             _base=base,
             _temporary=temporary,
             _started_in=started_in,
-            _force=True,
+            _force=force,
+            _inputs=tuple(inputs),
             _shared_levels=shared_levels,
         )
 
@@ -277,11 +318,19 @@ def recover(folder: Path) -> None:
 
 
 @contextmanager
-def _temporary(base: Path, destination: Path) -> Iterator[Path]:
-    """A temporary folder in ``base``. A full disk, or any failure in that folder, is one of writing."""
+def _temporary(base: Path, destination: Path, place: Path) -> Iterator[Path]:
+    """A temporary folder in ``base``. A full disk, or any failure in that folder, is one of writing.
+
+    Errors name the files in ``place``, where they would have been moved.
+    """
     try:
         with temporary_folder(base) as temporary:
-            yield temporary
+            try:
+                yield temporary
+            except SegplugError as error:
+                for root in (temporary / _NEW / _MODELS, temporary / _NEW):
+                    error.message = error.message.replace(f"{root}{os.sep}", f"{place / 'x'}"[:-1])
+                raise
     except OSError as error:
         if error.errno in _FULL or str(error.filename).startswith(str(base / PREFIX)):
             raise cannot_write(destination, error) from error

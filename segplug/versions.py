@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from segplug import __version__
+
 __all__ = ["CHANGES_PAGE", "HOOK_VERSIONS", "HookVersions"]
 
 CHANGES_PAGE = "docs/hook-versions.md"
@@ -37,8 +39,14 @@ class HookVersions:
     ends: Mapping[int, str]
 
     def runs(self, version: int) -> bool:
-        """Whether a provider of this version runs."""
-        return version == self.current or version in self.ends
+        """Whether a provider of this version runs in this segplug."""
+        if version == self.current:
+            return True
+        return version in self.ends and _numbers(__version__) < _numbers(self.ends[version])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _second(text: str) -> HookVersions:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug import files
+from segplug.api.making import Product, all_inputs, ensure_output, precision_of, refuse_elsewhere
 from segplug.api.sources import Sources
 from segplug.api.subjects import input_files, request_field
-from segplug.artifact import completed
 from segplug.errors import PluginError, UsageError
 from segplug.installed import Provider
 from segplug.registry.formats import attached_files, older_parts, require_device, verification_backend
@@ -68,12 +68,14 @@ class Makers(Sources):
         if provider.packs:
             raise UsageError(f"export {provider.entry.target} packs for a server", hint="use Segplug.pack")
         checked = provider.make_options(options)
-        chosen = _precision(provider, precision)
+        chosen = precision_of(provider, precision)
         destination = Path(output)
         files.refuse_input(destination, [*input_files(model), *images])
+        ensure_output(provider, destination, force=force)
         if verify:
             verification_backend(self.registry, provider.entry)
-        with stage_file(destination, force=force) as stage:
+        inputs = all_inputs(self.registry, model, images)
+        with stage_file(destination, force=force, inputs=inputs) as stage:
             request: ExportRequest[Any] = ExportRequest(
                 model=model,
                 output=stage.output,
@@ -120,12 +122,14 @@ class Makers(Sources):
         provider = self.registry.resolve("build_engine", target)
         subject = request_field(provider, what)
         checked = provider.make_options(options)
-        chosen = _precision(provider, precision)
+        chosen = precision_of(provider, precision)
         destination = Path(output)
-        files.refuse_input(destination, [*input_files(what), *images])
+        inputs = all_inputs(self.registry, what, images)
+        files.refuse_input(destination, inputs)
+        ensure_output(provider, destination, force=force)
         if verify:
             require_device(verification_backend(self.registry, provider.entry), device)
-        with stage_file(destination, force=force) as stage:
+        with stage_file(destination, force=force, inputs=inputs) as stage:
             request: BuildEngineRequest[Any] = BuildEngineRequest(
                 output=stage.output,
                 destination=destination,
@@ -161,10 +165,12 @@ class Makers(Sources):
             raise UsageError(f"export {provider.entry.target} does not pack", hint="use Segplug.export")
         subject = request_field(provider, what)
         checked = provider.make_options(options)
-        destination = Path(folder)
+        destination, levels = Path(folder), provider.attribute("shared_levels")
+        final = Path.cwd() / destination  # an add-on may change the working folder
+        inputs = all_inputs(self.registry, what)
         with (
             files.making_folder(destination),
-            stage_folder(destination, shared_levels=provider.attribute("shared_levels")) as stage,
+            stage_folder(destination, force=force, shared_levels=levels, inputs=inputs) as stage,
         ):
             request: PackRequest[Any] = PackRequest(
                 output=stage.output,
@@ -174,17 +180,16 @@ class Makers(Sources):
                 options=checked,
                 **self._context(provider.entry),
             )
+            product = Product(provider, stage)
 
             def finish(request: PackRequest[Any], artifact: Artifact) -> Artifact:
-                _refuse_elsewhere(provider, artifact, stage.output)
-                return completed(replace(artifact, call=request.call), stage.names())
+                refuse_elsewhere(provider, artifact.path, stage.output)
+                product.shared = stage.shared_names()
+                return product.describe(artifact, request)
 
-            made = _with_attached(self.registry.call(provider, request, finish), stage)
-            for path in made.paths:
-                files.refuse_input(destination / path.relative_to(stage.output), input_files(what))
-            placed = destination / made.path.name
-            stage.commit(older=attached_files(placed))
-            return replace(made, path=placed)
+            artifact = product.agreed(self.registry.call(provider, request, finish))
+            stage.commit(older=attached_files(final / artifact.path.name))
+            return replace(artifact, path=destination / artifact.path.name)
 
     def convert_weights(
         self,
@@ -211,7 +216,8 @@ class Makers(Sources):
             raise UsageError(f"there is no file {checkpoint}")
         checked = provider.make_options(options)
         renames = provider.attribute("renames")
-        with stage_file(final, force=force or renames) as stage:
+        folder = Path.cwd() / final.parent  # an add-on may change the working folder
+        with stage_file(final, force=force, inputs=[Path(checkpoint)], renames=renames) as stage:
             request: ConvertWeightsRequest[Any] = ConvertWeightsRequest(
                 checkpoint=Path(checkpoint),
                 output=stage.output,
@@ -222,12 +228,10 @@ class Makers(Sources):
             report: ConversionReport = self._call_hook(provider, request)
             if report.destination is None:
                 return report
-            _refuse_elsewhere(provider, report.destination, stage.output.parent)
-            placed = final.parent / report.destination.name
-            files.refuse_input(placed, [checkpoint])
-            files.ensure_free(placed, force=force)
-            stage.commit(older=attached_files(placed), main=report.destination.name)
-            return replace(report, destination=placed)
+            refuse_elsewhere(provider, report.destination, stage.output.parent)
+            name = report.destination.name
+            stage.commit(older=attached_files(folder / name), main=name)
+            return replace(report, destination=final.parent / name)
 
     def _made(
         self,
@@ -239,6 +243,8 @@ class Makers(Sources):
         thresholds: Thresholds | None,
     ) -> Artifact:
         """Call a maker, verify what it made if asked, and place it when no add-on has refused."""
+        product = Product(provider, stage)
+        write_meta = provider.method("write_meta")
 
         def finish(request: ExportRequest[Any] | BuildEngineRequest[Any], artifact: Artifact) -> Artifact:
             if artifact.path != stage.output:
@@ -246,42 +252,16 @@ class Makers(Sources):
                     f"{entry_label(provider.entry)} returned an artifact at {artifact.path}, "
                     "not at request.output"
                 )
-            artifact = completed(replace(artifact, call=request.call), stage.names())
-            if not verify:
-                return artifact
-            from segplug.verification.run import verified
+            if verify:
+                from segplug.verification.run import verified
 
-            checked = verified(request.session, provider, artifact, request, images, thresholds)
-            return completed(checked, stage.names())
+                artifact = verified(request.session, provider, artifact, request, images, thresholds)
+            elif artifact.meta.verification is not None:  # that of what it was made from
+                artifact = replace(artifact, meta=artifact.meta.replace(verification=None))
+                write_meta(artifact.path, artifact.meta)
+            return product.describe(artifact, request)
 
-        artifact = _with_attached(self.registry.call(provider, request, finish), stage)
-        stage.commit(older=older_parts(self.registry, provider.entry, request.destination))
+        final = Path.cwd() / request.destination  # an add-on may change the working folder
+        artifact = product.agreed(self.registry.call(provider, request, finish))
+        stage.commit(older=older_parts(self.registry, provider.entry, final))
         return replace(artifact, path=request.destination)
-
-
-def _precision(maker: Provider, asked: Precision | None) -> Precision:
-    """The precision to make, if the maker has it; raises :class:`UsageError` if not."""
-    known: tuple[Precision, ...] = maker.attribute("precisions")
-    if asked is None:
-        return known[0]
-    if asked not in known:
-        raise UsageError(
-            f"{maker.entry.hook} {maker.entry.target} makes {' or '.join(known)} artifacts, not {asked}"
-        )
-    return asked
-
-
-def _with_attached(artifact: Artifact, stage: Stage) -> Artifact:
-    """The artifact when all add-ons have seen it: they may have changed files, or written new ones."""
-    names = stage.names()
-    artifact = completed(artifact, [name for name in names if name in artifact.files])
-    return replace(artifact, attached=tuple(name for name in names if name not in artifact.files))
-
-
-def _refuse_elsewhere(provider: Provider, made: Artifact | Path, folder: Path) -> None:
-    """Refuse a result that does not lie in the staging folder: it would not be placed with the others."""
-    path = made.path if isinstance(made, Artifact) else made
-    if path.parent != folder or not path.exists():
-        raise PluginError(
-            f"{entry_label(provider.entry)} returned {path}, which it did not write into the staging folder"
-        )

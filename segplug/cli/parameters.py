@@ -207,12 +207,12 @@ def addon_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: a value of ``--addon-options`` is not ``NAME.KEY=VALUE``.
     """
     options: dict[str, dict[str, Any]] = {}
-    for key, value in key_values(values.get("addon_options", ()), flag="--addon-options").items():
+    for key, value in key_values(values.get("addon_options") or (), flag="--addon-options").items():
         name, dot, keyword = key.rpartition(".")
         if not dot or not name or not keyword:
             raise UsageError(f"--addon-options: '{key}={value}' is not NAME.KEY=VALUE")
         options.setdefault(name, {})[keyword] = value
-    return {"without_addons": values.get("no_addon", ()), "addon_options": options}
+    return {"without_addons": values.get("no_addon") or (), "addon_options": options}
 
 
 def shape_of(values: Sequence[int]) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from segplug.installed import Entry, Provider
 from segplug.options import unknown
 from segplug.registry.checks import check_addon, check_manifest
 from segplug.registry.discovery import addon_entries
-from segplug.registry.loading import import_plugin, refuse_unusable
+from segplug.registry.loading import import_plugin, refuse_forged, refuse_unusable
 
 __all__ = ["ONLY_VARIABLE", "REQUIRED_VARIABLE", "AddOns"]
 
@@ -81,6 +81,7 @@ class AddOns:
         if entry not in self._loaded:
             try:
                 refuse_unusable(entry)
+                refuse_forged(entry)
                 addon = check_addon(entry, import_plugin(entry))
                 check_manifest(addon)
             except PluginError as error:
@@ -115,7 +116,12 @@ def _allow_leaving_out(entry: Entry) -> None:
 
 def _is_mandatory(entry: Entry) -> bool:
     required = _named_in(REQUIRED_VARIABLE) or ()
-    return entry.facts.mandatory or not entry.facts.kind or entry.target in required
+    if entry.facts.mandatory or not entry.facts.kind or entry.target in required:
+        return True
+    try:  # a manifest that was not written again since the rule became mandatory
+        return bool(getattr(import_plugin(entry), "mandatory", False))
+    except PluginError:
+        return False
 
 
 def _named_in(variable: str) -> set[str] | None:

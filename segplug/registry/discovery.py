@@ -7,8 +7,6 @@ target takes) comes from the distributions' manifests.
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -21,10 +19,11 @@ from segplug.errors import PluginError
 from segplug.groups import ADDON_GROUP, COMMAND_GROUP, EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS, group_of
 from segplug.installed import Entry
 from segplug.registry import manifest
+from segplug.registry.installation import installation, installed_version
 from segplug.registry.manifest import manifest_of
 from segplug.versions import CHANGES_PAGE, HOOK_VERSIONS
 
-__all__ = ["addon_entries", "all_entries", "command_entries", "entries", "forget", "installed_version"]
+__all__ = ["addon_entries", "all_entries", "command_entries", "entries", "forget"]
 
 
 def entries(hook: str) -> tuple[Entry, ...]:
@@ -52,37 +51,40 @@ def all_entries() -> tuple[Entry, ...]:
 def forget() -> None:
     """Forget what was read; for processes that install plugins while they run."""
     _read_group.cache_clear()
-    _versions_by_name.cache_clear()
+    installation.cache_clear()
     manifest.forget()
     ExtensionManager.ENTRY_POINT_CACHE.clear()
 
 
-def installed_version(distribution: str) -> str:
-    """The version of an installed distribution; empty if it is not installed."""
-    found = _versions_by_name().get(_normalized(distribution))
-    if found is not None:
-        return found
-    from importlib import metadata  # for what is installed in another way than as a folder
-
-    try:
-        return metadata.version(distribution)
-    except (metadata.PackageNotFoundError, ValueError):
-        return ""
-
-
 @cache
 def _read_group(group: str, hook: str) -> tuple[Entry, ...]:
-    listing: NamedExtensionManager[object] = NamedExtensionManager(
-        group, names=[], on_missing_entrypoints_callback=None
+    found = sorted(
+        (_entry(hook, name, value) for name, value in _points(group)), key=lambda entry: entry.qualified
     )
-    points = dict.fromkeys((point.name, point.value) for point in listing.list_entry_points())
-    found = sorted((_entry(hook, name, value) for name, value in points), key=lambda entry: entry.qualified)
     found.sort(key=lambda entry: entry.target)
-    claims = Counter(target for target, _ in {(entry.target, entry.distribution) for entry in found})
+    claims = Counter(entry.target for entry in found)
     return tuple(
         _marked(entry, found) if claims[entry.target] > 1 and entry.status == "available" else entry
         for entry in found
     )
+
+
+def _points(group: str) -> tuple[tuple[str, str], ...]:
+    """The names and values of a group's entry points, as stevedore finds them.
+
+    The key of stevedore's cache on disk holds times of files, rounded to 128 seconds: an entry point that was
+    added soon after the last listing would stay unknown. The key also holds the path. A name on it that
+    stands for the exact state, and leads nowhere, makes the key exact.
+    """
+    state = f"segplug-{installation().state}"
+    sys.path.append(state)
+    try:
+        listing: NamedExtensionManager[object] = NamedExtensionManager(
+            group, names=[], on_missing_entrypoints_callback=None
+        )
+        return tuple(dict.fromkeys((point.name, point.value) for point in listing.list_entry_points()))
+    finally:
+        sys.path.remove(state)
 
 
 def _entry(hook: str, name: str, value: str) -> Entry:
@@ -157,26 +159,3 @@ def _marked(entry: Entry, found: Iterable[Entry]) -> Entry:
     rivals = dict.fromkeys(other.qualified for other in found if other.target == entry.target)
     reasons = [f"claimed by {' and '.join(rivals)}", *([entry.reason] if entry.reason else [])]
     return replace(entry, status="duplicate", reason="; ".join(reasons))
-
-
-@cache
-def _versions_by_name() -> dict[str, str]:
-    """Every installed distribution's version, read from the names of the metadata folders on the path.
-
-    Parsing the metadata files themselves takes a hundred times as long.
-    """
-    found: dict[str, str] = {}
-    for folder in reversed(sys.path):  # the first on the path counts
-        try:
-            names = os.listdir(folder or ".")
-        except OSError:
-            continue
-        for name in names:
-            if name.endswith(".dist-info"):
-                distribution, _, version = name.removesuffix(".dist-info").rpartition("-")
-                found[_normalized(distribution)] = version
-    return found
-
-
-def _normalized(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()

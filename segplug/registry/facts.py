@@ -58,7 +58,7 @@ def facts_of(hook: str, target: str, plugin: object, base: type) -> Facts:
             about=about,
             mandatory=read("mandatory", bool, False),
             order=read("order", int, 0),
-            sidecars=read_words("sidecars"),
+            sidecars=_sidecars(read_words("sidecars")),
         )
     takes = read("takes", str, "")
     allowed = _TAKES.get(base, ("",))
@@ -112,6 +112,13 @@ def _suffix(declared: str | None, target: str, base: type) -> str:
         raise PluginError(f"its 'suffix' begins with a dot, not {declared!r}")
     if not declared and base is not Packer:
         raise PluginError("its 'suffix' is empty; an artifact's name ends in something")
+    return declared
+
+
+def _sidecars(declared: tuple[str, ...]) -> tuple[str, ...]:
+    for end in declared:
+        if not end.startswith(".") or "/" in end or "\\" in end:
+            raise PluginError(f"its 'sidecars' hold {end!r}: each begins with a dot, and names no folder")
     return declared
 
 

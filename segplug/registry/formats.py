@@ -6,6 +6,7 @@ All this is read from manifests; a plugin is imported only where one of its meth
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "backend_of_input",
     "backends_for",
     "companions",
+    "files_of",
     "has_suffix",
     "makers_of",
     "older_parts",
@@ -68,8 +70,21 @@ def older_parts(providers: Providers, maker: Entry, artifact: Path) -> Iterator[
             yield from (file for file in beside if file.name.startswith(artifact.name))
 
 
+def files_of(providers: Providers, path: Path) -> tuple[Path, ...]:
+    """A file with its sidecar and the files that it does not open without, as far as that can be known."""
+    found = [path, sidecar_path(path)]
+    for maker in _makers_by_suffix(path):
+        if maker.facts.verify_with:
+            with suppress(Exception):  # a damaged file: what opens it says so
+                backend = providers.provider("infer", maker.facts.verify_with)
+                found += [Path(file) for file in backend.method("companions")(path)]
+    return tuple(dict.fromkeys(file for file in found if file == path or file.is_file()))
+
+
 def attached_files(artifact: Path) -> tuple[Path, ...]:
     """The files beside an artifact that installed add-ons wrote, as far as they say so (``sidecars``)."""
+    if not os.path.lexists(artifact):
+        return ()
     ends = {end for addon in addon_entries() for end in addon.facts.sidecars}
     beside = [artifact.with_name(artifact.name + end) for end in sorted(ends)]
     return tuple(path for path in beside if path.is_file())
@@ -128,7 +143,7 @@ def read_meta(providers: Providers, path: Path) -> ModelMeta | None:
         found: ModelMeta | None = providers.load(maker).method("read_meta")(path)
         if found is not None:
             return found
-    return None
+    return None if path.is_dir() else read_sidecar(path)
 
 
 def backend_of_artifact(providers: Providers, artifact: Artifact | str | Path) -> Provider:

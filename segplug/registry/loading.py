@@ -10,7 +10,7 @@ from segplug.installed import Entry
 if TYPE_CHECKING:
     import click
 
-__all__ = ["entry_label", "import_plugin", "load_command", "refuse_unusable"]
+__all__ = ["entry_label", "import_plugin", "load_command", "refuse_forged", "refuse_unusable"]
 
 
 def entry_label(entry: Entry) -> str:
@@ -28,6 +28,25 @@ def refuse_unusable(entry: Entry) -> None:
     """
     if entry.status in ("broken", "outdated"):
         raise PluginError(f"{entry_label(entry)} is {entry.status}: {entry.reason}")
+
+
+def refuse_forged(entry: Entry) -> None:
+    """Refuse an entry whose manifest names a distribution that has no such entry point.
+
+    Raises:
+        PluginError: it does.
+    """
+    from importlib import metadata
+
+    try:
+        points = list(metadata.distribution(entry.distribution).entry_points)
+    except (metadata.PackageNotFoundError, ValueError):
+        points = []
+    if not any((point.name, point.value) == (entry.target, entry.value) for point in points):
+        raise PluginError(
+            f"{entry_label(entry)} is broken: its manifest names the distribution {entry.distribution}, "
+            "which does not have this entry point"
+        )
 
 
 def import_plugin(entry: Entry) -> object:

@@ -18,7 +18,7 @@ from segplug.registry.addons import AddOns
 from segplug.registry.checks import check_manifest, check_provider
 from segplug.registry.discovery import entries
 from segplug.registry.hooks import Finish, addon_hook, new_manager, provider_hook
-from segplug.registry.loading import import_plugin, load_command, refuse_unusable
+from segplug.registry.loading import import_plugin, load_command, refuse_forged, refuse_unusable
 from segplug.registry.sources import accepting_sources, usable_sources
 
 __all__ = ["Registry"]
@@ -107,6 +107,7 @@ class Registry:
         """Import and check the plugin of one entry; raises :class:`PluginError` if it is unusable."""
         if entry not in self._providers:
             refuse_unusable(entry)
+            refuse_forged(entry)
             provider = check_provider(entry, import_plugin(entry))
             check_manifest(provider)
             self._providers[entry] = provider

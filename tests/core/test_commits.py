@@ -68,7 +68,7 @@ def file_case(old: Tree, written: Tree, parts: tuple[str, ...] = (), older: tupl
 
 def folder_case(old: Tree, written: Tree, new: Tree, parts: tuple[str, ...], shared_levels: int) -> Case:
     def write(folder: Path) -> None:
-        with stage_folder(folder, shared_levels=shared_levels) as stage:
+        with stage_folder(folder, force=True, shared_levels=shared_levels) as stage:
             make(stage.output, written)
             stage.commit()
 

@@ -75,7 +75,7 @@ def write_a_folder(folder: Path) -> None:
 
 
 def stage_models(folder: Path) -> None:
-    with stage_folder(folder) as stage:
+    with stage_folder(folder, force=True) as stage:
         make(stage.output / "other", x="other")
         stage.commit()
 
@@ -152,7 +152,7 @@ def test_an_older_part_that_was_replaced_before_it_was_moved_stays(tmp_path: Pat
 
 def test_a_newer_entry_of_a_folder_of_models_stays(tmp_path: Path) -> None:
     def write(folder: Path) -> None:
-        with stage_folder(folder, shared_levels=1) as stage:
+        with stage_folder(folder, force=True, shared_levels=1) as stage:
             make(stage.output / "m" / "2", model="new")
             make(stage.output / "m", config="new")
             stage.commit()

@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
         stage_file(tmp_path / "m", force=True),
     ):
         pass
-    with pytest.raises(ArtifactError, match=r"cannot write .*: Read-only"), stage_folder(tmp_path):
+    with pytest.raises(ArtifactError, match=r"cannot write .*: Read-only"), stage_folder(tmp_path, force=True):
         pass
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UsageError, match="cannot be written to"), stage_file(tmp_path / "m", force=True):
@@ -113,7 +113,7 @@ def test_what_may_be_written_is_checked_first(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UsageError, match=message), stage_file(tmp_path / name, force=force):
             pytest.fail("the block was entered")
-    with pytest.raises(UsageError, match="there is no folder"), stage_folder(tmp_path / "m.onnx"):
+    with pytest.raises(UsageError, match="there is no folder"), stage_folder(tmp_path / "m.onnx", force=True):
         pytest.fail("the block was entered")
 
 
@@ -139,7 +139,7 @@ def test_the_names_of_what_was_written(tmp_path: Path) -> None:
         make(stage.output / "sub", b="")
         make(stage.output.parent, a="")
         assert stage.names() == ("m/sub/b", "a")
-    with stage_folder(tmp_path) as stage:
+    with stage_folder(tmp_path, force=True) as stage:
         make(stage.output / "m", b="")
         make(stage.output, **{"a.mar": ""})
         assert stage.names() == ("a.mar", "m/b")
@@ -164,7 +164,7 @@ def test_nothing_written_is_an_error(tmp_path: Path) -> None:
         (stage.output.parent / "m.json").write_text("")
         with pytest.raises(ArtifactError, match=r"nothing was written for .*m"):
             stage.commit()
-    with stage_folder(tmp_path) as stage:
+    with stage_folder(tmp_path, force=True) as stage:
         (stage.output / "m").mkdir()
         with pytest.raises(ArtifactError, match="nothing was written for"):
             stage.commit()
@@ -265,7 +265,7 @@ def test_one_file_is_one_move(tmp_path: Path, monkeypatch) -> None:
         with stage_file(tmp_path / "m", force=True) as stage:
             write(stage)
             stage.commit(older=[tmp_path / "gone"])
-    with stage_folder(tmp_path, shared_levels=1) as stage:
+    with stage_folder(tmp_path, force=True, shared_levels=1) as stage:
         make(stage.output / "model" / "1", weights="new")
         make(stage.output / "model", **{"config.pbtxt": "new"})
         stage.commit()
@@ -307,7 +307,7 @@ def test_everything_is_flushed_before_it_is_moved(tmp_path: Path, monkeypatch) -
 
 def test_a_server_finds_no_model_in_the_stage(tmp_path: Path) -> None:
     make(tmp_path / "m" / "1", **{"model.onnx": "old"})
-    with stage_folder(tmp_path, shared_levels=1) as stage:
+    with stage_folder(tmp_path, force=True, shared_levels=1) as stage:
         make(stage.output / "n" / "1", **{"model.onnx": "new"})
         make(stage.output / "n", **{"config.pbtxt": "new"})
         (hidden,) = set(tmp_path.iterdir()) - {tmp_path / "m"}
@@ -320,7 +320,7 @@ def test_a_shared_level_keeps_what_the_stage_does_not_have(tmp_path: Path) -> No
     make(tmp_path / "m" / "1", **{"model.onnx": "old"})
     make(tmp_path / "m" / "2", **{"model.onnx": "old", "labels": "old"})
     make(tmp_path / "m", **{"config.pbtxt": "old", "notes": "old"})
-    with stage_folder(tmp_path, shared_levels=1) as stage:
+    with stage_folder(tmp_path, force=True, shared_levels=1) as stage:
         for name in ("m", "n"):
             make(stage.output / name / "2", **{"model.onnx": "new"})
             make(stage.output / name, **{"config.pbtxt": "new"})
@@ -328,7 +328,7 @@ def test_a_shared_level_keeps_what_the_stage_does_not_have(tmp_path: Path) -> No
     m = {"m/1/model.onnx": "old", "m/2/model.onnx": "new", "m/config.pbtxt": "new", "m/notes": "old"}
     assert tree(tmp_path) == m | {"n/2/model.onnx": "new", "n/config.pbtxt": "new"}
     (tmp_path / "n.link").symlink_to(tmp_path / "n")
-    with stage_folder(tmp_path, shared_levels=1) as stage:
+    with stage_folder(tmp_path, force=True, shared_levels=1) as stage:
         make(stage.output / "n.link" / "2", **{"model.onnx": "other"})
         with pytest.raises(UsageError, match="not a folder"):
             stage.commit()

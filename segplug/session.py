@@ -237,6 +237,7 @@ class Session(Protocol):
         nan_to_num: float | None = None,
         beta: float = 1.0,
         executor: Target = "local",
+        executor_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> RunReport:
         """Run and score on a data set."""

@@ -72,10 +72,10 @@ def fault(what: str, place: str, reason: str) -> ArtifactError:
 
     Args:
         what: What was read.
-        place: The path of the value: ``mean[1]``. Empty: all of it.
+        place: The path of the value: ``mean[1]``.
         reason: What is expected there.
     """
-    return ArtifactError(f"{what} is wrong at {place}: {reason}" if place else f"{what} is wrong: {reason}")
+    return ArtifactError(f"{what} is wrong at {place}: {reason}")
 
 
 def _explained(error: msgspec.ValidationError, kind: type, data: Any, what: str) -> ArtifactError:

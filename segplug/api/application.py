@@ -99,6 +99,7 @@ class Segplug(Makers):
         nan_to_num: float | None = None,
         beta: float = 1.0,
         executor: Target = "local",
+        executor_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> RunReport:
         """Run and score on a data set.
@@ -118,6 +119,7 @@ class Segplug(Makers):
             nan_to_num: Replaces the score of a class that does not occur.
             beta: Weight of recall in the F-score.
             executor: What runs the job: ``local``, in this process.
+            executor_options: The executor's own options, keyword to value.
             **options: The backend's own options.
         """
         from segplug.runtime.sinks import ScoreSink
@@ -140,7 +142,7 @@ class Segplug(Makers):
             batch_size=batch_size,
             on_error=on_error,
             resume=resume,
-            options=runner.make_options({}),
+            options=runner.make_options(dict(executor_options or {})),
             **self._context(runner.entry),
         )
         report: RunReport = self._call_hook(runner, request)
@@ -222,7 +224,7 @@ class Segplug(Makers):
             )
             report: AnalyzeReport = self._call_hook(provider, request)
             outputs.commit()
-        return report
+        return outputs.named(report)
 
     def read_meta(self, path: PathLike) -> ModelMeta | None:
         """The metadata of an artifact of any format, by its path.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from segplug.errors import UsageError
 from segplug.files import refuse_input
 from segplug.options import OptionSpec
+from segplug.results import AnalyzeReport
 from segplug.staging import Stage, stage_file
 
 __all__ = ["StagedOutputs", "staged_outputs"]
@@ -25,11 +26,37 @@ class StagedOutputs:
     """The options with the staged paths in place of the given ones."""
     _stages: tuple[Stage, ...]
 
+    def named(self, report: AnalyzeReport) -> AnalyzeReport:
+        """The report with the files' final paths wherever it names a staged one."""
+        if not self._stages:
+            return report
+        places = {str(stage.output): str(stage.destination) for stage in self._stages}
+        return dataclasses.replace(
+            report,
+            title=_named(report.title, places),
+            text=_named(report.text, places),
+            data=_named(report.data, places),
+            notes=_named(report.notes, places),
+            failures=_named(report.failures, places),
+        )
+
     def commit(self) -> None:
         """Place the files that were written; raises as :meth:`segplug.staging.Stage.commit` does."""
         for stage in self._stages:
             if stage.names():
                 stage.commit()
+
+
+def _named(value: Any, places: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        for staged, final in places.items():
+            value = value.replace(staged, final)
+        return value
+    if isinstance(value, Mapping):
+        return {key: _named(item, places) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_named(item, places) for item in value)
+    return value
 
 
 @contextmanager

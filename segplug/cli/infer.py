@@ -121,6 +121,12 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             show_default=True,
             help="What runs the job: local, in this process, or an installed executor.",
         ),
+        GreedyOption(
+            ["--executor-options"],
+            key_values=True,
+            metavar="KEY=VALUE",
+            help="Options of the executor (segplug plugins show NAME).",
+        ),
         click.Option(["--resume"], is_flag=True, help="Continue an interrupted run of the same kind."),
         force_option("Replace the output of --out if it exists."),
     ]
@@ -153,6 +159,7 @@ def run(call: Invocation) -> int:
         nan_to_num=values["nan_to_num"],
         beta=values["beta"],
         executor=executor,
+        executor_options=key_values(values["executor_options"], flag="--executor-options"),
         **call.own,
     )
     _print(output, values, report)

@@ -207,13 +207,13 @@ class ModelMeta:
             ArtifactError: the schema is newer than this segplug's, or a value is wrong; the message says
                 which.
         """
-        current = {**data}  # a TypeError for what is no mapping: the caller's mistake, not the file's
-        version = checked(_Versioned, current, _WHAT).schema_version
+        version = checked(_Versioned, data, _WHAT).schema_version
         if version > SCHEMA_VERSION:
             raise ArtifactError(
                 f"{_WHAT} has schema {version}, this segplug reads up to {SCHEMA_VERSION}",
                 hint="upgrade segplug",
             )
+        current = dict(data)
         for older in range(version, SCHEMA_VERSION):
             current = _UPGRADES[older](current)
         meta = checked(cls, current | {"schema_version": SCHEMA_VERSION}, _WHAT)
@@ -232,8 +232,6 @@ class ModelMeta:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{_WHAT} is no JSON: {error}") from error
-        if not isinstance(data, dict):
-            raise ArtifactError(f"{_WHAT} is no JSON object")
         return cls.from_dict(data)
 
 

@@ -72,10 +72,10 @@ def fault(what: str, place: str, reason: str) -> ArtifactError:
 
     Args:
         what: What was read.
-        place: The path of the value: ``mean[1]``.
+        place: The path of the value: ``mean[1]``. Empty: all of it.
         reason: What is expected there.
     """
-    return ArtifactError(f"{what} is wrong at {place}: {reason}")
+    return ArtifactError(f"{what} is wrong at {place}: {reason}" if place else f"{what} is wrong: {reason}")
 
 
 def _explained(error: msgspec.ValidationError, kind: type, data: Any, what: str) -> ArtifactError:

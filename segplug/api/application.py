@@ -47,6 +47,7 @@ class Segplug(Makers):
         reporter: Where notes, warnings and progress go. Default: nowhere.
         without_addons: Add-ons to leave out, by name.
         addon_options: The options of add-ons: name to keyword to value.
+        parent: The id of the call that the application works for, in a process that a call started.
 
     Every method may raise :class:`segplug.errors.SegplugError`.
     """

@@ -43,10 +43,11 @@ class Caller:
         reporter: Reporter | None = None,
         without_addons: Collection[str] = (),
         addon_options: Mapping[str, Mapping[str, Any]] | None = None,
+        parent: str | None = None,
     ) -> None:
         self.registry = Registry(without_addons, addon_options)
         self.reporter: Reporter = reporter or QuietReporter()
-        self._call: Call | None = None
+        self._parent = parent
         self._verifies = False
 
     def with_reporter(self, reporter: Reporter) -> Self:
@@ -68,11 +69,11 @@ class Caller:
             target=entry.target,
             distribution=entry.distribution,
             version=entry.version,
-            parent=None if self._call is None else self._call.id,
+            parent=self._parent,
             verification=self._verifies,
         )
         session = copy.copy(self)
-        session._call = call
+        session._parent = call.id
         return {"call": call, "reporter": self.reporter, "session": session}  # type: ignore[typeddict-item]
 
     def _call_hook(self, provider: Provider, request: Any) -> Any:

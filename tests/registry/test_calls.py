@@ -295,3 +295,27 @@ def look(session, file):
     install_plugin("acme", {"segplug.command": {"look": "acme:look"}}, acme=source)
     assert done("look", toy_file) == "toy\n"
     assert tree() == [("command", "look", None), ("infer", "toy", "command look")]
+
+
+def test_a_process_that_a_call_started_has_this_call_as_parent(install_plugin) -> None:
+    install_plugin("toys", {"segplug.analyze": {"empty": "toys:provider"}}, toys=EMPTY_REPORT)
+    report = Segplug(parent="0123456789abcdef").analyze("empty", "subject")
+    assert report.call is not None
+    assert report.call.parent == "0123456789abcdef"
+
+
+EMPTY_REPORT = """
+    from segplug import hookimpl
+    from segplug.options import NoOptions
+    from segplug.providers import Report
+    from segplug.results import AnalyzeReport
+
+    class Empty(Report[NoOptions]):
+        hook_version = 2
+
+        @hookimpl
+        def analyze(self, request):
+            return AnalyzeReport(title="empty")
+
+    provider = Empty()
+"""

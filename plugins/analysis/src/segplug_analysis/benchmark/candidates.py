@@ -42,6 +42,8 @@ class Candidate:
     backend_options: Mapping[str, str] = field(default_factory=dict)
     without_addons: tuple[str, ...] = ()
     addon_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parent: str | None = None
+    """The id of the report's call: the process works for it."""
 
 
 def choose(subjects: Sequence[str], options: Options, session: Session) -> list[Candidate]:

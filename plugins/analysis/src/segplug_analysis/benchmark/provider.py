@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segplug.hookspecs import hookimpl
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
@@ -35,7 +37,8 @@ class Benchmark(Report[Options]):
         options = request.options
         size = given_size(options.shape)
         plan = Plan(runs=options.runs, warmup=options.warmup, size=size, batch=options.batch)
-        candidates = choose(request.subjects, options, request.session)
+        chosen = choose(request.subjects, options, request.session)
+        candidates = [replace(candidate, parent=request.call.id) for candidate in chosen]
         machine = this_machine()
         measured = measure(candidates, plan, request.reporter)
         return make_report(measured, plan, machine)

@@ -73,7 +73,10 @@ def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
         return
     reporter = QuietReporter()
     session = Segplug(
-        reporter=reporter, without_addons=job["without_addons"], addon_options=job["addon_options"]
+        reporter=reporter,
+        without_addons=job["without_addons"],
+        addon_options=job["addon_options"],
+        parent=job["parent"],
     )
     start = time.perf_counter()
     with session.open(

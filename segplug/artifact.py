@@ -49,10 +49,7 @@ def read_sidecar(path: Path) -> ModelMeta | None:
         raise ArtifactError(
             f"{sidecar}: the model metadata cannot be read: {error.strerror or error}"
         ) from error
-    try:
-        return ModelMeta.from_json(text)
-    except ArtifactError as error:
-        raise ArtifactError(f"{sidecar}: {error.message}", hint=error.hint) from error
+    return ModelMeta.from_json(text, file=sidecar)
 
 
 def file_sha256(path: Path) -> str:

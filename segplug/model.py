@@ -222,17 +222,25 @@ class ModelMeta:
         return meta
 
     @classmethod
-    def from_json(cls, text: str) -> ModelMeta:
+    def from_json(cls, text: str, *, file: str | Path | None = None) -> ModelMeta:
         """The inverse of :meth:`to_json`.
+
+        Args:
+            text: One JSON object.
+            file: Where the text is from, for messages.
 
         Raises:
             ArtifactError: the text is no JSON, or :meth:`from_dict` refuses it.
         """
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{_WHAT} is no JSON: {error}") from error
-        return cls.from_dict(data)
+            try:
+                return cls.from_dict(json.loads(text))
+            except (ValueError, RecursionError) as error:
+                raise ArtifactError(f"{_WHAT} is no JSON: {error}") from error
+        except ArtifactError as error:
+            if file is None:
+                raise
+            raise ArtifactError(f"{file}: {error.message}", hint=error.hint) from error
 
 
 @dataclass(frozen=True)

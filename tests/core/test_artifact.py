@@ -9,6 +9,7 @@ import pytest
 from segplug import artifact
 from segplug.errors import ArtifactError
 from segplug.model import ModelMeta
+from segplug.results import Artifact
 
 
 def test_the_sidecar_round_trip(tmp_path: Path) -> None:
@@ -52,7 +53,8 @@ def test_a_folder_is_described_by_its_files(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "f").write_bytes(content)
     meta = ModelMeta(name="m")
-    whole = artifact.describe(tmp_path, format="triton", meta=meta)
-    assert whole.size == 5
-    (tmp_path / "a").rename(tmp_path / "c")
-    assert artifact.describe(tmp_path, format="triton", meta=meta).sha256 != whole.sha256
+    made = Artifact(path=tmp_path / "a", format="toy", meta=meta)
+    whole = artifact.completed(made, ["a/f", "b/f"])
+    assert (whole.files, whole.size) == (("a/f", "b/f"), 5)
+    (tmp_path / "b").rename(tmp_path / "c")
+    assert artifact.completed(made, ["a/f", "c/f"]).sha256 != whole.sha256

@@ -91,7 +91,10 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
         stage_file(tmp_path / "m", force=True),
     ):
         pass
-    with pytest.raises(ArtifactError, match=r"cannot write .*: Read-only"), stage_folder(tmp_path, force=True):
+    with (
+        pytest.raises(ArtifactError, match=r"cannot write .*: Read-only"),
+        stage_folder(tmp_path, force=True),
+    ):
         pass
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UsageError, match="cannot be written to"), stage_file(tmp_path / "m", force=True):

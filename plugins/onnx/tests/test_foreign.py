@@ -166,7 +166,7 @@ def test_resize(foreign):
     [
         ({"classes": ("a", "b")}, "--classes names 2 classes, but .* has 3"),
         ({"threshold": 0.5}, "one channel"),
-        ({"std": (1.0, 0.0, 1.0)}, "--std cannot be 0"),
+        ({"std": (1.0, 0.0, 1.0)}, "--std must be above 0"),
         ({"std": (1.0, float("inf"), 1.0)}, "--std takes finite numbers, not 1.0 inf 1.0"),
         ({"mean": (float("nan"), 0.0, 0.0)}, "--mean takes finite numbers"),
         ({"resize": (0, 8)}, "--resize takes two sizes in pixels, not 0 8"),

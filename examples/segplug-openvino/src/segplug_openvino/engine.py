@@ -77,7 +77,7 @@ def _spec(model: openvino.Model, path: Path, backend: str) -> EngineSpec:
     where = ["framework", "segplug.meta"]  # where OpenVINO keeps an ONNX file's metadata
     if not model.has_rt_info(where):
         raise ArtifactError(f"{path} was not exported by segplug", hint="segplug run export onnx ...")
-    meta = ModelMeta.from_json(model.get_rt_info(where).value)
+    meta = ModelMeta.from_json(model.get_rt_info(where).value, file=path)
     batch, _, height, width = (_axis(dimension) for dimension in model.input(0).partial_shape)
     return EngineSpec(
         meta=meta,

@@ -125,8 +125,8 @@ def _read_steps(pipeline: Any, reporter: Reporter) -> Preprocessing:
             )
         elif name == "Normalize":
             mean, std = _channels(step["mean"], "mean"), _channels(step["std"], "std")
-            if 0.0 in std:
-                raise ModelError("the test pipeline normalises with a std of 0")
+            if min(std) <= 0:
+                raise ModelError("the test pipeline normalises with a std that is not above 0")
             in_rgb = step.get("to_rgb", True)
             result = replace(result, mean=mean, std=std, channel_order="rgb" if in_rgb else "bgr")
         elif name == "Pad":

@@ -155,8 +155,8 @@ def _check_values(options: Options) -> None:
     for flag, values in (("--mean", options.mean), ("--std", options.std)):
         if not all(map(math.isfinite, values or ())):
             raise UsageError(f"{flag} takes finite numbers, not {_text(values)}")
-    if 0.0 in (options.std or ()):
-        raise UsageError("--std cannot be 0: pixels are divided by it")
+    if min(options.std or (1,)) <= 0:
+        raise UsageError("--std must be above 0: pixels are divided by it")
     if min(options.resize or (1,)) < 1:
         raise UsageError(f"--resize takes two sizes in pixels, not {_text(options.resize)}")
 

@@ -51,12 +51,7 @@ def read_meta(path: Path) -> ModelMeta | None:
         raise _damaged(path, error) from error
     if not has_graph:
         raise ArtifactError(f"{path} is not an ONNX file, or was cut: it holds no graph")
-    if found is None:
-        return None
-    try:
-        return ModelMeta.from_json(found)
-    except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error.message}", hint=error.hint) from error
+    return None if found is None else ModelMeta.from_json(found, file=path)
 
 
 def write_meta(path: Path, meta: ModelMeta) -> None:

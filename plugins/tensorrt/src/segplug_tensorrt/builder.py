@@ -138,7 +138,7 @@ class _OnnxFile:
         except Exception as error:
             raise ArtifactError(f"{path} is not an ONNX file with one input, or was cut") from error
         entry = next((each.value for each in model.metadata_props if each.key == META_ENTRY), None)
-        meta = ModelMeta(path.stem) if entry is None else ModelMeta.from_json(entry)
+        meta = ModelMeta(path.stem) if entry is None else ModelMeta.from_json(entry, file=path)
         sizes = image.type.tensor_type.shape.dim
         shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
         if len(shape) != 4:

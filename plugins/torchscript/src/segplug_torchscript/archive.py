@@ -155,10 +155,7 @@ def _meta(path: Path, archive: zipfile.ZipFile) -> ModelMeta | None:
     entry = next((name for name in archive.namelist() if _inner(name) == _META), None)
     if entry is None:
         return None
-    try:
-        return ModelMeta.from_json(archive.read(entry).decode("utf-8", errors="replace"))
-    except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error.message}", hint=error.hint) from error
+    return ModelMeta.from_json(archive.read(entry).decode("utf-8", errors="replace"), file=path)
 
 
 def _inner(name: str) -> str:

@@ -60,7 +60,4 @@ def read_meta(archive: Path) -> ModelMeta | None:
             text = opened.read(META_FILE).decode("utf-8")
     except Exception as error:  # zipfile raises errors of many classes for damaged files
         raise ArtifactError(f"{archive} cannot be read: {error}") from error
-    try:
-        return ModelMeta.from_json(text)
-    except ArtifactError as error:
-        raise ArtifactError(f"{archive}: {error.message}", hint=error.hint) from error
+    return ModelMeta.from_json(text, file=archive)

@@ -36,7 +36,7 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
         inputs=tuple(_tensor(path, node) for node in session.get_inputs()),
         outputs=tuple(_tensor(path, node) for node in session.get_outputs()),
         files=_files(path, filename, request),
-        meta=None if text is None else ModelMeta.from_json(text),
+        meta=None if text is None else ModelMeta.from_json(text, file=path),
     )
 
 

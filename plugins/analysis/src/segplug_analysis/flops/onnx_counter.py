@@ -53,7 +53,7 @@ def count_file(path: Path, shape: tuple[int, int] | None) -> Complexity:
         ShapeError: the network cannot take the shape.
     """
     model = read_file(path)
-    meta, image = read_meta(model), image_input(model, path)
+    meta, image = read_meta(model, path), image_input(model, path)
     size = shape or image.own_size or (meta.input_size if meta is not None else None)
     if size is None:
         raise UsageError(f"{path} takes inputs of many sizes", hint="give --shape H W")

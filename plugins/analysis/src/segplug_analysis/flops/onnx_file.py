@@ -94,10 +94,10 @@ def check_limits(meta: ModelMeta | None, size: tuple[int, int], path: Path) -> N
             raise ShapeError(f"the network of {path} takes {limits}, not {size[0]}x{size[1]}")
 
 
-def read_meta(model: onnx.ModelProto) -> ModelMeta | None:
-    """The metadata that segplug wrote at the export; ``None``: another tool made the file."""
+def read_meta(model: onnx.ModelProto, path: Path) -> ModelMeta | None:
+    """The metadata that segplug wrote into ``path`` at the export; ``None``: another tool made the file."""
     text = next((entry.value for entry in model.metadata_props if entry.key == META_ENTRY), None)
-    return None if text is None else ModelMeta.from_json(text)
+    return None if text is None else ModelMeta.from_json(text, file=path)
 
 
 def image_input(model: onnx.ModelProto, path: Path) -> ImageInput:

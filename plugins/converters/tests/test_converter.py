@@ -27,6 +27,35 @@ model = dict(
     train_cfg=dict(), test_cfg=dict(mode='whole'))
 """
 
+ACME = """
+    from dataclasses import dataclass
+    from segplug import hookimpl, option
+    from segplug.providers import Confidence, ModelSource
+    from segplug.results import BackboneFit
+
+    @dataclass(frozen=True)
+    class Options:
+        width: int = option(1, help="Width.")
+
+    class Acme(ModelSource[Options]):
+        hook_version = 2
+        options = Options
+
+        def accepts(self, location):
+            return Confidence.NO
+
+        @hookimpl
+        def load_model(self, request):
+            raise NotImplementedError
+
+        def fit_backbone(self, request, state, optional):
+            return BackboneFit(
+                backbone=f"Acme of {request.config}, width {request.options.width}", state=state
+            )
+
+    provider = Acme()
+"""
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -210,6 +239,36 @@ class TestCheck:
     def test_a_config_that_is_not_there(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
         write_weights(tmp_path / "vit.pth", vit)
         refused(run("vit", "vit.pth", "mmseg.pth", "--check", "none.py"), "none.py", code=2)
+
+    def test_the_source_of_the_config_gets_its_own_options(
+        self, run: Run, vit: Mapping[str, Any], tmp_path: Path, install_plugin: Callable[..., Path]
+    ) -> None:
+        install_plugin(
+            "acme-models", {"segplug.load_model": {"acme": "acme_models:provider"}}, acme_models=ACME
+        )
+        write_weights(tmp_path / "vit.pth", vit)
+        name = config(tmp_path)
+        arguments = ("vit", "vit.pth", "mmseg.pth", "--check", name, "--source", "acme")
+        code, out, err = run(*arguments, "--source-options", "width=7", "--json", "--force")
+        assert code == 0, err
+        assert json.loads(out)["check"]["backbone"] == f"Acme of {name}, width 7"
+        refused(run(*arguments, "--source-options", "depth=7", "--force"), "acme", "'depth'", code=2)
+        refused(
+            run(*arguments, "--source-options", "config=x", "--force"), "--source-options", "'config'", code=2
+        )
+
+    def test_mmseg_can_be_named_as_the_source(self, run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
+        write_weights(tmp_path / "vit.pth", vit)
+        arguments = ("vit", "vit.pth", "mmseg.pth", "--check", config(tmp_path))
+        code, out, err = run(*arguments, "--source", "mmseg", "--json")
+        assert code == 0, err
+        assert json.loads(out)["check"]["backbone"] == "VisionTransformer"
+        refused(run(*arguments, "--force", "--source", "nobody"), "nobody", code=2)
+
+    @pytest.mark.parametrize("flag", [("--source", "mmseg"), ("--source-options", "width=7")])
+    def test_a_source_needs_a_config(self, run: Run, tmp_path: Path, flag: tuple[str, str]) -> None:
+        (tmp_path / "x.pth").touch()
+        refused(run("vit", "x.pth", "y.pth", *flag), f"{flag[0]} needs --check", code=2)
 
     def test_it_is_an_error_with_reverse(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "x.pth").touch()

@@ -7,11 +7,13 @@ import sys
 from importlib.metadata import distribution
 
 import pytest
-from segplug_converters import Converter, Layout
+from segplug_converters import Converter, Layout, Variant
 from segplug_converters.rules import Move
 
 from segplug.cli.root import run_command_line
-from segplug.registry.discovery import about, entries
+from segplug.providers import WeightConverter
+from segplug.registry.discovery import entries
+from segplug.registry.facts import facts_of
 from segplug.registry.registry import Registry
 
 TARGETS = (
@@ -68,7 +70,8 @@ def test_the_line_of_a_listing_names_the_frameworks_network(target: str) -> None
         for entry in entries("convert_weights")
         if (entry.distribution, entry.target) == ("segplug-converters", target)
     )
-    assert "for mmseg's" in about(entry)
+    assert entry.status == "available", entry.reason
+    assert "for mmseg's" in entry.facts.about
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -106,3 +109,10 @@ def test_all_other_layouts_can_be_converted_back_to(target: str) -> None:
 def test_layouts_have_different_names(target: str) -> None:
     names = [layout.name for layout in layouts_of(target)]
     assert len(names) == len(set(names))
+
+
+def test_a_converter_without_a_line_for_listings_has_that_of_its_family() -> None:
+    layouts = layouts_of("vit-jax")
+    converter = Converter(family="AcmeNet", layouts=layouts, describe=lambda shapes: Variant("A", {}))
+    facts = facts_of("convert_weights", "acmenet", converter, WeightConverter)
+    assert facts.about == "Convert AcmeNet backbones to mmseg's names."

@@ -3,7 +3,7 @@
 The parts of a converter are public, so that another distribution can add one by an entry point in the group
 ``segplug.convert_weights``::
 
-    provider = Converter(family="ResNeSt", layouts=(Layout(...),), describe=...)
+    provider = Converter(family="ResNeSt", layouts=(Layout(...),), describe=..., about="ResNeSt for mmseg's.")
 """
 
 from segplug_converters.converter import Converter

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segplug.errors import CheckpointError, UsageError
 from segplug.hookspecs import hookimpl
-from segplug.options import option
+from segplug.options import as_keywords, option
+from segplug.providers import WeightConverter
 from segplug.requests import ConvertWeightsRequest
 from segplug.results import BackboneFit, ConversionReport
 from segplug_converters.conversion_errors import backbone_mismatch, incomplete_plan
@@ -37,6 +38,14 @@ class Options:
         help="Build CONFIG's model and load the result strictly into its backbone. Position tables of "
         "another size are resized as mmseg resizes them, and DST gets the resized ones.",
     )
+    source: str | None = option(
+        None,
+        metavar="NAME",
+        help="With --check: the source that reads CONFIG. Default: the one that knows it.",
+    )
+    source_options: Mapping[str, Any] | None = option(
+        None, help="With --check: options of the source that reads CONFIG."
+    )
     dry_run: bool = option(False, help="Do everything but write DST.")
     allow_unknown: bool = option(
         False, help="Keep tensors that no rule knows, under their own names. Without it they are an error."
@@ -54,7 +63,7 @@ class Options:
     )
 
 
-class Converter:
+class Converter(WeightConverter[Options]):
     """A ``convert_weights`` provider made of layouts.
 
     Args:
@@ -62,19 +71,27 @@ class Converter:
         layouts: The layouts that are read. ``--reverse`` without ``--layout`` takes the first that fits.
         describe: Reads the variant from the names and shapes of the converted weights, without a prefix.
             It raises CheckpointError if they are no whole network of the family.
+        about: One line for listings: whose weights are read, and for which network of mmseg's. Default: the
+            family.
     """
 
-    api_version = 1
+    hook_version = 2
     options = Options
 
     def __init__(
-        self, *, family: str, layouts: Sequence[Layout], describe: Callable[[Shapes], Variant]
+        self,
+        *,
+        family: str,
+        layouts: Sequence[Layout],
+        describe: Callable[[Shapes], Variant],
+        about: str = "",
     ) -> None:
         self.family = family
         self.layouts = tuple(layouts)
         self.describe = describe
+        self.about = about
         listed = "\n".join(f"{layout.name}: {layout.description}." for layout in self.layouts)
-        self.__doc__ = f"Convert {family} backbones to mmseg's names. Reads these layouts:\n\n\b\n{listed}"
+        self.__doc__ = f"Convert {family} backbones to mmseg's names.\n\nReads these layouts:\n\n\b\n{listed}"
 
     def layout_of(self, names: Collection[str]) -> str | None:
         """The description of the layout that has all names of a file; ``None`` if no layout has."""
@@ -85,34 +102,31 @@ class Converter:
         return plan.layout.description if plan is not None and plan.complete else None
 
     @hookimpl
-    def convert_weights(self, request: ConvertWeightsRequest) -> ConversionReport:
+    def convert_weights(self, request: ConvertWeightsRequest[Options]) -> ConversionReport:
         """Convert, check and write; see :func:`segplug.hookspecs.convert_weights`."""
         from segplug.checkpoint import check_weights_suffix, read_checkpoint, write_weights
-        from segplug.files import ensure_free, writing
 
-        options: Options = request.options or Options()
+        options = request.options
         _check_options(options)
         check_weights_suffix(request.destination)
-        ensure_free(request.destination, force=request.force or options.dry_run)
-        checkpoint = read_checkpoint(str(request.source), trust=options.trust_checkpoint)
+        checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
         given, others = dict(checkpoint.state), tuple(checkpoint.rest)
         del checkpoint  # it would keep tensors in memory that apply_plan removes from given
         plan = self._plan(request, given, options)
         state, variant, fit = self._converted(request, plan, given, options)
         notes = (*plan.layout.notes, *variant.notes, *_notes(others, variant, fit, options))
         report = ConversionReport(
-            destination=None if options.dry_run else request.destination,
+            destination=None if options.dry_run else request.output,
             data={**as_data(plan, variant, fit), "other_entries": list(others), "notes": list(notes)},
             tables=as_tables(plan, variant, fit),
             notes=notes,
         )
         if not options.dry_run:
-            with writing(request.destination, force=request.force) as temporary:
-                write_weights(temporary, state)
+            write_weights(request.output, state)
         return report
 
     def _plan(
-        self, request: ConvertWeightsRequest, state: Mapping[str, torch.Tensor], options: Options
+        self, request: ConvertWeightsRequest[Options], state: Mapping[str, torch.Tensor], options: Options
     ) -> Plan:
         """The plan for the file, complete but for unknown tensors that the user allows.
 
@@ -128,7 +142,7 @@ class Converter:
             return plan
         if not options.reverse and (self._is_converted(state) or matching_targets(request.session, state)):
             raise self._other_family(request, state, options)
-        raise incomplete_plan(plan, str(request.source), keeps_unknown=options.allow_unknown)
+        raise incomplete_plan(plan, str(request.checkpoint), keeps_unknown=options.allow_unknown)
 
     def _reverse_plan(self, names: Collection[str], chosen: str | None) -> Plan | None:
         """The plan that converts back to the chosen layout, or to the first that fits.
@@ -154,19 +168,19 @@ class Converter:
         return None
 
     def _other_family(
-        self, request: ConvertWeightsRequest, names: Collection[str], options: Options
+        self, request: ConvertWeightsRequest[Options], names: Collection[str], options: Options
     ) -> CheckpointError:
         if options.reverse:
-            return CheckpointError(f"{request.source} holds no {self.family} under mmseg's names")
+            return CheckpointError(f"{request.checkpoint} holds no {self.family} under mmseg's names")
         others = matching_targets(request.session, names)
         if others:
             hint = "use " + ", or ".join(f"convert_weights {name} ({others[name]})" for name in others)
         elif self._is_converted(names):
-            return CheckpointError(f"{request.source} has mmseg's names already", hint="use it as it is")
+            return CheckpointError(f"{request.checkpoint} has mmseg's names already", hint="use it as it is")
         else:
             first = ", ".join(group_names(names)[:3])
             hint = f"no installed target knows its names ({first}, ...)"
-        return CheckpointError(f"{request.source} holds no {self.family} in a known layout", hint=hint)
+        return CheckpointError(f"{request.checkpoint} holds no {self.family} in a known layout", hint=hint)
 
     def _is_converted(self, names: Collection[str]) -> bool:
         plan = best_plan(self.layouts, names, reverse=True)
@@ -174,7 +188,7 @@ class Converter:
 
     def _converted(
         self,
-        request: ConvertWeightsRequest,
+        request: ConvertWeightsRequest[Options],
         plan: Plan,
         given: dict[str, torch.Tensor],
         options: Options,
@@ -193,21 +207,27 @@ class Converter:
         result: Mapping[str, torch.Tensor] = apply_plan(plan, given, keep_unknown=options.allow_unknown)
         after = {name: tuple(tensor.shape) for name, tensor in result.items()}
         shapes = Shapes(before) if plan.reverse else Shapes(after, in_file=before)
-        variant = self._variant(shapes, request.source)
+        variant = self._variant(shapes, request.checkpoint)
         variant = replace(variant, backbone={**variant.backbone, **plan.layout.backbone})
         if options.check is None:
             return result, variant, None
-        fit = request.session.fit_backbone(options.check, result, optional=plan.optional_targets)
+        fit = request.session.fit_backbone(
+            options.check,
+            result,
+            optional=plan.optional_targets,
+            source=options.source,
+            **as_keywords(options.source_options, request.session.fit_backbone, flag="--source-options"),
+        )
         if not fit.fits:
             raise backbone_mismatch(fit, options.check)
         return fit.state, variant, fit
 
-    def _variant(self, shapes: Shapes, source: Path) -> Variant:
+    def _variant(self, shapes: Shapes, checkpoint: Path) -> Variant:
         try:
             return self.describe(shapes)
         except (ValueError, IndexError, ZeroDivisionError) as error:  # a shape of other dimensions
             raise CheckpointError(
-                f"the tensors of {source} do not have the shapes of a {self.family}"
+                f"the tensors of {checkpoint} do not have the shapes of a {self.family}"
             ) from error
 
 
@@ -226,5 +246,8 @@ def _notes(
 def _check_options(options: Options) -> None:
     if options.layout is not None and not options.reverse:
         raise UsageError("--layout needs --reverse", hint="the layout of SRC is detected")
+    if options.check is None and (options.source is not None or options.source_options):
+        flag = "--source-options" if options.source is None else "--source"
+        raise UsageError(f"{flag} needs --check", hint="it says how CONFIG is read")
     if options.check is not None and options.reverse:
         raise UsageError("--check cannot be used with --reverse: DST does not get mmseg's names")

@@ -31,7 +31,8 @@ def matching_targets(session: Session, names: Collection[str]) -> dict[str, str]
     for entry in session.targets("convert_weights"):
         try:
             # An error in a third party's provider is not what the user asked about.
-            layout_of = session.registry.provider("convert_weights", entry.qualified).method("layout_of")
+            converter = session.registry.load(entry).plugin
+            layout_of = getattr(converter, "layout_of", None)
             if layout_of is not None and (description := layout_of(names)):
                 targets[entry.target] = str(description)
         except Exception:

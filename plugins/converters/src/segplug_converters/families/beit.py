@@ -60,6 +60,7 @@ def _mlp_ratio(shapes: Shapes, width: int) -> int:
 
 provider = Converter(
     family="BEiT",
+    about="BEiT and MAE of their authors, timm and transformers for mmseg's BEiT and MAE.",
     layouts=(TIMM, TIMM_SHARED, *BEITS, MAE, *MAES),
     describe=describe,
 )

@@ -250,4 +250,9 @@ def _mlp_ratio(shapes: Shapes, widths: list[int]) -> int:
     return ratio
 
 
-provider = Converter(family="MiT", layouts=(OFFICIAL, TRANSFORMERS, TRANSFORMERS_5), describe=describe)
+provider = Converter(
+    family="MiT",
+    about="SegFormer's MiT of NVlabs, smp, transformers for mmseg's MixVisionTransformer.",
+    layouts=(OFFICIAL, TRANSFORMERS, TRANSFORMERS_5),
+    describe=describe,
+)

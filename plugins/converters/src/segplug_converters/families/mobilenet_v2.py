@@ -177,4 +177,9 @@ _EXPANSION = 6
 """A block expands its channels by this factor inside; the first block does not."""
 
 
-provider = Converter(family="MobileNetV2", layouts=(TORCHVISION, FLAT, TIMM), describe=describe)
+provider = Converter(
+    family="MobileNetV2",
+    about="torchvision's and timm's MobileNetV2 for mmseg's MobileNetV2.",
+    layouts=(TORCHVISION, FLAT, TIMM),
+    describe=describe,
+)

@@ -225,4 +225,9 @@ def _check_width(layer: str, found: int, known: int) -> None:
         )
 
 
-provider = Converter(family="MobileNetV3", layouts=_LAYOUTS, describe=describe)
+provider = Converter(
+    family="MobileNetV3",
+    about="torchvision's MobileNetV3, large and small, for mmseg's MobileNetV3.",
+    layouts=_LAYOUTS,
+    describe=describe,
+)

@@ -218,4 +218,9 @@ def _stem_settings(shapes: Shapes, *, deep: bool) -> dict[str, Any]:
     return settings if colours == _COLOURS else {"in_channels": colours, **settings}
 
 
-provider = Converter(family="ResNet", layouts=(TORCHVISION, DEEP_STEM), describe=describe)
+provider = Converter(
+    family="ResNet",
+    about="ResNet and ResNeXt of torchvision and timm for mmseg's.",
+    layouts=(TORCHVISION, DEEP_STEM),
+    describe=describe,
+)

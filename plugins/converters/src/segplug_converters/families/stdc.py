@@ -150,6 +150,7 @@ _FINAL_CONV = (
 
 provider = Converter(
     family="STDC",
+    about="STDC1 and STDC2 of the official repository for mmseg's STDCNet.",
     layouts=tuple(_layout(size, adding=adding) for adding in (False, True) for size in _BLOCKS),
     describe=describe,
 )

@@ -118,6 +118,7 @@ TIMM = Layout(
 # backbones come before its classifiers: a backbone that outputs a single stage has as many norms as those.
 provider = Converter(
     family="Swin",
+    about="Swin of the official files, timm and transformers for mmseg's SwinTransformer.",
     layouts=(
         OFFICIAL,
         OFFICIAL_SEGMENTATION,

@@ -236,4 +236,9 @@ def _subsampling(shapes: Shapes, stage: int, depth: int) -> int:
     return kernels.pop() if kernels else 1
 
 
-provider = Converter(family="Twins", layouts=(PCPVT, SVT, SVT_SEGMENTATION), describe=describe)
+provider = Converter(
+    family="Twins",
+    about="Twins of timm and the official files for mmseg's PCPVT and SVT.",
+    layouts=(PCPVT, SVT, SVT_SEGMENTATION),
+    describe=describe,
+)

@@ -218,4 +218,9 @@ IN_MEMORY = _layouts(
     eps=1e-12,
 )
 
-provider = Converter(family="ViT", layouts=(*TIMM, *IN_FILES, *IN_MEMORY), describe=describe)
+provider = Converter(
+    family="ViT",
+    about="ViT and DeiT of timm and transformers for mmseg's VisionTransformer.",
+    layouts=(*TIMM, *IN_FILES, *IN_MEMORY),
+    describe=describe,
+)

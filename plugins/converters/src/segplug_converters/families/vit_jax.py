@@ -121,4 +121,9 @@ def describe(shapes: Shapes) -> Variant:
     return Variant(variant.name, {**variant.backbone, "num_heads": heads})
 
 
-provider = Converter(family="ViT", layouts=(GOOGLE,), describe=describe)
+provider = Converter(
+    family="ViT",
+    about="Google's ViT files of JAX arrays (.npz) for mmseg's VisionTransformer.",
+    layouts=(GOOGLE,),
+    describe=describe,
+)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from segplug.errors import UsageError
+
 __all__ = ["Comparison", "Thresholds"]
 
 
@@ -18,6 +20,11 @@ class Thresholds:
     """Smallest allowed share of equal labels, near-ties left out."""
     miou: float
     """Smallest allowed mean IoU of the two label maps, the reference as ground truth, near-ties left out."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value <= 1:  # NaN, too, with which nothing would fail
+                raise UsageError(f"the threshold {name} is a fraction of 0 to 1, not {value}")
 
 
 @dataclass(frozen=True)

@@ -267,6 +267,10 @@ class WeightConverter(BaseProvider[OptionsT]):
 
     renames: bool = False
 
+    def writes(self, options: OptionsT) -> bool:
+        """Whether a call with these options writes a file; a dry run does not. Default: ``True``."""
+        return True
+
     @abstractmethod
     def convert_weights(self, request: ConvertWeightsRequest[OptionsT]) -> ConversionReport:
         """Convert the weights; see :func:`segplug.hookspecs.convert_weights`. Marked ``@hookimpl``."""

@@ -104,12 +104,12 @@ class RunReport:
     """
 
     images: int
-    resumed: int
-    skipped: tuple[Skipped, ...]
-    scores: Scores | None
     seconds: float
-    engine_seconds: float
-    warnings: tuple[str, ...]
+    resumed: int = 0
+    skipped: tuple[Skipped, ...] = ()
+    scores: Scores | None = None
+    engine_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
     call: Call | None = None
 
     @property

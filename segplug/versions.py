@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from segplug import __version__
+from segplug.version import __version__
 
 __all__ = ["CHANGES_PAGE", "HOOK_VERSIONS", "HookVersions"]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from segplug.api.makers import Makers
 from segplug.api.outputs import staged_outputs
 from segplug.api.subjects import existing, request_field
-from segplug.groups import EXECUTOR_HOOK, hook_name
+from segplug.groups import EXECUTOR_HOOK, SOURCE_HOOKS, hook_name
 from segplug.hookspecs import hookimpl
 from segplug.installed import Entry, Provider
 from segplug.model import ModelMeta, SegmentationModel
@@ -54,7 +54,7 @@ class Segplug(Makers):
 
     def targets(self, hook: str) -> tuple[Entry, ...]:
         """The installed targets of a hook, from metadata alone."""
-        return entries(hook_name(hook))
+        return entries(hook if hook in (*SOURCE_HOOKS, EXECUTOR_HOOK) else hook_name(hook))
 
     @contextmanager
     def open(

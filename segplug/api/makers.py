@@ -215,7 +215,7 @@ class Makers(Sources):
         if not Path(checkpoint).exists():
             raise UsageError(f"there is no file {checkpoint}")
         checked = provider.make_options(options)
-        renames = provider.attribute("renames")
+        renames = provider.attribute("renames") or not provider.method("writes")(checked)
         folder = Path.cwd() / final.parent  # an add-on may change the working folder
         with stage_file(final, force=force, inputs=[Path(checkpoint)], renames=renames) as stage:
             request: ConvertWeightsRequest[Any] = ConvertWeightsRequest(

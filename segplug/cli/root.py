@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from segplug import __version__
 from segplug.errors import SegplugError
+from segplug.version import __version__
 
 if TYPE_CHECKING:
     from segplug.installed import Entry

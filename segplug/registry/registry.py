@@ -12,6 +12,7 @@ from typing import Any
 
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
+from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Entry, Provider
 from segplug.options import unknown
 from segplug.registry.addons import AddOns
@@ -74,7 +75,7 @@ class Registry:
             )
         if not found:
             names = {entry.qualified if distribution else entry.target for entry in installed}
-            raise unknown("target", name, names, owner=hook)
+            raise unknown("target", name, names, owner="executor" if hook == EXECUTOR_HOOK else hook)
         if len(found) > 1:
             choices = " or ".join(entry.qualified for entry in found)
             raise UsageError(f"{hook} {target} is claimed by more than one plugin", hint=f"ask for {choices}")

@@ -162,6 +162,10 @@ def test_other_entries_of_the_file_are_in_the_report(
 
 def test_a_dry_run_writes_nothing(run: Run, vit: Mapping[str, Any], tmp_path: Path) -> None:
     write_weights(tmp_path / "vit.pth", vit)
+    (tmp_path / "mmseg.pth").write_text("older")
+    assert run("vit", "vit.pth", "mmseg.pth", "--dry-run")[0] == 0
+    assert (tmp_path / "mmseg.pth").read_text() == "older"
+    (tmp_path / "mmseg.pth").unlink()
     code, out, _ = run("vit", "vit.pth", "mmseg.pth", "--dry-run")
     assert code == 0
     assert "blocks.<i>.mlp.fc1.<p>" in out

@@ -101,6 +101,10 @@ class Converter(WeightConverter[Options]):
             return None
         return plan.layout.description if plan is not None and plan.complete else None
 
+    def writes(self, options: Options) -> bool:
+        """Not in a dry run."""
+        return not options.dry_run
+
     @hookimpl
     def convert_weights(self, request: ConvertWeightsRequest[Options]) -> ConversionReport:
         """Convert, check and write; see :func:`segplug.hookspecs.convert_weights`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import ClassVar
 
 from segplug.errors import DeviceError, UsageError
 from segplug.hookspecs import hookimpl
@@ -36,6 +37,7 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
     suffix = ".engine"
     verify_with = "tensorrt"
     precisions = ("fp32", "fp16", "bf16")
+    precision_flags: ClassVar = {"--fp16": "fp16"}
 
     @hookimpl
     def build_engine(self, request: BuildEngineRequest[BuildOptions]) -> Artifact:

@@ -8,6 +8,7 @@ of the schema that is not newer than this one, and checks each value. The annota
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -216,6 +217,7 @@ class ModelMeta:
         current = dict(data)
         for older in range(version, SCHEMA_VERSION):
             current = _UPGRADES[older](current)
+        _refuse_unknown(current)
         meta = checked(cls, current | {"schema_version": SCHEMA_VERSION}, _WHAT)
         for place, reason in _contradictions(meta):
             raise fault(_WHAT, place, reason)
@@ -241,6 +243,19 @@ class ModelMeta:
             if file is None:
                 raise
             raise ArtifactError(f"{file}: {error.message}", hint=error.hint) from error
+
+
+def _refuse_unknown(data: Mapping[str, Any]) -> None:
+    """Refuse a key that this schema does not have: a misspelt ``std`` would change results in silence.
+
+    A field that is added to :class:`ModelMeta` raises the schema's version.
+    """
+    known = [field.name for field in dataclasses.fields(ModelMeta)]
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            guess = f"; did you mean '{near[0]}'?" if near else ""
+            raise ArtifactError(f"{_WHAT} has an entry that it cannot have: '{key}'{guess}")
 
 
 @dataclass(frozen=True)

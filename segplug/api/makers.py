@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug import files
-from segplug.api.making import Product, all_inputs, ensure_output, precision_of, refuse_elsewhere
+from segplug.api.making import Product, all_inputs, check_shape, ensure_output, precision_of, refuse_elsewhere
 from segplug.api.sources import Sources
 from segplug.api.subjects import input_files, request_field
-from segplug.errors import PluginError, UsageError
+from segplug.errors import ArtifactError, PluginError, UsageError
 from segplug.installed import Provider
 from segplug.registry.formats import attached_files, older_parts, require_device, verification_backend
 from segplug.registry.loading import entry_label
@@ -69,6 +69,7 @@ class Makers(Sources):
             raise UsageError(f"export {provider.entry.target} packs for a server", hint="use Segplug.pack")
         checked = provider.make_options(options)
         chosen = precision_of(provider, precision)
+        check_shape(shape)
         destination = Path(output)
         files.refuse_input(destination, [*input_files(model), *images])
         ensure_output(provider, destination, force=force)
@@ -252,6 +253,9 @@ class Makers(Sources):
                     f"{entry_label(provider.entry)} returned an artifact at {artifact.path}, "
                     "not at request.output"
                 )
+            if not artifact.path.exists():
+                raise ArtifactError(f"nothing was written for {request.destination}")
+            product.check_meta(artifact)
             if verify:
                 from segplug.verification.run import verified
 

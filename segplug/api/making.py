@@ -12,13 +12,14 @@ from segplug.artifact import completed
 from segplug.errors import PluginError, UsageError
 from segplug.files import ensure_free
 from segplug.installed import Provider
+from segplug.model import ModelMeta
 from segplug.registry.formats import files_of
 from segplug.registry.loading import entry_label
 from segplug.results import Artifact, Precision
 from segplug.session import PathLike, Providers, Subject
 from segplug.staging import Stage
 
-__all__ = ["Product", "all_inputs", "ensure_output", "precision_of", "refuse_elsewhere"]
+__all__ = ["Product", "all_inputs", "check_shape", "ensure_output", "precision_of", "refuse_elsewhere"]
 
 State = dict[str, tuple[int, int]]
 
@@ -59,6 +60,19 @@ def precision_of(maker: Provider, asked: Precision | None) -> Precision:
     return asked
 
 
+def check_shape(shape: object) -> None:
+    """Check a shape that a caller gives.
+
+    Raises:
+        UsageError: it is not two sizes in pixels.
+    """
+    if shape is None:
+        return
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
+        raise UsageError(f"a shape is (height, width) in pixels, not {shape!r}")
+
+
 @dataclass
 class Product:
     """An artifact between its provider and its place: first the provider's, then the add-ons'."""
@@ -70,6 +84,22 @@ class Product:
     made: Artifact | None = None
     """What the core made of the provider's result: add-ons see this one."""
     _state: State = field(default_factory=dict)
+
+    def check_meta(self, artifact: Artifact) -> None:
+        """Check that the metadata in the provider's result lies in the artifact: nobody could run it else.
+
+        Raises:
+            PluginError: it does not.
+        """
+        if not self._has_meta(artifact):
+            raise PluginError(
+                f"{entry_label(self.maker.entry)} returned metadata that it did not write",
+                hint="self.write_meta(request.output, meta)",
+            )
+
+    def _has_meta(self, artifact: Artifact) -> bool:
+        written: ModelMeta | None = self.maker.method("read_meta")(artifact.path)
+        return written is not None and written.to_dict() == artifact.meta.to_dict()
 
     def describe(self, artifact: Artifact, request: Any) -> Artifact:
         """The provider's artifact with its parts and its call.
@@ -97,7 +127,7 @@ class Product:
         gone = [name for name in made.files if name not in names]
         if gone:
             raise PluginError(f"an add-on removed {gone[0]}, which is a part of the artifact")
-        if returned.meta != made.meta and self.maker.method("read_meta")(made.path) != returned.meta:
+        if returned.meta != made.meta and not self._has_meta(returned):
             raise PluginError("an add-on changed the metadata in its result, and not that in the artifact")
         artifact = replace(made, meta=returned.meta)
         if self._state_now() != self._state:

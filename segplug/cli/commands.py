@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from segplug.cli.invocation import Invocation
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import addon_settings, common_options, given_options, with_declared
 from segplug.cli.source_flags import ModelCommand
+from segplug.errors import PluginError
 from segplug.installed import Provider
 
 __all__ = ["target_command"]
@@ -46,6 +48,10 @@ def target_command(provider: Provider) -> click.Command:
     command = _COMMANDS["pack" if provider.packs else entry.hook]
     shared = [*command.parameters(provider), *common_options()]
     owner = f"{entry.hook} {entry.target} ({entry.distribution})"
+    flags = Counter(flag for parameter in shared for flag in parameter.opts if flag.startswith("-"))
+    taken = [flag for flag, count in flags.items() if count > 1]
+    if taken:
+        raise PluginError(f"{owner} is broken: it declares a flag of segplug's own: {taken[0]}")
 
     def callback(**values: Any) -> int:
         call = Invocation(

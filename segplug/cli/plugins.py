@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.cli.listing import write_entries
-from segplug.errors import PluginError
+from segplug.errors import PluginError, UsageError
 from segplug.installed import Entry
 from segplug.registry.discovery import all_entries
 
@@ -55,7 +55,7 @@ def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def write_manifest(distributions: tuple[str, ...], check: bool, debug: bool) -> int:
-    """Write segplug.json beside the modules of a DISTRIBUTION that you develop (default: of all plugins).
+    """Write segplug.json beside the modules of a DISTRIBUTION that you develop (--check alone: of all).
 
     It holds what listings and routes ask of a plugin without importing it. Install the plugin for editing
     (pip install -e), run this after a change of a class or an entry point, and ship the file with the
@@ -63,11 +63,15 @@ def write_manifest(distributions: tuple[str, ...], check: bool, debug: bool) -> 
     """
     from segplug.registry.authoring import outdated_manifests, plugin_distributions, write_manifests
 
+    if not distributions and not check:
+        raise UsageError(
+            "name the distribution that you develop", hint="segplug plugins manifest segplug-acme"
+        )
     failed = False
     for distribution in distributions or plugin_distributions():
         if not check:
-            for path in write_manifests(distribution):
-                click.echo(f"wrote {path}")
+            for path, changed in write_manifests(distribution).items():
+                click.echo(f"wrote {path}" if changed else f"{path} fits")
             continue
         for path in outdated_manifests(distribution):
             click.echo(

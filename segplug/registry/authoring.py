@@ -12,6 +12,7 @@ from segplug.groups import ADDON_GROUP, COMMAND_GROUP, EXECUTOR_HOOK, HOOKS, SOU
 from segplug.installed import Entry, Facts
 from segplug.registry import discovery
 from segplug.registry.checks import check_addon, check_provider, checked_facts
+from segplug.registry.discovery import why_outdated
 from segplug.registry.facts import command_facts
 from segplug.registry.loading import entry_label, import_plugin
 from segplug.registry.manifest import Manifest, manifest_path, manifest_text, read_manifest
@@ -60,7 +61,11 @@ def made_manifests(distribution: str) -> dict[Path, str]:
             hook = GROUPS[point.group]
             entry = Entry(hook, point.name, point.value, installed.name, installed.version)
             path = manifest_path(point.value.partition(":")[0].strip())
-            found.setdefault(path, {})[hook, point.name] = entry_facts(entry)
+            facts = entry_facts(entry)
+            for name, version in facts.versions.items():
+                if reason := why_outdated(name, version):
+                    raise PluginError(f"{entry_label(entry)} cannot run here: {reason}")
+            found.setdefault(path, {})[hook, point.name] = facts
     if not found:
         raise UsageError(f"{installed.name} has no entry point of segplug's")
     return {path: manifest_text(Manifest(installed.name, facts)) for path, facts in found.items()}
@@ -74,8 +79,8 @@ def outdated_manifests(distribution: str) -> tuple[Path, ...]:
     return tuple(path for path, text in made.items() if _content(path) != text)
 
 
-def write_manifests(distribution: str) -> tuple[Path, ...]:
-    """Write the manifests of a distribution beside its modules, and return their paths.
+def write_manifests(distribution: str) -> dict[Path, bool]:
+    """Write the manifests of a distribution beside its modules: their paths, and whether each was changed.
 
     Raises:
         ArtifactError: a file cannot be written, as in a distribution that is not installed for editing.
@@ -85,11 +90,12 @@ def write_manifests(distribution: str) -> tuple[Path, ...]:
     made = made_manifests(distribution)
     for path in made:
         _refuse_anothers(path, distribution)
-    for path, text in made.items():
-        if _content(path) != text:
-            write_text(path, text, force=True)
+    changed = {path: _content(path) != text for path, text in made.items()}
+    for path, is_changed in changed.items():
+        if is_changed:
+            write_text(path, made[path], force=True)
     discovery.forget()
-    return tuple(made)
+    return changed
 
 
 def entry_facts(entry: Entry) -> Facts:

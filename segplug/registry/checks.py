@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -49,7 +51,7 @@ def check_provider(entry: Entry, plugin: object) -> Provider:
         base = _base_of(entry, plugin)
         _check_names(entry, plugin, base)
         if not isinstance(getattr(plugin, "hook_version", None), int):
-            raise _broken(entry, "it does not say its hook_version")
+            raise _broken(entry, "it does not say its hook_version, such as 2")
         _check_hook(entry, plugin)
         provider = Provider(entry, plugin, base)
         _check_methods(entry, plugin, base)
@@ -243,12 +245,26 @@ def _no_hook(name: str) -> str:
 
 def _options_of(entry: Entry, plugin: object) -> tuple[OptionSpec, ...]:
     declared: Any = getattr(plugin, "options", NoOptions)
+    named = _named_options(type(plugin))
+    if named not in (None, NoOptions) and declared is NoOptions:
+        name = named.__name__
+        raise _broken(entry, f"its class names {name} as its options, and does not say 'options = {name}'")
     if not inspect.isclass(declared):
         raise _broken(entry, f"its 'options' must be a class, not {declared!r}")
     try:
         return option_specs(declared)
     except PluginError as error:
         raise _broken(entry, error.message) from error
+
+
+def _named_options(kind: type) -> type | None:
+    """The options class in the brackets of a base class, as in ``Backend[Options]``, if there is one."""
+    for parent in kind.__mro__:
+        for base in vars(parent).get("__orig_bases__", ()):
+            found = [item for item in typing.get_args(base) if dataclasses.is_dataclass(item)]
+            if found and isinstance(found[0], type):
+                return found[0]
+    return None
 
 
 def _keywords(provider: Provider) -> set[str]:

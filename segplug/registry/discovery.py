@@ -23,7 +23,7 @@ from segplug.registry.installation import installation, installed_version
 from segplug.registry.manifest import manifest_of
 from segplug.versions import CHANGES_PAGE, HOOK_VERSIONS
 
-__all__ = ["addon_entries", "all_entries", "command_entries", "entries", "forget"]
+__all__ = ["addon_entries", "all_entries", "command_entries", "entries", "forget", "why_outdated"]
 
 
 def entries(hook: str) -> tuple[Entry, ...]:
@@ -106,7 +106,7 @@ def _entry(hook: str, name: str, value: str) -> Entry:
     unknown = sorted(set(facts.versions) - set(HOOK_VERSIONS))
     if unknown:
         return replace(entry, status="broken", reason=f"there is no hook '{unknown[0]}'")
-    outdated = [text for item in facts.versions.items() if (text := _why_outdated(*item))]
+    outdated = [text for item in facts.versions.items() if (text := why_outdated(*item))]
     if outdated:
         return replace(entry, status="outdated", reason=outdated[0])
     ending = [text for item in facts.versions.items() if (text := _when_it_ends(*item))]
@@ -129,11 +129,11 @@ def _advised(reason: str, distribution: str) -> str:
         return reason
     author = f"its author has to run segplug plugins manifest {distribution}"
     if "no manifest" in reason:
-        return f"{reason}: it was written for segplug 0.1 (see {CHANGES_PAGE}), or {author}"
+        return f"{reason}: {author}; if it was written for segplug 0.1, see {CHANGES_PAGE}"
     return f"{reason}: {author}"
 
 
-def _why_outdated(hook: str, version: int) -> str:
+def why_outdated(hook: str, version: int) -> str:
     """Why a provider of this version does not run; empty if it does."""
     known = HOOK_VERSIONS[hook]
     if known.runs(version):

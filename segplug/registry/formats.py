@@ -67,7 +67,13 @@ def older_parts(providers: Providers, maker: Entry, artifact: Path) -> Iterator[
         with suppress(Exception):  # nothing can be known of its other files: the older file may be anything
             backend = providers.provider("infer", maker.facts.verify_with)
             beside = [Path(file) for file in backend.method("companions")(artifact)]
-            yield from (file for file in beside if file.name.startswith(artifact.name))
+            own = (artifact.name, *_stem(artifact, maker.facts.suffix))
+            yield from (file for file in beside if file.name.startswith(own))
+
+
+def _stem(artifact: Path, suffix: str) -> tuple[str, ...]:
+    """What the names of the other files of an artifact may begin with: ``m.`` for ``m.ncnn.param``."""
+    return (artifact.name[: -len(suffix)] + ".",) if has_suffix(artifact, suffix) else ()
 
 
 def files_of(providers: Providers, path: Path) -> tuple[Path, ...]:
@@ -147,14 +153,17 @@ def read_meta(providers: Providers, path: Path) -> ModelMeta | None:
 
 
 def backend_of_artifact(providers: Providers, artifact: Artifact | str | Path) -> Provider:
-    """The backend that verifies an artifact, by its format.
+    """The backend that verifies an artifact, by its format, which a path says by its suffix.
 
     Raises:
-        UsageError: it is a path, which says no format, or the plugin of the format is not installed.
+        UsageError: no installed maker has the suffix, or the plugin of the format is not installed.
         VerificationError: its maker names none.
     """
     if not isinstance(artifact, Artifact):
-        raise UsageError(f"say which backend opens {artifact}", hint="backend='onnxruntime'")
+        named = [maker for maker in _makers_by_suffix(Path(artifact)) if maker.facts.verify_with]
+        if not named:
+            raise UsageError(f"say which backend opens {artifact}", hint="backend='onnxruntime'")
+        return verification_backend(providers, named[0])
     makers = makers_of(artifact.format)
     # Where the plugin of the format is not installed, the error names the missing target.
     maker = makers[0] if makers else providers.provider("export", artifact.format).entry

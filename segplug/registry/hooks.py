@@ -56,7 +56,10 @@ def register(manager: pluggy.PluginManager, entry: Entry, plugin: object) -> Non
         manager.register(plugin, name=f"{entry.hook}:{entry.qualified}")
         manager.check_pending()
     except Exception as error:
-        raise PluginError(f"{entry_label(entry)} is broken: {error}") from error
+        reason = str(error)
+        if "not a generator function" in reason:  # pluggy's words for a wrapper without a yield
+            reason = "a method that is marked as a wrapper has no yield"
+        raise PluginError(f"{entry_label(entry)} is broken: {reason}") from error
 
 
 def provider_hook(entry: Entry, plugin: object, finish: Finish) -> object:

@@ -96,9 +96,12 @@ def label_output_warning(spec: EngineSpec) -> str | None:
 
 @contextmanager
 def open_served_model(
-    session: Session, folder: Path, served: ServedModel, *, device: str = "cpu"
+    session: Session, folder: Path, served: ServedModel, *, device: str | None = None
 ) -> Iterator[Engine]:
-    """Open the model in ``folder`` that ``served`` describes; it is closed with the context."""
+    """Open the model in ``folder`` that ``served`` describes; it is closed with the context.
+
+    ``device`` is where it runs; ``None``: the backend's own default.
+    """
     subject: Any
     if served.artifact is not None:
         subject = folder / served.artifact

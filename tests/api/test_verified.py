@@ -103,7 +103,7 @@ def test_older_flags_of_the_installed_makers(capsys) -> None:
         "torchserve": set(),
         "triton": set(),
         "tensorrt": {"--trt-file", "--fp16"},
-        "torch-tensorrt": set(),
+        "torch-tensorrt": {"--fp16"},
     }
 
 

@@ -58,9 +58,18 @@ def test_round_trip(meta: ModelMeta) -> None:
     assert ModelMeta.from_json(meta.to_json()) == meta
 
 
-def test_a_field_of_a_later_minor_version_is_ignored() -> None:
-    data = FULL.to_dict() | {"brand_new": 1}
-    assert ModelMeta.from_dict(data) == FULL
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("brand_new", "it cannot have: 'brand_new'"),
+        ("stdd", "it cannot have: 'stdd'; did you mean 'std'?"),
+        ("chanel_order", "it cannot have: 'chanel_order'; did you mean 'channel_order'?"),
+    ],
+)
+def test_an_entry_that_the_schema_does_not_have_is_refused(key: str, message: str) -> None:
+    with pytest.raises(ArtifactError) as raised:
+        ModelMeta.from_dict(FULL.to_dict() | {key: 1})
+    assert raised.value.message.endswith(message)
 
 
 def test_fields_that_are_not_there_have_their_defaults() -> None:

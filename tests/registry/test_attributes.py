@@ -224,7 +224,7 @@ def test_a_marked_method_of_an_add_on_is_a_hook(install_plugin, refused, decorat
             "wrapper=True, trylast=True",
             "'export' is marked tryfirst or trylast; its place is its 'order'",
         ),
-        ("return (yield)", "return None", "not a generator function"),
+        ("return (yield)", "return None", "has no yield"),
         ("self, request", "self, request, more", "more"),
         ('{"export": 2}', "('export',)", "it does not say its hook_versions, such as {'export': 2}"),
         ('{"export": 2}', "{}", "its hook_versions name none, and it wraps export"),

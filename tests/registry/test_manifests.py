@@ -49,8 +49,8 @@ def test_a_manifest_holds_the_facts_that_are_not_defaults(count) -> None:
 
 def test_without_a_manifest_a_plugin_may_be_one_of_segplug_0_1(install_plugin, listed, refused) -> None:
     install_plugin("acme", COUNT_GROUPS, acme=COUNT, manifest=False)
-    old = f"it was written for segplug 0.1 (see {CHANGES_PAGE})"
-    reason = f"it has no manifest (acme.segplug.json): {old}, or {AUTHOR}"
+    old = f"if it was written for segplug 0.1, see {CHANGES_PAGE}"
+    reason = f"it has no manifest (acme.segplug.json): {AUTHOR}; {old}"
     assert refused(1, "run", "analyze", "count", "a") == f"analyze count (acme 1.0) is broken: {reason}"
     entry = listed("count")
     assert (entry["status"], entry["reason"]) == ("broken", reason)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segplug import ModelMeta, Segplug, SegmentationModel
+from segplug import ModelMeta, SegmentationModel, Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import PluginError, UsageError
 

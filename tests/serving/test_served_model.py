@@ -33,6 +33,7 @@ BACKEND = """
         hook_version = 2
         options = Options
         reads = ("shelf",)
+        default_device = "npu:0"
 
         @hookimpl
         def infer(self, request):
@@ -72,6 +73,8 @@ def test_an_artifact_is_opened_as_described(shelf) -> None:
     with open_served_model(Segplug(), shelf.parent, served, device="cuda:1") as engine:
         assert engine.spec.meta.name == "m.shelf cuda:1 3 yes"
     assert engine.closed
+    with open_served_model(Segplug(), shelf.parent, served) as engine:
+        assert engine.spec.meta.name == "m.shelf npu:0 3 yes"
     with (
         pytest.raises(ArtifactError, match="neither"),
         open_served_model(Segplug(), shelf.parent, ServedModel("shelf-one")),

@@ -14,7 +14,7 @@ from segplug_analysis.benchmark.measure import order_of
 
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
-from segplug.errors import PluginError, RefusedError, SegplugError, ShapeError, UsageError
+from segplug.errors import DeviceError, PluginError, RefusedError, SegplugError, ShapeError, UsageError
 from segplug.progress import QuietReporter
 from segplug.testing.fixtures import Install
 
@@ -103,6 +103,21 @@ def test_what_was_asked_reaches_the_process(toys: Toys) -> None:
     (found,) = report.data["candidates"]
     assert (found["threads"], found["device"]) == (3, "tpu:7")
     assert asked["pid"] != os.getpid()
+
+
+def test_each_engine_runs_on_its_backends_own_device_unless_one_is_named(toys: Toys) -> None:
+    subjects = [toys.make("a"), toys.make("b", ".npu")]
+
+    report = benchmark(*subjects)
+
+    assert [asked["device"] for asked in toys.log("asked")] == ["cpu", "npu:0"]
+    assert [found["device"] for found in report.data["candidates"]] == ["cpu", "npu:0"]
+    (engines,) = (table for table in report.tables if table.title == "Engines")
+    assert [row[engines.columns.index("device")] for row in engines.rows] == ["cpu", "npu:0"]
+    benchmark(*subjects, device="npu:0")
+    assert [asked["device"] for asked in toys.log("asked")[2:]] == ["npu:0", "npu:0"]
+    with pytest.raises(DeviceError, match=r"b\.npu on npu: there is no NPU cpu"):
+        benchmark(*subjects, device="cpu")
 
 
 def test_the_processes_have_the_callers_addons_with_its_options(

@@ -169,6 +169,7 @@ def test_a_report_has_at_most_seven_notes() -> None:
         ({"torch_threads": None}, {"torch_threads": None}, False),
         ({"torch_threads": 2}, {"torch_threads": 2}, False),
         ({"torch_threads": 1, "device": "cuda:0"}, {"torch_threads": 2, "device": "cuda:0"}, False),
+        ({"torch_threads": 1}, {"torch_threads": None, "device": "npu:0", "backend": "y"}, False),
     ],
 )
 def test_unequal_threads_are_told(first: dict[str, Any], second: dict[str, Any], told: bool) -> None:

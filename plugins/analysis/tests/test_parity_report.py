@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from analysis_support.parity_toys import (  # noqa: F401 (fixtures)
+    NPU,
     POINTS,
     Toys,
     images_fixture,
@@ -27,7 +28,7 @@ from segplug_analysis.parity.image_sizes import size_in_header, size_of_image
 from segplug_analysis.parity.numbers import RunNumbers
 
 from segplug.api import Segplug
-from segplug.errors import DatasetError, PluginError
+from segplug.errors import DatasetError, DeviceError, PluginError, UsageError
 from segplug.progress import QuietReporter
 from segplug.reports.cells import cell_text
 from segplug.results import AnalyzeReport
@@ -83,6 +84,41 @@ def test_device_and_threads_get_to_the_engine(toys: Toys, parity: Parity) -> Non
     report = parity(device="cpu:0", threads=2)
     assert json.loads((toys.folder / "opened").read_text()) == ["cpu:0", 2]
     assert (report.data["device"], report.data["threads"]) == ("cpu:0", 2)
+    assert report.data["reference"]["device"] == report.data["runs"][0]["device"] == "cpu:0"
+
+
+def test_each_backend_runs_on_its_own_device_unless_one_is_named(
+    install: Callable[..., Toys], parity: Parity
+) -> None:
+    toys = install(infer={**POINTS["infer"], **NPU})
+
+    report = parity(backend=("acme", "toyengine"))
+
+    assert [row["device"] for row in table(report, "Speed of the scoring run")] == ["cpu", "npu:0", "cpu"]
+    assert report.data["device"] is None
+    assert report.data["reference"]["device"] == "cpu"
+    assert [run["device"] for run in report.data["runs"]] == ["npu:0", "cpu"]
+    assert [run["compared"] for run in report.data["runs"]] == [True, True]
+    (built,) = (entry for entry in toys.log() if entry["hook"] == "build")
+    assert built["device"] is None
+    assert not any("the reference, runs on" in note for note in report.notes)
+
+
+def test_pytorch_runs_on_its_own_device_if_it_cannot_use_the_named_one(
+    install: Callable[..., Toys], parity: Parity
+) -> None:
+    install(infer={**POINTS["infer"], **NPU})
+
+    report = parity(backend=("acme",), device="npu:0")
+
+    assert [row["device"] for row in table(report, "Speed of the scoring run")] == ["cpu", "npu:0"]
+    assert "warning: PyTorch, the reference, runs on cpu: it cannot use npu:0" in report.notes
+    with pytest.raises(UsageError, match="'npu:0' is no device"):
+        parity(backend=("acme", "pytorch"), device="npu:0")
+    with pytest.raises(UsageError, match="infer onnxruntime has no device 'npu:0'"):
+        parity(backend=("acme", "onnxruntime"), device="npu:0")
+    with pytest.raises(DeviceError, match="there is no NPU cpu"):
+        parity(backend=("acme",), device="cpu")
 
 
 def test_warnings_are_in_the_report_once(toys: Toys, parity: Parity, images: Path) -> None:

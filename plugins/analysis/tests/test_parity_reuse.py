@@ -15,6 +15,7 @@ import pytest
 import torch
 from analysis_support.parity_toys import (  # noqa: F401 (fixtures)
     CONFIG,
+    POINTS,
     SMALL,
     WEIGHTS,
     Toys,
@@ -142,6 +143,18 @@ def test_an_engine_is_for_one_device(asked: Callable[..., list[str]], toys: Toys
     assert asked(device="cpu:0") == ["build"]
     assert toys.log()[0]["device"] == "cpu:0"
     assert asked() == []
+
+
+def test_a_run_is_used_again_on_the_same_device_only(install: Callable[..., Toys], parity: Parity) -> None:
+    install(infer={**POINTS["infer"], "acme": "toy_parity:npus"})
+
+    def reused(**options: Any) -> list[bool]:
+        data = parity(backend=("acme",), resume=True, **options).data
+        return [run["reused"] for run in (data["reference"], *data["runs"])]
+
+    assert reused() == [False, False]
+    assert reused(device="npu:0") == [True, True]  # the default, and PyTorch runs on the CPU again
+    assert reused(device="npu:1") == [True, False]
 
 
 def test_force_makes_each_file_anew_once(asked: Callable[..., list[str]], parity: Parity) -> None:

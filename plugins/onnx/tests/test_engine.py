@@ -119,6 +119,9 @@ def test_a_graph_that_onnxruntime_cannot_load(tmp_path, capfd):
 def test_unknown_devices(static_labels, device):
     with pytest.raises(UsageError, match="cpu, cuda, cuda:N"):
         open_engine(static_labels, device=device)
+    with pytest.raises(UsageError, match="cpu, cuda, cuda:N"):
+        provider.check_device(device)
+    provider.check_device("cpu")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])

@@ -101,6 +101,43 @@ def test_an_add_on_sees_the_command_and_the_calls_that_it_makes(started, project
     assert ended == {"target": "serve", "id": begun["id"], "code": 0}
 
 
+NPU = """
+from segplug import EngineSpec, ModelMeta, hookimpl
+from segplug.errors import DeviceError
+from segplug.options import NoOptions
+from segplug.providers import Backend
+from segplug.testing import FunctionEngine
+
+class Npu(Backend[NoOptions]):
+    '''Runs nothing, on an NPU.'''
+
+    hook_version = 2
+    default_device = "npu:0"
+
+    @hookimpl
+    def infer(self, request):
+        if request.device != "npu:0":
+            raise DeviceError(f"there is no NPU {request.device}")
+        meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
+        spec = EngineSpec(meta=meta, output="labels", backend=f"acme ({request.device})")
+        return FunctionEngine(spec, None)
+
+provider = Npu()
+"""
+
+
+@pytest.mark.server
+def test_a_model_is_served_on_the_device_of_its_backend(started, install_plugin, tmp_path, capsys):
+    site = install_plugin("acme", {"segplug.infer": {"acme": "acme_npu:provider"}}, acme_npu=NPU)
+    artifact = tmp_path / "m.acme"
+    artifact.write_text("x")
+    server: Running = started(artifact, PYTHONPATH=str(site))
+    assert server.backend == "acme (npu:0)"
+    server.stop()
+    code, error = _fails(capsys, artifact, "--device", "cpu", "--port", 0)
+    assert (code, error) == (1, "error: there is no NPU cpu")
+
+
 def test_the_command_and_the_provider_import_nothing_heavy():
     heavy = "{'torch', 'numpy', 'cv2', 'starlette', 'uvicorn', 'prometheus_client'}"
     code = (

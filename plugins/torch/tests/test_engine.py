@@ -86,6 +86,11 @@ def test_a_size_that_is_not_within_the_axes(model):
 def test_what_cannot_be_asked(model):
     with pytest.raises(DeviceError, match="cuda:99"):
         provider.infer(make_request(InferRequest, model=model, device="cuda:99"))
+    with pytest.raises(DeviceError, match="cuda:99"):
+        provider.check_device("cuda:99")
+    with pytest.raises(UsageError, match="'npu:0' is no device"):
+        provider.check_device("npu:0")
+    provider.check_device("cpu")
     with pytest.raises(UsageError, match=r"takes a loaded model, not model\.pt"):
         provider.infer(make_request(InferRequest, artifact=Path("model.pt")))
 

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from segplug_torchscript import export_program, export_torchscript, jit
+from segplug_torchscript import export_program, export_torchscript, infer_torchscript, jit
 from segplug_torchscript.infer_program import provider as programs
 from torch._inductor import config as inductor_config
 from torchscript_support.networks import SUFFIXES, images, logits_of, open_engine, open_file
@@ -88,6 +88,10 @@ def test_what_is_no_device(fixed, device):
 def test_a_device_that_is_not_there(fixed):
     with pytest.raises(DeviceError, match="there is no device cuda:99"):
         open_engine(fixed, device="cuda:99")
+    for provider in (programs, infer_torchscript.provider):
+        with pytest.raises(DeviceError, match="there is no device cuda:99"):
+            provider.check_device("cuda:99")
+        provider.check_device("cpu")
 
 
 @pytest.mark.gpu

@@ -182,7 +182,7 @@ def test_the_gpu_that_torchserve_gives_is_the_device(folder, monkeypatch):
     for gpu in (None, 0, 3):
         with pytest.raises(ArtifactError, match="enough"):
             Handler().initialize(context_of(folder, gpu=gpu))
-    assert asked == ["cpu", "cuda:0", "cuda:3"]
+    assert asked == [None, "cuda:0", "cuda:3"]  # without a GPU: the backend's own device
 
 
 def test_the_engine_is_closed_when_the_worker_ends(folder):

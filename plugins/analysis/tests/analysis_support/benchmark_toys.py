@@ -16,7 +16,7 @@ import json, os, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from segplug import Axis, EngineSpec, ModelMeta, SegmentationModel, hookimpl, option
-from segplug.errors import RefusedError, ShapeError
+from segplug.errors import DeviceError, RefusedError, ShapeError
 from segplug.providers import AddOn, Backend, Confidence, ModelSource
 
 
@@ -88,6 +88,16 @@ class Toy(Backend[Options]):
         return Engine(job, request)
 
 
+class Npu(Toy):
+    default_device = "npu:0"
+
+    @hookimpl
+    def infer(self, request):
+        if request.device != "npu:0":
+            raise DeviceError(f"there is no NPU {request.device}")
+        return super().infer(request)
+
+
 class Source(ModelSource[Options]):
     hook_version = 2
     options = Options
@@ -133,13 +143,18 @@ class Rule(AddOn[RuleOptions]):
 
 
 provider = Toy()
+npu = Npu()
 model_provider = ModelToy()
 rule = Rule()
 source, twin = Source("toy"), Source("twin")
 """
 
 POINTS = {
-    "segplug.infer": {"toy": "toy_plugin:provider", "toy-model": "toy_plugin:model_provider"},
+    "segplug.infer": {
+        "toy": "toy_plugin:provider",
+        "toy-model": "toy_plugin:model_provider",
+        "npu": "toy_plugin:npu",
+    },
     "segplug.load_model": {"toy": "toy_plugin:source", "twin": "toy_plugin:twin"},
 }
 RULE = {"segplug.addon": {"no-toys": "toy_plugin:rule"}}

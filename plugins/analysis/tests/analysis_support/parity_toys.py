@@ -38,7 +38,7 @@ from typing import Literal
 import torch
 from segplug import Axis, EngineSpec, hookimpl, option
 from segplug.artifact import read_sidecar, write_sidecar
-from segplug.errors import ArtifactError, RefusedError
+from segplug.errors import ArtifactError, DeviceError, RefusedError
 from segplug.options import NoOptions
 from segplug.providers import AddOn, Backend, EngineBuilder, Exporter
 
@@ -112,7 +112,7 @@ class Engine:
             raise KeyboardInterrupt
         with torch.inference_mode():
             logits = self.module(torch.from_numpy(batch)).numpy()
-        if self.toy["precision"] == "fp16":  # a square of wrong answers that grows with each image
+        if self.toy.get("precision") == "fp16":  # a square of wrong answers that grows with each image
             side = 2 * self.runs
             logits[:, :, :side, :side] *= -1
         return logits.argmax(1) if self.spec.output == "labels" else logits
@@ -130,6 +130,22 @@ class Infer(Backend[NoOptions]):
         if (WORK / "ruin").exists():
             Path((WORK / "ruin").read_text()).write_bytes(b"no picture")
         return Engine(request.artifact)
+
+
+class Npu(Infer):
+    reads = ("toymodel",)
+    default_device = "npu:0"
+    known = ("npu:0",)
+
+    @hookimpl
+    def infer(self, request):
+        if request.device not in self.known:
+            raise DeviceError(f"there is no NPU {request.device}")
+        return super().infer(request)
+
+
+class TwoNpus(Npu):
+    known = ("npu:0", "npu:1")
 
 
 class Orphan(Infer):
@@ -166,7 +182,10 @@ class Rule(AddOn[NoOptions]):
 
 exporter, builder, infer, orphan, rule = ToyExporter(), ToyBuilder(), Infer(), Orphan(), Rule()
 broken, broken_maker = Broken(), BrokenMaker()
+npu, npus = Npu(), TwoNpus()
 """
+
+NPU = {"acme": "toy_parity:npu"}
 
 POINTS = {
     "export": {"toymodel": "toy_parity:exporter"},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segplug.errors import DeviceError, UsageError
+from segplug.errors import DeviceError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -82,8 +82,14 @@ def find(name: str, settings: GpuSettings = _NO_SETTINGS) -> Device:
     Raises:
         UsageError: there is no such device name, or a setting does not apply to the device.
         DeviceError: the installed ONNX Runtime was not built for it.
+        MissingDependencyError: onnxruntime is not installed.
     """
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "infer onnxruntime needs onnxruntime", hint="pip install onnxruntime"
+        ) from error
 
     kind, _, index = name.partition(":")
     if kind not in _PROVIDERS or (index and (kind == "cpu" or not index.isdecimal())):

@@ -12,7 +12,7 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.providers import Backend
 from segplug.requests import InferRequest
-from segplug_onnx import foreign, metadata
+from segplug_onnx import devices, foreign, metadata
 from segplug_onnx.external import external_files
 from segplug_onnx.session import error_text, open_session
 from segplug_onnx.tensors import Tensors
@@ -35,6 +35,10 @@ class OnnxRuntime(Backend[foreign.Options]):
     hook_version = 2
     options = foreign.Options
     reads = ("onnx",)
+
+    def check_device(self, device: str) -> None:
+        """Raise the error of opening a file on ``device``, if the installed ONNX Runtime cannot use it."""
+        devices.find(device)
 
     @hookimpl
     def infer(self, request: InferRequest[foreign.Options]) -> Engine:

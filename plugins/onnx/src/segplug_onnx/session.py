@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from segplug.errors import ArtifactError, DeviceError, MissingDependencyError
+from segplug.errors import ArtifactError, DeviceError
 from segplug.files import making_folder
 from segplug.requests import InferRequest
 from segplug_onnx import devices
@@ -31,14 +31,10 @@ def open_session(request: InferRequest[Options], model: bytes | None = None) -> 
         DeviceError: the device is not available.
         MissingDependencyError: onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            "infer onnxruntime needs onnxruntime", hint="pip install onnxruntime"
-        ) from error
     path, settings = request.file, request.options.gpu
     device = devices.find(request.device, settings)
+    import onnxruntime
+
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = _FATAL
     session_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL

@@ -33,7 +33,7 @@ def _parameters() -> list[click.Parameter]:
         GreedyOption(
             ["--backend-options"], key_values=True, metavar="KEY=VALUE", help="Options of the backend."
         ),
-        click.Option(["--device"], default="cpu", show_default=True, help="cpu, cuda, cuda:1, ..."),
+        click.Option(["--device"], help="cpu, cuda, cuda:1, ... Default: the backend's own."),
         click.Option(
             ["--threads"],
             type=click.IntRange(1),

@@ -21,6 +21,12 @@ class PyTorchInfer(Backend[NoOptions]):
     hook_version = 2
     takes = "model"
 
+    def check_device(self, device: str) -> None:
+        """Raise the error of running on ``device``, if PyTorch cannot use it."""
+        from segplug_torch.devices import resolve_device
+
+        resolve_device(device)
+
     @hookimpl
     def infer(self, request: InferRequest[NoOptions]) -> TorchEngine:
         """Wrap ``request.model``, whose network is moved to ``request.device`` and stays there."""

@@ -24,6 +24,13 @@ class TorchScriptInfer(Backend[NoOptions]):
 
     hook_version = 2
 
+    def check_device(self, device: str) -> None:
+        """Raise the error of opening a file on ``device``, if PyTorch cannot use it."""
+        packing.require_torch("infer torchscript")
+        from segplug_torch.devices import resolve_device
+
+        resolve_device(device)
+
     @hookimpl
     def infer(self, request: InferRequest[NoOptions]) -> Engine:
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""

@@ -42,7 +42,7 @@ class Handler:
         folder = Path(properties["model_dir"])
         served = ServedModel.from_json((folder / SERVED_FILE).read_text(encoding="utf-8"))
         gpu, reporter = properties.get("gpu_id"), _LogReporter()
-        device = "cpu" if gpu is None else f"cuda:{gpu}"
+        device = None if gpu is None else f"cuda:{gpu}"  # None: the backend's own
         atexit.register(self.close)
         _print_log()
         engine = self._opened.enter_context(

@@ -35,6 +35,7 @@ class Candidate:
     backend: str
     """The ``infer`` target."""
     device: str
+    """Where the backend runs."""
     threads: int | None
     checkpoint: str | None = None
     model_options: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +71,7 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             subject=subject,
             is_model=is_model,
             backend="",
-            device=options.device,
+            device="",
             threads=options.threads,
             checkpoint=next(weights) if is_model else None,
             model_options={
@@ -88,7 +89,8 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             given = backend_options.get(name, {})
             if given:  # a wrong option is an error before any process starts
                 session.registry.load(backend).make_options(given)
-            candidates.append(replace(candidate, backend=name, backend_options=given))
+            device = options.device or backend.facts.default_device
+            candidates.append(replace(candidate, backend=name, device=device, backend_options=given))
     _refuse_unused(options.backend, candidates, "--backend")
     _refuse_unused(backend_options, candidates, "--backend-options")
     return _with_names(candidates)

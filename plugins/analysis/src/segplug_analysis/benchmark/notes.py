@@ -75,7 +75,7 @@ def _differences(rows: Sequence[Row]) -> Iterator[str]:
             "timed run only where an engine gives labels"
         )
     # Two files on one backend have the same number of threads, even where it is unknown.
-    on_cpu = [measured for measured, _ in rows if not measured.candidate.device.startswith("cuda")]
+    on_cpu = [measured for measured, _ in rows if measured.candidate.device.lower().startswith("cpu")]
     if len({measured.threads or measured.candidate.backend for measured in on_cpu}) > 1:
         yield (
             "the engines do not use the same number of threads, or the number is unknown: "

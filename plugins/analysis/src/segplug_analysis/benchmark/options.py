@@ -44,7 +44,7 @@ class Options(WeightsOptions):
         ),
         minimum=1,
     )
-    device: str = option("cpu", help="cpu, cuda, cuda:1, ...")
+    device: str | None = option(None, help="cpu, cuda, cuda:1, ... Default: the backend's own.")
     threads: int | None = option(None, help="Threads of one run. Default: the library's own.", minimum=1)
     warmup: int = option(5, help="Untimed runs of each engine after its first run.", minimum=0)
     runs: int = option(50, help="Timed runs of each engine.", minimum=1)

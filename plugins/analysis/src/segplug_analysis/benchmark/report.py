@@ -75,11 +75,12 @@ def _spread(rows: Sequence[Row]) -> Table:
 def _engines(rows: Sequence[Row], machine: Machine) -> Table:
     return Table(
         "Engines",
-        ("engine", "runs on", "threads", "input", "output"),
+        ("engine", "runs on", "device", "threads", "input", "output"),
         tuple(
             (
                 measured.candidate.name,
                 measured.engine["engine"],
+                measured.candidate.device,
                 _threads(measured, machine),
                 "x".join(str(length) for length in measured.shape),
                 measured.engine["output"],

@@ -102,9 +102,8 @@ def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
 def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
     if not job["is_model"]:
         return job["subject"]
-    return session.load_model(
-        job["subject"], checkpoint=job["checkpoint"], device=job["device"], **job["model_options"]
-    )
+    # The backend puts the network on its device: the source may not know that device.
+    return session.load_model(job["subject"], checkpoint=job["checkpoint"], **job["model_options"])
 
 
 def _describe(engine: Engine) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class ArtifactCache:
         model: The loaded model.
         identity: Everything that decides what the model computes (JSON types).
         form: What an exporter is asked for.
-        device: Where engines are built for.
+        device: What engines are built for; ``None``: their builder's own default.
         force: Make every file again, even where it could be used.
     """
 
@@ -54,7 +54,7 @@ class ArtifactCache:
     model: SegmentationModel
     identity: Mapping[str, Any]
     form: Form
-    device: str
+    device: str | None
     force: bool
     _files: dict[Path, CachedFile] = field(default_factory=dict)
 

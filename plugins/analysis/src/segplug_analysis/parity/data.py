@@ -40,7 +40,11 @@ def as_data(
         "device": job.device,
         "threads": job.threads,
         "work_dir": str(job.folder),
-        "reference": {"labels": str(reference.labels), **_run_data(reference.numbers)},
+        "reference": {
+            "device": reference.device,
+            "labels": str(reference.labels),
+            **_run_data(reference.numbers),
+        },
         "runs": [_outcome_data(outcome, reference) for outcome in outcomes],
         "left_out": [{"backend": backend, "reason": reason} for backend, reason in plan.left_out],
     }
@@ -57,6 +61,7 @@ def _outcome_data(outcome: Outcome, reference: Reference) -> dict[str, Any]:
     data: dict[str, Any] = {
         "backend": trial.backend,
         "precision": trial.precision,
+        "device": trial.device,
         "compared": outcome.error is None,
         "reason": None if outcome.error is None else str(outcome.error),
         "files": [

@@ -31,7 +31,8 @@ class Job:
     dataset: Dataset
     folder: Path
     """The work folder; it exists when files are made."""
-    device: str
+    device: str | None
+    """The device that the user named; ``None``: every provider's own."""
     threads: int | None
     resume: bool
     force: bool
@@ -51,14 +52,14 @@ class Job:
         """Whether the results of finished runs are used again."""
         return self.resume and not self.force
 
-    def evaluate(self, what: Any, backend: Provider, *sinks: Sink) -> RunReport:
+    def evaluate(self, what: Any, backend: Provider, device: str, *sinks: Sink) -> RunReport:
         """Score on the data set, as ``segplug run infer`` does."""
         return self.session.evaluate(
             what,
             backend=backend,
             dataset=self.dataset,
             sinks=sinks,
-            device=self.device,
+            device=device,
             threads=self.threads,
             resume=self.resume,
         )

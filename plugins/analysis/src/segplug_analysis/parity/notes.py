@@ -50,7 +50,7 @@ def _how_to_read(job: Job, form: Form) -> Iterator[str]:
     )
     threads = job.threads or "the library's default"
     yield (
-        f"engine ms/image (on {job.device}, threads: {threads}) is the engine's time in the scoring run, "
+        f"engine ms/image (threads: {threads}) is the engine's time in the scoring run, "
         "with the first image, while other threads read and score; `segplug run analyze benchmark` measures "
         "engines without other work"
     )

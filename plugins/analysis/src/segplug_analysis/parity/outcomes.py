@@ -38,12 +38,14 @@ class Reference:
     """PyTorch's own run."""
 
     numbers: RunNumbers
+    device: str
+    """Where it ran."""
     labels: Path
     """The file with its label maps."""
     digest: str
     """A hash of the label maps."""
     key: str
-    """A hash of the model and the data set, for names of files."""
+    """A hash of the model, the data set and the device, for names of files."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Trial:
     provider: Provider
     """The backend itself."""
     precision: Precision
+    device: str
+    """Where the backend runs."""
     route: tuple[Entry, ...]
     """The makers that lead from the model to the backend's file; empty: it runs the loaded model."""
 
@@ -43,20 +45,23 @@ class Plan:
 
     reference: Provider
     """PyTorch."""
+    reference_device: str
+    """Where PyTorch runs."""
     trials: tuple[Trial, ...]
     left_out: tuple[tuple[str, str], ...]
     """Backends that nobody named and that cannot be compared: name and reason."""
 
 
 def choose(
-    backends: Sequence[str], precisions: Sequence[Precision], device: str, providers: Providers
+    backends: Sequence[str], precisions: Sequence[Precision], device: str | None, providers: Providers
 ) -> Plan:
     """Each backend in each precision, without PyTorch, which is the reference.
 
     Args:
         backends: As the user named them; empty: all that are installed and whose files can be made.
         precisions: The precisions of the files that are made.
-        device: Where the backends will run. One that cannot run there is refused before its file is made.
+        device: Where the backends will run; ``None``: each on its own default. One that cannot run there is
+            refused before its file is made. PyTorch runs there, too, if it can.
         providers: The installed ones.
 
     Raises:
@@ -74,6 +79,8 @@ def choose(
         try:
             backend = providers.provider("infer", name)
             if backend.entry == reference.entry:
+                if backends:  # the user named PyTorch, too, for this device
+                    require_device(backend, device)
                 continue
             route = route_to(backend.entry)
             require_device(backend, device)
@@ -82,11 +89,23 @@ def choose(
                 raise
             left_out.append((name, str(error)))
             continue
-        trials += [Trial(name, backend, precision, route) for precision in dict.fromkeys(precisions)]
+        trials += [
+            Trial(name, backend, precision, backend.device(device), route)
+            for precision in dict.fromkeys(precisions)
+        ]
     if not trials:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out)
         raise UsageError(
             f"there is no backend to compare {REFERENCE_BACKEND} with" + (f": {reasons}" if reasons else ""),
             hint="name one with --backend; segplug plugins list shows what is installed",
         )
-    return Plan(reference, tuple(trials), tuple(left_out))
+    return Plan(reference, _reference_device(reference, device), tuple(trials), tuple(left_out))
+
+
+def _reference_device(reference: Provider, device: str | None) -> str:
+    """The device that the backends run on, if PyTorch can use it; else PyTorch's own default."""
+    try:
+        require_device(reference, device)
+    except (UsageError, DeviceError):
+        return reference.device(None)
+    return reference.device(device)

@@ -49,7 +49,7 @@ class Options(WeightsOptions):
         help="Folder for label maps, pictures and exported files; the latter are used again.",
         metavar="FOLDER",
     )
-    device: str = option("cpu", help="cpu, cuda, cuda:1, ...")
+    device: str | None = option(None, help="cpu, cuda, cuda:1, ... Default: the backend's own.")
     threads: int | None = option(None, help="Threads of one run. Default: the library's own.", minimum=1)
     images: int = option(
         3, help="For each backend, paint this many of the images that differ most.", minimum=0, maximum=100
@@ -89,12 +89,16 @@ class Parity(Report[Options]):
         session, warnings = record_warnings(request.session)
         config, checkpoint = _config_and_checkpoint(request)
         plan = choose(options.backend, options.precision, options.device, session.registry)
+        if options.device and options.device != plan.reference_device:
+            session.reporter.warn(
+                f"PyTorch, the reference, runs on {plan.reference_device}: it cannot use {options.device}"
+            )
         dataset = _dataset(session, config, options)
         _check_work_dir(options.work_dir, dataset)
         model = session.load_model(
             config,
             checkpoint=checkpoint,
-            device=options.device,
+            device=plan.reference_device,
             trust_checkpoint=options.trust_checkpoint,
             **options.keywords(session.load_model),
         )
@@ -116,7 +120,7 @@ class Parity(Report[Options]):
         cache = ArtifactCache(job.folder, session, model, job.identity, form, job.device, job.force)
         made = [make_files(cache, trial) for trial in plan.trials]
         _require_one_success(made)
-        reference = run_reference(job, plan.reference)
+        reference = run_reference(job, plan.reference, plan.reference_device)
         outcomes = [run_trial(job, outcome, reference) for outcome in made]
         _require_one_success(outcomes)
         return make_report(job, form, reference, outcomes, plan, warnings)

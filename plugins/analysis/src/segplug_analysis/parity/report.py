@@ -80,12 +80,16 @@ def _differences(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
 
 
 def _speed(reference: Reference, outcomes: Sequence[Outcome]) -> Table:
-    runs = {"pytorch fp32": reference.numbers}
-    runs |= {outcome.trial.name: outcome.numbers for outcome in outcomes if outcome.numbers is not None}
+    runs = [("pytorch fp32", reference.device, reference.numbers)]
+    runs += [
+        (outcome.trial.name, outcome.trial.device, outcome.numbers)
+        for outcome in outcomes
+        if outcome.numbers is not None
+    ]
     return Table(
         "Speed of the scoring run",
-        ("backend", "engine ms/image", "images/s"),
-        tuple((name, run.engine_ms_per_image, run.images_per_second) for name, run in runs.items()),
+        ("backend", "device", "engine ms/image", "images/s"),
+        tuple((name, device, run.engine_ms_per_image, run.images_per_second) for name, device, run in runs),
     )
 
 

@@ -79,27 +79,25 @@ def _as_segplug_error(trial: Trial, error: Exception) -> SegplugError:
     return bug
 
 
-def run_reference(job: Job, pytorch: Provider) -> Reference:
-    """Run PyTorch and write its label maps; or use those of a finished run, to resume.
+def run_reference(job: Job, pytorch: Provider, device: str) -> Reference:
+    """Run PyTorch on ``device`` and write its label maps; or use those of a finished run, to resume.
 
     Raises:
         SegplugError: the run failed: without a reference there is nothing to compare with.
     """
-    key = short_hash(
-        {"identity": job.identity, "dataset": job.dataset.info.fingerprint, "device": job.device}
-    )
+    key = short_hash({"identity": job.identity, "dataset": job.dataset.info.fingerprint, "device": device})
     labels = job.folder / f"{job.name}-{REFERENCE_BACKEND}-labels-{key}.npz"
-    record = _record_path(job, REFERENCE_BACKEND, {"identity": job.identity})
+    record = _record_path(job, REFERENCE_BACKEND, {"identity": job.identity, "device": device})
 
     def saved_reference(data: Mapping[str, Any]) -> Reference | None:
         if _digest(labels) != data["labels"]:
             return None
-        return Reference(RunNumbers.from_dict(data["numbers"]), labels, data["labels"], key)
+        return Reference(RunNumbers.from_dict(data["numbers"]), device, labels, data["labels"], key)
 
     if job.reuses_runs and (saved := load(record, saved_reference)) is not None:
         return saved
-    report = job.evaluate(job.model, pytorch, RawSink(labels, force=True))
-    reference = Reference(RunNumbers.of(report), labels, _digest(labels), key)
+    report = job.evaluate(job.model, pytorch, device, RawSink(labels, force=True))
+    reference = Reference(RunNumbers.of(report), device, labels, _digest(labels), key)
     save(record, {"numbers": reference.numbers.to_dict(), "labels": reference.digest})
     return reference
 
@@ -126,6 +124,7 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
         # The record beside a file has the hashes of its files, the versions, and the model's identity.
         "file": job.identity if file is None else file_sha256(file.with_name(RECORD)),
         "reference": reference.digest,
+        "device": trial.device,
         "images": job.images,
     }
     record = _record_path(job, trial.name, inputs)
@@ -133,7 +132,7 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
         return saved
     sink = CompareSink(reference.labels, keep=job.images)
     try:
-        report = job.evaluate(file or job.model, trial.provider, sink)
+        report = job.evaluate(file or job.model, trial.provider, trial.device, sink)
     except DatasetError:
         raise
     except Exception as error:
@@ -153,7 +152,7 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
 
 def _record_path(job: Job, name: str, inputs: Mapping[str, Any]) -> Path:
     """The file for the results of a run. Its name has a hash of everything that they depend on."""
-    shared = {**cache_inputs(job.dataset, job.installed), "device": job.device, "threads": job.threads}
+    shared = {**cache_inputs(job.dataset, job.installed), "threads": job.threads}
     return job.folder / f"{job.name}-{file_name(name)}-run-{short_hash({**shared, **inputs})}.json"
 
 
@@ -167,7 +166,8 @@ def _saved_outcome(made: Outcome, data: Mapping[str, Any]) -> Outcome | None:
 
 def _paint(job: Job, trial: Trial, reference: Reference, sink: CompareSink) -> tuple[Picture, ...]:
     """Paint the images that differ most, into a folder of the trial, replacing those of an earlier run."""
-    folder = job.folder / f"{job.name}-differences-{file_name(trial.name)}-{reference.key}"
+    key = short_hash({"reference": reference.key, "device": trial.device})
+    folder = job.folder / f"{job.name}-differences-{file_name(trial.name)}-{key}"
     if folder.is_dir():
         shutil.rmtree(folder)
     if not sink.worst:

@@ -28,7 +28,11 @@ def sidecar_path(path: Path) -> Path:
 
 
 def write_sidecar(path: Path, meta: ModelMeta) -> None:
-    """Write the metadata beside an artifact, replacing an older file."""
+    """Write the metadata beside an artifact, replacing an older file.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
     write_text(sidecar_path(path), meta.to_json() + "\n", force=True)
 
 
@@ -53,7 +57,7 @@ def read_sidecar(path: Path) -> ModelMeta | None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex digits."""
+    """SHA-256 of a file's bytes, as hex digits; raises :class:`OSError` if it cannot be read."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -67,6 +71,9 @@ def combined_sha256(folder: Path, names: Sequence[str]) -> str:
     Args:
         folder: Where the files lie.
         names: Their names relative to ``folder``, with ``/``.
+
+    Raises:
+        OSError: a file cannot be read.
     """
     digest = hashlib.sha256()
     for name in sorted(names):

@@ -268,6 +268,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     No file is left in the folder: the lock is on the folder itself. Where a file system does not lock
     folders, it is on a file in the user's cache, and so only for processes of this user on this machine.
+    Where that is not possible either, there is no lock.
     """
     number = _lock_folder(folder)
     if number is not None:
@@ -288,7 +289,8 @@ def locked(folder: Path) -> Iterator[None]:
 def reserved(folder: Path) -> Iterator[None]:
     """Wait until no other process of this user has reserved ``folder``, and reserve it during the block.
 
-    This is another lock than that of :func:`locked`, and may be held for long.
+    This is another lock than that of :func:`locked`, and may be held for long. Where the user's cache is not
+    writable, there is none.
     """
     lock = _lock_in_cache(folder / "reserved")
     try:

@@ -136,15 +136,12 @@ class Provider:
 
     def attribute(self, name: str) -> Any:
         """A declared attribute, or the base class's default."""
-        return getattr(self.plugin, name, None) if hasattr(self.plugin, name) else getattr(self.base, name)
+        return getattr(self.plugin, name) if hasattr(self.plugin, name) else getattr(self.base, name)
 
     def method(self, name: str) -> Callable[..., Any]:
         """A declared method beyond the hook itself, or the base class's own."""
-        found = getattr(self.plugin, name, None)
-        method: Callable[..., Any] = (
-            found if callable(found) else partial(getattr(self.base, name), self.plugin)
-        )
-        return method
+        own: Callable[..., Any] | None = getattr(self.plugin, name, None)
+        return partial(getattr(self.base, name), self.plugin) if own is None else own
 
     def make_options(self, given: dict[str, Any]) -> Any:
         """Check keywords against the declaration; raises :class:`UsageError`."""

@@ -166,7 +166,7 @@ class ModelMeta:
     versions: Mapping[str, str] = field(default_factory=dict)
     """The versions of the distributions that made the model or artifact, by their names."""
     verification: Mapping[str, Any] | None = None
-    """The last comparison with PyTorch (``Comparison.to_dict``), or ``None``: never compared."""
+    """The comparison with what it was made from (``Comparison.to_dict``); ``None``: never compared."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """JSON data that only the plugin of a format uses, under the plugin's name."""
     schema_version: AtLeastOne = SCHEMA_VERSION

@@ -397,7 +397,11 @@ class AddOn(Generic[OptionsT]):
     sidecars: tuple[str, ...] = ()
 
     def settings(self, request: Request[Any]) -> OptionsT:
-        """The add-on's own options, as the caller of ``request`` set them."""
+        """The add-on's own options, as the caller of ``request`` set them.
+
+        Raises:
+            PluginError: the add-on is not in use in the request's session.
+        """
         settings: OptionsT = request.session.registry.addon_options(self)
         return settings
 

@@ -99,6 +99,8 @@ class SubjectRequest(Request[OptionsT]):
 
         Raises:
             ArtifactError: the metadata of the artifact is damaged.
+            UsageError: the artifact is not there.
+            PluginError: the plugin of its format is broken.
         """
         if self.model is not None:
             return self.model.meta

@@ -218,7 +218,7 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def stage_file(
-    destination: Path, *, force: bool, inputs: Iterable[Path] = (), renames: bool = False
+    destination: Path, *, force: bool, inputs: Iterable[Path] = (), may_exist: bool = False
 ) -> Iterator[Stage]:
     """A stage for one artifact, a file or a folder, with further files beside it.
 
@@ -229,7 +229,8 @@ def stage_file(
         destination: Where the artifact will lie.
         force: Replace what is there, and what is at the places of its parts.
         inputs: Files that are not replaced or removed, not even with ``force``.
-        renames: The hook chooses another name: ``destination`` may exist, since it is not written.
+        may_exist: ``destination`` may exist without ``force``, since the hook chooses another name, or writes
+            nothing.
 
     Raises:
         UsageError: ``destination`` exists and ``force`` is not set, or it cannot be written.
@@ -241,9 +242,9 @@ def stage_file(
     base = started_in / destination.parent
     remove_abandoned(base)  # first, since this may complete a commit to that place
     if destination.is_dir() and not destination.is_symlink():
-        ensure_free_folder(destination, force=force or renames)
+        ensure_free_folder(destination, force=force or may_exist)
     else:
-        ensure_free(destination, force=force or renames)
+        ensure_free(destination, force=force or may_exist)
     with _temporary(base, destination, destination.parent) as temporary:
         root = temporary / _NEW
         root.mkdir()
@@ -329,7 +330,8 @@ def _temporary(base: Path, destination: Path, place: Path) -> Iterator[Path]:
                 yield temporary
             except SegplugError as error:
                 for root in (temporary / _NEW / _MODELS, temporary / _NEW):
-                    error.message = error.message.replace(f"{root}{os.sep}", f"{place / 'x'}"[:-1])
+                    beginning = f"{place / 'x'}"[:-1]  # with its separator; empty for the working folder
+                    error.message = error.message.replace(f"{root}{os.sep}", beginning)
                 raise
     except OSError as error:
         if error.errno in _FULL or str(error.filename).startswith(str(base / PREFIX)):

@@ -43,7 +43,7 @@ def checked(kind: type[T], data: Mapping[str, Any], what: str) -> T:
     """Make a dataclass from a decoded JSON object. A value of another type is refused, never converted.
 
     A key that ``kind`` does not have is ignored. In an object inside, it is refused: those are instructions,
-    and one that has a typing error changes results.
+    and one that is misspelt changes results.
 
     Args:
         kind: The dataclass. Its numbers have one of the types of this module.

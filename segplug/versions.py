@@ -58,7 +58,7 @@ HOOK_VERSIONS: Mapping[str, HookVersions] = {
         "Tracing gets an ExportRequest, packing a PackRequest; the result is request.made(meta)."
     ),
     "build_engine": _second("The result is request.made(meta); precisions are declared."),
-    "infer": _second("The request has a session; formats are declared as suffixes in the manifest."),
+    "infer": _second("The request has a session; file, loaded and address give its subject."),
     "convert_weights": _second("source is checkpoint, output is the staged file, destination the final one."),
     "analyze": _second("Results are keyword-only."),
     "load_model": _second("accepts returns a Confidence and looks into the file."),

@@ -168,8 +168,8 @@ class Segplug(Makers):
             artifact: What :meth:`export` or :meth:`build_engine` returned, or the path of such a file.
             reference: The model itself, run by PyTorch, or the artifact that an engine was built from.
             images: Image files; default: a made-up picture that comes with segplug.
-            backend: The ``infer`` target that opens the artifact; default: its format's own. A path
-                says no format, and needs it.
+            backend: The ``infer`` target that opens the artifact; default: its format's own. A path says its
+                format by its suffix.
             reference_backend: The same of the reference, on its own device; a loaded model needs none.
             device: Where the artifact runs; default: the backend's own.
             precision: Chooses the thresholds (:data:`segplug.verification.compare.THRESHOLDS`).

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from segplug.calls import Call
 from segplug.installed import Entry, Provider
-from segplug.model import SegmentationModel
 from segplug.progress import QuietReporter, Reporter
+from segplug.registry.hooks import WITH_CALL
 from segplug.registry.registry import Registry
-from segplug.results import AnalyzeReport, ConversionReport
-from segplug.scores import RunReport
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from segplug.session import Session
 
 __all__ = ["CallContext", "Caller"]
-
-_CARRY_CALLS = (AnalyzeReport, ConversionReport, RunReport, SegmentationModel)
-"""The results with a field ``call``; an :class:`Artifact` gets it where it is completed."""
 
 
 class CallContext(TypedDict):
@@ -82,4 +77,4 @@ class Caller:
 
 
 def _stamped(request: Any, result: Any) -> Any:
-    return replace(result, call=request.call) if isinstance(result, _CARRY_CALLS) else result
+    return replace(result, call=request.call) if isinstance(result, WITH_CALL) else result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segplug import files
 from segplug.api.making import Product, all_inputs, check_shape, ensure_output, precision_of, refuse_elsewhere
 from segplug.api.sources import Sources
-from segplug.api.subjects import input_files, request_field
+from segplug.api.subjects import existing, input_files, request_field
 from segplug.errors import ArtifactError, PluginError, UsageError
 from segplug.installed import Provider
 from segplug.registry.formats import attached_files, older_parts, require_device, verification_backend
@@ -213,12 +213,11 @@ class Makers(Sources):
         provider = self.registry.resolve("convert_weights", target)
         final = Path(destination)
         files.refuse_input(final, [checkpoint])
-        if not Path(checkpoint).exists():
-            raise UsageError(f"there is no file {checkpoint}")
+        existing(Path(checkpoint))
         checked = provider.make_options(options)
-        renames = provider.attribute("renames") or not provider.method("writes")(checked)
+        may_exist = provider.attribute("renames") or not provider.method("writes")(checked)
         folder = Path.cwd() / final.parent  # an add-on may change the working folder
-        with stage_file(final, force=force, inputs=[Path(checkpoint)], renames=renames) as stage:
+        with stage_file(final, force=force, inputs=[Path(checkpoint)], may_exist=may_exist) as stage:
             request: ConvertWeightsRequest[Any] = ConvertWeightsRequest(
                 checkpoint=Path(checkpoint),
                 output=stage.output,

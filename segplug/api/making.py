@@ -120,7 +120,8 @@ class Product:
                 the metadata in the result, and that in the file.
         """
         made = self.made
-        assert made is not None
+        if made is None:
+            raise PluginError("an add-on returned an artifact, although none was made")
         names = self.stage.names()
         if (returned.path, returned.format) != (made.path, made.format):
             raise PluginError("an add-on returned another artifact than the one that was made")

@@ -27,7 +27,7 @@ class StagedOutputs:
     _stages: tuple[Stage, ...]
 
     def named(self, report: AnalyzeReport) -> AnalyzeReport:
-        """The report with the files' final paths wherever it names a staged one."""
+        """The report with the files' final paths in its texts and data, where it names staged ones."""
         if not self._stages:
             return report
         places = {str(stage.output): str(stage.destination) for stage in self._stages}

@@ -50,7 +50,7 @@ class Sources(Caller):
             structure_only: Only the structure is needed: the weights may have any values.
             **options: The source's own options.
         """
-        provider = self.registry.source("load_model", str(config), source)
+        provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)
         request: LoadModelRequest[Any] = LoadModelRequest(
             config=str(config),
             checkpoint=None if checkpoint is None else str(checkpoint),
@@ -92,7 +92,7 @@ class Sources(Caller):
         Raises:
             UsageError: the source cannot write its configs out.
         """
-        provider = self.registry.source("load_model", str(config), source)
+        provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)
         request: LoadModelRequest[Any] = LoadModelRequest(
             config=str(config),
             cfg_options=dict(cfg_options or {}),
@@ -122,7 +122,7 @@ class Sources(Caller):
         Raises:
             UsageError: the source cannot do that.
         """
-        provider = self.registry.source("load_model", str(config), source)
+        provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)
         request: LoadModelRequest[Any] = LoadModelRequest(
             config=str(config),
             structure_only=True,
@@ -160,7 +160,7 @@ class Sources(Caller):
         **options: Any,
     ) -> Dataset:
         """Open a data set through the source that reads ``location``: a config or a folder."""
-        provider = self.registry.source("load_dataset", str(location), source)
+        provider = self.registry.source("load_dataset", str(location), source, warn=self.reporter.warn)
         request: LoadDatasetRequest[Any] = LoadDatasetRequest(
             location=str(location),
             cfg_options=dict(cfg_options or {}),

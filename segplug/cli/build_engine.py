@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.api import Segplug
+from segplug.api.making import ensure_output
 from segplug.cli.artifacts import (
     artifact_options,
     precision_of,
@@ -20,7 +21,6 @@ from segplug.cli.artifacts import (
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options
 from segplug.errors import UsageError
-from segplug.files import ensure_free
 from segplug.installed import Provider
 from segplug.model import SegmentationModel
 from segplug.registry.formats import backend_of_input, require_device, verification_backend
@@ -67,7 +67,7 @@ def run(call: Invocation) -> int:
     output, values = call.output, call.values
     precision = precision_of(call.provider, values)
     thresholds = thresholds_of(values, precision)
-    ensure_free(values["output"], force=values["force"])
+    ensure_output(call.provider, values["output"], force=values["force"])
     window = _window(call.session, call.provider, values)
     images, colours = _images(call.session, values)
     subject: Any = values["subject"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from segplug.api.making import ensure_output
 from segplug.cli.artifacts import (
     artifact_options,
     precision_of,
@@ -15,7 +16,6 @@ from segplug.cli.artifacts import (
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options
 from segplug.cli.parameters import GreedyOption, shape_of
-from segplug.files import ensure_free
 from segplug.installed import Provider
 
 __all__ = ["parameters", "run"]
@@ -50,7 +50,9 @@ def run(call: Invocation) -> int:
     output, values = call.output, call.values
     precision = precision_of(call.provider, values)
     thresholds = thresholds_of(values, precision)
-    ensure_free(values["output"], force=values["force"])  # before the model is loaded, which takes a while
+    ensure_output(
+        call.provider, values["output"], force=values["force"]
+    )  # before the model is loaded, which takes a while
     artifact = call.session.export(
         call.provider,
         load_model(call.session, values["config"], values),

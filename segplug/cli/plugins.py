@@ -35,7 +35,7 @@ def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
     """List every installed target and add-on.
 
     Read from metadata and manifests: nothing is imported, unless --check asks for it. With --check the exit
-    code is 1 if a plugin is broken.
+    code is 1 if a plugin cannot be used, or a target is claimed twice.
     """
     found = [_checked(entry) if check else entry for entry in all_entries()]
     if as_json:
@@ -89,7 +89,9 @@ def _checked(entry: Entry) -> Entry:
     try:
         Registry().check(entry)
     except PluginError as error:
-        return replace(entry, status="broken", reason=str(error))
+        return replace(
+            entry, status="outdated" if entry.status == "outdated" else "broken", reason=str(error)
+        )
     return entry
 
 

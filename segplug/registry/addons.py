@@ -11,7 +11,7 @@ from segplug.installed import Entry, Provider
 from segplug.options import unknown
 from segplug.registry.checks import check_addon, check_manifest
 from segplug.registry.discovery import addon_entries
-from segplug.registry.loading import import_plugin, refuse_forged, refuse_unusable
+from segplug.registry.loading import import_plugin, refuse_unusable, refuse_wrong_distribution
 
 __all__ = ["ONLY_VARIABLE", "REQUIRED_VARIABLE", "AddOns"]
 
@@ -81,7 +81,7 @@ class AddOns:
         if entry not in self._loaded:
             try:
                 refuse_unusable(entry)
-                refuse_forged(entry)
+                refuse_wrong_distribution(entry)
                 addon = check_addon(entry, import_plugin(entry))
                 check_manifest(addon)
             except PluginError as error:

@@ -33,7 +33,6 @@ _METHODS = {
 _UNLISTED: Mapping[str, tuple[type, str]] = {
     "output_flags": (tuple, "a tuple"),
     "precision_flags": (Mapping, "a mapping"),
-    "shared_levels": (int, "a whole number"),
     "needs_subjects": (bool, "True or False"),
     "renames": (bool, "True or False"),
 }
@@ -188,6 +187,10 @@ def _check_methods(entry: Entry, plugin: object, base: type) -> None:
     for name in sorted(getattr(base, "__abstractmethods__", ())):
         if not callable(getattr(plugin, name, None)):
             raise _broken(entry, f"it has no method '{name}', which every {base.__name__} needs")
+    for name in dir(base):
+        found = inspect.getattr_static(base, name)
+        if inspect.isfunction(found) and not callable(getattr(plugin, name, found)):
+            raise _broken(entry, f"its '{name}' must be a method")
 
 
 def _check_unlisted(provider: Provider) -> None:
@@ -197,6 +200,9 @@ def _check_unlisted(provider: Provider) -> None:
         value = provider.attribute(name) if hasattr(provider.base, name) else None
         if value is not None and not isinstance(value, kind):
             raise _broken(entry, f"its '{name}' must be {words}, not {value!r}")
+    levels = provider.attribute("shared_levels") if provider.base is Packer else 0
+    if type(levels) is not int or levels < 0:
+        raise _broken(entry, f"its 'shared_levels' must be a whole number of at least 0, not {levels!r}")
     if not issubclass(provider.base, Maker):
         return
     precisions: Mapping[Any, Any] = provider.attribute("precision_flags")

@@ -145,7 +145,7 @@ def why_outdated(hook: str, version: int) -> str:
         )
     return (
         f"it was written for version {version} of the hook '{hook}', this segplug has {known.current}: "
-        f"upgrade it; what changed: {CHANGES_PAGE}"
+        f"upgrade the plugin; what changed: {CHANGES_PAGE}"
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from segplug.errors import PluginError
 from segplug.installed import Facts
 from segplug.options import nearest
 from segplug.providers import KINDS, Backend, EngineBuilder, Exporter, Packer
+from segplug.results import Precision
 
 __all__ = ["command_facts", "facts_of"]
 
@@ -19,7 +20,7 @@ _TAKES: Mapping[type, tuple[str, ...]] = {
     Backend: ("artifact", "model", "url"),
 }
 
-_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+_PRECISIONS = get_args(Precision)
 
 
 def facts_of(hook: str, target: str, plugin: object, base: type) -> Facts:

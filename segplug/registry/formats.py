@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from segplug.artifact import read_sidecar, sidecar_path
-from segplug.errors import ArtifactError, UsageError, VerificationError
+from segplug.errors import ArtifactError, SegplugError, UsageError, VerificationError
 from segplug.installed import Entry, Provider
 from segplug.model import ModelMeta
 from segplug.registry.discovery import addon_entries, entries
@@ -81,7 +81,7 @@ def files_of(providers: Providers, path: Path) -> tuple[Path, ...]:
     found = [path, sidecar_path(path)]
     for maker in _makers_by_suffix(path):
         if maker.facts.verify_with:
-            with suppress(Exception):  # a damaged file: what opens it says so
+            with suppress(SegplugError):  # damaged, or no plugin: what opens it says so
                 backend = providers.provider("infer", maker.facts.verify_with)
                 found += [Path(file) for file in backend.method("companions")(path)]
     return tuple(dict.fromkeys(file for file in found if file == path or file.is_file()))

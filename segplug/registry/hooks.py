@@ -22,7 +22,7 @@ from segplug.registry.loading import entry_label
 from segplug.results import AnalyzeReport, Artifact, ConversionReport
 from segplug.scores import RunReport
 
-__all__ = ["RESULTS", "Finish", "addon_hook", "new_manager", "provider_hook", "register"]
+__all__ = ["RESULTS", "WITH_CALL", "Finish", "addon_hook", "new_manager", "provider_hook", "register"]
 
 RESULTS: dict[str, type] = {
     "export": Artifact,
@@ -37,7 +37,8 @@ RESULTS: dict[str, type] = {
 }
 """What each hook promises to return."""
 
-_WITH_CALL = (Artifact, ConversionReport, AnalyzeReport, RunReport)
+WITH_CALL = (AnalyzeReport, Artifact, ConversionReport, RunReport, SegmentationModel)
+"""The results with a field ``call``."""
 
 Finish = Callable[[Any, Any], Any]
 """Gets a request and the provider's result, and returns the finished result."""
@@ -114,7 +115,7 @@ def addon_hook(entry: Entry, plugin: object, hook: str) -> object:
                 f"{RESULTS[hook].__name__}",
                 hint="a wrapper returns the result of its yield",
             )
-        if isinstance(returned, _WITH_CALL) and returned.call is None:
+        if isinstance(returned, WITH_CALL) and returned.call is None:
             return replace(returned, call=request.call)  # a result that the add-on made
         return returned
 

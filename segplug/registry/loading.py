@@ -10,7 +10,7 @@ from segplug.installed import Entry
 if TYPE_CHECKING:
     import click
 
-__all__ = ["entry_label", "import_plugin", "load_command", "refuse_forged", "refuse_unusable"]
+__all__ = ["entry_label", "import_plugin", "load_command", "refuse_unusable", "refuse_wrong_distribution"]
 
 
 def entry_label(entry: Entry) -> str:
@@ -30,7 +30,7 @@ def refuse_unusable(entry: Entry) -> None:
         raise PluginError(f"{entry_label(entry)} is {entry.status}: {entry.reason}")
 
 
-def refuse_forged(entry: Entry) -> None:
+def refuse_wrong_distribution(entry: Entry) -> None:
     """Refuse an entry whose manifest names a distribution that has no such entry point.
 
     Raises:

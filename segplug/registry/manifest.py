@@ -125,8 +125,19 @@ def _parsed(document: Any) -> Manifest:
         raise ValueError(f"'manifest' cannot be {version!r}")
     if version > _FORMAT:
         raise PluginError(f"its manifest has format {version}, this segplug reads {_FORMAT}: upgrade segplug")
-    facts = {(str(item.pop("hook")), str(item.pop("target"))): _facts(item) for item in document["providers"]}
-    return Manifest(str(document["distribution"]), facts)
+    facts: dict[tuple[str, str], Facts] = {}
+    for item in document["providers"]:
+        named = (_text(item.pop("hook"), "hook"), _text(item.pop("target"), "target"))
+        if named in facts:
+            raise ValueError(f"it names {' '.join(named)} twice")
+        facts[named] = _facts(item)
+    return Manifest(_text(document["distribution"], "distribution"), facts)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"'{name}' cannot be {value!r}")
+    return value
 
 
 def _facts(item: dict[str, Any]) -> Facts:

@@ -7,7 +7,7 @@ registration fails leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from segplug.engine import REFERENCE_BACKEND, Engine
@@ -15,11 +15,12 @@ from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Entry, Provider
 from segplug.options import unknown
+from segplug.providers import Confidence
 from segplug.registry.addons import AddOns
 from segplug.registry.checks import check_manifest, check_provider
 from segplug.registry.discovery import entries
 from segplug.registry.hooks import Finish, addon_hook, new_manager, provider_hook
-from segplug.registry.loading import import_plugin, load_command, refuse_forged, refuse_unusable
+from segplug.registry.loading import import_plugin, load_command, refuse_unusable, refuse_wrong_distribution
 from segplug.registry.sources import accepting_sources, usable_sources
 
 __all__ = ["Registry"]
@@ -108,7 +109,7 @@ class Registry:
         """Import and check the plugin of one entry; raises :class:`PluginError` if it is unusable."""
         if entry not in self._providers:
             refuse_unusable(entry)
-            refuse_forged(entry)
+            refuse_wrong_distribution(entry)
             provider = check_provider(entry, import_plugin(entry))
             check_manifest(provider)
             self._providers[entry] = provider
@@ -158,8 +159,21 @@ class Registry:
                 engine.close()  # an add-on refused it: nobody else has it
             raise
 
-    def source(self, hook: str, location: str, name: str | None) -> Provider:
+    def source(
+        self,
+        hook: str,
+        location: str,
+        name: str | None,
+        *,
+        warn: Callable[[str], None] | None = None,
+    ) -> Provider:
         """The source for a location: the named one, or the one that is surest that it reads it.
+
+        Args:
+            hook: ``load_model`` or ``load_dataset``.
+            location: A config or a folder.
+            name: The source that the caller chose.
+            warn: Gets a line on each source that is broken, and might have been surer.
 
         Raises:
             UsageError: none accepts it, or several are equally sure; they are named.
@@ -169,6 +183,9 @@ class Registry:
         usable, broken = usable_sources(self.load, hook)
         accepting = accepting_sources(usable, location, broken)
         if len(accepting) == 1:
+            if warn is not None and accepting[0].method("accepts")(location) < Confidence.LIKELY:
+                for reason in broken:
+                    warn(reason)
             return accepting[0]
         what = "model" if hook == "load_model" else "data set"
         if accepting:

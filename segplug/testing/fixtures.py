@@ -84,6 +84,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep journals of tests out of the user's state folder."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     os.environ.pop("SEGPLUG_ADDONS", None)
+    os.environ.pop("SEGPLUG_REQUIRED_ADDONS", None)
 
 
 @pytest.fixture(scope="session", autouse=True)

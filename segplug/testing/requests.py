@@ -46,7 +46,8 @@ def make_request(kind: type[RequestT], /, **fields: Any) -> RequestT:
     Args:
         kind: The class: ``InferRequest``.
         **fields: Its fields. Without ``options``, the provider has none; without ``destination``, it is
-            ``output``; ``call``, ``reporter`` and ``session`` are made up.
+            ``output``; ``call`` and ``reporter`` are made up. The session is a ``Segplug()``: calls through
+            it have the installed add-ons.
     """
     made_up: dict[str, Any] = {
         "call": Call(hook=_HOOKS[kind], target="under-test"),

@@ -214,7 +214,9 @@ def test_only_an_add_on_in_use_has_options(worked) -> None:
 
 def test_options_are_described(worked, done) -> None:
     (described,) = json.loads(done("plugins", "show", "quota", "--json"))
-    assert [item["flag"] for item in described["options"]] == ["--limit", "--words", "--mode", "--log-file"]
+    flags = [item["flag"] for item in described["options"]]
+    names = ("limit", "words", "mode", "log_file")
+    assert flags == [f"--addon-options quota.{name}=" for name in names]
     assert "The most subjects." in done("plugins", "show", "quota")
 
 

@@ -50,9 +50,8 @@ def run(call: Invocation) -> int:
     output, values = call.output, call.values
     precision = precision_of(call.provider, values)
     thresholds = thresholds_of(values, precision)
-    ensure_output(
-        call.provider, values["output"], force=values["force"]
-    )  # before the model is loaded, which takes a while
+    # Before the model is loaded, which takes a while.
+    ensure_output(call.provider, values["output"], force=values["force"])
     artifact = call.session.export(
         call.provider,
         load_model(call.session, values["config"], values),

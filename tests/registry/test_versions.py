@@ -102,7 +102,7 @@ def test_a_provider_of_a_version_that_has_ended_is_refused_with_the_page(
     line = refused(1, "run", "infer", "toy", toy_file)
     assert line == (
         "infer toy (toys 1.0) is outdated: it was written for version 1 of the hook 'infer', this segplug "
-        f"has 3: upgrade it; what changed: {CHANGES_PAGE}"
+        f"has 3: upgrade the plugin; what changed: {CHANGES_PAGE}"
     )
     assert listed("toy-server")["status"] == "outdated"
 
@@ -136,7 +136,7 @@ def test_an_add_on_has_a_version_for_each_hook(infer_3, install_plugin, listed, 
 
 
 @pytest.mark.parametrize(
-    ("version", "reason"), [(4, "upgrade segplug"), (1, f"upgrade it; what changed: {CHANGES_PAGE}")]
+    ("version", "reason"), [(4, "upgrade segplug"), (1, f"upgrade the plugin; what changed: {CHANGES_PAGE}")]
 )
 def test_an_add_on_of_a_version_that_does_not_run_stops_every_run_until_it_is_left_out(
     infer_3, install_plugin, listed, refused, done, version, reason

@@ -123,7 +123,7 @@ def test_the_version_of_an_ended_hook_is_refused_though_another_claims_the_targe
     rival = TOYS.replace("hook_version = 2", "hook_version = 3")
     install_plugin("rival", {"segplug.infer": {"toy": "rival:engine"}}, rival=rival)
     assert refused(2, "run", "infer", "toy", toy_file).endswith("(ask for rival:toy or toys:toy)")
-    assert "upgrade it" in refused(1, "run", "infer", "toys:toy", toy_file)
+    assert "upgrade the plugin" in refused(1, "run", "infer", "toys:toy", toy_file)
     with Segplug().open(toy_file, backend="rival:toy") as engine:
         assert engine.spec.meta.name == "toy"
 

@@ -40,7 +40,7 @@ def open_session(request: InferRequest[Options], model: bytes | None = None) -> 
     session_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Idle threads that spin would take CPU time from reading and scoring the images.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # On processors without VNNI, int8 products are otherwise added in 16 bits, and sums that do not fit are cut.
+    # Without VNNI, a processor otherwise adds int8 products in 16 bits, and cuts sums that do not fit.
     session_options.add_session_config_entry("session.x64quantprecision", "1")
     if request.threads is not None:
         session_options.intra_op_num_threads = request.threads

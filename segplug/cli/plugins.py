@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import asdict, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segplug.cli.listing import write_entries
+from segplug.cli.listing import entry_lines, write_entries
 from segplug.errors import PluginError, UsageError
 from segplug.installed import Entry
 from segplug.registry.discovery import all_entries
@@ -40,6 +41,9 @@ def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
     found = [_checked(entry) if check else entry for entry in all_entries()]
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in found]))
+    elif not sys.stdout.isatty():
+        sections = groupby(found, key=lambda entry: entry.hook)
+        click.echo("\n".join(entry_lines(hook, entries) for hook, entries in sections).rstrip())
     else:
         formatter = click.HelpFormatter(width=shutil.get_terminal_size((110, 24)).columns)
         for hook, entries in groupby(found, key=lambda entry: entry.hook):

@@ -22,6 +22,7 @@ from segplug.installed import Facts
 from segplug.registry.manifest import MANIFEST, Manifest, manifest_text
 from segplug.versions import HOOK_VERSIONS
 
+SEGPLUG = str(Path(PYTHON).with_name("segplug"))
 BASE = (PYTHON, "-c", "import click")
 COMMANDS = {
     "segplug --help": ("--help",),
@@ -66,7 +67,7 @@ def measure(site: Path, rounds: int) -> tuple[list[Usage], Runs, Runs]:
     for round in range(rounds + 1):
         measured = [(base, run(BASE))]
         for name, arguments in COMMANDS.items():
-            command = (PYTHON, "-m", "segplug", *arguments)
+            command = (SEGPLUG, *arguments)
             measured.append((plain[name], run(command)))
             with on_path(site):
                 measured.append((more[name], run(command)))

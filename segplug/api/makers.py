@@ -266,5 +266,9 @@ class Makers(Sources):
 
         final = Path.cwd() / request.destination  # an add-on may change the working folder
         artifact = product.agreed(self.registry.call(provider, request, finish))
+        if verify and artifact.meta.verification is None:
+            self.reporter.warn(
+                "an add-on changed the artifact after it was verified: it does not count as verified"
+            )
         stage.commit(older=older_parts(self.registry, provider.entry, final))
         return replace(artifact, path=request.destination)

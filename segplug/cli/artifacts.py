@@ -110,11 +110,16 @@ def report_written(output: Output, artifact: Artifact) -> None:
     output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")
 
 
-def report_artifact(output: Output, artifact: Artifact) -> int:
-    """Print the document of an artifact and of its verification; returns the exit code."""
+def report_artifact(output: Output, artifact: Artifact, *, verify: bool = False) -> int:
+    """Print the document of an artifact and of its verification; returns the exit code.
+
+    With ``verify``, an artifact that does not count as verified is a failure.
+    """
     verification = artifact.meta.verification
     output.document({"artifact": artifact_data(artifact), "verification": verification})
-    return 0 if verification is None or verification["passed"] else 1
+    if verification is None:
+        return 1 if verify else 0
+    return 0 if verification["passed"] else 1
 
 
 def artifact_data(artifact: Artifact) -> dict[str, Any]:

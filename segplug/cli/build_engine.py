@@ -89,7 +89,7 @@ def run(call: Invocation) -> int:
     report_verification(output, artifact)
     if window is not None:
         _show(call.session, call.provider, window, artifact, subject, images, colours, values["device"])
-    return report_artifact(output, artifact)
+    return report_artifact(output, artifact, verify=values["verify"])
 
 
 def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> DisplayWindow | None:

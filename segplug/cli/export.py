@@ -67,4 +67,4 @@ def run(call: Invocation) -> int:
     )
     report_written(output, artifact)
     report_verification(output, artifact)
-    return report_artifact(output, artifact)
+    return report_artifact(output, artifact, verify=values["verify"])

@@ -213,3 +213,15 @@ def test_calls_of_a_verification_are_marked(tmp_path, install_plugin) -> None:
     assert sorted(call.target for call in verifying) == ["pytorch", "toy"]
     assert {(call.parent, call.verification) for call in verifying} == {(export_call.id, True)}
     assert (opened.parent, opened.verification) == (None, False)
+
+
+def test_a_file_that_an_add_on_changed_does_not_count_as_verified(tmp_path, capsys, install_plugin) -> None:
+    install_signer(install_plugin)
+    flags = ("--verify", "--json", "--addon-options", "signer.tamper=true", "signer.sign=false")
+    assert export(tmp_path, *flags) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verification"] is None
+    assert "an add-on changed the artifact after it was verified" in " ".join(err.split())
+    found = Segplug().read_meta(tmp_path / "m.toy")
+    assert found is not None
+    assert found.verification is None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
+
+    from segplug.preprocessing import Decoding
 
 __all__ = ["Dataset", "DatasetInfo", "LabelFormat"]
 
@@ -68,16 +69,25 @@ class Dataset(Protocol):
         """The image's path relative to the data set, with its suffix; unique within the set."""
         ...
 
-    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
-        """The image, uint8 ``(H, W, 3)``, BGR.
+    def read_image(self, index: int, decoding: Decoding) -> npt.NDArray[Any]:
+        """The image, ``(H, W, C)`` of any numeric type.
+
+        Args:
+            index: Its index.
+            decoding: How the model's source decodes files. A data set that reads in a way of its own ignores
+                it.
+
+        Returns:
+            A ``numpy.ma.MaskedArray`` if the file marks pixels that have no data, such as the nodata value of a
+            GeoTIFF: where all channels are masked, nothing is predicted or scored.
 
         Raises:
             DatasetError: it is missing or not an image; the message names the file.
         """
         ...
 
-    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """The mask, uint8 ``(H, W)``, in labels: class indices and ``info.ignore_index``, after
+    def read_mask(self, index: int) -> npt.NDArray[Any]:
+        """The mask, uint8 or uint16 ``(H, W)``, in labels: class indices and ``info.ignore_index``, after
         any label map and zero-label reduction.
 
         Raises:

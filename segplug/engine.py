@@ -78,15 +78,17 @@ def limit_axes(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[A
 class EngineSpec:
     """The input and output of an engine. Free heights and widths are limited to ``meta.input_limits``.
 
-    The input is float32 ``(N, 3, H, W)``, preprocessed as ``meta`` says. The output is
-    ``(N, C, H, W)`` float32 logits, or ``(N, H, W)`` integer labels, at the input's size.
+    The input is float32 ``(N, meta.in_channels, H, W)``, preprocessed as ``meta`` says. The output is float32
+    scores ``(N, C, H, W)``, height and width those of the input divided by ``meta.output_stride``, rounded up; or
+    integer labels ``(N, H, W)`` at the input's size. The scores are ``meta.scores``: logits or probabilities.
 
     An engine that preprocesses and postprocesses itself, as a server does, sets ``input="image"``: its input
-    is uint8 ``(N, H, W, 3)``, BGR, images as they are, and its output their labels.
+    is ``(N, H, W, C)`` of any numeric type, images as ``meta.decoding`` gives them, and its output their labels.
     """
 
     meta: ModelMeta
     output: Literal["logits", "labels"]
+    """``logits``: scores of every class, which ``meta.scores`` may also call probabilities."""
     batch: Axis = Axis()
     height: Axis = Axis()
     width: Axis = Axis()
@@ -118,7 +120,7 @@ class Engine(Protocol):
         """Run one batch.
 
         Args:
-            batch: C-contiguous float32 ``(N, 3, H, W)``, or uint8 ``(N, H, W, 3)`` where ``spec.input`` is
+            batch: C-contiguous float32 ``(N, C, H, W)``, or images ``(N, H, W, C)`` where ``spec.input`` is
                 ``image``; within the spec's axes.
 
         Returns:

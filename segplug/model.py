@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError
-from segplug.validation import AboveZero, AtLeastOne, Byte, Finite, NotNegative, checked, fault
+from segplug.older_metadata import UPGRADES
+from segplug.preprocessing import Decoding, Edges, Step, check_channels, steps_from_data
+from segplug.validation import AtLeastOne, Byte, Finite, NotNegative, checked, fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,57 +33,16 @@ __all__ = [
     "InputLimits",
     "LoadArguments",
     "ModelMeta",
-    "Pad",
     "Provenance",
-    "Resize",
     "SegmentationModel",
 ]
 
-SCHEMA_VERSION = 1
-
-_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""For each older schema, the step that changes its data to the next schema."""
+SCHEMA_VERSION = 2
 
 META_ENTRY = "segplug.meta"
 """The key of the metadata in files that have named entries (ONNX ``metadata_props``)."""
 
 _WHAT = "the model metadata"
-
-Edges = tuple[AtLeastOne, AtLeastOne]
-"""Two edges in pixels."""
-Means = tuple[Finite, Finite, Finite]
-Deviations = tuple[AboveZero, AboveZero, AboveZero]
-"""One for each channel of the image, as in :data:`Means`."""
-
-
-@dataclass(frozen=True)
-class Resize:
-    """How a test image is resized before the network. Sizes are pixels.
-
-    ``keep_ratio`` fits the image into ``scale``: its long edge is at most ``max(scale)`` and its
-    short edge at most ``min(scale)``. Otherwise ``scale`` is the exact (width, height).
-    ``scale=None`` multiplies the image's own size by ``ratio``. ``min_size`` (with ``keep_ratio``)
-    raises the short edge to at least this. ``multiple_of`` then rounds both edges up to multiples,
-    stretching the image.
-    """
-
-    scale: Edges | None = None
-    keep_ratio: bool = False
-    ratio: AboveZero = 1.0
-    min_size: AtLeastOne | None = None
-    multiple_of: AtLeastOne | None = None
-
-
-@dataclass(frozen=True)
-class Pad:
-    """Padding at the bottom and right, after normalisation. Exactly one of the sizes is set."""
-
-    size: Edges | None = None
-    """Fixed (height, width); images already larger in an axis keep that axis."""
-    divisor: AtLeastOne | None = None
-    """Pad each axis up to the next multiple of this."""
-    value: Finite = 0.0
-
 
 @dataclass(frozen=True)
 class Inference:
@@ -131,35 +92,42 @@ class Provenance:
 
 @dataclass(frozen=True)
 class ModelMeta:
-    """Everything needed to prepare a model's input and to read its output. Plain data, saved as JSON.
-
-    ``mean`` and ``std`` are in the units of 8-bit pixels (0 to 255), in ``channel_order``. An image
-    (uint8, BGR as OpenCV reads it) is resized, reordered, ``(x - mean) / std`` in float32, padded.
-    """
+    """Everything needed to prepare a model's input and to read its output. Plain data, saved as JSON."""
 
     name: str
     """A short name for people: the config's stem, or the artifact's."""
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     """One RGB colour (0 to 255) for each class."""
-    mean: Means = (0.0, 0.0, 0.0)
-    std: Deviations = (1.0, 1.0, 1.0)
-    channel_order: Literal["rgb", "bgr"] = "rgb"
+    in_channels: AtLeastOne = 3
+    """Channels of the images, before and after all steps."""
+    decoding: Decoding = Decoding()
+    """How files become arrays. A data set may have a loader of its own instead."""
+    preprocessing: tuple[Step, ...] = ()
+    """What is done to an image, in this order, before it becomes float32 ``(in_channels, H, W)``."""
+    tta: tuple[tuple[Step, ...], ...] = ()
+    """Test-time augmentation: the steps of each view of an image, in place of ``preprocessing``. The
+    probabilities of all views are averaged. Empty: none. A view that counts twice is there twice."""
+    approximations: tuple[str, ...] = ()
+    """What the source's framework does differently, one line each; only because the user asked for it."""
     input_size: Edges | None = None
     """Nominal network input (height, width): a static artifact's size, else the test scale."""
-    resize: Resize | None = None
-    """``None``: images keep their own size."""
-    pad: Pad | None = None
     inference: Inference = Inference()
     input_limits: InputLimits | None = None
     """The sizes that the network takes, found when a file with free sizes was made; ``None``: not known."""
     out_channels: NotNegative = 0
-    """Channels of the logits: the number of classes, or 1 for a binary sigmoid head."""
+    """Channels of the scores: the number of classes, or 1 for a head that tells foreground from background."""
+    output_stride: AtLeastOne = 1
+    """The scores have the input's height and width divided by this, rounded up. Labels have the input's."""
+    scores: Literal["logits", "probabilities"] = "logits"
+    """What the network gives: ``logits``, to which ``activation`` is still to be applied, or ``probabilities``:
+    not negative, larger is surer, in the scale of probabilities, though their sum need not be 1."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
+    """``sigmoid`` is for ``out_channels == 1``."""
     threshold: Finite | None = None
-    """Foreground where ``sigmoid(logit) > threshold``; only with ``out_channels == 1``."""
+    """Foreground where the probability is above it; only with ``out_channels == 1``."""
     align_corners: bool = False
-    """How logits are resized (bilinear) to the image's own size."""
+    """How scores are resized (bilinear) to the image's own size."""
     reduce_zero_label: bool = False
     """Whether the masks of the training ignored label 0 and lowered all other labels by 1."""
     provenance: Provenance = Provenance()
@@ -173,10 +141,23 @@ class ModelMeta:
 
     @property
     def num_classes(self) -> int:
-        """Number of labels a prediction can hold (2 for a binary sigmoid head)."""
-        if self.classes:
-            return len(self.classes)
-        return 2 if self.out_channels == 1 else self.out_channels
+        """Number of classes: of their names, else of the labels (2 for a head of one channel)."""
+        return len(self.classes) or self.num_labels
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels that a prediction can hold, from 0: one for each channel, or 2 for one channel.
+
+        A model of one class still gives two labels: 1 where the class is, 0 elsewhere. 0: not known.
+        """
+        return 2 if self.out_channels == 1 else self.out_channels or len(self.classes)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """A name for each label: the classes, ``background`` first for a model of one class."""
+        if len(self.classes) == 1 and self.num_labels == 2:
+            return ("background", *self.classes)
+        return self.classes
 
     def replace(self, **changes: Any) -> ModelMeta:
         """A copy with the given fields changed."""
@@ -193,7 +174,10 @@ class ModelMeta:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every field present."""
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        data = dataclasses.asdict(self)
+        data["preprocessing"] = [step.to_dict() for step in self.preprocessing]
+        data["tta"] = [[step.to_dict() for step in view] for view in self.tta]
+        plain: dict[str, Any] = json.loads(json.dumps(data))
         return plain
 
     def to_json(self) -> str:
@@ -216,9 +200,9 @@ class ModelMeta:
             )
         current = dict(data)
         for older in range(version, SCHEMA_VERSION):
-            current = _UPGRADES[older](current)
+            current = UPGRADES[older](current)
         _refuse_unknown(current)
-        meta = checked(cls, current | {"schema_version": SCHEMA_VERSION}, _WHAT)
+        meta = checked(cls, _with_steps(current) | {"schema_version": SCHEMA_VERSION}, _WHAT)
         for place, reason in _contradictions(meta):
             raise fault(_WHAT, place, reason)
         return meta
@@ -258,6 +242,20 @@ def _refuse_unknown(data: Mapping[str, Any]) -> None:
             raise ArtifactError(f"{_WHAT} has an entry that it cannot have: '{key}'{guess}")
 
 
+def _with_steps(data: dict[str, Any]) -> dict[str, Any]:
+    """The data with its steps read."""
+    read = dict(data)
+    if "preprocessing" in data:
+        read["preprocessing"] = steps_from_data(data["preprocessing"], "preprocessing", _WHAT)
+    if "tta" in data:
+        if not isinstance(data["tta"], (list, tuple)):
+            raise fault(_WHAT, "tta", "a list of views is expected")
+        read["tta"] = tuple(
+            steps_from_data(view, f"tta[{number}]", _WHAT) for number, view in enumerate(data["tta"])
+        )
+    return read
+
+
 @dataclass(frozen=True)
 class _Versioned:
     schema_version: AtLeastOne
@@ -267,8 +265,12 @@ def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
     """The places of values that do not go with other values, and why. Each value is right alone."""
     if meta.palette and meta.num_classes and len(meta.palette) != meta.num_classes:
         yield "palette", f"it has {len(meta.palette)} colours for {meta.num_classes} classes"
-    if meta.pad is not None and (meta.pad.size is None) == (meta.pad.divisor is None):
-        yield "pad", "exactly one of size and divisor is expected"
+    for place, steps in (("preprocessing", meta.preprocessing), *(("tta", view) for view in meta.tta)):
+        reason = check_channels(steps, meta.in_channels)
+        if reason is not None:
+            yield place, reason
+    if meta.activation == "sigmoid" and meta.out_channels > 1:
+        yield "activation", f"sigmoid is for out_channels 1, not {meta.out_channels}: several labels for one pixel"
     crop, stride = meta.inference.crop_size, meta.inference.stride
     if meta.inference.mode == "slide":
         if crop is None or stride is None:
@@ -302,9 +304,10 @@ class LoadArguments:
 class SegmentationModel:
     """A loaded network and its metadata.
 
-    ``module`` maps float32 ``(N, 3, H, W)``, normalised, in ``meta.channel_order``, to float32
-    logits ``(N, C, H, W)`` at the input's size, before softmax or sigmoid. It is in eval mode and
-    computes exactly what the source framework computes: it is the reference of every comparison.
+    ``module`` maps float32 ``(N, meta.in_channels, H, W)``, preprocessed, to float32 scores ``(N, C, H, W)``,
+    height and width those of the input divided by ``meta.output_stride``, rounded up. The scores are
+    ``meta.scores``: logits before softmax or sigmoid, or probabilities. It is in eval mode and computes exactly
+    what the source framework computes: it is the reference of every comparison.
     """
 
     module: torch.nn.Module

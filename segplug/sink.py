@@ -60,10 +60,13 @@ class ImageResult:
     name: str
     labels: npt.NDArray[Any]
     """Unsigned integer ``(H, W)`` at the image's own size."""
-    image: npt.NDArray[np.uint8] | None
-    """The image, uint8 ``(H, W, 3)``, BGR; only if some sink ``needs_image``."""
-    mask: npt.NDArray[np.uint8] | None
-    """The mask, uint8 ``(H, W)``; only if some sink ``needs_mask``."""
+    image: npt.NDArray[Any] | None
+    """The image, ``(H, W, C)`` of any numeric type; only if some sink ``needs_image``."""
+    mask: npt.NDArray[Any] | None
+    """The mask, uint8 or uint16 ``(H, W)``; only if some sink ``needs_mask``."""
+    confidence: npt.NDArray[np.float32] | None = None
+    """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; only if some sink
+    ``needs_confidence``."""
 
 
 class Sink(Protocol):
@@ -71,6 +74,7 @@ class Sink(Protocol):
 
     needs_image: bool
     needs_mask: bool
+    needs_confidence: bool
 
     @property
     def key(self) -> str:

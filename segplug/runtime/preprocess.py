@@ -1,43 +1,28 @@
-"""Preprocess images for the network, with the same result as mmsegmentation's test pipeline.
-
-Images are resized with OpenCV's bilinear resizing of uint8, as in that pipeline. Normalisation uses tables: a
-pixel has 256 values, so ``(x - mean) / std`` is computed once for each of them with the same OpenCV calls. An
-image then costs three table look-ups, which also split it into planes. The result is equal bit for bit.
-"""
+"""Preprocess images for the network: execute the steps of a model's metadata, in their order."""
 
 from __future__ import annotations
 
-import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.errors import ShapeError
+from segplug.errors import DatasetError, ShapeError
+from segplug.preprocessing import Flip, Pad, Resize, Step, find_steps
 from segplug.progress import QuietReporter, Reporter
-from segplug.runtime.libraries import opencv
+from segplug.runtime.pointwise import Tables, apply_pointwise, is_pointwise
+from segplug.runtime.resizing import resize_image
+from segplug.runtime.sizes import Geometry, Plan, Size, plan_sizes, round_up
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.engine import Axis, EngineSpec
-    from segplug.model import ModelMeta, Resize
+    from segplug.model import ModelMeta
 
 __all__ = ["Geometry", "Prepared", "Preprocessor", "Size"]
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The sizes for resizing the network's output back to the image."""
-
-    original: Size
-    """The image's own size."""
-    valid: Size
-    """The size of the network's input without the padding at the bottom and right."""
 
 
 @dataclass(frozen=True)
@@ -45,74 +30,90 @@ class Prepared:
     """One preprocessed image: the engine's input, C-contiguous, and its geometry."""
 
     array: npt.NDArray[Any]
-    """Float32 ``(3, H, W)``; uint8 ``(H, W, 3)``, the image itself, for an engine that takes images."""
+    """Float32 ``(C, H, W)``; the image itself, ``(H, W, C)``, for an engine that takes images."""
     geometry: Geometry
 
 
 class Preprocessor:
-    """Turns images into the input of a model: resizes, normalises and pads them. Thread-safe.
+    """Turns images into the input of a model. Thread-safe.
 
     For an engine of one fixed size, images of other sizes are stretched to it, with one warning. If an
     engine needs multiples that the model's own padding does not give, zeros are added at the bottom and
-    right after normalisation, and cut from the output.
+    right after the last step, and cut from the output.
 
     Args:
         meta: The model's metadata.
         spec: The engine that takes the whole image; ``None``: any size is allowed (windows are cut later).
         reporter: Gets the warning.
+        steps: The steps of one view of test-time augmentation, in place of ``meta.preprocessing``.
     """
 
     def __init__(
-        self, meta: ModelMeta, spec: EngineSpec | None = None, reporter: Reporter | None = None
+        self,
+        meta: ModelMeta,
+        spec: EngineSpec | None = None,
+        reporter: Reporter | None = None,
+        *,
+        steps: Sequence[Step] | None = None,
     ) -> None:
         self._meta = meta
         self._spec = spec
         self._reporter = reporter or QuietReporter()
+        self._is_view = steps is not None
+        self._steps = tuple(meta.preprocessing if steps is None else steps)
         self._warned = threading.Lock()
-        self._tables = _normalisation_tables(meta)
+        self._program = _Program(self._steps, meta.in_channels)
 
-    def __call__(self, image: npt.NDArray[np.uint8], name: str) -> Prepared:
+    def __call__(self, image: npt.NDArray[Any], name: str) -> Prepared:
         """Preprocess one image.
 
         Args:
-            image: uint8 ``(H, W, 3)``, BGR.
+            image: ``(H, W, C)`` of any numeric type, as the decoder gives it.
             name: The name of the image in messages.
 
         Raises:
+            DatasetError: the image has another number of channels, is not numeric, or holds NaN.
             ShapeError: the engine does not take the size of the result.
         """
-        cv2 = opencv()
+        _check_image(image, self._meta.in_channels, name)
         original: Size = (image.shape[0], image.shape[1])
         if self._spec is not None and self._spec.input == "image":
-            return Prepared(np.ascontiguousarray(image), Geometry(original, original))
-        steps, padded = self._plan(original, name)
-        for height, width in steps:
-            if (height, width) != image.shape[:2]:
-                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        valid: Size = (image.shape[0], image.shape[1])
-        return Prepared(self._normalised(image, padded), Geometry(original, valid))
-
-    def _plan(self, original: Size, name: str) -> tuple[list[Size], Size]:
-        """The sizes to resize to, one after another, and the size to pad to."""
-        steps = _resize_steps(original, self._meta.resize)
-        padded = _padded_size(steps[-1], self._meta)
-        if self._spec is None or _fits(self._spec, padded):
-            return steps, padded
+            return Prepared(np.ascontiguousarray(image), Geometry.whole(original))
+        plan = plan_sizes(self._steps, original)
+        size = plan.geometry.network
+        if self._spec is None or _fits(self._spec, size):
+            return Prepared(self._program(image, plan.sizes, size, name), plan.geometry)
         height, width = self._spec.height, self._spec.width
-        if height.is_fixed and width.is_fixed:
+        if height.is_fixed and width.is_fixed and not self._is_view:
             fixed = (height.minimum, width.minimum)
-            self._warn_stretched(name, padded, fixed)
-            return [fixed], fixed
-        raised = (_up(padded[0], height.multiple_of), _up(padded[1], width.multiple_of))
+            self._warn_stretched(name, size, fixed)
+            return self._stretched(image, fixed, name)
+        raised = (round_up(size[0], height.multiple_of), round_up(size[1], width.multiple_of))
         if _fits(self._spec, raised):
-            return steps, raised
+            geometry = Geometry(original, plan.geometry.valid, raised, plan.geometry.flip)
+            return Prepared(self._program(image, plan.sizes, raised, name), geometry)
+        raise self._refusal(name, plan)
+
+    def _refusal(self, name: str, plan: Plan) -> ShapeError:
+        assert self._spec is not None
         limits = self._spec.meta.input_limits
-        network = f"the network itself takes {limits}: resize the images"
-        raise ShapeError(
-            f"the image {name} is {_by(padded)} (height x width) after preprocessing, but the engine takes "
-            f"height {height} and width {width}",
-            hint=network if limits else "export with a shape that covers it, or dynamic",
+        hint = f"the network itself takes {limits}: resize the images" if limits else None
+        if self._is_view:
+            hint = "run without test-time augmentation (--no-tta), or export with free sizes (--dynamic)"
+        return ShapeError(
+            f"the image {name} is {_by(plan.geometry.network)} (height x width) after preprocessing, but the "
+            f"engine takes height {self._spec.height} and width {self._spec.width}",
+            hint=hint or "export with a shape that covers it, or dynamic",
         )
+
+    def _stretched(self, image: npt.NDArray[Any], fixed: Size, name: str) -> Prepared:
+        """Resize once to the engine's size in place of all steps that change the size."""
+        resize = next(iter(find_steps(self._steps, Resize)), Resize())
+        exact = Resize(scale=fixed[::-1], algorithm=resize.algorithm, filter=resize.filter)
+        steps = (exact, *(step for step in self._steps if not isinstance(step, (Resize, Pad))))
+        plan = plan_sizes(steps, (image.shape[0], image.shape[1]))
+        program = _Program(steps, self._meta.in_channels)
+        return Prepared(program(image, plan.sizes, fixed, name), plan.geometry)
 
     def _warn_stretched(self, name: str, size: Size, fixed: Size) -> None:
         if not self._warned.acquire(blocking=False):
@@ -122,79 +123,95 @@ class Preprocessor:
             "preprocessing, and all others of another size are stretched to it"
         )
 
-    def _normalised(self, image: npt.NDArray[np.uint8], padded: Size) -> npt.NDArray[np.float32]:
-        cv2 = opencv()
-        height, width = image.shape[:2]
-        planes = cv2.split(image)
-        if self._meta.channel_order == "rgb":
-            planes = planes[::-1]
-        if padded == (height, width):
-            array = np.empty((3, height, width), np.float32)
-            for plane, table, out in zip(planes, self._tables, array, strict=True):
-                cv2.LUT(plane, table, dst=out)
+
+class _Program:
+    """Steps that are ready to run: the last run of pointwise steps has tables for 8-bit images."""
+
+    def __init__(self, steps: Sequence[Step], channels: int) -> None:
+        self._steps = tuple(steps)
+        end = len(steps)
+        while end and isinstance(steps[end - 1], Pad):
+            end -= 1
+        start = end
+        while start and is_pointwise(steps[start - 1]):
+            start -= 1
+        self._start, self._end = start, end
+        self._tables = Tables(steps[start:end], channels)
+
+    def __call__(
+        self, image: npt.NDArray[Any], sizes: Sequence[Size], size: Size, name: str
+    ) -> npt.NDArray[np.float32]:
+        """The network's input.
+
+        Args:
+            image: ``(H, W, C)``.
+            sizes: The size after each step.
+            size: The size of the result, at least the last of ``sizes``; the rest is zero.
+            name: The name of the image in messages.
+        """
+        for step, after in zip(self._steps[: self._start], sizes, strict=False):
+            image = _applied(image, step, after, name)
+        pads = list(zip(self._steps[self._end :], sizes[self._end :], strict=True))
+        inside: Size = (image.shape[0], image.shape[1])
+        array = (np.empty if size == inside else np.zeros)((image.shape[2], *size), np.float32)
+        for pad, after in reversed(pads):
+            assert isinstance(pad, Pad)
+            if pad.value:
+                array[:, : after[0], : after[1]] = np.array(pad.value, np.float32)[:, None, None]
+            else:
+                array[:, : after[0], : after[1]] = 0
+        view = array[:, : inside[0], : inside[1]]
+        if image.dtype == np.uint8:
+            self._tables.look_up(image, view)
             return array
-        array = np.zeros((3, *padded), np.float32)
-        value = self._meta.pad.value if self._meta.pad else 0.0
-        if value:
-            # OpenCV reads a single number as (value, 0, 0): mmseg's pipeline pads the first channel only.
-            height_set, width_set = _padded_size((height, width), self._meta)
-            array[0, :height_set, :width_set] = value
-        for plane, table, out in zip(planes, self._tables, array, strict=True):
-            out[:height, :width] = cv2.LUT(plane, table)
+        for step in self._steps[self._start : self._end]:
+            image = apply_pointwise(image, step)
+        view[:] = image.transpose(2, 0, 1)
         return array
 
 
-def _normalisation_tables(meta: ModelMeta) -> list[npt.NDArray[np.float32]]:
-    """For each channel, in the network's order, the normalised value of each of the 256 pixels."""
-    cv2 = opencv()
-    mean = np.array([meta.mean], np.float32).astype(np.float64)
-    factor = 1 / np.array([meta.std], np.float32).astype(np.float64)
-    ramp = np.repeat(np.arange(256, dtype=np.float32).reshape(-1, 1, 1), 3, axis=2)
-    table = cv2.multiply(cv2.subtract(ramp, mean), factor)
-    return [np.ascontiguousarray(table[:, 0, channel]) for channel in range(3)]
+def _applied(image: npt.NDArray[Any], step: Step, size: Size, name: str) -> npt.NDArray[Any]:
+    """The image after one step; ``size`` is the size after it."""
+    match step:
+        case Resize():
+            return resize_image(image, size, step, name)
+        case Pad():
+            return _padded(image, step, size)
+        case Flip(direction=direction):
+            return np.ascontiguousarray(image[:, ::-1] if direction == "horizontal" else image[::-1])
+    return apply_pointwise(image, step)
 
 
-def _resize_steps(size: Size, resize: Resize | None) -> list[Size]:
-    """The sizes after each resizing; never empty. Two steps round twice, as the pipeline does."""
-    if resize is None:
-        return [size]
-    steps = [_resized(size, resize)]
-    if resize.multiple_of:
-        height, width = steps[-1]
-        steps.append((_up(height, resize.multiple_of), _up(width, resize.multiple_of)))
-    return steps
+def _padded(image: npt.NDArray[Any], pad: Pad, size: Size) -> npt.NDArray[Any]:
+    padded = np.empty((*size, image.shape[2]), image.dtype)
+    value = np.array(pad.value or (0.0,))
+    if image.dtype.kind in "iu":
+        limits = np.iinfo(image.dtype)
+        value = np.clip(np.rint(value), limits.min, limits.max)
+    padded[:] = value.astype(image.dtype)
+    padded[: image.shape[0], : image.shape[1]] = image
+    return padded
 
 
-def _resized(size: Size, resize: Resize) -> Size:
-    height, width = size
-    scale: tuple[float, float]
-    if resize.scale is not None:
-        scale = resize.scale
-    elif resize.ratio == 1.0 and resize.min_size is None:
-        return size
-    else:
-        scale = (int(width * resize.ratio), int(height * resize.ratio))
-    if not resize.keep_ratio:
-        return max(int(scale[1]), 1), max(int(scale[0]), 1)
-    if resize.min_size is not None:
-        short = max(min(scale), resize.min_size)
-        scale = (short * max(size) / min(size), short)
-    factor = min(max(scale) / max(size), min(scale) / min(size))
-    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+def _check_image(image: npt.NDArray[Any], channels: int, name: str) -> None:
+    if image.ndim != 3 or image.dtype.kind not in "iuf":
+        raise DatasetError(f"the image {name} is {image.dtype} {image.shape}, not numbers (H, W, C)")
+    if image.shape[2] != channels:
+        raise DatasetError(
+            f"the image {name} has {_number(image.shape[2])}, the network takes {channels}",
+            hint="give the images that the network was trained on",
+        )
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        row, column, channel = (int(place) for place in np.argwhere(~np.isfinite(image))[0])
+        raise DatasetError(
+            f"the image {name} holds {image[row, column, channel]} in channel {channel + 1}, row {row}, "
+            f"column {column}",
+            hint="replace it, or mark it as nodata in a GeoTIFF",
+        )
 
 
-def _padded_size(size: Size, meta: ModelMeta) -> Size:
-    pad = meta.pad
-    if pad is None:
-        return size
-    if pad.size is not None:
-        return max(size[0], pad.size[0]), max(size[1], pad.size[1])
-    divisor = pad.divisor or 1
-    return _up(size[0], divisor), _up(size[1], divisor)
-
-
-def _up(size: int, divisor: int) -> int:
-    return math.ceil(size / divisor) * divisor
+def _number(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
 
 
 def _fits(spec: EngineSpec, size: Size) -> bool:

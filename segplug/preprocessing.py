@@ -1,0 +1,272 @@
+"""How an image becomes the input of a network: how a file is decoded, and an ordered list of steps.
+
+All of it is plain data. A source translates the pipeline of its framework into steps, the runtime executes
+them (:mod:`segplug.runtime.preprocess`). Each step names its algorithm, so that the numbers are those of the
+framework. An image is an array ``(H, W, C)`` of any numeric type; after the last step it becomes float32
+``(C, H, W)``, which is the only cast that no step asks for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
+
+from segplug.validation import AboveZero, AtLeastOne, Finite, NotNegative, checked, fault
+
+__all__ = [
+    "STEPS",
+    "ChannelOrder",
+    "Convert",
+    "Decoding",
+    "Flip",
+    "Normalize",
+    "Pad",
+    "Resize",
+    "Scale",
+    "Step",
+    "check_channels",
+    "find_steps",
+    "steps_from_data",
+    "usual_steps",
+]
+
+Edges = tuple[AtLeastOne, AtLeastOne]
+"""Two edges in pixels."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an encoded image becomes an array. ``.npy`` files hold what the decoder would give."""
+
+    library: Literal["opencv", "pillow", "turbojpeg", "tifffile", "bands"] = "opencv"
+    """Who decodes. ``opencv``, ``pillow`` and ``turbojpeg`` give colours as BGR; ``tifffile`` gives a TIFF as
+    it is. ``bands``: all channels in the order of the file, TIFF with tifffile, other formats with OpenCV."""
+    color: Literal[
+        "color", "grayscale", "unchanged", "color_ignore_orientation", "grayscale_ignore_orientation"
+    ] = "color"
+    """What colours become, for ``opencv``, ``pillow`` and ``turbojpeg``. ``color``: uint8 BGR. ``grayscale``:
+    uint8, one channel. Both are turned as the EXIF orientation says, unless the name says otherwise.
+    ``unchanged``: channels and type of the file."""
+    loader: str | None = None
+    """The name of a loader of the user's own, which no other program has: then only ``.npy`` files with what
+    it gives can be read without it."""
+
+    @classmethod
+    def for_channels(cls, channels: int) -> Decoding:
+        """The usual decoding for a network of so many input channels, where its source does not say it."""
+        if channels == 3:
+            return cls()
+        return cls(color="grayscale") if channels == 1 else cls(library="bands", color="unchanged")
+
+    @property
+    def gives_bgr(self) -> bool:
+        """Whether the first three of three or more channels are blue, green and red."""
+        return self.library in ("opencv", "pillow", "turbojpeg") and self.loader is None
+
+
+class Step:
+    """One step of preprocessing: one of the dataclasses below."""
+
+    name: ClassVar[str]
+    """Identifies the kind of step in metadata."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types: the kind under ``step``, and all fields."""
+        return {"step": self.name, **dataclasses.asdict(self)}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Convert(Step):
+    """Convert the pixels to another type, as a framework does before it resizes."""
+
+    name: ClassVar[str] = "convert"
+    dtype: Literal["float32"] = "float32"
+
+
+@dataclass(frozen=True)
+class Resize(Step):
+    """Resize the image, all of it, padding included. Sizes are pixels.
+
+    The target size comes from the scale and ``fit``; ``multiple_of`` then raises both edges to multiples. The
+    image is resized once, to the target.
+    """
+
+    name: ClassVar[str] = "resize"
+    scale: Edges | None = None
+    """(width, height). ``None``: the image's own size times ``ratio``, rounded down."""
+    fit: Literal["exact", "inside", "shortest"] = "exact"
+    """``exact``: stretched to ``scale``. ``inside``: the ratio is kept, the long edge is at most
+    ``max(scale)``, the short edge at most ``min(scale)``, and one of them is equal. ``shortest``: the ratio is
+    kept, and the short edge becomes ``min(scale)``."""
+    ratio: AboveZero = 1.0
+    min_size: AtLeastOne | None = None
+    """With ``inside``: raises the short edge to at least this."""
+    multiple_of: AtLeastOne | None = None
+    rounding: Literal["half_up", "down"] = "half_up"
+    """Where the ratio is kept: ``half_up`` is ``int(edge * factor + 0.5)``, as mmcv computes it; ``down`` is
+    ``int(short * long_edge / short_edge)``, as torchvision does."""
+    algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
+    """``opencv``: without antialiasing, for images of any type. ``pillow``: antialiased, for uint8 and
+    float32. ``torchvision``: antialiased; computed as Pillow does, which differs from torchvision by at most one
+    grey level of uint8 (``bilinear``) or two (``bicubic``)."""
+    filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
+    """``area`` is for ``opencv`` only, ``box`` for the others."""
+
+
+@dataclass(frozen=True)
+class Flip(Step):
+    """Mirror the image; the network's output is mirrored back."""
+
+    name: ClassVar[str] = "flip"
+    direction: Literal["horizontal", "vertical"] = "horizontal"
+
+
+@dataclass(frozen=True)
+class Pad(Step):
+    """Pad at the bottom and right. Exactly one of the sizes is set."""
+
+    name: ClassVar[str] = "pad"
+    size: Edges | None = None
+    """Fixed (height, width); images already larger in an axis keep that axis."""
+    divisor: AtLeastOne | None = None
+    """Pad each axis up to the next multiple of this."""
+    value: tuple[Finite, ...] = ()
+    """One for each channel, in the order and units that the image has here; rounded half to even and limited to
+    the range of an integer image. Empty: zeros."""
+    cut: bool = True
+    """Whether the padding is cut from the output before it is resized to the image's own size."""
+
+
+@dataclass(frozen=True)
+class ChannelOrder(Step):
+    """Reorder the channels: channel ``i`` of the result is channel ``order[i]`` of the image."""
+
+    name: ClassVar[str] = "channel_order"
+    order: tuple[NotNegative, ...] = (2, 1, 0)
+
+
+@dataclass(frozen=True)
+class Scale(Step):
+    """Multiply or divide every value by one number. The result is float32."""
+
+    name: ClassVar[str] = "scale"
+    factor: AboveZero = 255.0
+    operation: Literal["multiply", "divide"] = "divide"
+    dtype: Literal["float32", "float64"] = "float32"
+    """The type in which it is computed."""
+
+
+@dataclass(frozen=True)
+class Normalize(Step):
+    """Subtract the mean and divide by the standard deviation of each channel. The result is float32."""
+
+    name: ClassVar[str] = "normalize"
+    mean: tuple[Finite, ...]
+    """One for each channel, in the order that the channels have here, in the units of the image."""
+    std: tuple[AboveZero, ...]
+    arithmetic: Literal["reciprocal", "division"] = "reciprocal"
+    """``reciprocal``, of OpenCV and mmcv 1.x: ``mean`` and ``std`` are rounded to float32; ``x - mean`` in
+    float32, times ``1 / std`` in float64, rounded to float32. ``division``, of PyTorch and NumPy: ``(x - mean) /
+    std``, all in float32."""
+
+
+STEPS: Mapping[str, type[Step]] = {
+    kind.name: kind for kind in (Convert, Resize, Flip, Pad, ChannelOrder, Scale, Normalize)
+}
+"""The kinds of steps by their names."""
+
+
+StepT = TypeVar("StepT", bound=Step)
+
+
+def find_steps(steps: Sequence[Step], kind: type[StepT]) -> list[StepT]:
+    """The steps of one kind, in their order."""
+    return [step for step in steps if isinstance(step, kind)]
+
+
+def usual_steps(
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    channel_order: Literal["rgb", "bgr"] = "rgb",
+    resize: Resize | None = None,
+    pad: Pad | None = None,
+) -> tuple[Step, ...]:
+    """The usual sequence: resize, colours in the network's order, normalise, pad.
+
+    Args:
+        mean: One for each channel, in the network's order, in the units of the image.
+        std: As ``mean``.
+        channel_order: The order that the network takes; images are decoded as BGR. Only three channels are
+            reordered.
+        resize: ``None``: images keep their size.
+        pad: ``None``: nothing is padded.
+    """
+    steps: list[Step] = [] if resize is None else [resize]
+    if channel_order == "rgb" and len(mean) == 3:
+        steps.append(ChannelOrder((2, 1, 0)))
+    steps.append(Normalize(tuple(map(float, mean)), tuple(map(float, std))))
+    return (*steps, *(() if pad is None else (pad,)))
+
+
+def steps_from_data(data: Any, place: str, what: str) -> tuple[Step, ...]:
+    """Read steps from decoded JSON, the inverse of :meth:`Step.to_dict`.
+
+    Args:
+        data: A list of objects.
+        place: The path of the list, for messages.
+        what: What it belongs to, for messages.
+
+    Raises:
+        ArtifactError: the data is wrong; the message names the place of the fault.
+    """
+    if not isinstance(data, (list, tuple)):
+        raise fault(what, place, "a list of steps is expected")
+    return tuple(_step(entry, f"{place}[{number}]", what) for number, entry in enumerate(data))
+
+
+def _step(entry: Any, place: str, what: str) -> Step:
+    if isinstance(entry, Step):
+        return entry
+    if not isinstance(entry, Mapping):
+        raise fault(what, place, "an object is expected")
+    kind = STEPS.get(entry["step"]) if isinstance(entry.get("step"), str) else None
+    if kind is None:
+        raise fault(what, f"{place}.step", f"one of {', '.join(STEPS)} is expected")
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in entry:
+        if key not in (*known, "step"):
+            raise fault(what, place, f"'{key}' is none of {', '.join(known)}")
+    values = {key: value for key, value in entry.items() if key != "step"}
+    step: Step = checked(kind, values, f"{what}, {place}")  # type: ignore[type-var]
+    reason = _contradiction(step)
+    if reason is not None:
+        raise fault(what, place, reason)
+    return step
+
+
+def _contradiction(step: Step) -> str | None:
+    """Why the values of a step do not go together; ``None``: they do."""
+    if isinstance(step, Pad) and (step.size is None) == (step.divisor is None):
+        return "exactly one of size and divisor is expected"
+    if isinstance(step, Normalize) and len(step.mean) != len(step.std):
+        return f"mean has {len(step.mean)} values, std {len(step.std)}"
+    if isinstance(step, Resize):
+        if step.filter in ({"area"} if step.algorithm != "opencv" else {"box"}):
+            return f"{step.algorithm} has no filter '{step.filter}'"
+    if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
+        return "every channel once is expected"
+    return None
+
+
+def check_channels(steps: Sequence[Step], channels: int) -> str | None:
+    """What in ``steps`` does not fit images of so many channels, in one line; ``None``: all does."""
+    for step in steps:
+        for field in ("mean", "std", "order", "value"):
+            values = getattr(step, field, None)
+            if values and len(values) != channels:
+                number = "1 value" if len(values) == 1 else f"{len(values)} values"
+                return f"the {field} of step '{step.name}' has {number}, the images have {channels} channels"
+    return None

@@ -78,7 +78,7 @@ class FolderDataset:
     """
 
     def __init__(self, root: Path, options: FolderOptions | None = None) -> None:
-        from segplug.runtime.read import label_table
+        from segplug.runtime.reading import label_table
 
         options = options or FolderOptions()
         self._images = _image_folder(root, options)
@@ -119,12 +119,12 @@ class FolderDataset:
         return None if self._masks is None else self._masks[index]
 
     def read_image(self, index: int) -> npt.NDArray[np.uint8]:
-        from segplug.runtime.read import read_image
+        from segplug.runtime.reading import read_image
 
         return read_image(self.image_path(index))
 
     def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
-        from segplug.runtime.read import read_mask
+        from segplug.runtime.reading import read_mask
 
         path = self.mask_path(index)
         if path is None:
@@ -178,7 +178,7 @@ class ImageList:
         return self._paths[index]
 
     def read_image(self, index: int) -> npt.NDArray[np.uint8]:
-        from segplug.runtime.read import read_image
+        from segplug.runtime.reading import read_image
 
         return read_image(self._paths[index])
 

@@ -116,7 +116,7 @@ def read_image(request: Request, limits: Limits) -> npt.NDArray[np.uint8]:
             type is not that of an image.
     """
     from segplug.errors import DatasetError
-    from segplug.runtime.read import TooLargeError, decode_image
+    from segplug.runtime.reading import TooLargeError, decode_image
 
     content = _encoded_image(request, limits)
     try:

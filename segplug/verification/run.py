@@ -62,7 +62,7 @@ def verification_images(
         A name, a uint8 ``(H, W, 3)`` BGR image, and metadata that says how to preprocess it.
     """
     if files:
-        from segplug.runtime.read import read_image
+        from segplug.runtime.reading import read_image
 
         for file in files:
             yield Path(file).name, read_image(Path(file)), meta
@@ -76,7 +76,7 @@ def verification_images(
 def tracing_input(file: Path, meta: ModelMeta, shape: tuple[int, int] | None) -> npt.NDArray[np.float32]:
     """A user's image, preprocessed to the network's size, as float32 ``(1, 3, H, W)``."""
     from segplug.runtime.preprocess import Preprocessor
-    from segplug.runtime.read import read_image
+    from segplug.runtime.reading import read_image
 
     size = shape or meta.input_size
     spec = None

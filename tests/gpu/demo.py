@@ -17,7 +17,7 @@ from segplug_tensorrt.graphs import fp16
 from segplug import SegmentationModel, Segplug
 from segplug.dataset import Dataset
 from segplug.runtime.preprocess import Preprocessor
-from segplug.runtime.read import read_image
+from segplug.runtime.reading import read_image
 from segplug.runtime.slide import windows
 
 __all__ = ["MODES", "PROFILES", "Demo", "Mode", "Precision", "make_demo"]

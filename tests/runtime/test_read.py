@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from segplug.errors import DatasetError
-from segplug.runtime.read import label_table, read_image, read_mask
+from segplug.runtime.reading import label_table, read_image, read_mask
 
 
 def _mmcv_image(path: Path) -> np.ndarray:

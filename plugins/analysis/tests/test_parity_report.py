@@ -32,7 +32,7 @@ from segplug.errors import DatasetError, DeviceError, PluginError, UsageError
 from segplug.progress import QuietReporter
 from segplug.reports.cells import cell_text
 from segplug.results import AnalyzeReport
-from segplug.runtime.read import read_image
+from segplug.runtime.reading import read_image
 from segplug.scores import RunReport
 
 Parity = Callable[..., AnalyzeReport]

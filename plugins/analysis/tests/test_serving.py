@@ -172,7 +172,7 @@ def test_one_wrong_pixel_fails_and_is_shown(
 def _surest_pixel(engine: Engine, file: Path) -> tuple[int, int]:
     """The pixel with the largest difference between the two largest logits."""
     from segplug.runtime.preprocess import Preprocessor
-    from segplug.runtime.read import read_image
+    from segplug.runtime.reading import read_image
 
     image = read_image(file)
     array = Preprocessor(engine.spec.meta, engine.spec)(image, "x").array

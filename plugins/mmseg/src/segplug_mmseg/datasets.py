@@ -117,7 +117,7 @@ class _Part:
         return sample
 
     def read_image(self, index: int) -> npt.NDArray[np.uint8]:
-        from segplug.runtime.read import read_image
+        from segplug.runtime.reading import read_image
 
         path = self.image_path(index)
         if self.image_loader is None:
@@ -129,7 +129,7 @@ class _Part:
         return image.astype("uint8", copy=False)
 
     def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
-        from segplug.runtime.read import read_mask
+        from segplug.runtime.reading import read_mask
 
         path = self.mask_path(index)
         if path is None:
@@ -269,7 +269,7 @@ def _label_table(part: _Part) -> Any:
     mmseg applies the label map of custom classes and the loader's zero-label reduction when it reads a
     mask, and the data set's own zero-label reduction when it scores: after the loader's, if both are set.
     """
-    from segplug.runtime.read import label_table
+    from segplug.runtime.reading import label_table
 
     dataset = part.dataset
     tables: list[npt.NDArray[np.uint8] | None] = []

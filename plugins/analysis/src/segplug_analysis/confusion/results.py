@@ -13,7 +13,7 @@ import numpy as np
 from segplug.dataset import Dataset, LabelFormat
 from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.runtime.pictures import id_table, label_map_files
-from segplug.runtime.read import read_mask
+from segplug.runtime.reading import read_mask
 from segplug_analysis.confusion.pickles import read_arrays
 
 if TYPE_CHECKING:

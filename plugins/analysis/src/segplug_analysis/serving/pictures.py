@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError, EngineError
-from segplug.runtime.read import decode_image
+from segplug.runtime.reading import decode_image
 from segplug.serving.client import Client, decode_mask
 
 if TYPE_CHECKING:

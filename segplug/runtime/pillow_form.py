@@ -1,9 +1,9 @@
 """Pillow's resize in NumPy: equal in every value, for machines without Pillow.
 
-The algorithm: every output pixel is a weighted sum of input pixels under a filter whose support grows with the
-factor of a reduction, first along rows, then along columns. For uint8 the weights are integers of 22 bits
-after the binary point, and each pass rounds to uint8; for float32 sums are float64, and each pass rounds to
-float32.
+The algorithm: every output pixel is a weighted sum of input pixels under a filter whose support grows with
+the factor of a reduction, one pass along each axis, in Pillow 13's order. For uint8 the weights are integers
+of 22 bits after the binary point, and each pass rounds to uint8; for float32 sums are float64, and each pass
+rounds to float32.
 """
 
 from __future__ import annotations
@@ -71,10 +71,13 @@ def resize(image: npt.NDArray[Any], size: tuple[int, int], filter_name: str) -> 
     if filter_name == "nearest":
         rows, columns = _nearest(image.shape[0], height), _nearest(image.shape[1], width)
         return image[rows[:, None], columns]
-    if width != image.shape[1]:
-        image = _pass(image.transpose(1, 0, 2), width, filter_name).transpose(1, 0, 2)
-    if height != image.shape[0]:
-        image = _pass(image, height, filter_name)
+    # The order shows in the result, as each pass rounds. Pillow 13 resizes the height first where rows get
+    # fewer, by more than twice as many as columns do; its C code before 13 never did.
+    fewer_rows, fewer_columns = image.shape[0] - height, image.shape[1] - width
+    axes = (0, 1) if fewer_rows > max(2 * fewer_columns, 0) else (1, 0)
+    for axis in axes:
+        if size[axis] != image.shape[axis]:
+            image = _pass(image.swapaxes(0, axis), size[axis], filter_name).swapaxes(0, axis)
     return np.ascontiguousarray(image)
 
 
@@ -120,5 +123,6 @@ def _weights(old: int, new: int, filter_name: str) -> tuple[npt.NDArray[np.intp]
     totals = np.zeros(new)
     for column in weights.T:  # in order, as Pillow adds
         totals += column
-    inverse = np.divide(1.0, totals, out=np.ones(new), where=totals != 0)
-    return first, weights * inverse[:, None]
+    totals[totals == 0] = 1.0
+    # A product with the inverse would differ in the last bit.
+    return first, weights / totals[:, None]

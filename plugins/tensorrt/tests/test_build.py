@@ -19,6 +19,7 @@ from segplug import Segplug
 from segplug.artifact import file_sha256, read_sidecar, sidecar_path
 from segplug.cli.root import run_command_line
 from segplug.errors import ArtifactError, DeviceError, UsageError
+from segplug.preprocessing import Decoding
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
 
@@ -56,6 +57,33 @@ def test_several_profiles(make):
 def test_a_fixed_file(make):
     artifact = build(make(shape=(1, 3, 32, 48)))
     assert read_record(artifact.meta, artifact.path).input.shape == (1, 3, 32, 48)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_images_of_any_channels(make, channels):
+    source = make(shape=("n", channels, "h", "w"), stride=4)
+    with pytest.raises(UsageError, match=rf"^--max-shape: the network takes images of {channels} channel"):
+        build(source, max_shape=("1x3x32x48",))
+    artifact = build(source, min_shape=(f"1x{channels}x32x48",), max_shape=(f"2x{channels}x64x96",))
+    record = read_record(artifact.meta, artifact.path)
+    assert record.input.shape == (-1, channels, -1, -1)
+    assert record.profiles[0].max == (2, channels, 64, 96)
+    assert record.output.shape == (-1, 4, -1, -1)
+    assert (artifact.meta.in_channels, artifact.meta.output_stride) == (channels, 4)
+    fixed = build(make(shape=(1, channels, 32, 48), stride=4, name="fixed.onnx"))
+    assert read_record(fixed.meta, fixed.path).output.shape == (1, 4, 8, 12)
+
+
+def test_metadata_of_other_channels_is_refused(make):
+    with pytest.raises(ArtifactError, match="has 4 channels, and its metadata says 3"):
+        build(make(shape=("n", 4, "h", "w"), in_channels=3))
+
+
+def test_a_file_that_does_not_say_its_channels(make):
+    model = tiny()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "c"
+    with pytest.raises(ArtifactError, match="does not say how many channels its input input has"):
+        build(make(model))
 
 
 def test_the_flags_of_mmseg_are_accepted(make, tmp_path):
@@ -203,8 +231,9 @@ def test_triton_packs_what_was_built(make, tmp_path):
 
 
 def test_a_file_without_metadata_is_named_after_itself(make):
-    model = tiny()
+    model = tiny(("n", 4, "h", "w"))
     del model.metadata_props[:]
     onnx.checker.check_model(model)
-    artifact = build(make(model, name="foreign.onnx"), max_shape=("1x3x32x48",))
-    assert artifact.meta.name == "foreign"
+    artifact = build(make(model, name="foreign.onnx"), max_shape=("1x4x32x48",))
+    assert (artifact.meta.name, artifact.meta.in_channels) == ("foreign", 4)
+    assert artifact.meta.decoding == Decoding.for_channels(4)

@@ -16,17 +16,18 @@ from tensorrt_support.tiny import tiny
 
 from segplug import Segplug
 from segplug.errors import UsageError
+from segplug.preprocessing import usual_steps
 from segplug.requests import BuildEngineRequest
 from segplug.testing.requests import make_request
 
 
-def image(seed=1):
-    return np.random.default_rng(seed).normal(size=(1, 3, 32, 48)).astype(np.float32)
+def image(seed=1, channels=3):
+    return np.random.default_rng(seed).normal(size=(1, channels, 32, 48)).astype(np.float32)
 
 
-def logits_of(model):
+def logits_of(model, channels=3):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"input": image()})[0]
+    return session.run(None, {"input": image(channels=channels)})[0]
 
 
 def with_weight(value):
@@ -140,6 +141,18 @@ def test_int8_is_explicit_and_symmetric():
     assert np.abs(expected - logits_of(quantised)).max() < 0.2 * np.ptp(expected)
 
 
+@pytest.mark.parametrize("channels", [1, 4, 13])
+@pytest.mark.parametrize(("convert", "most"), [(fp16.convert, 2e-2), (int8.convert, 0.2)])
+def test_images_of_any_channels_and_scores_at_a_stride(channels, convert, most):
+    model = tiny(("n", channels, "h", "w"), stride=4)
+    batches = ([{"input": image(seed, channels)} for seed in range(3)],) if convert is int8.convert else ()
+    converted = convert(model, *batches).model
+    onnx.checker.check_model(converted, full_check=True)
+    expected, actual = logits_of(model, channels), logits_of(converted, channels)
+    assert actual.shape == expected.shape == (1, 4, 8, 12)
+    assert 0 < np.abs(expected - actual).max() < most * np.ptp(expected)
+
+
 @pytest.mark.parametrize("name", ["file", "input.1", "images/left"])
 def test_int8_takes_inputs_of_any_name(name):
     model = tiny()
@@ -186,7 +199,7 @@ def pictures(tmp_path):
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_engines_are_built(make, precision, pictures):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
-    source = make(std=(64.0, 64.0, 64.0))
+    source = make(preprocessing=usual_steps((0, 0, 0), (64, 64, 64)))
     artifact = Segplug().build_engine(
         "tensorrt",
         source,
@@ -197,6 +210,39 @@ def test_engines_are_built(make, precision, pictures):
     )
     assert artifact.meta.extra["tensorrt"]["precision"] == precision
     assert artifact.meta.extra["tensorrt"]["output"]["dtype"] == "float32"
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_calibration_reads_images_as_the_model_does(channels, make, tmp_path):
+    """16-bit bands of a TIFF, or grey of 8 bits: preprocessed with a mean and a std for each channel."""
+    from segplug.runtime.preprocess import Preprocessor
+    from segplug.runtime.reading import read_image
+
+    kind, most = (np.uint8, 256) if channels == 1 else (np.uint16, 10_000)
+    stored = np.random.default_rng(0).integers(0, most, (32, 48, channels)).astype(kind)
+    path = tmp_path / ("image.png" if channels == 1 else "image.tif")
+    write_image(path, stored)
+    mean, std = np.arange(channels) * 100.0, np.arange(channels) + 500.0
+    source = make(shape=("n", channels, "h", "w"), preprocessing=usual_steps(mean, std))
+    meta = Segplug().read_meta(source)
+    request = make_request(BuildEngineRequest, artifact=source, output=tmp_path / "m.engine", images=(path,))
+    (batch,) = calibration_batches(meta, "input", (-1, channels, -1, -1), request, 16)
+    expected = ((stored - mean.astype(np.float32)) / std.astype(np.float32)).transpose(2, 0, 1)[None]
+    assert batch["input"].dtype == np.float32
+    assert np.allclose(batch["input"], expected, atol=1e-4)
+    assert np.array_equal(
+        batch["input"][0], Preprocessor(meta)(read_image(path, meta.decoding), "image").array
+    )
+
+
+def write_image(path, stored):
+    import cv2
+    import tifffile
+
+    if path.suffix == ".png":
+        cv2.imwrite(str(path), stored)
+    else:
+        tifffile.imwrite(path, stored, planarconfig="contig")
 
 
 def test_int8_needs_images(make):

@@ -21,13 +21,28 @@ SMALL, LARGE = (1, 3, 32, 48), (4, 3, 64, 96)
     ],
 )
 def test_all_spellings_of_shapes(words, shapes):
-    assert parse_shapes(words, "--min-shape") == shapes
+    assert parse_shapes(words, "--min-shape", 3) == shapes
 
 
 @pytest.mark.parametrize("words", [("32", "48"), ("1x3x32",), ("big",), ("0x3x32x48",), ("1", "1x3x32x48")])
 def test_words_that_are_not_shapes(words):
     with pytest.raises(UsageError, match="--min-shape"):
-        parse_shapes(words, "--min-shape")
+        parse_shapes(words, "--min-shape", 3)
+
+
+@pytest.mark.parametrize(
+    ("channels", "word", "said"),
+    [
+        (1, "1x3x32x48", "images of 1 channel, and the second number of 1x3x32x48 is 3.*1x1x512x1024"),
+        (4, "1x3x32x48", "images of 4 channels, and the second number of 1x3x32x48 is 3.*1x4x512x1024"),
+        (13, "1x32x48x13", "images of 13 channels, and the second number of 1x32x48x13 is 32"),
+    ],
+)
+def test_shapes_of_other_channels(channels, word, said):
+    with pytest.raises(UsageError, match=f"^--max-shape: the network takes {said}"):
+        parse_shapes((word,), "--max-shape", channels)
+    ours = f"1x{channels}x32x48"
+    assert parse_shapes((ours,), "--max-shape", channels) == ((1, channels, 32, 48),)
 
 
 def planned(*shapes, network=FREE, size=(32, 48), limits=None):
@@ -56,6 +71,7 @@ def test_several_profiles():
     [
         (([LARGE], (), [SMALL]), FREE, "from small to large"),
         (([(1, 4, 32, 48)], (), ()), FREE, "takes inputs of -1x3x-1x-1"),
+        (([(1, 3, 32, 48)], (), ()), (-1, 4, -1, -1), "takes inputs of -1x4x-1x-1"),
         (((), (), [LARGE]), (1, 3, 32, 48), "takes inputs of 1x3x32x48"),
     ],
 )

@@ -64,13 +64,14 @@ class StandInCuda:
 
 
 class StandInEngine:
-    """Engine and execution context in one object."""
+    """Engine and execution context in one object: adds one to three channels, at every ``stride``-th pixel."""
 
-    num_io_tensors, num_optimization_profiles = 2, len(PROFILES)
+    num_io_tensors = 2
 
-    def __init__(self, profiles=PROFILES):
-        self.profiles = profiles
-        self.switched, self.addresses, self.shape = [], {}, (-1, 3, -1, -1)
+    def __init__(self, profiles=PROFILES, stride=1):
+        self.profiles, self.stride = profiles, stride
+        self.num_optimization_profiles = len(profiles)
+        self.switched, self.addresses, self.shape = [], {}, (-1, profiles[0][0][1], -1, -1)
 
     def get_tensor_name(self, index):
         return ("input", "output")[index]
@@ -82,7 +83,10 @@ class StandInEngine:
         return "f"
 
     def get_tensor_shape(self, name):
-        return self.shape
+        if name == "input":
+            return self.shape
+        batch, _, height, width = self.shape
+        return (batch, 3, -(-height // self.stride), -(-width // self.stride))
 
     def get_tensor_profile_shape(self, name, index):
         return self.profiles[index]
@@ -103,12 +107,13 @@ class StandInEngine:
         return True
 
     def execute_async_v3(self, stream):
-        count = int(np.prod(self.shape))
         given, taken = (
-            np.ctypeslib.as_array((ctypes.c_float * count).from_address(self.addresses[name]))
-            for name in ("input", "output")
+            np.ctypeslib.as_array(
+                (ctypes.c_float * int(np.prod(shape))).from_address(self.addresses[name])
+            ).reshape(shape)
+            for name, shape in ((name, self.get_tensor_shape(name)) for name in ("input", "output"))
         )
-        taken[:] = given + 1
+        taken[:] = given[:, :3, :: self.stride, :: self.stride] + 1
         return True
 
 
@@ -116,7 +121,7 @@ META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
 
 
 def opened(profiles=PROFILES, meta=META):
-    cuda, standin = StandInCuda(), StandInEngine(profiles)
+    cuda, standin = StandInCuda(), StandInEngine(profiles, meta.output_stride)
     return TensorRTEngine(TRT, standin, meta, cuda, backend="stand-in", logger=None), cuda, standin
 
 
@@ -204,3 +209,10 @@ class TestStandIn(EngineConformance):
     @pytest.fixture
     def engine(self):
         return opened()[0]
+
+
+class TestBandsAndStride(EngineConformance):
+    @pytest.fixture
+    def engine(self):
+        profile = ((1, 13, 16, 16), (1, 13, 64, 64), (4, 13, 96, 96))
+        return opened([profile], META.replace(in_channels=13, output_stride=4))[0]

@@ -117,6 +117,22 @@ def test_the_record_of_the_plan(model, standin, tmp_path):
     assert backend_of_artifact(Segplug().registry, artifact).entry.target == "tensorrt"
 
 
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_images_of_any_channels_and_scores_at_a_stride(standin, tmp_path, channels):
+    network = torch.nn.Conv2d(channels, 4, 3, stride=4, padding=1).eval()
+    model = make_model(network, in_channels=channels, output_stride=4)
+    largest = f"4x{channels}x128x96"
+    build(model, tmp_path, min_shape=(f"1x{channels}x32x48",), max_shape=(largest,))
+    assert standin.asked["input"]["max_shape"] == (4, channels, 128, 96)
+    images = torch.randn(3, channels, 64, 80)
+    with torch.inference_mode():
+        scores = standin.asked["program"].module()(images)
+        assert torch.allclose(scores, network(images), atol=1e-5)
+    assert scores.shape == (3, 4, 16, 20)
+    with pytest.raises(UsageError, match=f"{channels} channels?, and the second number of 1x3x32x48 is 3"):
+        build(model, tmp_path, max_shape=("1x3x32x48",), force=True)
+
+
 def test_one_shape_makes_a_fixed_network(model, standin, tmp_path):
     artifact = build(model, tmp_path)
     assert standin.asked["input"] == {"shape": (1, 3, 64, 96), "dtype": torch.float32}
@@ -211,7 +227,7 @@ def test_sizes_for_which_the_traced_network_is_not_valid(standin, tmp_path):
         ({"device": "cpu"}, DeviceError, "on a GPU only"),
         ({"device": "tpu"}, UsageError, "no device 'tpu'"),
         ({"max_shape": ("1x3x32x48", "1x3x64x96")}, UsageError, "one range of shapes"),
-        ({"max_shape": ("1x4x32x48",)}, UsageError, "3 channels, not of 4"),
+        ({"max_shape": ("1x4x32x48",)}, UsageError, "--max-shape: the network takes images of 3 channels"),
         ({"min_shape": ("1x3x40x48",), "max_shape": ("1x3x64x96",)}, UsageError, "multiples of 16"),
         ({"min_shape": ("2x3x64x96",), "max_shape": ("1x3x64x96",)}, UsageError, "from small to large"),
     ],
@@ -239,6 +255,9 @@ def test_a_model_without_a_size(standin, tmp_path):
     model = make_model(Network().eval(), input_size=None)
     with pytest.raises(UsageError, match="--max-shape 1x3xHEIGHTxWIDTH"):
         build(model, tmp_path)
+    many = make_model(Network().eval(), input_size=None, in_channels=13)
+    with pytest.raises(UsageError, match="--max-shape 1x13xHEIGHTxWIDTH"):
+        build(many, tmp_path)
     build(model, tmp_path, max_shape=("1x3x32x48",))
 
 

@@ -14,6 +14,7 @@ from segplug.errors import ArtifactError, DeviceError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.options import option
+from segplug.preprocessing import Decoding
 from segplug.progress import Reporter
 from segplug.providers import EngineBuilder
 from segplug.requests import BuildEngineRequest
@@ -75,11 +76,12 @@ class TensorRTBuilder(EngineBuilder[Options]):
         library = load_library(None if options.flavor == "auto" else options.flavor)
         gpu = _gpu(library, request.device)
         source = _OnnxFile.read(request.file)
+        channels = source.meta.in_channels
         profiles = plan_profiles(
             source.shape,
-            parse_shapes(options.min_shape, "--min-shape"),
-            parse_shapes(options.opt_shape, "--opt-shape"),
-            parse_shapes(options.max_shape, "--max-shape"),
+            parse_shapes(options.min_shape, "--min-shape", channels),
+            parse_shapes(options.opt_shape, "--opt-shape", channels),
+            parse_shapes(options.max_shape, "--max-shape", channels),
             size=source.meta.input_size,
             limits=source.meta.input_limits,
         )
@@ -137,12 +139,22 @@ class _OnnxFile:
             (image,) = (value for value in model.graph.input if value.name not in weights)
         except Exception as error:
             raise ArtifactError(f"{path} is not an ONNX file with one input, or was cut") from error
-        entry = next((each.value for each in model.metadata_props if each.key == META_ENTRY), None)
-        meta = ModelMeta(path.stem) if entry is None else ModelMeta.from_json(entry, file=path)
         sizes = image.type.tensor_type.shape.dim
         shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
         if len(shape) != 4:
             raise UsageError(f"{path} does not have one image input (N, C, H, W)")
+        channels = shape[1]
+        if channels < 1:
+            raise ArtifactError(f"{path} does not say how many channels its input {image.name} has")
+        entry = next((each.value for each in model.metadata_props if each.key == META_ENTRY), None)
+        if entry is None:
+            meta = ModelMeta(path.stem, in_channels=channels, decoding=Decoding.for_channels(channels))
+        else:
+            meta = ModelMeta.from_json(entry, file=path)
+        if meta.in_channels != channels:
+            raise ArtifactError(
+                f"the input of {path} has {channels} channels, and its metadata says {meta.in_channels}"
+            )
         return cls(path, meta, image.name, shape)
 
 

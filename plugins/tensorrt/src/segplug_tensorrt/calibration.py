@@ -41,7 +41,7 @@ def calibration_batches(
     images = ImageList(list(request.images))
     chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int))
     for index in map(int, chosen):
-        whole = prepare(images.read_image(index), images.name(index)).array
+        whole = prepare(images.read_image(index, meta.decoding), images.name(index)).array
         for array in _windows(whole, meta) if slides else [whole]:
             yield {name: np.repeat(array[None], max(shape[0], 1), axis=0)}
 

@@ -19,7 +19,7 @@ _FREE = -1
 
 @dataclass(frozen=True)
 class Profile:
-    """One range of input shapes ``(N, 3, H, W)``; the engine is fastest at ``opt``."""
+    """One range of input shapes ``(N, C, H, W)``; the engine is fastest at ``opt``."""
 
     min: Shape
     opt: Shape
@@ -30,12 +30,18 @@ class Profile:
         return {name: list(shape) for name, shape in asdict(self).items()}
 
 
-def parse_shapes(words: Sequence[str], flag: str) -> tuple[Shape, ...]:
+def parse_shapes(words: Sequence[str], flag: str, channels: int) -> tuple[Shape, ...]:
     """Parse the shapes on a command line: each ``1x3x512x1024``, or four numbers.
 
+    Args:
+        words: The words after the flag.
+        flag: The flag, for messages.
+        channels: Channels of the network's input.
+
     Raises:
-        UsageError: a word is not a shape, or a shape does not have four numbers.
+        UsageError: a word is not a shape, a shape does not have four numbers, or has other channels.
     """
+    example = f"1x{channels}x512x1024"
     shapes: list[tuple[int, ...]] = []
     row: list[int] = []
     for word in words:
@@ -47,18 +53,28 @@ def parse_shapes(words: Sequence[str], flag: str) -> tuple[Shape, ...]:
             shapes.append(tuple(numbers))
             continue
         if len(numbers) != 1:
-            raise UsageError(f"{flag}: '{word}' is not a shape", hint="write 1x3x512x1024, or 1 3 512 1024")
+            raise UsageError(
+                f"{flag}: '{word}' is not a shape", hint=f"write {example}, or {example.replace('x', ' ')}"
+            )
         row += numbers
         if len(row) == 4:
             shapes.append(tuple(row))
             row = []
     if row:
         raise UsageError(
-            f"{flag} takes four numbers for each shape: batch, channels, height, width", hint="1 3 512 1024"
+            f"{flag} takes four numbers for each shape: batch, channels, height, width",
+            hint=example.replace("x", " "),
         )
     for shape in shapes:
         if min(shape) < 1:
             raise UsageError(f"{flag}: sizes must be 1 or more, not {_text(shape)}")
+        if shape[1] != channels:
+            number = "1 channel" if channels == 1 else f"{channels} channels"
+            raise UsageError(
+                f"{flag}: the network takes images of {number}, and the second number of {_text(shape)} is "
+                f"{shape[1]}",
+                hint=f"a shape is batch, channels, height, width: {example}",
+            )
     return tuple((batch, channels, rows, columns) for batch, channels, rows, columns in shapes)
 
 
@@ -74,7 +90,7 @@ def plan_profiles(
     """The profiles to build for; shapes that are not given are derived from the others.
 
     Args:
-        network: The graph's input shape, -1 for an axis that varies.
+        network: The graph's input shape, -1 for a batch, height or width that varies.
         smallest: From ``--min-shape``, one for each profile. Empty: the usual ones.
         usual: From ``--opt-shape``. Empty: the largest.
         largest: From ``--max-shape``.

@@ -25,7 +25,7 @@ __all__ = ["provider"]
 class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
     """Builds an engine from a loaded model with torch_tensorrt (2.9 or later), without an ONNX file.
 
-    It needs PyTorch with CUDA and a GPU, and builds for that kind of GPU. The engine returns logits. With
+    It needs PyTorch with CUDA and a GPU, and builds for that kind of GPU. The engine returns scores. With
     fp16 and bf16 the whole network is computed in that precision; input and output stay fp32. Run the engine
     with infer tensorrt. A file beside it (<engine>.json) records how it was built. Ctrl-C takes effect when
     TensorRT has finished.
@@ -61,7 +61,7 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
             network = torch_compile.TypedNetwork(model.exportable(), device, request.precision)
             program = torch_compile.export(network, request, profile)
             plan = compiler.build(program, profile, options, device)
-            image, logits = compiler.tensors_of(plan)
+            image, scores = compiler.tensors_of(plan)
         for warning in log.warnings():
             request.reporter.warn(warning)
         record = Record(
@@ -69,7 +69,7 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
             version=library.version,
             precision=request.precision,
             input=image,
-            output=logits,
+            output=scores,
             profiles=(profile,),
             onnx_sha256=None,
             plan_sha256=sha256(plan).hexdigest(),
@@ -90,14 +90,15 @@ class _Shapes:
     largest: tuple[Shape, ...]
     size: tuple[int, int] | None
     """The model's own (height, width): that of the window for sliding-window inference."""
+    channels: int
 
     @classmethod
     def read(cls, options: BuildOptions, meta: ModelMeta) -> _Shapes:
         """Read the options, and refuse shapes that cannot work before anything is loaded."""
         given = {
-            "--min-shape": parse_shapes(options.min_shape, "--min-shape"),
-            "--opt-shape": parse_shapes(options.opt_shape, "--opt-shape"),
-            "--max-shape": parse_shapes(options.max_shape, "--max-shape"),
+            "--min-shape": parse_shapes(options.min_shape, "--min-shape", meta.in_channels),
+            "--opt-shape": parse_shapes(options.opt_shape, "--opt-shape", meta.in_channels),
+            "--max-shape": parse_shapes(options.max_shape, "--max-shape", meta.in_channels),
         }
         if any(len(shapes) > 1 for shapes in given.values()):
             raise UsageError(
@@ -106,9 +107,7 @@ class _Shapes:
             )
         window = meta.inference.crop_size if meta.inference.mode == "slide" else None
         for flag, shapes in given.items():
-            for _, channels, height, width in shapes:
-                if channels != 3:
-                    raise UsageError(f"{flag}: the network takes images of 3 channels, not of {channels}")
+            for _, _, height, width in shapes:
                 if window is not None and window != (height, width):
                     raise UsageError(
                         f"{flag}: the input of the engine is the sliding window, {window[0]}x{window[1]}, "
@@ -117,10 +116,11 @@ class _Shapes:
         size = window or meta.input_size
         if size is None and not any(given.values()):
             raise UsageError(
-                "the model does not say its input size", hint="give --max-shape 1x3xHEIGHTxWIDTH"
+                "the model does not say its input size",
+                hint=f"give --max-shape 1x{meta.in_channels}xHEIGHTxWIDTH",
             )
         smallest, usual, largest = given.values()
-        return cls(smallest, usual, largest, size)
+        return cls(smallest, usual, largest, size, meta.in_channels)
 
     @property
     def sizes_vary(self) -> bool:
@@ -129,7 +129,7 @@ class _Shapes:
 
     def profile(self, limits: InputLimits | None) -> Profile:
         """The profile to build for; see :func:`plan_profiles`, also for the errors."""
-        free = (-1, 3, -1, -1)
+        free = (-1, self.channels, -1, -1)
         (profile,) = plan_profiles(
             free, self.smallest, self.usual, self.largest, size=self.size, limits=limits
         )

@@ -79,9 +79,9 @@ def on_gpu(gpu: Gpu) -> Iterator[torch.device]:
 class TypedNetwork(nn.Module):
     """A network that computes in one floating type, on one device.
 
-    Input float32 ``(N, 3, H, W)``, output float32 logits ``(N, C, H, W)``. The network's own parameters may
-    be shared and do not change: it is called with converted tensors in their place. A copy of the network
-    would not work, since its methods may be bound to the original.
+    Input and output are those of the network: float32 images and scores. Its own parameters may be shared and
+    do not change: it is called with converted tensors in their place. A copy of the network would not work,
+    since its methods may be bound to the original.
 
     Raises:
         ModelError: a weight is out of the type's range.
@@ -112,8 +112,8 @@ class TypedNetwork(nn.Module):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         tensors = {name: getattr(self, buffer) for name, buffer in self._buffer_of.items()}
         images = (input.to(self._type),)
-        logits: torch.Tensor = torch.func.functional_call(self._network[0], tensors, images)
-        return logits.float()
+        scores: torch.Tensor = torch.func.functional_call(self._network[0], tensors, images)
+        return scores.float()
 
 
 def export(network: TypedNetwork, request: BuildEngineRequest[Any], profile: Profile) -> ExportedProgram:
@@ -124,7 +124,8 @@ def export(network: TypedNetwork, request: BuildEngineRequest[Any], profile: Pro
         ModelError: it cannot be exported, or not with these axes free, or not for the whole profile.
     """
     sizes = profile.opt[2:]
-    _run_once(network, sizes)
+    channels = profile.opt[1]
+    _run_once(network, (1, channels, *sizes))
     if profile.min[2:] != profile.max[2:]:
         asked = ExportRequest(
             model=request.loaded,
@@ -144,7 +145,7 @@ def export(network: TypedNetwork, request: BuildEngineRequest[Any], profile: Pro
     names = ("batch", "channels", "height", "width")
     free = {axis: names[axis] for axis in range(4) if profile.min[axis] != profile.max[axis]}
     # With a batch of one the tracer could not tell a free batch from a broadcast axis.
-    shape = [size if axis in free else profile.opt[axis] for axis, size in enumerate((2, 3, *sizes))]
+    shape = [size if axis in free else profile.opt[axis] for axis, size in enumerate((2, channels, *sizes))]
     sample = torch.zeros(shape, device=network.device)
     with quiet(), torch.no_grad():
         try:
@@ -165,12 +166,12 @@ def export(network: TypedNetwork, request: BuildEngineRequest[Any], profile: Pro
     return program
 
 
-def _run_once(network: TypedNetwork, size: tuple[int, int]) -> None:
+def _run_once(network: TypedNetwork, shape: tuple[int, int, int, int]) -> None:
     """Run the network once. The tracer misses mixed types, and its messages about sizes are less clear."""
-    height, width = size
+    _, _, height, width = shape
     try:
         with torch.no_grad():
-            network(torch.zeros((1, 3, height, width), device=network.device))
+            network(torch.zeros(shape, device=network.device))
     except Exception as error:
         if network.precision == "fp32":
             raise ShapeError(
@@ -329,11 +330,11 @@ class Compiler:
             raise ArtifactError(
                 f"the engine has the tensors {', '.join(names)} instead of one input and one output"
             )
-        image, logits = (
+        image, scores = (
             Tensor(name, "float32", tuple(int(size) for size in engine.get_tensor_shape(name)))
             for name in names
         )
-        return image, logits
+        return image, scores
 
 
 class _Handler(logging.Handler):

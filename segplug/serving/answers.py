@@ -1,4 +1,4 @@
-"""The answers of a server: label masks, painted images, class shares. Encoded in memory."""
+"""The answers of a server: label masks, confidences, painted images, class shares. Encoded in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from segplug.model import ModelMeta
 
-__all__ = ["Answer", "class_shares", "json_answer", "mask_png", "png", "refusal"]
+__all__ = [
+    "Answer",
+    "class_shares",
+    "confidence_png",
+    "json_answer",
+    "mask_png",
+    "png",
+    "refusal",
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,11 @@ def mask_png(labels: npt.NDArray[Any]) -> bytes:
     return png(labels.astype(np.uint8 if fits_in_a_byte else np.uint16))
 
 
+def confidence_png(confidence: npt.NDArray[np.float32]) -> bytes:
+    """Encode probabilities ``(H, W)``, 0 to 1, as a greyscale PNG of 16 bits: times 65535, rounded."""
+    return png(np.rint(np.clip(confidence, 0, 1) * 65535).astype(np.uint16))
+
+
 def png(image: npt.NDArray[Any]) -> bytes:
     """Encode an image (BGR or grey) as PNG, which is lossless."""
     cv2 = opencv()
@@ -49,10 +62,13 @@ def png(image: npt.NDArray[Any]) -> bytes:
     return bytes(encoded)
 
 
-def class_shares(labels: npt.NDArray[Any], meta: ModelMeta) -> dict[str, Any]:
-    """The share of the image that each class covers; only classes that occur, largest first."""
+def class_shares(labels: npt.NDArray[Any], meta: ModelMeta, unknown: int) -> dict[str, Any]:
+    """The share of the image that each class covers; only classes that occur, largest first.
+
+    Pixels of the label ``unknown``, which is no class, are listed under that name.
+    """
     counts = np.bincount(labels.ravel())
-    names = dict(enumerate(meta.classes))
+    names = {**dict(enumerate(meta.label_names)), unknown: "unknown"}
     found = [
         {
             "label": int(label),

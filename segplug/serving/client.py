@@ -1,4 +1,4 @@
-"""The client of a server: sends image files, receives label maps."""
+"""The client of a server: sends image files and ``.npy`` files, receives label maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from segplug.errors import ArtifactError, EngineError, UsageError
 from segplug.model import ModelMeta
-from segplug.serving.requests import OUTPUT_HEADER
+from segplug.serving.requests import CONTROLS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,19 +83,20 @@ class Client:
         self._local = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
 
-    def post(self, content: bytes, *, output: str = "mask", content_type: str = "") -> Reply:
+    def post(self, content: bytes, *, output: str = "mask", content_type: str = "", **controls: str) -> Reply:
         """Send the bytes of an image file.
 
         Args:
             content: The file's bytes.
-            output: ``mask``, ``painted`` or ``json``.
+            output: ``mask``, ``confidence``, ``painted`` or ``json``.
             content_type: The type of ``content``; empty: ``application/octet-stream``.
+            **controls: Other parameters (:data:`segplug.serving.requests.CONTROLS`).
 
         Raises:
             EngineError: the server cannot be reached, or closed the connection.
         """
         kind = content_type or "application/octet-stream"
-        return self._predict("POST", output, content, {"Content-Type": kind})
+        return self._predict("POST", {"output": output, **controls}, content, {"Content-Type": kind})
 
     def meta(self) -> ModelMeta:
         """Ask the server for the metadata of its model.
@@ -104,7 +105,7 @@ class Client:
             EngineError: the server cannot be reached, has no segplug model of this name, or its metadata is
                 wrong.
         """
-        reply = self._predict("GET", "meta", None, {})
+        reply = self._predict("GET", {"output": "meta"}, None, {})
         self._check_authorized(reply)
         try:
             document = json.loads(reply.body) if reply.status == 200 else None
@@ -144,10 +145,13 @@ class Client:
         if reply.status in (401, 403):
             raise EngineError(f"{self.url} requires a token: {reply.reason}", hint="give one with --token")
 
-    def _predict(self, method: str, output: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
-        path = f"{self._parts.path}?{urlencode({'output': output})}"
-        # Some servers, such as TorchServe, do not pass the query on: so a header repeats it.
-        return self._send(method, path, body, {OUTPUT_HEADER: output, **headers})
+    def _predict(
+        self, method: str, controls: Mapping[str, str], body: bytes | None, headers: Mapping[str, str]
+    ) -> Reply:
+        path = f"{self._parts.path}?{urlencode(controls)}"
+        # Some servers, such as TorchServe, do not pass the query on: so headers repeat it.
+        repeated = {CONTROLS[name]: value for name, value in controls.items()}
+        return self._send(method, path, body, {**repeated, **headers})
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         headers = {**self._headers, **headers}

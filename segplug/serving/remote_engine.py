@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from segplug.engine import EngineSpec
 from segplug.errors import EngineError, ShapeError
+from segplug.preprocessing import Decoding
 from segplug.serving.answers import png
 from segplug.serving.client import Client, Reply, decode_mask
 
@@ -25,7 +27,8 @@ class RemoteEngine:
     """A model on a server as an engine (:class:`segplug.engine.Engine`).
 
     Its input is images: the server preprocesses, slides and makes labels. The images of a batch are sent in
-    concurrent requests, which the server may run as one batch.
+    concurrent requests, which the server may run as one batch. Their labels are never unknown, whatever the
+    server's setting is.
 
     Args:
         client: A client of the model; closed with the engine.
@@ -57,14 +60,19 @@ class RemoteEngine:
         return self._spec
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
-        """Labels ``(N, H, W)`` of uint8 images ``(N, H, W, 3)``, BGR; sent as PNG, which is lossless."""
-        replies = list(self._pool.map(lambda image: self._client.post(png(image)), batch))
+        """Labels ``(N, H, W)`` of images ``(N, H, W, C)``, which are sent as they are: as PNG or ``.npy``."""
+        replies = list(self._pool.map(self._post, batch))
         return np.stack([self._labels(reply, image) for reply, image in zip(replies, batch, strict=True)])
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.shutdown(wait=True)
         self._client.close()
+
+    def _post(self, image: npt.NDArray[Any]) -> Reply:
+        # Only here a PNG gives the same array again, and it is smaller than a .npy file.
+        fits = image.dtype == np.uint8 and image.shape[2] == 3 and self._spec.meta.decoding == Decoding()
+        return self._client.post(png(image) if fits else _npy(image), unknown_below="0")
 
     def _labels(self, reply: Reply, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         height, width = image.shape[:2]
@@ -78,3 +86,9 @@ class RemoteEngine:
                 f"{self._client.url} answered with a mask of {labels.shape} for a {height}x{width} image"
             )
         return labels
+
+
+def _npy(image: npt.NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, image, allow_pickle=False)
+    return buffer.getvalue()

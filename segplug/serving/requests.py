@@ -13,27 +13,35 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from segplug.errors import SegplugError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
+    from segplug.model import ModelMeta
+
 __all__ = [
-    "OPACITY_HEADER",
-    "OUTPUT_HEADER",
+    "CONTROLS",
     "Limits",
     "Output",
     "RefusedRequestError",
     "Request",
+    "read_bands",
     "read_image",
     "read_opacity",
     "read_output",
+    "read_unknown_below",
 ]
 
-Output = Literal["mask", "painted", "json", "meta"]
-"""What a client may ask for: a PNG of labels, a painted PNG, class shares, or the model's metadata."""
+Output = Literal["mask", "confidence", "painted", "json", "meta"]
+"""What a client may ask for: a PNG of labels, a 16-bit PNG of their probabilities, a painted PNG, class
+shares, or the model's metadata."""
 
-OUTPUT_HEADER = "X-Segplug-Output"
-OPACITY_HEADER = "X-Segplug-Opacity"
-"""Headers in place of the query parameters ``output`` and ``opacity``: not every server passes a query on."""
+CONTROLS = {
+    "output": "X-Segplug-Output",
+    "unknown_below": "X-Segplug-Unknown-Below",
+    "opacity": "X-Segplug-Opacity",
+    "bands": "X-Segplug-Bands",
+}
+"""The query parameters, which are fields of :class:`Request`, and the headers that may replace them: not
+every server passes a query on."""
 
 _IMAGE_KEYS = ("image", "data", "b64", "body")
 """The keys under which JSON may contain an image in base64."""
@@ -43,6 +51,9 @@ _MAX_JSON_SIGNS = 1000
 
 _ANY_CONTENT = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 """Content types that say nothing about the content, such as curl's default."""
+
+_NPY_CONTENT = ("application/x-npy", "application/npy", "application/x-numpy", "application/numpy")
+"""Content types that clients give ``.npy`` files; none is registered."""
 
 
 class RefusedRequestError(SegplugError):
@@ -68,6 +79,9 @@ class Limits:
     """Height times width: 33.5 million, a little more than 8K video."""
     edge: int = 16384
     """The larger of height and width, in pixels."""
+    decoded: int = 1 << 28
+    """Size of the decoded image in bytes: height times width times channels times the bytes of one value. 256
+    MiB: the most pixels of four channels of 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +89,19 @@ class Request:
     """One request as it arrived, unchecked."""
 
     body: bytes | str | Mapping[str, Any] | None
-    """The bytes of an image; base64 text; or JSON with base64, as text, as bytes or parsed."""
+    """The bytes of an image or of a ``.npy`` file; base64 text; or JSON with base64, as text, as bytes or
+    parsed."""
     content_type: str = ""
     """The header; empty: there is none, or the server has already parsed the body."""
     output: str = ""
     """The wanted output (:data:`Output`); empty: ``mask``."""
     opacity: str = ""
     """The weight of the class colours in a painted image, above 0 and at most 1; empty: 0.5."""
+    unknown_below: str = ""
+    """Labels of a lower probability become unknown, 0 to 1; empty: the server's own setting."""
+    bands: str = ""
+    """The channels that a painted image shows, from 1: one, or three as red, green and blue, with commas.
+    Empty: the first three, or the first of one or two."""
 
 
 def read_output(request: Request) -> Output:
@@ -105,22 +125,63 @@ def read_opacity(request: Request) -> float:
     return opacity
 
 
-def read_image(request: Request, limits: Limits) -> npt.NDArray[np.uint8]:
-    """Decode the image of a request.
-
-    Returns:
-        uint8 ``(H, W, 3)``, BGR.
+def read_unknown_below(request: Request) -> float | None:
+    """The probability below which labels become unknown; ``None``: the request does not say it.
 
     Raises:
-        RefusedRequestError: 400: there is no image, or it is damaged; 413: it is too large; 415: the content
-            type is not that of an image.
+        RefusedRequestError: 400: it is not a number from 0 to 1.
+    """
+    if not request.unknown_below:
+        return None
+    try:
+        below = float(request.unknown_below)
+    except ValueError:
+        below = math.nan
+    if not 0 <= below <= 1:
+        raise RefusedRequestError(400, f"unknown_below must be 0 to 1, not {request.unknown_below[:40]!r}")
+    return below
+
+
+def read_bands(request: Request) -> tuple[int, ...] | None:
+    """The channels that a painted image shows, not checked further; ``None``: the usual ones.
+
+    Raises:
+        RefusedRequestError: 400: they are not numbers.
+    """
+    if not request.bands:
+        return None
+    words = [word.strip() for word in request.bands[:100].split(",")]
+    if not all(word.isdecimal() and word.isascii() for word in words):
+        raise RefusedRequestError(
+            400, f"bands must be one number or three, such as 4,3,2, not {request.bands[:40]!r}"
+        )
+    return tuple(map(int, words))
+
+
+def read_image(request: Request, limits: Limits, meta: ModelMeta) -> npt.NDArray[Any]:
+    """Decode the image of a request as ``meta.decoding`` says.
+
+    Returns:
+        ``(H, W, meta.in_channels)`` of any numeric type; a masked array if the file marks pixels that have no
+        data.
+
+    Raises:
+        RefusedRequestError: 400: there is no image, it is damaged, or it has other channels; 413: it is too
+            large; 415: the content type is not that of an image.
     """
     from segplug.errors import DatasetError
     from segplug.runtime.reading import TooLargeError, decode_image
 
     content = _encoded_image(request, limits)
     try:
-        return decode_image(content, "in the request", most_pixels=limits.pixels, longest_edge=limits.edge)
+        return decode_image(
+            content,
+            "in the request",
+            meta.decoding,
+            channels=meta.in_channels,
+            most_pixels=limits.pixels,
+            longest_edge=limits.edge,
+        )
     except TooLargeError as error:
         raise RefusedRequestError(413, error.message) from error
     except DatasetError as error:
@@ -136,8 +197,8 @@ def _encoded_image(request: Request, limits: Limits) -> bytes:
     elif kind == "application/json":
         _refuse_large(len(body), limits, share=4 / 3)
         content = _decode_base64(_text_in_json(_parse_json(body)), limits)
-    elif kind not in _ANY_CONTENT and not kind.startswith("image/"):
-        raise RefusedRequestError(415, f"the content type must be an image or JSON, not {kind[:60]}")
+    elif kind not in (*_ANY_CONTENT, *_NPY_CONTENT) and not kind.startswith("image/"):
+        raise RefusedRequestError(415, f"the content type must be an image, .npy or JSON, not {kind[:60]}")
     else:
         content = _decode_base64(body, limits) if isinstance(body, str) else bytes(body)
     _refuse_large(len(content), limits)

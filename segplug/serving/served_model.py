@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segplug.installed import Provider
     from segplug.session import Session
 
-__all__ = ["SERVED_FILE", "ServedModel", "choose_backend", "label_output_warning", "open_served_model"]
+__all__ = ["SERVED_FILE", "ServedModel", "choose_backend", "open_served_model", "serving_warnings"]
 
 SERVED_FILE = "segplug-served.json"
 """The name of the description, in the folder of the model that it describes."""
@@ -44,6 +44,8 @@ class ServedModel:
     batch_size: int = 1
     """The largest batch for the engine; its images have one network size."""
     limits: Limits = field(default_factory=Limits)
+    unknown_below: float | None = None
+    """Labels of a lower probability become unknown, unless a request says otherwise."""
 
     def to_json(self) -> str:
         """The description as one JSON object."""
@@ -84,14 +86,19 @@ def choose_backend(session: Session, artifact: Path, wanted: str | None = None) 
     return session.registry.load(defaults[0] if len(defaults) == 1 else found[0])
 
 
-def label_output_warning(spec: EngineSpec) -> str | None:
-    """The warning for a server whose engine outputs labels; ``None`` if it outputs logits."""
-    if spec.output != "labels" or spec.input != "tensor":
-        return None
-    return (
-        "this artifact outputs labels: for images of another size than the network's input its masks differ "
-        "slightly from PyTorch's; an artifact exported with --output-kind logits gives equal masks"
-    )
+def serving_warnings(spec: EngineSpec) -> list[str]:
+    """Why a server's masks may differ from those of the source's framework, one line each."""
+    found = [f"approximated: {line}" for line in spec.meta.approximations]
+    if spec.meta.tta:
+        found.append(
+            f"test-time augmentation (views: {len(spec.meta.tta)}) is left out on a server, as with --no-tta"
+        )
+    if spec.output == "labels" and spec.input == "tensor":
+        found.append(
+            "this artifact outputs labels: for images of another size than the network's input its masks "
+            "differ slightly from PyTorch's; an artifact exported with --output-kind logits gives equal masks"
+        )
+    return found
 
 
 @contextmanager

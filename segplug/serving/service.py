@@ -13,27 +13,39 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from segplug.errors import DeviceError, EngineError, SegplugError, ShapeError
+from segplug.errors import DatasetError, DeviceError, EngineError, SegplugError, ShapeError, UsageError
 from segplug.palette import choose_palette
 from segplug.runtime.paint import Painter
+from segplug.runtime.postprocess import mark_unknown, require_scores
 from segplug.runtime.segment import Segmenter
-from segplug.serving.answers import Answer, class_shares, json_answer, mask_png, png, refusal
+from segplug.runtime.view import Viewer
+from segplug.serving.answers import (
+    Answer,
+    class_shares,
+    confidence_png,
+    json_answer,
+    mask_png,
+    png,
+    refusal,
+)
 from segplug.serving.requests import (
     Limits,
     Output,
     RefusedRequestError,
     Request,
+    read_bands,
     read_image,
     read_opacity,
     read_output,
+    read_unknown_below,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from segplug.engine import Engine
     from segplug.progress import Reporter
+    from segplug.runtime.postprocess import Prediction
 
 __all__ = ["TIMING_HEADER", "Job", "Service"]
 
@@ -47,11 +59,20 @@ _log = logging.getLogger("segplug.serving")
 class Job:
     """A request that was read and accepted."""
 
-    image: npt.NDArray[np.uint8]
+    image: npt.NDArray[Any]
+    """``(H, W, C)`` of any numeric type, or a masked array."""
     output: Output
     opacity: float
+    viewer: Viewer
+    unknown_below: float
+    """Labels of a lower probability become unknown."""
     decoding: float
     """Seconds that decoding the image took."""
+
+    @property
+    def needs_confidence(self) -> bool:
+        """Whether the probabilities of the labels are needed."""
+        return self.output == "confidence" or self.unknown_below > 0
 
 
 class Service:
@@ -61,7 +82,11 @@ class Service:
         engine: The engine; the caller closes it.
         limits: The limits of one image.
         batch_size: The largest batch for the engine; its images have one network size.
+        unknown_below: Labels of a lower probability become unknown, unless a request says otherwise.
         reporter: Receives the runtime's warnings.
+
+    Raises:
+        UsageError: ``unknown_below`` is set, and the engine gives labels, which have no probabilities.
     """
 
     def __init__(
@@ -70,15 +95,21 @@ class Service:
         *,
         limits: Limits | None = None,
         batch_size: int = 1,
+        unknown_below: float | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         self.meta = engine.spec.meta
         self.backend = engine.spec.backend
+        self._spec = engine.spec
+        if unknown_below is not None:
+            require_scores(engine.spec, "unknown_below")
         self._limits = limits or Limits()
+        self._unknown_below = unknown_below or 0.0
         self._segment = Segmenter(engine, batch_size=batch_size, reporter=reporter)
         self.batch_size = self._segment.group_size
         """The number of requests that are worth answering together."""
-        self._palette = choose_palette([self.meta.palette], self.meta.num_classes)
+        colours = choose_palette([self.meta.palette], self.meta.num_classes)
+        self._palette = ((0, 0, 0), *colours) if self.meta.num_classes == 1 else colours
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer a batch of requests, in their order. A request that fails does not affect the others."""
@@ -96,13 +127,30 @@ class Service:
             output = read_output(request)
             if output == "meta":
                 return json_answer({"meta": self.meta.public().to_dict(), "backend": self.backend})
-            opacity = read_opacity(request)
-            image = read_image(request, self._limits)
+            opacity, viewer = read_opacity(request), self._viewer(request)
+            below = self._read_unknown_below(request, output)
+            image = read_image(request, self._limits, self.meta)
         except RefusedRequestError as error:
             return refusal(error.status, error.message)
         except Exception:
             return _internal_error("reading a request")
-        return Job(image, output, opacity, time.perf_counter() - start)
+        return Job(image, output, opacity, viewer, below, time.perf_counter() - start)
+
+    def _viewer(self, request: Request) -> Viewer:
+        bands = read_bands(request)
+        try:
+            return Viewer(self.meta.decoding, bands, channels=self.meta.in_channels)
+        except UsageError as error:
+            raise RefusedRequestError(400, str(error)) from error
+
+    def _read_unknown_below(self, request: Request, output: Output) -> float:
+        asked = read_unknown_below(request)
+        if asked or output == "confidence":
+            try:
+                require_scores(self._spec, "output=confidence" if output == "confidence" else "unknown_below")
+            except UsageError as error:
+                raise RefusedRequestError(400, error.message) from error
+        return self._unknown_below if asked is None else asked
 
     def segment(self, jobs: Sequence[Job]) -> list[Callable[[], Answer]]:
         """Segment the images of jobs.
@@ -114,26 +162,33 @@ class Service:
         if not jobs:
             return []
         before, start = self._segment.runner.seconds, time.perf_counter()
-        found = self._segment([job.image for job in jobs])
+        # All images in one batch, even if only some need probabilities: the network takes longer than these.
+        confidence = any(job.needs_confidence for job in jobs)
+        found = self._segment([job.image for job in jobs], confidence=confidence)
         seconds = _Seconds(self._segment.runner.seconds - before, time.perf_counter() - start, len(jobs))
-        return [partial(self._encode, job, labels, seconds) for job, labels in zip(jobs, found, strict=True)]
+        return [partial(self._encode, job, each, seconds) for job, each in zip(jobs, found, strict=True)]
 
-    def _encode(self, job: Job, found: npt.NDArray[Any] | Exception, seconds: _Seconds) -> Answer:
+    def _encode(self, job: Job, found: Prediction | Exception, seconds: _Seconds) -> Answer:
         if isinstance(found, Exception):
             return _model_failure(found)
         try:
-            return self._encode_labels(job, found, seconds)
+            return self._encode_prediction(job, found, seconds)
         except Exception:
             return _internal_error("encoding an answer")
 
-    def _encode_labels(self, job: Job, labels: npt.NDArray[Any], seconds: _Seconds) -> Answer:
+    def _encode_prediction(self, job: Job, found: Prediction, seconds: _Seconds) -> Answer:
         start = time.perf_counter()
+        labels = found.labels
+        if job.unknown_below > 0:
+            labels = mark_unknown(found, job.unknown_below, self._segment.ignored)
         if job.output == "json":
-            return json_answer(
-                class_shares(labels, self.meta), headers={TIMING_HEADER: seconds.header(job, start)}
-            )
+            shares = class_shares(labels, self.meta, self._segment.ignored)
+            return json_answer(shares, headers={TIMING_HEADER: seconds.header(job, start)})
         if job.output == "painted":
-            body = png(Painter(self._palette, opacity=job.opacity)(job.image, labels))
+            body = png(Painter(self._palette, opacity=job.opacity)(job.viewer(job.image), labels))
+        elif job.output == "confidence":
+            assert found.confidence is not None
+            body = confidence_png(found.confidence)
         else:
             body = mask_png(labels)
         return Answer(200, body, "image/png", {TIMING_HEADER: seconds.header(job, start)})
@@ -161,7 +216,7 @@ class _Seconds:
 
 
 def _model_failure(error: Exception) -> Answer:
-    if isinstance(error, ShapeError):
+    if isinstance(error, (ShapeError, DatasetError)):
         return refusal(422, str(error))
     _log.error("%s", error, exc_info=None if isinstance(error, SegplugError) else error)
     if isinstance(

@@ -14,8 +14,9 @@ import pytest
 
 from segplug.engine import EngineSpec
 from segplug.model import ModelMeta
+from segplug.preprocessing import usual_steps
 from segplug.serving.answers import Answer
-from segplug.serving.requests import OUTPUT_HEADER, Request
+from segplug.serving.requests import CONTROLS, Request
 from segplug.serving.service import Service
 from segplug.testing import FunctionEngine
 
@@ -24,8 +25,7 @@ META = ModelMeta(
     classes=("low", "high"),
     palette=((0, 0, 0), (255, 0, 0)),
     out_channels=2,
-    mean=(127.5,) * 3,
-    std=(60.0,) * 3,
+    preprocessing=usual_steps((127.5,) * 3, (60.0,) * 3),
 )
 
 
@@ -65,9 +65,12 @@ def http_server(answering: Answering, *, query: bool = True) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked = parse_qs(urlsplit(self.path).query).get("output", [""])[0]
-            output = asked if query else self.headers.get(OUTPUT_HEADER, "")
-            answer = answering(Request(body or None, self.headers.get("Content-Type", ""), output))
+            asked = parse_qs(urlsplit(self.path).query)
+            controls = {
+                name: asked.get(name, [""])[0] if query else self.headers.get(header, "")
+                for name, header in CONTROLS.items()
+            }
+            answer = answering(Request(body or None, self.headers.get("Content-Type", ""), **controls))
             self.send_response(answer.status)
             for name, value in {**answer.headers, "Content-Type": answer.content_type}.items():
                 self.send_header(name, value)

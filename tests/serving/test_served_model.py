@@ -10,12 +10,13 @@ from segplug import Segplug
 from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
+from segplug.preprocessing import Flip
 from segplug.serving.requests import Limits
 from segplug.serving.served_model import (
     ServedModel,
     choose_backend,
-    label_output_warning,
     open_served_model,
+    serving_warnings,
 )
 
 BACKEND = """
@@ -82,11 +83,16 @@ def test_an_artifact_is_opened_as_described(shelf) -> None:
         pass
 
 
-def test_a_server_of_labels_gets_a_warning() -> None:
+def test_what_changes_masks_is_warned_of() -> None:
     meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
-    assert "--output-kind logits" in str(label_output_warning(EngineSpec(meta=meta, output="labels")))
-    assert label_output_warning(EngineSpec(meta=meta, output="logits")) is None
-    assert label_output_warning(EngineSpec(meta=meta, output="labels", input="image")) is None
+    assert serving_warnings(EngineSpec(meta=meta, output="logits")) == []
+    (labels,) = serving_warnings(EngineSpec(meta=meta, output="labels"))
+    assert "--output-kind logits" in labels
+    assert serving_warnings(EngineSpec(meta=meta, output="labels", input="image")) == []
+    meta = meta.replace(tta=((), (Flip(),)), approximations=("the crop is left out",))
+    approximated, views = serving_warnings(EngineSpec(meta=meta, output="logits"))
+    assert approximated == "approximated: the crop is left out"
+    assert "test-time augmentation (views: 2) is left out" in views
 
 
 def test_the_backend_is_the_one_that_opens_the_file(shelf, install_plugin) -> None:

@@ -78,7 +78,7 @@ HOSTILE = {
     "20,000 wide": (Request(encoded(np.zeros((4, 20000, 3), np.uint8))), 413, "edges of more than 16384"),
     "too many bytes": (Request(bytes((32 << 20) + 2000)), 413, "more than 33554432 bytes"),
     "too much base64": (Request("A" * (45 << 20)), 413, "bytes"),
-    "text": (Request(encoded(IMAGE), "text/plain"), 415, "must be an image or JSON, not text/plain"),
+    "text": (Request(encoded(IMAGE), "text/plain"), 415, "must be an image, .npy or JSON, not text/plain"),
     "no base64": (Request("~~~"), 400, "not valid base64"),
     "no JSON": (Request(b"{", "application/json"), 400, "not valid JSON"),
     "deep JSON": (Request(b"[" * 900, "application/json"), 400, "not valid JSON"),

@@ -13,6 +13,7 @@ from segplug import Segplug
 from segplug.cli.root import run_command_line
 from segplug.engine import Engine
 from segplug.errors import EngineError, UsageError
+from segplug.runtime.preprocess import Preprocessor
 from segplug.runtime.segment import Segmenter
 from segplug.testing import EngineConformance
 
@@ -77,7 +78,7 @@ def test_served_masks_are_pytorchs(started, project: Project, kind: str):
     model = session.load_model(project.config, checkpoint=project.checkpoint)
     with session.open(model, backend="pytorch", threads=1) as engine:
         for image in (picture(seed, *size) for seed in range(6) for size in ((48, 64), (40, 57))):
-            served, wanted = server.post(png(image)).image, Segmenter(engine)([image])[0]
+            served, wanted = server.post(png(image)).image, Segmenter(engine)([image])[0].labels
             if kind == ".onnx":  # other kernels, which round otherwise
                 if image.shape[:2] == (48, 64):  # the network's own size
                     decided = _margins(engine, image) > 1e-4
@@ -90,9 +91,8 @@ def test_served_masks_are_pytorchs(started, project: Project, kind: str):
 
 def _margins(engine: Engine, image: np.ndarray) -> np.ndarray:
     """Largest less second largest logit of each pixel, as a share of the logits' range."""
-    meta = engine.spec.meta
-    tensor = (image[:, :, ::-1] - np.array(meta.mean)) / np.array(meta.std)
-    (logits,) = engine.run(np.ascontiguousarray(tensor.transpose(2, 0, 1)[None], np.float32))
+    prepared = Preprocessor(engine.spec.meta, engine.spec)(image, "it")
+    (logits,) = engine.run(prepared.array[None])
     second, first = np.sort(logits, axis=0)[-2:]
     return (first - second) / np.ptp(logits)
 

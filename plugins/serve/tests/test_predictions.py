@@ -25,7 +25,7 @@ def expected(project: Project) -> Callable[[np.ndarray], np.ndarray]:
     """The labels of an image, from the same file without a server."""
     with Segplug().open(project.artifact(".onnx"), backend="onnxruntime", threads=1) as engine:
         segment = Segmenter(engine)
-        yield lambda image: segment([image])[0]
+        yield lambda image: segment([image])[0].labels
 
 
 @pytest.fixture(scope="module")

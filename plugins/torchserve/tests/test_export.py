@@ -91,7 +91,7 @@ def test_configs_in_json_and_yaml_are_packed(tmp_path, suffix):
     assert served_of(made.path)["config"] == "model/own.py"
     there = Segplug().load_model(unpacked(made.path, tmp_path / "there") / "model/own.py", checkpoint=WEIGHTS)
     here = Segplug().load_model(CONFIG, checkpoint=WEIGHTS)
-    for name in ("classes", "palette", "inference", "mean", "std"):
+    for name in ("classes", "palette", "inference", "decoding", "preprocessing"):
         assert getattr(there.meta, name) == getattr(here.meta, name)
 
 

@@ -24,8 +24,8 @@ from segplug_serve.middleware import (
     DrainRequestBody,
     RequestMetrics,
     RequireToken,
+    controls,
     refusal_response,
-    requested_output,
 )
 from segplug_serve.request_body import read_body
 
@@ -120,8 +120,7 @@ class Server:
     async def _predict(self, request: Request) -> Response:
         deadline = asyncio.get_running_loop().time() + self._settings.timeout
         body, content_type = await read_body(request, self._settings.limits, deadline)
-        opacity = request.query_params.get("opacity", request.headers.get("x-segplug-opacity", ""))
-        prediction = PredictionRequest(body, content_type, requested_output(request.scope), opacity)
+        prediction = PredictionRequest(body, content_type, **controls(request.scope))
         answer = await self._answer_in_time(prediction, request, deadline)
         return Response(answer.body, answer.status, dict(answer.headers), media_type=answer.content_type)
 

@@ -61,6 +61,15 @@ def _parameters() -> list[click.Parameter]:
         _number("--max-bytes", 32 << 20, "Largest encoded image, in bytes."),
         _number("--max-pixels", 1 << 25, "Largest image, in pixels."),
         _number("--max-edge", 16384, "Largest height or width of an image, in pixels."),
+        _number(
+            "--max-decoded", 1 << 28, "Largest decoded image, in bytes: pixels x channels x bytes of a value."
+        ),
+        click.Option(
+            ["--unknown-below"],
+            type=click.FloatRange(0, 1),
+            metavar="P",
+            help="Labels of a lower probability become unknown (255), unless a request says otherwise.",
+        ),
         click.Option(
             ["--timeout"],
             type=click.FloatRange(0.1, 3600),

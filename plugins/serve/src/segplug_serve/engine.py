@@ -10,7 +10,8 @@ __all__ = ["provider"]
 class HttpBackend(RemoteBackend):
     """Runs images on a server that `segplug serve` started, on this machine or another.
 
-    Images are sent as PNG and label masks come back. The server does the preprocessing and sliding.
+    Images are sent as PNG, those of other channels or types as .npy, and label masks come back. The server
+    does the preprocessing and sliding.
     """
 
 

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import Response
 
 from segplug.serving.answers import refusal
+from segplug.serving.requests import CONTROLS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,8 +25,8 @@ __all__ = [
     "DrainRequestBody",
     "RequestMetrics",
     "RequireToken",
+    "controls",
     "refusal_response",
-    "requested_output",
 ]
 
 _NO_TOKEN_NEEDED = ("/health", "/ready")
@@ -41,9 +42,10 @@ def refusal_response(status: int, reason: str, headers: dict[str, str] | None = 
     return Response(answer.body, status, headers, media_type=answer.content_type)
 
 
-def requested_output(scope: Scope) -> str:
-    """The ``output`` in the query or header of a request, unchecked; empty: there is none."""
-    return QueryParams(scope["query_string"]).get("output", Headers(scope=scope).get("x-segplug-output", ""))
+def controls(scope: Scope) -> dict[str, str]:
+    """The parameters in the query or in headers of a request, unchecked; empty: there is none."""
+    query, headers = QueryParams(scope["query_string"]), Headers(scope=scope)
+    return {name: query.get(name, headers.get(header, "")) for name, header in CONTROLS.items()}
 
 
 class RequestMetrics:
@@ -60,7 +62,7 @@ class RequestMetrics:
 
         async def send_and_count(message: Message) -> None:
             if message["type"] == "http.response.start":
-                output = requested_output(scope) or "mask"
+                output = controls(scope)["output"] or "mask"
                 self._metrics.count_request(message["status"], output, time.perf_counter() - start)
             await send(message)
 

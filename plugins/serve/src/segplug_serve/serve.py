@@ -18,7 +18,7 @@ from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
 from segplug.serving.requests import Limits
-from segplug.serving.served_model import choose_backend, label_output_warning
+from segplug.serving.served_model import choose_backend, serving_warnings
 from segplug.serving.service import Service
 from segplug_serve.app import Server, ServerSettings
 from segplug_serve.batcher import Batcher
@@ -72,9 +72,15 @@ def _build_server(
     session: Segplug, engine: Engine, values: Mapping[str, Any], token: str | None
 ) -> tuple[Server, Batcher, str]:
     name = _model_name(values["name"], engine)
-    limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"])
-    service = Service(engine, limits=limits, batch_size=values["batch_size"], reporter=session.reporter)
-    if (note := label_output_warning(engine.spec)) is not None:
+    limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"], values["max_decoded"])
+    service = Service(
+        engine,
+        limits=limits,
+        batch_size=values["batch_size"],
+        unknown_below=values["unknown_below"],
+        reporter=session.reporter,
+    )
+    for note in serving_warnings(engine.spec):
         session.reporter.warn(note)
     size = service.batch_size
     if size < values["batch_size"]:

@@ -47,6 +47,7 @@ from segplug.engine import EngineSpec
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import NoOptions
+from segplug.preprocessing import usual_steps
 from segplug.providers import Backend
 from segplug.testing import FunctionEngine
 
@@ -61,7 +62,7 @@ class Paced(Backend[NoOptions]):
         seconds = json.loads(request.file.read_text())["seconds"]
         meta = ModelMeta(
             name="paced one", classes=("a", "b", "c", "d"), out_channels=4, input_size=(8, 8),
-            mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channel_order="rgb",
+            preprocessing=usual_steps((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         )
 
         def run(batch):

@@ -63,6 +63,17 @@ class Options:
     max_edge: int | None = option(
         None, help="Largest height or width of an image, in pixels. Default: 16384.", minimum=1
     )
+    max_decoded: int | None = option(
+        None,
+        help="Largest decoded image, in bytes: pixels x channels x bytes of a value. Default: 256 MiB.",
+        minimum=1,
+    )
+    unknown_below: float | None = option(
+        None,
+        help="Labels of a lower probability become unknown (255), unless a request says otherwise.",
+        minimum=0,
+        maximum=1,
+    )
 
 
 class TorchServePacker(Packer[Options]):
@@ -185,13 +196,19 @@ def _served_model(options: Options) -> ServedModel:
     from segplug.serving.requests import Limits
     from segplug.serving.served_model import ServedModel
 
-    given = {"bytes": options.max_bytes, "pixels": options.max_pixels, "edge": options.max_edge}
+    given = {
+        "bytes": options.max_bytes,
+        "pixels": options.max_pixels,
+        "edge": options.max_edge,
+        "decoded": options.max_decoded,
+    }
     return ServedModel(
         backend="",
         backend_options=dict(options.backend_options or {}),
         threads=options.threads,
         batch_size=options.batch_size or 1,
         limits=replace(Limits(), **{key: value for key, value in given.items() if value is not None}),
+        unknown_below=options.unknown_below,
     )
 
 

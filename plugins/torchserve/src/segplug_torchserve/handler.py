@@ -15,7 +15,7 @@ from segplug.api import Segplug
 from segplug.progress import QuietReporter
 from segplug.serving.answers import Answer, refusal
 from segplug.serving.requests import RefusedRequestError, Request
-from segplug.serving.served_model import SERVED_FILE, ServedModel, open_served_model
+from segplug.serving.served_model import SERVED_FILE, ServedModel, open_served_model, serving_warnings
 from segplug.serving.service import Service
 from segplug_torchserve.rows import read_row
 
@@ -50,7 +50,15 @@ class Handler:
         )
         # The batch size is set when the model is registered. It may differ from the archive's.
         size = int(properties.get("batch_size") or served.batch_size)
-        self._service = Service(engine, limits=served.limits, batch_size=size, reporter=reporter)
+        self._service = Service(
+            engine,
+            limits=served.limits,
+            batch_size=size,
+            unknown_below=served.unknown_below,
+            reporter=reporter,
+        )
+        for note in serving_warnings(engine.spec):
+            _log.warning("%s", note)
         _log.info(
             "%s serves %s in batches of up to %d images", engine.spec.backend, engine.spec.meta.name, size
         )

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from segplug.serving.requests import OPACITY_HEADER, OUTPUT_HEADER, RefusedRequestError, Request
+from segplug.serving.requests import CONTROLS, RefusedRequestError, Request
 
 __all__ = ["read_row"]
-
-_CONTROLS = {"output": OUTPUT_HEADER.lower(), "opacity": OPACITY_HEADER.lower()}
-"""Fields of a form that are parameters, and the headers that may replace them."""
 
 _BODIES = ("body", "data", "image")
 """Names of the field with the image, in TorchServe and its clients: first that of a raw body."""
@@ -27,8 +24,10 @@ def read_row(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
         RefusedRequestError: several fields could contain the image, or the value is not an image.
     """
     plain = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
-    controls = {name: _text(row.get(name)) or plain.get(header, "") for name, header in _CONTROLS.items()}
-    name = _image_field([name for name in row if name not in _CONTROLS])
+    controls = {
+        name: _text(row.get(name)) or plain.get(header.lower(), "") for name, header in CONTROLS.items()
+    }
+    name = _image_field([name for name in row if name not in CONTROLS])
     body = None if name is None else _body(row[name], is_field=name != "body")
     own = headers.get(name) if name is not None else None
     kind = own.get("content-type", "") if isinstance(own, Mapping) else ""
@@ -50,8 +49,9 @@ def _image_field(names: list[str]) -> str | None:
 
 def _body(value: Any, *, is_field: bool) -> bytes | str | Mapping[str, Any] | None:
     if isinstance(value, (bytes, bytearray)):
-        # No image format is pure ASCII: a form's field in ASCII must be base64.
-        return bytes(value).decode() if is_field and value.isascii() else bytes(value)
+        # Every image format has bytes that are no text, a TIFF perhaps zeros only: other fields are base64.
+        is_text = is_field and value.isascii() and b"\0" not in value
+        return bytes(value).decode() if is_text else bytes(value)
     if value is None or isinstance(value, (str, Mapping)):
         return _single_instance(value)
     raise RefusedRequestError(400, 'the JSON must contain an image: {"image": "<base64>"}')

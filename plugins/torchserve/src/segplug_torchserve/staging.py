@@ -13,12 +13,13 @@ from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.registry.formats import companions
 from segplug.requests import PackRequest
+from segplug.runtime.postprocess import require_scores
 from segplug.serving.served_model import (
     SERVED_FILE,
     ServedModel,
     choose_backend,
-    label_output_warning,
     open_served_model,
+    serving_warnings,
 )
 from segplug.session import Session
 
@@ -52,7 +53,9 @@ def check_staged(request: PackRequest[Any], served: ServedModel, folder: Path) -
     """Open the staged model as the server will, to find what is missing now; returns its metadata."""
     try:
         with open_served_model(request.session, folder, served) as engine:
-            if (note := label_output_warning(engine.spec)) is not None:
+            if served.unknown_below is not None:
+                require_scores(engine.spec, "--unknown-below")
+            for note in serving_warnings(engine.spec):
                 request.reporter.warn(note)
             return engine.spec.meta
     except DeviceError as error:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from segplug.api import Segplug
+from segplug.runtime.postprocess import Prediction
 from segplug.runtime.segment import Segmenter
 from segplug.verification.sample import sample_image
 
@@ -51,8 +52,8 @@ def labels_of(what: Any, images: Sequence[np.ndarray], *, backend: str, **option
     """The label maps that a backend gives here, one image at a time, with one thread."""
     with Segplug().open(what, backend=backend, threads=1, **options) as engine:
         found = [Segmenter(engine)([image])[0] for image in images]
-    assert all(isinstance(labels, np.ndarray) for labels in found), found
-    return found
+    assert all(isinstance(prediction, Prediction) for prediction in found), found
+    return [prediction.labels for prediction in found]
 
 
 def unpacked(archive: Path, folder: Path) -> Path:

@@ -78,8 +78,8 @@ class Dataset(Protocol):
                 it.
 
         Returns:
-            A ``numpy.ma.MaskedArray`` if the file marks pixels that have no data, such as the nodata value of a
-            GeoTIFF: where all channels are masked, nothing is predicted or scored.
+            A ``numpy.ma.MaskedArray`` if the file marks pixels that have no data, such as the nodata value
+            of a GeoTIFF: where all channels are masked, nothing is predicted or scored.
 
         Raises:
             DatasetError: it is missing or not an image; the message names the file.

@@ -44,6 +44,7 @@ META_ENTRY = "segplug.meta"
 
 _WHAT = "the model metadata"
 
+
 @dataclass(frozen=True)
 class Inference:
     """How the network runs on an image: whole, or on sliding windows whose logits are averaged."""
@@ -116,12 +117,14 @@ class ModelMeta:
     input_limits: InputLimits | None = None
     """The sizes that the network takes, found when a file with free sizes was made; ``None``: not known."""
     out_channels: NotNegative = 0
-    """Channels of the scores: the number of classes, or 1 for a head that tells foreground from background."""
+    """Channels of the scores: the number of classes, or 1 for a head that tells foreground from
+    background."""
     output_stride: AtLeastOne = 1
     """The scores have the input's height and width divided by this, rounded up. Labels have the input's."""
     scores: Literal["logits", "probabilities"] = "logits"
-    """What the network gives: ``logits``, to which ``activation`` is still to be applied, or ``probabilities``:
-    not negative, larger is surer, in the scale of probabilities, though their sum need not be 1."""
+    """What the network gives: ``logits``, to which ``activation`` is still to be applied, or
+    ``probabilities``: not negative, larger is surer, in the scale of probabilities, though their sum need
+    not be 1."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
     """``sigmoid`` is for ``out_channels == 1``."""
     threshold: Finite | None = None
@@ -270,7 +273,10 @@ def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
         if reason is not None:
             yield place, reason
     if meta.activation == "sigmoid" and meta.out_channels > 1:
-        yield "activation", f"sigmoid is for out_channels 1, not {meta.out_channels}: several labels for one pixel"
+        yield (
+            "activation",
+            f"sigmoid is for out_channels 1, not {meta.out_channels}: several labels for one pixel",
+        )
     crop, stride = meta.inference.crop_size, meta.inference.stride
     if meta.inference.mode == "slide":
         if crop is None or stride is None:
@@ -296,6 +302,7 @@ class LoadArguments:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
     trust_checkpoint: bool = False
+    approximate: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     """The source's own options, as they were given."""
 
@@ -306,8 +313,8 @@ class SegmentationModel:
 
     ``module`` maps float32 ``(N, meta.in_channels, H, W)``, preprocessed, to float32 scores ``(N, C, H, W)``,
     height and width those of the input divided by ``meta.output_stride``, rounded up. The scores are
-    ``meta.scores``: logits before softmax or sigmoid, or probabilities. It is in eval mode and computes exactly
-    what the source framework computes: it is the reference of every comparison.
+    ``meta.scores``: logits before softmax or sigmoid, or probabilities. It is in eval mode and computes
+    exactly what the source framework computes: it is the reference of every comparison.
     """
 
     module: torch.nn.Module

@@ -98,8 +98,8 @@ class Resize(Step):
     """(width, height). ``None``: the image's own size times ``ratio``, rounded down."""
     fit: Literal["exact", "inside", "shortest"] = "exact"
     """``exact``: stretched to ``scale``. ``inside``: the ratio is kept, the long edge is at most
-    ``max(scale)``, the short edge at most ``min(scale)``, and one of them is equal. ``shortest``: the ratio is
-    kept, and the short edge becomes ``min(scale)``."""
+    ``max(scale)``, the short edge at most ``min(scale)``, and one of them is equal. ``shortest``: the ratio
+    is kept, and the short edge becomes ``min(scale)``."""
     ratio: AboveZero = 1.0
     min_size: AtLeastOne | None = None
     """With ``inside``: raises the short edge to at least this."""
@@ -109,8 +109,8 @@ class Resize(Step):
     ``int(short * long_edge / short_edge)``, as torchvision does."""
     algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
     """``opencv``: without antialiasing, for images of any type. ``pillow``: antialiased, for uint8 and
-    float32. ``torchvision``: antialiased; computed as Pillow does, which differs from torchvision by at most one
-    grey level of uint8 (``bilinear``) or two (``bicubic``)."""
+    float32. ``torchvision``: antialiased; computed as Pillow does, which differs from torchvision by at most
+    one grey level of uint8 (``bilinear``) or two (``bicubic``)."""
     filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
     """``area`` is for ``opencv`` only, ``box`` for the others."""
 
@@ -133,8 +133,8 @@ class Pad(Step):
     divisor: AtLeastOne | None = None
     """Pad each axis up to the next multiple of this."""
     value: tuple[Finite, ...] = ()
-    """One for each channel, in the order and units that the image has here; rounded half to even and limited to
-    the range of an integer image. Empty: zeros."""
+    """One for each channel, in the order and units that the image has here; rounded half to even and limited
+    to the range of an integer image. Empty: zeros."""
     cut: bool = True
     """Whether the padding is cut from the output before it is resized to the image's own size."""
 
@@ -168,8 +168,8 @@ class Normalize(Step):
     std: tuple[AboveZero, ...]
     arithmetic: Literal["reciprocal", "division"] = "reciprocal"
     """``reciprocal``, of OpenCV and mmcv 1.x: ``mean`` and ``std`` are rounded to float32; ``x - mean`` in
-    float32, times ``1 / std`` in float64, rounded to float32. ``division``, of PyTorch and NumPy: ``(x - mean) /
-    std``, all in float32."""
+    float32, times ``1 / std`` in float64, rounded to float32. ``division``, of PyTorch and NumPy: ``(x -
+    mean) / std``, all in float32."""
 
 
 STEPS: Mapping[str, type[Step]] = {
@@ -253,9 +253,8 @@ def _contradiction(step: Step) -> str | None:
         return "exactly one of size and divisor is expected"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
         return f"mean has {len(step.mean)} values, std {len(step.std)}"
-    if isinstance(step, Resize):
-        if step.filter in ({"area"} if step.algorithm != "opencv" else {"box"}):
-            return f"{step.algorithm} has no filter '{step.filter}'"
+    if isinstance(step, Resize) and step.filter == ("box" if step.algorithm == "opencv" else "area"):
+        return f"{step.algorithm} has no filter '{step.filter}'"
     if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
         return "every channel once is expected"
     return None

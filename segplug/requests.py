@@ -155,7 +155,7 @@ class ExportRequest(SubjectRequest[OptionsT]):
         dynamic: Let batch, height and width vary, within ``model.input_limits()``, which go into the
             metadata.
         precision: The arithmetic of the artifact, one of the provider's ``precisions``.
-        sample: A preprocessed float32 input ``(1, 3, H, W)``, for exporters that need values, or a size.
+        sample: A preprocessed float32 input ``(1, C, H, W)``, for exporters that need values, or a size.
     """
 
     model: SegmentationModel
@@ -244,6 +244,8 @@ class RunRequest(SubjectRequest[OptionsT]):
         batch_size: Images of equal size that are run together.
         on_error: ``stop``, or ``skip`` unreadable images, counting and listing them.
         resume: Go on where an interrupted run of the same kind stopped.
+        tta: Run the model's test-time augmentation, if it has one.
+        unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
     """
 
     backend: str
@@ -255,6 +257,8 @@ class RunRequest(SubjectRequest[OptionsT]):
     batch_size: int = 1
     on_error: OnError = "stop"
     resume: bool = False
+    tta: bool = True
+    unknown_below: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +303,8 @@ class LoadModelRequest(Request[OptionsT]):
         for_training: Build also what only training uses, such as auxiliary heads. ``forward`` stays the same.
         structure_only: The values of the weights do not matter: without a checkpoint they need no
             initialisation.
+        approximate: Leave out what segplug cannot do exactly, and list it in ``ModelMeta.approximations``.
+            Otherwise it is an error.
     """
 
     config: str
@@ -308,6 +314,7 @@ class LoadModelRequest(Request[OptionsT]):
     trust_checkpoint: bool = False
     for_training: bool = False
     structure_only: bool = False
+    approximate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,6 +99,9 @@ class RunReport:
         scores: ``None``: nothing was scored.
         seconds: Time from reading the first image to closing the last sink.
         engine_seconds: Time in ``engine.run``.
+        views: How many views of each image were averaged; 0: no test-time augmentation.
+        views_left_out: How many views the model's own pipeline averages and this run did not.
+        approximations: What the model's framework does differently, one line each.
         warnings: What to know before trusting the result, one line each.
         call: The call that made it.
     """
@@ -109,6 +112,9 @@ class RunReport:
     skipped: tuple[Skipped, ...] = ()
     scores: Scores | None = None
     engine_seconds: float = 0.0
+    views: int = 0
+    views_left_out: int = 0
+    approximations: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     call: Call | None = None
 
@@ -127,5 +133,8 @@ class RunReport:
             "seconds": self.seconds,
             "engine_seconds": self.engine_seconds,
             "images_per_second": self.images_per_second,
+            "views": self.views,
+            "views_left_out": self.views_left_out,
+            "approximations": list(self.approximations),
             "warnings": list(self.warnings),
         }

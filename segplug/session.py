@@ -113,6 +113,7 @@ class Session(Protocol):
         trust_checkpoint: bool = False,
         for_training: bool = False,
         structure_only: bool = False,
+        approximate: bool = False,
         **options: Any,
     ) -> SegmentationModel:
         """Load a model through the source that reads ``config``."""

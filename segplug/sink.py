@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from segplug.errors import UsageError
 from segplug.palette import Palette, choose_palette
 
 if TYPE_CHECKING:
@@ -48,8 +49,27 @@ class RunContext:
 
     @property
     def palette(self) -> Palette:
-        """RGB colours: the data set's, else the model's, else random ones, which are always the same."""
-        return choose_palette((self.dataset.info.palette, self.meta.palette), len(self.classes))
+        """One RGB colour for each label: the data set's, else the model's, else random ones, which are
+        always the same. Of a model of one class, label 0 is black.
+        """
+        colours = choose_palette((self.dataset.info.palette, self.meta.palette), len(self.classes))
+        return ((0, 0, 0), *colours) if len(self.classes) == 1 else colours
+
+    @property
+    def ignored(self) -> int:
+        """The label of pixels without data, and of unknown ones: what the data set ignores.
+
+        Raises:
+            UsageError: it is a class.
+        """
+        label = self.dataset.info.ignore_index
+        if 0 <= label < self.meta.num_labels:
+            raise UsageError(
+                f"the ignored label {label} is a class of this model: no label is left for unknown pixels and "
+                "those without data",
+                hint="give the data set another ignored label",
+            )
+        return label
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ class Segplug(Makers):
         batch_size: int = 1,
         on_error: OnError = "stop",
         resume: bool = False,
+        tta: bool = True,
+        unknown_below: float | None = None,
         cfg_options: Mapping[str, Any] | None = None,
         nan_to_num: float | None = None,
         beta: float = 1.0,
@@ -116,6 +118,9 @@ class Segplug(Makers):
             batch_size: Images of equal size that are run together.
             on_error: ``stop``, or ``skip`` unreadable images, counting and listing them.
             resume: Go on where an interrupted run of the same kind stopped.
+            tta: Run the model's test-time augmentation, if it has one.
+            unknown_below: Labels that are less probable than this, 0 to 1, become the data set's ignored
+                label.
             cfg_options: Overrides for a data set that is given as a config.
             nan_to_num: Replaces the score of a class that does not occur.
             beta: Weight of recall in the F-score.
@@ -143,6 +148,8 @@ class Segplug(Makers):
             batch_size=batch_size,
             on_error=on_error,
             resume=resume,
+            tta=tta,
+            unknown_below=unknown_below,
             options=runner.make_options(dict(executor_options or {})),
             **self._context(runner.entry),
         )

@@ -35,6 +35,7 @@ class Sources(Caller):
         trust_checkpoint: bool = False,
         for_training: bool = False,
         structure_only: bool = False,
+        approximate: bool = False,
         **options: Any,
     ) -> SegmentationModel:
         """Load a model through the source that reads ``config`` (or the one named ``source``).
@@ -48,6 +49,9 @@ class Sources(Caller):
             trust_checkpoint: Allow the full unpickler, which can run code that the file holds.
             for_training: Build also what only training uses, such as auxiliary heads.
             structure_only: Only the structure is needed: the weights may have any values.
+            approximate: Leave out what segplug cannot do exactly as the source's framework does, and list it
+            in
+                the metadata, in place of an error.
             **options: The source's own options.
         """
         provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)
@@ -59,6 +63,7 @@ class Sources(Caller):
             trust_checkpoint=trust_checkpoint,
             for_training=for_training,
             structure_only=structure_only,
+            approximate=approximate,
             options=provider.make_options(options),
             **self._context(provider.entry),
         )
@@ -69,6 +74,7 @@ class Sources(Caller):
             cfg_options=request.cfg_options,
             source=source,
             trust_checkpoint=trust_checkpoint,
+            approximate=approximate,
             options=options,
         )
         return replace(model, load_arguments=load_arguments)

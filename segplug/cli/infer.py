@@ -75,10 +75,28 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Option(
             ["--format-only"],
             type=folder,
-            help="Write label maps as PNG files, in the form that the data set's evaluation server takes.",
+            help="Write a label map for each image, in the form that the data set's evaluation server takes.",
+        ),
+        click.Option(
+            ["--label-suffix"],
+            type=click.Choice([".png", ".tif"]),
+            default=".png",
+            show_default=True,
+            help="The format of the label maps; a .tif keeps the georeference of its image.",
         ),
         click.Option(
             ["--out"], type=click.Path(path_type=Path), help="Write all label maps to this .npz file."
+        ),
+        click.Option(
+            ["--confidence"],
+            type=folder,
+            help="Write the probability of each pixel's label to this folder: .npy, float32, 0 to 1.",
+        ),
+        click.Option(
+            ["--unknown-below"],
+            type=FiniteRange(0, 1),
+            metavar="P",
+            help="Turn labels that are less probable than P into the ignored label of the data set.",
         ),
         click.Option(["--show-dir"], type=folder, help="Write painted images to this folder."),
         click.Option(["--show"], is_flag=True, help="Show each painted image in a window."),
@@ -88,6 +106,18 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             default=0.5,
             show_default=True,
             help="Weight of the class colour over the image, above 0 and at most 1.",
+        ),
+        GreedyOption(
+            ["--bands"],
+            type=click.IntRange(1),
+            metavar="N",
+            help="The channels that painted images show, numbered from 1 as in the file: one (grey) or three "
+            "(red, green, blue). Default: the first three.",
+        ),
+        click.Option(
+            ["--no-tta"],
+            is_flag=True,
+            help="Leave out the test-time augmentation that the model's test pipeline asks for.",
         ),
         click.Option(
             ["--device"],
@@ -156,6 +186,8 @@ def run(call: Invocation) -> int:
         batch_size=values["batch_size"],
         on_error=values["on_error"],
         resume=values["resume"],
+        tta=not values["no_tta"],
+        unknown_below=values["unknown_below"],
         nan_to_num=values["nan_to_num"],
         beta=values["beta"],
         executor=executor,
@@ -168,9 +200,11 @@ def run(call: Invocation) -> int:
 
 
 def _check(provider: Provider, values: Mapping[str, Any]) -> None:
-    asked = [values[name] for name in ("eval", "format_only", "out", "show_dir", "show")]
+    asked = [values[name] for name in ("eval", "format_only", "out", "confidence", "show_dir", "show")]
     if not any(asked):
-        raise UsageError("nothing to do", hint="add --eval, --format-only, --out, --show-dir or --show")
+        raise UsageError(
+            "nothing to do", hint="add --eval, --format-only, --out, --confidence, --show-dir or --show"
+        )
     if values["eval"] and values["format_only"]:
         raise UsageError("--eval and --format-only exclude each other", hint="run once for each")
     if values["dataset"] and values["input_img"]:
@@ -199,19 +233,23 @@ def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:
 
 
 def _sinks(values: Mapping[str, Any]) -> list[Sink]:
+    from segplug.runtime.confidence import ConfidenceSink
     from segplug.runtime.display import DisplaySink
     from segplug.runtime.raw import RawSink
     from segplug.runtime.sinks import LabelMapSink, PaintSink
 
     chosen: list[Sink] = []
     if values["format_only"]:
-        chosen.append(LabelMapSink(values["format_only"]))
+        chosen.append(LabelMapSink(values["format_only"], suffix=values["label_suffix"]))
     if values["out"]:
         chosen.append(RawSink(values["out"], force=values["force"]))
+    if values["confidence"]:
+        chosen.append(ConfidenceSink(values["confidence"]))
+    bands = values["bands"] or None
     if values["show_dir"]:
-        chosen.append(PaintSink(values["show_dir"], opacity=values["opacity"]))
+        chosen.append(PaintSink(values["show_dir"], opacity=values["opacity"], bands=bands))
     if values["show"]:
-        chosen.append(DisplaySink(opacity=values["opacity"]))
+        chosen.append(DisplaySink(opacity=values["opacity"], bands=bands))
     return chosen
 
 
@@ -223,7 +261,15 @@ def _print(output: Output, values: Mapping[str, Any], report: RunReport) -> None
         output.table(Table(f"{len(rows)} skipped", ("image", "why"), rows))
     resumed = f", {report.resumed} of them from the interrupted run" if report.resumed else ""
     output.say(f"{report.images} images{resumed}, {report.images_per_second:.1f} images/s")
-    for name in ("format_only", "out", "show_dir"):
+    if report.views:
+        output.say(f"test-time augmentation: the probabilities of {report.views} views are averaged")
+    if report.views_left_out:
+        output.say(
+            f"without the test-time augmentation of the model's pipeline ({report.views_left_out} views)"
+        )
+    for line in report.approximations:
+        output.say(f"approximate: {line}")
+    for name in ("format_only", "out", "confidence", "show_dir"):
         if values[name]:
             output.say(f"wrote {values[name]}")
 

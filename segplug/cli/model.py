@@ -14,7 +14,7 @@ from segplug.options import as_keywords
 
 __all__ = ["MODEL_FLAGS", "cfg_options_option", "load_model", "model_options"]
 
-MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint", "source_options")
+MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint", "approximate", "source_options")
 """The parameters of :func:`model_options`."""
 
 
@@ -39,6 +39,12 @@ def model_options() -> list[click.Parameter]:
             is_flag=True,
             help="Load a checkpoint that holds more than plain data. It can run code.",
         ),
+        click.Option(
+            ["--approximate"],
+            is_flag=True,
+            help="Leave out preprocessing that cannot be done exactly, in place of an error. The metadata and the "
+            "reports list it.",
+        ),
         GreedyOption(
             ["--source-options"],
             key_values=True,
@@ -58,5 +64,6 @@ def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> Segm
         cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
         source=values["source"],
         trust_checkpoint=values["trust_checkpoint"],
+        approximate=values["approximate"],
         **as_keywords(options, session.load_model, flag="--source-options"),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segplug.runtime.journal import Entry, Journal
-from segplug.runtime.postprocess import Postprocessor
+from segplug.runtime.postprocess import NetworkOutput, Postprocessor, mark_ignored, mark_unknown
 from segplug.sink import ImageResult, RunContext, Sink
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from segplug.progress import Progress
     from segplug.runtime.image_reader import Item
-    from segplug.runtime.preprocess import Geometry
 
 __all__ = ["Consumer", "EngineOutput"]
 
@@ -35,17 +34,16 @@ class EngineOutput:
 
     index: int
     name: str
-    geometry: Geometry
-    image: npt.NDArray[np.uint8] | None
-    mask: npt.NDArray[np.uint8] | None
+    image: npt.NDArray[Any] | None
+    mask: npt.NDArray[Any] | None
+    nodata: npt.NDArray[np.bool_] | None
     files: list[list[int] | None]
-    values: npt.NDArray[Any]
-    """Logits ``(C, H, W)`` or labels ``(H, W)``."""
+    output: NetworkOutput
 
     @classmethod
-    def of(cls, item: Item, output: npt.NDArray[Any]) -> EngineOutput:
+    def of(cls, item: Item, output: NetworkOutput) -> EngineOutput:
         """The output for ``item``, without its network input, which is not needed any more."""
-        return cls(item.index, item.name, item.geometry, item.image, item.mask, item.files, output)
+        return cls(item.index, item.name, item.image, item.mask, item.nodata, item.files, output)
 
 
 class Consumer:
@@ -58,6 +56,7 @@ class Consumer:
         context: The run they belong to.
         journal: Gets an entry when all sinks are done with an image; ``None``: there is no journal.
         progress: Advanced by one for each image.
+        unknown_below: Labels that are less probable become the data set's ignored label.
         waiting: How many images may wait: one engine batch.
     """
 
@@ -69,11 +68,15 @@ class Consumer:
         progress: Progress,
         *,
         waiting: int,
+        unknown_below: float | None = None,
     ) -> None:
         self._sinks = sinks
         self._journal = journal
         self._progress = progress
-        self._postprocess = Postprocessor(context.meta, context.reporter)
+        confidence = unknown_below is not None or any(sink.needs_confidence for sink in sinks)
+        self._postprocess = Postprocessor(context.meta, context.reporter, confidence=confidence)
+        self._unknown_below = unknown_below
+        self._context = context
         self._queue: queue.Queue[EngineOutput | None] = queue.Queue(max(waiting, _WAITING))
         self._failure: BaseException | None = None
         self._abandoned = context.abandoned
@@ -122,8 +125,14 @@ class Consumer:
             self._failure = error
 
     def _consume(self, output: EngineOutput) -> None:
-        labels = self._postprocess(output.values, output.geometry)
-        result = ImageResult(output.index, output.name, labels, output.image, output.mask)
+        prediction = self._postprocess(output.output)
+        labels, mask = prediction.labels, output.mask
+        if self._unknown_below is not None:
+            labels = mark_unknown(prediction, self._unknown_below, self._context.ignored)
+        if output.nodata is not None:
+            labels = mark_ignored(labels, output.nodata, self._context.ignored)
+            mask = None if mask is None else mark_ignored(mask, output.nodata, self._context.ignored)
+        result = ImageResult(output.index, output.name, labels, output.image, mask, prediction.confidence)
         notes = {sink.key: sink.consume(result) for sink in self._sinks}
         if self._journal is not None:
             kept = {key: note for key, note in notes.items() if note}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from segplug.errors import UsageError
 from segplug.runtime.libraries import opencv
 from segplug.runtime.paint import Painter
+from segplug.runtime.view import Viewer
 from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
@@ -64,9 +65,11 @@ class DisplaySink:
 
     needs_image = True
     needs_mask = False
+    needs_confidence = False
 
-    def __init__(self, *, opacity: float = 0.5) -> None:
+    def __init__(self, *, opacity: float = 0.5, bands: Sequence[int] | None = None) -> None:
         self._opacity = opacity
+        self._bands = bands
         Painter(((0, 0, 0),), opacity=opacity)
         self._window = DisplayWindow(instead="use --show-dir to write painted images")
 
@@ -75,12 +78,13 @@ class DisplaySink:
         return "window"
 
     def open(self, run: RunContext) -> None:
+        self._view = Viewer(run.meta.decoding, self._bands, channels=run.meta.in_channels)
         self._painter = Painter(run.palette, opacity=self._opacity)
         self._abandoned = run.abandoned
 
     def consume(self, result: ImageResult) -> Notes:
         assert result.image is not None
-        painted = self._painter(result.image, result.labels)
+        painted = self._painter(self._view(result.image), result.labels)
         self._window.show(painted, result.name, abandoned=self._abandoned.is_set)
         return {}
 

@@ -4,24 +4,52 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from segplug.errors import DatasetError, ShapeError
 from segplug.runtime.dataset_files import file_states, input_files
-from segplug.runtime.preprocess import Geometry, Preprocessor
+from segplug.runtime.preprocess import Prepared
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from segplug.dataset import Dataset
+    from segplug.preprocessing import Decoding
 
-__all__ = ["Failed", "ImageReader", "Item", "groups"]
+__all__ = ["Failed", "ImageReader", "Item", "Sample", "groups", "split_masked"]
 
 _MAX_READERS = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image, and which of its pixels have no data."""
+
+    image: npt.NDArray[Any]
+    """``(H, W, C)``."""
+    nodata: npt.NDArray[np.bool_] | None
+    """``(H, W)``; ``None``: all pixels have data."""
+
+
+def split_masked(image: npt.NDArray[Any]) -> Sample:
+    """Split a masked array ``(H, W, C)``. A pixel has no data where all its channels are masked.
+
+    A masked value that is not finite becomes 0: a network cannot take it.
+    """
+    if not isinstance(image, np.ma.MaskedArray):
+        return Sample(image, None)
+    pixels, masked = image.data, np.ma.getmaskarray(image)
+    nodata: npt.NDArray[np.bool_] = np.asarray(masked.all(axis=-1))
+    if pixels.dtype.kind == "f":
+        bad = masked & ~np.isfinite(pixels)
+        if bad.any():
+            pixels = np.where(bad, pixels.dtype.type(0), pixels)
+    return Sample(pixels, nodata if nodata.any() else None)
 
 
 @dataclass(frozen=True)
@@ -30,11 +58,11 @@ class Item:
 
     index: int
     name: str
-    array: npt.NDArray[Any]
-    """The engine's input: float32 ``(3, H, W)``, or an image, uint8 ``(H, W, 3)``."""
-    geometry: Geometry
-    image: npt.NDArray[np.uint8] | None
-    mask: npt.NDArray[np.uint8] | None
+    prepared: tuple[Prepared, ...]
+    """The engine's inputs, one for each view of the image."""
+    image: npt.NDArray[Any] | None
+    mask: npt.NDArray[Any] | None
+    nodata: npt.NDArray[np.bool_] | None
     files: list[list[int] | None]
     """The states of the files it was read from, taken before reading."""
 
@@ -53,7 +81,8 @@ class ImageReader:
 
     Args:
         dataset: The data set.
-        preprocessor: Makes network inputs of the images.
+        decoding: How files become images.
+        preprocess: Makes the network's inputs of an image of some name.
         keep_image: Whether a sink needs the image itself.
         read_mask: Whether a sink needs the mask.
         readers: Number of threads; ``None``: as many as there are processors, at most 8.
@@ -62,14 +91,16 @@ class ImageReader:
     def __init__(
         self,
         dataset: Dataset,
-        preprocessor: Preprocessor,
+        decoding: Decoding,
+        preprocess: Callable[[npt.NDArray[Any], str], tuple[Prepared, ...]],
         *,
         keep_image: bool,
         read_mask: bool,
         readers: int | None,
     ) -> None:
         self._dataset = dataset
-        self._preprocessor = preprocessor
+        self._decoding = decoding
+        self._preprocess = preprocess
         self._keep_image = keep_image
         self._read_mask = read_mask
         self._readers = max(readers or min(os.cpu_count() or 1, _MAX_READERS), 1)
@@ -103,18 +134,19 @@ class ImageReader:
         name = self._dataset.name(index)
         files = self.file_states(index)
         try:
-            image = self._dataset.read_image(index)
+            sample = split_masked(self._dataset.read_image(index, self._decoding))
+            image = sample.image
             mask = self._dataset.read_mask(index) if self._read_mask else None
             if mask is not None and mask.shape != image.shape[:2]:
                 raise DatasetError(
                     f"the mask of {name} is {mask.shape[0]}x{mask.shape[1]} (height x width), "
                     f"the image {image.shape[0]}x{image.shape[1]}"
                 )
-            prepared = self._preprocessor(image, name)
+            prepared = self._preprocess(image, name)
         except (DatasetError, ShapeError) as error:
             return Failed(index, name, error)
         kept = image if self._keep_image else None
-        return Item(index, name, prepared.array, prepared.geometry, kept, mask, files)
+        return Item(index, name, prepared, kept, mask, sample.nodata, files)
 
 
 def _first(indices: Iterator[int], number: int) -> Iterator[int]:
@@ -123,10 +155,10 @@ def _first(indices: Iterator[int], number: int) -> Iterator[int]:
 
 
 def groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Groups of at most ``size`` consecutive items of one network size."""
+    """Groups of at most ``size`` consecutive items of one network size and type."""
     group: list[Item] = []
     for item in items:
-        if group and item.array.shape != group[0].array.shape:
+        if group and _kind(item) != _kind(group[0]):
             yield group
             group = []
         group.append(item)
@@ -135,3 +167,8 @@ def groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
             group = []
     if group:
         yield group
+
+
+def _kind(item: Item) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    array = item.prepared[0].array
+    return array.shape, array.dtype

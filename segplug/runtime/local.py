@@ -46,6 +46,8 @@ class LocalExecutor(Executor[NoOptions]):
                 on_error=request.on_error,
                 resume=request.resume,
                 run_key=_run_key(request, engine),
+                tta=request.tta,
+                unknown_below=request.unknown_below,
                 reporter=request.reporter,
             )
 

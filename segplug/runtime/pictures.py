@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import make_folder, write_bytes
-from segplug.runtime.dataset_files import refuse_dataset_file, refuse_searched_folder, relative_path
+from segplug.runtime.dataset_files import (
+    input_files,
+    refuse_dataset_file,
+    refuse_searched_folder,
+    relative_path,
+)
 from segplug.runtime.libraries import opencv, pillow
 from segplug.runtime.paint import Painter
+from segplug.runtime.view import Viewer
 from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
@@ -33,22 +39,26 @@ class PaintSink:
     Args:
         folder: The output folder; made if it does not exist.
         opacity: Weight of the colours, in (0, 1].
+        bands: The channels to show; see :class:`segplug.runtime.view.Viewer`.
     """
 
     needs_image = True
     needs_mask = False
+    needs_confidence = False
 
-    def __init__(self, folder: Path, *, opacity: float = 0.5) -> None:
+    def __init__(self, folder: Path, *, opacity: float = 0.5, bands: Sequence[int] | None = None) -> None:
         self._folder = folder
         self._opacity = opacity
+        self._bands = None if bands is None else tuple(bands)
         Painter(((0, 0, 0),), opacity=opacity)  # refuses a bad opacity before anything is loaded
 
     @property
     def key(self) -> str:
-        return f"paint {self._folder.resolve()} {self._opacity}"
+        return f"paint {self._folder.resolve()} {self._opacity} {self._bands}"
 
     def open(self, run: RunContext) -> None:
         self._dataset = run.dataset
+        self._view = Viewer(run.meta.decoding, self._bands, channels=run.meta.in_channels)
         self._painter = Painter(run.palette, opacity=self._opacity)
         refuse_searched_folder(self._folder, run.dataset)
         names = [relative_path(run.dataset.name(index)) for index in range(len(run.dataset))]
@@ -60,7 +70,7 @@ class PaintSink:
 
     def consume(self, result: ImageResult) -> Notes:
         assert result.image is not None
-        painted = self._painter(result.image, result.labels)
+        painted = self._painter(self._view(result.image), result.labels)
         relative = self._targets[result.index]
         content = _encoded(relative.suffix, painted)
         if content is None:  # for example, it is too large for the format
@@ -105,24 +115,28 @@ def _encoded(suffix: str, image: npt.NDArray[np.uint8]) -> bytes | None:
 
 
 class LabelMapSink:
-    """Writes each label map as a PNG ``<stem>.png``, in the format of the data set's evaluation server.
+    """Writes each label map as ``<stem>.png`` or ``<stem>.tif``, in the format of the data set's server.
 
-    If the data set has no such format, the labels are written as they are, with a palette to look at. Each
-    part of a concatenated data set gets its own folder: ``0``, ``1``, ...
+    If the data set has no such format, the labels are written as they are; a PNG has a palette to look at. A
+    TIFF keeps the georeference of its image, through rasterio. Each part of a concatenated data set gets its
+    own folder: ``0``, ``1``, ...
 
     Args:
         folder: The output folder; made if it does not exist.
+        suffix: ``.png`` or ``.tif``.
     """
 
     needs_image = False
     needs_mask = False
+    needs_confidence = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, suffix: Literal[".png", ".tif"] = ".png") -> None:
         self._folder = folder
+        self._suffix = suffix
 
     @property
     def key(self) -> str:
-        return f"label maps {self._folder.resolve()}"
+        return f"label maps {self._folder.resolve()} {self._suffix}"
 
     def open(self, run: RunContext) -> None:
         self._dataset = run.dataset
@@ -131,7 +145,8 @@ class LabelMapSink:
         ids = None if form is None else form.ids
         self._ids = None if ids is None else id_table(ids, len(run.classes))
         refuse_searched_folder(self._folder, run.dataset)
-        self._targets = label_map_files(run.dataset)
+        self._ignored = run.dataset.info.ignore_index
+        self._targets = label_map_files(run.dataset, self._suffix)
         for folder in {target.parent for target in self._targets}:
             make_folder(self._folder / folder)
 
@@ -139,8 +154,16 @@ class LabelMapSink:
         target = self._folder / self._targets[result.index]
         refuse_dataset_file(target, self._dataset, result.index)
         ids = result.labels if self._ids is None else self._ids[result.labels]
-        write_bytes(target, _png(ids, self._palette))
+        write_bytes(target, self._encoded(ids, result.index))
         return {}
+
+    def _encoded(self, ids: npt.NDArray[Any], index: int) -> bytes:
+        if self._suffix == ".png":
+            return _png(ids, self._palette)
+        from segplug.runtime.georeference import encode_label_tif
+
+        source = next(iter(input_files(self._dataset, index, mask=False)), None)
+        return encode_label_tif(ids, source=source, ignored=self._ignored)
 
     def has(self, index: int, notes: Notes) -> bool:
         return (self._folder / self._targets[index]).is_file()
@@ -152,8 +175,8 @@ class LabelMapSink:
         pass
 
 
-def label_map_files(dataset: Dataset) -> list[PurePosixPath]:
-    """The file of each image's label map, relative to the sink's folder.
+def label_map_files(dataset: Dataset, suffix: str = ".png") -> list[PurePosixPath]:
+    """The file of each image's result, relative to the sink's folder: its stem and ``suffix``.
 
     Raises:
         UsageError: two images would share a file.
@@ -162,7 +185,7 @@ def label_map_files(dataset: Dataset) -> list[PurePosixPath]:
     folders = [str(number) for number, (_, length) in enumerate(parts) for _ in range(length)]
     targets = [
         PurePosixPath(folders[index] if len(parts) > 1 else "")
-        / (PurePosixPath(dataset.name(index)).stem + ".png")
+        / (PurePosixPath(dataset.name(index)).stem + suffix)
         for index in range(len(dataset))
     ]
     _refuse_clashes(targets, "label maps", hint="run the folders one by one")

@@ -20,6 +20,7 @@ from segplug.runtime.consumer import Consumer, EngineOutput
 from segplug.runtime.image_reader import Failed, ImageReader, Item, groups
 from segplug.runtime.journal import Journal, fingerprint_of
 from segplug.runtime.libraries import opencv
+from segplug.runtime.postprocess import require_scores
 from segplug.runtime.runner import Runner
 from segplug.runtime.segment import ModelRunner
 from segplug.runtime.sinks import ScoreSink
@@ -30,6 +31,7 @@ from segplug.sink import RunContext, Sink
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.engine import Engine
+    from segplug.preprocessing import Decoding
 
 __all__ = ["run"]
 
@@ -48,6 +50,8 @@ def run(
     on_error: OnError = "stop",
     resume: bool = False,
     run_key: str = "",
+    tta: bool = True,
+    unknown_below: float | None = None,
     reporter: Reporter | None = None,
 ) -> RunReport:
     """Run ``engine`` on every image of ``dataset`` and pass the results to ``sinks``.
@@ -64,6 +68,8 @@ def run(
         resume: Continue an interrupted run with the same ``run_key``, data set and sinks.
         run_key: Identifies the artifact and the settings that change results; empty: there is no journal,
             and the run cannot be resumed.
+        tta: Whether to run the model's test-time augmentation, if it has one.
+        unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
         reporter: Gets warnings and progress.
 
     Raises:
@@ -82,16 +88,29 @@ def run(
     names = _names(dataset)
     recorder = Recorder(reporter or QuietReporter())
     runner = Runner(engine)
-    stream = _EngineOutputs(dataset, sinks, runner, recorder, on_error, batch_size, readers)
+    if unknown_below is not None or any(sink.needs_confidence for sink in sinks):
+        require_scores(runner.spec, "the confidence")
+    model = ModelRunner(runner, batch_size, recorder, tta=tta)
+    stream = _EngineOutputs(dataset, sinks, model, runner.spec.meta.decoding, on_error, readers)
+    key = run_key and " ".join([run_key, f"views {model.views}", f"unknown below {unknown_below}"])
     start = time.perf_counter()
-    with _settings(), _journal(dataset, names, sinks, run_key, resume, recorder) as journal:
+    with _settings(), _journal(dataset, names, sinks, key, resume, recorder) as journal:
         context = RunContext(runner.spec.meta, dataset, recorder, journal.spool if journal else None)
+        if unknown_below is not None:
+            _ = context.ignored  # raises if no label is left
         with _opened(sinks, context):
             done = _restored(sinks, journal, stream.reader, recorder)
             with recorder.progress("images", len(dataset)) as progress:
                 progress.advance(len(done))
                 todo = [index for index in range(len(dataset)) if index not in done]
-                consumer = Consumer(sinks, context, journal, progress, waiting=stream.group_size)
+                consumer = Consumer(
+                    sinks,
+                    context,
+                    journal,
+                    progress,
+                    waiting=model.group_size,
+                    unknown_below=unknown_below,
+                )
                 with _consuming(consumer), closing(stream.outputs(todo, progress)) as outputs:
                     for output in outputs:
                         consumer.put(output)
@@ -103,6 +122,9 @@ def run(
         scores=next((sink.scores for sink in sinks if isinstance(sink, ScoreSink)), None),
         seconds=time.perf_counter() - start,
         engine_seconds=runner.seconds,
+        views=model.views,
+        views_left_out=0 if model.views else len(runner.spec.meta.tta),
+        approximations=runner.spec.meta.approximations,
         warnings=tuple(recorder.warnings),
     )
 
@@ -114,17 +136,16 @@ class _EngineOutputs:
         self,
         dataset: Dataset,
         sinks: Sequence[Sink],
-        runner: Runner,
-        reporter: Reporter,
+        model: ModelRunner,
+        decoding: Decoding,
         on_error: OnError,
-        batch_size: int,
         readers: int | None,
     ) -> None:
-        self._model = ModelRunner(runner, batch_size, reporter)
-        self.group_size = self._model.group_size
+        self._model = model
         self.reader = ImageReader(
             dataset,
-            self._model.preprocess,
+            decoding,
+            model.preprocess,
             keep_image=any(sink.needs_image for sink in sinks),
             read_mask=any(sink.needs_mask for sink in sinks),
             readers=readers,
@@ -134,9 +155,9 @@ class _EngineOutputs:
 
     def outputs(self, indices: Sequence[int], progress: Progress) -> Generator[EngineOutput, None, None]:
         """The engine's output for each image, in order."""
-        with closing(self.reader.items(indices, ahead=self.group_size)) as items:
-            for group in groups(self._readable(items, progress), self.group_size):
-                outputs = self._model.run([item.array for item in group])
+        with closing(self.reader.items(indices, ahead=self._model.group_size)) as items:
+            for group in groups(self._readable(items, progress), self._model.group_size):
+                outputs = self._model.run([item.prepared for item in group])
                 for item, output in zip(group, outputs, strict=True):
                     yield EngineOutput.of(item, output)
 

@@ -1,8 +1,8 @@
 """The steps that change each pixel by itself: conversion, channel order, scale, normalisation.
 
-For 8-bit images a run of such steps is a table: a pixel has 256 values, so the steps are computed once for each
-of them, with the same arithmetic. An image then costs one table look-up for each channel, which also splits it
-into planes. The result is equal bit for bit.
+For 8-bit images a run of such steps is a table: a pixel has 256 values, so the steps are computed once for
+each of them, with the same arithmetic. An image then costs one table look-up for each channel, which also
+splits it into planes. The result is equal bit for bit.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ def apply_pointwise(image: npt.NDArray[Any], step: Step) -> npt.NDArray[Any]:
 def _scaled(image: npt.NDArray[Any], step: Scale) -> npt.NDArray[np.float32]:
     kind = np.float32 if step.dtype == "float32" else np.float64
     values, factor = image.astype(kind), kind(step.factor)
-    values = values * factor if step.operation == "multiply" else values / factor
-    return values.astype(np.float32)
+    scaled = values * factor if step.operation == "multiply" else values / factor
+    result: npt.NDArray[np.float32] = scaled.astype(np.float32)
+    return result
 
 
 def _normalised(image: npt.NDArray[Any], step: Normalize) -> npt.NDArray[np.float32]:

@@ -1,67 +1,118 @@
-"""Turn network outputs into label maps at the image's own size."""
+"""Turn network outputs into labels, and their probabilities, at the image's own size."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.errors import UsageError
 from segplug.progress import QuietReporter, Reporter
-from segplug.runtime.libraries import opencv
+from segplug.runtime.planes import ResizedPlanes, above, argmax, resize_labels, resize_plane, winner
+from segplug.runtime.sizes import Geometry
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from segplug.engine import EngineSpec
     from segplug.model import ModelMeta
-    from segplug.runtime.preprocess import Geometry, Size
 
-__all__ = ["Postprocessor", "argmax", "label_dtype", "logits_to_labels", "resize_plane"]
+__all__ = [
+    "NetworkOutput",
+    "Postprocessor",
+    "Prediction",
+    "average_views",
+    "mark_ignored",
+    "mark_unknown",
+    "require_scores",
+]
 
-_BLOCK = 1 << 16
-"""Pixels for which the argmax is computed at a time: few enough for the processor's cache."""
 
-_DEFAULT_THRESHOLD = 0.5
+@dataclass(frozen=True)
+class NetworkOutput:
+    """The network's output for one image."""
+
+    values: npt.NDArray[Any]
+    """Scores, float32 ``(C, h, w)``, or unsigned labels ``(H, W)``."""
+    geometry: Geometry
+    logits: bool = True
+    """Whether scores are logits, to which softmax or sigmoid is still to be applied."""
+    stride: int | None = None
+    """The stride of the scores, if it is not the model's own ``output_stride``."""
 
 
-def label_dtype(num_classes: int) -> np.dtype[Any]:
-    """The smallest unsigned type that holds every label."""
-    if num_classes <= 1 << 8:
-        return np.dtype(np.uint8)
-    return np.dtype(np.uint16 if num_classes <= 1 << 16 else np.uint32)
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted for one image, at its own size."""
+
+    labels: npt.NDArray[Any]
+    """Unsigned integer ``(H, W)``."""
+    confidence: npt.NDArray[np.float32] | None = None
+    """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; ``None``: not asked for."""
+
+
+def require_scores(spec: EngineSpec, what: str) -> None:
+    """Raise :class:`UsageError` if the engine gives labels, and ``what`` needs the scores of every class."""
+    if spec.output != "logits":
+        served = spec.input == "image"
+        raise UsageError(
+            f"{what} needs the scores of every class, but {spec.backend or 'this engine'} gives labels",
+            hint=None if served else "export it with logits as output (--output-kind logits)",
+        )
 
 
 class Postprocessor:
-    """Turns the output of a model into label maps: cuts the padding, resizes, takes the best class.
+    """Turns the output of a model into labels: cuts the padding, resizes, takes the best class.
 
     Args:
         meta: The model's metadata.
         reporter: Gets one warning if labels are resized.
+        confidence: Whether to compute the probability of each label; the engine gives scores then.
     """
 
-    def __init__(self, meta: ModelMeta, reporter: Reporter | None = None) -> None:
+    def __init__(
+        self, meta: ModelMeta, reporter: Reporter | None = None, *, confidence: bool = False
+    ) -> None:
         self._meta = meta
         self._reporter = reporter or QuietReporter()
+        self._confidence = confidence
         self._warned = False
 
-    def __call__(self, output: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
-        """One image's labels.
-
-        Args:
-            output: float32 logits ``(C, H, W)``, or unsigned labels ``(H, W)``, at the network's size.
-            geometry: Where the image lies in it, and the image's own size.
-
-        Returns:
-            Unsigned integer ``(H, W)`` at the image's own size.
+    def __call__(self, output: NetworkOutput) -> Prediction:
+        """The labels of one image: of the largest score the channel, the first of equals; for a single
+        channel 1 where the probability is above the threshold.
         """
-        if output.ndim == 3:
-            return logits_to_labels(output, self._meta, geometry)
+        geometry = output.geometry
+        if output.values.ndim == 2:
+            return Prediction(self._labels(output.values, geometry))
+        planes = planes_at_image_size(output, self._meta)
+        prediction = self._decided(planes, output.logits)
+        if geometry.flip is None:
+            return prediction
+        confidence = prediction.confidence
+        return Prediction(
+            _mirrored(prediction.labels, geometry),
+            None if confidence is None else _mirrored(confidence, geometry),
+        )
+
+    def _decided(self, planes: Any, logits: bool) -> Prediction:
+        if len(planes) == 1:
+            plane = planes[0]
+            labels = above(plane, self._meta.threshold, logits=logits)
+            return Prediction(labels, _of_label(plane, labels, logits) if self._confidence else None)
+        if self._confidence:
+            return Prediction(*winner(planes, logits=logits))
+        return Prediction(argmax(planes))
+
+    def _labels(self, labels: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
         height, width = geometry.valid
-        labels = output[:height, :width]
-        if geometry.valid == geometry.original:
-            return labels
-        self._warn_resized()
-        return _resize_labels(labels, geometry.original)
+        labels = labels[:height, :width]
+        if geometry.valid != geometry.original:
+            self._warn_resized()
+            labels = resize_labels(labels, geometry.original)
+        return _mirrored(labels, geometry)
 
     def _warn_resized(self) -> None:
         if self._warned:
@@ -73,137 +124,90 @@ class Postprocessor:
         )
 
 
-def logits_to_labels(
-    logits: npt.NDArray[np.float32], meta: ModelMeta, geometry: Geometry
-) -> npt.NDArray[Any]:
-    """Cut the padding, resize bilinearly to the image's own size, and decide each pixel's label.
-
-    Args:
-        logits: float32 ``(C, H, W)`` at the network's input size.
-        meta: Says how logits are resized, and the threshold of a single channel.
-        geometry: Where the image lies in the logits, and its own size.
-
-    Returns:
-        Unsigned integer ``(H, W)``: the largest logit's channel, the first of equals. For a single
-        channel: 1 where ``sigmoid(logit) > threshold``.
-    """
-    height, width = geometry.valid
-    planes: Any = logits[:, :height, :width]
-    if geometry.valid != geometry.original:
-        planes = _Resized(planes, geometry.original, meta.align_corners)
-    if len(logits) == 1:
-        return _above(planes[0], meta.threshold)
-    return argmax(planes)
+def planes_at_image_size(output: NetworkOutput, meta: ModelMeta) -> Any:
+    """The scores without padding, resized bilinearly to the image's own size: a sequence of planes."""
+    geometry, stride = output.geometry, output.stride or meta.output_stride
+    planes: Any = output.values
+    if geometry.valid != geometry.network:
+        height, width = geometry.valid
+        if height % stride or width % stride:
+            # The end of the image lies between two scores: cut at the input's size.
+            planes = np.stack(
+                [resize_plane(plane, geometry.network, align_corners=meta.align_corners) for plane in planes]
+            )
+        else:
+            height, width = height // stride, width // stride
+        planes = planes[:, :height, :width]
+    if planes.shape[1:] == geometry.original:
+        return planes
+    return ResizedPlanes(planes, geometry.original, align_corners=meta.align_corners)
 
 
-def argmax(planes: Any) -> npt.NDArray[Any]:
-    """The index of the largest plane at each pixel, the first of equals.
-
-    ``np.argmax(axis=0)`` strides through memory and is about ten times slower. A larger class index
-    always comes later, so a maximum over "index where this plane is larger" is the label itself.
-
-    Args:
-        planes: float32 ``(C, H, W)``, or a sequence of C planes ``(H, W)`` made one at a time.
-
-    Returns:
-        ``(H, W)`` of :func:`label_dtype`.
-    """
-    count = len(planes)
-    first = planes[0]
-    dtype = label_dtype(count)
-    if isinstance(planes, np.ndarray) and planes.flags.c_contiguous:
-        flat = planes.reshape(count, -1)
-        labels = np.zeros(first.size, dtype)
-        for start in range(0, first.size, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            _running_argmax((flat[index, block] for index in range(count)), labels[block])
-        shaped: npt.NDArray[Any] = labels.reshape(first.shape)
-        return shaped
-    labels = np.zeros(first.shape, dtype)
-    _running_argmax((planes[index] for index in range(count)), labels)
-    return labels
-
-
-def _running_argmax(planes: Any, labels: npt.NDArray[Any]) -> None:
-    best = next(planes).copy()
-    larger = np.empty(best.shape, np.bool_)
-    candidate = np.empty_like(labels)
-    for index, plane in enumerate(planes, start=1):
-        np.greater(plane, best, out=larger)
-        np.maximum(plane, best, out=best)
-        np.multiply(larger, labels.dtype.type(index), out=candidate)
-        np.maximum(labels, candidate, out=labels)
-
-
-def _above(plane: npt.NDArray[np.float32], threshold: float | None) -> npt.NDArray[np.uint8]:
-    """``sigmoid(plane) > threshold`` without the sigmoid."""
-    threshold = _DEFAULT_THRESHOLD if threshold is None else threshold
-    if threshold <= 0:
-        return np.ones(plane.shape, np.uint8)
-    if threshold >= 1:
-        return np.zeros(plane.shape, np.uint8)
-    above: npt.NDArray[np.uint8] = (plane > math.log(threshold / (1 - threshold))).view(np.uint8)
-    return above
-
-
-class _Resized:
-    """Planes that are resized when they are read, so that only one is held at the image's size."""
-
-    def __init__(self, planes: npt.NDArray[np.float32], size: Size, align_corners: bool) -> None:
-        self._planes, self._size, self._align_corners = planes, size, align_corners
-
-    def __len__(self) -> int:
-        return len(self._planes)
-
-    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
-        return resize_plane(self._planes[index], self._size, align_corners=self._align_corners)
-
-
-def resize_plane(
-    plane: npt.NDArray[np.float32], size: Size, *, align_corners: bool
+def _of_label(
+    plane: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], logits: bool
 ) -> npt.NDArray[np.float32]:
-    """Resize one plane bilinearly, without antialiasing, as ``torch.nn.functional.interpolate`` does.
+    """The probability of the label of a head of one channel."""
+    foreground = _sigmoid(plane) if logits else np.clip(plane, 0, 1)
+    return np.where(labels == 1, foreground, 1 - foreground).astype(np.float32, copy=False)
+
+
+def _sigmoid(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    small = np.exp(-np.abs(plane))  # never overflows
+    return np.where(plane >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32, copy=False)
+
+
+def _mirrored(plane: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
+    if geometry.flip is None:
+        return plane
+    turned = plane[..., ::-1] if geometry.flip == "horizontal" else plane[..., ::-1, :]
+    return np.ascontiguousarray(turned)
+
+
+def average_views(views: Sequence[tuple[NetworkOutput, int]], meta: ModelMeta) -> NetworkOutput:
+    """Average the probabilities of several views of one image, each at the image's own size.
 
     Args:
-        plane: float32 ``(H, W)``.
-        size: The new (height, width).
-        align_corners: Whether the centres of the corner pixels stay in place, or the edges of the image.
+        views: The output of each view, and how often it counts.
+        meta: The model's metadata.
+
+    Returns:
+        Probabilities, float32 ``(C, H, W)``, at the image's own size.
     """
-    if plane.shape == size:
-        return plane
-    if align_corners:
-        return _resize_aligned(plane, size)
-    cv2 = opencv()
-    resized: npt.NDArray[np.float32] = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
-    return resized
+    total: npt.NDArray[np.float32] | None = None
+    for output, weight in views:
+        planes = planes_at_image_size(output, meta)
+        values = np.stack([np.array(planes[index]) for index in range(len(planes))])
+        if output.logits:
+            _activate(values)
+        values = _mirrored(values, output.geometry) * np.float32(weight)
+        total = values if total is None else total + values
+    assert total is not None
+    total /= sum(weight for _, weight in views)
+    size = views[0][0].geometry.original
+    return NetworkOutput(total, Geometry.whole(size), logits=False, stride=1)
 
 
-def _resize_aligned(plane: npt.NDArray[np.float32], size: Size) -> npt.NDArray[np.float32]:
-    left, right, share = _neighbours(plane.shape[1], size[1])
-    rows = plane[:, left] * (1 - share) + plane[:, right] * share
-    above, below, share = _neighbours(plane.shape[0], size[0])
-    result: npt.NDArray[np.float32] = rows[above] * (1 - share)[:, None]
-    result += rows[below] * share[:, None]
-    return result
+def _activate(values: npt.NDArray[np.float32]) -> None:
+    """Softmax over the channels, or sigmoid for a single one, in place."""
+    if len(values) == 1:
+        values[0] = _sigmoid(values[0])
+        return
+    values -= values.max(axis=0)
+    np.exp(values, out=values)
+    values /= values.sum(axis=0)
 
 
-def _neighbours(
-    old: int, new: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    step = np.float32((old - 1) / (new - 1)) if new > 1 else np.float32(0)
-    position = step * np.arange(new, dtype=np.float32)
-    first = np.minimum(position.astype(np.intp), old - 1)
-    return first, np.minimum(first + 1, old - 1), position - first.astype(np.float32)
+def mark_unknown(prediction: Prediction, below: float, ignored: int) -> npt.NDArray[Any]:
+    """The labels, with ``ignored`` where the confidence is below ``below``."""
+    assert prediction.confidence is not None
+    return mark_ignored(prediction.labels, prediction.confidence < below, ignored)
 
 
-def _resize_labels(labels: npt.NDArray[Any], size: Size) -> npt.NDArray[Any]:
-    """Nearest neighbour between pixel centres, like the bilinear resize."""
-    rows = _nearest(labels.shape[0], size[0])
-    columns = _nearest(labels.shape[1], size[1])
-    resized: npt.NDArray[Any] = labels[rows[:, None], columns]
-    return resized
-
-
-def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
-    centres = (np.arange(new) + 0.5) * (old / new)
-    return np.minimum(centres.astype(np.intp), old - 1)
+def mark_ignored(labels: npt.NDArray[Any], where: npt.NDArray[np.bool_], ignored: int) -> npt.NDArray[Any]:
+    """The labels, with ``ignored`` in some places, in a type that holds it."""
+    if not where.any():
+        return labels
+    fits = ignored <= np.iinfo(labels.dtype).max
+    marked = labels.copy() if fits else labels.astype(np.uint16)
+    marked[where] = ignored
+    return marked

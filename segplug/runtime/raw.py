@@ -39,6 +39,7 @@ class RawSink:
 
     needs_image = False
     needs_mask = False
+    needs_confidence = False
 
     def __init__(self, path: Path, *, force: bool = False) -> None:
         if path.suffix != ".npz":

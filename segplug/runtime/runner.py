@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import PluginError
-from segplug.runtime.postprocess import label_dtype
+from segplug.runtime.planes import label_dtype
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,7 +31,7 @@ class Runner:
         self.spec = engine.spec
         self.seconds = 0.0
         """Time spent in ``engine.run``."""
-        self._labels = label_dtype(self.spec.meta.num_classes)
+        self._labels = label_dtype(self.spec.meta.num_labels)
 
     def group_size(self, wanted: int) -> int:
         """The number of inputs to collect for one batch, if the user wants ``wanted``."""
@@ -42,10 +42,10 @@ class Runner:
         return max(largest, 1)
 
     def __call__(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Run ``(N, 3, H, W)`` or images ``(N, H, W, 3)``; the output has as many entries as the batch.
+        """Run ``(N, C, H, W)`` or images ``(N, H, W, C)``; the output has as many entries as the batch.
 
         Returns:
-            float32 logits ``(N, C, H, W)`` or unsigned labels ``(N, H, W)``, which the caller may keep.
+            float32 scores ``(N, C, h, w)`` or unsigned labels ``(N, H, W)``, which the caller may keep.
 
         Raises:
             PluginError: the engine's output is not what its spec says.
@@ -65,12 +65,12 @@ class Runner:
 
     def _check_labels(self, labels: npt.NDArray[Any]) -> None:
         """Refuse labels that are no class: converted to the smaller type, they could become a valid label."""
-        known = self.spec.meta.num_classes
+        known = self.spec.meta.num_labels
         for label in (int(labels.min()), int(labels.max())):
             if not 0 <= label < (known or np.iinfo(self._labels).max + 1):
                 raise PluginError(
                     f"the engine {self.spec.backend} gave the label {label}, but the model has "
-                    f"{known} classes"
+                    f"{known} labels, from 0"
                 )
 
     def _filled(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -91,7 +91,9 @@ class Runner:
             right = kind in "iub" and shape == (count, height, width)
         else:
             channels = self.spec.meta.out_channels or "C"
-            wanted = f"float logits ({count}, {channels}, {height}, {width})"
+            stride = self.spec.meta.output_stride
+            height, width = -(-height // stride), -(-width // stride)
+            wanted = f"float scores ({count}, {channels}, {height}, {width})"
             right = kind == "f" and len(shape) == 4 and (shape[0], *shape[2:]) == (count, height, width)
             right = right and channels in (shape[1], "C")
         if not right:

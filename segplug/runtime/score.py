@@ -22,7 +22,7 @@ METRICS = ("mIoU", "mDice", "mFscore")
 
 def count(
     prediction: npt.NDArray[Any],
-    mask: npt.NDArray[np.uint8],
+    mask: npt.NDArray[Any],
     *,
     num_classes: int,
     ignore_index: int,
@@ -32,9 +32,12 @@ def count(
 
     Args:
         prediction: Unsigned integer ``(H, W)``. Labels that are no class count for no class.
-        mask: uint8 ``(H, W)``. Pixels of ``ignore_index`` are not counted; pixels of other values that are
-            no class count only as predictions, as in mmsegmentation.
-        num_classes: K.
+        mask: uint8 or uint16 ``(H, W)``. Pixels of ``ignore_index`` are not counted; pixels of other values
+        that
+            are no class count only as predictions, as in mmsegmentation.
+        num_classes: K. Of one class every pixel counts as predicted and as labelled, and as right where the
+        two
+            are equal: mmsegmentation's histogram of one bin holds all values.
         ignore_index: The mask value of pixels to ignore.
         name: The name of the image in messages.
 
@@ -44,6 +47,8 @@ def count(
     Raises:
         DatasetError: the two are of different sizes.
     """
+    if num_classes == 1:
+        return _count_one_class(prediction, mask, ignore_index, name), ()
     table = joint_histogram(prediction, mask, num_classes=num_classes, ignore_index=ignore_index, name=name)
     strange = np.flatnonzero(table[num_classes:].any(axis=1)) + num_classes
     inside = table[:num_classes, :num_classes]
@@ -56,9 +61,26 @@ def count(
     return counts, tuple(int(value) for value in strange)
 
 
+def _count_one_class(
+    prediction: npt.NDArray[Any], mask: npt.NDArray[Any], ignore_index: int, name: str
+) -> Counts:
+    _check_sizes(prediction, mask, name)
+    kept = mask != ignore_index
+    equal, all_of_them = int((kept & (prediction == mask)).sum()), int(kept.sum())
+    return Counts(*(np.array([number], np.uint64) for number in (equal, all_of_them, all_of_them)))
+
+
+def _check_sizes(prediction: npt.NDArray[Any], mask: npt.NDArray[Any], name: str) -> None:
+    if prediction.shape != mask.shape:
+        raise DatasetError(
+            f"the mask of {name} is {mask.shape[0]}x{mask.shape[1]} (height x width), "
+            f"the image {prediction.shape[0]}x{prediction.shape[1]}"
+        )
+
+
 def joint_histogram(
     prediction: npt.NDArray[Any],
-    mask: npt.NDArray[np.uint8],
+    mask: npt.NDArray[Any],
     *,
     num_classes: int,
     ignore_index: int,
@@ -69,11 +91,10 @@ def joint_histogram(
     Arguments and errors are those of :func:`count`. The row of ``ignore_index`` is all zero; rows from K on
     are mask values that are no class, columns from K on labels that are no class.
     """
-    if prediction.shape != mask.shape:
-        raise DatasetError(
-            f"the mask of {name} is {mask.shape[0]}x{mask.shape[1]} (height x width), "
-            f"the image {prediction.shape[0]}x{prediction.shape[1]}"
-        )
+    _check_sizes(prediction, mask, name)
+    if mask.dtype != np.uint8:  # without them, the table stays as small as the classes
+        kept = mask != ignore_index
+        prediction, mask = prediction[kept], mask[kept]
     table = _joint_histogram(prediction, mask, num_classes)
     if 0 <= ignore_index < len(table):
         table[ignore_index] = 0
@@ -81,15 +102,16 @@ def joint_histogram(
 
 
 def _joint_histogram(
-    prediction: npt.NDArray[Any], mask: npt.NDArray[np.uint8], num_classes: int
+    prediction: npt.NDArray[Any], mask: npt.NDArray[Any], num_classes: int
 ) -> npt.NDArray[np.int64]:
     rows = max(256, num_classes)
-    if prediction.dtype == np.uint8 and num_classes <= 256:
+    if prediction.dtype == np.uint8 and mask.dtype == np.uint8 and num_classes <= 256:
         columns = 256
         joint: npt.NDArray[Any] = mask.astype(np.uint16)
         joint <<= 8
         joint |= prediction
     else:
+        rows = max(rows, int(mask.max(initial=0)) + 1)
         columns = num_classes + 1
         joint = mask.astype(np.intp)
         joint *= columns

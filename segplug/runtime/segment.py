@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.progress import QuietReporter, Reporter
-from segplug.runtime.postprocess import Postprocessor
+from segplug.runtime.image_reader import Sample, split_masked
+from segplug.runtime.postprocess import (
+    NetworkOutput,
+    Postprocessor,
+    Prediction,
+    average_views,
+    mark_ignored,
+    require_scores,
+)
 from segplug.runtime.preprocess import Prepared, Preprocessor
 from segplug.runtime.runner import Runner
 from segplug.runtime.slide import Slider
@@ -18,7 +27,10 @@ if TYPE_CHECKING:
 
     from segplug.engine import Engine
 
-__all__ = ["ModelRunner", "Segmenter"]
+__all__ = ["IGNORED", "ModelRunner", "Segmenter"]
+
+IGNORED = 255
+"""The label of pixels that have no data, where no data set names another one; 65535 if 255 is a class."""
 
 
 class ModelRunner:
@@ -28,27 +40,60 @@ class ModelRunner:
         runner: The engine.
         batch_size: How many images of one network size to run together, if the engine takes so many.
         reporter: Gets the warnings.
+        tta: Whether to run all views of the model's test-time augmentation, and average them.
+
+    Raises:
+        UsageError: the views are to be averaged, and the engine gives labels.
     """
 
-    def __init__(self, runner: Runner, batch_size: int, reporter: Reporter) -> None:
+    def __init__(self, runner: Runner, batch_size: int, reporter: Reporter, *, tta: bool = False) -> None:
         spec = runner.spec
         slides = spec.meta.inference.mode == "slide" and spec.input == "tensor"
+        whole_spec = None if slides else spec
+        views = Counter(spec.meta.tta) if tta and spec.input == "tensor" else Counter()
+        if views:
+            require_scores(spec, "test-time augmentation (--no-tta leaves it out)")
         self._runner = runner
         self._slider = Slider(runner, reporter) if slides else None
-        self.preprocess = Preprocessor(spec.meta, None if slides else spec, reporter)
-        self.group_size = 1 if slides else runner.group_size(batch_size)
+        self._weights = list(views.values())
+        self._preprocessors = [
+            Preprocessor(spec.meta, whole_spec, reporter, steps=view) for view in views
+        ] or [Preprocessor(spec.meta, whole_spec, reporter)]
+        self.views = sum(self._weights)
+        """How many views are averaged; 0: no test-time augmentation."""
+        self.group_size = 1 if slides or views else runner.group_size(batch_size)
 
-    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Any:
-        """Logits ``(C, H, W)`` or labels ``(H, W)`` for each of at most ``group_size`` inputs of one size."""
+    def preprocess(self, image: npt.NDArray[Any], name: str) -> tuple[Prepared, ...]:
+        """The network's inputs for one image: one for each view. Any thread may call it."""
+        return tuple(preprocess(image, name) for preprocess in self._preprocessors)
+
+    def run(self, images: Sequence[tuple[Prepared, ...]]) -> list[NetworkOutput]:
+        """The output for each of at most ``group_size`` images of one network size."""
+        if self.views:
+            return [self._averaged(views) for views in images]
+        return self._outputs([views[0] for views in images])
+
+    def _averaged(self, views: Sequence[Prepared]) -> NetworkOutput:
+        outputs = (self._outputs([view])[0] for view in views)
+        return average_views(list(zip(outputs, self._weights, strict=True)), self._runner.spec.meta)
+
+    def _outputs(self, group: Sequence[Prepared]) -> list[NetworkOutput]:
+        arrays = [item.array for item in group]
         if self._slider is not None:
-            return [self._slider(array) for array in arrays]
-        return self._runner(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
+            values: Any = [self._slider(array) for array in arrays]
+        else:
+            values = self._runner(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
+        logits = self._runner.spec.meta.scores == "logits"
+        return [
+            NetworkOutput(value, item.geometry, logits, stride=1 if self._slider else None)
+            for value, item in zip(values, group, strict=True)
+        ]
 
 
 class Segmenter:
-    """Computes the label maps of images in memory. If one image fails, the others still get theirs.
+    """Predicts the labels of images in memory. If one image fails, the others still get theirs.
 
-    Used by one thread at a time.
+    Test-time augmentation is not applied. Used by one thread at a time.
 
     Args:
         engine: The engine; the caller closes it.
@@ -62,50 +107,73 @@ class Segmenter:
         self._model = ModelRunner(self.runner, batch_size, reporter)
         self.group_size = self._model.group_size
         """Largest number of images that are run together; 1 with a sliding window."""
-        self._postprocess = Postprocessor(engine.spec.meta, reporter)
+        meta = engine.spec.meta
+        self._with_confidence = Postprocessor(meta, reporter, confidence=True)
+        self._postprocess = Postprocessor(meta, reporter)
+        self.ignored = IGNORED if meta.num_labels <= IGNORED else 65535
+        """The label of pixels that have no data."""
 
-    def __call__(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[Any] | Exception]:
+    def __call__(
+        self, images: Sequence[npt.NDArray[Any]], *, confidence: bool = False
+    ) -> list[Prediction | Exception]:
         """Segment images of any sizes.
 
         Args:
-            images: uint8 ``(H, W, 3)`` each, BGR.
+            images: ``(H, W, C)`` each, of any numeric type; masked arrays where pixels have no data.
+            confidence: Whether to compute the probability of each label, too.
 
         Returns:
-            For each image its labels, unsigned integer ``(H, W)`` at its own size, or the exception that its
-            preprocessing or the engine raised.
+            For each image its prediction at its own size, or the exception that its preprocessing or the
+            engine raised. Pixels without data have the label :attr:`ignored`.
+
+        Raises:
+            UsageError: the confidence is asked for, and the engine gives labels.
         """
-        results: dict[int, npt.NDArray[Any] | Exception] = {}
-        prepared: dict[int, Prepared] = {}
+        if confidence:
+            require_scores(self.runner.spec, "the confidence")
+        results: dict[int, Prediction | Exception] = {}
+        prepared: dict[int, tuple[Prepared, ...]] = {}
+        samples: dict[int, Sample] = {}
         for index, image in enumerate(images):
             try:
-                prepared[index] = self._model.preprocess(image, f"number {index + 1}")
+                samples[index] = split_masked(image)
+                prepared[index] = self._model.preprocess(samples[index].image, f"number {index + 1}")
             except Exception as error:
                 results[index] = error
+        postprocess = self._with_confidence if confidence else self._postprocess
         for group in _groups(prepared, self._model.group_size):
-            results.update(self._labels(group))
+            for index, result in self._predictions(group, postprocess).items():
+                results[index] = self._without_nodata(result, samples[index])
         return [results[index] for index in range(len(images))]
 
-    def _labels(self, group: dict[int, Prepared]) -> dict[int, npt.NDArray[Any] | Exception]:
+    def _without_nodata(self, result: Prediction | Exception, sample: Sample) -> Prediction | Exception:
+        if isinstance(result, Exception) or sample.nodata is None:
+            return result
+        return Prediction(mark_ignored(result.labels, sample.nodata, self.ignored), result.confidence)
+
+    def _predictions(
+        self, group: dict[int, tuple[Prepared, ...]], postprocess: Postprocessor
+    ) -> dict[int, Prediction | Exception]:
         try:
-            outputs = self._model.run([item.array for item in group.values()])
-            return {
-                index: self._postprocess(output, item.geometry)
-                for (index, item), output in zip(group.items(), outputs, strict=True)
-            }
+            outputs = self._model.run(list(group.values()))
+            return {index: postprocess(output) for index, output in zip(group, outputs, strict=True)}
         except Exception as error:
             if len(group) == 1:
                 return dict.fromkeys(group, error)
             # A batch can fail where a single image does not, for example for lack of memory.
-            single = [self._labels({index: item}) for index, item in group.items()]
+            single = [self._predictions({index: item}, postprocess) for index, item in group.items()]
             return {index: result for results in single for index, result in results.items()}
 
 
-def _groups(prepared: dict[int, Prepared], size: int) -> Iterator[dict[int, Prepared]]:
-    """Groups of at most ``size`` inputs of one network size."""
-    shapes: dict[tuple[int, ...], dict[int, Prepared]] = {}
+def _groups(
+    prepared: dict[int, tuple[Prepared, ...]], size: int
+) -> Iterator[dict[int, tuple[Prepared, ...]]]:
+    """Groups of at most ``size`` inputs of one network size and type."""
+    shapes: dict[Any, dict[int, tuple[Prepared, ...]]] = {}
     for index, item in prepared.items():
-        group = shapes.setdefault(item.array.shape, {})
+        key = (item[0].array.shape, item[0].array.dtype)
+        group = shapes.setdefault(key, {})
         group[index] = item
         if len(group) == size:
-            yield shapes.pop(item.array.shape)
+            yield shapes.pop(key)
     yield from shapes.values()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from segplug.palette import Palette, choose_palette
 from segplug.runtime.display import DisplayWindow
 from segplug.runtime.paint import Painter
 from segplug.runtime.segment import Segmenter
+from segplug.runtime.view import Viewer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,31 +24,34 @@ __all__ = ["show_side_by_side"]
 def show_side_by_side(
     window: DisplayWindow,
     engines: Sequence[Engine],
-    images: Iterable[tuple[str, npt.NDArray[np.uint8]]],
+    images: Iterable[tuple[str, npt.NDArray[Any]]],
     colours: Palette = (),
+    bands: Sequence[int] | None = None,
 ) -> None:
     """Show each image once for every engine, from left to right, until a key is pressed.
 
     Args:
         window: The window to show them in.
         engines: The engines; the caller closes them.
-        images: Names, and uint8 ``(H, W, 3)``, BGR.
+        images: Names, and images ``(H, W, C)`` as the first engine's model decodes them.
         colours: RGB colours to use instead of the model's own.
+        bands: The channels to show; see :class:`~segplug.runtime.view.Viewer`.
     """
     meta = engines[0].spec.meta
-    painter = Painter(choose_palette((colours, meta.palette), meta.num_classes))
+    view = Viewer(meta.decoding, bands, channels=meta.in_channels)
+    painter = Painter(choose_palette((colours, meta.palette), meta.num_labels))
     segmenters = [Segmenter(engine) for engine in engines]
     names = " | ".join(engine.spec.backend for engine in engines)
     try:
         for name, image in images:
-            painted = [painter(image, _labels(segmenter, image)) for segmenter in segmenters]
+            painted = [painter(view(image), _labels(segmenter, image)) for segmenter in segmenters]
             window.show(np.hstack(painted), f"{name}: {names}")
     finally:
         window.close()
 
 
-def _labels(segmenter: Segmenter, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.generic]:
+def _labels(segmenter: Segmenter, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     (answer,) = segmenter([image])
     if isinstance(answer, Exception):
         raise answer
-    return answer
+    return answer.labels

@@ -30,6 +30,7 @@ class ScoreSink:
 
     needs_image = False
     needs_mask = True
+    needs_confidence = False
 
     def __init__(
         self, metrics: Sequence[str] = ("mIoU",), *, nan_to_num: float | None = None, beta: float = 1.0

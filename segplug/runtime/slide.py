@@ -9,12 +9,13 @@ import numpy as np
 
 from segplug.errors import ModelError, ShapeError, UsageError
 from segplug.progress import QuietReporter, Reporter
+from segplug.runtime.planes import resize_plane
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segplug.runtime.preprocess import Size
     from segplug.runtime.runner import Runner
+    from segplug.runtime.sizes import Size
 
 __all__ = ["Slider", "Window", "windows"]
 
@@ -92,10 +93,10 @@ class Slider:
         """Average the logits of all windows.
 
         Args:
-            array: float32 ``(3, H, W)``, preprocessed.
+            array: float32 ``(channels, H, W)``, preprocessed.
 
         Returns:
-            float32 ``(C, H, W)``.
+            float32 ``(C, H, W)``, at the input's size.
         """
         size: Size = (array.shape[1], array.shape[2])
         places = windows(size, self._crop, self._stride)
@@ -103,15 +104,24 @@ class Slider:
         total: npt.NDArray[np.float32] = np.zeros((0, *size), np.float32)
         step = self._batch_size()
         for start in range(0, len(places), step):
-            outputs = self._runner(np.stack(patches[start : start + step]))
+            batch = np.stack(patches[start : start + step])
+            outputs = self._runner(batch)
             if start == 0:
                 total = np.zeros((outputs.shape[1], *size), np.float32)
             for place, output in zip(places[start : start + step], outputs, strict=True):
                 height, width = place.bottom - place.top, place.right - place.left
-                total[:, place.top : place.bottom, place.left : place.right] += output[:, :height, :width]
+                target = total[:, place.top : place.bottom, place.left : place.right]
+                target += self._at_window_size(output, (batch.shape[2], batch.shape[3]))[:, :height, :width]
         if len(places) > 1:
             total /= _counts(size, places)
         return total
+
+    def _at_window_size(self, output: npt.NDArray[np.float32], size: Size) -> npt.NDArray[np.float32]:
+        """The scores of one window, at the size of its input."""
+        meta = self._runner.spec.meta
+        if meta.output_stride == 1:
+            return output
+        return np.stack([resize_plane(plane, size, align_corners=meta.align_corners) for plane in output])
 
     def _patch(self, array: npt.NDArray[np.float32], place: Window) -> npt.NDArray[np.float32]:
         patch = array[:, place.top : place.bottom, place.left : place.right]
@@ -119,7 +129,7 @@ class Slider:
         if size == self._crop or self._takes(size):
             return patch
         self._warn_padded()
-        padded = np.zeros((3, *self._crop), np.float32)
+        padded = np.zeros((len(array), *self._crop), np.float32)
         padded[:, : size[0], : size[1]] = patch
         return padded
 

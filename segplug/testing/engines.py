@@ -23,6 +23,8 @@ from segplug.errors import DatasetError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from segplug.preprocessing import Decoding
+
 __all__ = ["ArrayDataset", "EngineConformance", "FunctionEngine"]
 
 
@@ -31,7 +33,7 @@ class FunctionEngine:
 
     Args:
         spec: Its input and output.
-        function: Maps float32 ``(N, 3, H, W)`` to what ``spec.output`` says.
+        function: Maps float32 ``(N, C, H, W)`` to what ``spec.output`` says.
     """
 
     def __init__(
@@ -59,15 +61,15 @@ class ArrayDataset:
     """A data set in memory.
 
     Args:
-        images: uint8 ``(H, W, 3)``, BGR.
-        masks: uint8 ``(H, W)`` for each image; ``None``: there are none.
+        images: ``(H, W, C)`` of any numeric type, as they are; masked arrays where pixels have no data.
+        masks: uint8 or uint16 ``(H, W)`` for each image; ``None``: there are none.
         info: Its description; default: no classes, 255 ignored.
     """
 
     def __init__(
         self,
-        images: Sequence[npt.NDArray[np.uint8]],
-        masks: Sequence[npt.NDArray[np.uint8]] | None = None,
+        images: Sequence[npt.NDArray[Any]],
+        masks: Sequence[npt.NDArray[Any]] | None = None,
         info: DatasetInfo | None = None,
     ) -> None:
         self._images = images
@@ -84,10 +86,10 @@ class ArrayDataset:
     def name(self, index: int) -> str:
         return f"{index:04d}.png"
 
-    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+    def read_image(self, index: int, decoding: Decoding) -> npt.NDArray[Any]:
         return self._images[index]
 
-    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+    def read_mask(self, index: int) -> npt.NDArray[Any]:
         if self._masks is None:
             raise DatasetError(f"{self.name(index)} has no mask")
         return self._masks[index]
@@ -171,8 +173,10 @@ class EngineConformance:
             assert output.shape == (count, height, width)
             assert output.dtype.kind in "iub"
             assert output.min() >= 0
-            assert output.max() < spec.meta.num_classes
+            assert output.max() < spec.meta.num_labels
         else:
+            stride = spec.meta.output_stride
+            height, width = -(-height // stride), -(-width // stride)
             assert output.shape == (count, spec.meta.out_channels, height, width)
             assert output.dtype == np.float32
             assert np.isfinite(output).all()
@@ -187,7 +191,7 @@ class EngineConformance:
     ) -> npt.NDArray[Any]:
         shape = (
             size or spec.batch.minimum,
-            3,
+            spec.meta.in_channels,
             height or _convenient(spec.height),
             width or _convenient(spec.width),
         )

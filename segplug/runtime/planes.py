@@ -1,0 +1,182 @@
+"""Planes of scores: resize them, and find the label and its probability at each pixel.
+
+Scores are one plane for each class. Planes are resized one at a time, when they are read: with many classes,
+all of them at the image's own size would need gigabytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.runtime.libraries import opencv
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.runtime.sizes import Size
+
+__all__ = ["ResizedPlanes", "above", "argmax", "label_dtype", "resize_labels", "resize_plane", "winner"]
+
+_BLOCK = 1 << 16
+"""Pixels for which the argmax is computed at a time: few enough for the processor's cache."""
+
+_DEFAULT_THRESHOLD = 0.5
+
+
+def label_dtype(num_labels: int) -> np.dtype[Any]:
+    """The smallest unsigned type that holds every label."""
+    if num_labels <= 1 << 8:
+        return np.dtype(np.uint8)
+    return np.dtype(np.uint16 if num_labels <= 1 << 16 else np.uint32)
+
+
+class ResizedPlanes(Sequence["npt.NDArray[np.float32]"]):
+    """Planes that are resized when they are read.
+
+    Args:
+        planes: float32 ``(C, h, w)``.
+        size: The new (height, width).
+        align_corners: See :func:`resize_plane`.
+    """
+
+    def __init__(self, planes: npt.NDArray[np.float32], size: Size, *, align_corners: bool) -> None:
+        self._planes, self._size, self._align_corners = planes, size, align_corners
+
+    def __len__(self) -> int:
+        return len(self._planes)
+
+    def __getitem__(self, index: Any) -> Any:
+        return resize_plane(self._planes[index], self._size, align_corners=self._align_corners)
+
+
+def argmax(planes: Any) -> npt.NDArray[Any]:
+    """The index of the largest plane at each pixel, the first of equals.
+
+    ``np.argmax(axis=0)`` strides through memory and is about ten times slower. A larger class index
+    always comes later, so a maximum over "index where this plane is larger" is the label itself.
+
+    Args:
+        planes: float32 ``(C, H, W)``, or a sequence of C planes ``(H, W)`` made one at a time.
+
+    Returns:
+        ``(H, W)`` of :func:`label_dtype`.
+    """
+    count = len(planes)
+    first = planes[0]
+    dtype = label_dtype(count)
+    if isinstance(planes, np.ndarray) and planes.flags.c_contiguous:
+        flat = planes.reshape(count, -1)
+        labels = np.zeros(first.size, dtype)
+        for start in range(0, first.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            _running_argmax((flat[index, block] for index in range(count)), labels[block])
+        shaped: npt.NDArray[Any] = labels.reshape(first.shape)
+        return shaped
+    labels = np.zeros(first.shape, dtype)
+    _running_argmax((planes[index] for index in range(count)), labels)
+    return labels
+
+
+def _running_argmax(planes: Any, labels: npt.NDArray[Any]) -> None:
+    best = next(planes).copy()
+    larger = np.empty(best.shape, np.bool_)
+    candidate = np.empty_like(labels)
+    for index, plane in enumerate(planes, start=1):
+        np.greater(plane, best, out=larger)
+        np.maximum(plane, best, out=best)
+        np.multiply(larger, labels.dtype.type(index), out=candidate)
+        np.maximum(labels, candidate, out=labels)
+
+
+def winner(planes: Any, *, logits: bool) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+    """The label of each pixel, as :func:`argmax`, and its probability.
+
+    Args:
+        planes: As for :func:`argmax`.
+        logits: Whether the scores are logits: the probability is their softmax. Otherwise it is the largest
+            score itself, at most 1.
+
+    Returns:
+        ``(H, W)`` of :func:`label_dtype`; float32 ``(H, W)``, 0 to 1.
+    """
+    best = np.array(planes[0], np.float32)
+    labels = np.zeros(best.shape, label_dtype(len(planes)))
+    total = np.ones(best.shape, np.float32)
+    for index in range(1, len(planes)):
+        plane = planes[index]
+        larger = plane > best
+        labels[larger] = index
+        now = np.maximum(best, plane)
+        if logits:  # the sum of exp(score - best), while best grows
+            total *= np.exp(best - now)
+            total += np.exp(plane - now)
+        best = now
+    confidence: npt.NDArray[np.float32] = np.reciprocal(total) if logits else np.clip(best, 0, 1)
+    return labels, confidence
+
+
+def above(plane: npt.NDArray[np.float32], threshold: float | None, *, logits: bool) -> npt.NDArray[np.uint8]:
+    """The labels of a head of one channel: 1 where the probability is above ``threshold`` (default 0.5)."""
+    threshold = _DEFAULT_THRESHOLD if threshold is None else threshold
+    if not logits:
+        return (plane > threshold).view(np.uint8)
+    if threshold <= 0:
+        return np.ones(plane.shape, np.uint8)
+    if threshold >= 1:
+        return np.zeros(plane.shape, np.uint8)
+    labels: npt.NDArray[np.uint8] = (plane > math.log(threshold / (1 - threshold))).view(np.uint8)
+    return labels
+
+
+def resize_plane(
+    plane: npt.NDArray[np.float32], size: Size, *, align_corners: bool
+) -> npt.NDArray[np.float32]:
+    """Resize one plane bilinearly, without antialiasing, as ``torch.nn.functional.interpolate`` does.
+
+    Args:
+        plane: float32 ``(H, W)``.
+        size: The new (height, width).
+        align_corners: Whether the centres of the corner pixels stay in place, or the edges of the image.
+    """
+    if plane.shape == size:
+        return plane
+    if align_corners:
+        return _resize_aligned(plane, size)
+    cv2 = opencv()
+    resized: npt.NDArray[np.float32] = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def _resize_aligned(plane: npt.NDArray[np.float32], size: Size) -> npt.NDArray[np.float32]:
+    left, right, share = _neighbours(plane.shape[1], size[1])
+    rows = plane[:, left] * (1 - share) + plane[:, right] * share
+    above, below, share = _neighbours(plane.shape[0], size[0])
+    result: npt.NDArray[np.float32] = rows[above] * (1 - share)[:, None]
+    result += rows[below] * share[:, None]
+    return result
+
+
+def _neighbours(
+    old: int, new: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    step = np.float32((old - 1) / (new - 1)) if new > 1 else np.float32(0)
+    position = step * np.arange(new, dtype=np.float32)
+    first = np.minimum(position.astype(np.intp), old - 1)
+    return first, np.minimum(first + 1, old - 1), position - first.astype(np.float32)
+
+
+def resize_labels(labels: npt.NDArray[Any], size: Size) -> npt.NDArray[Any]:
+    """Nearest neighbour between pixel centres, like the bilinear resize."""
+    rows = _nearest(labels.shape[0], size[0])
+    columns = _nearest(labels.shape[1], size[1])
+    resized: npt.NDArray[Any] = labels[rows[:, None], columns]
+    return resized
+
+
+def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
+    centres = (np.arange(new) + 0.5) * (old / new)
+    return np.minimum(centres.astype(np.intp), old - 1)

@@ -1,0 +1,87 @@
+"""Make an 8-bit colour picture of any image, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.preprocessing import Decoding
+
+__all__ = ["Viewer"]
+
+_LOW, _HIGH = 2, 98
+"""Percentiles of an image that is not 8-bit that become black and white."""
+
+
+class Viewer:
+    """Shows one or three channels of an image.
+
+    Images of 8 bits are shown as they are. Of other types, the values between the 2nd and the 98th
+    percentile of the channels that are shown are stretched over 0 to 255.
+
+    Args:
+        decoding: How the images were decoded: it says which channels are blue, green and red.
+        bands: Numbers of one channel, or of those to show as red, green and blue, from 1, in the order of the
+            file. Default: the first three; of one or two channels the first, in grey.
+        channels: Channels of the images, if they are known.
+
+    Raises:
+        UsageError: there are not one or three bands, or one of them is not there.
+    """
+
+    def __init__(
+        self, decoding: Decoding, bands: Sequence[int] | None = None, *, channels: int | None = None
+    ) -> None:
+        if bands is not None and len(bands) not in (1, 3):
+            raise UsageError(
+                f"{len(bands)} bands are given", hint="give one (grey) or three (red, green, blue)"
+            )
+        self._bands = None if bands is None else tuple(bands)
+        self._bgr = decoding.gives_bgr
+        if channels is not None:
+            self._check(channels)
+
+    def __call__(self, image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """The picture.
+
+        Args:
+            image: ``(H, W, C)`` of any numeric type; not changed.
+
+        Returns:
+            uint8 ``(H, W, 3)``, BGR.
+        """
+        channels = image.shape[2]
+        self._check(channels)
+        if image.dtype == np.uint8 and channels == 3 and self._bgr and self._bands is None:
+            return np.asarray(image)
+        shown = self._bands or ((1, 2, 3) if channels >= 3 else (1,))
+        rgb = [self._place(band, channels) for band in shown]
+        picture = np.asarray(image)[:, :, rgb[::-1] if len(rgb) == 3 else rgb * 3]
+        return np.ascontiguousarray(picture if image.dtype == np.uint8 else _stretched(picture))
+
+    def _place(self, band: int, channels: int) -> int:
+        """The channel of the array that is number ``band`` of the file."""
+        return 3 - band if self._bgr and channels in (3, 4) and band <= 3 else band - 1
+
+    def _check(self, channels: int) -> None:
+        for band in self._bands or ():
+            if not 1 <= band <= channels:
+                there = "there is only band 1" if channels == 1 else f"there are bands 1 to {channels}"
+                raise UsageError(f"band {band} is not there: {there}")
+
+
+def _stretched(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    values = picture.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, (_LOW, _HIGH)) if finite.size else (0.0, 1.0)
+    if high <= low:
+        high = low + 1
+    scaled = np.nan_to_num((values - low) * (255 / (high - low)), nan=0.0)
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

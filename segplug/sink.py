@@ -65,7 +65,7 @@ class RunContext:
         label = self.dataset.info.ignore_index
         if 0 <= label < self.meta.num_labels:
             raise UsageError(
-                f"the ignored label {label} is a class of this model: no label is left for unknown pixels and "
+                f"the ignored label {label} is a class of this model: none is left for unknown pixels and "
                 "those without data",
                 hint="give the data set another ignored label",
             )

@@ -42,7 +42,7 @@ def model_options() -> list[click.Parameter]:
         click.Option(
             ["--approximate"],
             is_flag=True,
-            help="Leave out preprocessing that cannot be done exactly, in place of an error. The metadata and the "
+            help="Leave out preprocessing that cannot be done exactly, in place of an error. Metadata and "
             "reports list it.",
         ),
         GreedyOption(

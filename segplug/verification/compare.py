@@ -56,9 +56,9 @@ class Pair:
     name: str
     """The image, and the size of the input."""
     reference: npt.NDArray[np.float32]
-    """Logits ``(C, H, W)``."""
+    """Scores ``(C, H, W)``, logits or probabilities."""
     candidate: npt.NDArray[Any]
-    """Logits ``(C, H, W)``, or labels ``(H, W)``."""
+    """Scores ``(C, H, W)``, or labels ``(H, W)``."""
     refusal: str | None = None
     """Why the candidate did not run this input; ``candidate`` is ignored then."""
     perturbed: Callable[[], Iterator[npt.NDArray[np.float32]]] | None = None
@@ -90,7 +90,8 @@ def compare(
     *,
     precision: str = "fp32",
     thresholds: Thresholds | None = None,
-    sigmoid_threshold: float | None = None,
+    threshold: float | None = None,
+    logits: bool = True,
     reference: str = "PyTorch",
 ) -> Comparison:
     """Compare the outputs of both sides, one input at a time: memory does not grow with their number.
@@ -99,7 +100,8 @@ def compare(
         pairs: At least one.
         precision: The precision of the candidate; chooses the thresholds unless they are given.
         thresholds: Thresholds to use instead.
-        sigmoid_threshold: For one-channel logits: foreground where ``sigmoid(logit)`` is above it.
+        threshold: For scores of one channel: foreground where the probability is above it; default: 0.5.
+        logits: Whether the scores are logits, not probabilities.
         reference: The name of the reference in messages.
 
     Raises:
@@ -113,7 +115,7 @@ def compare(
             totals.refusals.append(refusal)
             continue
         _check_shapes(pair)
-        _add(pair, totals, limits, cut=_logit(sigmoid_threshold))
+        _add(pair, totals, limits, cut=_logit(threshold) if logits else _default(threshold))
     if not totals.inputs:
         raise UsageError("there is nothing to compare")
 
@@ -277,9 +279,12 @@ def _labels_and_margin(
         return labels, first - second
 
 
+def _default(threshold: float | None) -> float:
+    return 0.5 if threshold is None else threshold
+
+
 def _logit(threshold: float | None) -> float:
-    if threshold is None:
-        return 0.0
+    threshold = _default(threshold)
     if threshold <= 0:
         return -np.inf
     return float(np.log(threshold) - np.log1p(-threshold)) if threshold < 1 else np.inf

@@ -20,6 +20,7 @@ from segplug.comparison import Comparison, Thresholds
 from segplug.engine import REFERENCE_BACKEND, Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.model import SegmentationModel
+from segplug.preprocessing import Resize
 from segplug.registry.formats import backend_of_artifact, backend_of_input, verification_backend
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Artifact
@@ -50,7 +51,7 @@ __all__ = [
 
 def verification_images(
     files: Sequence[str | Path], meta: ModelMeta, size: tuple[int, int] | None
-) -> Iterator[tuple[str, npt.NDArray[np.uint8], ModelMeta]]:
+) -> Iterator[tuple[str, npt.NDArray[Any], ModelMeta]]:
     """The images to compare on: the user's, or the sample image that comes with segplug.
 
     Args:
@@ -59,36 +60,40 @@ def verification_images(
         size: The network's (height, width); the sample image has this size.
 
     Yields:
-        A name, a uint8 ``(H, W, 3)`` BGR image, and metadata that says how to preprocess it.
+        A name, an image ``(H, W, C)`` as the model's decoder gives it, and metadata that says how to
+        preprocess it.
     """
     if files:
-        from segplug.runtime.reading import read_image
-
         for file in files:
-            yield Path(file).name, read_image(Path(file)), meta
+            yield Path(file).name, _read(Path(file), meta), meta
         return
-    from segplug.verification.sample import sample_image
+    from segplug.verification.sample import sample_for
 
     height, width = size or meta.input_size or (512, 512)
-    yield "sample", sample_image(height, width), meta.replace(resize=None)
+    kept = tuple(step for step in meta.preprocessing if not isinstance(step, Resize))
+    yield "sample", sample_for(meta, height, width), meta.replace(preprocessing=kept)
+
+
+def _read(file: Path, meta: ModelMeta) -> npt.NDArray[Any]:
+    from segplug.runtime.image_reader import split_masked
+    from segplug.runtime.reading import read_image
+
+    return split_masked(read_image(file, meta.decoding, channels=meta.in_channels)).image
 
 
 def tracing_input(file: Path, meta: ModelMeta, shape: tuple[int, int] | None) -> npt.NDArray[np.float32]:
-    """A user's image, preprocessed to the network's size, as float32 ``(1, 3, H, W)``."""
+    """A user's image, preprocessed to the network's size, as float32 ``(1, C, H, W)``."""
     from segplug.runtime.preprocess import Preprocessor
-    from segplug.runtime.reading import read_image
 
     size = shape or meta.input_size
     spec = None
     if size is not None:
         height, width = Axis.fixed(size[0]), Axis.fixed(size[1])
         spec = EngineSpec(meta=meta, output="logits", height=height, width=width)
-    return Preprocessor(meta, spec)(read_image(file), file.name).array[None]
+    return Preprocessor(meta, spec)(_read(file, meta), file.name).array[None]
 
 
-def comparison_inputs(
-    images: Iterable[tuple[str, npt.NDArray[np.uint8], ModelMeta]], candidate: Engine
-) -> Inputs:
+def comparison_inputs(images: Iterable[tuple[str, npt.NDArray[Any], ModelMeta]], candidate: Engine) -> Inputs:
     """Preprocessed batches to compare on, of sizes that the candidate takes.
 
     Args:
@@ -96,7 +101,7 @@ def comparison_inputs(
         candidate: The opened artifact.
 
     Yields:
-        A name for people and a float32 batch ``(N, 3, H, W)``.
+        A name for people and a float32 batch ``(N, C, H, W)``.
     """
     for position, (name, image, meta) in enumerate(images):
         whole = _prepared(name, image, candidate, meta)
@@ -108,7 +113,7 @@ def comparison_inputs(
 
 
 def _prepared(
-    name: str, image: npt.NDArray[np.uint8], candidate: Engine, meta: ModelMeta
+    name: str, image: npt.NDArray[Any], candidate: Engine, meta: ModelMeta
 ) -> npt.NDArray[np.float32]:
     """The preprocessed image: the network's input, or the array that a window is cut from."""
     from segplug.runtime.preprocess import Preprocessor
@@ -194,16 +199,33 @@ def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Rep
             continue
         for position in range(len(batch)):
             label = name if len(batch) == 1 else f"{name} [{position}]"
+            found = np.array(actual[position])
             yield Pair(
                 label,
-                expected[position].astype(np.float32),
-                np.array(actual[position]),
-                perturbed=partial(_perturbed, reference, batch[position : position + 1]),
+                _comparable(expected[position], found, reference),
+                found,
+                perturbed=partial(_perturbed, reference, batch[position : position + 1], found),
             )
 
 
-def _perturbed(reference: Engine, image: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
-    return perturbed_runs(lambda perturbed: reference.run(perturbed)[0].astype(np.float32, copy=False), image)
+def _perturbed(
+    reference: Engine, image: npt.NDArray[np.float32], found: npt.NDArray[Any]
+) -> Iterator[npt.NDArray[np.float32]]:
+    return perturbed_runs(lambda perturbed: _comparable(reference.run(perturbed)[0], found, reference), image)
+
+
+def _comparable(
+    scores: npt.NDArray[Any], found: npt.NDArray[Any], reference: Engine
+) -> npt.NDArray[np.float32]:
+    """The reference's scores ``(C, h, w)``; at the size of labels where the artifact gives labels."""
+    from segplug.runtime.planes import resize_plane
+
+    scores = scores.astype(np.float32)
+    if found.ndim == 3 or scores.shape[1:] == found.shape:
+        return scores
+    height, width = found.shape
+    align_corners = reference.spec.meta.align_corners
+    return np.stack([resize_plane(plane, (height, width), align_corners=align_corners) for plane in scores])
 
 
 @contextmanager
@@ -268,7 +290,8 @@ def compare_engines(
         run_both(reference, candidate, comparison_inputs(shown, candidate), reporter),
         precision=precision,
         thresholds=thresholds,
-        sigmoid_threshold=meta.threshold if meta.activation == "sigmoid" else None,
+        threshold=meta.threshold,
+        logits=meta.scores == "logits",
         reference=named,
     )
 

@@ -1,0 +1,118 @@
+"""How to prepare images for a network that does not say it itself: from a user's few facts, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from segplug.errors import UsageError
+from segplug.preprocessing import Decoding, Pad, Resize, Step, usual_steps
+
+__all__ = ["ChannelOrderName", "DecodingName", "image_steps"]
+
+ChannelOrderName = Literal["rgb", "bgr"]
+DecodingName = Literal["color", "grayscale", "unchanged", "bands"]
+
+_DECODINGS: dict[DecodingName, Decoding] = {
+    "color": Decoding(),
+    "grayscale": Decoding(color="grayscale"),
+    "unchanged": Decoding(color="unchanged"),
+    "bands": Decoding(library="bands", color="unchanged"),
+}
+_CHANNELS = {"color": 3, "grayscale": 1}
+"""What the decodings give that convert colours, always as 8-bit pixels."""
+
+_PIXEL_RANGE = 255
+
+
+def image_steps(
+    channels: int,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    channel_order: ChannelOrderName | None = None,
+    decoding: DecodingName | None = None,
+    resize: Resize | None = None,
+    pad: Pad | None = None,
+) -> tuple[Decoding, tuple[Step, ...]]:
+    """How files are decoded, and the steps that follow: resize, colours in the network's order, normalise,
+    pad.
+
+    Args:
+        channels: Channels of the network's input.
+        mean: One for each channel, or one for all, in the units of the image. ``None``: 0.
+        std: As ``mean``. ``None``: 1.
+        channel_order: What a network of three channels takes; ``None``: RGB.
+        decoding: ``color`` and ``grayscale`` convert colours, ``unchanged`` keeps channels and type with
+        colours
+            as BGR, ``bands`` keeps the file's order, too. ``None``: what the number of channels suggests.
+        resize: ``None``: images keep their size.
+        pad: ``None``: nothing is padded.
+
+    Raises:
+        UsageError: a value is wrong, or contradicts another one.
+    """
+    decoder = _decoding(decoding, channels)
+    return decoder, usual_steps(
+        *_normalisation(mean, std, channels, only_bytes=decoder.color in _CHANNELS),
+        channel_order=_order(channel_order, decoder, channels),
+        resize=resize,
+        pad=pad,
+    )
+
+
+def _decoding(name: DecodingName | None, channels: int) -> Decoding:
+    if name is None:
+        return Decoding.for_channels(channels)
+    given = _CHANNELS.get(name, channels)
+    if given != channels:
+        raise UsageError(
+            f"the network takes {_counted(channels)}, and decoding '{name}' gives {_counted(given)}",
+            hint="leave out decoding, or give 'bands' or 'unchanged'",
+        )
+    return _DECODINGS[name]
+
+
+def _order(given: ChannelOrderName | None, decoding: Decoding, channels: int) -> ChannelOrderName:
+    if channels == 3 and decoding.gives_bgr:
+        return given or "rgb"
+    if given is not None:
+        what = "'bands' keeps the order of the file" if channels == 3 else f"there is {_counted(channels)}"
+        raise UsageError(f"channel_order is for images whose colours are decoded, and {what}")
+    return "bgr"  # as they are decoded
+
+
+def _normalisation(
+    mean: Sequence[float] | None, std: Sequence[float] | None, channels: int, *, only_bytes: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    means = _per_channel("mean", mean, 0.0, channels)
+    stds = _per_channel("std", std, 1.0, channels)
+    if min(stds) <= 0:
+        raise UsageError("std must be above 0: pixels are divided by it")
+    if only_bytes and min(stds) < 1 and mean is not None and max(map(abs, means)) <= 1:
+        scaled = (",".join(f"{value * _PIXEL_RANGE:g}" for value in values) for values in (means, stds))
+        raise UsageError(
+            "mean and std are for pixels of 0 to 1, and these images have pixels of 0 to 255",
+            hint="multiply them by 255: mean={} std={}; images of other types need decoding 'unchanged' or "
+            "'bands'".format(*scaled),
+        )
+    return means, stds
+
+
+def _per_channel(
+    name: str, given: Sequence[float] | None, default: float, channels: int
+) -> tuple[float, ...]:
+    values = (default,) if given is None else tuple(given)
+    if len(values) not in (1, channels):
+        raise UsageError(
+            f"{name} has {len(values)} values, and the network takes {_counted(channels)}",
+            hint="give one value for each channel, or one for all",
+        )
+    if not all(map(math.isfinite, values)):
+        raise UsageError(f"{name} takes finite numbers, not {' '.join(f'{value:g}' for value in values)}")
+    return values if len(values) == channels else values * channels
+
+
+def _counted(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"

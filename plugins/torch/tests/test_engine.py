@@ -11,7 +11,8 @@ import pytest
 import torch
 from segplug_torch.engine import TorchEngine
 from segplug_torch.infer_pytorch import provider
-from torch_support.networks import make_model
+from torch import nn
+from torch_support.networks import Net, make_model
 
 from segplug.engine import Axis, Engine
 from segplug.errors import DeviceError, ShapeError, UsageError
@@ -93,6 +94,33 @@ def test_what_cannot_be_asked(model):
     provider.check_device("cpu")
     with pytest.raises(UsageError, match=r"takes a loaded model, not model\.pt"):
         provider.infer(make_request(InferRequest, artifact=Path("model.pt")))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+def test_images_of_any_number_of_channels(channels):
+    model = make_model(Net(in_channels=channels), in_channels=channels)
+    engine = provider.infer(make_request(InferRequest, model=model))
+    batch = np.random.default_rng(0).standard_normal((2, channels, 33, 40), dtype=np.float32)
+    assert np.array_equal(engine.run(batch), model.module(torch.from_numpy(batch)).numpy())
+    other = np.zeros((1, channels + 1, 32, 32), np.float32)
+    with pytest.raises(ShapeError, match=f"its number of channels is {channels}$"):
+        engine.run(other)
+
+
+def test_a_function_that_takes_any_channels_is_not_given_others(model):
+    engine = TorchEngine(lambda x: x, model.meta, device=torch.device("cpu"), backend="file")
+    with pytest.raises(ShapeError, match="cannot take an input of 1x4x32x32"):
+        engine.run(np.zeros((1, 4, 32, 32), np.float32))
+
+
+def test_scores_at_a_stride():
+    network = nn.Conv2d(3, 3, 3, stride=2, padding=1)
+    engine = provider.infer(make_request(InferRequest, model=make_model(network, output_stride=2)))
+    for size, scores in (((32, 48), (16, 24)), ((33, 47), (17, 24))):
+        assert engine.run(np.zeros((1, 3, *size), np.float32)).shape == (1, 3, *scores)
+    wrong = provider.infer(make_request(InferRequest, model=make_model(network, output_stride=3)))
+    with pytest.raises(ShapeError, match="of 1x3x32x48: its scores are 1x3x16x24"):
+        wrong.run(np.zeros((1, 3, 32, 48), np.float32))
 
 
 @torch.jit.script

@@ -7,7 +7,11 @@ import torch
 from segplug_torch.limits import find_input_limits
 from torch import nn
 
-from segplug.model import InputLimits
+from segplug.model import InputLimits, ModelMeta
+
+
+def limits_of(network: nn.Module, size: tuple[int, int] | None, **meta) -> InputLimits | None:
+    return find_input_limits(network, ModelMeta("net", input_size=size, **meta))
 
 
 class Only(nn.Module):
@@ -40,12 +44,12 @@ class Only(nn.Module):
     ],
 )
 def test_limits_are_found(rule, limits):
-    assert find_input_limits(Only(rule), (640, 480)) == limits
+    assert limits_of(Only(rule), (640, 480)) == limits
 
 
 def test_few_and_small_images_are_tried():
     network = Only(lambda h, w: True)
-    find_input_limits(network, (2048, 1024))
+    limits_of(network, (2048, 1024))
     assert len(network.seen) < 24
     assert max(map(max, network.seen)) <= 128
 
@@ -64,12 +68,12 @@ def test_an_error_that_is_no_refusal_is_not_taken_for_one(error):
             raise error
 
     with pytest.raises(type(error)):
-        find_input_limits(Broken(), None)
+        limits_of(Broken(), None)
 
 
 def test_nothing_larger_than_the_nominal_size_is_tried_where_no_square_is_taken():
     network = Only(lambda h, w: (h, w) == (96, 160))
-    assert find_input_limits(network, (96, 160)) == InputLimits((96, 160), maximum=(96, 160))
+    assert limits_of(network, (96, 160)) == InputLimits((96, 160), maximum=(96, 160))
     assert max(map(max, network.seen)) <= 160
 
 
@@ -80,4 +84,24 @@ def test_a_size_at_which_the_logits_have_another_is_not_taken():
         def forward(self, x):
             return nn.functional.interpolate(x[:, :, ::2, ::2], scale_factor=2)
 
-    assert find_input_limits(Rounding(), (640, 480)) == InputLimits((2, 2), multiple_of=2)
+    assert limits_of(Rounding(), (640, 480)) == InputLimits((2, 2), multiple_of=2)
+
+
+class Patches(nn.Module):
+    """Embeds whole patches of 4 x 4, of images of five channels: what is left over is not in the scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(5, 2, 4, stride=4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.embed(x)
+
+
+def test_scores_have_the_size_that_their_stride_says():
+    meta = {"in_channels": 5, "output_stride": 4}
+    assert limits_of(Patches(), (64, 64), **meta) == InputLimits((4, 4), multiple_of=4)
+    halved = nn.Conv2d(5, 2, 3, stride=2, padding=1)
+    assert limits_of(halved, (64, 64), in_channels=5, output_stride=2) == InputLimits((1, 1))
+    assert limits_of(halved, (64, 64), in_channels=5, output_stride=1) is None
+    assert limits_of(halved, (64, 64), in_channels=3, output_stride=2) is None

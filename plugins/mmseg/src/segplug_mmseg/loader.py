@@ -119,7 +119,7 @@ class MmsegModels(ModelSource[NoOptions]):
             meta=meta,
             exportable=lambda: _exportable(module),
             device=str(device),
-            input_limits=lambda: find_input_limits(module, meta.input_size),
+            input_limits=lambda: find_input_limits(module, meta),
         )
 
 

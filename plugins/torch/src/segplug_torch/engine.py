@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import DeviceError, SegplugError, ShapeError, UsageError
+from segplug.strides import scores_size
 from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class TorchEngine:
     """Runs a function of tensors.
 
     Args:
-        function: float32 ``(N, 3, H, W)`` to float32 logits ``(N, C, H, W)``, both on ``device``.
+        function: float32 ``(N, meta.in_channels, H, W)`` to float32 scores ``(N, C, h, w)``, height and width
+            those of the input divided by ``meta.output_stride``, rounded up; both on ``device``.
         meta: The metadata of the model.
         device: Where ``function`` runs.
         backend: The name of the ``infer`` target.
@@ -65,11 +67,11 @@ class TorchEngine:
 
     @property
     def spec(self) -> EngineSpec:
-        """Logits, of the sizes that the function takes."""
+        """Scores, of the sizes that the function takes."""
         return self._spec
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
-        """Logits float32 ``(N, C, H, W)`` of a float32 ``(N, 3, H, W)`` batch."""
+        """Scores, float32 ``(N, C, h, w)``, of a float32 ``(N, meta.in_channels, H, W)`` batch."""
         import torch
 
         if self._function is None:
@@ -77,8 +79,8 @@ class TorchEngine:
         self._check(batch)
         try:
             with torch.inference_mode():
-                logits = self._function(torch.from_numpy(batch).to(self._device))
-                result: npt.NDArray[np.generic] = logits.float().cpu().numpy()
+                scores = self._function(torch.from_numpy(batch).to(self._device))
+                result: npt.NDArray[np.generic] = scores.float().cpu().numpy()
         except SegplugError:
             raise
         except (MemoryError, *REFUSALS) as error:
@@ -90,9 +92,10 @@ class TorchEngine:
             raise ShapeError(
                 f"the network cannot take an input of {_shape(batch)}: {one_line(error)}"
             ) from error
-        if result.shape[2:] != batch.shape[2:]:
+        height, width = batch.shape[2:]
+        if result.shape[2:] != scores_size((height, width), self._spec.meta.output_stride):
             raise ShapeError(
-                f"the network cannot take an input of {_shape(batch)}: its logits are {_shape(result)}"
+                f"the network cannot take an input of {_shape(batch)}: its scores are {_shape(result)}"
             )
         return result
 
@@ -107,7 +110,12 @@ class TorchEngine:
 
     def _check(self, batch: npt.NDArray[np.float32]) -> None:
         """At other sizes than its own, a trace gives wrong results and compiled code reads wrong memory."""
-        spec, (count, _, height, width) = self._spec, batch.shape
+        spec, (count, channels, height, width) = self._spec, batch.shape
+        if channels != spec.meta.in_channels:
+            raise ShapeError(
+                f"the network cannot take an input of {_shape(batch)}: its number of channels is "
+                f"{spec.meta.in_channels}"
+            )
         for axis, size in ((spec.batch, count), (spec.height, height), (spec.width, width)):
             if not axis.accepts(size):
                 raise ShapeError(

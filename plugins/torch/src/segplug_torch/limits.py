@@ -13,7 +13,8 @@ from functools import cache
 import torch
 from torch import nn
 
-from segplug.model import InputLimits
+from segplug.model import InputLimits, ModelMeta
+from segplug.strides import scores_size
 from segplug_torch.errors import REFUSALS, is_out_of_memory
 
 __all__ = ["find_input_limits"]
@@ -24,18 +25,18 @@ _SQUARES = (64, 128, 256, 512, 1024)
 _DIVISORS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> InputLimits | None:
+def find_input_limits(module: nn.Module, meta: ModelMeta) -> InputLimits | None:
     """Try sizes on ``module`` until its limits are known.
 
     Args:
-        module: float32 ``(N, 3, H, W)`` to logits ``(N, C, H, W)``; in eval mode, and not changed by a run.
-            Where the logits have another size than the input, the size is not taken.
-        nominal: A (height, width) that it should take; for networks that take no small square.
+        module: As :class:`~segplug.model.SegmentationModel` says; in eval mode, and not changed by a run.
+            Where its scores have another size than ``meta.output_stride`` says, the size is not taken.
+        meta: Its metadata. ``input_size`` is tried where the network takes no small square.
 
     Returns:
         The limits; ``None`` if not even the nominal size is taken.
     """
-    takes = _trial(module)
+    takes, nominal = _trial(module, meta), meta.input_size
     small = [edge for edge in _SQUARES if nominal is None or edge <= max(nominal)]
     start = next((edge for edge in small if takes(edge, edge)), None)
     if start is not None:
@@ -49,7 +50,7 @@ def find_input_limits(module: nn.Module, nominal: tuple[int, int] | None) -> Inp
     return None
 
 
-def _trial(module: nn.Module) -> Callable[[int, int], bool]:
+def _trial(module: nn.Module, meta: ModelMeta) -> Callable[[int, int], bool]:
     """A function that runs ``module`` at a (height, width) once, and says whether it takes that size."""
     parameter = next(module.parameters(), None)
     device = "cpu" if parameter is None else parameter.device
@@ -58,12 +59,12 @@ def _trial(module: nn.Module) -> Callable[[int, int], bool]:
     def takes(height: int, width: int) -> bool:
         try:
             with torch.inference_mode():
-                logits = module(torch.zeros(1, 3, height, width, device=device))
+                scores = module(torch.zeros(1, meta.in_channels, height, width, device=device))
         except REFUSALS as error:
             if is_out_of_memory(error):
                 raise
             return False
-        return tuple(logits.shape[2:]) == (height, width)
+        return tuple(scores.shape[2:]) == scores_size((height, width), meta.output_stride)
 
     return takes
 

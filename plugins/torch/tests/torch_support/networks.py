@@ -16,10 +16,10 @@ __all__ = ["Net", "make_model"]
 class Net(nn.Module):
     """Halves the size of its input, and brings logits back to it."""
 
-    def __init__(self, classes: int = 3, width: int = 8) -> None:
+    def __init__(self, classes: int = 3, width: int = 8, in_channels: int = 3) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            nn.Conv2d(in_channels, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
         self.head = nn.Conv2d(width, classes, 1)
 

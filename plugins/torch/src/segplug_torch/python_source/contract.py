@@ -1,32 +1,57 @@
-"""Check that a plain network takes images and returns logits, by a run on a small image."""
+"""Check that a plain network takes images and returns scores, by runs on small images."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from segplug.errors import ModelError
+from segplug.errors import DeviceError, ModelError
+from segplug.strides import common_stride
 from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
 
-__all__ = ["count_channels"]
+__all__ = ["Scores", "find_scores"]
+
+Size = tuple[int, int]
+"""(height, width)."""
 
 _SQUARES = (64, 128, 256, 512)
 """Sizes to try, the smallest that the network takes."""
 
-_EXPECTED = "float32 logits (N, classes, H, W) of the input's height and width"
+_EXPECTED = (
+    "float32 scores (N, classes, h, w), h and w the image's height and width divided by one whole number and "
+    "rounded up"
+)
 
 
-def count_channels(network: nn.Module, size: tuple[int, int] | None) -> int:
-    """The channels of the network's logits.
+@dataclass(frozen=True)
+class Scores:
+    """What the network returns."""
+
+    channels: int
+    stride: int
+    """The input's height and width, divided by this and rounded up, are those of the scores."""
+
+
+def find_scores(
+    network: nn.Module, in_channels: int, size: Size | None, kind: Literal["logits", "probabilities"]
+) -> Scores:
+    """Run the network on one small image and, if it takes it, on a larger one.
 
     Args:
         network: In eval mode.
+        in_channels: Channels of the images.
         size: A (height, width) that it should take; ``None``: not known.
+        kind: What it is said to return.
 
     Raises:
-        ModelError: it takes no image, or does not return float32 logits of the input's size.
+        ModelError: it takes no such image, or returns something else than float32 scores at one stride, or
+            probabilities below 0.
+        DeviceError: the memory is not enough.
     """
     kinds = {value.dtype for value in network.state_dict().values() if value.is_floating_point()}
     if kinds - {torch.float32}:
@@ -34,41 +59,105 @@ def count_channels(network: nn.Module, size: tuple[int, int] | None) -> int:
         raise ModelError(
             f"the weights of the network are {names}, and float32 is expected", hint="net.float()"
         )
-    height, width, output = _run(network, size)
-    fault = _fault(output, (height, width))
-    if fault is not None:
+    run = _Trial(network, in_channels)
+    answers = [_smallest(run, size)]
+    _stride(answers, kind)  # what is wrong is not run again
+    answers += _larger(run, answers[0][0])
+    return Scores(channels=int(answers[0][1].shape[1]), stride=_stride(answers, kind))
+
+
+def _stride(answers: Sequence[tuple[Size, Any]], kind: str) -> int:
+    """The stride of what the network returned for images of these sizes; raises if it is not as expected."""
+    faults = [_fault(output) for _, output in answers]
+    stride = None
+    if not any(faults):
+        stride = common_stride((size, (output.shape[2], output.shape[3])) for size, output in answers)
+    if stride is None:
+        returned = [
+            f"for a {_by(size)} image {fault or f'a tensor of {_by(output.shape)}'}"
+            for (size, output), fault in zip(answers, faults, strict=True)
+        ]
         raise ModelError(
-            f"for a {height}x{width} image the network returned {fault}, not {_EXPECTED}",
-            hint="return a module whose forward gives the logits alone",
+            f"the network returned {' and '.join(returned)}, not {_EXPECTED}",
+            hint="return a module whose forward gives the scores alone",
         )
-    return int(output.shape[1])
+    lowest = min(float(output.min()) for _, output in answers)
+    if kind == "probabilities" and lowest < 0:
+        raise ModelError(
+            f"scores is probabilities, and the network returned {lowest:.3g}",
+            hint="leave out scores if it returns logits",
+        )
+    return stride
 
 
-def _run(network: nn.Module, size: tuple[int, int] | None) -> tuple[int, int, Any]:
+@dataclass(frozen=True)
+class _Trial:
+    """Runs the network on a black image."""
+
+    network: nn.Module
+    channels: int
+
+    def __call__(self, size: Size) -> Any:
+        parameter = next(self.network.parameters(), None)
+        device = torch.device("cpu") if parameter is None else parameter.device
+        try:
+            with torch.inference_mode():
+                return self.network(torch.zeros(1, self.channels, *size, device=device))
+        except (MemoryError, *REFUSALS) as error:
+            if is_out_of_memory(error):
+                raise DeviceError(
+                    f"not enough memory on {device} for an image of {self.channels} channels, {_by(size)}"
+                ) from error
+            raise
+
+
+def _smallest(run: _Trial, size: Size | None) -> tuple[Size, Any]:
     """A size that the network takes, and what it returned for it."""
     squares = [(edge, edge) for edge in _SQUARES if size is None or edge <= min(size)]
     sizes = list(dict.fromkeys([*squares, *([size] if size else [])]))
-    parameter = next(network.parameters(), None)
-    device = "cpu" if parameter is None else parameter.device
     refusal: Exception | None = None
-    for height, width in sizes:
+    for tried in sizes:
         try:
-            with torch.inference_mode():
-                return height, width, network(torch.zeros(1, 3, height, width, device=device))
+            return tried, run(tried)
         except REFUSALS as error:
-            if is_out_of_memory(error):
-                raise
             refusal = error
+            wanted = _wanted_channels(error, run.channels, tried)
+            if wanted is not None:
+                raise ModelError(
+                    f"the network takes images of {wanted} channels, and {run.channels} were given",
+                    hint=f"--in-channels {wanted}",
+                ) from error
     assert refusal is not None
-    tried = ", ".join(f"{height}x{width}" for height, width in sizes)
     raise ModelError(
-        f"the network takes no image of {tried}: {type(refusal).__name__}: {one_line(refusal)}",
+        f"the network takes no image of {', '.join(map(_by, sizes))} with {run.channels} channels: "
+        f"{type(refusal).__name__}: {one_line(refusal)}",
         hint=None if size else "give a size that it takes: --input-size HEIGHT WIDTH",
     ) from refusal
 
 
-def _fault(output: Any, size: tuple[int, int]) -> str | None:
-    """A description of an output that is not logits; ``None``: it is logits."""
+def _wanted_channels(error: Exception, given: int, size: Size) -> int | None:
+    """The channels that a convolution of the image itself asks for."""
+    image = re.escape(f"expected input[1, {given}, {size[0]}, {size[1]}] to have ")
+    found = re.search(image + r"(\d+) channels", str(error))
+    return None if found is None else int(found[1])
+
+
+def _larger(run: _Trial, first: Size) -> list[tuple[Size, Any]]:
+    """A larger size that the network takes, and what it returned for it; nothing if it takes none.
+
+    It is a multiple of the first, so that a network which needs multiples of a number takes it.
+    """
+    height, width = first
+    for size in ((height, 2 * width), (2 * height, 2 * width)):
+        try:
+            return [(size, run(size))]
+        except REFUSALS:
+            continue
+    return []
+
+
+def _fault(output: Any) -> str | None:
+    """A description of an output that is not scores of one image; ``None``: it may be scores."""
     if isinstance(output, dict):
         return f"a dict with the keys {', '.join(map(repr, output))}"
     if isinstance(output, (tuple, list)):
@@ -77,6 +166,10 @@ def _fault(output: Any, size: tuple[int, int]) -> str | None:
         return f"a {type(output).__name__}"
     if output.dtype != torch.float32:
         return f"{str(output.dtype).removeprefix('torch.')} values"
-    if output.dim() != 4 or output.shape[0] != 1 or tuple(output.shape[2:]) != size:
-        return f"a tensor of {'x'.join(map(str, output.shape)) or 'no dimension'}"
+    if output.dim() != 4 or output.shape[0] != 1:
+        return f"a tensor of {_by(output.shape) or 'no dimension'}"
     return None
+
+
+def _by(shape: Any) -> str:
+    return "x".join(map(str, shape))

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segplug.artifact import file_sha256
 from segplug.errors import ModelError, UsageError
-from segplug.model import Inference, ModelMeta, Pad, Provenance, Resize
+from segplug.model import Inference, ModelMeta, Provenance
+from segplug.preprocessing import Pad, Resize
 from segplug.progress import Reporter
 from segplug.requests import LoadModelRequest
+from segplug.undescribed import image_steps
+from segplug_torch.python_source.contract import Scores
 from segplug_torch.python_source.factory import Factory
 from segplug_torch.python_source.options import Options
 
 __all__ = ["input_files", "make_meta", "nominal_size"]
 
 _THRESHOLD = 0.5
-_PIXEL_RANGE = 255
 
 
 def nominal_size(options: Options) -> tuple[int, int] | None:
@@ -38,42 +39,53 @@ def nominal_size(options: Options) -> tuple[int, int] | None:
         raise UsageError(
             "the input of a network that slides a window is the window", hint="leave out input_size"
         )
-    if options.keep_ratio and options.resize is None:
-        raise UsageError("keep_ratio says how images are resized", hint="add resize=HEIGHT,WIDTH")
     return crop or options.input_size or (None if options.keep_ratio else options.resize)
 
 
-def make_meta(request: LoadModelRequest[Options], factory: Factory, channels: int) -> ModelMeta:
+def make_meta(request: LoadModelRequest[Options], factory: Factory, scores: Scores) -> ModelMeta:
     """Fill a :class:`ModelMeta`.
 
     Args:
         request: Its locations, overrides and reporter, and what the user says of the network: its options.
         factory: Where the network comes from.
-        channels: How many channels its logits have.
+        scores: What the network returns.
 
     Raises:
-        UsageError: options contradict each other.
+        UsageError: options are wrong, or contradict each other.
         ModelError: the network has another number of classes than are named.
     """
     options = request.options
-    mean, std = _normalisation(options, request.reporter)
-    binary = channels == 1
+    if options.mean is None and options.std is None:
+        request.reporter.warn("neither mean nor std is given: the network gets the pixels as they are")
+    decoding, preprocessing = image_steps(
+        options.in_channels,
+        mean=options.mean,
+        std=options.std,
+        channel_order=options.channel_order,
+        decoding=options.decoding,
+        resize=_resize(options),
+        pad=None if options.pad_divisor is None else Pad(divisor=options.pad_divisor),
+    )
+    binary = scores.channels == 1
     if options.threshold is not None and not binary:
-        raise UsageError(f"threshold is for a network with one channel, and this one has {channels}")
+        raise UsageError(
+            f"threshold is for a network with one channel, and this one has {scores.channels}",
+            hint="a sigmoid for each of several classes (multilabel) is not supported: a pixel has one label",
+        )
     extra: dict[str, Any] = {}
     if request.cfg_options:  # the hash of the file alone does not say what was built
         extra = {"python": {"cfg_options": {name: str(value) for name, value in request.cfg_options.items()}}}
     return ModelMeta(
         name=factory.name,
-        classes=_classes(options.classes, 2 if binary else channels, request.reporter),
-        mean=mean,
-        std=std,
-        channel_order=options.channel_order,
+        classes=_classes(options.classes, scores.channels, request.reporter),
+        in_channels=options.in_channels,
+        decoding=decoding,
+        preprocessing=preprocessing,
         input_size=nominal_size(options),
-        resize=_resize(options),
-        pad=None if options.pad_divisor is None else Pad(divisor=options.pad_divisor),
         inference=_inference(options),
-        out_channels=channels,
+        out_channels=scores.channels,
+        output_stride=scores.stride,
+        scores=options.scores,
         activation="sigmoid" if binary else "softmax",
         threshold=(_THRESHOLD if options.threshold is None else options.threshold) if binary else None,
         align_corners=options.align_corners,
@@ -89,36 +101,18 @@ def make_meta(request: LoadModelRequest[Options], factory: Factory, channels: in
     )
 
 
-def _normalisation(
-    options: Options, reporter: Reporter
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    if options.mean is None and options.std is None:
-        reporter.warn("neither mean nor std is given: the network gets pixels of 0 to 255 as they are")
-    mean, std = options.mean or (0.0, 0.0, 0.0), options.std or (1.0, 1.0, 1.0)
-    if not all(map(math.isfinite, (*mean, *std))):
-        raise UsageError("mean and std must be finite numbers")
-    if min(std) <= 0:
-        raise UsageError("std must be above 0")
-    if min(std) < 1 and options.mean is not None and max(map(abs, mean)) <= 1:
-        scaled = (",".join(f"{value * _PIXEL_RANGE:g}" for value in values) for values in (mean, std))
-        raise UsageError(
-            "mean and std are for pixels of 0 to 1, and segplug's are for pixels of 0 to 255",
-            hint="multiply them by 255: mean={} std={}".format(*scaled),
-        )
-    return mean, std
-
-
-def _classes(given: tuple[str, ...], wanted: int, reporter: Reporter) -> tuple[str, ...]:
-    made_up = tuple(f"class {index}" for index in range(wanted))
+def _classes(given: tuple[str, ...], channels: int, reporter: Reporter) -> tuple[str, ...]:
+    wanted = (2, 1) if channels == 1 else (channels,)
+    made_up = tuple(f"class {index}" for index in range(wanted[0]))
     if not given:
         reporter.warn("no classes are named: they are called class 0, class 1, ...")
         return made_up
     count = int(given[0]) if len(given) == 1 and given[0].isdecimal() else None
     names = made_up[:count] if count is not None else _names(given)
     number = len(names) if count is None else count
-    if number != wanted:
-        channels = "one channel, which separates 2 classes" if wanted == 2 else f"{wanted} channels"
-        raise ModelError(f"{number} classes are named, and the network's logits have {channels}")
+    if number not in wanted:
+        have = f"{channels} channels" if channels > 1 else "one channel, for one class or to separate two"
+        raise ModelError(f"{number} classes are named, and the network's scores have {have}")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"two classes have the name '{twice}'", hint="scores are listed by name")
@@ -146,10 +140,20 @@ def _names(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _resize(options: Options) -> Resize | None:
+    algorithm, filtered = options.resize_algorithm or "opencv", options.resize_filter or "bilinear"
     if options.resize is None:
+        for name in ("keep_ratio", "resize_algorithm", "resize_filter"):
+            if getattr(options, name):
+                raise UsageError(f"{name} says how images are resized", hint="add resize=HEIGHT,WIDTH")
         return None
+    if filtered == ("box" if algorithm == "opencv" else "area"):
+        raise UsageError(
+            f"the resize of {algorithm} has no filter '{filtered}'",
+            hint="'area' is for opencv, 'box' for pillow and torchvision",
+        )
     height, width = options.resize
-    return Resize(scale=(width, height), keep_ratio=options.keep_ratio)
+    fit: Literal["exact", "inside"] = "inside" if options.keep_ratio else "exact"
+    return Resize(scale=(width, height), fit=fit, algorithm=algorithm, filter=filtered)
 
 
 def _inference(options: Options) -> Inference:

@@ -14,13 +14,27 @@ __all__ = ["Options"]
 class Options:
     """Options of the model source ``python``."""
 
-    mean: tuple[float, float, float] | None = option(
-        None, help="Mean of each channel, in the units of 8-bit pixels (0 to 255). Default: 0."
+    in_channels: int = option(3, help="Channels of the network's images.", minimum=1)
+    mean: tuple[float, ...] | None = option(
+        None,
+        help="Mean of each channel, or one for all, in the units of the images (8-bit pixels: 0 to 255). "
+        "Default: 0.",
     )
-    std: tuple[float, float, float] | None = option(
-        None, help="Standard deviation of each channel, in the same units. Default: 1."
+    std: tuple[float, ...] | None = option(
+        None, help="Standard deviation of each channel, or one for all, in the same units. Default: 1."
     )
-    channel_order: Literal["rgb", "bgr"] = option("rgb", help="The order of the network's input channels.")
+    channel_order: Literal["rgb", "bgr"] | None = option(
+        None, help="The order of a network's three colour channels. Default: rgb."
+    )
+    decoding: Literal["color", "grayscale", "unchanged", "bands"] | None = option(
+        None,
+        help="How image files are read: as 8-bit colours, as 8-bit gray, with their own channels and type "
+        "(colours as BGR), or so with channels in the order of the file. Default: color for three channels, "
+        "grayscale for one, else bands.",
+    )
+    scores: Literal["logits", "probabilities"] = option(
+        "logits", help="What the network returns: logits, or probabilities, which need not add up to 1."
+    )
     classes: tuple[str, ...] = option(
         (),
         help="Class names in label order, one .txt file with a name per line, or their number. "
@@ -37,22 +51,29 @@ class Options:
     keep_ratio: bool = option(
         False, help="Resize to fit into that size, without a change of the aspect ratio."
     )
+    resize_algorithm: Literal["opencv", "pillow", "torchvision"] | None = option(
+        None,
+        help="The library whose numbers resizing gives; pillow and torchvision antialias. Default: opencv.",
+    )
+    resize_filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] | None = option(
+        None, help="The filter of the resize: area for opencv, box for the others. Default: bilinear."
+    )
     pad_divisor: int | None = option(
         None, help="Pad height and width up to multiples of this, at the bottom and right.", minimum=1
     )
     crop_size: tuple[int, int] | None = option(
-        None, help="Slide a window of this height and width, and average the logits.", minimum=1
+        None, help="Slide a window of this height and width, and average the scores.", minimum=1
     )
     stride: tuple[int, int] | None = option(
         None, help="Step of the window, height and width. Default: the window's own size.", minimum=1
     )
     threshold: float | None = option(
         None,
-        help="Of a network with one channel: foreground where sigmoid(logit) is above this. Default: 0.5.",
+        help="Of a network with one channel: foreground where the probability is above this. Default: 0.5.",
         minimum=0,
         maximum=1,
     )
-    align_corners: bool = option(False, help="How logits are resized to the image's own size.")
+    align_corners: bool = option(False, help="How scores are resized to the image's own size.")
     reduce_zero_label: bool = option(
         False, help="The network was trained with label 0 ignored and all others lowered by one."
     )

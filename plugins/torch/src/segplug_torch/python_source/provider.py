@@ -22,9 +22,9 @@ class PythonModels(ModelSource[Options]):
 
     The location is python:package.module:factory or python:path/to/file.py:factory; modules are looked for in
     the current folder, too. --cfg-options are keyword arguments of the factory. The network maps normalised
-    float32 images (N, 3, H, W) to float32 logits (N, classes, H, W) of the same height and width. The code of
-    the module is run. After such a location each option is a flag (--mean 0 0 0); --source-options mean=0,0,0
-    says the same.
+    float32 images (N, channels, H, W) to float32 scores (N, classes, h, w): h and w are H and W, or those
+    divided by one whole number. The code of the module is run. After such a location each option is a flag
+    (--mean 0 0 0); --source-options mean=0,0,0 says the same.
     """
 
     hook_version = 2
@@ -43,7 +43,7 @@ class PythonModels(ModelSource[Options]):
         from segplug_torch.exportable import make_exportable
         from segplug_torch.limits import find_input_limits
         from segplug_torch.norms import revert_sync_batchnorm
-        from segplug_torch.python_source.contract import count_channels
+        from segplug_torch.python_source.contract import find_scores
         from segplug_torch.python_source.factory import call_factory, find_factory
         from segplug_torch.python_source.metadata import input_files, make_meta, nominal_size
         from segplug_torch.weights import load_weights
@@ -58,14 +58,14 @@ class PythonModels(ModelSource[Options]):
         elif not request.structure_only:
             request.reporter.warn("no checkpoint is given: the weights are as the factory makes them")
         network = network.to(device).eval().requires_grad_(False)
-        channels = count_channels(network, size)
-        meta = make_meta(request, factory, channels)
+        scores = find_scores(network, options.in_channels, size, options.scores)
+        meta = make_meta(request, factory, scores)
         return SegmentationModel(
             module=network,
             meta=meta,
             exportable=lambda: make_exportable(network),
             device=str(device),
-            input_limits=lambda: find_input_limits(network, size),
+            input_limits=lambda: find_input_limits(network, meta),
             files=input_files(options, factory),
         )
 

@@ -154,12 +154,11 @@ class _Program:
         pads = list(zip(self._steps[self._end :], sizes[self._end :], strict=True))
         inside: Size = (image.shape[0], image.shape[1])
         array = (np.empty if size == inside else np.zeros)((image.shape[2], *size), np.float32)
-        for pad, after in reversed(pads):
+        has_values = any(isinstance(pad, Pad) and pad.value for pad, _ in pads)
+        for pad, after in reversed(pads) if has_values else ():  # the last one is the outermost
             assert isinstance(pad, Pad)
-            if pad.value:
-                array[:, : after[0], : after[1]] = np.array(pad.value, np.float32)[:, None, None]
-            else:
-                array[:, : after[0], : after[1]] = 0
+            value = np.array(pad.value or (0.0,), np.float32)
+            array[:, : after[0], : after[1]] = value[:, None, None]
         view = array[:, : inside[0], : inside[1]]
         if image.dtype == np.uint8:
             self._tables.look_up(image, view)

@@ -14,8 +14,9 @@ from segplug_torch.python_source.provider import provider
 from torch import nn
 
 from segplug import Segplug
-from segplug.errors import CheckpointError, ModelError, UsageError
-from segplug.model import Inference, InputLimits, Pad, Resize, SegmentationModel
+from segplug.errors import CheckpointError, DeviceError, ModelError, UsageError
+from segplug.model import Inference, InputLimits, SegmentationModel
+from segplug.preprocessing import ChannelOrder, Decoding, Normalize, Pad, Resize, find_steps
 from segplug.progress import QuietReporter
 from segplug.providers import Confidence
 
@@ -28,10 +29,10 @@ NETS = """
     class Net(nn.Module):
         '''Halves the size of its input, and brings logits back to it.'''
 
-        def __init__(self, classes: int = 3, width: int = 8, *, name: str = ""):
+        def __init__(self, classes: int = 3, width: int = 8, *, name: str = "", channels: int = 3):
             super().__init__()
             self.body = nn.Sequential(
-                nn.Conv2d(3, width, 3, stride=2, padding=1), nn.SyncBatchNorm(width), nn.ReLU()
+                nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.SyncBatchNorm(width), nn.ReLU()
             )
             self.head = nn.Conv2d(width, classes, 1)
             self.name = name
@@ -43,6 +44,18 @@ NETS = """
     class Rounding(Net):
         def forward(self, images):
             return F.interpolate(self.head(self.body(images)), scale_factor=2)
+
+
+    class Strided(Net):
+        '''Leaves the last step to its caller.'''
+
+        def forward(self, images):
+            return self.head(self.body(images))
+
+
+    class Probabilities(Strided):
+        def forward(self, images):
+            return super().forward(images).sigmoid()
 
 
     class Fixed(Net):
@@ -62,7 +75,10 @@ NETS = """
                 "dict": {"out": logits, "aux": logits},
                 "tuple": (logits, logits),
                 "none": None,
-                "stride": logits[:, :, ::4, ::4],
+                "larger": torch.cat([logits, logits], 2),
+                "wide": logits[:, :, ::2],
+                "one size": F.interpolate(logits, (16, 16)),
+                "one answer": logits.mean((2, 3), keepdim=True),
                 "flat": logits.flatten(2),
                 "labels": logits.argmax(1, keepdim=True),
                 "half": logits.half(),
@@ -124,8 +140,10 @@ def test_a_factory_in_a_module_of_the_current_folder(here):
     assert not any(parameter.requires_grad for parameter in model.module.parameters())
     meta = model.meta
     assert (meta.name, meta.classes, meta.out_channels) == ("nets-Net", ("sky", "road", "car"), 3)
-    assert (meta.mean, meta.std, meta.channel_order) == ((1, 2, 3), (4, 5, 6), "rgb")
-    assert (meta.activation, meta.threshold, meta.resize, meta.pad) == ("softmax", None, None, None)
+    assert (meta.in_channels, meta.decoding) == (3, Decoding())
+    assert meta.preprocessing == (ChannelOrder(), Normalize((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
+    assert (meta.output_stride, meta.scores) == (1, "logits")
+    assert (meta.activation, meta.threshold) == ("softmax", None)
     assert meta.inference == Inference()
     assert meta.provenance.config == "python:nets:Net"
     assert meta.provenance.config_sha256 == hashlib.sha256((here / "nets.py").read_bytes()).hexdigest()
@@ -191,23 +209,69 @@ def test_the_options_are_the_metadata(here, tmp_path):
         input_size=(32, 64), align_corners="yes", reduce_zero_label=True,
     ).meta  # fmt: skip
     assert meta.classes == ("sky", "road", "traffic light")
-    assert meta.resize == Resize(scale=(96, 64), keep_ratio=True)
-    assert (meta.pad, meta.input_size, meta.channel_order) == (Pad(divisor=32), (32, 64), "bgr")
+    resize = Resize(scale=(96, 64), fit="inside")
+    assert meta.preprocessing == (resize, Normalize((0.0,) * 3, (1.0,) * 3), Pad(divisor=32))
+    assert meta.input_size == (32, 64)
     assert meta.align_corners
     assert meta.reduce_zero_label
     slide = load(crop_size=(32, 64), stride=(16, 32)).meta
     assert slide.inference == Inference("slide", crop_size=(32, 64), stride=(16, 32))
     assert slide.input_size == (32, 64)
     assert load(crop_size=(32, 64)).meta.inference.stride == (32, 64)
-    assert load(resize=(64, 96)).meta.input_size == (64, 96)
+    stretched = load(resize=(64, 96), resize_algorithm="pillow", resize_filter="bicubic").meta
+    assert stretched.input_size == (64, 96)
+    assert stretched.preprocessing[0] == Resize(scale=(96, 64), algorithm="pillow", filter="bicubic")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+def test_a_network_of_any_number_of_channels(here, channels):
+    values = tuple(float(index) for index in range(1, channels + 1))
+    model = load(cfg_options={"channels": channels}, in_channels=channels, mean=values, std=values)
+    assert model.meta.in_channels == channels
+    assert model.meta.decoding == Decoding.for_channels(channels)
+    assert model.meta.preprocessing == (Normalize(values, values),)
+    images = torch.randn(1, channels, 33, 40)
+    assert torch.equal(model.exportable()(images), model.module(images))
+    assert model.input_limits() == InputLimits((1, 1))
+
+
+def test_how_files_are_read(here):
+    assert load(decoding="unchanged").meta.decoding == Decoding(color="unchanged")
+    bands = load(decoding="bands").meta
+    assert bands.decoding == Decoding(library="bands", color="unchanged")
+    assert find_steps(bands.preprocessing, ChannelOrder) == []
+
+
+def test_a_network_whose_scores_have_a_stride(here):
+    model = load("python:nets:Strided", cfg_options={"classes": 5})
+    assert (model.meta.output_stride, model.meta.out_channels) == (2, 5)
+    assert model.module(torch.zeros(1, 3, 33, 48)).shape == (1, 5, 17, 24)
+    assert model.input_limits() == InputLimits((1, 1))
+
+
+def test_a_network_that_returns_probabilities(here):
+    meta = load("python:nets:Probabilities", scores="probabilities").meta
+    assert (meta.scores, meta.activation, meta.threshold) == ("probabilities", "softmax", None)
+    one = load("python:nets:Probabilities", scores="probabilities", cfg_options={"classes": 1}).meta
+    assert (one.scores, one.activation, one.threshold) == ("probabilities", "sigmoid", 0.5)
+    with pytest.raises(ModelError, match="scores is probabilities, and the network returned -") as caught:
+        load(scores="probabilities", cfg_options={"classes": 64})
+    assert "leave out scores" in caught.value.hint
 
 
 def test_a_network_with_one_channel_separates_two_classes(here):
     meta = load(cfg_options={"classes": 1}, classes="off,on").meta
     assert (meta.activation, meta.threshold, meta.num_classes) == ("sigmoid", 0.5, 2)
     assert load(cfg_options={"classes": 1}, threshold=0.3, classes="2").meta.threshold == 0.3
-    with pytest.raises(ModelError, match="1 classes are named, and the network's logits have one channel"):
-        load(cfg_options={"classes": 1}, classes="1")
+    with pytest.raises(ModelError, match="3 classes are named, and the network's scores have one channel"):
+        load(cfg_options={"classes": 1}, classes="3")
+
+
+def test_a_network_with_one_channel_may_have_one_class(here):
+    for given, names in (("fire", ("fire",)), ("1", ("class 0",))):
+        meta = load(cfg_options={"classes": 1}, classes=given).meta
+        assert meta.classes == names
+        assert (meta.num_classes, meta.label_names) == (1, ("background", *names))
 
 
 def test_what_is_assumed_is_a_warning(here):
@@ -267,6 +331,19 @@ def test_code_that_fails_is_one_line_with_its_cause(here, location, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("made", "given"), [(4, 3), (3, 4), (3, 1000), (1, 2)])
+def test_a_network_of_another_number_of_channels(here, made, given):
+    with pytest.raises(ModelError) as caught:
+        load(cfg_options={"channels": made}, in_channels=given)
+    assert caught.value.message == f"in_channels is {given}, and the network takes {made}"
+    assert caught.value.hint == f"--in-channels {made}"
+
+
+def test_images_that_do_not_fit_into_memory(here):
+    with pytest.raises(DeviceError, match="not enough memory on cpu for a 64x64 image"):
+        load(in_channels=9_000_000_000)
+
+
 def test_a_module_that_cannot_be_imported_is_one_line(here):
     (here / "broken.py").write_text("import not_installed_anywhere\n")
     for location in ("python:broken:build", "python:broken.py:build"):
@@ -280,7 +357,10 @@ def test_a_module_that_cannot_be_imported_is_one_line(here):
         ("dict", "a dict with the keys 'out', 'aux'"),
         ("tuple", "a tuple of 2"),
         ("none", "a NoneType"),
-        ("stride", "a tensor of 1x3x16x16"),
+        ("larger", "a tensor of 1x3x128x64"),
+        ("wide", "a tensor of 1x3x32x64"),
+        ("one size", "a tensor of 1x3x16x16 and for a 64x128 image a tensor of 1x3x16x16"),
+        ("one answer", "a tensor of 1x3x1x1 and for a 64x128 image a tensor of 1x3x1x1"),
         ("flat", "a tensor of 1x3x4096"),
         ("labels", "int64 values"),
         ("half", "float16 values"),
@@ -290,7 +370,7 @@ def test_a_network_that_returns_something_else(here, what, came):
     with pytest.raises(ModelError) as caught:
         load("python:nets:Returning", cfg_options={"what": what})
     assert str(caught.value).startswith(
-        f"for a 64x64 image the network returned {came}, not float32 logits (N, classes, H, W)"
+        f"the network returned for a 64x64 image {came}, not float32 scores (N, classes, h, w), h and w the"
     )
 
 
@@ -299,14 +379,23 @@ def test_a_network_that_returns_something_else(here, what, came):
     [
         ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, "mean=123.675,116.28,103.53"),
         ({"std": (1, 0, 1)}, "std must be above 0"),
-        ({"std": (1, float("nan"), 1)}, "mean and std must be finite numbers"),
-        ({"mean": (float("inf"), 0, 0)}, "mean and std must be finite numbers"),
+        ({"std": (1, float("nan"), 1)}, "std takes finite numbers, not 1 nan 1"),
+        ({"mean": (float("inf"), 0, 0)}, "mean takes finite numbers, not inf 0 0"),
+        ({"mean": (1, 2)}, "mean has 2 values, and the network takes 3 channels"),
+        ({"decoding": "grayscale"}, "decoding 'grayscale' gives 1 channel"),
+        ({"decoding": "bands", "channel_order": "bgr"}, "'bands' keeps the order of the file"),
+        ({"in_channels": 0}, "'in_channels' must be within 1"),
+        ({"scores": "labels"}, "'scores' must be one of logits, probabilities"),
+        ({"resize_algorithm": "pillow"}, "resize_algorithm says how images are resized (add resize"),
+        ({"resize_filter": "area"}, "resize_filter says how images are resized (add resize"),
+        ({"resize": (8, 8), "resize_filter": "box"}, "the resize of opencv has no filter 'box'"),
         ({"classes": "sky,road,sky"}, "two classes have the name 'sky'"),
         ({"stride": (8, 8)}, "add crop_size"),
         ({"crop_size": (32, 32), "stride": (64, 64)}, "stride is larger than crop_size"),
         ({"crop_size": (32, 32), "input_size": (64, 64)}, "leave out input_size"),
         ({"keep_ratio": True}, "add resize"),
         ({"threshold": 0.5}, "threshold is for a network with one channel, and this one has 3"),
+        ({"threshold": 0.5}, "a sigmoid for each of several classes (multilabel) is not supported"),
         ({"classes": "no-such-file.txt"}, "no-such-file.txt cannot be read"),
         ({"clases": "a,b"}, "did you mean 'classes'"),
     ],
@@ -329,7 +418,7 @@ def test_an_output_never_replaces_what_the_model_was_read_from(here, name):
 
 
 def test_another_number_of_classes(here):
-    with pytest.raises(ModelError, match="2 classes are named, and the network's logits have 3 channels"):
+    with pytest.raises(ModelError, match="2 classes are named, and the network's scores have 3 channels"):
         load(classes="sky,road")
 
 

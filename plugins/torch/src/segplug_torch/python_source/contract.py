@@ -106,7 +106,7 @@ class _Trial:
         except (MemoryError, *REFUSALS) as error:
             if is_out_of_memory(error):
                 raise DeviceError(
-                    f"not enough memory on {device} for an image of {self.channels} channels, {_by(size)}"
+                    f"not enough memory on {device} for a {_by(size)} image with in_channels={self.channels}"
                 ) from error
             raise
 
@@ -124,12 +124,12 @@ def _smallest(run: _Trial, size: Size | None) -> tuple[Size, Any]:
             wanted = _wanted_channels(error, run.channels, tried)
             if wanted is not None:
                 raise ModelError(
-                    f"the network takes images of {wanted} channels, and {run.channels} were given",
+                    f"in_channels is {run.channels}, and the network takes {wanted}",
                     hint=f"--in-channels {wanted}",
                 ) from error
     assert refusal is not None
     raise ModelError(
-        f"the network takes no image of {', '.join(map(_by, sizes))} with {run.channels} channels: "
+        f"with in_channels={run.channels} the network takes no image of {', '.join(map(_by, sizes))}: "
         f"{type(refusal).__name__}: {one_line(refusal)}",
         hint=None if size else "give a size that it takes: --input-size HEIGHT WIDTH",
     ) from refusal

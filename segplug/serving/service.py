@@ -162,7 +162,7 @@ class Service:
         if not jobs:
             return []
         before, start = self._segment.runner.seconds, time.perf_counter()
-        # All images in one batch, even if only some need probabilities: the network takes longer than these.
+        # One batch, even if only some of its requests need probabilities.
         confidence = any(job.needs_confidence for job in jobs)
         found = self._segment([job.image for job in jobs], confidence=confidence)
         seconds = _Seconds(self._segment.runner.seconds - before, time.perf_counter() - start, len(jobs))

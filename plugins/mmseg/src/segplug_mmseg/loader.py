@@ -102,18 +102,20 @@ class MmsegModels(ModelSource[NoOptions]):
         segmentor = revert_sync_batchnorm(segmentor)
         if checkpoint is not None:
             load_segmentor(segmentor, checkpoint, reporter=request.reporter)
+        module = TensorSegmentor(segmentor).to(device).eval().requires_grad_(False)
         meta = read_meta(
             config,
             request.config,
             head=Head.from_segmentor(segmentor),
             checkpoint=request.checkpoint,
             checkpoint_meta=checkpoint.meta if checkpoint else None,
+            takes=module.takes,
+            approximate=request.approximate,
             reporter=request.reporter,
         )
         if request.cfg_options:  # the config's hash alone does not say what was built
             overrides = {key: str(value) for key, value in request.cfg_options.items()}
             meta = meta.replace(extra={"mmseg": {"cfg_options": overrides}})
-        module = TensorSegmentor(segmentor).to(device).eval().requires_grad_(False)
         return SegmentationModel(
             module=module,
             meta=meta,

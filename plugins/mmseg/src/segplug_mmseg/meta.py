@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,20 @@ _DEFAULT_THRESHOLD = 0.3  # of mmseg's heads with one output channel
 
 @dataclass(frozen=True)
 class Head:
-    """The output of the last decode head."""
+    """What goes into a network, and what its last decode head gives."""
 
     num_classes: int
     out_channels: int
     threshold: float | None = None
     align_corners: bool = False
+    in_channels: int | None = None
+    """Input channels of the backbone's first convolution; ``None``: it has none."""
 
     @classmethod
     def from_segmentor(cls, segmentor: Any) -> Head:
         """Read it from a built segmentor, which knows its own defaults."""
+        from segplug_mmseg.network import first_channels
+
         head = segmentor.decode_head
         head = head[-1] if hasattr(head, "__getitem__") else head
         channels = int(getattr(segmentor, "out_channels", None) or head.out_channels)
@@ -42,6 +46,7 @@ class Head:
             out_channels=channels,
             threshold=_threshold(channels, getattr(head, "threshold", None)),
             align_corners=bool(getattr(segmentor, "align_corners", False)),
+            in_channels=first_channels(getattr(segmentor, "backbone", segmentor)),
         )
 
 
@@ -58,6 +63,8 @@ def read_meta(
     head: Head,
     checkpoint: str | None = None,
     checkpoint_meta: Mapping[str, Any] | None = None,
+    takes: Callable[[int], bool] = lambda _: False,
+    approximate: bool = False,
     reporter: Reporter,
 ) -> ModelMeta:
     """Fill a :class:`ModelMeta`.
@@ -65,15 +72,21 @@ def read_meta(
     Args:
         config: The mmcv ``Config``, overrides merged.
         location: The config's path.
-        head: The output of the network's head.
+        head: The network's input and output.
         checkpoint: Path of the weights, if there are any.
         checkpoint_meta: What the checkpoint's ``meta`` holds.
-        reporter: Gets a warning for what may change the model's scores.
+        takes: Whether the network runs with so many input channels; asked only where its first convolution
+            and the test pipeline differ.
+        approximate: Leave out what of the test pipeline cannot be expressed, and list it.
+        reporter: Gets a warning for what the config does not say.
 
     Raises:
-        ModelError: classes do not fit the network, or a setting cannot be read.
+        ModelError: classes or images do not fit the network, a setting cannot be read, or the test pipeline
+            cannot be expressed.
     """
-    preprocessing = read_pipeline(config, reporter)
+    preprocessing = read_pipeline(
+        config, reporter, network=head.in_channels, takes=takes, approximate=approximate
+    )
     inference = _inference(config)
     facts = class_facts(data_settings(config, "test"))
     classes, palette = _classes(head, facts, checkpoint_meta or {}, reporter)
@@ -81,12 +94,12 @@ def read_meta(
         name=Path(location).stem,
         classes=classes,
         palette=palette,
-        mean=preprocessing.mean,
-        std=preprocessing.std,
-        channel_order=preprocessing.channel_order,
+        in_channels=preprocessing.in_channels,
+        decoding=preprocessing.decoding,
+        preprocessing=preprocessing.steps,
+        tta=preprocessing.tta,
+        approximations=preprocessing.approximations,
         input_size=inference.crop_size or preprocessing.nominal_size,
-        resize=preprocessing.resize,
-        pad=preprocessing.pad,
         inference=inference,
         out_channels=head.out_channels,
         activation="sigmoid" if head.out_channels == 1 else "softmax",
@@ -198,14 +211,18 @@ def palette_of_class(name: str) -> tuple[tuple[int, int, int], ...]:
 def _classes(
     head: Head, dataset: ClassFacts, checkpoint: Mapping[str, Any], reporter: Reporter
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Class names and colours: of the checkpoint, else of the data set, else class 0, class 1, ..."""
-    wanted = 2 if head.out_channels == 1 else head.num_classes
+    """Class names and colours: of the checkpoint, else of the data set, else class 0, class 1, ...
+
+    A head of one class still tells it from the background, so mmseg scores it with one name or with two.
+    """
+    wanted = head.num_classes
+    accepted = {wanted, 2} if head.out_channels == 1 else {wanted}
     sources = [
         ("the checkpoint", names(checkpoint.get("CLASSES")), colours(checkpoint.get("PALETTE"))),
         (f"the data set ({dataset.type})", dataset.classes, dataset.palette),
     ]
     named = [source for source in sources if source[1]]
-    fitting = [source for source in named if len(source[1]) == wanted]
+    fitting = [source for source in named if len(source[1]) in accepted]
     if not named:
         reporter.warn("neither checkpoint nor config names the classes: they are called class 0, 1, ...")
         return tuple(f"class {index}" for index in range(wanted)), ()
@@ -220,8 +237,8 @@ def _classes(
         reporter.warn(
             f"{named[0][0]} names {len(named[0][1])} classes, not {wanted}: those of {origin} are used"
         )
-    if len(palette) != wanted:
-        palette = dataset.palette if len(dataset.palette) == wanted else ()
+    if len(palette) != len(classes):
+        palette = dataset.palette if len(dataset.palette) == len(classes) else ()
     return classes, palette
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["TensorSegmentor"]
+__all__ = ["TensorSegmentor", "first_channels"]
 
 
 class TensorSegmentor(nn.Module):
     """A segmentor as a plain function of a tensor.
 
-    float32 ``(N, 3, H, W)``, normalised → float32 logits ``(N, C, H, W)`` at the input's size,
+    float32 ``(N, in_channels, H, W)``, preprocessed → float32 logits ``(N, C, H, W)`` at the input's size,
     before softmax or sigmoid. Always one pass over the whole input: the runtime slides the window of a
     ``slide`` model. ``segmentor`` is mmseg's own module, with its parameter names.
     """
@@ -29,3 +29,23 @@ class TensorSegmentor(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.segmentor.encode_decode(images, None)
         return logits
+
+    def takes(self, channels: int) -> bool:
+        """Whether the network runs with so many input channels. It is in eval mode."""
+        try:
+            with torch.no_grad():
+                self(torch.zeros(1, channels, *_TRIED_SIZE, device=next(self.parameters()).device))
+        except Exception:  # a network of the user's own may raise anything
+            return False
+        return True
+
+
+_TRIED_SIZE = (512, 512)
+"""A (height, width) that most networks take."""
+
+
+def first_channels(backbone: nn.Module) -> int | None:
+    """The input channels of the first convolution, in the order of definition; ``None``: there is none."""
+    convolutions = (module for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    first = next(convolutions, None)
+    return None if first is None else first.in_channels

@@ -1,0 +1,61 @@
+"""How many channels images have: as the test pipeline says it, and as the network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from segplug.errors import ModelError
+from segplug_mmseg.config import is_list
+from segplug_mmseg.pipeline.loading import Loading
+from segplug_mmseg.pipeline.numbers import values
+
+__all__ = ["find_channels"]
+
+
+def find_channels(
+    loading: Loading, transforms: list[Any], network: int | None, takes: Callable[[int], bool]
+) -> int:
+    """The channels of the images.
+
+    Args:
+        loading: How images are loaded.
+        transforms: The transforms after the loader.
+        network: Input channels of the network's first convolution; ``None``: it has none.
+        takes: Whether the network runs with so many channels. It is asked only where the pipeline and the
+            first convolution differ: a network of the user's own may have another one first.
+
+    Raises:
+        ModelError: the pipeline contradicts itself, or the network does not take its images.
+    """
+    known, how = loading.channels, loading.how
+    for count in _normalised(transforms):
+        normalises = f"normalises {_channels(count)}"
+        if known is not None and count != known:
+            raise ModelError(f"the test pipeline {how} ({_channels(known)}), but {normalises}", hint=_HINT)
+        known, how = count, normalises
+    if known is None:
+        return 3 if network is None else network
+    if network is None or network == known or takes(known):
+        return known
+    what = how if how.startswith("normalises") else f"{how}, which gives {_channels(known)}"
+    raise ModelError(f"the test pipeline {what}, the network takes {network}", hint=_HINT)
+
+
+_HINT = "set in_channels of model.backbone, color_type of LoadImageFromFile, and mean and std of Normalize"
+
+
+def _normalised(transforms: Any) -> Iterator[int]:
+    """The number of means and deviations of each Normalize; one alone counts for any number of channels."""
+    for transform in transforms if is_list(transforms) else ():
+        if not isinstance(transform, dict):
+            continue
+        if transform.get("type") == "Normalize":
+            for name in ("mean", "std"):
+                if len(values(transform[name])) != 1:
+                    yield len(values(transform[name]))
+        yield from _normalised(transform.get("transforms"))
+
+
+def _channels(number: int) -> str:
+    return "1 channel" if number == 1 else f"{number} channels"

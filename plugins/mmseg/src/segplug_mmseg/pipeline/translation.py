@@ -1,0 +1,235 @@
+"""mmseg's transforms as steps of preprocessing, with mmseg's own numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+
+from segplug.errors import ModelError
+from segplug.preprocessing import ChannelOrder, Flip, Normalize, Pad, Resize, Step
+from segplug_mmseg.config import is_list
+from segplug_mmseg.pipeline.augmentation import View
+from segplug_mmseg.pipeline.loading import is_mmsegs
+from segplug_mmseg.pipeline.missing import Missing
+from segplug_mmseg.pipeline.numbers import UNLIMITED, pair, positive, read_scales, scaled, values
+from segplug_mmseg.pipeline.settings import transform_name
+
+__all__ = ["Translation", "has_no_effect"]
+
+_NO_EFFECT = {
+    "Collect",
+    "DefaultFormatBundle",
+    "ImageToTensor",
+    "LoadAnnotations",
+    "SegRescale",
+    "ToDataContainer",
+    "ToTensor",
+}
+"""They pack the image, or change masks only, which a test pipeline does not load."""
+
+_BY_CHANCE = {"RandomCutOut", "RandomMosaic", "RandomRotate"}
+"""They do something with a probability ``prob``."""
+
+_FILTERS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
+Filter = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
+
+_SCALAR_CHANNELS = 4
+"""Up to so many channels, OpenCV takes one number as the value of the first; the others get zeros."""
+
+
+class Translation:
+    """Translates the transforms of one view, one after the other, and keeps what they leave for the next.
+
+    Args:
+        channels: Channels of the images.
+        missing: Gets what cannot be expressed.
+    """
+
+    def __init__(self, channels: int, missing: Missing) -> None:
+        self.steps: list[Step] = []
+        self._channels = channels
+        self._missing = missing
+        self._view: View | None = None
+        self._earlier: Resize | None = None  # mmseg keeps the scale of a Resize for the next one
+        self._changed = False  # whether the size changed since mmseg computed a view's scale
+        self._flipped = False
+
+    def enter(self, view: View) -> None:
+        """Go on with the transforms inside a ``MultiScaleFlipAug``."""
+        self._view, self._earlier, self._changed = view, None, False
+        if self._flipped:
+            self._missing.leave_out("RandomFlip before MultiScaleFlipAug")
+            self.steps = [step for step in self.steps if not isinstance(step, Flip)]
+
+    def add(self, transform: Any) -> None:
+        """Translate one transform.
+
+        Args:
+            transform: Its settings, or a callable.
+
+        Raises:
+            ModelError: it cannot be expressed, or mmseg fails with its settings.
+            TypeError, ValueError, LookupError: a setting cannot be read.
+        """
+        name = transform_name(transform)
+        if has_no_effect(transform):
+            return
+        if name not in self._TRANSLATORS or not isinstance(transform, dict) or not is_mmsegs(transform):
+            self._missing.leave_out(name)
+            return
+        translate, known = self._TRANSLATORS[name]
+        for key in transform:
+            if key not in ("type", *known):
+                raise ValueError(f"{name} has no setting {key!r}")
+        translate(self, transform)
+
+    def _resize(self, transform: dict[str, Any]) -> None:
+        keep_ratio = bool(transform.get("keep_ratio", True))
+        least = transform.get("min_size") if keep_ratio else None
+        if self._earlier is not None and (self._earlier.scale is None or self._earlier.min_size is not None):
+            self._missing.leave_out("a second Resize, whose scale depends on the first one's image")
+            return
+        if self._view is not None and self._view.scale is None and self._changed:
+            self._missing.leave_out("Resize by img_ratios after a transform that changes the size")
+            return
+        scale, ratio = self._scale(transform)
+        if scale and max(scale) == UNLIMITED and not keep_ratio:
+            raise ValueError("img_scale is infinite, which needs keep_ratio=True")
+        self._earlier = Resize(
+            scale=scale,
+            fit="inside" if keep_ratio else "exact",
+            ratio=1.0 if scale else ratio,
+            min_size=None if least is None else positive(least),
+        )
+        self._change_size(self._earlier)
+
+    def _scale(self, transform: dict[str, Any]) -> tuple[tuple[int, int] | None, float]:
+        """Scale and ratio of a ``Resize``: of an earlier one, of the view, or its own."""
+        if self._earlier is not None:
+            return self._earlier.scale, 1.0
+        if self._view is not None:
+            return self._view.scale, self._view.ratio
+        scales, ratios = read_scales(transform.get("img_scale")), transform.get("ratio_range") or (1.0, 1.0)
+        ratio = float(ratios[0])
+        scale = scaled(scales[0], ratio) if scales else None
+        if len(scales) > 1 or ratios[0] != ratios[1]:
+            used = f"{scale[0]}x{scale[1]}" if scale else f"{ratio:g} times the image's own size"
+            self._missing.note("resizes at random", f"Resize uses its first scale, {used}")
+        return scale, ratio
+
+    def _resize_to_multiple(self, transform: dict[str, Any]) -> None:
+        width, height = pair(transform.get("size_divisor", 32))
+        name = transform.get("interpolation") or "bilinear"
+        if name not in _FILTERS:
+            raise ValueError(f"ResizeToMultiple has interpolation={name!r}, none of {', '.join(_FILTERS)}")
+        if width != height:
+            self._missing.leave_out("ResizeToMultiple with two divisors")
+            return
+        self._change_size(Resize(multiple_of=width, filter=cast(Filter, name)))
+
+    def _pad(self, transform: dict[str, Any]) -> None:
+        size, divisor = transform.get("size"), transform.get("size_divisor")
+        if (size is None) == (divisor is None):
+            raise ValueError("Pad needs either size or size_divisor")
+        value = self._pad_value(transform.get("pad_val", 0))
+        if size is not None:
+            self._change_size(Pad(size=pair(size), value=value))
+        else:
+            self._change_size(Pad(divisor=positive(divisor), value=value))
+
+    def _pad_value(self, given: Any) -> tuple[float, ...]:
+        value = values(given)
+        if not all(map(math.isfinite, value)):
+            raise ModelError(f"the test pipeline pads with a value that is not finite: {given}")
+        if is_list(given):
+            if len(value) != self._channels:
+                raise ModelError(
+                    f"the test pipeline pads with {_count(value, 'value')}, the images have "
+                    f"{_channels(self._channels)}"
+                )
+        elif value[0] and self._channels > _SCALAR_CHANNELS:
+            raise ModelError(
+                f"the test pipeline pads {self._channels} channels with one value, which mmcv refuses",
+                hint="give a pad_val of one value for each channel",
+            )
+        else:  # as OpenCV takes it: the other channels get zeros
+            value += [0.0] * (self._channels - 1)
+        return tuple(value) if any(value) else ()
+
+    def _random_flip(self, transform: dict[str, Any]) -> None:
+        if self._view is not None:
+            if self._view.flip is not None:
+                self.steps.append(Flip(self._view.flip))
+            return
+        chance = transform.get("prob", transform.get("flip_ratio")) or 0
+        direction = transform.get("direction", "horizontal")
+        if direction not in ("horizontal", "vertical"):
+            raise ValueError(f"RandomFlip has the direction {direction!r}")
+        if chance == 1 and not self._flipped:
+            self._flipped = True
+            self.steps.append(Flip(direction))
+        elif chance:
+            self._missing.leave_out("a second RandomFlip" if self._flipped else f"RandomFlip(prob={chance})")
+
+    def _normalize(self, transform: dict[str, Any]) -> None:
+        mean, std = (self._per_channel(transform[name], name) for name in ("mean", "std"))
+        if min(np.float32(number) for number in std) <= 0:
+            raise ModelError(f"the test pipeline normalises with a std that is not above 0: {list(std)}")
+        if transform.get("to_rgb", True):
+            if self._channels == 3:
+                self.steps.append(ChannelOrder((2, 1, 0)))
+            elif self._channels not in (1, 4):  # OpenCV converts those, and mmcv does not use the result
+                raise ModelError(
+                    f"the test pipeline normalises {self._channels} channels with to_rgb=True",
+                    hint="set to_rgb=False: mmcv refuses to reverse them",
+                )
+        self.steps.append(Normalize(mean, std, arithmetic="reciprocal"))
+
+    def _per_channel(self, given: Any, name: str) -> tuple[float, ...]:
+        numbers = values(given)
+        if not all(math.isfinite(np.float32(number)) for number in numbers):
+            raise ModelError(f"the test pipeline normalises with a {name} that is not finite: {numbers}")
+        if len(numbers) == 1:
+            numbers *= self._channels
+        if len(numbers) != self._channels:
+            raise ModelError(
+                f"the test pipeline normalises with {_count(numbers, 'value')} of {name}, the images have "
+                f"{_channels(self._channels)}"
+            )
+        return tuple(numbers)
+
+    def _change_size(self, step: Step) -> None:
+        self.steps.append(step)
+        self._changed = True
+
+    _TRANSLATORS: ClassVar[
+        Mapping[str, tuple[Callable[[Translation, dict[str, Any]], None], tuple[str, ...]]]
+    ] = {
+        "Normalize": (_normalize, ("mean", "std", "to_rgb")),
+        "Pad": (_pad, ("size", "size_divisor", "pad_val", "seg_pad_val")),
+        "RandomFlip": (_random_flip, ("prob", "flip_ratio", "direction")),
+        "Resize": (_resize, ("img_scale", "multiscale_mode", "ratio_range", "keep_ratio", "min_size")),
+        "ResizeToMultiple": (_resize_to_multiple, ("size_divisor", "interpolation")),
+    }
+    """For each transform how it is translated, and the settings that mmseg's has."""
+
+
+def has_no_effect(transform: Any) -> bool:
+    """Whether a transform is one of mmseg's that leaves the values of a test image as they are."""
+    if not isinstance(transform, dict) or not is_mmsegs(transform):
+        return False
+    name = transform_name(transform)
+    if name == "Transpose":  # to put channels first is packing, as ImageToTensor does it
+        return "img" not in transform["keys"] or tuple(transform["order"]) == (2, 0, 1)
+    return name in _NO_EFFECT or (name in _BY_CHANCE and transform.get("prob") == 0)
+
+
+def _count(items: list[float], what: str) -> str:
+    return f"1 {what}" if len(items) == 1 else f"{len(items)} {what}s"
+
+
+def _channels(number: int) -> str:
+    return "1 channel" if number == 1 else f"{number} channels"

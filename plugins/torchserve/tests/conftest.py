@@ -1,4 +1,4 @@
-"""Fixtures: the demo's network packed in three forms, and a TorchServe that serves all of them."""
+"""Fixtures: the demo's network packed in three forms, one of other channels, and a TorchServe with all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torchserve_support.bands import save_bands
 from torchserve_support.local_server import LocalServer, run_torchserve
 from torchserve_support.packing import demo_model
 
@@ -31,7 +32,10 @@ def onnx_file(model: SegmentationModel, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def store(model: SegmentationModel, onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store: ``plain`` (config), ``onnx`` (batches of up to 8) and ``script`` (TorchScript)."""
+    """A model store: ``plain`` (config), ``onnx`` (batches of up to 8), ``script`` (TorchScript).
+
+    ``bands`` has images of five bands.
+    """
     folder, sp = tmp_path_factory.mktemp("store"), Segplug()
     script = folder.parent / "demo.pt"
     sp.export("torchscript", model, output=script)
@@ -40,13 +44,14 @@ def store(model: SegmentationModel, onnx_file: Path, tmp_path_factory: pytest.Te
     limits = {"max_bytes": 2 << 20, "max_pixels": 2_000_000, "max_edge": 5000}
     sp.pack("torchserve", onnx_file, folder=folder, model_name="onnx", threads=1, **batches, **limits)
     sp.pack("torchserve", script, folder=folder, model_name="script", model_version="2.1", threads=1)
+    sp.pack("torchserve", save_bands(folder.parent), folder=folder, model_name="bands", threads=1)
     return folder
 
 
 @pytest.fixture(scope="session")
 def server(store: Path) -> Iterator[LocalServer]:
-    """A TorchServe with all three models. It requires no tokens and allows models to be registered."""
-    models = {name: f"{name}.mar" for name in ("plain", "onnx", "script")}
+    """A TorchServe with all models. It requires no tokens and allows models to be registered."""
+    models = {name: f"{name}.mar" for name in ("plain", "onnx", "script", "bands")}
     with run_torchserve(store, models, model_api=True) as running:
         yield running
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from torchserve_support.bands import band_image, npy
 from torchserve_support.calling import call, form
 from torchserve_support.hostile import bomb, png_header
 from torchserve_support.local_server import LocalServer
@@ -134,6 +135,24 @@ def test_every_output_and_form(server, reference):
     # TorchServe passes a query on at this address only.
     asked = f"{server.inference_url}/models/script/invoke?output=json"
     assert call(asked, content).json == shares
+
+
+def test_images_of_bands_get_the_masks_of_a_local_run(server, store):
+    """``infer torchserve`` sends them as they are, and TorchServe passes them and the headers on."""
+    images = [band_image(seed=0), band_image(seed=1), band_image(31, 90)]
+    expected = labels_of(store.parent / "bands.onnx", images, backend="onnxruntime")
+    asked = {"backend": "torchserve", "model_name": "bands"}
+    for labels, found in zip(
+        expected, labels_of(server.inference_url, images, threads=None, **asked), strict=True
+    ):
+        assert np.array_equal(found, labels)
+    url, content = server.predictions_url("bands"), npy(images[0])
+    assert np.array_equal(mask_of(call(url, content, kind="application/x-npy").body), expected[0])
+    unsure = mask_of(call(url, content, kind="application/x-npy", X_Segplug_Unknown_Below="0.7").body)
+    assert 0 < (unsure == 255).mean() < 1
+    assert np.array_equal(unsure[unsure != 255], expected[0][unsure != 255])
+    refused = call(url, PNGS[0])
+    assert (refused.status, "the network takes 5" in refused.json["error"]) == (400, True)
 
 
 def test_the_meta_needs_no_image(server, model):

@@ -48,9 +48,11 @@ def mask_of(content: bytes) -> np.ndarray:
     return mask
 
 
-def labels_of(what: Any, images: Sequence[np.ndarray], *, backend: str, **options: Any) -> list[np.ndarray]:
-    """The label maps that a backend gives here, one image at a time, with one thread."""
-    with Segplug().open(what, backend=backend, threads=1, **options) as engine:
+def labels_of(
+    what: Any, images: Sequence[np.ndarray], *, backend: str, threads: int | None = 1, **options: Any
+) -> list[np.ndarray]:
+    """The label maps that a backend gives, one image at a time."""
+    with Segplug().open(what, backend=backend, threads=threads, **options) as engine:
         found = [Segmenter(engine)([image])[0] for image in images]
     assert all(isinstance(prediction, Prediction) for prediction in found), found
     return [prediction.labels for prediction in found]

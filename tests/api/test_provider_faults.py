@@ -9,8 +9,10 @@ import pytest
 from segplug import ModelMeta, SegmentationModel, Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import PluginError, UsageError
+from segplug.preprocessing import usual_steps
 
-MODEL = SegmentationModel(module=None, meta=ModelMeta("m", mean=(1.0, 2.0, 3.0)), exportable=lambda: None)  # type: ignore[arg-type,return-value]
+META = ModelMeta("m", preprocessing=usual_steps((1, 2, 3), (1, 1, 1)))
+MODEL = SegmentationModel(module=None, meta=META, exportable=lambda: None)  # type: ignore[arg-type,return-value]
 
 EXPORTER = """
     from dataclasses import dataclass
@@ -31,7 +33,7 @@ EXPORTER = """
             request.output.write_text("model")
             meta = request.model.meta
             if request.options.writes:
-                written = meta.replace(mean=(0.0, 0.0, 0.0)) if request.options.other else meta
+                written = meta.replace(preprocessing=()) if request.options.other else meta
                 self.write_meta(request.output, written)
             return request.made(meta)
 

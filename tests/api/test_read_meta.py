@@ -10,6 +10,7 @@ import pytest
 from segplug import Artifact, ModelMeta, Segplug
 from segplug.artifact import sidecar_path, write_sidecar
 from segplug.errors import ArtifactError, UsageError
+from segplug.preprocessing import usual_steps
 
 NET = """
 from torch import nn
@@ -18,7 +19,9 @@ def net():
     return nn.Conv2d(3, 2, 1)
 """
 SIZE = (16, 24)
-META = ModelMeta(name="m", classes=("a", "b"), out_channels=2, std=(2.0, 2.0, 2.0))
+META = ModelMeta(
+    name="m", classes=("a", "b"), out_channels=2, preprocessing=usual_steps((0, 0, 0), (2, 2, 2))
+)
 EXPORTED = {"onnx": "m.onnx", "torchscript": "m.pt", "torch-export": "m.pt2"}
 PACKED = {"torchserve": {"model_name": "m"}, "triton": {"model_name": "m"}}
 BUILT = {"tensorrt": "m.engine", "torch-tensorrt": "m.engine"}
@@ -58,7 +61,7 @@ def test_every_installed_format_is_tested() -> None:
 @pytest.mark.parametrize("target", EXPORTED)
 def test_an_exported_file(target: str, make: Make) -> None:
     made = make(target)
-    assert made.meta.mean == (1, 2, 3)
+    assert made.meta.preprocessing == usual_steps((1, 2, 3), (4, 5, 6))
     assert made.meta.input_size == SIZE
     assert Segplug().read_meta(made.path) == made.meta
     assert Segplug().read_meta(str(made.path)) == made.meta

@@ -66,12 +66,13 @@ TOYS = (
 import numpy as np
 from segplug.engine import EngineSpec
 from segplug.model import ModelMeta, Provenance, SegmentationModel
+from segplug.preprocessing import usual_steps
 from segplug.testing.engines import FunctionEngine
 
 META = ModelMeta(
     name="toy",
     classes=("dark", "bright"),
-    mean=(127.5, 127.5, 127.5),
+    preprocessing=usual_steps((127.5,) * 3, (1.0,) * 3),
     input_size=(8, 8),
     out_channels=2,
     provenance=Provenance(config="toy:net"),

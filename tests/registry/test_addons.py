@@ -12,6 +12,7 @@ import pytest
 from segplug import Segplug
 from segplug.dataset import DatasetInfo
 from segplug.errors import PluginError, RefusedError
+from segplug.preprocessing import Decoding
 from segplug.testing.engines import ArrayDataset
 from tests.registry.support import (
     COUNT,
@@ -151,9 +152,9 @@ def test_an_add_on_need_not_extend_the_base_class(count, install_plugin) -> None
 
 def test_a_wrapper_of_run_measures_a_whole_evaluation_and_sees_its_scores(toy_file, install_plugin) -> None:
     class Slow(ArrayDataset):
-        def read_image(self, index: int) -> np.ndarray:
+        def read_image(self, index: int, decoding: Decoding) -> np.ndarray:
             time.sleep(0.05)
-            return super().read_image(index)
+            return super().read_image(index, decoding)
 
     install_plugin("rules", RULE_GROUPS, rules=TIMER)
     image = np.zeros((8, 8, 3), np.uint8)

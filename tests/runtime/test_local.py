@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from segplug import ModelMeta, SegmentationModel, Segplug
+from segplug.preprocessing import Normalize
 from segplug.runtime.journal import state_folder
 from segplug.testing import ArrayDataset
 
@@ -100,7 +101,10 @@ def test_the_same_network_goes_on(monkeypatch) -> None:
     [
         pytest.param(model(network(1)), id="other weights"),
         pytest.param(model(network(0, dilation=2)), id="another setting, without weights"),
-        pytest.param(model(network(0), META.replace(mean=(1.0, 1.0, 1.0))), id="other metadata"),
+        pytest.param(
+            model(network(0), META.replace(preprocessing=(Normalize((1.0,) * 3, (1.0,) * 3),))),
+            id="other metadata",
+        ),
     ],
 )
 def test_another_network_begins_anew(other: SegmentationModel, monkeypatch) -> None:

@@ -28,7 +28,7 @@ from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine
 
-META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3, channel_order="bgr")
+META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,7 @@ class Collect:
 
     needs_image = False
     needs_mask = False
+    needs_confidence = False
     key = "collect"
 
     def __init__(self):
@@ -89,7 +90,7 @@ class Lazy:
     def name(self, index):
         return f"{index}.png"
 
-    def read_image(self, index):
+    def read_image(self, index, decoding):
         self._read(index)
         return self._make(index)
 
@@ -339,7 +340,7 @@ def test_a_label_that_is_no_class_is_a_plugin_error(label, kind):
         labels[0, 5, 5] = label
         return labels
 
-    with pytest.raises(PluginError, match=f"label {label}.*3 classes"):
+    with pytest.raises(PluginError, match=f"label {label}.*3 labels"):
         run(_engine(function, "labels"), Lazy(2), [])
 
 

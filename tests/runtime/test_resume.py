@@ -28,7 +28,7 @@ from segplug.runtime.raw import RawSink
 from segplug.runtime.sinks import LabelMapSink, PaintSink, ScoreSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine
 
-META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3, channel_order="bgr")
+META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,15 @@ import pytest
 from segplug.api import Segplug
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import DeviceError, ShapeError, UsageError
-from segplug.model import Inference, ModelMeta, Resize, SegmentationModel
+from segplug.model import Inference, ModelMeta, SegmentationModel
+from segplug.preprocessing import Resize, usual_steps
 from segplug.runtime.pipeline import run
 from segplug.runtime.segment import Segmenter
 from segplug.runtime.sinks import ScoreSink
 from segplug.testing import ArrayDataset, EngineConformance, FunctionEngine
 
-META = ModelMeta(name="m", classes=("low", "high"), out_channels=2, mean=(127.5,) * 3, std=(60.0,) * 3)
+MEAN, STD = (127.5,) * 3, (60.0,) * 3
+META = ModelMeta(name="m", classes=("low", "high"), out_channels=2, preprocessing=usual_steps(MEAN, STD))
 
 
 def logits(batch: np.ndarray) -> np.ndarray:
@@ -35,8 +37,8 @@ def test_images_of_any_sizes_get_labels_of_their_own(photo) -> None:
     images = [photo(20, 30), photo(31, 17, seed=1), photo(20, 30, seed=2), photo(20, 30, seed=3)]
     ran = engine()
     answers = Segmenter(ran, batch_size=2)(images)
-    for image, labels in zip(images, answers, strict=True):
-        assert np.array_equal(labels, bright(image))
+    for image, answer in zip(images, answers, strict=True):
+        assert np.array_equal(answer.labels, bright(image))
     assert sorted(shape[0] for shape in ran.shapes) == [1, 1, 2], "one size runs together, two at a time"
 
 
@@ -44,8 +46,8 @@ def test_an_image_that_does_not_fit_fails_alone(photo) -> None:
     images = [photo(20, 30), photo(64, 30), photo(20, 30, seed=1)]
     answers = Segmenter(engine(height=Axis(8, 40)), batch_size=4)(images)
     assert isinstance(answers[1], ShapeError)
-    assert np.array_equal(answers[0], bright(images[0]))
-    assert np.array_equal(answers[2], bright(images[2]))
+    assert np.array_equal(answers[0].labels, bright(images[0]))
+    assert np.array_equal(answers[2].labels, bright(images[2]))
 
 
 def test_a_batch_that_fails_is_tried_image_by_image(photo) -> None:
@@ -56,7 +58,7 @@ def test_a_batch_that_fails_is_tried_image_by_image(photo) -> None:
 
     images = [photo(20, 30), np.full((20, 30, 3), 255, np.uint8), photo(20, 30, seed=1) // 2]
     answers = Segmenter(engine(small_memory), batch_size=4)([images[2], images[1]])
-    assert np.array_equal(answers[0], bright(images[2]))
+    assert np.array_equal(answers[0].labels, bright(images[2]))
     assert isinstance(answers[1], DeviceError)
 
 
@@ -68,19 +70,20 @@ def test_a_fault_of_the_engine_is_its_images_alone(photo) -> None:
 
     images = [photo(20, 30), photo(31, 17), photo(24, 24)]
     first, second, third = Segmenter(engine(faulty), batch_size=4)(images)
-    assert np.array_equal(first, bright(images[0]))
+    assert np.array_equal(first.labels, bright(images[0]))
     assert isinstance(second, RuntimeError)
-    assert np.array_equal(third, bright(images[2]))
+    assert np.array_equal(third.labels, bright(images[2]))
 
 
 def test_it_computes_what_the_pipeline_computes(photo) -> None:
     slides = META.replace(
-        resize=Resize(scale=(48, 40)), inference=Inference("slide", crop_size=(16, 16), stride=(12, 12))
+        preprocessing=usual_steps(MEAN, STD, resize=Resize(scale=(48, 40))),
+        inference=Inference("slide", crop_size=(16, 16), stride=(12, 12)),
     )
     images = [photo(33, 47), photo(50, 20, seed=1)]
     for meta in (META, slides):
         alone = Segmenter(engine(meta=meta))(images)
-        masks = [np.asarray(labels) for labels in alone]
+        masks = [answer.labels for answer in alone]
         scored = ScoreSink(["mIoU"])
         run(engine(meta=meta), ArrayDataset(images, masks), [scored])
         assert scored.scores.metrics["mIoU"] == 1.0
@@ -88,7 +91,8 @@ def test_it_computes_what_the_pipeline_computes(photo) -> None:
 
 def image_engine() -> FunctionEngine:
     """A server's like: it preprocesses by itself, so what the meta says of that is not applied again."""
-    meta = META.replace(resize=Resize(scale=(8, 8)), inference=Inference("slide", (4, 4), (4, 4)))
+    steps = usual_steps(MEAN, STD, resize=Resize(scale=(8, 8)))
+    meta = META.replace(preprocessing=steps, inference=Inference("slide", (4, 4), (4, 4)))
     spec = EngineSpec(meta=meta, output="labels", input="image", backend="server", fresh_output=True)
     return FunctionEngine(spec, lambda batch: np.stack([bright(image) for image in batch]))
 

@@ -29,7 +29,7 @@ from segplug.testing.engines import ArrayDataset, FunctionEngine
 
 CLASSES = ("a", "b", "c")
 PALETTE = ((1, 2, 3), (250, 0, 9), (7, 77, 177))
-META = ModelMeta("m", classes=CLASSES, palette=PALETTE, out_channels=3, channel_order="bgr")
+META = ModelMeta("m", classes=CLASSES, palette=PALETTE, out_channels=3)
 
 
 def _labels_of(image: np.ndarray) -> np.ndarray:

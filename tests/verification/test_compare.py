@@ -95,8 +95,8 @@ def test_a_label_that_is_no_class_is_wrong(rng: np.random.Generator) -> None:
 def test_a_sigmoid_head_is_cut_at_its_threshold() -> None:
     reference = np.array([[[-3.0, -0.5, 0.5, 3.0]]], dtype=np.float32)
     labels = np.array([[0, 1, 1, 1]])
-    assert compare([Pair("a", reference, labels)], sigmoid_threshold=0.3).passed
-    assert not compare([Pair("a", reference, labels)], sigmoid_threshold=0.5).passed
+    assert compare([Pair("a", reference, labels)], threshold=0.3).passed
+    assert not compare([Pair("a", reference, labels)], threshold=0.5).passed
 
 
 def test_thresholds_follow_the_precision_and_can_be_set(rng: np.random.Generator) -> None:

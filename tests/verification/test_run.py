@@ -9,11 +9,12 @@ import numpy as np
 from segplug.engine import EngineSpec
 from segplug.errors import ShapeError
 from segplug.model import ModelMeta
+from segplug.preprocessing import usual_steps
 from segplug.progress import QuietReporter
 from segplug.verification.compare import compare
 from segplug.verification.run import comparison_inputs, run_both
 
-META = ModelMeta(name="m", classes=("a", "b", "c"), out_channels=3, std=(50.0, 60.0, 70.0))
+META = ModelMeta(name="m", classes=("a", "b", "c"), out_channels=3, preprocessing=usual_steps((0, 0, 0), (50, 60, 70)))
 
 
 class Pass:

@@ -234,6 +234,8 @@ class Session(Protocol):
         batch_size: int = 1,
         on_error: OnError = "stop",
         resume: bool = False,
+        tta: bool = True,
+        unknown_below: float | None = None,
         cfg_options: Mapping[str, Any] | None = None,
         nan_to_num: float | None = None,
         beta: float = 1.0,

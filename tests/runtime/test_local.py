@@ -16,6 +16,7 @@ from segplug.runtime.journal import state_folder
 from segplug.testing import ArrayDataset
 
 META = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
+CENTRED = Normalize((1.0,) * 3, (1.0,) * 3)
 
 NET = """
     from dataclasses import dataclass
@@ -102,7 +103,7 @@ def test_the_same_network_goes_on(monkeypatch) -> None:
         pytest.param(model(network(1)), id="other weights"),
         pytest.param(model(network(0, dilation=2)), id="another setting, without weights"),
         pytest.param(
-            model(network(0), META.replace(preprocessing=(Normalize((1.0,) * 3, (1.0,) * 3),))),
+            model(network(0), META.replace(preprocessing=(CENTRED,))),
             id="other metadata",
         ),
     ],

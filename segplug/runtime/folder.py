@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segplug.dataset import DatasetInfo
 from segplug.errors import DatasetError, UsageError
@@ -23,16 +23,16 @@ from segplug.options import option
 from segplug.providers import Confidence, DatasetSource
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
+    from segplug.preprocessing import Decoding
     from segplug.requests import LoadDatasetRequest
 
 __all__ = ["FolderDataset", "FolderOptions", "ImageList", "provider"]
 
 _IMAGE_FOLDER = "images"
 _MASK_FOLDERS = ("masks", "annotations", "labels")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
 _NAMED = 3
 """How many names an error message lists."""
 
@@ -51,10 +51,14 @@ class FolderOptions:
         _SUFFIXES, help="How image file names end, e.g. _leftImg8bit.png.", metavar="SUFFIX"
     )
     mask_suffix: str = option(
-        ".png", help="Replaces the image's suffix in the mask's name.", metavar="SUFFIX"
+        ".png", help="Replaces the image's suffix in the mask's name, e.g. .tif or .npy.", metavar="SUFFIX"
     )
-    ignore_index: int = option(
-        255, help="Mask value (after any reduction) that is not scored.", minimum=0, maximum=255
+    ignore_index: int | None = option(
+        None,
+        help="Mask value (after any reduction) that is not scored; above 255, masks may hold 16 bits. "
+        "Default: 255, or 65535 for more than 255 classes.",
+        minimum=0,
+        maximum=65535,
     )
     reduce_zero_label: bool = option(
         False, help="Ignore mask value 0 and lower all others by one, as for ADE20K."
@@ -90,14 +94,18 @@ class FolderDataset:
             )
         self._names = [name for name, _ in found]
         self._masks = None if masks is None else _masks_of(found, masks, options.mask_suffix)
-        self._table = label_table(reduce_zero_label=options.reduce_zero_label)
+        classes, ignored = _class_names(options.classes), options.ignore_index
+        if ignored is None:
+            ignored = 65535 if len(classes) > 255 else 255
+        self._wide = ignored > 255
+        self._table = label_table(reduce_zero_label=options.reduce_zero_label, wide=self._wide)
         files = [self.image_path(index) for index in range(len(found))] + (self._masks or [])
         self._info = DatasetInfo(
             name=root.resolve().name,
-            classes=_class_names(options.classes),
-            ignore_index=options.ignore_index,
+            classes=classes,
+            ignore_index=ignored,
             has_masks=masks is not None,
-            fingerprint=_fingerprint(files, options.ignore_index, options.reduce_zero_label),
+            fingerprint=_fingerprint(files, ignored, options.reduce_zero_label),
         )
 
     @property
@@ -118,18 +126,18 @@ class FolderDataset:
         """The file of the mask, if there are masks; no result is written over it."""
         return None if self._masks is None else self._masks[index]
 
-    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+    def read_image(self, index: int, decoding: Decoding) -> npt.NDArray[Any]:
         from segplug.runtime.reading import read_image
 
-        return read_image(self.image_path(index))
+        return read_image(self.image_path(index), decoding)
 
-    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+    def read_mask(self, index: int) -> npt.NDArray[Any]:
         from segplug.runtime.reading import read_mask
 
         path = self.mask_path(index)
         if path is None:
             raise DatasetError(f"the data set {self._info.name} has no masks")
-        mask = read_mask(path)
+        mask = read_mask(path, wide=self._wide)
         return mask if self._table is None else self._table[mask]
 
 
@@ -177,12 +185,12 @@ class ImageList:
         """The file of the image; no result is written over it."""
         return self._paths[index]
 
-    def read_image(self, index: int) -> npt.NDArray[np.uint8]:
+    def read_image(self, index: int, decoding: Decoding) -> npt.NDArray[Any]:
         from segplug.runtime.reading import read_image
 
-        return read_image(self._paths[index])
+        return read_image(self._paths[index], decoding)
 
-    def read_mask(self, index: int) -> npt.NDArray[np.uint8]:
+    def read_mask(self, index: int) -> npt.NDArray[Any]:
         raise DatasetError(f"the image {self._paths[index]} has no mask")
 
 

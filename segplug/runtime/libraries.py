@@ -1,29 +1,58 @@
-"""Import OpenCV and Pillow, which only the runtime needs, or say how to install them."""
+"""Import the libraries that only some runs need, or say how to install them."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
-from segplug.errors import MissingDependencyError
+from segplug.errors import MissingDependencyError, first_line
 
-__all__ = ["opencv", "pillow"]
+__all__ = ["TIFF_HINT", "opencv", "pillow", "rasterio", "tifffile", "turbojpeg"]
+
+TIFF_HINT = 'pip install "segplug[tiff]"'
+"""How to install tifffile and imagecodecs."""
 
 
 def opencv() -> Any:
     """The ``cv2`` module; raises :class:`MissingDependencyError` if it is not installed."""
-    return _module("cv2", "OpenCV")
+    return _module("cv2", "running an engine needs OpenCV", 'pip install "segplug[runtime]"')
 
 
 def pillow() -> Any:
     """The ``PIL.Image`` module; raises :class:`MissingDependencyError` if it is not installed."""
-    return _module("PIL.Image", "Pillow")
+    return _module("PIL.Image", "running an engine needs Pillow", 'pip install "segplug[runtime]"')
 
 
-def _module(name: str, called: str) -> Any:
+def tifffile() -> Any:
+    """The ``tifffile`` module; raises :class:`MissingDependencyError` if it is not installed."""
+    return _module("tifffile", "TIFF of any channels and type needs tifffile", TIFF_HINT)
+
+
+def rasterio() -> Any | None:
+    """The ``rasterio`` module; ``None``: it is not installed."""
+    try:
+        return importlib.import_module("rasterio")
+    except ImportError:
+        return None
+
+
+@functools.cache
+def turbojpeg() -> tuple[Any, Any]:
+    """The ``turbojpeg`` module and its decoder; raises :class:`MissingDependencyError` if one is missing."""
+    needed = "the model's images are decoded with turbojpeg"
+    module = _module("turbojpeg", needed, "pip install PyTurboJPEG")
+    try:
+        return module, module.TurboJPEG()
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise MissingDependencyError(
+            f"{needed}, which finds no libjpeg-turbo: {first_line(error)}",
+            hint="install the system's libturbojpeg",
+        ) from error
+
+
+def _module(name: str, needed: str, hint: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependencyError(
-            f"running an engine needs {called}: {error}", hint='pip install "segplug[runtime]"'
-        ) from error
+        raise MissingDependencyError(f"{needed}: {error}", hint=hint) from error

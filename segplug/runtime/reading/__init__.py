@@ -1,12 +1,7 @@
-"""Read image and mask files: arrays of any channels and type, as a :class:`segplug.Decoding` says."""
+"""Read image and mask files: arrays of any channels and type, decoded as a model's source decodes them."""
 
-from segplug.runtime.reading.files import (
-    MAX_PIXELS,
-    TooLargeError,
-    decode_image,
-    label_table,
-    read_image,
-    read_mask,
-)
+from segplug.runtime.reading.files import decode_image, read_image, read_mask
+from segplug.runtime.reading.limits import MAX_PIXELS, TooLargeError
+from segplug.runtime.reading.masks import label_table
 
 __all__ = ["MAX_PIXELS", "TooLargeError", "decode_image", "label_table", "read_image", "read_mask"]

@@ -44,10 +44,11 @@ packages=""
 for plugin in "$@"; do
     packages="$packages -e ./plugins/$plugin$(extras "$plugin")"
 done
+core="[runtime,tiff,geo]"
 tools="ruff mypy import-linter pytest-xdist openvino"
-[ "$mmcv" != gpu ] || tools=""
+[ "$mmcv" != gpu ] || { core="[runtime]" tools=""; }
 # shellcheck disable=SC2086
-pip install --quiet -c constraints.txt --no-build-isolation -e ".[runtime]" $packages pytest $tools
+pip install --quiet -c constraints.txt --no-build-isolation -e ".$core" $packages pytest $tools
 
 if [ "$mmcv" = gpu ]; then
     # TensorRT's wheels fetch its libraries as they are built, which is not possible everywhere; and a version of

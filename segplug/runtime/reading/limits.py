@@ -30,6 +30,8 @@ class Limits:
     """The larger of height and width. If it is set, only formats are read whose size is known for certain."""
     channels: int | None = None
     """The number of channels that is expected; ``None``: any."""
+    bytes: int = MAX_BYTES
+    """Pixels times channels times the bytes of a value, as far as a header says them."""
 
     def check(self, what: str, shape: Sequence[int], itemsize: int, *, resized: bool = False) -> None:
         """Compare the shape in a header with the limits.
@@ -54,10 +56,10 @@ class Limits:
             raise TooLargeError(f"{what} is {width}x{height}: more than {self.pixels} pixels are not read")
         if self.edge is not None and max(width, height) > self.edge:
             raise TooLargeError(f"{what} is {width}x{height}: edges of more than {self.edge} are not read")
-        if width * height * channels * itemsize > MAX_BYTES:
+        if width * height * channels * itemsize > self.bytes:
             raise TooLargeError(
                 f"{what} is {width}x{height} with {channels_of(channels)} of {itemsize} bytes: "
-                f"more than {MAX_BYTES >> 30} GiB are not read"
+                f"more than {self.bytes} bytes are not read"
             )
 
     def check_channels(self, what: str, shape: Sequence[int]) -> None:

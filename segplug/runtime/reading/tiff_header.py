@@ -16,7 +16,7 @@ import numpy as np
 
 from segplug.errors import DatasetError
 
-__all__ = ["GEO_TAGS", "TiffHeader", "check_pages", "is_tiff", "read_header"]
+__all__ = ["TiffHeader", "check_pages", "is_tiff", "read_header"]
 
 _MAGIC = re.compile(rb"II[*+]\x00|MM\x00[*+]")
 _SIZES = {
@@ -49,8 +49,6 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _CHANNELS, _SAMPLE_FORMAT = 
     339,
 )
 _SUB_IFDS, _NODATA = 330, 42113
-GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
-"""Pixel scale, tie points, transformation, the three tags of GeoKeys, and RPC coefficients."""
 _SEGMENT_TAGS = frozenset((273, 279, 324, 325))
 """Offsets and sizes of strips and tiles."""
 _MOST_ENTRIES = 1 << 18
@@ -71,7 +69,6 @@ class TiffHeader:
     photometric: int
     nodata: str | None
     """The text of GDAL_NODATA."""
-    georeferenced: bool
 
     @property
     def itemsize(self) -> int:
@@ -148,7 +145,6 @@ def _header(content: bytes, found: dict[int, _Entry]) -> TiffHeader:
         compression=number(_COMPRESSION, 1),
         photometric=number(_PHOTOMETRIC, 1),
         nodata=None if text is None else _text(content, text),
-        georeferenced=any(tag in found for tag in GEO_TAGS),
     )
 
 

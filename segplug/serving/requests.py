@@ -167,25 +167,31 @@ def read_image(request: Request, limits: Limits, meta: ModelMeta) -> npt.NDArray
 
     Raises:
         RefusedRequestError: 400: there is no image, it is damaged, or it has other channels; 413: it is too
-            large; 415: the content type is not that of an image.
+            large; 415: the content type is not that of an image, or a library to read it is not installed.
     """
-    from segplug.errors import DatasetError
+    from segplug.errors import DatasetError, MissingDependencyError
     from segplug.runtime.reading import TooLargeError, decode_image
 
     content = _encoded_image(request, limits)
     try:
-        return decode_image(
+        image = decode_image(
             content,
             "in the request",
             meta.decoding,
             channels=meta.in_channels,
             most_pixels=limits.pixels,
             longest_edge=limits.edge,
+            most_bytes=limits.decoded,
         )
     except TooLargeError as error:
         raise RefusedRequestError(413, error.message) from error
+    except MissingDependencyError as error:
+        raise RefusedRequestError(415, error.message) from error
     except DatasetError as error:
         raise RefusedRequestError(400, error.message) from error
+    if image.nbytes > limits.decoded:  # the header of a PNG does not say all
+        raise RefusedRequestError(413, f"the decoded image has more than {limits.decoded} bytes")
+    return image
 
 
 def _encoded_image(request: Request, limits: Limits) -> bytes:

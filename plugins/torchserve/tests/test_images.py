@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from segplug_torchserve.handler import Handler
 from torchserve_support.bands import band_image, npy, save_bands
 from torchserve_support.packing import mask_of, served_of, unpacked
@@ -85,9 +86,10 @@ def test_every_form_of_an_image_gives_its_mask(handler, prediction, row, headers
 
 def test_a_tiff_in_a_form_may_look_like_text(handler):
     """All of its bytes may be below 128: it is an image nevertheless, and has other channels here."""
-    content = _tiff(np.full((4, 4, 3), 7, np.uint8))
-    assert content.isascii()
-    body, status = _answer(handler, {"image": bytearray(content)})
+    content = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 7, np.uint8)).save(content, "TIFF")
+    assert content.getvalue().isascii()
+    body, status = _answer(handler, {"image": bytearray(content.getvalue())})
     assert (status, "the network takes 5" in json.loads(body)["error"]) == (400, True)
 
 

@@ -52,6 +52,7 @@ def decode_image(
     channels: int | None = None,
     most_pixels: int = MAX_PIXELS,
     longest_edge: int | None = None,
+    most_bytes: int = MAX_BYTES,
 ) -> npt.NDArray[Any]:
     """Decode an encoded image that is already in memory; see :func:`read_image`.
 
@@ -65,12 +66,14 @@ def decode_image(
         longest_edge: Largest height or width in pixels. If it is set, only JPEG, PNG, WebP, BMP, TIFF and
             ``.npy`` are read: for other formats the library that reads the header may differ from the one
             that decodes. For the same reason tifffile then decodes no TIFF with JPEG and the like inside.
+        most_bytes: Larger arrays in TIFF and ``.npy`` files are refused by their header. Other formats have
+            at most 8 bytes for each pixel.
 
     Raises:
-        TooLargeError: the image has more pixels, or a longer edge.
+        TooLargeError: the image has more pixels or bytes, or a longer edge.
     """
     what = f"the image {name}"
-    limits = Limits(most_pixels, longest_edge, channels)
+    limits = Limits(most_pixels, longest_edge, channels, most_bytes)
     if is_npy(content):
         image = decode_npy(content, what, limits)
     elif decoding.loader is not None:

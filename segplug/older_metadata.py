@@ -18,8 +18,9 @@ def _ordered_steps(data: dict[str, Any]) -> dict[str, Any]:
     steps: list[Any] = []
     if resize is not None:
         steps += _resizes(resize)
-    if data.get("channel_order", "rgb") == "rgb":
-        steps.append({"step": "channel_order", "order": [2, 1, 0]})
+    order = data.get("channel_order", "rgb")
+    if order != "bgr":
+        steps.append({"step": "channel_order", "order": [2, 1, 0] if order == "rgb" else order})
     mean, std = data.get("mean", [0.0] * 3), data.get("std", [1.0] * 3)
     steps.append({"step": "normalize", "mean": mean, "std": std})
     if pad is not None:
@@ -35,8 +36,8 @@ def _resizes(resize: Any) -> list[Any]:
         return [resize]
     first = {"step": "resize"} | {key: value for key, value in resize.items() if key != "keep_ratio"}
     multiple = first.pop("multiple_of", None)
-    if resize.get("keep_ratio"):
-        first["fit"] = "inside"
+    keep = resize.get("keep_ratio", False)
+    first["fit"] = "inside" if keep is True else "exact" if keep is False else keep
     steps: list[Any] = [first]
     if multiple is not None:  # a resize of its own: two of them round twice
         steps.append({"step": "resize", "multiple_of": multiple})
@@ -49,7 +50,7 @@ def _pad(pad: Any) -> Any:
     value = pad.get("value", 0.0)
     # OpenCV read a single number as (value, 0, 0).
     padded = {key: each for key, each in pad.items() if key != "value"}
-    return {"step": "pad"} | padded | ({"value": [value, 0.0, 0.0]} if value else {})
+    return {"step": "pad"} | padded | ({"value": [value, 0.0, 0.0]} if value != 0 else {})
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _ordered_steps}

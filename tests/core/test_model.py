@@ -9,20 +9,28 @@ import pytest
 
 from segplug import model
 from segplug.errors import ArtifactError
-from segplug.model import Inference, InputLimits, ModelMeta, Pad, Provenance, Resize
+from segplug.model import Inference, InputLimits, ModelMeta, Provenance
+from segplug.older_metadata import UPGRADES
+from segplug.preprocessing import Decoding, Flip, Normalize, Pad, Resize, Scale, usual_steps
 
 FULL = ModelMeta(
     name="unet",
     classes=("background", "vessel"),
     palette=((120, 120, 120), (6, 230, 230)),
-    mean=(123.675, 116.28, 103.53),
-    std=(58.395, 57.12, 57.375),
-    channel_order="rgb",
+    decoding=Decoding("pillow"),
+    preprocessing=usual_steps(
+        (123.675, 116.28, 103.53),
+        (58.395, 57.12, 57.375),
+        resize=Resize(scale=(2048, 512), fit="inside", min_size=640, multiple_of=32),
+        pad=Pad(divisor=32),
+    ),
+    tta=((Normalize((1.0,) * 3, (2.0,) * 3),), (Flip(), Normalize((1.0,) * 3, (2.0,) * 3))),
+    approximations=("step 'CLAHE' is left out",),
     input_size=(64, 96),
-    resize=Resize(scale=(2048, 512), keep_ratio=True, min_size=640, multiple_of=32),
-    pad=Pad(divisor=32),
     inference=Inference(mode="slide", crop_size=(64, 96), stride=(42, 42)),
     out_channels=1,
+    output_stride=4,
+    scores="probabilities",
     activation="sigmoid",
     threshold=0.3,
     align_corners=True,
@@ -41,10 +49,18 @@ METAS = {
         name="m", classes=("a", "b", "c"), palette=((0, 0, 0), (0, 255, 0), (9, 9, 9)), out_channels=3
     ),
     "colours without names": ModelMeta(name="m", palette=((0, 0, 0), (1, 1, 1)), out_channels=2),
-    "integers for numbers": ModelMeta(name="m", mean=(0, -1, 127), std=(1, 255, 1), pad=Pad((8, 8), value=0)),
+    "integers for numbers": ModelMeta(
+        name="m", preprocessing=(Normalize((0, -1, 127), (1, 255, 1)), Pad((8, 8), value=(0, 0, 0)), Scale(2))
+    ),
+    "thirteen channels": ModelMeta(
+        name="m",
+        in_channels=13,
+        decoding=Decoding.for_channels(13),
+        preprocessing=usual_steps((1,) * 13, (2,) * 13),
+    ),
     "one size": ModelMeta(name="m", input_limits=InputLimits((32, 64), 32, (32, 64))),
-    "an edge without limit": ModelMeta(name="m", resize=Resize((2**31 - 1, 512), keep_ratio=True)),
-    "its own size times a ratio": ModelMeta(name="m", resize=Resize(ratio=0.5)),
+    "an edge without limit": ModelMeta(name="m", preprocessing=(Resize((2**31 - 1, 512), "inside"),)),
+    "its own size times a ratio": ModelMeta(name="m", preprocessing=(Resize(ratio=0.5),)),
     "a window that is not used": ModelMeta(name="m", inference=Inference("whole", (8, 8))),
     "a comparison that failed": ModelMeta(
         name="m", verification={"passed": False, "relative_difference": float("inf"), "worst_pixel": None}
@@ -62,8 +78,9 @@ def test_round_trip(meta: ModelMeta) -> None:
     ("key", "message"),
     [
         ("brand_new", "it cannot have: 'brand_new'"),
-        ("stdd", "it cannot have: 'stdd'; did you mean 'std'?"),
-        ("chanel_order", "it cannot have: 'chanel_order'; did you mean 'channel_order'?"),
+        ("std", "it cannot have: 'std'"),
+        ("preprocesing", "it cannot have: 'preprocesing'; did you mean 'preprocessing'?"),
+        ("output_strides", "it cannot have: 'output_strides'; did you mean 'output_stride'?"),
     ],
 )
 def test_an_entry_that_the_schema_does_not_have_is_refused(key: str, message: str) -> None:
@@ -73,11 +90,8 @@ def test_an_entry_that_the_schema_does_not_have_is_refused(key: str, message: st
 
 
 def test_fields_that_are_not_there_have_their_defaults() -> None:
-    data = {"schema_version": 1, "name": "m", "inference": {}}
+    data = {"schema_version": 2, "name": "m", "inference": {}}
     assert ModelMeta.from_dict(data) == ModelMeta(name="m")
-
-
-NAN, INFINITY = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
@@ -104,41 +118,35 @@ NAN, INFINITY = float("nan"), float("inf")
             "palette[0][2]: a whole number from 0 to 255 is expected, not 0.5",
         ),
         ("palette", [[1, 2, 3]], "palette: it has 1 colours for 2 classes"),
-        ("mean", [1, "2", 3], 'mean[1]: a finite number is expected, not the text "2"'),
-        ("mean", [1, True, 3], "mean[1]: a finite number is expected, not true"),
-        ("mean", [1, NAN, 3], "mean[1]: a finite number is expected, not NaN"),
-        ("mean", [1, 2, -INFINITY], "mean[2]: a finite number is expected, not -Infinity"),
-        ("mean", [1, 2], "mean: a list of 3 is expected, not a list of 2"),
-        ("mean", {"r": 1}, "mean: a list of 3 is expected, not an object"),
-        ("mean", None, "mean: a list of 3 is expected, not null"),
-        ("std", [1, 1, 0], "std[2]: a finite number above 0 is expected, not 0"),
-        ("std", [1, -1.5, 1], "std[1]: a finite number above 0 is expected, not -1.5"),
-        ("std", [INFINITY, 1, 1], "std[0]: a finite number above 0 is expected, not Infinity"),
-        ("std", [NAN, 1, 1], "std[0]: a finite number above 0 is expected, not NaN"),
-        ("std", [1, 1, 1, 1], "std: a list of 3 is expected, not a list of 4"),
-        ("channel_order", "gbr", 'channel_order: "bgr" or "rgb" is expected, not the text "gbr"'),
-        ("channel_order", 1, 'channel_order: "bgr" or "rgb" is expected, not 1'),
+        ("in_channels", 0, "in_channels: a whole number of at least 1 is expected, not 0"),
+        ("in_channels", 3.0, "in_channels: a whole number of at least 1 is expected, not 3.0"),
+        (
+            "in_channels",
+            4,
+            "preprocessing: the order of step 'channel_order' has 3 values, the images have 4 channels",
+        ),
+        (
+            "decoding",
+            {"library": "gdal"},
+            'decoding.library: "bands" or "opencv" or "pillow" or "tifffile" or "turbojpeg" is expected, '
+            'not the text "gdal"',
+        ),
+        ("decoding", {"colour": "color"}, 'decoding: "colour" is none of library, color, loader'),
+        ("decoding", None, "decoding: an object is expected, not null"),
+        ("tta", None, "tta: a list of views is expected"),
+        ("tta", "flip", "tta: a list of views is expected"),
+        ("tta", [{"step": "flip"}], "tta[0]: a list of steps is expected"),
+        (
+            "tta",
+            [[], [{"step": "normalize", "mean": [1], "std": [1]}]],
+            "tta: the mean of step 'normalize' has 1 value, the images have 3 channels",
+        ),
+        ("approximations", "none", 'approximations: a list is expected, not the text "none"'),
+        ("output_stride", 0, "output_stride: a whole number of at least 1 is expected, not 0"),
+        ("scores", "softmax", 'scores: "logits" or "probabilities" is expected, not the text "softmax"'),
         ("input_size", 64, "input_size: a list of 2 or null is expected, not 64"),
         ("input_size", [0, 64], "input_size[0]: a whole number of at least 1 is expected, not 0"),
         ("input_size", [64, 64.0], "input_size[1]: a whole number of at least 1 is expected, not 64.0"),
-        ("resize", [64, 64], "resize: an object or null is expected, not a list of 2"),
-        ("resize", {"scale": [1, -1]}, "resize.scale[1]: a whole number of at least 1 is expected, not -1"),
-        ("resize", {"ratio": 0}, "resize.ratio: a finite number above 0 is expected, not 0"),
-        ("resize", {"keep_ratio": 1}, "resize.keep_ratio: true or false is expected, not 1"),
-        (
-            "resize",
-            {"min_size": 0},
-            "resize.min_size: a whole number of at least 1 or null is expected, not 0",
-        ),
-        (
-            "resize",
-            {"scael": [8, 8]},
-            'resize: "scael" is none of scale, keep_ratio, ratio, min_size, multiple_of',
-        ),
-        ("pad", {}, "pad: exactly one of size and divisor is expected"),
-        ("pad", {"size": [8, 8], "divisor": 8}, "pad: exactly one of size and divisor is expected"),
-        ("pad", {"divisor": True}, "pad.divisor: a whole number of at least 1 or null is expected, not true"),
-        ("pad", {"divisor": 8, "value": NAN}, "pad.value: a finite number is expected, not NaN"),
         ("inference", None, "inference: an object is expected, not null"),
         (
             "inference",
@@ -168,7 +176,11 @@ NAN, INFINITY = float("nan"), float("inf")
             "input_limits.multiple_of: a whole number of at least 1 is expected, not 0",
         ),
         ("out_channels", -1, "out_channels: a whole number of at least 0 is expected, not -1"),
-        ("out_channels", 3, "threshold: it is for out_channels 1, not 3"),
+        (
+            "out_channels",
+            3,
+            "activation: sigmoid is for out_channels 1, not 3: several labels for one pixel",
+        ),
         ("activation", None, 'activation: "sigmoid" or "softmax" is expected, not null'),
         ("threshold", "0.5", 'threshold: a finite number or null is expected, not the text "0.5"'),
         ("align_corners", "yes", 'align_corners: true or false is expected, not the text "yes"'),
@@ -224,7 +236,7 @@ def test_what_is_no_metadata_is_one_clear_error(text: str, message: str) -> None
 
 def test_a_newer_schema_is_refused_whatever_else_it_has() -> None:
     with pytest.raises(ArtifactError) as raised:
-        ModelMeta.from_dict({"schema_version": model.SCHEMA_VERSION + 1, "mean": "another meaning"})
+        ModelMeta.from_dict({"schema_version": model.SCHEMA_VERSION + 1, "tta": "another meaning"})
     assert raised.value.hint == "upgrade segplug"
     assert raised.value.message == (
         f"the model metadata has schema {model.SCHEMA_VERSION + 1}, "
@@ -233,7 +245,7 @@ def test_a_newer_schema_is_refused_whatever_else_it_has() -> None:
 
 
 def test_an_older_schema_is_read_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a file of schema 1 will be read: fields are renamed by one step, and changed by the next."""
+    """Fields are renamed by one step, and changed by the next."""
 
     def renamed(data: dict[str, Any]) -> dict[str, Any]:
         return {key.replace("label", "name"): value for key, value in data.items()}
@@ -243,8 +255,8 @@ def test_an_older_schema_is_read_step_by_step(monkeypatch: pytest.MonkeyPatch) -
 
     current = model.SCHEMA_VERSION
     monkeypatch.setattr(model, "SCHEMA_VERSION", current + 2)
-    monkeypatch.setitem(model._UPGRADES, current, renamed)
-    monkeypatch.setitem(model._UPGRADES, current + 1, in_capitals)
+    monkeypatch.setitem(UPGRADES, current, renamed)
+    monkeypatch.setitem(UPGRADES, current + 1, in_capitals)
     old = {"schema_version": current, "label": "m", "out_channels": 3}
     meta = ModelMeta.from_json(json.dumps(old))
     assert meta == ModelMeta(name="M", out_channels=3, schema_version=current + 2)
@@ -254,12 +266,36 @@ def test_an_older_schema_is_read_step_by_step(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_older_schema_has_its_step() -> None:
-    assert set(model._UPGRADES) == set(range(1, model.SCHEMA_VERSION))
+    assert set(UPGRADES) == set(range(1, model.SCHEMA_VERSION))
 
 
-def test_a_binary_head_has_two_classes() -> None:
-    assert ModelMeta(name="x", out_channels=1).num_classes == 2
-    assert ModelMeta(name="x", out_channels=19).num_classes == 19
+@pytest.mark.parametrize(
+    ("meta", "classes", "labels", "names"),
+    [
+        (ModelMeta("x", out_channels=1), 2, 2, ()),
+        (ModelMeta("x", out_channels=19), 19, 19, ()),
+        (ModelMeta("x", classes=("a", "b", "c"), out_channels=3), 3, 3, ("a", "b", "c")),
+        (ModelMeta("x", classes=("a", "b", "c")), 3, 3, ("a", "b", "c")),
+        (ModelMeta("x", classes=("road", "car"), out_channels=1), 2, 2, ("road", "car")),
+        # mmseg's model of one class: its label is 1, all else is 0
+        (ModelMeta("x", classes=("vessel",), out_channels=1), 1, 2, ("background", "vessel")),
+        (ModelMeta("x"), 0, 0, ()),
+    ],
+)
+def test_a_head_of_one_channel_has_two_labels_whatever_its_classes(meta, classes, labels, names) -> None:
+    assert (meta.num_classes, meta.num_labels, meta.label_names) == (classes, labels, names)
+
+
+def test_a_model_of_one_class_has_one_colour() -> None:
+    meta = ModelMeta("x", classes=("vessel",), palette=((9, 9, 9),), out_channels=1)
+    assert ModelMeta.from_dict(meta.to_dict()) == meta
+    with pytest.raises(ArtifactError, match="palette: it has 2 colours for 1 classes"):
+        ModelMeta.from_dict(meta.to_dict() | {"palette": [[0, 0, 0], [9, 9, 9]]})
+
+
+def test_a_threshold_is_for_a_head_of_one_channel() -> None:
+    with pytest.raises(ArtifactError, match="wrong at threshold: it is for out_channels 1, not 3"):
+        ModelMeta.from_dict(ModelMeta("m", out_channels=3, threshold=0.5).to_dict())
 
 
 def test_what_anybody_may_see_names_no_folder() -> None:

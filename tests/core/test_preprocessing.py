@@ -1,0 +1,292 @@
+"""Steps of preprocessing go through JSON unchanged; wrong ones are refused in one line that names them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from segplug.errors import ArtifactError
+from segplug.model import ModelMeta
+from segplug.preprocessing import (
+    STEPS,
+    ChannelOrder,
+    Convert,
+    Decoding,
+    Flip,
+    Normalize,
+    Pad,
+    Resize,
+    Scale,
+    Step,
+    check_channels,
+    find_steps,
+    steps_from_data,
+    usual_steps,
+)
+
+FULL: dict[str, Step] = {
+    "convert": Convert("float32"),
+    "resize": Resize(
+        scale=(2048, 512),
+        fit="inside",
+        ratio=1.5,
+        min_size=640,
+        multiple_of=32,
+        rounding="down",
+        algorithm="pillow",
+        filter="lanczos",
+    ),
+    "flip": Flip("vertical"),
+    "pad": Pad(size=(64, 96), value=(1.5, -2.0, 3.25), cut=False),
+    "channel_order": ChannelOrder((1, 2, 0)),
+    "scale": Scale(factor=10000.0, operation="multiply", dtype="float64"),
+    "normalize": Normalize((123.675, 0.1, -5.0), (58.395, 1e-3, 7.0), arithmetic="division"),
+}
+"""Of each kind one step, whose fields all differ from the defaults."""
+
+
+def _read(*entries: Any) -> tuple[Step, ...]:
+    return steps_from_data(json.loads(json.dumps(list(entries))), "steps", "the test")
+
+
+def test_every_kind_of_step_is_tested_with_every_field() -> None:
+    assert set(FULL) == set(STEPS)
+    for name, step in FULL.items():
+        assert type(step) is STEPS[name]
+        for field in dataclasses.fields(step):  # type: ignore[arg-type]
+            if f"{name}.{field.name}" not in ("convert.dtype", "pad.divisor"):  # which can be no other here
+                assert getattr(step, field.name) != field.default, f"{name}.{field.name} is the default"
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_round_trip(name: str) -> None:
+    data = json.loads(json.dumps(FULL[name].to_dict()))
+    assert data["step"] == name
+    assert _read(data) == (FULL[name],)
+
+
+@pytest.mark.parametrize("name", sorted(set(STEPS) - {"normalize", "pad"}))
+def test_fields_that_are_not_there_have_their_defaults(name: str) -> None:
+    assert _read({"step": name}) == (STEPS[name](),)
+
+
+def test_the_order_is_kept_also_of_equal_steps() -> None:
+    steps = (Flip(), Pad(divisor=8), Normalize((1,), (2,)), Pad(divisor=32), Flip(), Pad(divisor=8))
+    assert _read(*(step.to_dict() for step in steps)) == steps
+
+
+def test_views_go_through_json_with_those_that_count_twice() -> None:
+    view = (Resize((64, 48)), Normalize((0.0,) * 3, (1.0,) * 3))
+    meta = ModelMeta("m", preprocessing=view, tta=(view, (*view, Flip()), view, (*view, Flip())))
+    assert ModelMeta.from_json(meta.to_json()) == meta
+    assert [step["step"] for step in meta.to_dict()["tta"][1]] == ["resize", "normalize", "flip"]
+
+
+NAN, INFINITY = float("nan"), float("inf")
+NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("flip", "[1]: an object is expected"),
+        ({}, f"[1].step: one of {', '.join(STEPS)} is expected"),
+        ({"step": "crop"}, f"[1].step: one of {', '.join(STEPS)} is expected"),
+        ({"step": ["flip"]}, f"[1].step: one of {', '.join(STEPS)} is expected"),
+        ({"step": "flip", "angle": 90}, "[1]: 'angle' is none of direction"),
+        ({"step": "scale", "factr": 2}, "[1]: 'factr' is none of factor, operation, dtype"),
+        ({"step": "normalize", "mean": [1]}, "[1] has no std"),
+        (
+            NORMAL | {"mean": [1, NAN, 3]},
+            "[1] is wrong at mean[1]: a finite number is expected, not NaN",
+        ),
+        (
+            NORMAL | {"mean": [1, 2, -INFINITY]},
+            "[1] is wrong at mean[2]: a finite number is expected, not -Infinity",
+        ),
+        (NORMAL | {"mean": 1}, "[1] is wrong at mean: a list is expected, not 1"),
+        (
+            NORMAL | {"mean": [1, "2", 3]},
+            '[1] is wrong at mean[1]: a finite number is expected, not the text "2"',
+        ),
+        (
+            NORMAL | {"mean": [1, True, 3]},
+            "[1] is wrong at mean[1]: a finite number is expected, not true",
+        ),
+        (
+            NORMAL | {"std": [1, 1, 0]},
+            "[1] is wrong at std[2]: a finite number above 0 is expected, not 0",
+        ),
+        (
+            NORMAL | {"std": [1, -1.5, 1]},
+            "[1] is wrong at std[1]: a finite number above 0 is expected, not -1.5",
+        ),
+        (
+            NORMAL | {"std": [NAN, 1, 1]},
+            "[1] is wrong at std[0]: a finite number above 0 is expected, not NaN",
+        ),
+        (
+            NORMAL | {"std": [INFINITY, 1, 1]},
+            "[1] is wrong at std[0]: a finite number above 0 is expected, not Infinity",
+        ),
+        (NORMAL | {"std": [1, 1]}, "[1]: mean has 3 values, std 2"),
+        (
+            NORMAL | {"arithmetic": "fast"},
+            '[1] is wrong at arithmetic: "division" or "reciprocal" is expected, not the text "fast"',
+        ),
+        (
+            {"step": "scale", "factor": 0},
+            "[1] is wrong at factor: a finite number above 0 is expected, not 0",
+        ),
+        (
+            {"step": "resize", "scale": [1, -1]},
+            "[1] is wrong at scale[1]: a whole number of at least 1 is expected, not -1",
+        ),
+        (
+            {"step": "resize", "scale": [1]},
+            "[1] is wrong at scale: a list of 2 or null is expected, not a list of 1",
+        ),
+        (
+            {"step": "resize", "ratio": 0},
+            "[1] is wrong at ratio: a finite number above 0 is expected, not 0",
+        ),
+        (
+            {"step": "resize", "min_size": 0},
+            "[1] is wrong at min_size: a whole number of at least 1 or null is expected, not 0",
+        ),
+        (
+            {"step": "resize", "fit": "keep"},
+            '[1] is wrong at fit: "exact" or "inside" or "shortest" is expected, not the text "keep"',
+        ),
+        ({"step": "resize", "filter": "box"}, "[1]: opencv has no filter 'box'"),
+        (
+            {"step": "resize", "filter": "area", "algorithm": "pillow"},
+            "[1]: pillow has no filter 'area'",
+        ),
+        (
+            {"step": "resize", "filter": "area", "algorithm": "torchvision"},
+            "[1]: torchvision has no filter 'area'",
+        ),
+        ({"step": "pad"}, "[1]: exactly one of size and divisor is expected"),
+        (
+            {"step": "pad", "size": [8, 8], "divisor": 8},
+            "[1]: exactly one of size and divisor is expected",
+        ),
+        (
+            {"step": "pad", "divisor": True},
+            "[1] is wrong at divisor: a whole number of at least 1 or null is expected, not true",
+        ),
+        (
+            {"step": "pad", "divisor": 8, "value": [0, NAN, 0]},
+            "[1] is wrong at value[1]: a finite number is expected, not NaN",
+        ),
+        ({"step": "pad", "divisor": 8, "value": 5}, "[1] is wrong at value: a list is expected, not 5"),
+        ({"step": "channel_order", "order": [0, 0, 1]}, "[1]: every channel once is expected"),
+        ({"step": "channel_order", "order": [1, 2, 3]}, "[1]: every channel once is expected"),
+        (
+            {"step": "channel_order", "order": [2, 1, -1]},
+            "[1] is wrong at order[2]: a whole number of at least 0 is expected, not -1",
+        ),
+    ],
+)
+def test_a_wrong_step_is_named(entry: Any, message: str) -> None:
+    with pytest.raises(ArtifactError) as raised:
+        _read({"step": "flip"}, entry)
+    said = str(raised.value)
+    assert said.removeprefix("the test is wrong at steps").removeprefix("the test, steps") == message
+
+
+@pytest.mark.parametrize("data", [None, 7, "flip", {"step": "flip"}])
+def test_steps_are_a_list(data: Any) -> None:
+    with pytest.raises(ArtifactError, match="the test is wrong at steps: a list of steps is expected"):
+        steps_from_data(data, "steps", "the test")
+
+
+def test_the_place_of_a_wrong_step_in_metadata_is_named() -> None:
+    data = ModelMeta("m", tta=((Flip(),), (Flip(), Scale()))).to_dict()
+    data["tta"][1][1]["factor"] = 0
+    with pytest.raises(
+        ArtifactError, match=r"^the model metadata, tta\[1\]\[1\] is wrong at factor: .*not 0$"
+    ):
+        ModelMeta.from_dict(data)
+    data = ModelMeta("m", preprocessing=(Flip(), Scale())).to_dict()
+    data["preprocessing"][1]["dtype"] = "float16"
+    with pytest.raises(ArtifactError, match=r"^the model metadata, preprocessing\[1\] is wrong at dtype"):
+        ModelMeta.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("step", "field"),
+    [
+        (Normalize((1,) * 4, (1,) * 4), "mean"),
+        (ChannelOrder((3, 2, 1, 0)), "order"),
+        (Pad(divisor=8, value=(1,) * 4), "value"),
+    ],
+)
+def test_steps_for_another_number_of_channels_are_named(step: Step, field: str) -> None:
+    assert check_channels((Flip(), step), 4) is None
+    said = check_channels((Flip(), step), 3)
+    assert said == f"the {field} of step '{step.name}' has 4 values, the images have 3 channels"
+    with pytest.raises(ArtifactError, match=f"wrong at preprocessing: {said}"):
+        ModelMeta.from_dict(ModelMeta("m", preprocessing=(step,)).to_dict())
+    with pytest.raises(ArtifactError, match=f"wrong at tta: {said}"):
+        ModelMeta.from_dict(ModelMeta("m", tta=((), (step,))).to_dict())
+    assert (
+        ModelMeta.from_dict(ModelMeta("m", in_channels=4, preprocessing=(step,)).to_dict()).in_channels == 4
+    )
+
+
+def test_steps_without_values_fit_any_number_of_channels() -> None:
+    steps = (Convert(), Resize((8, 8)), Flip(), Pad(divisor=8), Scale())
+    assert all(check_channels(steps, channels) is None for channels in (1, 3, 13))
+
+
+def test_the_usual_steps() -> None:
+    resize, pad = Resize((8, 8)), Pad(divisor=32)
+    mean, std = (1, 2, 3), (4, 5, 6)
+    normal = Normalize((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert usual_steps(mean, std) == (ChannelOrder(), normal)
+    assert usual_steps(mean, std, channel_order="bgr", resize=resize, pad=pad) == (resize, normal, pad)
+    assert usual_steps(mean, std, resize=resize, pad=pad) == (resize, ChannelOrder(), normal, pad)
+    # only three channels are colours
+    assert usual_steps((1, 2, 3, 4), (1,) * 4) == (Normalize((1.0, 2.0, 3.0, 4.0), (1.0,) * 4),)
+    assert usual_steps((7,), (2,)) == (Normalize((7.0,), (2.0,)),)
+
+
+def test_steps_of_one_kind_are_found_in_order() -> None:
+    first, second = Pad(divisor=8), Pad(divisor=32)
+    assert find_steps((first, Flip(), second), Pad) == [first, second]
+    assert find_steps((first, Flip(), second), Scale) == []
+
+
+@pytest.mark.parametrize(
+    ("decoding", "bgr"),
+    [
+        (Decoding(), True),
+        (Decoding("pillow"), True),
+        (Decoding("turbojpeg", "grayscale"), True),
+        (Decoding(color="unchanged"), True),
+        (Decoding("tifffile", "unchanged"), False),
+        (Decoding("bands", "unchanged"), False),
+        (Decoding(loader="LoadReflectance"), False),
+    ],
+)
+def test_only_decoders_of_pictures_give_bgr(decoding: Decoding, bgr: bool) -> None:
+    assert decoding.gives_bgr is bgr
+
+
+@pytest.mark.parametrize(
+    ("channels", "decoding"),
+    [
+        (1, Decoding("opencv", "grayscale")),
+        (2, Decoding("bands", "unchanged")),
+        (3, Decoding("opencv", "color")),
+        (4, Decoding("bands", "unchanged")),
+        (130, Decoding("bands", "unchanged")),
+    ],
+)
+def test_the_usual_decoding_of_so_many_channels(channels: int, decoding: Decoding) -> None:
+    assert Decoding.for_channels(channels) == decoding

@@ -7,18 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmseg_support.data_sets import SIZE, custom, load, open_dataset, write_images, write_masks
 from PIL import Image
 from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.datasets import MmsegDataset, provider
+from segplug_mmseg.datasets import MmsegDataset
 
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError, UsageError
 from segplug.model import ModelMeta
+from segplug.preprocessing import Decoding
 from segplug.progress import QuietReporter
-from segplug.requests import LoadDatasetRequest
 from segplug.runtime.sinks import LabelMapSink
 from segplug.sink import ImageResult, RunContext
-from segplug.testing import make_request
 
 CLASSES = {
     # class: (image suffix, mask suffix, needs a split file)
@@ -40,22 +40,6 @@ CLASSES = {
     "STAREDataset": (".png", ".ah.png", False),
     "iSAIDDataset": (".png", "_instance_color_RGB.png", False),
 }
-SIZE = (12, 16)
-
-
-def write_images(folder: Path, names: list[str], suffix: str, seed: int = 0) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(seed)
-    for name in names:
-        cv2.imwrite(str(folder / f"{name}{suffix}"), random.integers(0, 256, (*SIZE, 3), np.uint8))
-
-
-def write_masks(folder: Path, names: list[str], suffix: str, labels: int, seed: int = 0) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(seed)
-    values = np.array([*range(labels + 1), 254, 255], np.uint8)
-    for name in names:
-        Image.fromarray(random.choice(values, SIZE)).save(folder / f"{name}{suffix}")
 
 
 def make(folder: Path, kind: str, names: tuple[str, ...] = ("b", "a")) -> dict:
@@ -68,31 +52,6 @@ def make(folder: Path, kind: str, names: tuple[str, ...] = ("b", "a")) -> dict:
         (folder / "split.txt").write_text("\n".join(names) + "\n")
         settings["split"] = "split.txt"
     return settings | {"pipeline": [{"type": "LoadImageFromFile"}, {"type": "NotKnownAnywhere"}]}
-
-
-def custom(folder: Path, **settings) -> dict:
-    write_images(folder / "img", ["a", "b"], ".png")
-    write_masks(folder / "ann", ["a", "b"], ".png", labels=3)
-    base = {
-        "type": "CustomDataset",
-        "data_root": str(folder),
-        "img_dir": "img",
-        "ann_dir": "ann",
-        "img_suffix": ".png",
-        "classes": ["x", "y", "z"],
-        "pipeline": [{"type": "LoadImageFromFile"}],
-    }
-    return base | settings
-
-
-def open_dataset(folder: Path, test, reporter: QuietReporter | None = None, **options) -> MmsegDataset:
-    path = folder / "config.py"
-    path.write_text(f"data = dict(test={test!r})\n")
-    return load(path, cfg_options=options, reporter=reporter or QuietReporter())
-
-
-def load(location: Path, **fields) -> MmsegDataset:
-    return provider.load_dataset(make_request(LoadDatasetRequest, location=str(location), **fields))
 
 
 def reference(settings: dict):
@@ -150,7 +109,7 @@ def test_every_class_of_mmseg(tmp_path, kind):
     assert [dataset.name(index) for index in range(2)] == [name + suffix for name in names]
     for index in range(2):
         expected = cv2.imread(str(tmp_path / "img" / dataset.name(index)))
-        assert np.array_equal(dataset.read_image(index), expected)
+        assert np.array_equal(dataset.read_image(index, Decoding()), expected)
     assert_scored_like_mmseg(dataset, own)
 
 
@@ -254,7 +213,7 @@ def test_lists_of_folders_are_scored_apart(tmp_path):
     dataset = open_dataset(tmp_path, settings)
     assert [dataset.name(index) for index in range(3)] == ["0/a.png", "0/b.png", "1/a.png"]
     assert dataset.info.parts == (("CustomDataset img", 2), ("CustomDataset more", 1))
-    assert np.array_equal(dataset.read_image(2), cv2.imread(str(tmp_path / "more" / "a.png")))
+    assert np.array_equal(dataset.read_image(2, Decoding()), cv2.imread(str(tmp_path / "more" / "a.png")))
     own = reference(settings)
     for index in range(3):
         prediction = np.zeros(SIZE, np.int64)
@@ -285,7 +244,7 @@ def test_a_repeated_data_set(tmp_path):
     dataset = open_dataset(tmp_path, {"type": "RepeatDataset", "times": 2, "dataset": custom(tmp_path)})
     names = [dataset.name(index) for index in range(len(dataset))]
     assert names == ["a.png", "b.png", "repeat1/a.png", "repeat1/b.png"]
-    assert np.array_equal(dataset.read_image(3), dataset.read_image(1))
+    assert np.array_equal(dataset.read_image(3, Decoding()), dataset.read_image(1, Decoding()))
     assert np.array_equal(dataset.read_mask(2), dataset.read_mask(0))
 
 
@@ -317,17 +276,7 @@ def test_classes_and_loaders_of_the_users_own(tmp_path, monkeypatch):
     dataset = load(path)
     assert dataset.info.classes == ("p", "q")
     assert dataset.read_mask(1).tolist() == np.ones((3, 4)).tolist()
-    assert dataset.read_image(0).tolist() == np.full((3, 4, 3), 9).tolist()
-
-
-def test_images_are_read_as_the_config_says(tmp_path):
-    loader = {"type": "LoadImageFromFile", "imdecode_backend": "pillow", "to_float32": True}
-    dataset = open_dataset(tmp_path, custom(tmp_path, pipeline=[loader]))
-    assert dataset.read_image(0).dtype == np.uint8
-    assert np.array_equal(dataset.read_image(0), cv2.imread(str(tmp_path / "img" / "a.png")))
-    grey = {"type": "LoadImageFromFile", "color_type": "grayscale"}
-    with pytest.raises(DatasetError, match="not as 3 colours"):
-        open_dataset(tmp_path, custom(tmp_path, pipeline=[grey])).read_image(0)
+    assert dataset.read_image(0, Decoding()).tolist() == np.full((3, 4, 3), 9).tolist()
 
 
 def test_a_data_set_without_masks(tmp_path):
@@ -389,29 +338,12 @@ def test_a_config_without_data(tmp_path):
         load(tmp_path / "none.py")
 
 
-@pytest.mark.parametrize("backend", ["pillow", "cv2"])
-def test_files_that_cannot_be_read_are_named(tmp_path, backend):
-    loaders = [{"type": "LoadImageFromFile", "imdecode_backend": backend}]
-    settings = custom(tmp_path, pipeline=loaders, gt_seg_map_loader_cfg={"imdecode_backend": backend})
-    dataset = open_dataset(tmp_path, settings)
-    for folder, read in (("img", dataset.read_image), ("ann", dataset.read_mask)):
-        path = tmp_path / folder / "a.png"
-        for content in (b"no image at all", b"", None):
-            path.write_bytes(content) if content is not None else path.unlink()
-            with pytest.raises(DatasetError, match=str(path)):
-                read(0)
-        read(1)
-    Image.new("RGB", (16, 12)).save(tmp_path / "ann" / "a.png")
-    with pytest.raises(DatasetError, match=r"ann/a\.png"):
-        dataset.read_mask(0)
-
-
 def test_reading_from_many_threads(tmp_path):
     names = [f"{number:02}" for number in range(16)]
     dataset = open_dataset(tmp_path, make(tmp_path, "ADE20KDataset", tuple(names)))
-    expected = [(dataset.read_image(index), dataset.read_mask(index)) for index in range(16)]
+    expected = [(dataset.read_image(index, Decoding()), dataset.read_mask(index)) for index in range(16)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        images = list(pool.map(dataset.read_image, list(range(16)) * 4))
+        images = list(pool.map(lambda index: dataset.read_image(index, Decoding()), list(range(16)) * 4))
         masks = list(pool.map(dataset.read_mask, list(range(16)) * 4))
     for index in range(64):
         assert np.array_equal(images[index], expected[index % 16][0])
@@ -428,6 +360,7 @@ def test_the_fingerprint_changes_with_samples_and_reading(tmp_path):
         {"ignore_index": 0},
         {"classes": ["x", "y"]},
         {"pipeline": [{"type": "LoadImageFromFile", "imdecode_backend": "pillow"}]},
+        {"pipeline": [{"type": "LoadImageFromFile", "color_type": "unchanged"}]},
         {"gt_seg_map_loader_cfg": {"imdecode_backend": "cv2"}},
         {"gt_seg_map_loader_cfg": {"reduce_zero_label": True, "imdecode_backend": "cv2"}},
     ]
@@ -441,5 +374,5 @@ def test_camvid(data_dir):
     dataset = load(config, cfg_options=options)
     assert len(dataset) == 21
     assert dataset.info.ignore_index == 11
-    assert dataset.read_image(0).shape == (360, 480, 3)
+    assert dataset.read_image(0, Decoding()).shape == (360, 480, 3)
     assert set(np.unique(dataset.read_mask(0))) <= set(range(12))

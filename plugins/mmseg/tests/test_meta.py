@@ -8,14 +8,11 @@ import pytest
 from segplug_mmseg.compat import import_mmseg
 from segplug_mmseg.config import read_config, runnable_model
 from segplug_mmseg.meta import Head, read_meta
-from segplug_mmseg.pipeline import read_pipeline
 
 from segplug.errors import ModelError
-from segplug.model import Inference, ModelMeta, Pad, Resize
+from segplug.model import Inference, ModelMeta
+from segplug.preprocessing import ChannelOrder, Decoding, Normalize, Resize, find_steps
 from segplug.progress import QuietReporter
-from segplug.runtime.preprocess import Preprocessor
-
-NORMALISE = {"type": "Normalize", "mean": [1, 2, 3], "std": [4, 5, 6]}
 
 
 def head_of(model: dict) -> Head:
@@ -25,7 +22,7 @@ def head_of(model: dict) -> Head:
     head = head if "num_classes" in head else head["kernel_generate_head"]  # K-Net wraps a plain one
     channels = head.get("out_channels") or head["num_classes"]
     threshold = head.get("threshold", 0.3) if channels == 1 else None
-    return Head(head["num_classes"], channels, threshold, bool(head.get("align_corners", False)))
+    return Head(head["num_classes"], channels, threshold, bool(head.get("align_corners", False)), 3)
 
 
 def meta_of(path: Path, options: dict | None = None, **arguments) -> tuple[ModelMeta, list[str]]:
@@ -35,25 +32,19 @@ def meta_of(path: Path, options: dict | None = None, **arguments) -> tuple[Model
     return meta, reporter.warnings
 
 
-def pipeline_of(*steps: dict, **augmentation):
-    """Preprocessing for steps inside ``MultiScaleFlipAug``, or for plain steps."""
-    reporter = QuietReporter()
-    pipeline: list[dict] = [{"type": "LoadImageFromFile"}]
-    if augmentation:
-        pipeline.append({"type": "MultiScaleFlipAug", "transforms": list(steps), **augmentation})
-    else:
-        pipeline += steps
-    return read_pipeline({"data": {"test": {"pipeline": pipeline}}}, reporter), reporter.warnings
-
-
 def test_the_small_config(config_file):
     meta, warnings = meta_of(config_file)
     assert warnings == []
     assert meta.name == "small"
     assert meta.classes == ("sky", "road", "car")
     assert meta.palette == ((0, 0, 255), (128, 64, 128), (255, 0, 0))
-    assert (meta.mean, meta.std, meta.channel_order) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), "rgb")
-    assert meta.resize == Resize(scale=(96, 64), keep_ratio=False)
+    assert (meta.in_channels, meta.decoding) == (3, Decoding())
+    assert meta.preprocessing == (
+        Resize(scale=(96, 64)),
+        ChannelOrder((2, 1, 0)),
+        Normalize((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+    )
+    assert (meta.tta, meta.approximations) == ((), ())
     assert meta.input_size == (64, 96)
     assert meta.inference == Inference()
     assert (meta.out_channels, meta.activation, meta.threshold) == (3, "softmax", None)
@@ -96,6 +87,29 @@ def test_a_sigmoid_head(config_file):
     assert meta.threshold == 0.6
 
 
+def test_a_head_of_one_class(config_file):
+    """It still gives two labels; mmseg scores it with the names of the data set, which may be one or two."""
+    options = {
+        "model.decode_head.num_classes": 1,
+        "data.test.classes": ["road"],
+        "data.test.palette": [[9, 9, 9]],
+    }
+    meta, _ = meta_of(config_file, options)
+    assert (meta.out_channels, meta.activation, meta.threshold) == (1, "sigmoid", 0.3)
+    assert (meta.classes, meta.num_labels, meta.palette) == (("road",), 2, ((9, 9, 9),))
+    two = {"data.test.classes": ["other", "road"], "data.test.palette": [[0, 0, 0], [9, 9, 9]]}
+    meta, _ = meta_of(config_file, options | two)
+    assert (meta.classes, meta.num_labels, len(meta.palette)) == (("other", "road"), 2, 2)
+    with pytest.raises(ModelError, match="names 3 classes, the network has 1"):
+        meta_of(config_file, options | {"data.test.classes": ["a", "b", "c"]})
+
+
+def test_several_sigmoid_losses_are_still_a_softmax(config_file):
+    """mmseg's own inference does not look at the loss."""
+    meta, _ = meta_of(config_file, {"model.decode_head.loss_decode.use_sigmoid": True})
+    assert (meta.out_channels, meta.activation, meta.threshold) == (3, "softmax", None)
+
+
 def test_classes_come_from_the_checkpoint_first(config_file):
     noted = {"CLASSES": ["x", "y", "z"], "PALETTE": np.arange(9).reshape(3, 3)}
     meta, warnings = meta_of(config_file, checkpoint_meta=noted)
@@ -131,117 +145,6 @@ def test_no_names_anywhere(config_file):
     assert "names the classes" in warnings[0]
 
 
-def test_resize_forms():
-    assert pipeline_of({"type": "Resize"}, img_scale=(64, 32))[0].resize == Resize((64, 32), keep_ratio=True)
-    with_ratio, _ = pipeline_of({"type": "Resize", "keep_ratio": False}, img_scale=(64, 32), img_ratios=[0.5])
-    assert (with_ratio.resize, with_ratio.nominal_size) == (Resize((32, 16)), (16, 32))
-    from_image, _ = pipeline_of({"type": "Resize"}, img_scale=None, img_ratios=[0.75])
-    assert from_image.resize == Resize(keep_ratio=True, ratio=0.75)
-    assert from_image.nominal_size is None
-    minimum, _ = pipeline_of({"type": "Resize", "min_size": 40}, img_scale=(64, 32))
-    assert minimum.resize == Resize((64, 32), keep_ratio=True, min_size=40)
-    multiple, _ = pipeline_of({"type": "Resize"}, {"type": "ResizeToMultiple"}, img_scale=(65, 32))
-    assert multiple.resize == Resize((65, 32), keep_ratio=True, multiple_of=32)
-    assert multiple.nominal_size == (32, 96)
-    plain, _ = pipeline_of({"type": "Resize", "img_scale": (64, 32), "ratio_range": (0.5, 0.5)}, NORMALISE)
-    assert plain.resize == Resize((32, 16), keep_ratio=True)
-    assert pipeline_of(NORMALISE)[0].resize is None
-    assert pipeline_of({"type": "Resize"}, img_scale=[64, 32])[0].resize.scale == (64, 32), (
-        "lists, as in JSON"
-    )
-
-
-def test_ratios_count_beside_one_scale_and_not_beside_a_list_of_one():
-    """As mmseg has it: only a tuple is multiplied."""
-    import_mmseg()
-    from mmseg.datasets.pipelines import MultiScaleFlipAug
-
-    for scale in ((300, 200), [(300, 200)]):
-        own = MultiScaleFlipAug(transforms=[], img_scale=scale, img_ratios=[0.5]).img_scale
-        ours, warnings = pipeline_of({"type": "Resize"}, img_scale=scale, img_ratios=[0.5])
-        assert [ours.resize.scale] == own
-        assert warnings == []
-
-
-def test_an_infinite_long_edge_is_no_limit():
-    import_mmseg()
-    import mmcv
-
-    result, _ = pipeline_of({"type": "Resize"}, img_scale=(float("inf"), 512))
-    assert result.nominal_size is None
-    for size in ((40, 30), (30, 4000), (700, 700)):  # (width, height)
-        expected = mmcv.rescale_size(size, (float("inf"), 512))
-        assert mmcv.rescale_size(size, result.resize.scale) == expected
-        meta = ModelMeta(name="m", resize=result.resize)
-        array = Preprocessor(meta)(np.zeros((size[1], size[0], 3), np.uint8), "image").array
-        assert array.shape == (3, expected[1], expected[0])
-
-
-@pytest.mark.parametrize(
-    ("step", "scale"),
-    [
-        ({"keep_ratio": False}, (float("inf"), 512)),
-        ({}, (float("inf"), float("inf"))),
-        ({}, (float("nan"), 512)),
-        ({}, (0, 512)),
-        ({"min_size": 0}, (64, 32)),
-    ],
-)
-def test_sizes_that_are_none(step, scale):
-    with pytest.raises(ModelError, match="test pipeline"):
-        pipeline_of({"type": "Resize", **step}, img_scale=scale)
-
-
-@pytest.mark.parametrize(
-    "change", [{"std": [1, 0, 1]}, {"std": [1, float("inf"), 1]}, {"mean": [float("nan"), 0, 0]}]
-)
-def test_a_normalisation_that_gives_no_numbers(change):
-    with pytest.raises(ModelError, match=r"normalises with a (std|mean)"):
-        pipeline_of(NORMALISE | change)
-
-
-def test_padding_forms():
-    several, warnings = pipeline_of({"type": "Pad", "size_divisor": 8, "pad_val": (7, 7, 7)})
-    assert (several.pad, warnings) == (Pad(divisor=8, value=7.0), [])
-    _, warnings = pipeline_of({"type": "Pad", "size_divisor": 8, "pad_val": (7, 8, 9)})
-    assert "each channel" in warnings[0]
-    with pytest.raises(ModelError, match="no size in pixels"):
-        pipeline_of({"type": "Pad", "size_divisor": 0})
-    assert pipeline_of({"type": "Pad", "size_divisor": 32})[0].pad == Pad(divisor=32)
-    assert pipeline_of({"type": "Pad", "size": (8, 9), "pad_val": 7})[0].pad == Pad(size=(8, 9), value=7.0)
-
-
-def test_no_normalisation_keeps_the_order_of_the_file():
-    result, _ = pipeline_of({"type": "Resize"}, img_scale=(8, 8))
-    assert (result.mean, result.std, result.channel_order) == ((0.0,) * 3, (1.0,) * 3, "bgr")
-    assert pipeline_of(NORMALISE)[0].channel_order == "rgb"
-    assert pipeline_of({**NORMALISE, "to_rgb": False})[0].channel_order == "bgr"
-
-
-def test_what_is_not_done_at_test_time_is_said():
-    _, warnings = pipeline_of({"type": "Resize"}, img_scale=(64, 32), img_ratios=[0.5, 1.0, 1.5], flip=True)
-    assert warnings == [
-        "the test pipeline augments (3 scales and flips): only the scale 64x32 without flips is used"
-    ]
-    first, warnings = pipeline_of({"type": "Resize"}, img_scale=[(64, 32), (32, 16)])
-    assert first.resize.scale == (64, 32)
-    assert "2 scales" in warnings[0]
-    _, warnings = pipeline_of({"type": "CLAHE"}, NORMALISE, {"type": "MySecret"})
-    assert warnings == ["the test pipeline has transforms that are left out: CLAHE, MySecret"]
-    _, warnings = pipeline_of({"type": "Pad", "size_divisor": 2}, NORMALISE)
-    assert "order" in warnings[0]
-    twice, warnings = pipeline_of({"type": "Normalize", "mean": [9] * 3, "std": [9] * 3}, NORMALISE)
-    assert warnings == ["the test pipeline has Normalize more than once: only the last is used"]
-    assert twice.mean == (1.0, 2.0, 3.0)
-    _, warnings = pipeline_of({"type": "Resize", "img_scale": [(8, 8), (9, 9)]})
-    assert "at random" in warnings[0]
-
-
-def test_images_of_other_channels_are_refused():
-    with pytest.raises(ModelError, match="1 values of mean"):
-        pipeline_of({"type": "Normalize", "mean": [1], "std": [1]})
-
-
 @pytest.mark.slow
 def test_every_config_of_mmseg(mim_configs):
     """Names, colours, preprocessing and inference of all of them, with mmcv lite."""
@@ -249,6 +152,7 @@ def test_every_config_of_mmseg(mim_configs):
     paths = sorted(path for path in mim_configs.glob("*/*.py") if path.parent.name != "_base_")
     assert len(paths) > 600
     told = {}
+    views = {}
     for path in paths:
         reporter = QuietReporter()
         config = read_config(str(path))
@@ -256,13 +160,17 @@ def test_every_config_of_mmseg(mim_configs):
         meta = read_meta(config, str(path), head=head, reporter=reporter)
         assert runnable_model(config, str(path)).get("pretrained") is None
         assert len(meta.classes) == meta.out_channels == head.num_classes
-        assert meta.resize is not None
+        assert len(find_steps(meta.preprocessing, Resize)) >= 1
+        assert meta.approximations == ()
         assert meta.input_size is not None
         assert meta.inference.mode == config.model.test_cfg.mode
         assert ModelMeta.from_json(meta.to_json()) == meta
         if reporter.warnings:
             told[path.stem] = reporter.warnings
-    unnamed = [name for name, warnings in told.items() if "names the classes" in warnings[-1]]
-    assert unnamed == ["deeplabv3plus_r101_512x512_C-CM+C-WO-NatOcc-SOT"]
-    assert len(told) == 4
-    assert all("augments (6 scales and flips)" in warnings[0] for warnings in told.values())
+        if meta.tta:
+            views[path.stem] = len(meta.tta)
+    assert {name: "names the classes" in warnings[0] for name, warnings in told.items()} == {
+        "deeplabv3plus_r101_512x512_C-CM+C-WO-NatOcc-SOT": True
+    }
+    assert len(views) == 4
+    assert set(views.values()) == {12}, "6 scales, each with and without a flip"

@@ -28,17 +28,18 @@ def find_channels(
     Raises:
         ModelError: the pipeline contradicts itself, or the network does not take its images.
     """
-    known, how = loading.channels, loading.how
+    known, what = loading.channels, ""
+    if known is not None:
+        what = f"{loading.how} ({_channels(known)})"
     for count in _normalised(transforms):
         normalises = f"normalises {_channels(count)}"
         if known is not None and count != known:
-            raise ModelError(f"the test pipeline {how} ({_channels(known)}), but {normalises}", hint=_HINT)
-        known, how = count, normalises
+            raise ModelError(f"the test pipeline {what}, but {normalises}", hint=_HINT)
+        known, what = count, normalises
     if known is None:
         return 3 if network is None else network
     if network is None or network == known or takes(known):
         return known
-    what = how if how.startswith("normalises") else f"{how}, which gives {_channels(known)}"
     raise ModelError(f"the test pipeline {what}, the network takes {network}", hint=_HINT)
 
 

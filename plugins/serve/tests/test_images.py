@@ -168,9 +168,9 @@ def test_what_is_not_served_is_in_the_log(started, tmp_path):
     assert server.post(npy(band_image("five", 0, 20, 30))).status == 200
 
 
-def test_probabilities_need_scores(project, tmp_path, capsys):
-    labels = tmp_path / "labels.onnx"
-    session = Segplug()
-    session.export("onnx", session.load_model(project.config, checkpoint=project.checkpoint), output=labels)
+def test_probabilities_need_scores(tmp_path, capsys):
+    labels = save_model("five", tmp_path, output_kind="labels")
     assert run_command_line(["serve", str(labels), "--port", "0", "--unknown-below", "0.5"]) == 2
-    assert "gives labels" in capsys.readouterr().err.splitlines()[-1]
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "--unknown-below needs the scores of every class" in error
+    assert "--output-kind logits" in error

@@ -17,6 +17,7 @@ from segplug.cli.output import Output
 from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
+from segplug.runtime.postprocess import require_scores
 from segplug.serving.requests import Limits
 from segplug.serving.served_model import choose_backend, serving_warnings
 from segplug.serving.service import Service
@@ -73,6 +74,8 @@ def _build_server(
 ) -> tuple[Server, Batcher, str]:
     name = _model_name(values["name"], engine)
     limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"], values["max_decoded"])
+    if values["unknown_below"] is not None:
+        require_scores(engine.spec, "--unknown-below")
     service = Service(
         engine,
         limits=limits,

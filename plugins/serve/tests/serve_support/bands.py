@@ -35,7 +35,7 @@ METAS = {
 """``five``: bands of floats; ``four``: 16-bit channels, as a PNG has them."""
 
 
-def save_model(name: str, folder: Path, **changes: object) -> Path:
+def save_model(name: str, folder: Path, *, output_kind: str = "logits", **changes: object) -> Path:
     """Export the network of one of :data:`METAS`, the same every time. ``changes``: other metadata."""
     meta = METAS[name].replace(**changes)
     torch.manual_seed(meta.in_channels)
@@ -49,7 +49,7 @@ def save_model(name: str, folder: Path, **changes: object) -> Path:
         network[2].bias -= logits.mean(dim=(0, 2, 3))
     model = SegmentationModel(network, meta, exportable=lambda: network)
     output = folder / f"{name}.onnx"
-    return Segplug().export("onnx", model, output=output, dynamic=True, output_kind="logits").path
+    return Segplug().export("onnx", model, output=output, dynamic=True, output_kind=output_kind).path
 
 
 def band_image(name: str, seed: int = 0, height: int = 40, width: int = 57) -> np.ndarray:

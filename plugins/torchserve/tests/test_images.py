@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+import zipfile
 
 import cv2
 import numpy as np
@@ -116,7 +117,10 @@ def test_settings_of_the_archive(bands_file, prediction, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "segplug.torchserve"):
         handler = _handler(bands_file, tmp_path, unknown_below=0.7, max_decoded=20_000)
     assert "test-time augmentation (views: 2) is left out" in caplog.text
-    served = served_of(tmp_path / "store" / "bands.mar")
+    archive = tmp_path / "store" / "bands.mar"
+    with zipfile.ZipFile(archive) as file:
+        assert "tifffile==" in file.read("segplug-requirements.txt").decode()
+    served = served_of(archive)
     assert (served["unknown_below"], served["limits"]["decoded"]) == (0.7, 20_000)
     assert _answer(handler, {"body": bytearray(NPY)})[1] == 413
     small = band_image()[:20, :30]

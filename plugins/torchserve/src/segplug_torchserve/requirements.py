@@ -13,7 +13,6 @@ from segplug.session import Session
 __all__ = ["server_requirements"]
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
-_RUNTIME = 'extra == "runtime"'
 
 
 def server_requirements(session: Session, served: ServedModel, meta: ModelMeta) -> list[str]:
@@ -27,7 +26,14 @@ def server_requirements(session: Session, served: ServedModel, meta: ModelMeta) 
     if served.config is not None:
         plugins.append(session.registry.source("load_model", served.config, served.source).entry.distribution)
         extra = set(meta.versions)  # the libraries with which the source loaded the model, such as mmcv
-    libraries = set(_package_names(line for line in metadata.requires("segplug") or () if _RUNTIME in line))
+    extras = ["runtime", *(["tiff"] if meta.decoding.library in ("bands", "tifffile") else [])]
+    libraries = set(
+        _package_names(
+            line
+            for line in metadata.requires("segplug") or ()
+            if any(f'extra == "{name}"' in line for name in extras)
+        )
+    )
     for plugin in plugins[1:]:
         libraries |= set(
             _package_names(line for line in metadata.requires(plugin) or () if "extra ==" not in line)

@@ -12,7 +12,15 @@ import pytest
 from PIL import Image
 
 from segplug.errors import DatasetError
-from segplug.runtime.reading import label_table, read_image, read_mask
+from segplug.preprocessing import Decoding
+from segplug.runtime.reading import decode_image, label_table, read_mask
+from segplug.runtime.reading import read_image as read_decoded
+from segplug.runtime.reading.limits import MAX_BYTES
+
+
+def read_image(path: Path) -> np.ndarray:
+    """In the usual decoding."""
+    return read_decoded(path, Decoding())
 
 
 def _mmcv_image(path: Path) -> np.ndarray:
@@ -103,6 +111,30 @@ def test_a_small_file_that_claims_a_huge_image_is_refused_before_decoding(tmp_pa
             read(path)
 
 
+def test_a_file_that_is_larger_than_any_image_is_not_read(tmp_path):
+    path = tmp_path / "huge.npy"
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # a hole, which takes no room on the disk
+    for read in (read_image, read_mask):
+        with pytest.raises(DatasetError, match=r"huge\.npy has 4\.0 GiB"):
+            read(path)
+
+
+def test_an_image_of_other_channels_than_the_network_takes_is_refused(photo):
+    content = cv2.imencode(".png", photo(20, 30))[1].tobytes()
+    assert decode_image(content, "a.png", Decoding(), channels=3).shape == (20, 30, 3)
+    with pytest.raises(DatasetError, match=r"^the image a\.png has 3 channels, the network takes 4$"):
+        decode_image(content, "a.png", Decoding(color="unchanged"), channels=4)
+    with pytest.raises(DatasetError, match=r"^the image a\.png has 1 channel, the network takes 3$"):
+        decode_image(content, "a.png", Decoding(color="grayscale"), channels=3)
+
+
+def test_what_a_loader_of_the_users_own_reads_is_refused_with_the_way_out(photo):
+    content = cv2.imencode(".png", photo(20, 30))[1].tobytes()
+    with pytest.raises(DatasetError, match=r"own loader LoadBands only \(save what LoadBands gives as \.npy"):
+        decode_image(content, "a.png", Decoding(loader="LoadBands"))
+
+
 def test_a_palette_mask_keeps_its_indices(tmp_path):
     labels = np.array([[0, 1, 2], [255, 11, 3]], np.uint8)
     picture = Image.fromarray(labels, mode="L")
@@ -122,13 +154,44 @@ def test_a_coloured_mask_is_refused(photo, tmp_path):
         read_mask(tmp_path / "rgb.png")
 
 
-def test_a_wide_mask_is_taken_where_a_byte_cannot_mistake_it(tmp_path):
+def test_a_mask_of_16_bits_is_read_as_bytes_where_these_cannot_mistake_it(tmp_path):
     path = tmp_path / "wide.png"
     Image.fromarray(np.array([[3, 65535]], np.uint16)).save(path)
     assert read_mask(path).tolist() == [[3, 255]]
-    Image.fromarray(np.array([[3, 300]], np.uint16)).save(path)
-    with pytest.raises(DatasetError, match="holds 300"):
-        read_mask(path)
+    for value in (300, 511):  # all bits of 511 that a byte has are set, but not all of its own
+        Image.fromarray(np.array([[3, value]], np.uint16)).save(path)
+        with pytest.raises(DatasetError, match=rf"holds {value}.*ignore_index is above 255"):
+            read_mask(path)
+
+
+def test_a_wide_mask_keeps_all_values_of_16_bits(tmp_path):
+    path = tmp_path / "wide.png"
+    Image.fromarray(np.array([[3, 255, 300, 65535]], np.uint16)).save(path)
+    mask = read_mask(path, wide=True)
+    assert mask.dtype == np.uint16
+    assert mask.tolist() == [[3, 255, 300, 65535]]
+    Image.fromarray(np.array([[3, 255]], np.uint8)).save(path)
+    mask = read_mask(path, wide=True)
+    assert mask.dtype == np.uint16
+    assert mask.tolist() == [[3, 255]]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint32", "float32", "bool"])
+def test_a_mask_may_be_an_array_of_whole_numbers(tmp_path, dtype):
+    path = tmp_path / "m.npy"
+    np.save(path, np.array([[1, 0, -1]] if dtype.startswith(("int", "float")) else [[1, 0, 1]]).astype(dtype))
+    last = 1 if dtype in ("uint32", "bool") else 255
+    mask = read_mask(path)
+    assert mask.dtype == np.uint8
+    assert mask.tolist() == [[1, 0, last]]
+    assert read_mask(path, wide=True).tolist() == [[1, 0, 65535 if last == 255 else 1]]
+
+
+def test_a_mask_of_broken_numbers_is_refused(tmp_path):
+    for value in (0.5, np.nan, -2):
+        np.save(tmp_path / "m.npy", np.array([[1, value]], np.float32))
+        with pytest.raises(DatasetError, match="which is no label from 0 to 255"):
+            read_mask(tmp_path / "m.npy")
 
 
 def test_the_label_table_is_mmsegs_own_mapping(mmseg):
@@ -145,6 +208,13 @@ def test_the_label_table_is_mmsegs_own_mapping(mmseg):
         assert np.array_equal(table[stored], expected)
     assert label_table() is None
     assert label_table({4: -1})[4] == 255
+
+
+def test_the_label_table_of_wide_masks_has_all_16_bits():
+    table = label_table({4: -1, 500: 2}, reduce_zero_label=True, wide=True)
+    assert table.dtype == np.uint16
+    stored = np.array([0, 1, 4, 255, 256, 500, 65534, 65535])
+    assert table[stored].tolist() == [65535, 0, 65535, 254, 255, 1, 65533, 65535]
 
 
 def _png(array: np.ndarray) -> bytes:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["decode_mask", "label_table"]
 
+_MIN_IS_WHITE = 0
+"""A photometric interpretation whose values Pillow inverts."""
 _ALL_BITS = (-1, 65535, 4294967295)
 """What "no class" is in types that are wider than a byte."""
 
@@ -85,7 +87,7 @@ def _stored(content: bytes, what: str) -> tuple[npt.NDArray[Any], npt.NDArray[np
             detail = "" if isinstance(error, Image.UnidentifiedImageError) else f": {first_line(error)}"
             raise DatasetError(f"{what} is not an image, or is damaged{detail}") from error
     else:
-        nodata = header.nodata if header is not None and stored.dtype == header.dtype else None
+        nodata = None if header is None or header.photometric == _MIN_IS_WHITE else header.nodata
         return stored, find_missing(stored, nodata)
     masked = decode_tiff(
         content, what, "bands", Limits()

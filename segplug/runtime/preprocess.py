@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import DatasetError, ShapeError
-from segplug.preprocessing import Flip, Pad, Resize, Step, find_steps
+from segplug.preprocessing import ChannelOrder, Flip, Pad, Resize, Step, find_steps
 from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.pointwise import Tables, apply_pointwise, is_pointwise
 from segplug.runtime.resizing import resize_image
@@ -136,6 +136,7 @@ class _Program:
         while start and is_pointwise(steps[start - 1]):
             start -= 1
         self._start, self._end = start, end
+        self._gives_floats = any(not isinstance(step, ChannelOrder) for step in steps[start:end])
         self._tables = Tables(steps[start:end], channels)
 
     def __call__(
@@ -155,10 +156,10 @@ class _Program:
         inside: Size = (image.shape[0], image.shape[1])
         array = (np.empty if size == inside else np.zeros)((image.shape[2], *size), np.float32)
         has_values = any(isinstance(pad, Pad) and pad.value for pad, _ in pads)
+        padded = np.dtype(np.float32) if self._gives_floats else image.dtype
         for pad, after in reversed(pads) if has_values else ():  # the last one is the outermost
             assert isinstance(pad, Pad)
-            value = np.array(pad.value or (0.0,), np.float32)
-            array[:, : after[0], : after[1]] = value[:, None, None]
+            array[:, : after[0], : after[1]] = _pad_value(pad, padded)[:, None, None]
         view = array[:, : inside[0], : inside[1]]
         if image.dtype == np.uint8:
             self._tables.look_up(image, view)
@@ -183,13 +184,18 @@ def _applied(image: npt.NDArray[Any], step: Step, size: Size, name: str) -> npt.
 
 def _padded(image: npt.NDArray[Any], pad: Pad, size: Size) -> npt.NDArray[Any]:
     padded = np.empty((*size, image.shape[2]), image.dtype)
-    value = np.array(pad.value or (0.0,))
-    if image.dtype.kind in "iu":
-        limits = np.iinfo(image.dtype)
-        value = np.clip(np.rint(value), limits.min, limits.max)
-    padded[:] = value.astype(image.dtype)
+    padded[:] = _pad_value(pad, image.dtype)
     padded[: image.shape[0], : image.shape[1]] = image
     return padded
+
+
+def _pad_value(pad: Pad, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The value of each channel, or one for all, in the type of the image that is padded."""
+    value = np.array(pad.value or (0.0,))
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        value = np.clip(np.rint(value), limits.min, limits.max)
+    return value.astype(dtype)
 
 
 def _check_image(image: npt.NDArray[Any], channels: int, name: str) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from segplug.errors import UsageError
 from segplug.preprocessing import Decoding, Pad, Resize, Step, usual_steps
 
-__all__ = ["ChannelOrderName", "DecodingName", "image_steps"]
+__all__ = ["DECODINGS", "ChannelOrderName", "DecodingName", "image_steps"]
 
 ChannelOrderName = Literal["rgb", "bgr"]
 DecodingName = Literal["color", "grayscale", "unchanged", "bands"]
 
-_DECODINGS: dict[DecodingName, Decoding] = {
+DECODINGS: Mapping[DecodingName, Decoding] = {
     "color": Decoding(),
     "grayscale": Decoding(color="grayscale"),
     "unchanged": Decoding(color="unchanged"),
     "bands": Decoding(library="bands", color="unchanged"),
 }
+"""The decodings that a user can name; see :func:`image_steps`."""
 _CHANNELS = {"color": 3, "grayscale": 1}
 """What the decodings give that convert colours, always as 8-bit pixels."""
 
@@ -71,7 +72,7 @@ def _decoding(name: DecodingName | None, channels: int) -> Decoding:
             f"the network takes {_counted(channels)}, and decoding '{name}' gives {_counted(given)}",
             hint="leave out decoding, or give 'bands' or 'unchanged'",
         )
-    return _DECODINGS[name]
+    return DECODINGS[name]
 
 
 def _order(given: ChannelOrderName | None, decoding: Decoding, channels: int) -> ChannelOrderName:

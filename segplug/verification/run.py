@@ -217,13 +217,16 @@ def _perturbed(
 def _comparable(
     scores: npt.NDArray[Any], found: npt.NDArray[Any], reference: Engine
 ) -> npt.NDArray[np.float32]:
-    """The reference's scores ``(C, h, w)``; at the size of labels where the artifact gives labels."""
+    """The reference's scores ``(C, h, w)``, at the size of what the artifact gives.
+
+    An artifact of labels resizes scores itself, and gives its labels, or the scores of which it makes them.
+    """
     from segplug.runtime.planes import resize_plane
 
     scores = scores.astype(np.float32)
-    if found.ndim == 3 or scores.shape[1:] == found.shape:
+    height, width = found.shape[-2:]
+    if scores.shape[1:] == (height, width):
         return scores
-    height, width = found.shape
     align_corners = reference.spec.meta.align_corners
     return np.stack([resize_plane(plane, (height, width), align_corners=align_corners) for plane in scores])
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from segplug import Segplug
 from segplug.model import Inference, ModelMeta, SegmentationModel
+from segplug.preprocessing import usual_steps
 from segplug.progress import Reporter
 from segplug.results import Artifact
 
@@ -22,10 +23,10 @@ CLASSES = ("sky", "road", "car", "tree")
 class TinyNet(nn.Module):
     """Downsamples by two and resizes the logits to the input's size, as segmentation networks do."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, in_channels: int = 3) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+            nn.Conv2d(in_channels, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
         )
         self.head = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(16, channels, 1))
 
@@ -38,15 +39,16 @@ def make_model(network: nn.Module | None = None, **changes: Any) -> Segmentation
     """A model as a source returns it. Its weights do not depend on the order of the tests."""
     if network is None:
         torch.manual_seed(0)
-        network = TinyNet(changes.get("out_channels", len(CLASSES)))
+        network = TinyNet(changes.get("out_channels", len(CLASSES)), changes.get("in_channels", 3))
         network.stem[1].running_mean.uniform_(-1, 1)
         network.stem[1].running_var.uniform_(0.5, 2)
     module = network.eval()
     values: dict[str, Any] = {
         "name": "tiny",
         "classes": CLASSES,
-        "mean": (123.675, 116.28, 103.53),
-        "std": (58.395, 57.12, 57.375),
+        "preprocessing": usual_steps((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+        if changes.get("in_channels", 3) == 3
+        else (),
         "input_size": (32, 48),
         "out_channels": len(CLASSES),
     }
@@ -96,8 +98,8 @@ def slide_logits(export: Callable[..., Artifact]) -> Artifact:
 def images() -> Callable[..., np.ndarray]:
     """Normalised images of a given size, the same every time."""
 
-    def make(batch: int, height: int, width: int) -> np.ndarray:
-        return np.random.default_rng(7).normal(size=(batch, 3, height, width)).astype(np.float32)
+    def make(batch: int, height: int, width: int, channels: int = 3) -> np.ndarray:
+        return np.random.default_rng(7).normal(size=(batch, channels, height, width)).astype(np.float32)
 
     return make
 

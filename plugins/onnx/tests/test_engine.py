@@ -18,6 +18,7 @@ from segplug_onnx.metadata import write_meta
 
 from segplug.engine import Axis, Engine
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
+from segplug.preprocessing import Decoding, Normalize, Resize
 from segplug.requests import InferRequest
 from segplug.testing import make_request
 
@@ -236,7 +237,14 @@ def test_cuda_agrees_with_the_cpu(dynamic_labels, images):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("mean", (0.0, 0.0, 0.0)), ("output_kind", "logits"), ("classes", ("a", "b")), ("channel_order", "bgr")],
+    [
+        ("mean", (0.0, 0.0, 0.0)),
+        ("output_kind", "logits"),
+        ("classes", ("a", "b")),
+        ("channel_order", "bgr"),
+        ("in_channels", 4),
+        ("decoding", "bands"),
+    ],
 )
 def test_an_option_that_contradicts_the_metadata(static_labels, option, value):
     flag = "--" + option.replace("_", "-")
@@ -245,8 +253,24 @@ def test_an_option_that_contradicts_the_metadata(static_labels, option, value):
 
 
 def test_an_option_that_agrees_with_the_metadata(static_labels, tiny):
-    options = Options(mean=tiny.meta.mean, output_kind="labels", classes=tiny.meta.classes)
+    mean = (123.675, 116.28, 103.53)
+    options = Options(
+        mean=mean, in_channels=3, decoding="color", channel_order="rgb", output_kind="labels",
+        classes=tiny.meta.classes,
+    )  # fmt: skip
     assert open_engine(static_labels, options=options).spec.output == "labels"
+
+
+def test_options_of_a_file_with_other_preprocessing(export, model_of, images):
+    resize = Resize(scale=(48, 32), fit="exact")
+    norm = Normalize((0.5,) * 4, (0.25,) * 4)
+    model = model_of(in_channels=4, decoding=Decoding.for_channels(4), preprocessing=(resize, norm))
+    artifact = export(model)
+    agreed = Options(mean=(0.5,), std=(0.25,) * 4, resize=(32, 48), decoding="bands", in_channels=4)
+    assert open_engine(artifact, options=agreed).run(images(1, 32, 48, 4)).shape == (1, 32, 48)
+    for given in ({"mean": (0.5,) * 3}, {"channel_order": "bgr"}, {"decoding": "color"}, {"in_channels": 3}):
+        with pytest.raises(UsageError, match=r"but the metadata in .* has"):
+            open_engine(artifact, options=Options(**given))
 
 
 def test_running_needs_neither_torch_nor_onnx(static_labels):

@@ -10,6 +10,7 @@ import onnx
 import pytest
 import segplug_onnx.writer as writer
 import torch
+from segplug_onnx import heads
 from segplug_onnx.engine import provider as onnxruntime_provider
 from segplug_onnx.exporter import Options
 from segplug_onnx.exporter import provider as exporter
@@ -107,10 +108,107 @@ def test_one_channel_head_compares_with_its_threshold(export, model_of, images, 
     np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+def test_images_of_any_number_of_channels(export, model_of, images, logits_of, channels):
+    model = model_of(in_channels=channels)
+    artifact = export(model)
+    assert dims(onnx.load(artifact.path).graph.input[0]) == [1, channels, 32, 48]
+    batch = images(1, 32, 48, channels)
+    assert np.array_equal(run(artifact, batch), logits_of(model, batch).argmax(1))
+    np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits_of(model, batch), atol=1e-5)
+    free = export(model, dynamic=True, output_kind="logits")
+    assert dims(onnx.load(free.path).graph.input[0]) == ["batch", channels, "height", "width"]
+    for size in ((2, 32, 48), (1, 50, 33)):
+        batch = images(*size, channels)
+        np.testing.assert_allclose(run(free, batch), logits_of(model, batch), atol=1e-5)
+    with pytest.raises(ShapeError, match="Got invalid dimensions"):
+        run(free, images(1, 32, 48, channels + 1))
+
+
+class Strided(nn.Module):
+    """Gives scores at a quarter of the input's size, rounded up."""
+
+    def __init__(self, classes, last=None):
+        super().__init__()
+        torch.manual_seed(1)
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.head = nn.Conv2d(8, classes, 3, stride=2, padding=1)
+        self.last = last or nn.Identity()
+
+    def forward(self, images):
+        return self.last(self.head(self.stem(images).relu()) * 4)
+
+
+def at_input_size(scores, batch, align_corners):
+    return nn.functional.interpolate(
+        torch.from_numpy(scores), size=batch.shape[2:], mode="bilinear", align_corners=align_corners
+    ).numpy()
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_labels_are_computed_from_scores_at_the_inputs_size(
+    export, model_of, images, logits_of, align_corners
+):
+    model = model_of(Strided(4), output_stride=4, align_corners=align_corners)
+    artifact = export(model, dynamic=True)
+    for size in ((1, 32, 48), (2, 45, 33)):
+        batch = images(*size)
+        scores = logits_of(model, batch)
+        assert scores.shape[2:] == (-(-size[1] // 4), -(-size[2] // 4))
+        expected = at_input_size(scores, batch, align_corners).argmax(1)
+        labels = run(artifact, batch)
+        assert labels.shape == expected.shape
+        assert (labels != expected).mean() < 1e-3
+        compared = run(artifact, batch, want_logits=True)
+        np.testing.assert_allclose(compared, at_input_size(scores, batch, align_corners), atol=1e-5)
+
+
+def test_scores_at_a_stride_are_given_as_they_are(export, model_of, images, logits_of):
+    model = model_of(Strided(4), output_stride=4)
+    artifact = export(model, dynamic=True, output_kind="logits", verify=True)
+    assert artifact.meta.verification["passed"]
+    assert artifact.meta.verification["logits_compared"]
+    batch = images(1, 45, 33)
+    np.testing.assert_allclose(run(artifact, batch), logits_of(model, batch), atol=1e-5)
+    assert run(artifact, batch).shape == (1, 4, 12, 9)
+
+
+def test_verification_finds_labels_that_were_resized_otherwise(export, model_of, monkeypatch):
+    """The reference's scores are resized as the metadata says, and compared with those in the file."""
+    model = model_of(Strided(4), output_stride=4)
+    assert export(model, verify=True).meta.verification["passed"]
+
+    class Otherwise(heads.WithLabels):
+        def __init__(self, network, meta):
+            super().__init__(network, meta.replace(align_corners=not meta.align_corners))
+
+    monkeypatch.setattr(heads, "WithLabels", Otherwise)
+    found = export(model, verify=True).meta.verification
+    assert not found["passed"]
+    assert found["relative_difference"] > 0.01
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.4, 0.6, 1.0])
+def test_one_channel_of_probabilities_is_compared_directly(export, model_of, images, logits_of, threshold):
+    head = {"out_channels": 1, "classes": ("fire",), "activation": "sigmoid", "scores": "probabilities"}
+    model = model_of(Strided(1, nn.Sigmoid()), output_stride=4, threshold=threshold, **head)
+    batch = images(1, 32, 48)
+    probabilities = logits_of(model, batch)
+    expected = at_input_size(probabilities, batch, align_corners=False)[:, 0] > threshold
+    artifact = export(model, verify=True)
+    assert artifact.meta.verification["passed"]
+    labels = run(artifact, batch)
+    assert expected.mean() == {0.0: 1, 1.0: 0}.get(threshold, pytest.approx(0.5, abs=0.48))
+    assert (labels != expected).mean() < 1e-3
+    compared = run(artifact, batch, want_logits=True)
+    np.testing.assert_allclose(compared, at_input_size(probabilities, batch, False), atol=1e-5)
+
+
 def test_the_metadata_in_the_file(static_labels, tiny):
     meta = read_meta(static_labels.path)
     assert meta == static_labels.meta
-    assert (meta.classes, meta.mean, meta.std) == (tiny.meta.classes, tiny.meta.mean, tiny.meta.std)
+    assert (meta.classes, meta.in_channels) == (tiny.meta.classes, 3)
+    assert meta.preprocessing == tiny.meta.preprocessing
     assert meta.input_size == (32, 48)
     assert {"torch", "onnx", "onnxscript", "segplug-onnx"} <= meta.versions.keys()
     assert meta.verification is None

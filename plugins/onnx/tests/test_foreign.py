@@ -13,9 +13,10 @@ from segplug_onnx.foreign import Options
 
 from segplug.engine import Axis
 from segplug.errors import ArtifactError, ShapeError, UsageError
-from segplug.model import Resize
 from segplug.options import build_options
+from segplug.preprocessing import ChannelOrder, Decoding, Normalize, Resize, find_steps
 from segplug.requests import InferRequest
+from segplug.runtime.segment import Segmenter
 from segplug.testing import make_request
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
@@ -36,8 +37,8 @@ def foreign(tmp_path):
     return open_graph
 
 
-def batch_of(height, width, count=1):
-    return np.random.default_rng(1).uniform(size=(count, 3, height, width)).astype(np.float32)
+def batch_of(height, width, count=1, channels=3):
+    return np.random.default_rng(1).uniform(size=(count, channels, height, width)).astype(np.float32)
 
 
 def test_the_error_names_the_missing_options(foreign):
@@ -50,7 +51,7 @@ def test_the_error_names_the_missing_options(foreign):
     assert "\n" not in text
 
 
-def test_probabilities_become_logits(foreign):
+def test_probabilities_stay_what_they_are(foreign):
     engine = foreign(
         "(float[1,3,8,8] x) => (float[1,3,8,8] y)",
         "y = Softmax<axis=1>(x)",
@@ -58,10 +59,10 @@ def test_probabilities_become_logits(foreign):
         **PLAIN,
     )
     batch = batch_of(8, 8)
-    logits = engine.run(batch)
-    assert engine.spec.output == "logits"
-    odds = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(odds, np.exp(batch) / np.exp(batch).sum(1, keepdims=True), rtol=1e-5)
+    probabilities = engine.run(batch)
+    assert (engine.spec.output, engine.spec.meta.scores) == ("logits", "probabilities")
+    expected = np.exp(batch) / np.exp(batch).sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
 def test_one_sigmoid_channel(foreign):
@@ -74,25 +75,32 @@ def test_one_sigmoid_channel(foreign):
         **PLAIN,
     )
     batch = batch_of(6, 9)
-    np.testing.assert_allclose(engine.run(batch), batch.mean(1, keepdims=True), atol=1e-5)
+    expected = 1 / (1 + np.exp(-batch.mean(1, keepdims=True)))
+    np.testing.assert_allclose(engine.run(batch), expected, atol=1e-5)
     meta = engine.spec.meta
-    assert (meta.activation, meta.threshold, meta.num_classes) == ("sigmoid", 0.7, 2)
+    assert (meta.scores, meta.activation, meta.threshold) == ("probabilities", "sigmoid", 0.7)
+    assert meta.num_classes == 2
 
 
-def test_probabilities_of_exactly_zero_and_one_stay_finite(foreign):
+@pytest.mark.parametrize("kind", ["probabilities", "logits"])
+def test_the_threshold_is_one_of_probabilities(foreign, kind):
+    """The same network, with and without its sigmoid, gives the same labels."""
+    last = {"probabilities": "y = Sigmoid(s)", "logits": "y = Identity(s)"}[kind]
     engine = foreign(
         "(float[1,3,h,w] x) => (float[1,1,h,w] y)",
-        "a = Constant<value_ints=[1]>() m = ReduceMean<keepdims=1>(x, a) y = Clip(m, lo, hi)".replace(
-            "lo, hi", "z, o"
-        ).replace("a = ", "z = Constant<value_float=0.0>() o = Constant<value_float=1.0>() a = ", 1),
-        output_kind="probabilities",
-        **PLAIN,
+        f"axes = Constant<value_ints=[1]>() s = ReduceMean<keepdims=1>(x, axes) {last}",
+        output_kind=kind,
+        threshold=0.8,
+        classes=("flood",),
+        mean=(127.5,),
+        std=(20.0,),
     )
-    batch = np.concatenate([np.full((1, 3, 4, 4), -5), np.full((1, 3, 4, 4), 5)], axis=3).astype(np.float32)
-    logits = engine.run(batch)
-    assert np.isfinite(logits).all()
-    assert (logits[..., :4] < -15).all()
-    assert (logits[..., 4:] > 15).all()
+    image = np.random.default_rng(2).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+    (labels,) = (found.labels for found in Segmenter(engine)([image]))
+    scores = (image.astype(np.float64).mean(2) - 127.5) / 20
+    assert 0 < labels.mean() < 1
+    assert np.array_equal(labels, 1 / (1 + np.exp(-scores)) > 0.8)
+    assert engine.spec.meta.label_names == ("background", "flood")
 
 
 def test_labels_need_classes(foreign):
@@ -104,6 +112,8 @@ def test_labels_need_classes(foreign):
     assert np.array_equal(engine.run(batch), batch.argmax(1))
     assert (engine.spec.output, engine.spec.meta.out_channels) == ("labels", 3)
     assert engine.spec.batch == Axis()
+    one = foreign(*graph, output_kind="labels", classes=("a",), **PLAIN).spec.meta
+    assert (one.out_channels, one.num_labels) == (1, 2)
 
 
 def test_channels_last(foreign):
@@ -111,6 +121,67 @@ def test_channels_last(foreign):
     batch = batch_of(8, 6)
     assert (engine.spec.height, engine.spec.width) == (Axis.fixed(8), Axis.fixed(6))
     np.testing.assert_array_equal(engine.run(batch), -batch)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "channels", "last"),
+    [
+        ("1,1,8,8", {}, 1, False),
+        ("n,13,h,w", {}, 13, False),
+        ("n,h,w,13", {}, 13, True),
+        ("1,4,16,12", {}, 4, False),
+        ("1,16,12,4", {}, 4, True),
+        ("1,6,8,w", {}, 6, False),
+        ("n,c,h,w", {"in_channels": 5}, 5, False),
+        ("n,c,h,w", {"mean": (1.0, 2.0)}, 2, False),
+        ("1,8,8,8", {"in_channels": 8}, 8, False),
+        ("1,16,8,8", {"std": (1.0,) * 16}, 16, False),
+        ("1,8,8,16", {"in_channels": 16}, 16, True),
+    ],
+)
+def test_the_channels_of_the_input(foreign, shape, given, channels, last):
+    options = {"mean": (0.0,), "std": (1.0,), "classes": ("0",) * channels, **given}
+    if channels == 1:
+        del options["classes"]
+    engine = foreign(
+        f"(float[{shape}] x) => (float[{shape}] y)", "y = Neg(x)", output_kind="logits", **options
+    )
+    meta = engine.spec.meta
+    assert (meta.in_channels, meta.out_channels) == (channels, channels)
+    assert meta.decoding == Decoding.for_channels(channels)
+    (norm,) = meta.preprocessing[-1:]
+    assert (len(norm.mean), len(norm.std)) == (channels, channels)
+    sizes = [int(size) if size.isdecimal() else 8 for size in shape.split(",")]
+    height, width = sizes[1:3] if last else sizes[2:]
+    batch = batch_of(height, width, channels=channels)
+    np.testing.assert_array_equal(engine.run(batch), -batch)
+
+
+@pytest.mark.parametrize("shape", ["n,c,h,w", "1,8,8,8", "1,c,4,8"])
+def test_channels_that_no_shape_shows_are_asked_for(foreign, shape):
+    graph = (f"(float[{shape}] x) => (float[{shape}] y)", "y = Neg(x)")
+    given = {"mean": (0.0,), "std": (1.0,), "output_kind": "logits"}
+    with pytest.raises(UsageError, match=r"describe its input and output with (--in-channels|--classes, )"):
+        foreign(*graph, **given)
+
+
+def test_channels_that_contradict_the_file(foreign):
+    graph = ("(float[1,3,8,8] x) => (float[1,3,8,8] y)", "y = Neg(x)")
+    with pytest.raises(
+        UsageError, match=r"--in-channels is 4, but the input x of .* has shape \[1, 3, 8, 8\]"
+    ):
+        foreign(*graph, output_kind="logits", in_channels=4, **PLAIN)
+
+
+def test_how_files_are_read(foreign):
+    graph = ("(float[1,3,8,8] x) => (float[1,3,8,8] y)", "y = Neg(x)")
+    meta = foreign(*graph, output_kind="logits", **PLAIN).spec.meta
+    assert (meta.decoding, meta.preprocessing[1]) == (Decoding(), ChannelOrder())
+    meta = foreign(*graph, output_kind="logits", channel_order="bgr", **PLAIN).spec.meta
+    assert find_steps(meta.preprocessing, ChannelOrder) == []
+    meta = foreign(*graph, output_kind="logits", decoding="bands", **PLAIN).spec.meta
+    assert meta.decoding == Decoding(library="bands", color="unchanged")
+    assert find_steps(meta.preprocessing, ChannelOrder) == []
 
 
 def test_half_precision(foreign):
@@ -123,19 +194,95 @@ def test_half_precision(foreign):
     np.testing.assert_allclose(logits, -batch, atol=1e-3)
 
 
-def test_small_logits_are_resized_to_the_input(foreign):
-    engine = foreign(
+POOLED = "y = AveragePool<kernel_shape=[2,2], strides=[2,2], ceil_mode=1>(x)"
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
         "(float[1,3,8,12] x) => (float[1,3,4,6] y)",
-        "y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x)",
+        "(float[1,3,8,12] x) => (float[1,3,p,q] y)",
+        "(float[n,3,h,w] x) => (float[n,3,p,q] y)",
+        "(float[n,3,8,w] x) => (float[n,3,4,q] y)",
+    ],
+)
+def test_scores_at_a_stride(foreign, signature):
+    engine = foreign(signature, POOLED, output_kind="logits", **PLAIN)
+    assert engine.spec.meta.output_stride == 2
+    batch = batch_of(8, 12)
+    expected = batch.reshape(1, 3, 4, 2, 6, 2).mean((3, 5))
+    np.testing.assert_allclose(engine.run(batch), expected, atol=1e-5)
+
+
+def test_scores_at_a_stride_are_resized_once_to_the_image(foreign):
+    import torch
+
+    signature = "(float[1,3,h,w] x) => (float[1,3,p,q] y)"
+    engine = foreign(signature, POOLED, output_kind="logits", mean=(0.0,), std=(25.0,))
+    image = np.random.default_rng(2).integers(0, 256, (18, 25, 3)).astype(np.uint8)
+    (labels,) = (found.labels for found in Segmenter(engine)([image]))
+    rgb = torch.from_numpy(image[..., ::-1].transpose(2, 0, 1)[None] / np.float32(25))
+    pooled = torch.nn.functional.avg_pool2d(rgb, 2, ceil_mode=True)
+    expected = torch.nn.functional.interpolate(pooled, size=(18, 25), mode="bilinear").argmax(1)[0]
+    assert (labels != expected.numpy()).mean() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("signature", "body", "size"),
+    [
+        # 6 rows for 8, and 12 columns for 12
+        (
+            "(float[1,3,8,12] x) => (float[1,3,6,12] y)",
+            "b = Constant<value_ints=[1]>() e = Constant<value_ints=[7]>() a = Constant<value_ints=[2]>() "
+            "y = Slice(x, b, e, a)",
+            (6, 12),
+        ),
+        # rounded down where the size is odd
+        (
+            "(float[1,3,h,w] x) => (float[1,3,p,q] y)",
+            "y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x)",
+            (4, 6),
+        ),
+    ],
+)
+def test_scores_without_a_stride_are_resized_to_the_input(foreign, signature, body, size):
+    import torch
+
+    engine = foreign(signature, body, output_kind="logits", **PLAIN)
+    assert engine.spec.meta.output_stride == 1
+    batch = batch_of(8, 12)
+    small = batch[:, :, 1:7] if size == (6, 12) else batch.reshape(1, 3, 4, 2, 6, 2).mean((3, 5))
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(np.ascontiguousarray(small)), size=(8, 12), mode="bilinear"
+    )
+    np.testing.assert_allclose(engine.run(batch), expected.numpy(), atol=1e-5)
+
+
+def test_a_graph_that_takes_no_size_that_is_tried_has_no_stride(foreign):
+    engine = foreign(
+        "(float[1,3,h,w] x) => (float[1,3,p,q] y)",
+        "s = Constant<value_ints=[1,3,8,8]>() y = Reshape(x, s)",
         output_kind="logits",
         **PLAIN,
     )
-    import torch
+    assert engine.spec.meta.output_stride == 1
+    assert engine.run(batch_of(8, 8)).shape == (1, 3, 8, 8)
 
-    batch = batch_of(8, 12)
-    pooled = torch.nn.functional.avg_pool2d(torch.from_numpy(batch), 2)
-    expected = torch.nn.functional.interpolate(pooled, size=(8, 12), mode="bilinear")
-    np.testing.assert_allclose(engine.run(batch), expected.numpy(), atol=1e-5)
+
+def test_a_size_at_which_scores_leave_their_stride(foreign):
+    """The first 40 rows alone: up to 512 all sizes that are tried have their stride."""
+    engine = foreign(
+        "(float[1,3,h,w] x) => (float[1,3,p,q] y)",
+        "b = Constant<value_ints=[0]>() e = Constant<value_ints=[66]>() a = Constant<value_ints=[2]>() "
+        "y = Slice(x, b, e, a)",
+        output_kind="logits",
+        **PLAIN,
+    )
+    assert engine.spec.meta.output_stride == 1
+    with pytest.raises(
+        ShapeError, match=r"cannot take images of 80x8: its output y has shape \(1, 3, 66, 8\)"
+    ):
+        engine.run(batch_of(80, 8))
 
 
 def test_of_several_outputs_one_must_be_chosen(foreign):
@@ -151,12 +298,15 @@ def test_of_several_outputs_one_must_be_chosen(foreign):
 
 def test_resize(foreign):
     graph = ("(float[1,3,h,w] x) => (float[1,3,h,w] y)", "y = Neg(x)")
-    assert foreign(*graph, output_kind="logits", **PLAIN).spec.meta.resize is None
+    norm = Normalize((0.0,) * 3, (255.0,) * 3)
+    meta = foreign(*graph, output_kind="logits", **PLAIN).spec.meta
+    assert meta.preprocessing == (ChannelOrder(), norm)
     given = foreign(*graph, output_kind="logits", resize=(64, 96), **PLAIN).spec.meta
-    assert given.resize == Resize(scale=(96, 64))
+    assert given.preprocessing == (Resize(scale=(96, 64)), ChannelOrder(), norm)
     assert given.input_size == (64, 96)
     fixed = ("(float[1,3,8,12] x) => (float[1,3,8,12] y)", "y = Neg(x)")
-    assert foreign(*fixed, output_kind="logits", **PLAIN).spec.meta.resize == Resize(scale=(12, 8))
+    meta = foreign(*fixed, output_kind="logits", **PLAIN).spec.meta
+    assert meta.preprocessing[0] == Resize(scale=(12, 8))
     with pytest.raises(UsageError, match="--resize must be 8 12"):
         foreign(*fixed, output_kind="logits", resize=(64, 96), **PLAIN)
 
@@ -166,9 +316,11 @@ def test_resize(foreign):
     [
         ({"classes": ("a", "b")}, "--classes names 2 classes, but .* has 3"),
         ({"threshold": 0.5}, "one channel"),
-        ({"std": (1.0, 0.0, 1.0)}, "--std must be above 0"),
-        ({"std": (1.0, float("inf"), 1.0)}, "--std takes finite numbers, not 1.0 inf 1.0"),
-        ({"mean": (float("nan"), 0.0, 0.0)}, "--mean takes finite numbers"),
+        ({"std": (1.0, 0.0, 1.0)}, "std must be above 0"),
+        ({"std": (1.0, float("inf"), 1.0)}, "std takes finite numbers, not 1 inf 1"),
+        ({"mean": (float("nan"), 0.0, 0.0)}, "mean takes finite numbers"),
+        ({"mean": (0.0, 0.0)}, "mean has 2 values, and the network takes 3 channels"),
+        ({"decoding": "grayscale"}, "takes 3 channels, and decoding 'grayscale' gives 1 channel"),
         ({"resize": (0, 8)}, "--resize takes two sizes in pixels, not 0 8"),
     ],
 )
@@ -246,9 +398,11 @@ def test_a_real_portrait_network_finds_the_person(data_dir, capfd):
     engine = provider.infer(make_request(InferRequest, artifact=path, options=options))
     spec = engine.spec
     assert (spec.batch, spec.height, spec.width) == (Axis.fixed(1), Axis.fixed(320), Axis.fixed(320))
-    assert spec.meta.resize == Resize(scale=(320, 320))
+    assert spec.meta.output_stride == 1
+    resize, norm = spec.meta.preprocessing
+    assert resize == Resize(scale=(320, 320))
     image = cv2.resize(cv2.imread(str(portrait())), (320, 320)).astype(np.float32)
-    normal = (image - np.float32(spec.meta.mean)) / np.float32(spec.meta.std)
+    normal = (image - np.float32(norm.mean)) / np.float32(norm.std)
     labels = engine.run(np.ascontiguousarray(normal.transpose(2, 0, 1)[None])).argmax(1)[0]
     assert labels[100:180, 120:210].mean() > 0.98  # the face
     assert labels[220:, 60:260].mean() > 0.98  # the uniform

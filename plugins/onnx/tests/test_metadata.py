@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 
+import numpy as np
 import onnx
 import pytest
 from segplug_onnx import metadata, wire
@@ -12,6 +14,8 @@ from segplug_onnx.exporter import provider as exporter
 
 from segplug import Segplug
 from segplug.errors import ArtifactError, UsageError
+from segplug.preprocessing import Pad, Resize, usual_steps
+from segplug.runtime.segment import Segmenter
 
 
 @pytest.fixture
@@ -120,3 +124,41 @@ def test_written_fields_are_read_back(length):
     assert [field.number for field in found] == [7, 1, 14]
     assert found[0].end - found[0].content == length
     assert [field.start for field in found[1:]] == [field.end for field in found[:-1]]
+
+
+def test_a_file_of_an_older_segplug_gives_the_same_labels(export, model_of, tmp_path):
+    """Schema 1 had one order of preprocessing, of three channels, and no stride."""
+    mean, std, pad = (10.0, 20.0, 30.0), (40.0, 50.0, 60.0), Pad(divisor=16, value=(7.0, 0.0, 0.0))
+    resize = Resize(scale=(60, 40), fit="inside")
+    artifact = export(model_of(preprocessing=usual_steps(mean, std, resize=resize, pad=pad)), dynamic=True)
+    path = tmp_path / "older.onnx"
+    shutil.copy(artifact.path, path)
+    data = artifact.meta.to_dict() | {
+        "schema_version": 1,
+        "mean": mean,
+        "std": std,
+        "channel_order": "rgb",
+        "resize": {"scale": [60, 40], "keep_ratio": True},
+        "pad": {"size": None, "divisor": 16, "value": 7.0},
+    }
+    for key in (
+        "preprocessing",
+        "tta",
+        "approximations",
+        "in_channels",
+        "decoding",
+        "output_stride",
+        "scores",
+    ):
+        del data[key]
+    proto = onnx.load(path)
+    onnx.helper.set_model_props(proto, {"segplug.meta": json.dumps(data)})
+    onnx.save(proto, path)
+    assert metadata.read_meta(path) == artifact.meta
+    image = np.random.default_rng(3).integers(0, 256, (37, 53, 3)).astype(np.uint8)
+    labels = []
+    for file in (path, artifact.path):
+        with Segplug().open(file, backend="onnxruntime", threads=1) as engine:
+            labels += [found.labels for found in Segmenter(engine)([image])]
+    assert len(np.unique(labels[0])) > 1
+    assert np.array_equal(*labels)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from segplug.requests import InferRequest
 from segplug_onnx import devices, foreign, metadata
 from segplug_onnx.external import external_files
 from segplug_onnx.session import error_text, open_session
+from segplug_onnx.shapes import find_stride
 from segplug_onnx.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -54,19 +56,41 @@ class OnnxRuntime(Backend[foreign.Options]):
 def _open_foreign(request: InferRequest[foreign.Options]) -> OnnxEngine:
     session = open_session(request)
     tensors, meta = foreign.describe(request.file, session, request.options)
+    if not tensors.labels:
+        stride = find_stride(
+            tensors, meta.in_channels, _shapes(session, tensors), lambda: _on_cpu(request, session)
+        )
+        tensors, meta = replace(tensors, stride=stride), meta.replace(output_stride=stride or 1)
     return OnnxEngine(session, meta, tensors, device=_device_text(request))
+
+
+def _shapes(session: onnxruntime.InferenceSession, tensors: Tensors) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The shapes of the input and the output."""
+    inputs = {node.name: node.shape for node in session.get_inputs()}
+    return inputs[tensors.input], {node.name: node.shape for node in session.get_outputs()}[tensors.output]
+
+
+def _on_cpu(
+    request: InferRequest[foreign.Options], session: onnxruntime.InferenceSession
+) -> onnxruntime.InferenceSession:
+    """The same file on the CPU: TensorRT would build an engine for every size that is tried."""
+    if request.device == "cpu":
+        return session
+    return open_session(replace(request, device="cpu", options=foreign.Options()))
 
 
 def _open_exported(request: InferRequest[foreign.Options], meta: ModelMeta) -> OnnxEngine:
     details = meta.extra.get("onnx", {})
-    kind, output = details.get("output_kind", "logits"), "output"
-    foreign.check_consistent(request.file, meta, kind, request.options)
+    labels, output = details.get("output_kind") == "labels", "output"
+    foreign.check_consistent(request.file, meta, request.options, labels=labels)
     model = None
-    if request.want_logits and kind == "labels" and "logits" in details:
-        kind, output = "logits", details["logits"]
+    if request.want_logits and labels and "logits" in details:
+        labels, output = False, details["logits"]
         model = metadata.with_extra_output(request.file, output)
+        meta = meta.replace(output_stride=1)  # labels are made of scores at the input's size
     session = open_session(request, model)
-    return OnnxEngine(session, meta, Tensors("input", output, kind), device=_device_text(request))
+    tensors = Tensors("input", output, labels, stride=meta.output_stride)
+    return OnnxEngine(session, meta, tensors, device=_device_text(request))
 
 
 def _device_text(request: InferRequest[foreign.Options]) -> str:
@@ -83,11 +107,10 @@ class OnnxEngine:
 
         self._session: onnxruntime.InferenceSession | None = session
         self._tensors = tensors
-        shape = next(node.shape for node in session.get_inputs() if node.name == tensors.input)
-        batch, height, width = tensors.axes(shape)
+        batch, height, width = tensors.axes(_shapes(session, tensors)[0])
         self._spec = EngineSpec(
             meta=meta,
-            output="labels" if tensors.kind == "labels" else "logits",
+            output="labels" if tensors.labels else "logits",
             batch=batch,
             height=height,
             width=width,

@@ -40,14 +40,15 @@ class Options:
     )
     output_kind: Literal["auto", "labels", "logits"] = option(
         "auto",
-        help="The output: the label of each pixel, or the logits of all classes. 'auto': labels, but logits "
-        "for sliding-window inference, which averages the logits of overlapping windows.",
+        help="The output: the label of each pixel, or the scores of all classes (logits, or probabilities if "
+        "the model gives those). 'auto': labels, but scores for sliding-window inference, which averages "
+        "those of overlapping windows.",
     )
     show: bool = option(False, help="Print the graph.")
 
 
 class OnnxExporter(Exporter[Options]):
-    """Exports the model to one self-contained ONNX file (fp32) that returns labels or logits.
+    """Exports the model to one self-contained ONNX file (fp32) that returns labels or scores.
 
     The file also holds the classes, colours and preprocessing, so it runs without the config and the
     checkpoint. If neither --shape nor the config gives the input size, the size of the first --input-img is
@@ -90,7 +91,7 @@ def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
         return "logits" if slides else "labels"
     if slides and options.output_kind == "labels":
         raise UsageError(
-            "sliding-window inference needs logits: the labels of overlapping windows cannot be averaged",
+            "sliding-window inference needs scores: the labels of overlapping windows cannot be averaged",
             hint="leave out --output-kind",
         )
     return options.output_kind
@@ -107,26 +108,26 @@ def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputK
     network = request.model.exportable()
     trace = partial(
         tracing.trace,
-        sample=_sample(plan, network),
+        sample=_sample(plan, network, request.model.meta.in_channels),
         opset=request.options.opset,
         free=plan.free,
         multiple_of=plan.multiple_of,
     )
     if kind == "logits":
-        return trace(heads.LogitsOnly(network), outputs=("output",))
-    # The logits keep a name, so that an engine can return them as well, but are not an output of the file.
+        return trace(heads.ScoresOnly(network), outputs=("output",))
+    # The scores keep a name, so that an engine can return them as well, but are not an output of the file.
     model = trace(heads.WithLabels(network, request.model.meta), outputs=("output", "logits"))
     model.graph.outputs.pop()
     return model
 
 
-def _sample(plan: TracePlan, network: torch.nn.Module) -> torch.Tensor:
+def _sample(plan: TracePlan, network: torch.nn.Module, channels: int) -> torch.Tensor:
     """An input to trace with. Tracing computes nothing: only its shape matters."""
     import torch
 
     parameter = next(network.parameters(), None)
     device = "cpu" if parameter is None else parameter.device
-    return torch.zeros((plan.batch, 3, *plan.traced), device=device)
+    return torch.zeros((plan.batch, channels, *plan.traced), device=device)
 
 
 def _artifact_meta(request: ExportRequest[Options], plan: TracePlan, kind: OutputKind) -> ModelMeta:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.model import ModelMeta, Resize
+from segplug.model import ModelMeta
 from segplug.options import option, unknown
+from segplug.preprocessing import ChannelOrder, Normalize, Resize, find_steps
+from segplug.undescribed import DECODINGS, image_steps
 from segplug_onnx.devices import GpuSettings
+from segplug_onnx.shapes import Layout, find_layout
 from segplug_onnx.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -32,14 +34,24 @@ class Options:
     output_kind: Literal["logits", "probabilities", "labels"] | None = option(
         None, help="What the output holds: logits, probabilities (after softmax or sigmoid), or labels."
     )
-    mean: tuple[float, float, float] | None = option(
-        None, help="Mean of each channel, for pixels of 0 to 255, in the network's channel order."
+    in_channels: int | None = option(
+        None, help="Channels of the input. Required if its shape does not show them.", minimum=1
     )
-    std: tuple[float, float, float] | None = option(
-        None, help="Standard deviation of each channel, for pixels of 0 to 255."
+    mean: tuple[float, ...] | None = option(
+        None,
+        help="Mean of each channel, or one for all, in the units of the images (8-bit pixels: 0 to 255).",
+    )
+    std: tuple[float, ...] | None = option(
+        None, help="Standard deviation of each channel, or one for all, in the same units."
     )
     channel_order: Literal["rgb", "bgr"] | None = option(
-        None, help="Channel order of the input; default rgb."
+        None, help="Order of an input of three colour channels; default rgb."
+    )
+    decoding: Literal["color", "grayscale", "unchanged", "bands"] | None = option(
+        None,
+        help="How image files are read: as 8-bit colours, as 8-bit gray, with their own channels and type "
+        "(colours as BGR), or so with channels in the order of the file. Default: color for three channels, "
+        "grayscale for one, else bands.",
     )
     resize: tuple[int, int] | None = option(
         None,
@@ -80,24 +92,22 @@ def _given(options: Options) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_consistent(path: Path, meta: ModelMeta, output_kind: str, options: Options) -> None:
+def check_consistent(path: Path, meta: ModelMeta, options: Options, *, labels: bool) -> None:
     """Refuse options that contradict the file's own metadata.
+
+    Args:
+        path: The file, for messages.
+        meta: Its metadata.
+        options: The user's.
+        labels: Whether its output is labels.
 
     Raises:
         UsageError: an option does; the error names it and both values.
     """
-    resize = meta.resize.scale if meta.resize is not None and not meta.resize.keep_ratio else None
-    own: dict[str, Any] = {
-        "output_name": "output",
-        "output_kind": output_kind,
-        "mean": meta.mean,
-        "std": meta.std,
-        "channel_order": meta.channel_order,
-        "resize": None if resize is None else (resize[1], resize[0]),
-        "classes": meta.classes,
-        "threshold": meta.threshold,
-    }
+    own = _own(meta, labels=labels)
     for name, value in _given(options).items():
+        if name in ("mean", "std") and len(value) == 1:
+            value = value * meta.in_channels
         if value != own[name]:
             flag = "--" + name.replace("_", "-")
             raise UsageError(
@@ -106,7 +116,32 @@ def check_consistent(path: Path, meta: ModelMeta, output_kind: str, options: Opt
             )
 
 
+def _own(meta: ModelMeta, *, labels: bool) -> dict[str, Any]:
+    """The values of the options that say what the metadata says; ``None``: no value does."""
+    norms = find_steps(meta.preprocessing, Normalize)
+    norm = norms[0] if len(norms) == 1 else None
+    resizes = find_steps(meta.preprocessing, Resize)
+    scale = resizes[0].scale if len(resizes) == 1 and resizes[0].fit == "exact" else None
+    order = None
+    if meta.in_channels == 3 and meta.decoding.gives_bgr:
+        order = "rgb" if ChannelOrder() in meta.preprocessing else "bgr"
+    return {
+        "output_name": "output",
+        "output_kind": "labels" if labels else meta.scores,
+        "in_channels": meta.in_channels,
+        "decoding": next((name for name, value in DECODINGS.items() if value == meta.decoding), None),
+        "mean": None if norm is None else norm.mean,
+        "std": None if norm is None else norm.std,
+        "channel_order": order,
+        "resize": None if scale is None else (scale[1], scale[0]),
+        "classes": meta.classes,
+        "threshold": meta.threshold,
+    }
+
+
 def _text(value: Any) -> str:
+    if value is None:
+        return "no such value"
     return " ".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 
@@ -115,25 +150,28 @@ def describe(
 ) -> tuple[Tensors, ModelMeta]:
     """The tensors and the metadata of a file, from its own inputs and outputs and from the options.
 
+    Whether its scores have a stride is not known yet: the metadata says 1.
+
     Raises:
         UsageError: options are missing (the error names them all), or contradict the file.
         ArtifactError: the file does not have exactly one input, a batch of images.
     """
-    _check_values(options)
+    if min(options.resize or (1,)) < 1:
+        raise UsageError(f"--resize takes two sizes in pixels, not {_text(options.resize)}")
     image = _image_input(path, session)
     needed = [name for name in ("output_kind", "mean", "std") if getattr(options, name) is None]
     output = _chosen_output(session, options)
     if output is None:
         needed.insert(0, "output_name")
-    channels_last = image.shape[1] != 3 and image.shape[3] == 3
-    channels = None
-    if output is not None and options.output_kind != "labels":
-        channels = _channels(output.shape, channels_last=channels_last)
-        if channels is None and options.classes is None:
-            needed.append("classes")
-    elif options.output_kind == "labels" and options.classes is None:
+    layout = _layout(path, image, options)
+    if layout is None:
+        needed.append("in_channels")
+    labels, channels = options.output_kind == "labels", None
+    if output is not None and not labels:
+        channels = _channels(output.shape, channels_last=layout is not None and layout.last)
+    if channels is None and options.classes is None and (labels or output is not None):
         needed.append("classes")
-    if needed or output is None or options.output_kind is None:
+    if needed or output is None or layout is None:
         flags = ", ".join("--" + name.replace("_", "-") for name in needed)
         raise UsageError(
             f"{path} has no segplug metadata: describe its input and output with {flags}",
@@ -142,23 +180,13 @@ def describe(
     tensors = Tensors(
         input=image.name,
         output=output.name,
-        kind=options.output_kind,
-        channels_last=channels_last,
+        labels=labels,
+        channels_last=layout.last,
         half=image.type == _HALF,
     )
     _, height, width = tensors.axes(image.shape)
     size = (height.minimum, width.minimum) if height.is_fixed and width.is_fixed else None
-    return tensors, _meta(path, options, size=size, channels=channels)
-
-
-def _check_values(options: Options) -> None:
-    for flag, values in (("--mean", options.mean), ("--std", options.std)):
-        if not all(map(math.isfinite, values or ())):
-            raise UsageError(f"{flag} takes finite numbers, not {_text(values)}")
-    if min(options.std or (1,)) <= 0:
-        raise UsageError("--std must be above 0: pixels are divided by it")
-    if min(options.resize or (1,)) < 1:
-        raise UsageError(f"--resize takes two sizes in pixels, not {_text(options.resize)}")
+    return tensors, _meta(path, options, layout.channels, size=size, channels=channels)
 
 
 def _image_input(path: Path, session: onnxruntime.InferenceSession) -> Any:
@@ -169,6 +197,22 @@ def _image_input(path: Path, session: onnxruntime.InferenceSession) -> Any:
     if image.type not in (_FLOAT, _HALF) or len(image.shape) != 4:
         raise ArtifactError(f"{path} does not take a batch of float images: {_signature(session)}")
     return image
+
+
+def _layout(path: Path, image: Any, options: Options) -> Layout | None:
+    """The layout of the input; ``None`` if the user must say how many channels it has."""
+    if options.in_channels is not None:
+        layout = find_layout(image.shape, options.in_channels)
+        if layout is None:
+            raise UsageError(
+                f"--in-channels is {options.in_channels}, but the input {image.name} of {path} has shape "
+                f"{list(image.shape)}"
+            )
+        return layout
+    shown = find_layout(image.shape, None)
+    values = max(len(options.mean or ()), len(options.std or ()))
+    # One value counts for all channels, and so does not say how many there are.
+    return shown or (find_layout(image.shape, values) if values > 1 else None)
 
 
 def _chosen_output(session: onnxruntime.InferenceSession, options: Options) -> Any:
@@ -182,32 +226,43 @@ def _chosen_output(session: onnxruntime.InferenceSession, options: Options) -> A
 
 
 def _channels(shape: Sequence[Any], *, channels_last: bool) -> int | None:
+    """The channels of an output of scores; ``None``: its shape does not show them."""
     if len(shape) == 3:
         return 1
     size = shape[-1 if channels_last else 1] if len(shape) == 4 else None
     return size if isinstance(size, int) else None
 
 
-def _meta(path: Path, options: Options, *, size: tuple[int, int] | None, channels: int | None) -> ModelMeta:
+def _meta(
+    path: Path, options: Options, in_channels: int, *, size: tuple[int, int] | None, channels: int | None
+) -> ModelMeta:
     if size is not None and options.resize not in (None, size):
         raise UsageError(f"--resize must be {size[0]} {size[1]}: the network takes no other size")
     if channels != 1 and options.threshold is not None:
         raise UsageError("--threshold applies to an output of one channel only")
     classes = options.classes or ()
     labels = 2 if channels == 1 else channels or len(classes)
-    if classes and len(classes) != labels:
+    if len(classes) not in (0, labels) and not (channels == 1 and len(classes) == 1):
         raise UsageError(f"--classes names {len(classes)} classes, but {path} has {labels}")
     target = size or options.resize
+    decoding, preprocessing = image_steps(
+        in_channels,
+        mean=options.mean,
+        std=options.std,
+        channel_order=options.channel_order,
+        decoding=options.decoding,
+        resize=None if target is None else Resize(scale=(target[1], target[0])),
+    )
     return ModelMeta(
         name=path.stem,
         classes=classes or tuple(str(index) for index in range(labels)),
-        mean=options.mean or (0.0, 0.0, 0.0),
-        std=options.std or (1.0, 1.0, 1.0),
-        channel_order=options.channel_order or "rgb",
+        in_channels=in_channels,
+        decoding=decoding,
+        preprocessing=preprocessing,
         input_size=target,
-        resize=None if target is None else Resize(scale=(target[1], target[0]), keep_ratio=False),
         out_channels=channels or labels,
-        activation="sigmoid" if channels == 1 else "softmax",
+        scores="probabilities" if options.output_kind == "probabilities" else "logits",
+        activation="sigmoid" if (channels or labels) == 1 else "softmax",
         threshold=(0.5 if options.threshold is None else options.threshold) if channels == 1 else None,
     )
 

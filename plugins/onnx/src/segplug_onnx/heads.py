@@ -1,4 +1,4 @@
-"""Modules around a network: their ONNX graphs return logits, or labels computed from the logits.
+"""Modules around a network: their ONNX graphs return its scores, or labels computed from them.
 
 This module imports torch, so it is imported only when an export runs.
 """
@@ -9,10 +9,11 @@ import math
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from segplug.model import ModelMeta
 
-__all__ = ["LogitsOnly", "WithLabels"]
+__all__ = ["ScoresOnly", "WithLabels"]
 
 
 class _Head(nn.Module):
@@ -24,34 +25,44 @@ class _Head(nn.Module):
         self.training = False
 
 
-class LogitsOnly(_Head):
-    """Float32 ``(N, 3, H, W)`` in, float32 logits ``(N, C, H, W)`` out."""
+class ScoresOnly(_Head):
+    """The network with the input name of every graph."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(input)
-        return logits
+        scores: torch.Tensor = self.network(input)
+        return scores
 
 
 class WithLabels(_Head):
-    """Labels int64 ``(N, H, W)``, and the logits that they are computed from.
+    """Labels int64 ``(N, H, W)``, and the scores ``(N, C, H, W)`` that they are computed from.
 
-    Softmax and sigmoid do not change the order of logits, so neither is computed: the label is the channel of
-    the largest logit. With one channel, it is 1 where the logit is above the threshold's logit, otherwise 0.
+    Scores at a stride are resized to the input's size first, bilinearly. Softmax and sigmoid do not change
+    the order of logits, so neither is computed: the label is the channel of the largest score. With one
+    channel, it is 1 where the probability is above the threshold, or the logit above the threshold's logit;
+    otherwise 0.
     """
 
     def __init__(self, network: nn.Module, meta: ModelMeta) -> None:
         super().__init__(network)
-        self.bound = _threshold_logit(meta) if meta.out_channels == 1 else None
+        self.resize = meta.output_stride > 1
+        self.align_corners = meta.align_corners
+        self.bound = _bound(meta) if meta.out_channels == 1 else None
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.network(input)
+        scores = self.network(input)
+        if self.resize:
+            size, align = input.shape[2:], self.align_corners
+            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=align)
         if self.bound is None:
-            return logits.argmax(dim=1), logits
-        return (logits.squeeze(1) > self.bound).to(torch.int64), logits
+            return scores.argmax(dim=1), scores
+        return (scores.squeeze(1) > self.bound).to(torch.int64), scores
 
 
-def _threshold_logit(meta: ModelMeta) -> float:
+def _bound(meta: ModelMeta) -> float:
+    """The score above which a pixel is foreground."""
     threshold = 0.5 if meta.threshold is None else meta.threshold
+    if meta.scores == "probabilities":
+        return threshold
     if threshold <= 0.0:
         return -math.inf
     return math.inf if threshold >= 1.0 else math.log(threshold / (1.0 - threshold))

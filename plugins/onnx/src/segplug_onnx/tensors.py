@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from segplug.engine import Axis
-from segplug.errors import ArtifactError
+from segplug.errors import ArtifactError, ShapeError
+from segplug.strides import scores_size
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["OutputKind", "Tensors"]
-
-OutputKind = Literal["logits", "probabilities", "labels"]
+__all__ = ["Tensors"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,13 @@ class Tensors:
 
     input: str
     output: str
-    kind: OutputKind
+    labels: bool
+    """The output is labels, not scores."""
+    stride: int | None = 1
+    """Scores have the input's size divided by this, rounded up. ``None``: their sizes follow no stride, and
+    they are resized to the input's."""
     channels_last: bool = False
-    """Input ``(N, H, W, 3)``, and, for logits and probabilities, output ``(N, H, W, C)``."""
+    """Input ``(N, H, W, C)`` and, for scores, output ``(N, h, w, C)``."""
     half: bool = False
     """The input is float16."""
 
@@ -35,8 +38,14 @@ class Tensors:
         batch, height, width = (shape[axis] for axis in ((0, 1, 2) if self.channels_last else (0, 2, 3)))
         return _axis(batch), _axis(height), _axis(width)
 
+    def scores_axes(self, shape: Sequence[Any]) -> tuple[Axis, Axis]:
+        """Height and width of scores whose output has this shape. An axis without a number is free."""
+        last = self.channels_last and len(shape) == 4
+        height, width = shape[1:3] if last else shape[-2:]
+        return _axis(height), _axis(width)
+
     def to_input(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """A float32 ``(N, 3, H, W)`` batch in the layout and type of the graph's input."""
+        """A float32 ``(N, C, H, W)`` batch in the layout and type of the graph's input."""
         import numpy as np
 
         array: npt.NDArray[Any] = batch.transpose(0, 2, 3, 1) if self.channels_last else batch
@@ -46,23 +55,37 @@ class Tensors:
         """The graph's output in the layout of the engine contract, for an input of ``size`` (height, width).
 
         Raises:
-            ArtifactError: the output's rank or size does not fit its kind.
+            ArtifactError: the output is no label map of this size, or no scores of images.
+            ShapeError: scores do not have the size of their stride.
         """
-        if self.kind == "labels":
+        if self.labels:
             return _labels(output, size, self.output)
+        scores = self.scores(output)
+        if self.stride is None:
+            return scores if scores.shape[2:] == size else _resize(scores, size)
+        if scores.shape[2:] != scores_size(size, self.stride):
+            raise ShapeError(
+                f"the model cannot take images of {size[0]}x{size[1]}: its output {self.output} has shape "
+                f"{output.shape}"
+            )
+        return scores
+
+    def scores(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """An output of scores as float32 ``(N, C, h, w)``.
+
+        Raises:
+            ArtifactError: it has another rank.
+        """
         import numpy as np
 
-        logits = output[:, None] if output.ndim == 3 else output
-        if logits.ndim != 4:
+        scores = output[:, None] if output.ndim == 3 else output
+        if scores.ndim != 4:
             raise ArtifactError(
-                f"the output {self.output} has shape {output.shape}, not that of {self.kind} of images"
+                f"the output {self.output} has shape {output.shape}, not that of scores of images"
             )
         if self.channels_last and output.ndim == 4:
-            logits = logits.transpose(0, 3, 1, 2)
-        logits = np.ascontiguousarray(logits, dtype=np.float32)
-        if self.kind == "probabilities":
-            logits = _log_odds(logits) if logits.shape[1] == 1 else _log(logits)
-        return logits if logits.shape[2:] == size else _resize(logits, size)
+            scores = scores.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(scores, dtype=np.float32)
 
 
 def _axis(size: Any) -> Axis:
@@ -84,30 +107,12 @@ def _labels(output: npt.NDArray[Any], size: tuple[int, int], name: str) -> npt.N
     return labels if labels.dtype.kind in "iu" else labels.astype(np.int64)
 
 
-def _log(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Logits of a softmax, up to a constant in each pixel that changes nothing."""
-    import numpy as np
-
-    result: npt.NDArray[np.float32] = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    return result
-
-
-def _log_odds(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Logits of a sigmoid, within about -87 and 17, where float32 probabilities end."""
-    import numpy as np
-
-    limits = np.finfo(np.float32)
-    inside = np.clip(probabilities, limits.tiny, 1.0 - limits.epsneg)
-    result: npt.NDArray[np.float32] = np.log(inside) - np.log1p(-inside)
-    return result
-
-
-def _resize(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def _resize(scores: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize to the input's size, bilinearly: many networks leave this last step to their caller."""
     import cv2
     import numpy as np
 
-    result = np.empty((*logits.shape[:2], *size), dtype=np.float32)
-    for maps, resized in zip(logits.reshape(-1, *logits.shape[2:]), result.reshape(-1, *size), strict=True):
+    result = np.empty((*scores.shape[:2], *size), dtype=np.float32)
+    for maps, resized in zip(scores.reshape(-1, *scores.shape[2:]), result.reshape(-1, *size), strict=True):
         cv2.resize(maps, (size[1], size[0]), dst=resized, interpolation=cv2.INTER_LINEAR)
     return result

@@ -38,7 +38,7 @@ def trace(
 
     Args:
         network: In eval mode. Neither it nor its parameters are changed.
-        sample: Float32 ``(N, 3, H, W)`` on the network's device. Only its shape matters.
+        sample: Float32 ``(N, C, H, W)`` on the network's device. Only its shape matters.
         outputs: A name for each tensor that the network returns.
         opset: The operator set that the graph must use.
         free: The axes of the input that may vary, and their names in the graph.

@@ -12,7 +12,14 @@ import torch
 from segplug_torchscript import export_program, export_torchscript, infer_torchscript, jit
 from segplug_torchscript.infer_program import provider as programs
 from torch._inductor import config as inductor_config
-from torchscript_support.networks import SUFFIXES, images, logits_of, open_engine, open_file
+from torchscript_support.networks import (
+    SUFFIXES,
+    images,
+    logits_of,
+    make_model,
+    open_engine,
+    open_file,
+)
 
 from segplug import Segplug
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
@@ -66,8 +73,21 @@ def test_sizes_that_a_file_does_not_take(fixed):
 
 
 def test_what_the_network_cannot_take(dynamic):
-    with pytest.raises(ShapeError, match="cannot take an input of 1x4x32x32") as caught:
+    with pytest.raises(ShapeError, match="of 1x4x32x32: its number of channels is 3"):
         open_engine(dynamic).run(np.zeros((1, 4, 32, 32), np.float32))
+
+
+class Reflecting(torch.nn.Module):
+    """Needs more than 40 pixels."""
+
+    def forward(self, x):
+        return torch.nn.functional.pad(x, (40,) * 4, "reflect")[..., 40:-40, 40:-40]
+
+
+def test_an_error_of_the_network_is_one_line(export, target):
+    artifact = export(target, make_model(Reflecting()), shape=(64, 96), dynamic=True)
+    with pytest.raises(ShapeError, match="cannot take an input of 1x3x32x32") as caught:
+        open_engine(artifact).run(np.zeros((1, 3, 32, 32), np.float32))
     assert "\n" not in str(caught.value)
     assert "site-packages" not in str(caught.value)
 

@@ -16,6 +16,7 @@ from torchscript_support.networks import (
     ForSymbols,
     Frozen,
     Halving,
+    Strided,
     images,
     logits_of,
     make_model,
@@ -62,6 +63,32 @@ def test_a_file_of_every_size(dynamic, tiny, target, size):
     assert dynamic.meta.extra[target]["tried"] == ["1x32x48", "1x43x59", "3x25x25"]
     batch = images(*size)
     np.testing.assert_allclose(engine.run(batch), logits_of(tiny, batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+def test_images_of_any_number_of_channels(export, target, channels):
+    model = make_model(in_channels=channels)
+    batch = images(1, 32, 48, channels)
+    assert np.array_equal(open_engine(export(target, model)).run(batch), logits_of(model, batch))
+    engine = open_engine(export(target, model, dynamic=True))
+    for size in ((2, 32, 48), (1, 50, 33)):
+        batch = images(*size, channels)
+        np.testing.assert_allclose(engine.run(batch), logits_of(model, batch), atol=1e-6)
+    with pytest.raises(ShapeError, match=f"its number of channels is {channels}"):
+        engine.run(images(1, 32, 48, channels + 1))
+
+
+def test_probabilities_at_a_stride(export, target):
+    kind = {"output_stride": 4, "scores": "probabilities", "activation": "sigmoid", "threshold": 0.6}
+    model = make_model(Strided(2), in_channels=2, out_channels=1, classes=("fire",), **kind)
+    artifact = export(target, model, dynamic=True, verify=True)
+    assert artifact.meta.verification["passed"]
+    assert (artifact.meta.output_stride, artifact.meta.scores) == (4, "probabilities")
+    for size in ((1, 32, 48), (2, 45, 33)):
+        batch = images(*size, 2)
+        found = open_engine(artifact).run(batch)
+        assert found.shape[2:] == (-(-size[1] // 4), -(-size[2] // 4))
+        np.testing.assert_allclose(found, logits_of(model, batch), atol=1e-6)
 
 
 def test_the_network_is_not_changed(export, tiny, target):

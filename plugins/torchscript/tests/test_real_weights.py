@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segplug import Segplug
+from segplug.runtime.preprocess import Preprocessor
 
 MODEL = "fastscnn_480x360_camvid"
 
@@ -42,8 +43,7 @@ def test_a_verified_file_scores_as_pytorch(data_dir, model, tmp_path, target, op
         session.open(artifact, backend=target, threads=1) as engine,
     ):
         assert engine.spec.meta.verification == artifact.meta.verification
+        prepare = Preprocessor(model.meta, engine.spec)
         for frame in frames:
-            image = cv2.cvtColor(cv2.imread(str(frame)), cv2.COLOR_BGR2RGB).astype(np.float32)
-            normal = (image - np.float32(model.meta.mean)) / np.float32(model.meta.std)
-            batch = np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+            batch = prepare(cv2.imread(str(frame)), frame.name).array[None]
             assert np.array_equal(engine.run(batch).argmax(1), reference.run(batch).argmax(1))

@@ -32,7 +32,7 @@ def trace(network: nn.Module, sample: torch.Tensor, *, optimize: bool) -> torch.
 
     Args:
         network: In eval mode.
-        sample: Float32 ``(N, 3, H, W)`` on the network's device.
+        sample: Float32 ``(N, C, H, W)`` on the network's device.
         optimize: Make weights constants, and fold norms into convolutions.
 
     Raises:

@@ -51,7 +51,8 @@ def sample(request: ExportRequest[Any], batch: int, size: tuple[int, int]) -> to
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    return torch.randn((batch, 3, *size), generator=generator).to(request.model.device)
+    shape = (batch, request.model.meta.in_channels, *size)
+    return torch.randn(shape, generator=generator).to(request.model.device)
 
 
 def axes(meta: ModelMeta, target: str) -> dict[str, Axis]:

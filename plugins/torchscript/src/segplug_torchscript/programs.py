@@ -48,7 +48,7 @@ def export(
 
     Args:
         network: In eval mode; neither it nor its parameters are changed.
-        sample: Float32 ``(N, 3, H, W)`` on the network's device. Only its shape matters.
+        sample: Float32 ``(N, C, H, W)`` on the network's device. Only its shape matters.
         free: The axes of the input that may vary, and their names.
         multiple_of: What free heights and widths are multiples of.
 

@@ -75,9 +75,9 @@ def check_at_inputs(
         ModelError: the file gives other results, or none.
     """
     meta = request.model.meta
-    sigmoid = meta.threshold if meta.activation == "sigmoid" else None
     for shape in inputs:
-        comparison = compare(_pairs(request, candidate, shape, hint), sigmoid_threshold=sigmoid)
+        pairs = _pairs(request, candidate, shape, hint)
+        comparison = compare(pairs, threshold=meta.threshold, logits=meta.scores == "logits")
         if not comparison.passed:
             raise ModelError(
                 f"the traced network differs from the original at {_words(shape)}: {comparison.failures[0]}",
@@ -87,7 +87,8 @@ def check_at_inputs(
 
 def _pairs(request: ExportRequest[Any], candidate: Function, shape: Shape, hint: str) -> Iterator[Pair]:
     count, height, width = shape
-    images = np.random.default_rng(height).standard_normal((count, 3, height, width), dtype=np.float32)
+    size = (count, request.model.meta.in_channels, height, width)
+    images = np.random.default_rng(height).standard_normal(size, dtype=np.float32)
     network = partial(_answer, request.model.module, request.model.device)
     expected = network(images)
     try:
@@ -111,8 +112,8 @@ def _answer(function: Function, device: str, images: npt.NDArray[np.float32]) ->
     import torch
 
     with torch.inference_mode():
-        logits = function(torch.from_numpy(images).to(device))
-        result: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+        scores = function(torch.from_numpy(images).to(device))
+        result: npt.NDArray[np.float32] = scores.float().cpu().numpy()
     return result
 
 

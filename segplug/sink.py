@@ -81,7 +81,8 @@ class ImageResult:
     labels: npt.NDArray[Any]
     """Unsigned integer ``(H, W)`` at the image's own size."""
     image: npt.NDArray[Any] | None
-    """The image, ``(H, W, C)`` of any numeric type; only if some sink ``needs_image``."""
+    """The image, ``(H, W, C)`` of any numeric type, masked where pixels have no data; only if some sink
+    ``needs_image``."""
     mask: npt.NDArray[Any] | None
     """The mask, uint8 or uint16 ``(H, W)``; only if some sink ``needs_mask``."""
     confidence: npt.NDArray[np.float32] | None = None

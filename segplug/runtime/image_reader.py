@@ -134,7 +134,8 @@ class ImageReader:
         name = self._dataset.name(index)
         files = self.file_states(index)
         try:
-            sample = split_masked(self._dataset.read_image(index, self._decoding))
+            original = self._dataset.read_image(index, self._decoding)
+            sample = split_masked(original)
             image = sample.image
             mask = self._dataset.read_mask(index) if self._read_mask else None
             if mask is not None and mask.shape != image.shape[:2]:
@@ -145,7 +146,7 @@ class ImageReader:
             prepared = self._preprocess(image, name)
         except (DatasetError, ShapeError) as error:
             return Failed(index, name, error)
-        kept = image if self._keep_image else None
+        kept = original if self._keep_image else None
         return Item(index, name, prepared, kept, mask, sample.nodata, files)
 
 

@@ -54,6 +54,8 @@ def resize_image(image: npt.NDArray[Any], size: Size, step: Resize, name: str) -
             f"the image {name} is {image.dtype}, but Pillow's resize is for uint8 and float32",
             hint="the model needs 8-bit or float32 images",
         )
+    if step.algorithm == "torchvision":  # which resizes rows first; Pillow chooses the cheaper order
+        image = _with_pillow(image, (image.shape[0], size[1]), step.filter)
     return _with_pillow(image, size, step.filter)
 
 

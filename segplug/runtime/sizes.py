@@ -78,24 +78,21 @@ def _target(size: Size, resize: Resize) -> Size:
     if resize.fit == "exact":
         return max(int(scale[1]), 1), max(int(scale[0]), 1)
     if resize.fit == "shortest":
-        return _with_short_edge(size, resize, int(min(scale)))
+        return _in_ratio(size, min(scale), min(size), resize)
     if resize.min_size is not None:
         short = max(min(scale), resize.min_size)
         scale = (short * max(size) / min(size), short)
-    factor = min(max(scale) / max(size), min(scale) / min(size))
-    return _times(size, factor, resize)
+    if max(scale) / max(size) < min(scale) / min(size):
+        return _in_ratio(size, max(scale), max(size), resize)
+    return _in_ratio(size, min(scale), min(size), resize)
 
 
-def _with_short_edge(size: Size, resize: Resize, short: int) -> Size:
+def _in_ratio(size: Size, new: float, old: int, resize: Resize) -> Size:
+    """The size whose edge of length ``old`` becomes ``new``."""
     if resize.rounding == "half_up":
-        return _times(size, short / min(size), resize)
-    long = max(int(short * max(size) / min(size)), 1)
-    return (short, long) if size[0] <= size[1] else (long, short)
-
-
-def _times(size: Size, factor: float, resize: Resize) -> Size:
-    half = 0.5 if resize.rounding == "half_up" else 0.0
-    return max(int(size[0] * factor + half), 1), max(int(size[1] * factor + half), 1)
+        factor = new / old
+        return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
+    return max(int(size[0] * new / old), 1), max(int(size[1] * new / old), 1)
 
 
 def _padded(size: Size, pad: Pad) -> Size:

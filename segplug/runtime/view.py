@@ -24,7 +24,7 @@ class Viewer:
     """Shows one or three channels of an image.
 
     Images of 8 bits are shown as they are. Of other types, the values between the 2nd and the 98th
-    percentile of the channels that are shown are stretched over 0 to 255.
+    percentile of the channels that are shown are stretched over 0 to 255. Pixels that are masked are black.
 
     Args:
         decoding: How the images were decoded: it says which channels are blue, green and red.
@@ -52,7 +52,7 @@ class Viewer:
         """The picture.
 
         Args:
-            image: ``(H, W, C)`` of any numeric type; not changed.
+            image: ``(H, W, C)`` of any numeric type, or a masked array of it; not changed.
 
         Returns:
             uint8 ``(H, W, 3)``, BGR.
@@ -60,11 +60,13 @@ class Viewer:
         channels = image.shape[2]
         self._check(channels)
         if image.dtype == np.uint8 and channels == 3 and self._bgr and self._bands is None:
-            return np.asarray(image)
-        shown = self._bands or ((1, 2, 3) if channels >= 3 else (1,))
-        rgb = [self._place(band, channels) for band in shown]
-        picture = np.asarray(image)[:, :, rgb[::-1] if len(rgb) == 3 else rgb * 3]
-        return np.ascontiguousarray(picture if image.dtype == np.uint8 else _stretched(picture))
+            plain: npt.NDArray[np.uint8] = np.ma.filled(image, 0)
+            return plain
+        bands = self._bands or ((1, 2, 3) if channels >= 3 else (1,))
+        rgb = [self._place(band, channels) for band in bands]
+        picture = image[:, :, rgb[::-1] if len(rgb) == 3 else rgb * 3]
+        shown = _stretched(picture) if image.dtype != np.uint8 else np.ma.filled(picture, 0)
+        return np.ascontiguousarray(shown)
 
     def _place(self, band: int, channels: int) -> int:
         """The channel of the array that is number ``band`` of the file."""
@@ -78,10 +80,9 @@ class Viewer:
 
 
 def _stretched(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    values = picture.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, (_LOW, _HIGH)) if finite.size else (0.0, 1.0)
-    if high <= low:
-        high = low + 1
-    scaled = np.nan_to_num((values - low) * (255 / (high - low)), nan=0.0)
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    values = np.ma.masked_invalid(picture.astype(np.float64))
+    known = values.compressed()
+    low, high = np.percentile(known, (_LOW, _HIGH)) if known.size else (0.0, 1.0)
+    scaled = (values.filled(low) - low) * (255 / (high - low if high > low else 1.0))
+    stretched: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return stretched

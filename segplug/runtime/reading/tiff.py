@@ -29,6 +29,8 @@ _REDUCED_OR_MASK = 1 | 4
 _BOUNDED = frozenset((1, 5, 8, 32773, 32946, 50000))
 """Compressions that give no more than they are asked for: none, LZW, Deflate, PackBits and Zstandard. Others
 hold whole images with headers of their own."""
+_MOST_SEGMENTS = 1 << 21
+"""Offsets and sizes of strips and tiles; each takes tifffile about 10 µs. A server reads a 16th of them."""
 _SPARE_BYTES = 1 << 26
 """A tile may be larger than a small image, up to this."""
 
@@ -60,7 +62,7 @@ def decode_tiff(
     header = read_header(content, what)
     if header.dtype is None:
         raise DatasetError(f"{what} holds complex or very wide numbers, which are not read")
-    check_pages(content, what)
+    check_pages(content, what, _MOST_SEGMENTS if limits.edge is None else _MOST_SEGMENTS >> 4)
     module = tifffile()
     # The formats of vendors arrange pages by metadata of their own; for bands the pages alone count.
     kinds = module.TIFF.FILE_FLAGS if library == "bands" else ()
@@ -167,7 +169,10 @@ def _check_segments(series: Any, what: str, limits: Limits, size: int) -> None:
     segment = math.prod(map(int, page.chunks)) * series.dtype.itemsize
     if segment > max(_SPARE_BYTES, 2 * series.nbytes):
         raise DatasetError(f"{what} is damaged: its tiles are larger than the image")
+    expected = math.prod(map(int, page.chunked))
     for each in series:
+        if len(each.dataoffsets) < (expected if compression != 1 else 1):
+            raise DatasetError(f"{what} is damaged: strips or tiles are missing")
         for offset, length in zip(each.dataoffsets, each.databytecounts, strict=True):
             if offset + length > size:
                 raise DatasetError(f"{what} is damaged: the file is cut off")

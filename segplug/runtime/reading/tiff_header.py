@@ -52,7 +52,6 @@ _SUB_IFDS, _NODATA = 330, 42113
 _SEGMENT_TAGS = frozenset((273, 279, 324, 325))
 """Offsets and sizes of strips and tiles."""
 _MOST_ENTRIES = 1 << 18
-_MOST_SEGMENTS = 1 << 21
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}
 
 
@@ -105,8 +104,13 @@ def read_header(content: bytes, what: str) -> TiffHeader:
         raise DatasetError(f"{what} is damaged: {error}") from error
 
 
-def check_pages(content: bytes, what: str) -> None:
+def check_pages(content: bytes, what: str, most_segments: int) -> None:
     """Refuse a file whose pages take tifffile long to list, or whose chain of pages runs in a circle.
+
+    Args:
+        content: The whole file.
+        what: The image, for messages.
+        most_segments: The most offsets and sizes of strips and tiles in all pages.
 
     Raises:
         DatasetError: the message says what is wrong.
@@ -117,7 +121,7 @@ def check_pages(content: bytes, what: str) -> None:
             entries += len(directory)
             segments += sum(entry.count for tag, entry in directory if tag in _SEGMENT_TAGS)
             size += sum(entry.size for _, entry in directory)
-            if entries > _MOST_ENTRIES or segments > _MOST_SEGMENTS:
+            if entries > _MOST_ENTRIES or segments > most_segments:
                 raise ValueError("it has too many pages, tags or tiles")
             if size > 4 * len(content):
                 raise ValueError("its tags are larger than the file")

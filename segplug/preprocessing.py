@@ -109,10 +109,11 @@ class Resize(Step):
     ``int(short * long_edge / short_edge)``, as torchvision does."""
     algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
     """``opencv``: without antialiasing, for images of any type. ``pillow``: antialiased, for uint8 and
-    float32. ``torchvision``: antialiased; computed as Pillow does, which differs from torchvision by at most
-    one grey level of uint8 (``bilinear``) or two (``bicubic``)."""
+    float32. ``torchvision``: antialiased; computed as Pillow does, which differs from torchvision on the CPU
+    by at most one grey level of uint8 (``bilinear``) or two (``bicubic``)."""
     filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
-    """``area`` is for ``opencv`` only, ``box`` for the others."""
+    """``area`` is for ``opencv`` only, ``box`` for ``pillow``; ``torchvision`` has ``bilinear`` and
+    ``bicubic``."""
 
 
 @dataclass(frozen=True)
@@ -247,13 +248,20 @@ def _step(entry: Any, place: str, what: str) -> Step:
     return step
 
 
+_FILTERS = {
+    "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
+    "pillow": ("nearest", "bilinear", "bicubic", "box", "lanczos"),
+    "torchvision": ("bilinear", "bicubic"),
+}
+
+
 def _contradiction(step: Step) -> str | None:
     """Why the values of a step do not go together; ``None``: they do."""
     if isinstance(step, Pad) and (step.size is None) == (step.divisor is None):
         return "exactly one of size and divisor is expected"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
         return f"mean has {len(step.mean)} values, std {len(step.std)}"
-    if isinstance(step, Resize) and step.filter == ("box" if step.algorithm == "opencv" else "area"):
+    if isinstance(step, Resize) and step.filter not in _FILTERS[step.algorithm]:
         return f"{step.algorithm} has no filter '{step.filter}'"
     if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
         return "every channel once is expected"

@@ -167,8 +167,8 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
             "[1]: pillow has no filter 'area'",
         ),
         (
-            {"step": "resize", "filter": "area", "algorithm": "torchvision"},
-            "[1]: torchvision has no filter 'area'",
+            {"step": "resize", "filter": "nearest", "algorithm": "torchvision"},
+            "[1]: torchvision has no filter 'nearest'",
         ),
         ({"step": "pad"}, "[1]: exactly one of size and divisor is expected"),
         (

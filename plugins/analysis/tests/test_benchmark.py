@@ -154,6 +154,35 @@ def test_each_engine_has_its_own_size_and_free_ones_take_the_first_fixed_one(toy
     assert benchmark(free).data["candidates"][0]["input_shape"] == [1, 3, 8, 16]
 
 
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_images_have_the_channels_of_the_model(toys: Toys, channels: int) -> None:
+    report = benchmark(toys.make("a", channels=channels), toys.make("b"))
+
+    assert [entry["input_shape"] for entry in report.data["candidates"]] == [
+        [1, channels, 8, 16],
+        [1, 3, 8, 16],
+    ]
+    assert {(entry["name"], *entry["shape"]) for entry in toys.log("run")} == {
+        ("a", 1, channels, 8, 16),
+        ("b", 1, 3, 8, 16),
+    }
+    assert any("different shapes" in note for note in report.notes)
+
+
+def test_what_is_left_out_of_a_model_is_said(toys: Toys) -> None:
+    said: dict[str, Any] = {"approximations": ["no blur"]}
+
+    report = benchmark(toys.make("a", views=6, **said), toys.make("b", **said))
+
+    assert any("pipeline (6 views): one run is one view of an image" in note for note in report.notes)
+    assert [note for note in report.notes if "approximate" in note] == ["approximate: no blur"]
+    first, second = report.data["candidates"]
+    assert (first["views_left_out"], second["views_left_out"]) == (6, 0)
+    assert first["approximations"] == second["approximations"] == ["no blur"]
+    plain = benchmark(toys.make("c"))
+    assert not any("test-time augmentation" in note or "approximate" in note for note in plain.notes)
+
+
 def test_the_same_file_twice_is_two_engines(toys: Toys) -> None:
     one = toys.make("a")
     report = benchmark(one, one)
@@ -195,6 +224,7 @@ def test_a_failure_names_the_engine_and_stops_all(
         ({"backend": ("toy", "onnxruntime")}, UsageError, "--backend onnxruntime: this backend takes none"),
         ({"backend": ("tyo",)}, UsageError, "did you mean 'toy'"),
         ({"checkpoint": (str(WEIGHTS),)}, UsageError, "--checkpoint belongs to a config"),
+        ({"approximate": True}, UsageError, "--approximate belongs to a config"),
         ({"backend_options": {"wish": "x"}}, UsageError, "does not name its backend"),
         ({"backend_options": {"toy.wihs": "x"}}, UsageError, "did you mean 'wish'"),
         ({"backend_options": {"pytorch.x": "y"}}, UsageError, "pytorch: this backend takes none"),

@@ -36,7 +36,7 @@ def _measured(
         candidate,
         {
             **{"engine": "x 1", "output": "logits", "slides": False, "open_seconds": 1.0},
-            **{"torch_threads": 2, **engine},
+            **{"torch_threads": 2, "views": 0, "approximations": [], **engine},
         },
         start_seconds=2.0,
         shape=(4, 3, 8, 8),

@@ -70,7 +70,7 @@ def test_the_graph_has_shapes_and_parameters(capsys):
 def test_the_graph_for_people(capsys):
     assert analyze(mmseg_config(PSPNET), "--graph") == 0
     out = capsys.readouterr().out
-    assert "modules for an image of 1024 x 2048" in out
+    assert "modules for an image of 1024 x 2048, 3 channels" in out
     assert "1x19x128x256" in out
     assert "note: Modules with parameters and no output are not called" in out
 
@@ -83,7 +83,8 @@ def test_the_graph_for_people(capsys):
         (("a.py", "b.py"), 2, "takes one config, not 2"),
         (("a.py", "--out", "no/out.py"), 2, "does not exist"),
         (("a.py", "--out", "a.py", "--force"), 2, "is an input"),
-        (("a.py", "--shape", "64"), 2, "is only used with --graph (add --graph)"),
+        (("a.py", "--shape", "64"), 2, "--shape is only used with --graph (add --graph)"),
+        (("a.py", "--approximate"), 2, "--approximate is only used with --graph (add --graph)"),
         (("a.py", "--graph", "--source", "mmseg"), 1, "has no `model`"),
         (
             ("function.py", "--out", "out.py", "--source", "mmseg"),

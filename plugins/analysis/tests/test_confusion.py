@@ -290,7 +290,8 @@ def synthetic(count):
     random = np.random.default_rng(count)
     pixels = random.integers(0, 1000, (count, count)) ** 2
     pixels[-1] = 0  # a class that the masks do not have
-    return Confusion(tuple(f"class {n}" for n in range(count)), pixels, np.zeros(count, np.int64), 1)
+    none = np.zeros(count, np.int64)
+    return Confusion(tuple(f"class {n}" for n in range(count)), pixels, none, none, 1)
 
 
 @pytest.mark.parametrize(("count", "normalize"), [(1, "true"), (2, "none"), (25, "true"), (40, "none")])
@@ -317,7 +318,8 @@ def test_a_picture_of_very_many_classes_stays_small_and_names_some():
 
 
 def test_names_of_classes_are_no_formulas():
-    confusion = Confusion((r"$\foo$", "a_$", "\ue123"), np.ones((3, 3), np.int64), np.zeros(3, np.int64), 1)
+    none = np.zeros(3, np.int64)
+    confusion = Confusion((r"$\foo$", "a_$", "\ue123"), np.ones((3, 3), np.int64), none, none, 1)
     picture = ConfusionPicture(confusion, "true", r"a $\foo$ b")
     content = picture.encoded("svg").decode()
     for text in (r"$\foo$", "a_$", r"a $\foo$ b"):

@@ -48,7 +48,7 @@ def test_pspnet_has_the_published_numbers(pspnet):
     assert pspnet.data["macs"] == pytest.approx(1429.68e9, rel=0.005)
     assert round(pspnet.data["parameters"] / 1e6, 2) == 48.98
     (row,) = table(pspnet, "total")
-    assert row["input (HxW)"] == "2048x1024"
+    assert row["input (CxHxW)"] == "3x2048x1024"
     assert row["MACs (G)"] == pspnet.data["macs"] / 1e9
     assert row["FLOPs (G)"] == pspnet.data["flops"] / 1e9
 
@@ -111,12 +111,13 @@ def test_every_operator_says_how_it_is_counted(segformer):
 
 
 def test_the_default_shape_is_the_models_own():
-    assert analyze(CGNET).data["input"] == {"batch": 1, "height_pixels": 1024, "width_pixels": 2048}
+    shape = {"batch": 1, "channels": 3, "height_pixels": 1024, "width_pixels": 2048}
+    assert analyze(CGNET).data["input"] == shape
 
 
 def test_a_sliding_model_counts_one_window_and_says_how_many_an_image_takes():
     report = analyze(SEGMENTER)
-    assert report.data["input"] == {"batch": 1, "height_pixels": 512, "width_pixels": 512}
+    assert report.data["input"] == {"batch": 1, "channels": 3, "height_pixels": 512, "width_pixels": 512}
     assert any("window of 512x512" in note and "takes 5" in note for note in report.notes)
 
 

@@ -10,12 +10,14 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from segplug_analysis.flops.windows import notes_on_model
 from segplug_mmseg.compat import import_mmseg
 from torch import nn
 
 from segplug import Segplug
 from segplug.errors import ArtifactError, ShapeError, UsageError
 from segplug.model import Inference, InputLimits, ModelMeta
+from segplug.preprocessing import Flip, Resize, usual_steps
 
 HEADER = '<ir_version: 8, opset_import: ["": 18]>'
 
@@ -110,6 +112,13 @@ def test_an_input_with_channels_last(graph):
     assert data["flops"] == 288
 
 
+@pytest.mark.parametrize(("axes", "channels"), [("1,8,12,1", 1), ("n,h,w,4", 4), ("1,13,8,12", 13)])
+def test_the_channels_of_a_foreign_file(graph, axes, channels):
+    data = graph(f"(float[{axes}] x) => (float[a,b,c,d] y) {{ y = Relu (x) }}", shape=(8, 12))
+    assert data["input"] == {"batch": 1, "channels": channels, "height_pixels": 8, "width_pixels": 12}
+    assert data["flops"] == channels * 96
+
+
 def test_old_files_that_list_weights_among_their_inputs(tmp_path):
     weight = numpy_helper.from_array(np.zeros((4, 3, 1, 1), np.float32), "w")
     infos = [
@@ -156,7 +165,7 @@ def exported(request, tmp_path_factory):
     newer = "newer" in request.param
     options = {"dynamo": True, "verbose": False} if newer else {"dynamo": False, "opset_version": 11}
     torch.onnx.export(network, (torch.zeros(1, 3, 8, 12),), str(path), input_names=["x"], **options)
-    return Segplug().analyze("flops", path).data, count_network(network, (8, 12))
+    return Segplug().analyze("flops", path).data, count_network(network, 3, (8, 12))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -230,6 +239,42 @@ def test_the_metadata_that_segplug_wrote_is_used(tmp_path):
     assert any("sliding window of 16x16" in note for note in report.notes)
     with pytest.raises(ShapeError, match="takes 8x8 and larger, multiples of 8, not 12x16"):
         Segplug().analyze("flops", tmp_path / "own.onnx", shape=(12, 16))
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_the_channels_of_our_own_file(tmp_path, channels):
+    steps = usual_steps([1.0] * channels, [1.0] * channels)
+    meta = ModelMeta(
+        "own",
+        in_channels=channels,
+        preprocessing=steps,
+        input_size=(3, 3),
+        tta=(steps, (*steps, Flip())),
+        approximations=("no blur",),
+    )
+    text = f"{HEADER} g (float[n,{channels},h,w] x) => (float[a,b,c,d] y) {{ y = Relu (x) }}"
+    model = onnx.parser.parse_model(text)
+    helper.set_model_props(model, {"segplug.meta": meta.to_json()})
+    onnx.save(model, tmp_path / "own.onnx")
+    report = Segplug().analyze("flops", tmp_path / "own.onnx")
+    assert (report.data["input"]["channels"], report.data["flops"]) == (channels, channels * 9)
+    assert report.tables[0].rows[0][0] == f"{channels}x3x3"
+    assert "approximate: no blur" in report.notes
+    assert any("pipeline (2 views): the numbers are for one view" in note for note in report.notes)
+    helper.set_model_props(model, {"segplug.meta": ModelMeta("own", in_channels=5).to_json()})
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(ArtifactError, match=f"has {channels} channels, and its metadata says 5"):
+        Segplug().analyze("flops", tmp_path / "other.onnx", shape=(3, 3))
+
+
+def test_the_windows_of_an_image_that_is_resized():
+    slide = Inference("slide", crop_size=(16, 16), stride=(8, 8))
+    steps = usual_steps((0, 0, 0), (1, 1, 1), resize=Resize(scale=(32, 24), fit="inside"))
+    notes = list(notes_on_model(ModelMeta("own", preprocessing=steps, inference=slide), (16, 16)))
+    assert notes == [
+        "This model uses a sliding window of 16x16: the numbers are for one window; at the test size 24x32, "
+        "an image of exactly this size takes 6 windows."
+    ]
 
 
 def test_a_shape_that_the_graph_cannot_take(graph):

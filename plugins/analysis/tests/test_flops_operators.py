@@ -26,13 +26,13 @@ class Network(nn.Module):
         return self.function(self, image)
 
 
-def counted(function, *, shape=(8, 12), **modules):
+def counted(function, *, channels=3, shape=(8, 12), **modules):
     network = Network(function, **modules).eval().requires_grad_(False)
-    return count_network(network, shape)
+    return count_network(network, channels, shape)
 
 
-def of(layer, *, shape=(8, 12)):
-    return counted(lambda net, image: net.layer(image), shape=shape, layer=layer)
+def of(layer, *, channels=3, shape=(8, 12)):
+    return counted(lambda net, image: net.layer(image), channels=channels, shape=shape, layer=layer)
 
 
 def single(complexity, operator):
@@ -44,6 +44,13 @@ def test_a_convolution_is_outputs_times_kernel_times_input_channels():
     total = of(nn.Conv2d(3, 16, 3, padding=1, bias=False)).total
     assert total.macs == 16 * 8 * 12 * 3 * 3 * 3
     assert total.flops == 2 * total.macs
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_images_of_any_channels(channels):
+    found = of(nn.Conv2d(channels, 16, 3, padding=1, bias=False), channels=channels)
+    assert found.total.macs == 16 * 8 * 12 * channels * 9
+    assert found.channels == channels
 
 
 def test_a_bias_is_a_sum_for_each_output_and_no_mac():

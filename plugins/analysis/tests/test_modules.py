@@ -52,7 +52,7 @@ class Wrapper(nn.Module):
 
 @pytest.fixture
 def records():
-    return {record.path: record for record in trace_modules(Wrapper().eval(), (8, 12))}
+    return {record.path: record for record in trace_modules(Wrapper().eval(), 3, (8, 12))}
 
 
 def test_every_module_is_listed_before_those_that_it_holds(records):
@@ -82,7 +82,7 @@ def test_parameters_are_counted_by_themselves_and_with_all_below(records):
 def test_a_shared_module_is_one_module():
     layer = nn.Conv2d(3, 3, 1)
     network = nn.Sequential(layer, nn.ReLU(), layer)
-    found = {record.path: record for record in trace_modules(network.eval(), (4, 4))}
+    found = {record.path: record for record in trace_modules(network.eval(), 3, (4, 4))}
     assert list(found) == ["", "0", "1"]
     assert (found["0"].calls, found[""].parameters) == (2, 12)
 
@@ -92,7 +92,7 @@ def test_the_network_is_left_as_it_was():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     image = torch.ones(1, 3, 8, 12)
     answer = network(image)
-    trace_modules(network, (64, 64))
+    trace_modules(network, 3, (64, 64))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(network(image), answer)
     assert not any("forward" in module.__dict__ for module in network.modules())
@@ -101,17 +101,25 @@ def test_the_network_is_left_as_it_was():
 def test_an_own_forward_of_an_instance_is_kept():
     network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval()
     own = network[1].forward = lambda image: image[:, :1]
-    records = trace_modules(network, (4, 4))
+    records = trace_modules(network, 3, (4, 4))
     assert records[-1].outputs == ((1, 1, 4, 4),)
     assert network[1].forward is own
 
 
 def test_nothing_is_computed():
     network = nn.Sequential(nn.Conv2d(3, 4096, 1), nn.Conv2d(4096, 4096, 1)).eval()  # 16 TB if it were
-    records = trace_modules(network, (32768, 32768))
+    records = trace_modules(network, 3, (32768, 32768))
     assert records[-1].outputs == ((1, 4096, 32768, 32768),)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_images_of_any_channels(channels):
+    network = nn.Sequential(nn.Conv2d(channels, 2, 1), nn.ReLU()).eval()
+    records = trace_modules(network, channels, (4, 6))
+    assert records[-1].outputs == ((1, 2, 4, 6),)
+    assert records[0].parameters == 2 * channels + 2
 
 
 def test_a_shape_that_the_network_cannot_take():
     with pytest.raises(ShapeError, match="cannot take an input of 2x12 pixels"):
-        trace_modules(Wrapper().eval(), (2, 12))
+        trace_modules(Wrapper().eval(), 3, (2, 12))

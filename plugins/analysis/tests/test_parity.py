@@ -29,11 +29,14 @@ from segplug_analysis.parity.form import form_for
 from segplug.api import Segplug
 from segplug.cli.root import run_command_line
 from segplug.errors import ArtifactError, CheckpointError, DatasetError, SegplugError, UsageError
-from segplug.model import Inference, ModelMeta, Resize
+from segplug.model import Inference, ModelMeta
+from segplug.preprocessing import Pad, Resize
 from segplug.progress import QuietReporter
 from segplug.reports.page import as_page
 from segplug.results import AnalyzeReport
 from segplug.runtime.raw import RawSink
+
+INSIDE = Resize(scale=(30, 20), fit="inside")
 
 
 def infer(*arguments: str, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -195,8 +198,11 @@ def test_images_of_several_sizes_get_a_file_for_any_size(
     [
         ({}, [(20, 30)], (20, 30), "labels"),
         ({}, [(20, 30), (30, 20)], None, "labels"),
-        ({"resize": Resize(scale=(30, 20))}, [(20, 30), (40, 60)], (20, 30), "logits"),
-        ({"resize": Resize(scale=(30, 20), keep_ratio=True)}, [(40, 60), (60, 40)], None, "logits"),
+        ({"preprocessing": (Resize(scale=(30, 20)),)}, [(20, 30), (40, 60)], (20, 30), "logits"),
+        ({"preprocessing": (INSIDE,)}, [(40, 60), (60, 40)], None, "logits"),
+        ({"preprocessing": (Pad(size=(32, 32)),)}, [(20, 30), (30, 20)], (32, 32), "labels"),
+        ({"preprocessing": (Pad(size=(32, 32), cut=False),)}, [(20, 30), (30, 20)], (32, 32), "logits"),
+        ({"in_channels": 13, "output_stride": 4}, [(20, 30)], (20, 30), "labels"),
         ({"inference": Inference("slide", (8, 8), (4, 4))}, [(20, 30), (30, 20)], (8, 8), "logits"),
     ],
 )
@@ -208,7 +214,7 @@ def test_the_form_is_the_one_with_exact_scores(
 
 
 def test_sizes_are_read_only_until_the_form_is_known() -> None:
-    meta = ModelMeta(name="x", resize=Resize(scale=(30, 20), keep_ratio=True))
+    meta = ModelMeta(name="x", preprocessing=(INSIDE,))
     sizes = iter([(40, 60), (40, 60), (60, 40), (1, 1)])
     assert form_for(meta, sizes).size is None
     assert list(sizes) == [(1, 1)]

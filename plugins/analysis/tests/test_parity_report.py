@@ -29,6 +29,7 @@ from segplug_analysis.parity.numbers import RunNumbers
 
 from segplug.api import Segplug
 from segplug.errors import DatasetError, DeviceError, PluginError, UsageError
+from segplug.preprocessing import Decoding
 from segplug.progress import QuietReporter
 from segplug.reports.cells import cell_text
 from segplug.results import AnalyzeReport
@@ -206,8 +207,8 @@ def test_sizes_from_headers_are_those_of_the_decoded_images(tmp_path: Path) -> N
         def image_path(self, index: int) -> Path:
             return tmp_path / f"{index}.jpg"
 
-        def read_image(self, index: int) -> Any:
-            return read_image(self.image_path(index))
+        def read_image(self, index: int, decoding: Decoding) -> Any:
+            return read_image(self.image_path(index), decoding)
 
     sizes = Image.new("RGB", (30, 20))
     sizes.save(tmp_path / "0.jpg")
@@ -216,6 +217,9 @@ def test_sizes_from_headers_are_those_of_the_decoded_images(tmp_path: Path) -> N
     sizes.save(tmp_path / "1.jpg", exif=turned)
     (tmp_path / "2.jpg").write_bytes(b"no picture")
     files: Any = Files()
-    assert [size_in_header(files, index) for index in range(3)] == [(20, 30), (30, 20), None]
-    assert [size_of_image(files, index) for index in range(2)] == [(20, 30), (30, 20)]
-    assert size_in_header(object(), 0) is None  # type: ignore[arg-type]
+    colour = Decoding()
+    assert [size_in_header(files, index, colour) for index in range(3)] == [(20, 30), (30, 20), None]
+    assert [size_of_image(files, index, colour) for index in range(2)] == [(20, 30), (30, 20)]
+    assert size_in_header(object(), 0, colour) is None  # type: ignore[arg-type]
+    unturned = Decoding(color="color_ignore_orientation")
+    assert size_in_header(files, 1, unturned) == size_of_image(files, 1, unturned) == (20, 30)

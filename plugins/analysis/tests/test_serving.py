@@ -174,7 +174,7 @@ def _surest_pixel(engine: Engine, file: Path) -> tuple[int, int]:
     from segplug.runtime.preprocess import Preprocessor
     from segplug.runtime.reading import read_image
 
-    image = read_image(file)
+    image = read_image(file, engine.spec.meta.decoding)
     array = Preprocessor(engine.spec.meta, engine.spec)(image, "x").array
     logits = np.sort(np.asarray(engine.run(array[None])[0]), axis=0)
     margin = cv2.resize(logits[-1] - logits[-2], image.shape[1::-1])
@@ -276,12 +276,19 @@ def test_a_wrong_model_name_and_an_absent_server_are_told(engine: Engine, images
         Segplug().analyze("serving", url=url, image=(images[0],))
 
 
-def test_a_file_that_is_no_image_is_an_error_before_anything_is_sent(tmp_path: Path) -> None:
-    text = tmp_path / "a.jpg"
+def test_a_file_that_is_no_image_is_an_error_before_any_is_sent(
+    engine: Engine, images: list[Path], tmp_path: Path
+) -> None:
+    text, bands = tmp_path / "a.jpg", tmp_path / "bands.npy"
     text.write_text("no picture")
-    with pytest.raises(DatasetError, match=r"a\.jpg is not an image"):
-        Segplug().analyze("serving", url="http://127.0.0.1:9/predictions/x", image=(text,))
-    with pytest.raises(DatasetError, match=r"b\.jpg cannot be read: No such file"):
+    np.save(bands, np.zeros((8, 8, 4), np.uint16))
+    with serve(engine) as served:
+        with pytest.raises(DatasetError, match=r"a\.jpg is not an image"):
+            analyze(served, [images[0], text])
+        with pytest.raises(DatasetError, match=r"bands\.npy has 4 channels.*3"):
+            analyze(served, [images[0], bands])
+    assert served.bodies == []
+    with pytest.raises(DatasetError, match=r"there is no image file .*b\.jpg"):
         Segplug().analyze("serving", url="http://127.0.0.1:9/predictions/x", image=(tmp_path / "b.jpg",))
 
 

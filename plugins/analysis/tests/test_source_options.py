@@ -111,9 +111,39 @@ def test_the_options_of_a_plain_module_are_flags_too(
         data: dict[str, Any] = json.loads(capfd.readouterr().out)
         return data
 
-    assert run("flops")["input"] == {"batch": 1, "height_pixels": 32, "width_pixels": 64}
+    shape = {"batch": 1, "channels": 3, "height_pixels": 32, "width_pixels": 64}
+    assert run("flops")["input"] == shape
     (found,) = run("benchmark", "--runs", "1", "--warmup", "0")["candidates"]
     assert found["input_shape"] == [1, 3, 32, 64]
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_reports_are_about_images_of_the_models_channels(asked: Asked, channels: int) -> None:
+    options = {"source_options": {"channels": channels, "stride": 2}}
+    session = Segplug()
+
+    flops = session.analyze("flops", asked.config, **options).data
+    assert flops["input"]["channels"] == channels
+    assert flops["macs"] == 2 * channels * 4 * 8
+    graph = session.analyze("config", asked.config, graph=True, **options).data
+    assert graph["shape"] == [1, channels, 8, 16]
+    assert graph["modules"][0]["outputs"] == ((1, 2, 4, 8),)
+    (timed,) = session.analyze("benchmark", asked.config, runs=1, warmup=0, **options).data["candidates"]
+    assert timed["input_shape"] == [1, channels, 8, 16]
+
+
+@pytest.mark.parametrize("command", [("flops",), ("config", "--graph"), ("benchmark", "--runs", "1")])
+def test_what_cannot_be_expressed_is_an_error_or_a_note(
+    asked: Asked, command: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    target, *flags = command
+    blurs = (*flags, "--source-options", "blurs=true")
+
+    assert analyze(target, asked.config, *blurs) == 1
+    assert "the step Blur cannot be expressed (--approximate leaves it out)" in capfd.readouterr().err
+
+    assert analyze(target, asked.config, *blurs, "--approximate") == 0
+    assert "note: approximate: the step Blur is left out" in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("target", ["flops", "benchmark"])

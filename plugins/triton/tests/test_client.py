@@ -8,14 +8,17 @@ import cv2
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from triton_support.models import CLASSES, pack, tiny
+from triton_support.models import CLASSES, HalfSize, pack, tiny
 from triton_support.stand_in import serving
 
 from segplug import Segplug
-from segplug.model import Resize
+from segplug.preprocessing import Resize, usual_steps
 from segplug.runtime.segment import Segmenter
 
 README = Path(__file__).parents[1] / "README.md"
+BGR_RESIZED = usual_steps(
+    (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), channel_order="bgr", resize=Resize(scale=(64, 40))
+)
 
 
 def example() -> str:
@@ -46,8 +49,11 @@ def through_the_client(repository, photo):
     ("export_as", "changes"),
     [
         ({"dynamic": True}, {}),
-        ({"dynamic": True}, {"resize": Resize(scale=(64, 40)), "channel_order": "bgr"}),
+        ({"dynamic": True}, {"preprocessing": BGR_RESIZED}),
         ({"dynamic": True, "output_kind": "logits"}, {"align_corners": True}),
+        ({"dynamic": True, "output_kind": "logits"}, {"network": HalfSize}),
+        ({"output_kind": "logits"}, {"network": HalfSize}),
+        ({"dynamic": True}, {"network": HalfSize}),
         ({"output_kind": "logits"}, {}),
         ({}, {}),
     ],
@@ -60,8 +66,25 @@ def test_the_client_gives_the_runtimes_labels(export, repository, photo, export_
         (expected,) = Segmenter(engine)([cv2.imread(str(photo))])
     assert labels.shape == (45, 61)
     assert len(np.unique(labels)) >= 3
-    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(labels, expected.labels)
     assert labels.max() < len(CLASSES)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_the_client_reads_bands(export, repository, tmp_path, channels):
+    artifact = export(model=tiny(channels=channels), dynamic=True)
+    pack(artifact, repository)
+    coarse = np.random.default_rng(5).integers(0, 1000, (9, 12, channels)).astype(np.uint16)
+    image = np.stack([cv2.resize(band, (61, 45)) for band in coarse.transpose(2, 0, 1)], axis=2)
+    if channels == 1:
+        image = (image // 4).astype(np.uint8)  # grey is read as 8 bits
+    path = tmp_path / "bands.npy"
+    np.save(path, image)
+    labels = through_the_client(repository, path)
+    with Segplug().open(artifact, backend="onnxruntime") as engine:
+        (expected,) = Segmenter(engine)([image])
+    assert len(np.unique(labels)) >= 2
+    np.testing.assert_array_equal(labels, expected.labels)
 
 
 def test_the_stand_in_refuses_requests_that_do_not_fit_the_config(static_logits, repository):

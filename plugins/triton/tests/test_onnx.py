@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from triton_support.models import WarningRecorder, config_of, files, pack, tensors
+from triton_support.models import HalfSize, WarningRecorder, config_of, files, pack, tensors, tiny
 from triton_support.stand_in import full_shape, serve_once
 from tritonclient.grpc import model_config_pb2 as schema
 
@@ -47,6 +47,24 @@ def test_static_logits(static_logits, repository):
     assert config.max_batch_size == 0
     assert not config.HasField("dynamic_batching")
     assert tensors(config) == [("input", FP32, (1, 3, 32, 48)), ("output", FP32, (1, 4, 32, 48))]
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_channels_and_scores_at_a_stride(export, repository, channels):
+    model = tiny(HalfSize, channels=channels)
+    config = pack(export(model=model, dynamic=True, output_kind="logits"), repository)
+    assert tensors(config) == [("input", FP32, (channels, -1, -1)), ("output", FP32, (4, -1, -1))]
+    answer = serve_once(repository / "tiny", 1, {"input": images(2, channels, 34, 46)})
+    assert answer["output"].shape == (2, 4, 17, 23)
+    fixed = pack(export(model=model, output_kind="logits"), repository, model_name="fixed")
+    assert tensors(fixed) == [("input", FP32, (1, channels, 32, 48)), ("output", FP32, (1, 4, 16, 24))]
+    labels = pack(export(model=model, dynamic=True), repository, model_name="labels")
+    assert tensors(labels)[1] == ("output", INT64, (-1, -1))
+    assert serve_once(repository / "labels", 1, {"input": images(1, channels, 34, 46)})["output"].shape == (
+        1,
+        34,
+        46,
+    )
 
 
 def test_the_dimensions_of_a_slide_model_are_its_window(slide, repository):

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from triton_support.models import CreatesTensors, WarningRecorder, config_of, files, pack, tensors, tiny
+from triton_support.models import (
+    CreatesTensors,
+    HalfSize,
+    WarningRecorder,
+    config_of,
+    files,
+    pack,
+    tensors,
+    tiny,
+)
 from tritonclient.grpc import model_config_pb2 as schema
 
 from segplug import Segplug
@@ -35,6 +44,26 @@ def test_free_sizes(export, repository):
     module = torch.jit.load(str(repository / "tiny/1/model.pt"))
     answer = module(torch.zeros(4, 3, 50, 34))
     assert (answer.shape, answer.dtype) == ((4, 4, 50, 34), torch.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_channels_and_scores_at_a_stride(export, repository, channels):
+    model = tiny(HalfSize, channels=channels)
+    config = pack(export("torchscript", model, dynamic=True), repository)
+    assert tensors(config) == [("INPUT__0", FP32, (channels, -1, -1)), ("OUTPUT__0", FP32, (4, -1, -1))]
+    fixed = pack(export("torchscript", model, shape=(31, 48)), repository, model_name="fixed")
+    assert tensors(fixed) == [
+        ("INPUT__0", FP32, (1, channels, 31, 48)),
+        ("OUTPUT__0", FP32, (1, 4, 16, 24)),
+    ]
+
+
+def test_scores_of_another_size_than_the_metadata_says(export, repository):
+    wrong = export("torchscript", tiny(HalfSize))
+    files = {"segplug.meta": wrong.meta.replace(output_stride=4).to_json()}
+    torch.jit.save(torch.jit.load(str(wrong.path)), str(wrong.path), _extra_files=files)
+    with pytest.raises(ArtifactError, match=r"nor scores of the size .* \(output_stride 4\)"):
+        pack(wrong.path, repository)
 
 
 def test_one_size(export, repository):

@@ -16,6 +16,7 @@ from triton_support.models import config_of, files, pack, tiny, with_metadata
 from segplug import Segplug
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta, Provenance
+from segplug.preprocessing import Decoding, Flip, usual_steps
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +103,39 @@ def test_another_network_is_no_version(packed, static_logits, export):
     check_refused(packed, logits, "the output is output TYPE_INT64")
 
 
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
 @pytest.mark.parametrize(
-    "changes", [{"mean": (0.0, 0.0, 0.0)}, {"classes": ("a", "b", "c", "d")}, {"channel_order": "bgr"}]
+    ("changes", "named"),
+    [
+        ({"preprocessing": usual_steps((0.0, 0.0, 0.0), STD)}, "preprocessing"),
+        ({"preprocessing": usual_steps(MEAN, STD, channel_order="bgr")}, "preprocessing"),
+        ({"decoding": Decoding(color="unchanged")}, "decoding"),
+        ({"classes": ("a", "b", "c", "d")}, "classes"),
+        ({"scores": "probabilities"}, "scores"),
+        ({"output_stride": 4}, "output_stride"),
+        ({"in_channels": 4, "preprocessing": ()}, "in_channels, preprocessing"),
+    ],
 )
-def test_other_preprocessing_is_no_version(packed, dynamic_labels, tmp_path, changes):
-    check_refused(
-        packed,
-        with_metadata(dynamic_labels, tmp_path / "m.onnx", **changes),
-        "preprocessing or classes differ",
-    )
+def test_other_metadata_is_no_version(packed, dynamic_labels, tmp_path, changes, named):
+    other = with_metadata(dynamic_labels, tmp_path / "m.onnx", **changes)
+    check_refused(packed, other, rf"their metadata differ \(segplug\.meta\): {named}( |$)")
+
+
+def test_what_clients_do_not_compute_with_may_differ(packed, dynamic_labels, tmp_path):
+    steps = dynamic_labels.meta.preprocessing
+    changes = {"name": "other", "tta": (steps, (*steps, Flip())), "approximations": ("no blur",)}
+    other = with_metadata(dynamic_labels, tmp_path / "m.onnx", **changes)
+    pack(other, packed.parent, model_name="tiny", model_version=2)
+    assert Segplug().read_meta(packed).approximations == ("no blur",)
+
+
+def test_metadata_that_one_of_them_lacks(packed, dynamic_labels, tmp_path):
+    model = onnx.load(str(dynamic_labels.path))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "tiny.onnx"))
+    check_refused(packed, tmp_path / "tiny.onnx", "only one of them has any")
 
 
 def test_an_existing_version_is_not_replaced_without_force(packed, trained_on):

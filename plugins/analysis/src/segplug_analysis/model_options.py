@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segplug.options import as_keywords, option
+
+if TYPE_CHECKING:
+    from segplug.session import Session
 
 __all__ = ["ModelOptions", "WeightsOptions"]
 
@@ -20,6 +23,20 @@ class ModelOptions:
     source_options: Mapping[str, Any] | None = option(
         None, help="Options of the source that reads the config."
     )
+
+    approximate: bool = option(
+        False,
+        help="Leave out preprocessing that cannot be done exactly, in place of an error. The report lists "
+        "it.",
+    )
+
+    def loading(self, session: Session) -> dict[str, Any]:
+        """These options as keywords of ``session.load_model``.
+
+        Raises:
+            UsageError: as :meth:`keywords`.
+        """
+        return {**self.keywords(session.load_model), "approximate": self.approximate}
 
     def keywords(self, method: Callable[..., Any]) -> dict[str, Any]:
         """These options as keywords of a session's method that loads a config.

@@ -39,7 +39,14 @@ class Engine:
             fixed = dict(zip(("height", "width"), map(Axis.fixed, job["size"])))
         if "batch" in job:
             fixed["batch"] = Axis.fixed(job["batch"])
-        meta = ModelMeta(name="toy", input_size=job.get("nominal"), out_channels=2)
+        meta = ModelMeta(
+            name="toy",
+            in_channels=job.get("channels", 3),
+            tta=((),) * job.get("views", 0),
+            approximations=tuple(job.get("approximations", ())),
+            input_size=job.get("nominal"),
+            out_channels=2,
+        )
         self.spec = EngineSpec(meta=meta, output=job.get("output", "logits"), backend="toy 1", **fixed)
         log(job, "opened", session=os.getsid(0), policy=os.environ.get("OMP_WAIT_POLICY"))
         log(job, "asked", threads=request.threads, device=request.device, wish=request.options.wish)

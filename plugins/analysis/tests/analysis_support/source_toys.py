@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 from segplug import ModelMeta, SegmentationModel, hookimpl, option
+from segplug.errors import ModelError
+from segplug.preprocessing import Decoding, Flip, usual_steps
 from segplug.providers import Confidence, ModelSource
 
 LOG = Path(__file__).with_name("log.jsonl")
@@ -25,6 +27,10 @@ LOG = Path(__file__).with_name("log.jsonl")
 @dataclass(frozen=True)
 class Options:
     bias: float = option(0.0, help="What the network adds to the logits of class 1.")
+    weight: float = option(0.0, help="The weight of every channel in the logits of class 1.")
+    channels: int = option(3, help="Channels of the images.")
+    stride: int = option(1, help="The stride of the logits.")
+    blurs: bool = option(False, help="Whether the pipeline has a step that cannot be expressed.")
 
 
 def log(method, request):
@@ -43,10 +49,26 @@ class Source(ModelSource[Options]):
     @hookimpl
     def load_model(self, request):
         log("load_model", request)
-        network = torch.nn.Conv2d(3, 2, 1).requires_grad_(False).eval()
+        options, channels = request.options, request.options.channels
+        if options.blurs and not request.approximate:
+            raise ModelError("the step Blur cannot be expressed", hint="--approximate leaves it out")
+        network = torch.nn.Conv2d(channels, 2, 1, stride=options.stride).requires_grad_(False).eval()
         network.weight.zero_()
-        network.bias.copy_(torch.tensor([0.0, request.options.bias]))
-        meta = ModelMeta(name="toy", classes=("first", "second"), out_channels=2, input_size=(8, 16))
+        network.weight[1] = options.weight
+        network.bias.copy_(torch.tensor([0.0, options.bias]))
+        steps = usual_steps([100.0] * channels, [50.0] * channels)
+        meta = ModelMeta(
+            name="toy",
+            classes=("first", "second"),
+            in_channels=channels,
+            decoding=Decoding.for_channels(channels),
+            preprocessing=steps,
+            tta=(steps, (*steps, Flip())),
+            approximations=("the step Blur is left out",) if options.blurs else (),
+            out_channels=2,
+            output_stride=options.stride,
+            input_size=(8, 16),
+        )
         return SegmentationModel(module=network, meta=meta, exportable=lambda: network)
 
     def config_text(self, request):

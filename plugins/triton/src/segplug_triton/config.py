@@ -24,7 +24,7 @@ _DEFAULT_MAX_BATCH = 4
 MAX_INT = 2**31 - 1
 """The largest integer in the schema."""
 
-_NOT_SHARED = ("name", "provenance", "versions", "verification", "extra")
+_NOT_SHARED = ("name", "provenance", "versions", "verification", "extra", "tta", "approximations")
 """The metadata that may differ between the versions of a model. Clients compute with none of it."""
 
 
@@ -193,8 +193,8 @@ def make_for_next_version(
         before, now = _describe(getattr(shared, field)), _describe(getattr(own, field))
         if before != now:
             raise _mismatch(f"the {field} is {before}, not {now}")
-    if _shared_metadata(shared) != _shared_metadata(own):
-        raise _mismatch("preprocessing or classes differ (segplug.meta)")
+    if differing := _differing_metadata(shared, own):
+        raise _mismatch(f"their metadata differ (segplug.meta): {', '.join(differing)}")
     result = type(shared)()
     result.CopyFrom(shared)
     if newest and META_ENTRY in own.parameters:
@@ -245,8 +245,10 @@ def _describe(tensors: Iterable[Any]) -> str:
     return ", ".join(f"{item.name} {DataType.Name(item.data_type)} {list(item.dims)}" for item in tensors)
 
 
-def _shared_metadata(config: ModelConfig) -> dict[str, Any] | None:
-    meta = meta_of(config)
-    if meta is None:
-        return None
-    return {key: value for key, value in meta.to_dict().items() if key not in _NOT_SHARED}
+def _differing_metadata(shared: ModelConfig, own: ModelConfig) -> list[str]:
+    """The fields of the metadata, of those that all versions share, that two configurations differ in."""
+    one, other = (meta_of(config) for config in (shared, own))
+    if one is None or other is None:
+        return [] if one is other else ["only one of them has any"]
+    before, now = one.to_dict(), other.to_dict()
+    return [key for key, value in now.items() if key not in _NOT_SHARED and before[key] != value]

@@ -12,6 +12,7 @@ from segplug.engine import Axis, EngineSpec
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.quiet import quiet
 from segplug.requests import PackRequest
+from segplug.strides import scores_size
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]
@@ -26,7 +27,7 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     """Describe a TorchScript file: its backend knows the input, and running it once shows the output.
 
     Raises:
-        ArtifactError: PyTorch cannot load or run it, or its output is not one tensor of logits or labels.
+        ArtifactError: PyTorch cannot load or run it, or its output is not one tensor of scores or labels.
         UsageError: its backend is not installed, or it has no segplug metadata.
     """
     with request.session.open(path, backend=_BACKEND) as engine:
@@ -35,13 +36,17 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     bound = _bound_to(module)
     answer = _run_once(path, module, spec, device="cuda" if bound == "gpu" else "cpu")
     batch, height, width = (_size(axis) for axis in (spec.batch, spec.height, spec.width))
-    channels = tuple(answer.shape[1:-2])  # logits have a class axis, labels have none
+    own = tuple(answer.shape[1:-2])  # scores have a class axis, labels have none
+    rows, columns = (
+        size if axis.is_fixed else FREE
+        for size, axis in zip(answer.shape[-2:], (spec.height, spec.width), strict=True)
+    )
     kind = TYPES.get(str(answer.dtype).removeprefix("torch."))
     if kind is None:
         raise ArtifactError(f"Triton cannot serve {path}: its output is {answer.dtype}")
     return Packable(
-        inputs=(Tensor(_INPUT, "TYPE_FP32", (batch, 3, height, width)),),
-        outputs=(Tensor(_OUTPUT, kind, (batch, *channels, height, width)),),
+        inputs=(Tensor(_INPUT, "TYPE_FP32", (batch, spec.meta.in_channels, height, width)),),
+        outputs=(Tensor(_OUTPUT, kind, (batch, *own, rows, columns)),),
         files={filename: path},
         meta=spec.meta,
         takes_one_image=spec.batch.accepts(1),
@@ -76,15 +81,20 @@ def _run_once(path: Path, module: Any, spec: EngineSpec, *, device: str) -> Any:
     """The output of the file itself, as Triton gets it; the engine may convert it."""
     import torch
 
-    shape = (spec.batch.minimum, 3, *_input_size(spec))
+    size = _input_size(spec)
+    shape = (spec.batch.minimum, spec.meta.in_channels, *size)
     try:
         with torch.inference_mode():
             answer = module.to(device)(torch.zeros(shape, device=device))
     except Exception as error:
         reason = str(error).strip().rpartition("\n")[2]
         raise ArtifactError(f"PyTorch cannot run {path} on an input of shape {shape}: {reason}") from error
-    if not isinstance(answer, torch.Tensor) or answer.ndim not in (3, 4) or answer.shape[-2:] != shape[-2:]:
-        raise ArtifactError(f"the output of {path} is neither logits nor labels of its input's size")
+    given = {3: size, 4: scores_size(size, spec.meta.output_stride)}
+    if not isinstance(answer, torch.Tensor) or given.get(answer.ndim) != tuple(answer.shape[-2:]):
+        raise ArtifactError(
+            f"the output of {path} is neither labels of its input's size nor scores of the size that its "
+            f"metadata says (output_stride {spec.meta.output_stride})"
+        )
     return answer
 
 

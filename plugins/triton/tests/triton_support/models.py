@@ -13,6 +13,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from segplug import Segplug
 from segplug.model import META_ENTRY, ModelMeta, SegmentationModel
+from segplug.preprocessing import Decoding, usual_steps
 from segplug.progress import QuietReporter
 from segplug.results import Artifact
 
@@ -22,14 +23,21 @@ CLASSES = ("sky", "road", "car", "tree")
 class TinyNet(nn.Module):
     """Downsamples by two and comes back to the input's size, as segmentation networks do."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.stem = nn.Conv2d(channels, 8, 3, stride=2, padding=1)
         self.head = nn.Conv2d(8, len(CLASSES), 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.head(torch.relu(self.stem(images)))
         return nn.functional.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False)
+
+
+class HalfSize(TinyNet):
+    """Gives scores at half the input's size."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.stem(images)))
 
 
 class CreatesTensors(TinyNet):
@@ -39,10 +47,13 @@ class CreatesTensors(TinyNet):
         return super().forward(images) + torch.arange(len(CLASSES), device=images.device)[:, None, None]
 
 
-def tiny(network: type[TinyNet] = TinyNet, *, seed: int = 0, **changes: Any) -> SegmentationModel:
+def tiny(
+    network: type[TinyNet] = TinyNet, *, seed: int = 0, channels: int = 3, **changes: Any
+) -> SegmentationModel:
     """A model as a source returns it."""
     torch.manual_seed(seed)
-    module = network().eval()
+    module = network(channels).eval()
+    colours = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     for bias in (module.stem.bias, module.head.bias):
         nn.init.zeros_(bias)  # or one class would be everywhere
     nn.init.orthogonal_(module.head.weight, gain=4)
@@ -50,10 +61,14 @@ def tiny(network: type[TinyNet] = TinyNet, *, seed: int = 0, **changes: Any) -> 
         "name": "tiny",
         "classes": CLASSES,
         "palette": ((70, 130, 180), (128, 64, 128), (0, 0, 142), (107, 142, 35)),
-        "mean": (123.675, 116.28, 103.53),
-        "std": (58.395, 57.12, 57.375),
+        "in_channels": channels,
+        "decoding": Decoding.for_channels(channels),
+        "preprocessing": usual_steps(
+            *(colours if channels == 3 else ([120.0] * channels, [60.0] * channels))
+        ),
         "input_size": (32, 48),
         "out_channels": len(CLASSES),
+        "output_stride": 2 if network is HalfSize else 1,
     }
     return SegmentationModel(module, ModelMeta(**{**values, **changes}), lambda: module)
 

@@ -76,7 +76,7 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             checkpoint=next(weights) if is_model else None,
             model_options={
                 "trust_checkpoint": options.trust_checkpoint,
-                **options.keywords(session.load_model),
+                **options.loading(session),
             },
             without_addons=tuple(sorted(session.registry.without_addons)),
             addon_options=session.registry.given_addon_options,
@@ -113,6 +113,7 @@ def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
         "--checkpoint": given,
         "--cfg-options": options.cfg_options,
         "--source-options": options.source_options,
+        "--approximate": options.approximate,
     }
     if not configs and any(flags.values()):
         flag = next(flag for flag, value in flags.items() if value)

@@ -130,7 +130,7 @@ def _shapes(candidates: Sequence[Candidate], engines: Sequence[Mapping[str, Any]
                     f"{candidate.name} does not take a {name} of {length}, only {axis}",
                     hint=f"give another {flag}",
                 )
-        shapes.append((batch, 3, int(size[0]), int(size[1])))
+        shapes.append((batch, engine["channels"], int(size[0]), int(size[1])))
     return shapes
 
 

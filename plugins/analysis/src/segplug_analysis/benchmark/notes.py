@@ -8,6 +8,7 @@ from segplug_analysis.benchmark.measure import Plan
 from segplug_analysis.benchmark.processes import wait_policy
 from segplug_analysis.benchmark.statistics import Row
 from segplug_analysis.machine import Machine
+from segplug_analysis.model_notes import approximation_notes, views_note
 
 __all__ = ["notes_on"]
 
@@ -28,8 +29,12 @@ def notes_on(rows: Sequence[Row], plan: Plan, machine: Machine) -> Iterator[str]
         "last part; both are measured once, and the first engine may wait for files that are not in memory "
         "yet; peak MB is the largest resident size of the process, with its libraries and weights"
     )
+    yield from views_note(
+        max(measured.engine["views"] for measured, _ in rows), "one run is one view of an image"
+    )
     yield from _differences(rows)
     yield from _unsteady(rows)
+    yield from approximation_notes(line for row, _ in rows for line in row.engine["approximations"])
 
 
 def _machine(machine: Machine) -> str:

@@ -136,6 +136,8 @@ def _data(measured: Measured, summary: Summary) -> dict[str, Any]:
         "threads_asked": candidate.threads,
         "input_shape": list(measured.shape),
         "output": measured.engine["output"],
+        "views_left_out": measured.engine["views"],
+        "approximations": list(measured.engine["approximations"]),
         "median_ms": 1e3 * summary.median,
         "p95_ms": 1e3 * summary.p95,
         "mean_ms": 1e3 * summary.mean,

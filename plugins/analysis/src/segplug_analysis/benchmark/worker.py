@@ -114,8 +114,11 @@ def _describe(engine: Engine) -> dict[str, Any]:
         "batch": _axis(spec.batch),
         "height": _axis(spec.height),
         "width": _axis(spec.width),
+        "channels": spec.meta.in_channels,
         "nominal_size": spec.meta.input_size,
         "slides": spec.meta.inference.mode == "slide",
+        "views": len(spec.meta.tta),
+        "approximations": spec.meta.approximations,
         "torch_threads": _torch("get_num_threads"),
     }
 

@@ -13,6 +13,7 @@ from segplug.options import option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Table
+from segplug_analysis.model_notes import approximation_notes
 from segplug_analysis.model_options import ModelOptions
 from segplug_analysis.sizes import given_size
 
@@ -52,8 +53,9 @@ class ConfigReport(Report[Options]):
         options = request.options
         if len(request.subjects) != 1:
             raise UsageError(f"analyze config takes one config, not {len(request.subjects)}")
-        if options.shape and not options.graph:
-            raise UsageError("--shape is only used with --graph", hint="add --graph")
+        for flag, given in (("--shape", options.shape), ("--approximate", options.approximate)):
+            if given and not options.graph:
+                raise UsageError(f"{flag} is only used with --graph", hint="add --graph")
         (location,) = request.subjects
         session = request.session
         text = session.config_text(location, **options.keywords(session.config_text))
@@ -91,23 +93,26 @@ def _graph(session: Session, location: str, options: Options) -> _Graph:
         raise MissingDependencyError(
             "analyze config --graph needs torch", hint="pip install 'segplug-analysis[models]'"
         ) from error
-    model = session.load_model(
-        location, for_training=True, structure_only=True, **options.keywords(session.load_model)
-    )
+    model = session.load_model(location, for_training=True, structure_only=True, **options.loading(session))
     shape = given_size(options.shape) or model.meta.input_size
     if shape is None:
         raise UsageError("the config has no input size", hint="add --shape HEIGHT WIDTH")
-    records = trace_modules(model.module, shape)
+    channels = model.meta.in_channels
+    records = trace_modules(model.module, channels, shape)
     unused = any(not record.calls and record.parameters for record in records)
     return _Graph(
-        data={"shape": [1, 3, *shape], "modules": [asdict(record) for record in records]},
+        data={"shape": [1, channels, *shape], "modules": [asdict(record) for record in records]},
         table=Table(
-            f"modules for an image of {shape[0]} x {shape[1]}",
+            f"modules for an image of {shape[0]} x {shape[1]}, {_counted(channels)}",
             ("module", "class", "output", "own parameters", "parameters"),
             tuple(_row(record) for record in records),
         ),
-        notes=(_UNUSED,) if unused else (),
+        notes=(*((_UNUSED,) if unused else ()), *approximation_notes(model.meta.approximations)),
     )
+
+
+def _counted(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
 
 
 def _row(record: ModuleRecord) -> tuple[Any, ...]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError
+from segplug.preprocessing import Decoding
 from segplug.progress import Reporter
+from segplug.runtime.image_reader import split_masked
+from segplug.runtime.planes import label_dtype
+from segplug.runtime.postprocess import mark_ignored
 from segplug.runtime.score import joint_histogram, score
 from segplug.scores import Counts, Scores
 from segplug_analysis.confusion.results import LabelMaps
@@ -45,6 +49,8 @@ class Confusion:
     """``(K, K)``: rows are true classes, columns predicted classes."""
     outside: npt.NDArray[np.int64]
     """``(K,)``: predictions for pixels whose mask value is no class. They count as wrong."""
+    missed: npt.NDArray[np.int64]
+    """``(K,)``: pixels of each true class whose prediction is the ignored label: unknown ones."""
     images: int
 
     @property
@@ -53,7 +59,7 @@ class Confusion:
         return Counts(
             intersect=np.diagonal(self.pixels).astype(np.uint64),
             prediction=(self.pixels.sum(axis=0) + self.outside).astype(np.uint64),
-            label=self.pixels.sum(axis=1).astype(np.uint64),
+            label=(self.pixels.sum(axis=1) + self.missed).astype(np.uint64),
         )
 
     def scores(self) -> Scores:
@@ -83,7 +89,7 @@ class Confusion:
         np.fill_diagonal(wrong, 0)
         order = np.argsort(-wrong, axis=None, kind="stable")[:top]
         rows, columns = np.unravel_index(order, wrong.shape)
-        labelled, errors = self.pixels.sum(axis=1), int(wrong.sum())
+        labelled, errors = self.counts.label.astype(np.int64), int(wrong.sum())
         return tuple(
             Pair(
                 truth=self.classes[row],
@@ -102,20 +108,26 @@ def count_confusion(
 ) -> Confusion:
     """Compare every result with its mask, one image in memory at a time.
 
+    Where an image has no data, its mask is ignored, as ``segplug run infer`` does.
+
     Raises:
         DatasetError: a mask cannot be read; a result is of another size than its mask, or holds a
             label that is no class.
     """
     size, ignored = len(classes), dataset.info.ignore_index
-    pixels, outside = np.zeros((size, size), np.int64), np.zeros(size, np.int64)
+    pixels = np.zeros((size, size), np.int64)
+    outside, missed = np.zeros(size, np.int64), np.zeros(size, np.int64)
     strange: set[int] = set()
     with reporter.progress("comparing", len(dataset)) as progress:
         for index in range(len(dataset)):
             name = dataset.name(index)
             labels, mask = results.labels(index), dataset.read_mask(index)
-            _check_labels(labels, mask, size, name, dataset.info.name)
+            unknown = labels == ignored
+            _check_labels(labels, mask, unknown, size, name, dataset.info.name)
+            if unknown.any():
+                mask = _without_nodata(mask, dataset, index)
             table = joint_histogram(
-                labels.astype(np.uint8 if size <= 256 else np.uint16),
+                np.where(unknown, size, labels).astype(label_dtype(size + 1)),
                 mask,
                 num_classes=size,
                 ignore_index=ignored,
@@ -123,6 +135,7 @@ def count_confusion(
             )
             pixels += table[:size, :size]
             outside += table[size:, :size].sum(axis=0)
+            missed += table[:size, size:].sum(axis=1)
             strange.update((np.flatnonzero(table[size:].any(axis=1)) + size).tolist())
             progress.advance()
     if strange:
@@ -130,18 +143,31 @@ def count_confusion(
             f"masks hold values that are neither a class nor the ignored {ignored}: "
             f"{', '.join(map(str, sorted(strange)))}; such pixels count as wrong predictions and as no label"
         )
-    return Confusion(tuple(classes), pixels, outside, len(dataset))
+    return Confusion(tuple(classes), pixels, outside, missed, len(dataset))
+
+
+def _without_nodata(mask: npt.NDArray[Any], dataset: Dataset, index: int) -> npt.NDArray[Any]:
+    """The mask, ignored where the image has no data. Only then a result has the ignored label there."""
+    image = dataset.read_image(index, Decoding(library="bands", color="unchanged"))
+    nodata = split_masked(image).nodata
+    return mask if nodata is None else mark_ignored(mask, nodata, dataset.info.ignore_index)
 
 
 def _check_labels(
-    labels: npt.NDArray[np.integer], mask: npt.NDArray[np.uint8], size: int, name: str, dataset: str
+    labels: npt.NDArray[np.integer],
+    mask: npt.NDArray[Any],
+    unknown: npt.NDArray[np.bool_],
+    size: int,
+    name: str,
+    dataset: str,
 ) -> None:
     if labels.shape != mask.shape:
         raise DatasetError(
             f"the result of {name} is {labels.shape[0]}x{labels.shape[1]} (height x width), "
             f"its mask {mask.shape[0]}x{mask.shape[1]}"
         )
-    lowest, highest = int(labels.min()), int(labels.max())
+    known = labels[~unknown]
+    lowest, highest = int(known.min(initial=0)), int(known.max(initial=0))
     if lowest < 0 or highest >= size:
         raise DatasetError(
             f"the result of {name} holds the label {lowest if lowest < 0 else highest}, and the data set "

@@ -51,7 +51,7 @@ class ConfusionReport(Report[Options]):
     """Shows which classes a model confuses: confusion matrix, scores, most confused pairs.
 
     The SUBJECT has the predictions: the .npz of `segplug run infer --out`, the folder of --format-only, or
-    the .pkl of mmseg's own test tool.
+    the .pkl of mmseg's own test tool. Predictions of the ignored label are none: such pixels count as missed.
     """
 
     hook_version = 2
@@ -71,6 +71,8 @@ class ConfusionReport(Report[Options]):
         kind = picture_kind(options.out) if options.out else None
         dataset = _dataset(request)
         classes = dataset.info.classes
+        if len(classes) == 1:  # label 1 is the class, as a model of one class gives it
+            classes = ("background", *classes)
         results = open_results(location, dataset, len(classes), trust=options.trust_results)
         confusion = count_confusion(results, dataset, classes, request.reporter)
         title = options.title or f"Confusion of {Path(location).name} on {dataset.info.name}"

@@ -24,6 +24,7 @@ def data_of(confusion: Confusion, normalize: Normalize, top: int) -> dict[str, A
         "columns": "predicted",
         "pixels": confusion.pixels.tolist(),
         "predicted_outside_of_classes_pixels": confusion.outside.tolist(),
+        "not_predicted_pixels": confusion.missed.tolist(),
         "normalize": normalize,
         "normalized": None if normalize == "none" else confusion.normalized(normalize).tolist(),
         "scores": confusion.scores().to_dict(),
@@ -100,5 +101,8 @@ def _notes(confusion: Confusion, ignore_index: int) -> Iterator[str]:
     outside = int(confusion.outside.sum())
     if outside:
         yield f"{outside} pixels have a mask value that is no class: they count as wrong, outside the matrix"
+    missed = int(confusion.missed.sum())
+    if missed:
+        yield f"{missed} pixels are predicted as the ignored label: they count as missed, outside the matrix"
     if len(confusion.classes) > _ON_SCREEN:
         yield "the matrix itself is in the picture, in --json and in --csv"

@@ -1,4 +1,4 @@
-"""Read the label maps of saved predictions: ``.npz``, a folder of PNGs, or mmseg's ``.pkl``."""
+"""Read the label maps of saved predictions: ``.npz``, a folder of label maps, or mmseg's ``.pkl``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from segplug.dataset import Dataset, LabelFormat
+from segplug.dataset import Dataset, DatasetInfo
 from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.runtime.pictures import id_table, label_map_files
 from segplug.runtime.reading import read_mask
@@ -58,7 +58,8 @@ def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bo
     """Open saved predictions, and check that they belong to this data set.
 
     Args:
-        location: ``.npz``, a folder of PNGs as ``--format-only`` writes them, or mmseg's ``.pkl``.
+        location: ``.npz``, a folder of PNG or TIFF files as ``--format-only`` writes them, or mmseg's
+            ``.pkl``.
         dataset: The data set of the predictions.
         num_classes: K.
         trust: Allow the full unpickler, which can run code that a ``.pkl`` holds.
@@ -79,7 +80,7 @@ def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bo
         return _List(path, dataset, trust=trust)
     raise UsageError(
         f"{location} has no predictions in a known format",
-        hint="name an .npz, a folder of PNGs or mmseg's results .pkl",
+        hint="name an .npz, a folder of label maps or mmseg's results .pkl",
     )
 
 
@@ -110,50 +111,63 @@ class _Archive:
 
 
 class _Folder:
-    """The folder of ``--format-only``: a PNG for each image, with the ids of the data set's server."""
+    """The folder of ``--format-only``: a file for each image, with the ids of the data set's server."""
 
     def __init__(self, folder: Path, dataset: Dataset, num_classes: int) -> None:
         self._folder = folder
-        self._files = label_map_files(dataset)
-        found = [file.relative_to(folder).as_posix() for file in folder.rglob("*.png")]
+        files = {suffix: list(folder.rglob(f"*{suffix}")) for suffix in (".png", ".tif")}
+        suffix = next((suffix for suffix, found in files.items() if found), ".png")
+        self._files = label_map_files(dataset, suffix)
+        found = [file.relative_to(folder).as_posix() for file in files[suffix]]
         _check_names([str(file) for file in self._files], found, str(folder), dataset.info.name)
-        self._labels = _labels_of_ids(dataset.info.label_format, num_classes, dataset.info.name)
+        form = dataset.info.label_format
+        ids = {} if form is None or form.ids is None else form.ids
+        self._wide = max(num_classes - 1, dataset.info.ignore_index, *ids.values()) > 255
+        self._labels = _labels_of_ids(dataset.info, num_classes)
+        if suffix == ".tif" and self._labels is None:
+            # The ignored label is the file's nodata value, which is read as 255 or 65535.
+            self._labels = np.arange(1 << 16, dtype=np.int32)
+            self._labels[65535 if self._wide else 255] = dataset.info.ignore_index
 
     def labels(self, index: int) -> npt.NDArray[Any]:
         path = self._folder / self._files[index]
-        ids = read_mask(path)
+        ids = read_mask(path, wide=self._wide)
         if self._labels is None:
             return ids
-        labels = self._labels[ids]
+        labels: npt.NDArray[Any] = self._labels[ids]
         unknown = np.unique(ids[labels == _NO_LABEL])
         if unknown.size:
             raise DatasetError(
                 f"{path} has the value {_listing([str(value) for value in unknown])}, which is no class id "
                 "of the data set's server",
-                hint="name PNGs that --format-only wrote for this data set",
+                hint="name a folder that --format-only wrote for this data set",
             )
         return labels
 
 
-def _labels_of_ids(form: LabelFormat | None, num_classes: int, dataset: str) -> npt.NDArray[np.int32] | None:
-    """A table from ids to labels; ``None``: the files have labels.
+def _labels_of_ids(info: DatasetInfo, num_classes: int) -> npt.NDArray[np.int32] | None:
+    """A table from ids, 0 to 65535, to labels; ``None``: the files have labels.
 
     Raises:
         DatasetError: several labels are written as one id.
     """
+    form = info.label_format
     if form is None or form.ids is None:
         return None
-    written = id_table(form.ids, num_classes)[:num_classes]
+    table = id_table(form.ids, num_classes)
+    written = table[:num_classes]
     ids, times = np.unique(written, return_counts=True)
     if len(ids) < num_classes:
         twice = int(ids[times > 1][0])
         same = np.flatnonzero(written == twice).astype(str).tolist()
         raise DatasetError(
-            f"the data set {dataset} writes the labels {_listing(same)} as one id, {twice}: the labels "
-            "cannot be read back from its PNGs",
+            f"the data set {info.name} writes the labels {_listing(same)} as one id, {twice}: the labels "
+            "cannot be read back from its files",
             hint="name an .npz that run infer wrote with --out",
         )
-    labels = np.full(max(256, int(written.max()) + 1), _NO_LABEL, np.int32)
+    labels = np.full(1 << 16, _NO_LABEL, np.int32)
+    if 0 <= info.ignore_index < len(table):
+        labels[table[info.ignore_index]] = info.ignore_index
     labels[written] = np.arange(num_classes)
     return labels
 

@@ -19,7 +19,7 @@ from segplug_analysis.flops.onnx_rules import ONNX_RULES
 from segplug_analysis.flops.onnx_shapes import value_shapes
 from segplug_analysis.flops.rules import Call, Count, Shape
 from segplug_analysis.flops.tally import Complexity, Part, Tally, upwards
-from segplug_analysis.flops.windows import windows_note
+from segplug_analysis.flops.windows import notes_on_model
 
 __all__ = ["count_file"]
 
@@ -53,7 +53,8 @@ def count_file(path: Path, shape: tuple[int, int] | None) -> Complexity:
         ShapeError: the network cannot take the shape.
     """
     model = read_file(path)
-    meta, image = read_meta(model, path), image_input(model, path)
+    meta = read_meta(model, path)
+    image = image_input(model, path, None if meta is None else meta.in_channels)
     size = shape or image.own_size or (meta.input_size if meta is not None else None)
     if size is None:
         raise UsageError(f"{path} takes inputs of many sizes", hint="give --shape H W")
@@ -70,10 +71,11 @@ def count_file(path: Path, shape: tuple[int, int] | None) -> Complexity:
         tally.add(module, *_counted(node, shapes))
     return Complexity(
         shape=size,
+        channels=image.channels,
         batch=fed[0],
         lines=tally.lines(),
         parts=_parts(nodes, paths, weights),
-        notes=(_PARAMETERS, _naming(paths, named=named), *windows_note(meta, size)),
+        notes=(_PARAMETERS, _naming(paths, named=named), *notes_on_model(meta, size)),
     )
 
 

@@ -24,6 +24,11 @@ class ImageInput:
     channels_last: bool
 
     @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        return self.axes[3 if self.channels_last else 1]
+
+    @property
     def own_size(self) -> tuple[int, int] | None:
         """The (height, width) that the file fixes; ``None``: one of them is free."""
         height, width = self.size_of(self.axes)
@@ -39,14 +44,12 @@ class ImageInput:
         Raises:
             ShapeError: the file fixes another size.
         """
-        batch, *others = self.axes
         height, width = self.size_of(self.axes)
         if (height or size[0], width or size[1]) != size:
             fixed = "x".join(str(axis or "any") for axis in (height, width))
             raise ShapeError(f"{path} takes an input of {fixed} only, not of {size[0]}x{size[1]}")
-        channels = others[-1] if self.channels_last else others[0]
-        middle = (*size, channels) if self.channels_last else (channels, *size)
-        return (batch or 1, *middle)
+        image = (*size, self.channels) if self.channels_last else (self.channels, *size)
+        return (self.axes[0] or 1, *image)
 
 
 def read_file(path: Path) -> onnx.ModelProto:
@@ -100,8 +103,18 @@ def read_meta(model: onnx.ModelProto, path: Path) -> ModelMeta | None:
     return None if text is None else ModelMeta.from_json(text, file=path)
 
 
-def image_input(model: onnx.ModelProto, path: Path) -> ImageInput:
+_USUAL_CHANNELS = (3, 1, 4)
+"""Channels by which an input with the channels last is known: grey, colours, colours and alpha."""
+
+
+def image_input(model: onnx.ModelProto, path: Path, channels: int | None) -> ImageInput:
     """The input that takes the image.
+
+    Args:
+        model: The graph.
+        path: Its file, for messages.
+        channels: Channels of the image, where the file's metadata says it: they come first. ``None``: not
+            known.
 
     Raises:
         ArtifactError: there is no such input, or there are several inputs.
@@ -115,7 +128,14 @@ def image_input(model: onnx.ModelProto, path: Path) -> ImageInput:
     dims = tuple(int(dim.dim_value) for dim in info.type.tensor_type.shape.dim)
     if len(dims) != 4:
         raise ArtifactError(f"{path} does not take images: its input {info.name} has {len(dims)} axes, not 4")
-    channels_last = dims[1] != 3 and dims[3] == 3
-    if not dims[3 if channels_last else 1]:
+    if channels is not None:
+        if dims[1] not in (0, channels):
+            raise ArtifactError(
+                f"the input of {path} has {dims[1]} channels, and its metadata says {channels}"
+            )
+        return ImageInput(info.name, (dims[0], channels, dims[2], dims[3]), channels_last=False)
+    channels_last = dims[1] not in _USUAL_CHANNELS and dims[3] in _USUAL_CHANNELS
+    image = ImageInput(info.name, dims, channels_last)
+    if not image.channels:
         raise ArtifactError(f"{path} does not say how many channels its input {info.name} has")
-    return ImageInput(info.name, dims, channels_last)
+    return image

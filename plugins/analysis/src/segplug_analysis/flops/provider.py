@@ -71,22 +71,21 @@ def _of_config(
         from segplug_analysis.flops.torch_counter import count_network
     except ImportError as error:
         raise _missing("models", error) from error
-    from segplug_analysis.flops.windows import windows_note
+    from segplug_analysis.flops.windows import notes_on_model
 
-    model = session.load_model(
-        subject, for_training=True, structure_only=True, **options.keywords(session.load_model)
-    )
+    model = session.load_model(subject, for_training=True, structure_only=True, **options.loading(session))
     shape = shape or model.meta.input_size
     if shape is None:
         raise UsageError(f"{subject} says no input size", hint="give --shape H W")
-    complexity = count_network(model.module, shape)
-    notes = (*complexity.notes, *windows_note(model.meta, shape))
+    complexity = count_network(model.module, model.meta.in_channels, shape)
+    notes = (*complexity.notes, *notes_on_model(model.meta, shape))
     return model.meta.name, dataclasses.replace(complexity, notes=notes)
 
 
 def _of_onnx(path: Path, shape: tuple[int, int] | None, options: Options) -> tuple[str, Complexity]:
-    if options.cfg_options or options.source or options.source_options:
-        raise UsageError(f"--cfg-options, --source and --source-options are for configs, not for {path}")
+    if options.cfg_options or options.source or options.source_options or options.approximate:
+        flags = "--cfg-options, --source, --source-options and --approximate"
+        raise UsageError(f"{flags} are for configs, not for {path}")
     try:
         from segplug_analysis.flops.onnx_counter import count_file
     except ImportError as error:

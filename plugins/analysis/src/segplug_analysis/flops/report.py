@@ -64,7 +64,12 @@ def _data(
     height, width = complexity.shape
     return {
         "name": name,
-        "input": {"batch": complexity.batch, "height_pixels": height, "width_pixels": width},
+        "input": {
+            "batch": complexity.batch,
+            "channels": complexity.channels,
+            "height_pixels": height,
+            "width_pixels": width,
+        },
         "macs": complexity.total.macs,
         "flops": complexity.total.flops,
         "parameters": complexity.whole.parameters,

@@ -21,9 +21,9 @@ def totals(complexity: Complexity) -> Table:
     """The totals, one row."""
     unit, scale = _unit(complexity)
     height, width = complexity.shape
-    columns = ["input (HxW)", f"MACs ({unit})", f"FLOPs ({unit})", "parameters (M)"]
+    columns = ["input (CxHxW)", f"MACs ({unit})", f"FLOPs ({unit})", "parameters (M)"]
     row: list[Any] = [
-        f"{height}x{width}",
+        f"{complexity.channels}x{height}x{width}",
         _scaled(complexity.total.macs, scale),
         _scaled(complexity.total.flops, scale),
         _scaled(complexity.whole.parameters, _MILLION),

@@ -68,6 +68,8 @@ class Complexity:
 
     shape: tuple[int, int]
     """Input (height, width) in pixels."""
+    channels: int
+    """Channels of the input."""
     lines: tuple[Line, ...]
     parts: tuple[Part, ...]
     """The network (path ``""``) first, each part before those below it."""

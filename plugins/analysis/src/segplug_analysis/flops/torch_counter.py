@@ -22,22 +22,24 @@ from segplug_analysis.modules.tree import count_parameters
 __all__ = ["count_network"]
 
 
-def count_network(module: nn.Module, shape: tuple[int, int]) -> Complexity:
+def count_network(module: nn.Module, channels: int, shape: tuple[int, int]) -> Complexity:
     """Count the work of one pass of ``module`` over one image.
 
     Args:
-        module: float32 ``(1, 3, H, W)`` to anything, in eval mode. It is not changed.
+        module: float32 ``(1, C, H, W)`` to anything, in eval mode. It is not changed.
+        channels: C.
         shape: Input (height, width) in pixels.
 
     Raises:
         ShapeError: the network cannot take this shape.
     """
     _, network = wrapped_network(module)
-    passed = pass_once(module, shape, lambda: _counting(module, network))
+    passed = pass_once(module, channels, shape, lambda: _counting(module, network))
     record = passed.record
     parts = tuple(_parts(network, record.used))
     return Complexity(
         shape=shape,
+        channels=channels,
         lines=record.tally.lines(),
         parts=parts,
         notes=(*_computed(passed.computed_because), *_idle(parts), *_uncounted(network, record)),

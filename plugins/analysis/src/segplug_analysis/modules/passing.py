@@ -39,12 +39,16 @@ class Passed(Generic[Record]):
 
 
 def pass_once(
-    module: nn.Module, shape: tuple[int, int], observing: Callable[[], AbstractContextManager[Record]]
+    module: nn.Module,
+    channels: int,
+    shape: tuple[int, int],
+    observing: Callable[[], AbstractContextManager[Record]],
 ) -> Passed[Record]:
     """Send one image through ``module``. It is not changed, except for what its ``forward`` itself stores.
 
     Args:
-        module: float32 ``(1, 3, H, W)`` to anything, in eval mode.
+        module: float32 ``(1, C, H, W)`` to anything, in eval mode.
+        channels: C.
         shape: Input (height, width) in pixels.
         observing: Makes a new context around each attempt. The value of the successful one is returned.
 
@@ -54,7 +58,7 @@ def pass_once(
     """
     try:
         with torch.no_grad(), _separate_attention(), _without_values():
-            image = torch.empty(1, 3, *shape, device=_device_of(module))
+            image = torch.empty(1, channels, *shape, device=_device_of(module))
             return Passed(_observed(module, image, observing), None)
     except _REFUSALS as error:
         # A wrong shape, or a control flow that needs values: only computing shows which.
@@ -62,7 +66,7 @@ def pass_once(
     try:
         with torch.no_grad(), _separate_attention():
             generator = torch.Generator().manual_seed(0)
-            image = torch.randn(1, 3, *shape, generator=generator).to(_device_of(module))
+            image = torch.randn(1, channels, *shape, generator=generator).to(_device_of(module))
             return Passed(_observed(module, image, observing), reason)
     except _REFUSALS as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):

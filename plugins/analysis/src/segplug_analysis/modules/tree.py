@@ -48,22 +48,23 @@ class ModuleRecord:
         return self.path.count(".") + 1 if self.path else 0
 
 
-def trace_modules(module: nn.Module, shape: tuple[int, int]) -> tuple[ModuleRecord, ...]:
+def trace_modules(module: nn.Module, channels: int, shape: tuple[int, int]) -> tuple[ModuleRecord, ...]:
     """Every module of a network, each before its children.
 
     The network runs once without computing values (:func:`segplug_analysis.modules.passing.pass_once`),
     and is not changed. A module that is registered in two places is listed in the first.
 
     Args:
-        module: float32 ``(1, 3, H, W)`` to anything, in eval mode: ``SegmentationModel.module``. A root that
+        module: float32 ``(1, C, H, W)`` to anything, in eval mode: ``SegmentationModel.module``. A root that
             only wraps one network is left out.
+        channels: C.
         shape: Input (height, width) in pixels.
 
     Raises:
         ShapeError: the network cannot take this shape.
     """
     _, network = wrapped_network(module)
-    outputs = pass_once(module, shape, lambda: _watching(module, network)).record
+    outputs = pass_once(module, channels, shape, lambda: _watching(module, network)).record
     return tuple(
         ModuleRecord(
             path=path,

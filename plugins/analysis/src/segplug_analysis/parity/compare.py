@@ -80,6 +80,7 @@ class CompareSink:
 
     needs_image = False
     needs_mask = True
+    needs_confidence = False
 
     def __init__(self, reference: Path, *, keep: int) -> None:
         self._reference = reference

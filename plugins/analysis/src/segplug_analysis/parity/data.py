@@ -24,6 +24,8 @@ def as_data(
             "config": provenance.config,
             "checkpoint": provenance.checkpoint,
             "checkpoint_sha256": provenance.checkpoint_sha256,
+            "approximations": list(job.model.meta.approximations),
+            "views_left_out": len(job.model.meta.tta),
         },
         "dataset": {
             "name": info.name,

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from segplug.runtime.preprocess import Preprocessor, Size
+from segplug.runtime.sizes import Size, plan_sizes
 
 if TYPE_CHECKING:
     from segplug.model import ModelMeta
@@ -23,7 +21,7 @@ class Form:
     size: Size | None
     """The size (height, width) that every network input has; ``None``: sizes vary."""
     labels: bool
-    """Whether the file may give labels instead of logits."""
+    """Whether the file may give labels instead of scores."""
     reason: str
 
     @property
@@ -46,7 +44,6 @@ def form_for(meta: ModelMeta, sizes: Iterable[Size]) -> Form:
     """
     if meta.inference.mode == "slide":
         return Form(meta.inference.crop_size, False, "the logits of its sliding windows are averaged")
-    preprocess = Preprocessor(meta)
     network: set[Size] = set()
     unresized = True
     seen: set[Size] = set()
@@ -54,9 +51,9 @@ def form_for(meta: ModelMeta, sizes: Iterable[Size]) -> Form:
         if size in seen:
             continue
         seen.add(size)
-        item = preprocess(np.zeros((*size, 3), np.uint8), "")
-        network.add((item.array.shape[1], item.array.shape[2]))
-        unresized = unresized and item.geometry.valid == item.geometry.original
+        geometry = plan_sizes(meta.preprocessing, size).geometry
+        network.add(geometry.network)
+        unresized = unresized and geometry.valid == geometry.original
         if len(network) > 1 and not unresized:
             break  # no other image can change that
     return Form(

@@ -8,7 +8,8 @@ from segplug.runtime.libraries import pillow
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
-    from segplug.runtime.preprocess import Size
+    from segplug.preprocessing import Decoding
+    from segplug.runtime.sizes import Size
 
 __all__ = ["size_in_header", "size_of_image"]
 
@@ -16,7 +17,11 @@ _ORIENTATION = 0x0112
 """The EXIF tag of the orientation. From 5 on, height and width are swapped."""
 
 
-def size_in_header(dataset: Dataset, index: int) -> Size | None:
+_TURNS = ("color", "grayscale")
+"""The decodings that turn an image as its orientation says."""
+
+
+def size_in_header(dataset: Dataset, index: int, decoding: Decoding) -> Size | None:
     """(Height, width) from the file's header; ``None``: there is no file, or Pillow does not read it."""
     find = getattr(dataset, "image_path", None)
     if find is None:
@@ -24,13 +29,13 @@ def size_in_header(dataset: Dataset, index: int) -> Size | None:
     try:
         with pillow().open(find(index)) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+            turned = decoding.color in _TURNS and image.getexif().get(_ORIENTATION, 1) >= 5
     except Exception:  # reading the image reports the problem better
         return None
     return (width, height) if turned else (height, width)
 
 
-def size_of_image(dataset: Dataset, index: int) -> Size:
+def size_of_image(dataset: Dataset, index: int, decoding: Decoding) -> Size:
     """(Height, width) of the decoded image; raises :class:`DatasetError` if it cannot be read."""
-    height, width = dataset.read_image(index).shape[:2]
+    height, width = dataset.read_image(index, decoding).shape[:2]
     return height, width

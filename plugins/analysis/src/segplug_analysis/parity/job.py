@@ -41,6 +41,8 @@ class Job:
     """All installed distributions with their versions."""
     images: int
     """How many of the images that differ most are painted, for each trial."""
+    bands: tuple[int, ...] | None
+    """The channels that are painted (:class:`segplug.runtime.view.Viewer`)."""
 
     @property
     def name(self) -> str:
@@ -53,7 +55,7 @@ class Job:
         return self.resume and not self.force
 
     def evaluate(self, what: Any, backend: Provider, device: str, *sinks: Sink) -> RunReport:
-        """Score on the data set, as ``segplug run infer`` does."""
+        """Score on the data set, as ``segplug run infer --no-tta`` does."""
         return self.session.evaluate(
             what,
             backend=backend,
@@ -62,4 +64,5 @@ class Job:
             device=device,
             threads=self.threads,
             resume=self.resume,
+            tta=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from segplug_analysis.model_notes import approximation_notes, views_note
 from segplug_analysis.parity.form import Form
 from segplug_analysis.parity.job import Job
 from segplug_analysis.parity.outcomes import Outcome, Reference
@@ -21,6 +22,7 @@ def notes_of(
     warnings: Sequence[str],
 ) -> Iterator[str]:
     """One sentence each, the warnings of the runs last."""
+    yield from approximation_notes(job.model.meta.approximations)
     yield from _how_to_read(job, form)
     yield from _resumed(reference, outcomes)
     if any(outcome.agreement and not outcome.agreement.scored_pixels for outcome in outcomes):
@@ -40,10 +42,12 @@ def notes_of(
 def _how_to_read(job: Job, form: Form) -> Iterator[str]:
     sizes = "for any size" if form.size is None else f"for {form.size_text} (height x width)"
     yield f"files are exported {sizes} and give {form.output_kind}: {form.reason}"
+    views = len(job.model.meta.tta)
     yield (
-        "scores are fractions, as `segplug run infer --eval mIoU` gives them; differences are percentage "
-        "points, the backend's score minus PyTorch's"
+        f"scores are fractions, as `segplug run infer --eval mIoU{' --no-tta' if views else ''}` gives them; "
+        "differences are percentage points, the backend's score minus PyTorch's"
     )
+    yield from views_note(views, "PyTorch and the backends run one view of each image")
     yield (
         "labels are compared at each image's own size, on all pixels, also where the mask has the ignored "
         f"value {job.dataset.info.ignore_index}; --json has the share of the scored pixels as well"

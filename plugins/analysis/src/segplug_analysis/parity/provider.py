@@ -15,6 +15,7 @@ from segplug.options import as_keywords, option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
+from segplug_analysis.bands import BANDS_HELP, checked_bands
 from segplug_analysis.model_options import WeightsOptions
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Options(WeightsOptions):
     images: int = option(
         3, help="For each backend, paint this many of the images that differ most.", minimum=0, maximum=100
     )
+    bands: tuple[int, ...] = option((), help=BANDS_HELP, minimum=1, metavar="N")
     resume: bool = option(
         False, help="Continue an interrupted report; runs that had finished are not repeated."
     )
@@ -100,8 +102,9 @@ class Parity(Report[Options]):
             checkpoint=checkpoint,
             device=plan.reference_device,
             trust_checkpoint=options.trust_checkpoint,
-            **options.keywords(session.load_model),
+            **options.loading(session),
         )
+        bands = checked_bands(options.bands, model.meta)
         job = Job(
             session=session,
             model=model,
@@ -114,6 +117,7 @@ class Parity(Report[Options]):
             force=request.force,
             installed=installed_distributions(),
             images=options.images,
+            bands=bands,
         )
         form = find_form(job)
         make_folder(job.folder)

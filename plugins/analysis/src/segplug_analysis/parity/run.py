@@ -19,8 +19,9 @@ from segplug.artifact import file_sha256
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DatasetError, PluginError, SegplugError, UsageError
 from segplug.files import make_folder, write_bytes
-from segplug.palette import choose_palette
 from segplug.runtime.raw import RawSink
+from segplug.runtime.view import Viewer
+from segplug.sink import RunContext
 from segplug_analysis.difference_picture import difference_picture
 from segplug_analysis.parity.artifact_cache import RECORD, ArtifactCache
 from segplug_analysis.parity.compare import Agreement, CompareSink, DifferingImage
@@ -35,8 +36,9 @@ from segplug_analysis.parity.saved_runs import cache_inputs, load, save
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.installed import Provider
+    from segplug.preprocessing import Decoding
     from segplug.progress import Progress
-    from segplug.runtime.preprocess import Size
+    from segplug.runtime.sizes import Size
     from segplug_analysis.parity.plan import Trial
 
 __all__ = ["find_form", "make_files", "run_reference", "run_trial"]
@@ -49,13 +51,16 @@ def find_form(job: Job) -> Form:
         DatasetError: an image cannot be read.
     """
     with job.session.reporter.progress("reading image sizes", len(job.dataset)) as progress:
-        return form_for(job.model.meta, _sizes(job.dataset, progress))
+        return form_for(job.model.meta, _sizes(job.dataset, job.model.meta.decoding, progress))
 
 
-def _sizes(dataset: Dataset, progress: Progress) -> Iterator[Size]:
-    use_headers = len(dataset) > 0 and size_in_header(dataset, 0) == size_of_image(dataset, 0)
+def _sizes(dataset: Dataset, decoding: Decoding, progress: Progress) -> Iterator[Size]:
+    def in_header(index: int) -> Size | None:
+        return size_in_header(dataset, index, decoding)
+
+    use_headers = len(dataset) > 0 and in_header(0) == size_of_image(dataset, 0, decoding)
     for index in range(len(dataset)):
-        yield (size_in_header(dataset, index) if use_headers else None) or size_of_image(dataset, index)
+        yield (in_header(index) if use_headers else None) or size_of_image(dataset, index, decoding)
         progress.advance()
 
 
@@ -126,6 +131,7 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
         "reference": reference.digest,
         "device": trial.device,
         "images": job.images,
+        "bands": job.bands,
     }
     record = _record_path(job, trial.name, inputs)
     if job.reuses_runs and (saved := load(record, lambda data: _saved_outcome(made, data))) is not None:
@@ -173,13 +179,14 @@ def _paint(job: Job, trial: Trial, reference: Reference, sink: CompareSink) -> t
     if not sink.worst:
         return ()
     make_folder(folder)
-    info, meta = job.dataset.info, job.model.meta
-    palette = choose_palette((info.palette, meta.palette), len(info.classes or meta.classes))
+    meta = job.model.meta
+    palette = RunContext(meta, job.dataset, job.session.reporter, spool=None).palette
+    view = Viewer(meta.decoding, job.bands)
     pictures = []
     with np.load(reference.labels) as maps:
         for rank, image in enumerate(sink.worst, start=1):
             content = difference_picture(
-                job.dataset.read_image(image.index),
+                view(job.dataset.read_image(image.index, meta.decoding)),
                 maps[image.name],
                 sink.labels(image),
                 palette=palette,

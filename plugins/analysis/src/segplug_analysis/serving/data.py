@@ -20,10 +20,20 @@ def as_data(measured: Measurements, numbers: Sequence[LevelNumbers]) -> dict[str
     plan = measured.plan
     return {
         "url": plan.url,
-        "served": {"name": measured.meta.name, "classes": list(measured.meta.classes)},
+        "served": {
+            "name": measured.meta.name,
+            "classes": list(measured.meta.classes),
+            "views_left_out": len(measured.meta.tta),
+            "approximations": list(measured.meta.approximations),
+        },
         "reference": None
         if measured.model is None
-        else {"name": measured.model.name, "device": measured.device, "threads": measured.threads},
+        else {
+            "name": measured.model.name,
+            "device": measured.device,
+            "threads": measured.threads,
+            "approximations": list(measured.model.approximations),
+        },
         "settings": {"requests": plan.requests, "warmup": plan.warmup, "timeout_seconds": plan.timeout},
         "images": [_image(measured, index) for index in range(len(measured.pictures))],
         "levels": [_level(each, level) for each, level in zip(numbers, measured.levels, strict=True)],

@@ -49,15 +49,18 @@ def _figure(measured: Measurements, one: Agreement) -> Figure:
 
 def _draw(measured: Measurements, one: Agreement) -> bytes:
     from segplug.palette import choose_palette
+    from segplug.runtime.view import Viewer
     from segplug_analysis.difference_picture import difference_picture
 
     picture = measured.pictures[one.image]
     metas = [meta for meta in (measured.model, measured.meta) if meta is not None]
+    classes = max(meta.num_classes for meta in metas)
+    colours = choose_palette([meta.palette for meta in metas], classes)
     return difference_picture(
-        picture.decoded(),
+        Viewer(metas[0].decoding, measured.bands)(picture.decoded(metas[0])),
         one.expected,
         one.served,
-        palette=choose_palette([meta.palette for meta in metas], max(meta.num_classes for meta in metas)),
+        palette=((0, 0, 0), *colours) if classes == 1 else colours,
         name=picture.name,
         backend="server",
     )

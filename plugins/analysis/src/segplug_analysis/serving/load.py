@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from segplug.errors import EngineError
 from segplug.serving.client import Client, Reply
+from segplug_analysis.serving.pictures import Picture, ask_for_mask
 
 if TYPE_CHECKING:
     from segplug.progress import Progress, Reporter
     from segplug_analysis.serving.masks import Masks
-    from segplug_analysis.serving.pictures import Picture
 
 __all__ = ["NO_ANSWER", "PARTS", "Exchange", "Level", "Plan", "measure"]
 
@@ -183,7 +183,7 @@ class _LevelRun:
 
     def _exchange(self, client: Client, image: int) -> Exchange:
         try:
-            reply = client.post(self._pictures[image].content)
+            reply = ask_for_mask(client, self._pictures[image])
         except EngineError as error:
             return Exchange(image, NO_ANSWER, reason=str(error))
         if reply.status != 200:

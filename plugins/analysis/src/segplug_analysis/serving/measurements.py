@@ -31,6 +31,8 @@ class Measurements:
     device: str
     painted: int
     """How many images are painted, at most."""
+    bands: tuple[int, ...] | None
+    """The channels that are painted (:class:`segplug.runtime.view.Viewer`)."""
     warnings: tuple[str, ...]
 
     def replies(self, image: int, position: int) -> int:

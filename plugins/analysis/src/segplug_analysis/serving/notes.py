@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from segplug_analysis.model_notes import approximation_notes, views_note
 from segplug_analysis.serving.numbers import LevelNumbers
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ _FEW = 100
 
 def notes_of(measured: Measurements, numbers: Sequence[LevelNumbers]) -> Iterator[str]:
     """One sentence each, the warnings of the run last."""
+    metas = [meta for meta in (measured.model, measured.meta) if meta is not None]
+    yield from approximation_notes(line for meta in metas for line in meta.approximations)
     yield from _comparison(measured)
+    yield from views_note(max(len(meta.tta) for meta in metas), "servers run one view of each image")
     yield _where(measured)
     yield _how(measured)
     yield from _time_inside(numbers)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError, EngineError
 from segplug.runtime.reading import decode_image
-from segplug.serving.client import Client, decode_mask
+from segplug.serving.client import Client, Reply, decode_mask
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Picture", "first_masks", "read_pictures"]
+    from segplug.model import ModelMeta
+
+__all__ = ["Picture", "ask_for_mask", "first_masks", "read_pictures"]
 
 
 @dataclass(frozen=True)
@@ -28,30 +29,36 @@ class Picture:
     size: tuple[int, int]
     """(height, width) in pixels, with the file's orientation applied."""
 
-    def decoded(self) -> npt.NDArray[np.uint8]:
-        """uint8 ``(H, W, 3)``, BGR."""
-        return decode_image(self.content, self.name)
+    def decoded(self, meta: ModelMeta) -> npt.NDArray[Any]:
+        """The image ``(H, W, C)`` as the model takes it; a masked array if pixels have no data."""
+        return decode_image(self.content, self.name, meta.decoding, channels=meta.in_channels)
 
 
-def read_pictures(files: Sequence[Path]) -> tuple[Picture, ...]:
+def read_pictures(files: Sequence[Path], meta: ModelMeta) -> tuple[Picture, ...]:
     """Read image files, and check that they are images before any is sent.
 
+    Args:
+        files: The files.
+        meta: The metadata of the server's model, which says how they are decoded.
+
     Raises:
-        DatasetError: a file does not exist, or is no image.
+        DatasetError: a file does not exist, is no image, or has other channels than the model takes.
     """
     names = [file.name for file in files]
-    return tuple(_picture(file, file.name if names.count(file.name) == 1 else str(file)) for file in files)
+    return tuple(
+        _picture(file, file.name if names.count(file.name) == 1 else str(file), meta) for file in files
+    )
 
 
-def _picture(file: Path, name: str) -> Picture:
+def _picture(file: Path, name: str, meta: ModelMeta) -> Picture:
     try:
         content = file.expanduser().read_bytes()
     except OSError as error:
         raise DatasetError(f"the image {file} cannot be read: {error.strerror or error}") from error
     if not content:
         raise DatasetError(f"the image {file} is empty")
-    height, width = decode_image(content, str(file)).shape[:2]
-    return Picture(name, content, (height, width))
+    image = decode_image(content, str(file), meta.decoding, channels=meta.in_channels)
+    return Picture(name, content, (image.shape[0], image.shape[1]))
 
 
 def first_masks(client: Client, pictures: Sequence[Picture]) -> list[npt.NDArray[Any]]:
@@ -66,8 +73,17 @@ def first_masks(client: Client, pictures: Sequence[Picture]) -> list[npt.NDArray
     return [_mask(client, picture) for picture in pictures]
 
 
+def ask_for_mask(client: Client, picture: Picture) -> Reply:
+    """Send an image file; every pixel gets a label, whatever the server's setting for unknown ones is.
+
+    Raises:
+        EngineError: the server is gone.
+    """
+    return client.post(picture.content, unknown_below="0")
+
+
 def _mask(client: Client, picture: Picture) -> npt.NDArray[Any]:
-    reply = client.post(picture.content)
+    reply = ask_for_mask(client, picture)
     if reply.status != 200:
         raise EngineError(f"the server answered {picture.name} with {reply.status}: {reply.reason}")
     mask = decode_mask(reply.body, client.url)

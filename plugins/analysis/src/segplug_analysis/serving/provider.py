@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from segplug.errors import UsageError
+from segplug.errors import DatasetError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.locations import has_scheme
 from segplug.options import option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
+from segplug_analysis.bands import BANDS_HELP, checked_bands
 from segplug_analysis.model_options import WeightsOptions
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Options(WeightsOptions):
     requests: int = option(50, help="Timed requests of each level, all its clients together.", minimum=1)
     warmup: int = option(3, help="Untimed requests of each client at the start of a level.", minimum=0)
     pictures: int = option(3, help="Paint this many of the images that differ most.", minimum=0, maximum=100)
+    bands: tuple[int, ...] = option((), help=BANDS_HELP, minimum=1, metavar="N")
 
 
 class ServingReport(Report[Options]):
@@ -98,11 +100,12 @@ class ServingReport(Report[Options]):
             requests=options.requests,
             warmup=options.warmup,
         )
-        pictures = read_pictures(options.image)
         machine = this_machine()
         session, warnings = record_warnings(request.session)
         with plan.client() as client:
             meta = client.meta()
+            bands = checked_bands(options.bands, meta)
+            pictures = read_pictures(options.image, meta)
             model = _model(session, meta, options)
             masks = Masks(first_masks(client, pictures))
         levels = measure(plan, pictures, masks, session.reporter)
@@ -118,6 +121,7 @@ class ServingReport(Report[Options]):
                 threads=options.threads,
                 device=options.device,
                 painted=options.pictures,
+                bands=bands,
                 warnings=tuple(warnings),
             )
         )
@@ -138,6 +142,9 @@ def _check(request: AnalyzeRequest[Options], options: Options) -> None:
             "the comparison with PyTorch needs both the config and its weights",
             hint="--config FILE --checkpoint FILE",
         )
+    for image in options.image:
+        if not image.expanduser().is_file():
+            raise DatasetError(f"there is no image file {image}")
     for file in (options.config, options.checkpoint):
         if file is not None and not has_scheme(file) and not Path(file).expanduser().is_file():
             raise UsageError(f"there is no file {file}")
@@ -159,7 +166,7 @@ def _model(session: Session, served: ModelMeta, options: Options) -> Segmentatio
         checkpoint=options.checkpoint,
         device=options.device,
         trust_checkpoint=options.trust_checkpoint,
-        **options.keywords(session.load_model),
+        **options.loading(session),
     )
     own = model.meta
     if own.num_classes != served.num_classes:

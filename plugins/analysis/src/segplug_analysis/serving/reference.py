@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.comparison import Comparison
-from segplug.runtime.postprocess import logits_to_labels, resize_plane
+from segplug.runtime.image_reader import split_masked
+from segplug.runtime.postprocess import NetworkOutput, Postprocessor, mark_ignored, planes_at_image_size
+from segplug.runtime.preprocess import Prepared
 from segplug.runtime.runner import Runner
-from segplug.runtime.segment import ModelRunner
+from segplug.runtime.segment import ModelRunner, Segmenter
 from segplug.verification.compare import Pair, compare
 from segplug.verification.stability import perturbed_runs
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from segplug.engine import Engine
     from segplug.progress import Reporter
-    from segplug.runtime.preprocess import Geometry, Prepared
     from segplug_analysis.serving.pictures import Picture
 
 __all__ = ["Expected", "Reference"]
@@ -31,7 +32,7 @@ class Expected:
     """PyTorch's result for one image."""
 
     labels: npt.NDArray[Any]
-    """Unsigned integer ``(H, W)``."""
+    """Unsigned integer ``(H, W)``; pixels without data have the label that servers give them."""
     resized: bool
     """Whether the image is resized for the network."""
     compare: Callable[[npt.NDArray[Any]], Comparison]
@@ -39,10 +40,10 @@ class Expected:
 
 
 class Reference:
-    """Segments images with PyTorch.
+    """Segments images with PyTorch, without test-time augmentation, as servers do.
 
     Args:
-        engine: The loaded model as an engine that gives logits. The caller closes it.
+        engine: The loaded model as an engine that gives scores. The caller closes it.
         precision: The precision of the served model, which decides the thresholds for its masks.
         reporter: Where the runtime's warnings go.
     """
@@ -51,34 +52,46 @@ class Reference:
         self._meta = engine.spec.meta
         self._precision = precision
         self._model = ModelRunner(Runner(engine), 1, reporter)
+        self._postprocess = Postprocessor(self._meta, reporter)
+        self._ignored = Segmenter(engine).ignored
 
     def __call__(self, picture: Picture) -> Expected:
         """Run one image; raises :class:`segplug.errors.SegplugError` as the engine does."""
-        prepared = self._model.preprocess(picture.decoded(), picture.name)
-        geometry = prepared.geometry
-        logits = self._run(prepared.array)
-        shown = self._own_size(logits, geometry)
+        sample = split_masked(picture.decoded(self._meta))
+        (prepared,) = self._model.preprocess(sample.image, picture.name)
+        output = self._run(prepared)
+        scores, labels = self._own_size(output), self._postprocess(output).labels
+        marked = labels if sample.nodata is None else mark_ignored(labels, sample.nodata, self._ignored)
 
         def compared(mask: npt.NDArray[Any]) -> Comparison:
-            pair = Pair(picture.name, shown, mask, perturbed=lambda: self._perturbed(prepared))
-            cut = self._meta.threshold if self._meta.activation == "sigmoid" else None
-            return compare([pair], precision=self._precision, sigmoid_threshold=cut)
+            if sample.nodata is not None:
+                # The scores know nothing of pixels without data: there, only the mark is compared.
+                right = np.where(mask == marked, labels, self._meta.num_labels)
+                mask = np.where(sample.nodata, right, mask)
+            pair = Pair(picture.name, scores, mask, perturbed=lambda: self._perturbed(prepared))
+            return compare(
+                [pair],
+                precision=self._precision,
+                threshold=self._meta.threshold,
+                logits=self._meta.scores == "logits",
+            )
 
-        labels = logits_to_labels(logits, self._meta, geometry)
-        return Expected(labels, geometry.valid != geometry.original, compared)
+        return Expected(marked, prepared.geometry.valid != prepared.geometry.original, compared)
 
-    def _run(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        logits: npt.NDArray[np.float32] = self._model.run([array])[0]
-        return logits
+    def _run(self, prepared: Prepared) -> NetworkOutput:
+        (output,) = self._model.run([(prepared,)])
+        return output
 
-    def _own_size(self, logits: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float32]:
-        """Logits resized to the image's own size, where the labels are chosen."""
-        height, width = geometry.valid
-        planes = (plane[:height, :width] for plane in logits)
-        aligned = self._meta.align_corners
-        return np.stack([resize_plane(plane, geometry.original, align_corners=aligned) for plane in planes])
+    def _own_size(self, output: NetworkOutput) -> npt.NDArray[np.float32]:
+        """Scores ``(C, H, W)`` at the image's own size, where the labels are chosen."""
+        planes = planes_at_image_size(output, self._meta)
+        scores: npt.NDArray[np.float32] = np.stack([planes[channel] for channel in range(len(planes))])
+        if output.geometry.flip is not None:
+            scores = np.flip(scores, axis=2 if output.geometry.flip == "horizontal" else 1)
+        return scores
 
     def _perturbed(self, prepared: Prepared) -> Iterator[npt.NDArray[np.float32]]:
         return perturbed_runs(
-            lambda perturbed: self._own_size(self._run(perturbed), prepared.geometry), prepared.array
+            lambda perturbed: self._own_size(self._run(Prepared(perturbed, prepared.geometry))),
+            prepared.array,
         )

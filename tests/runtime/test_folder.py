@@ -14,6 +14,7 @@ import pytest
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError, UsageError
 from segplug.options import build_options
+from segplug.preprocessing import Decoding
 from segplug.providers import Confidence
 from segplug.requests import LoadDatasetRequest
 from segplug.runtime.folder import FolderDataset, FolderOptions, ImageList, provider
@@ -24,6 +25,12 @@ def _write(path, value=0, size=(4, 6)):
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = size if path.suffix == ".png" and path.parts[-2] != "images" else (*size, 3)
     cv2.imwrite(str(path), np.full(shape, value, np.uint8))
+
+
+def _write_tif(path, bands):
+    import tifffile
+
+    tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="contig")
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def test_images_and_masks_are_paired_by_name_and_sorted(folder):
     assert dataset.info.has_masks
     assert dataset.info.classes == ()
     assert [int(dataset.read_mask(index).max()) for index in range(3)] == [1, 0, 2]
-    assert dataset.read_image(2).shape == (4, 6, 3)
+    assert dataset.read_image(2, Decoding()).shape == (4, 6, 3)
     assert dataset.mask_path(2) == folder / "masks" / "sub" / "c.png"
 
 
@@ -113,6 +120,53 @@ def test_the_zero_label_is_reduced(folder):
     assert [int(dataset.read_mask(index).max()) for index in range(3)] == [0, 255, 1]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".tif", ".png"])
+def test_images_of_bands_and_wide_masks_are_read(tmp_path, suffix):
+    pytest.importorskip("tifffile")
+    bands = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5) * 500
+    labels = np.full((4, 6), 300, np.uint16)
+    labels[0, 0] = 65535
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    np.save(tmp_path / "images" / "a.npy", bands)
+    _write_tif(tmp_path / "images" / "b.tif", bands)
+    for name in ("a", "b"):
+        if suffix == ".npy":
+            np.save(tmp_path / "masks" / f"{name}.npy", labels.astype(np.int64))
+        else:
+            cv2.imwrite(str(tmp_path / "masks" / f"{name}{suffix}"), labels)
+    dataset = FolderDataset(tmp_path, FolderOptions(mask_suffix=suffix, ignore_index=65535))
+    assert [dataset.name(index) for index in range(2)] == ["a.npy", "b.tif"]
+    decoding = Decoding(library="bands", color="unchanged")
+    for index in range(2):
+        assert np.array_equal(dataset.read_image(index, decoding), bands)
+        assert dataset.read_mask(index).dtype == np.uint16
+        assert np.array_equal(dataset.read_mask(index), labels)
+    listed = ImageList([dataset.image_path(1)])
+    assert np.array_equal(listed.read_image(0, decoding), bands)
+    reduced = FolderOptions(mask_suffix=suffix, ignore_index=65535, reduce_zero_label=True)
+    assert np.unique(FolderDataset(tmp_path, reduced).read_mask(0)).tolist() == [299, 65535]
+
+
+def test_labels_above_255_are_refused_where_255_is_ignored(tmp_path):
+    _write(tmp_path / "images" / "a.jpg")
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.full((4, 6), 300, np.uint16))
+    with pytest.raises(DatasetError, match=r"holds 300.*ignore_index is above 255"):
+        FolderDataset(tmp_path).read_mask(0)
+
+
+def test_more_than_255_classes_ignore_65535(tmp_path):
+    _write(tmp_path / "images" / "a.jpg")
+    _write(tmp_path / "masks" / "a.png", 255)
+    for classes, ignored in ((255, 255), (256, 65535)):
+        options = FolderOptions(classes=tuple(map(str, range(classes))))
+        dataset = FolderDataset(tmp_path, options)
+        assert dataset.info.ignore_index == ignored
+        assert dataset.read_mask(0).max() == 255
+        assert dataset.read_mask(0).dtype == (np.uint8 if ignored == 255 else np.uint16)
+
+
 def test_class_names_come_from_the_options_or_a_file(folder):
     assert FolderDataset(folder, FolderOptions(classes=("x", "y"))).info.classes == ("x", "y")
     names = folder / "names.txt"
@@ -144,7 +198,7 @@ def test_a_list_of_files_keeps_its_order_and_short_names(tmp_path):
     dataset = ImageList([tmp_path / "one" / "z.jpg", tmp_path / "two" / "a.jpg"])
     assert isinstance(dataset, Dataset)
     assert [dataset.name(index) for index in range(2)] == ["z.jpg", "a.jpg"]
-    assert dataset.read_image(0).max() < dataset.read_image(1).max()
+    assert dataset.read_image(0, Decoding()).max() < dataset.read_image(1, Decoding()).max()
     assert not dataset.info.has_masks
 
 

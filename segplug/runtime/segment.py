@@ -114,13 +114,18 @@ class Segmenter:
         """The label of pixels that have no data."""
 
     def __call__(
-        self, images: Sequence[npt.NDArray[Any]], *, confidence: bool = False
+        self,
+        images: Sequence[npt.NDArray[Any]],
+        *,
+        confidence: bool = False,
+        names: Sequence[str] | None = None,
     ) -> list[Prediction | Exception]:
         """Segment images of any sizes.
 
         Args:
             images: ``(H, W, C)`` each, of any numeric type; masked arrays where pixels have no data.
             confidence: Whether to compute the probability of each label, too.
+            names: The names of the images in messages; default: their numbers.
 
         Returns:
             For each image its prediction at its own size, or the exception that its preprocessing or the
@@ -137,7 +142,7 @@ class Segmenter:
         for index, image in enumerate(images):
             try:
                 samples[index] = split_masked(image)
-                prepared[index] = self._model.preprocess(samples[index].image, f"number {index + 1}")
+                prepared[index] = self._model.preprocess(samples[index].image, _name(names, index))
             except Exception as error:
                 results[index] = error
         postprocess = self._with_confidence if confidence else self._postprocess
@@ -163,6 +168,10 @@ class Segmenter:
             # A batch can fail where a single image does not, for example for lack of memory.
             single = [self._predictions({index: item}, postprocess) for index, item in group.items()]
             return {index: result for results in single for index, result in results.items()}
+
+
+def _name(names: Sequence[str] | None, index: int) -> str:
+    return f"number {index + 1}" if names is None else names[index]
 
 
 def _groups(

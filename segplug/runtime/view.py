@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from segplug.preprocessing import Decoding
 
 __all__ = ["Viewer"]
+
+_SAMPLE = 1 << 20
+"""Pixels of an image from which the percentiles are computed, at most about four times as many."""
 
 _LOW, _HIGH = 2, 98
 """Percentiles of an image that is not 8-bit that become black and white."""
@@ -64,9 +68,10 @@ class Viewer:
             return plain
         bands = self._bands or ((1, 2, 3) if channels >= 3 else (1,))
         rgb = [self._place(band, channels) for band in bands]
-        picture = image[:, :, rgb[::-1] if len(rgb) == 3 else rgb * 3]
-        shown = _stretched(picture) if image.dtype != np.uint8 else np.ma.filled(picture, 0)
-        return np.ascontiguousarray(shown)
+        bgr = rgb[::-1] if len(rgb) == 3 else rgb * 3
+        if image.dtype == np.uint8:
+            return np.ascontiguousarray(np.ma.filled(image[:, :, bgr], 0))
+        return _stretched(image, bgr)
 
     def _place(self, band: int, channels: int) -> int:
         """The channel of the array that is number ``band`` of the file."""
@@ -79,10 +84,16 @@ class Viewer:
                 raise UsageError(f"band {band} is not there: {there}")
 
 
-def _stretched(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    values = np.ma.masked_invalid(picture.astype(np.float64))
-    known = values.compressed()
-    low, high = np.percentile(known, (_LOW, _HIGH)) if known.size else (0.0, 1.0)
-    scaled = (values.filled(low) - low) * (255 / (high - low if high > low else 1.0))
-    stretched: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return stretched
+def _stretched(image: npt.NDArray[Any], channels: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Some channels as uint8 ``(H, W, len(channels))``, one at a time: images may be large."""
+    step = max(math.isqrt(image.shape[0] * image.shape[1] // _SAMPLE), 1)
+    sample = np.ma.masked_invalid(image[::step, ::step, channels].astype(np.float64)).compressed()
+    low, high = np.percentile(sample, (_LOW, _HIGH)) if sample.size else (0.0, 1.0)
+    factor = 255 / (high - low if high > low else 1.0)
+    picture = np.empty((*image.shape[:2], len(channels)), np.uint8)
+    for place, channel in enumerate(channels):
+        plane = np.ma.masked_invalid(image[:, :, channel].astype(np.float32)).filled(low)
+        plane -= np.float32(low)
+        plane *= np.float32(factor)
+        picture[:, :, place] = np.clip(np.rint(plane, out=plane), 0, 255, out=plane)
+    return picture

@@ -164,7 +164,8 @@ class Service:
         before, start = self._segment.runner.seconds, time.perf_counter()
         # One batch, even if only some of its requests need probabilities.
         confidence = any(job.needs_confidence for job in jobs)
-        found = self._segment([job.image for job in jobs], confidence=confidence)
+        names = ["in the request"] * len(jobs)
+        found = self._segment([job.image for job in jobs], confidence=confidence, names=names)
         seconds = _Seconds(self._segment.runner.seconds - before, time.perf_counter() - start, len(jobs))
         return [partial(self._encode, job, each, seconds) for job, each in zip(jobs, found, strict=True)]
 

@@ -15,12 +15,27 @@ from segplug_onnx import devices
 from segplug_onnx.engine import provider
 from segplug_onnx.foreign import Options
 from segplug_onnx.metadata import write_meta
+from torch import nn
 
 from segplug.engine import Axis, Engine
 from segplug.errors import ArtifactError, DeviceError, ShapeError, UsageError
 from segplug.preprocessing import Decoding, Normalize, Resize
 from segplug.requests import InferRequest
-from segplug.testing import make_request
+from segplug.testing import EngineConformance, make_request
+
+
+class TestLabels(EngineConformance):
+    @pytest.fixture
+    def engine(self, dynamic_labels):
+        return open_engine(dynamic_labels)
+
+
+class TestScoresAtAStride(EngineConformance):
+    @pytest.fixture
+    def engine(self, export, model_of):
+        network = nn.Conv2d(5, 4, 3, stride=2, padding=1)
+        model = model_of(network, in_channels=5, output_stride=2, scores="probabilities")
+        return open_engine(export(model, dynamic=True, output_kind="logits"))
 
 
 def open_engine(artifact, **request):

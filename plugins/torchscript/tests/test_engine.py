@@ -14,6 +14,7 @@ from segplug_torchscript.infer_program import provider as programs
 from torch._inductor import config as inductor_config
 from torchscript_support.networks import (
     SUFFIXES,
+    Strided,
     images,
     logits_of,
     make_model,
@@ -46,6 +47,13 @@ class TestOptimised(EngineConformance):
     @pytest.fixture
     def engine(self, export, tiny):
         return open_engine(export("torchscript", tiny, dynamic=True, optimize=True))
+
+
+class TestStrided(EngineConformance):
+    @pytest.fixture
+    def engine(self, export, target):
+        changes = {"in_channels": 2, "out_channels": 1, "classes": ("fire",), "output_stride": 4}
+        return open_engine(export(target, make_model(Strided(2), **changes), dynamic=True))
 
 
 def test_threads_are_put_back(fixed):

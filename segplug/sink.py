@@ -60,13 +60,15 @@ class RunContext:
         """The label of pixels without data, and of unknown ones: what the data set ignores.
 
         Raises:
-            UsageError: it is a class.
+            UsageError: it is a class, or label maps cannot hold it.
         """
         label = self.dataset.info.ignore_index
-        if 0 <= label < self.meta.num_labels:
+        used = 0 <= label < self.meta.num_labels
+        if used or not 0 <= label < 1 << 16:
+            what = "a class of this model" if used else "not from 0 to 65535"
             raise UsageError(
-                f"the ignored label {label} is a class of this model: none is left for unknown pixels and "
-                "those without data",
+                f"the ignored label {label} is {what}: none is left for unknown pixels and those without "
+                "data",
                 hint="give the data set another ignored label",
             )
         return label

@@ -66,6 +66,63 @@ def test_wide_predictions_and_many_classes_count_the_same(mmseg):
         assert counts.label.tolist() == expected[3].tolist()
 
 
+@pytest.mark.parametrize("ignore_index", [255, 65535, 299, 1000])
+@pytest.mark.parametrize("classes", [256, 300, 1000])
+def test_wide_masks_are_counted_as_mmseg_does(mmseg, classes, ignore_index):
+    from mmseg.core.evaluation.metrics import intersect_and_union
+
+    rng = np.random.default_rng(classes)
+    mask = rng.integers(0, classes, (60, 70)).astype(np.uint16)
+    prediction = np.where(rng.random(mask.shape) < 0.5, mask, rng.integers(0, classes, mask.shape))
+    mask[rng.random(mask.shape) < 0.1] = ignore_index
+    mask[3, :5] = 40000
+    for kind in (np.uint16, np.uint32):
+        counts, strange = _count(prediction.astype(kind), mask, ignore_index, classes)
+        expected = intersect_and_union(prediction, mask.astype(np.int64), classes, ignore_index)
+        assert counts.intersect.tolist() == expected[0].tolist()
+        assert counts.prediction.tolist() == expected[2].tolist()
+        assert counts.label.tolist() == expected[3].tolist()
+        assert counts.intersect.sum() > 1000
+        assert strange == (40000,)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("highest", [1, 2, 4])
+def test_one_class_is_counted_as_mmseg_does(mmseg, kind, highest):
+    """Its histogram of one bin holds every value: each pixel is predicted, and labelled."""
+    from mmseg.core.evaluation.metrics import intersect_and_union
+
+    for prediction, mask in _pairs(seed=highest, highest=highest):
+        prediction = np.minimum(prediction, 1)
+        expected = intersect_and_union(prediction, mask.copy(), 1, 255)
+        counts, strange = _count(prediction, mask.astype(kind), num_classes=1)
+        assert counts.intersect.tolist() == expected[0].tolist()
+        assert counts.prediction.tolist() == expected[2].tolist()
+        assert counts.label.tolist() == expected[3].tolist()
+        assert strange == ()
+    nothing = np.full((4, 5), 255, kind)
+    assert _count(np.zeros((4, 5), np.uint8), nothing, num_classes=1)[0].label.tolist() == [0]
+
+
+def test_another_size_of_a_mask_of_one_class_is_refused_by_name():
+    with pytest.raises(DatasetError, match=r"a\.png.*3x4.*5x6"):
+        _count(np.zeros((5, 6), np.uint8), np.zeros((3, 4), np.uint8), num_classes=1)
+
+
+def test_unknown_labels_count_for_no_class(mmseg):
+    """As mmseg counts a prediction that is the ignored label."""
+    from mmseg.core.evaluation.metrics import intersect_and_union
+
+    for prediction, mask in _pairs():
+        prediction[5:9] = 255
+        expected = intersect_and_union(prediction, mask.copy(), len(CLASSES), 255)
+        counts, _ = _count(prediction, mask)
+        assert counts.intersect.tolist() == expected[0].tolist()
+        assert counts.prediction.tolist() == expected[2].tolist()
+        assert counts.label.tolist() == expected[3].tolist()
+        assert counts.label.sum() > counts.prediction.sum()
+
+
 @pytest.mark.parametrize("nan_to_num", [None, 0, -1])
 @pytest.mark.parametrize("metrics", [["mIoU"], ["mDice"], ["mFscore"], ["mIoU", "mDice", "mFscore"]])
 def test_metrics_are_mmsegs(mmseg, metrics, nan_to_num):

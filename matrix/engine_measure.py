@@ -43,7 +43,8 @@ def profile_of(meta: ModelMeta, size: tuple[int, int]) -> tuple[str, str]:
     height, width = meta.input_size or size
     # A file with free sizes has limits; that of a network with one size has only a free batch.
     grown = 2 if meta.input_limits is not None and not meta.input_limits.is_fixed else 1
-    return f"1x3x{height}x{width}", f"2x3x{grown * height}x{grown * width}"
+    channels = meta.in_channels
+    return f"1x{channels}x{height}x{width}", f"2x{channels}x{grown * height}x{grown * width}"
 
 
 def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:

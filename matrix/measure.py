@@ -95,7 +95,7 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     from segplug.runtime.runner import Runner
     from segplug.runtime.slide import Slider
     from segplug.verification.compare import Pair, compare
-    from segplug.verification.sample import sample_image
+    from segplug.verification.run import verification_images
     from segplug.verification.stability import perturbed_runs
 
     model = load(session, blank.family, case, dict(case.window))
@@ -103,7 +103,8 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     (crop_h, crop_w), (step_h, step_w) = model.meta.inference.crop_size, model.meta.inference.stride
     # Not a whole number of steps, so that the last window of each axis is moved back into the image.
     height, width = crop_h + step_h // 2 + 5, crop_w + step_w // 2 + 7
-    image = Preprocessor(model.meta.replace(resize=None))(sample_image(height, width), "sample").array
+    ((name, sample, meta),) = verification_images((), model.meta, (height, width))
+    image = Preprocessor(meta)(sample, name).array
 
     def mmseg_logits(array: Any) -> Any:
         images = torch.from_numpy(array)[None]

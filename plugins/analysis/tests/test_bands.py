@@ -154,7 +154,7 @@ def test_pixels_without_data_are_marked(asked: Asked, tmp_path: Path, marked: bo
     image = bands(4) + 1
     image[:, -6:] = 0
     form = {"driver": "GTiff", "height": SIZE[0], "width": SIZE[1], "count": 4, "dtype": "uint16"}
-    form["transform"] = rasterio.transform.from_origin(0, 0, 1, 1)
+    form["transform"] = rasterio.Affine(2.0, 0.0, 0.0, 0.0, -2.0, 0.0)
     with rasterio.open(tmp_path / "a.tif", "w", nodata=0, **form) as file:
         file.write(image.transpose(2, 0, 1))
 

@@ -71,7 +71,7 @@ def test_pixels_without_data_are_ignored(tmp_path: Path) -> None:
     bands[:, :, -5:] = 0
     labels[:, -5:] = labels[:3] = 255  # without data, and unknown
     form = {"driver": "GTiff", "height": SIZE[0], "width": SIZE[1], "count": 4, "dtype": "uint16"}
-    form["transform"] = rasterio.transform.from_origin(0, 0, 1, 1)
+    form["transform"] = rasterio.Affine(2.0, 0.0, 0.0, 0.0, -2.0, 0.0)
     with rasterio.open(data / "images" / "a.tif", "w", nodata=0, **form) as file:
         file.write(bands)
 

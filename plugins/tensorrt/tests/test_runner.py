@@ -64,7 +64,7 @@ class StandInCuda:
 
 
 class StandInEngine:
-    """Engine and execution context in one object: adds one to three channels, at every ``stride``-th pixel."""
+    """Engine and execution context in one object: adds one to three channels of every ``stride``-th pixel."""
 
     num_io_tensors = 2
 

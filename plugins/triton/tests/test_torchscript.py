@@ -58,6 +58,7 @@ def test_channels_and_scores_at_a_stride(export, repository, channels):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*jit:DeprecationWarning", "ignore:.*`torch.jit:DeprecationWarning")
 def test_scores_of_another_size_than_the_metadata_says(export, repository):
     wrong = export("torchscript", tiny(HalfSize))
     files = {"segplug.meta": wrong.meta.replace(output_stride=4).to_json()}

@@ -27,7 +27,7 @@ class Options:
 
 
 class OpenVinoEngine:
-    """A compiled model. Input float32 ``(N, 3, H, W)``, output the artifact's labels or logits."""
+    """A compiled model. Input float32 ``(N, C, H, W)``, output the artifact's labels or scores."""
 
     def __init__(self, compiled: openvino.CompiledModel, spec: EngineSpec) -> None:
         self._request = compiled.create_infer_request()

@@ -28,22 +28,36 @@ def _network(batch: np.ndarray) -> np.ndarray:
     return np.stack(planes, axis=1)
 
 
-def _mmseg_slide(array: np.ndarray, crop, stride) -> np.ndarray:
+def _at_stride(batch: np.ndarray, stride: int = 4) -> np.ndarray:
+    """Logits at a stride of the input, rounded up."""
+    return np.ascontiguousarray(_network(batch)[:, :, ::stride, ::stride])
+
+
+def _upsampled(batch: np.ndarray, align_corners: bool) -> np.ndarray:
+    """What mmseg's decode head does with such logits."""
+    logits = torch.from_numpy(_at_stride(batch))
+    size = batch.shape[2:]
+    return torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=align_corners).numpy()
+
+
+def _mmseg_slide(array: np.ndarray, crop, stride, network=_network) -> np.ndarray:
     from mmseg.models.segmentors import EncoderDecoder
 
     fake = SimpleNamespace(
         test_cfg=SimpleNamespace(crop_size=crop, stride=stride),
         out_channels=CLASSES,
-        encode_decode=lambda image, _: torch.from_numpy(_network(image.numpy())),
+        encode_decode=lambda image, _: torch.from_numpy(network(image.numpy())),
     )
     return EncoderDecoder.slide_inference(fake, torch.from_numpy(array)[None], None, False)[0].numpy()
 
 
-def _engine(crop, stride, *, output="logits", batch=None, height=None, width=None) -> FunctionEngine:
-    meta = ModelMeta("m", out_channels=CLASSES, inference=Inference("slide", crop, stride))
+def _engine(
+    crop, stride, *, output="logits", batch=None, height=None, width=None, network=_network, **fields
+) -> FunctionEngine:
+    meta = ModelMeta("m", out_channels=CLASSES, inference=Inference("slide", crop, stride), **fields)
     axes = (batch or Axis(), height or Axis(), width or Axis())
     spec = EngineSpec(meta, output, *axes, backend="test")
-    return FunctionEngine(spec, _network)
+    return FunctionEngine(spec, network)
 
 
 @pytest.mark.parametrize("stride", [(25, 16), (16, 21), (0, 16), (16, -1)])
@@ -73,6 +87,28 @@ def test_the_average_is_mmsegs(mmseg, size, crop, stride):
     assert sum(shape[0] for shape in engine.shapes) == len(windows(size, crop, stride))
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(48, 64), (50, 71), (24, 24), (19, 90), (97, 33)])
+@pytest.mark.parametrize(("crop", "stride"), [((24, 24), (16, 16)), ((23, 30), (20, 13))])
+def test_scores_at_a_stride_are_averaged_at_the_size_of_the_window(mmseg, size, crop, stride, align_corners):
+    array = np.random.default_rng(0).standard_normal((3, *size)).astype(np.float32)
+    for batch in (Axis(), Axis.fixed(4)):
+        engine = _engine(
+            crop, stride, batch=batch, network=_at_stride, output_stride=4, align_corners=align_corners
+        )
+        expected = _mmseg_slide(array, crop, stride, lambda batch: _upsampled(batch, align_corners))
+        found = Slider(Runner(engine))(array)
+        assert found.shape == (CLASSES, *size)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_images_of_any_channels_are_cut_into_windows(mmseg):
+    array = np.random.default_rng(0).standard_normal((13, 50, 71)).astype(np.float32)
+    engine = _engine((24, 24), (16, 16), in_channels=13)
+    assert np.array_equal(Slider(Runner(engine))(array), _mmseg_slide(array, (24, 24), (16, 16)))
+    assert {shape[1] for shape in engine.shapes} == {13}
+
+
 def test_windows_are_batched_up_to_what_the_engine_takes(mmseg):
     array = np.random.default_rng(0).standard_normal((3, 50, 71)).astype(np.float32)
     expected = _mmseg_slide(array, (24, 24), (16, 16))
@@ -98,6 +134,16 @@ def test_an_image_smaller_than_the_crop_is_padded_for_a_fixed_engine():
     padded[0, :, :20, :24] = array
     assert result.shape == (CLASSES, 20, 24)
     assert np.array_equal(result, _network(padded)[0, :, :20, :24])
+
+
+def test_the_padding_of_a_window_is_cut_from_scores_at_a_stride_too():
+    array = np.random.default_rng(0).standard_normal((3, 21, 30)).astype(np.float32)
+    size = {"height": Axis.fixed(32), "width": Axis.fixed(32)}
+    engine = _engine((32, 32), (16, 16), network=_at_stride, output_stride=4, **size)
+    padded = np.zeros((1, 3, 32, 32), np.float32)
+    padded[0, :, :21, :30] = array
+    expected = _upsampled(padded, align_corners=False)[0, :, :21, :30]
+    np.testing.assert_allclose(Slider(Runner(engine))(array), expected, atol=1e-4)
 
 
 def test_an_engine_of_another_size_is_refused_with_the_export_that_helps():

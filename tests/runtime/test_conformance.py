@@ -18,6 +18,13 @@ class TestLogits(EngineConformance):
         return FunctionEngine(EngineSpec(META, "logits", backend="test", fresh_output=True), lambda b: b * 2)
 
 
+class TestBandsAtAStride(EngineConformance):
+    @pytest.fixture
+    def engine(self):
+        meta = ModelMeta("m", in_channels=5, out_channels=5, output_stride=4, scores="probabilities")
+        return FunctionEngine(EngineSpec(meta, "logits", backend="test"), lambda b: b[:, :, ::4, ::4].copy())
+
+
 class TestLabelsOfFixedBatch(EngineConformance):
     @pytest.fixture
     def engine(self):
@@ -47,6 +54,19 @@ def _forgetful():
 def _writing(batch):
     batch += 1
     return batch.copy()
+
+
+def test_scores_of_another_stride_are_found():
+    meta = ModelMeta("m", out_channels=3, output_stride=4)
+    engine = FunctionEngine(EngineSpec(meta, "logits", backend="test"), np.copy)
+    with pytest.raises(AssertionError):
+        EngineConformance().test_output_is_as_its_spec_says(engine)
+
+
+def test_labels_that_are_no_class_are_found():
+    engine = FunctionEngine(EngineSpec(META, "labels", backend="test"), lambda b: b.argmax(axis=1) + 1)
+    with pytest.raises(AssertionError):
+        EngineConformance().test_output_is_as_its_spec_says(engine)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,18 @@ def test_a_sigmoid_head_is_cut_at_its_threshold() -> None:
     assert not compare([Pair("a", reference, labels)], threshold=0.5).passed
 
 
+def test_probabilities_of_one_channel_are_cut_at_the_threshold_itself() -> None:
+    reference = np.array([[[0.05, 0.4, 0.6, 0.95]]], dtype=np.float32)
+    labels = np.array([[0, 1, 1, 1]])
+    assert compare([Pair("a", reference, labels)], threshold=0.3, logits=False).passed
+    assert not compare([Pair("a", reference, labels)], threshold=0.5, logits=False).passed
+    assert not compare([Pair("a", reference, labels)], logits=False).passed, "0.5 where there is none"
+    every = np.ones((1, 4), int)
+    assert compare([Pair("a", reference, every)], logits=False, threshold=0.0).passed
+    # as logits, all of them would be above the threshold
+    assert compare([Pair("a", reference, every)], threshold=0.3).passed
+
+
 def test_thresholds_follow_the_precision_and_can_be_set(rng: np.random.Generator) -> None:
     reference = logits(rng)
     candidate = reference + np.float32(0.005) * np.ptp(reference)

@@ -27,7 +27,9 @@ __all__ = ["provider"]
 class MmsegModels(ModelSource[NoOptions]):
     """Loads a model from an mmsegmentation 0.30 config (an mmcv 1.x file) and its checkpoint.
 
-    Nothing is downloaded: without a checkpoint the weights are random.
+    Nothing is downloaded: without a checkpoint the weights are random. The test pipeline becomes the model's
+    preprocessing, with mmseg's own numbers; a transform that cannot be expressed is an error, or is left out
+    and listed where approximations are allowed.
     """
 
     hook_version = 2

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from segplug.errors import DatasetError, SegplugError
 from segplug_mmseg import config as configs
 from segplug_mmseg.leaves import check_files
@@ -86,6 +84,8 @@ class Part:
 
     def read_image(self, index: int, decoding: Decoding) -> npt.NDArray[Any]:
         """The image, ``(H, W, C)``, of the type that its loader gives."""
+        import numpy as np
+
         from segplug.runtime.reading import read_image
 
         path = self.image_path(index)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, cast
 
-import numpy as np
-
 from segplug.errors import ModelError
 from segplug.preprocessing import ChannelOrder, Flip, Normalize, Pad, Resize, Step
 from segplug_mmseg.config import is_list
@@ -176,7 +174,7 @@ class Translation:
 
     def _normalize(self, transform: dict[str, Any]) -> None:
         mean, std = (self._per_channel(transform[name], name) for name in ("mean", "std"))
-        if min(np.float32(number) for number in std) <= 0:
+        if min(map(_as_float32, std)) <= 0:
             raise ModelError(f"the test pipeline normalises with a std that is not above 0: {list(std)}")
         if transform.get("to_rgb", True):
             if self._channels == 3:
@@ -190,7 +188,7 @@ class Translation:
 
     def _per_channel(self, given: Any, name: str) -> tuple[float, ...]:
         numbers = values(given)
-        if not all(math.isfinite(np.float32(number)) for number in numbers):
+        if not all(math.isfinite(_as_float32(number)) for number in numbers):
             raise ModelError(f"the test pipeline normalises with a {name} that is not finite: {numbers}")
         if len(numbers) == 1:
             numbers *= self._channels
@@ -225,6 +223,14 @@ def has_no_effect(transform: Any) -> bool:
     if name == "Transpose":  # to put channels first is packing, as ImageToTensor does it
         return "img" not in transform["keys"] or tuple(transform["order"]) == (2, 0, 1)
     return name in _NO_EFFECT or (name in _BY_CHANCE and transform.get("prob") == 0)
+
+
+def _as_float32(number: float) -> float:
+    """The number as mmseg keeps it."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return float(np.float32(number))
 
 
 def _count(items: list[float], what: str) -> str:

@@ -32,7 +32,6 @@ def calibration_batches(
         count: Take at most this many of them, evenly spread.
     """
     from segplug.runtime.folder import ImageList
-    from segplug.runtime.image_reader import split_masked
     from segplug.runtime.preprocess import Preprocessor
 
     height, width = (Axis() if size < 0 else Axis.fixed(size) for size in shape[2:])
@@ -42,7 +41,7 @@ def calibration_batches(
     images = ImageList(list(request.images))
     chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int))
     for index in map(int, chosen):
-        image = split_masked(images.read_image(index, meta.decoding)).image
+        image = np.ma.getdata(images.read_image(index, meta.decoding))  # also where pixels have no data
         whole = prepare(image, images.name(index)).array
         for array in _windows(whole, meta) if slides else [whole]:
             yield {name: np.repeat(array[None], max(shape[0], 1), axis=0)}

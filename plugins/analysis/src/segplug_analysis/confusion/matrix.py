@@ -12,12 +12,11 @@ from segplug.dataset import Dataset
 from segplug.errors import DatasetError
 from segplug.preprocessing import Decoding
 from segplug.progress import Reporter
-from segplug.runtime.image_reader import split_masked
-from segplug.runtime.planes import label_dtype
 from segplug.runtime.postprocess import mark_ignored
 from segplug.runtime.score import joint_histogram, score
 from segplug.scores import Counts, Scores
 from segplug_analysis.confusion.results import LabelMaps
+from segplug_analysis.nodata import pixels_without_data
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -127,7 +126,7 @@ def count_confusion(
             if unknown.any():
                 mask = _without_nodata(mask, dataset, index)
             table = joint_histogram(
-                np.where(unknown, size, labels).astype(label_dtype(size + 1)),
+                np.where(unknown, size, labels).astype(np.uint8 if size < 256 else np.uint16),
                 mask,
                 num_classes=size,
                 ignore_index=ignored,
@@ -149,8 +148,7 @@ def count_confusion(
 def _without_nodata(mask: npt.NDArray[Any], dataset: Dataset, index: int) -> npt.NDArray[Any]:
     """The mask, ignored where the image has no data. Only then a result has the ignored label there."""
     image = dataset.read_image(index, Decoding(library="bands", color="unchanged"))
-    nodata = split_masked(image).nodata
-    return mask if nodata is None else mark_ignored(mask, nodata, dataset.info.ignore_index)
+    return mark_ignored(mask, pixels_without_data(image), dataset.info.ignore_index)
 
 
 def _check_labels(

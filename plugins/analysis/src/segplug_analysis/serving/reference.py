@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.comparison import Comparison
-from segplug.runtime.image_reader import split_masked
 from segplug.runtime.postprocess import NetworkOutput, Postprocessor, mark_ignored, planes_at_image_size
 from segplug.runtime.preprocess import Prepared
 from segplug.runtime.runner import Runner
 from segplug.runtime.segment import ModelRunner, Segmenter
 from segplug.verification.compare import Pair, compare
 from segplug.verification.stability import perturbed_runs
+from segplug_analysis.nodata import pixels_without_data
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,18 +57,18 @@ class Reference:
 
     def __call__(self, picture: Picture) -> Expected:
         """Run one image; raises :class:`segplug.errors.SegplugError` as the engine does."""
-        sample = split_masked(picture.decoded(self._meta))
-        (prepared,) = self._model.preprocess(sample.image, picture.name)
+        image = picture.decoded(self._meta)
+        (prepared,) = self._model.preprocess(np.ma.getdata(image), picture.name)
+        nodata = pixels_without_data(image)
         output = self._run(prepared)
         scores, labels = self._own_size(output), self._postprocess(output).labels
-        marked = labels if sample.nodata is None else mark_ignored(labels, sample.nodata, self._ignored)
+        marked = mark_ignored(labels, nodata, self._ignored)
 
         def compared(mask: npt.NDArray[Any]) -> Comparison:
-            if sample.nodata is not None:
-                # The scores know nothing of pixels without data: there, only the mark is compared.
-                right = np.where(mask == marked, labels, self._meta.num_labels)
-                mask = np.where(sample.nodata, right, mask)
-            pair = Pair(picture.name, scores, mask, perturbed=lambda: self._perturbed(prepared))
+            # The scores know nothing of pixels without data: there, only the mark is compared.
+            right = np.where(mask == marked, labels, self._meta.num_labels)
+            candidate = np.where(nodata, right, mask)
+            pair = Pair(picture.name, scores, candidate, perturbed=lambda: self._perturbed(prepared))
             return compare(
                 [pair],
                 precision=self._precision,

@@ -23,12 +23,19 @@ def test_the_sidecar_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"schema_version": 1, "name": "m", "mean": [0, "1", 2]}', "is wrong at mean[1]: a finite number"),
-        (b'{"schema_version": 1, "name": "m"', "is no JSON: Expecting"),
-        (b'{"name": "\xff"}', "is not UTF-8 text: "),
-        (None, "cannot be read: "),
+        (
+            b'{"schema_version": 2, "name": "m", "in_channels": "3"}',
+            " is wrong at in_channels: a whole number",
+        ),
+        (
+            b'{"schema_version": 1, "name": "m", "mean": [0, "1", 2]}',
+            ", preprocessing[1] is wrong at mean[1]: a finite number",
+        ),
+        (b'{"schema_version": 1, "name": "m"', " is no JSON: Expecting"),
+        (b'{"name": "\xff"}', " is not UTF-8 text: "),
+        (None, " cannot be read: "),
     ],
-    ids=["a wrong value", "cut", "another encoding", "a folder"],
+    ids=["a wrong value", "a wrong value of an older schema", "cut", "another encoding", "a folder"],
 )
 def test_a_damaged_sidecar_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     sidecar = artifact.sidecar_path(tmp_path / "m.engine")
@@ -38,7 +45,7 @@ def test_a_damaged_sidecar_is_named(tmp_path: Path, content: bytes | None, messa
         sidecar.write_bytes(content)
     with pytest.raises(ArtifactError) as raised:
         artifact.read_sidecar(tmp_path / "m.engine")
-    assert str(raised.value).startswith(f"{sidecar}: the model metadata {message}")
+    assert str(raised.value).startswith(f"{sidecar}: the model metadata{message}")
 
 
 def test_a_newer_sidecar_keeps_its_hint(tmp_path: Path) -> None:

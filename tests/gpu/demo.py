@@ -118,7 +118,7 @@ class Demo:
         """The input of an engine for one scene: the scene, or its windows."""
         meta = self.model(mode).meta
         first = self.images[0]
-        array = Preprocessor(meta, None)(read_image(first), first.name).array
+        array = Preprocessor(meta, None)(read_image(first, meta.decoding), first.name).array
         inference = meta.inference
         if inference.crop_size is None or inference.stride is None:
             return array[None]

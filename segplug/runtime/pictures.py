@@ -143,7 +143,8 @@ class LabelMapSink:
         form = run.dataset.info.label_format
         self._palette = run.palette if form is None else form.palette
         ids = None if form is None else form.ids
-        self._ids = None if ids is None else id_table(ids, len(run.classes))
+        ignored = run.dataset.info.ignore_index
+        self._ids = None if ids is None else id_table(ids, max(len(run.classes), ignored + 1))
         refuse_searched_folder(self._folder, run.dataset)
         self._ignored = run.dataset.info.ignore_index
         self._targets = label_map_files(run.dataset, self._suffix)

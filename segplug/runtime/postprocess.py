@@ -26,6 +26,7 @@ __all__ = [
     "average_views",
     "mark_ignored",
     "mark_unknown",
+    "planes_at_image_size",
     "require_scores",
 ]
 

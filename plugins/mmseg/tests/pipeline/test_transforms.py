@@ -153,6 +153,9 @@ def test_flips_outside_of_augmentation():
         steps_of(flip(flip_ratio=0.5))
     with pytest.raises(ModelError, match="a second RandomFlip"):
         steps_of(flip(prob=1.0), flip(prob=1.0))
+    with pytest.raises(ModelError, match="a second RandomFlip"):  # the first decides: it flips twice
+        steps_of(flip(prob=1.0), flip(prob=0.0))
+    assert steps_of(flip(prob=0.0), flip(prob=1.0)) == ()
     with pytest.raises(ModelError, match="RandomFlip before MultiScaleFlipAug"):
         steps_of(flip(prob=1.0), augmented(NORMALISE, img_scale=(8, 8)))
     with pytest.raises(ModelError, match="the direction 'diagonal'"):

@@ -53,7 +53,7 @@ class Translation:
         self._view: View | None = None
         self._earlier: Resize | None = None  # mmseg keeps the scale of a Resize for the next one
         self._changed = False  # whether the size changed since mmseg computed a view's scale
-        self._flipped = False
+        self._flipped: bool | None = None  # what the first RandomFlip does; None: there was none
 
     def enter(self, view: View) -> None:
         """Go on with the transforms inside a ``MultiScaleFlipAug``."""
@@ -166,11 +166,15 @@ class Translation:
         direction = transform.get("direction", "horizontal")
         if direction not in ("horizontal", "vertical"):
             raise ValueError(f"RandomFlip has the direction {direction!r}")
-        if chance == 1 and not self._flipped:
-            self._flipped = True
+        if self._flipped is not None:  # the first one decides for all
+            if self._flipped:
+                self._missing.leave_out("a second RandomFlip")
+            return
+        self._flipped = chance == 1
+        if self._flipped:
             self.steps.append(Flip(direction))
         elif chance:
-            self._missing.leave_out("a second RandomFlip" if self._flipped else f"RandomFlip(prob={chance})")
+            self._missing.leave_out(f"RandomFlip(prob={chance})")
 
     def _normalize(self, transform: dict[str, Any]) -> None:
         mean, std = (self._per_channel(transform[name], name) for name in ("mean", "std"))

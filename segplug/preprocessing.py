@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from segplug.validation import AboveZero, AtLeastOne, Finite, NotNegative, checked, fault
 
 __all__ = [
+    "RESIZE_FILTERS",
     "STEPS",
     "ChannelOrder",
     "Convert",
@@ -112,8 +113,7 @@ class Resize(Step):
     float32. ``torchvision``: antialiased; computed as Pillow does, which differs from torchvision on the CPU
     by at most one grey level of uint8 (``bilinear``) or two (``bicubic``)."""
     filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
-    """``area`` is for ``opencv`` only, ``box`` for ``pillow``; ``torchvision`` has ``bilinear`` and
-    ``bicubic``."""
+    """One of the algorithm's :data:`RESIZE_FILTERS`."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,14 @@ STEPS: Mapping[str, type[Step]] = {
     kind.name: kind for kind in (Convert, Resize, Flip, Pad, ChannelOrder, Scale, Normalize)
 }
 """The kinds of steps by their names."""
+
+
+RESIZE_FILTERS: Mapping[str, tuple[str, ...]] = {
+    "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
+    "pillow": ("nearest", "bilinear", "bicubic", "box", "lanczos"),
+    "torchvision": ("bilinear", "bicubic"),
+}
+"""The filters of each algorithm of :class:`Resize`."""
 
 
 StepT = TypeVar("StepT", bound=Step)
@@ -248,20 +256,13 @@ def _step(entry: Any, place: str, what: str) -> Step:
     return step
 
 
-_FILTERS = {
-    "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
-    "pillow": ("nearest", "bilinear", "bicubic", "box", "lanczos"),
-    "torchvision": ("bilinear", "bicubic"),
-}
-
-
 def _contradiction(step: Step) -> str | None:
     """Why the values of a step do not go together; ``None``: they do."""
     if isinstance(step, Pad) and (step.size is None) == (step.divisor is None):
         return "exactly one of size and divisor is expected"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
         return f"mean has {len(step.mean)} values, std {len(step.std)}"
-    if isinstance(step, Resize) and step.filter not in _FILTERS[step.algorithm]:
+    if isinstance(step, Resize) and step.filter not in RESIZE_FILTERS[step.algorithm]:
         return f"{step.algorithm} has no filter '{step.filter}'"
     if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
         return "every channel once is expected"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from segplug.artifact import file_sha256
 from segplug.errors import ModelError, UsageError
 from segplug.model import Inference, ModelMeta, Provenance
-from segplug.preprocessing import Pad, Resize
+from segplug.preprocessing import RESIZE_FILTERS, Pad, Resize
 from segplug.progress import Reporter
 from segplug.requests import LoadModelRequest
 from segplug.undescribed import image_steps
@@ -146,10 +146,10 @@ def _resize(options: Options) -> Resize | None:
             if getattr(options, name):
                 raise UsageError(f"{name} says how images are resized", hint="add resize=HEIGHT,WIDTH")
         return None
-    if filtered == ("box" if algorithm == "opencv" else "area"):
+    if filtered not in RESIZE_FILTERS[algorithm]:
         raise UsageError(
             f"the resize of {algorithm} has no filter '{filtered}'",
-            hint="'area' is for opencv, 'box' for pillow and torchvision",
+            hint=f"it has {', '.join(RESIZE_FILTERS[algorithm])}",
         )
     height, width = options.resize
     fit: Literal["exact", "inside"] = "inside" if options.keep_ratio else "exact"

@@ -56,7 +56,9 @@ class Options:
         help="The library whose numbers resizing gives; pillow and torchvision antialias. Default: opencv.",
     )
     resize_filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] | None = option(
-        None, help="The filter of the resize: area for opencv, box for the others. Default: bilinear."
+        None,
+        help="The filter of the resize: area for opencv, box for pillow; torchvision has bilinear and "
+        "bicubic. Default: bilinear.",
     )
     pad_divisor: int | None = option(
         None, help="Pad height and width up to multiples of this, at the bottom and right.", minimum=1

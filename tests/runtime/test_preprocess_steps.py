@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -257,6 +258,20 @@ def test_a_value_that_is_no_number_is_named_with_its_place(dtype: str, value: fl
         prepare(image, "a.npy")
     assert raised.value.message == f"the image a.npy holds {value} in channel 4, row 2, column 5"
     assert raised.value.hint == "replace it, or mark it as nodata in a GeoTIFF"
+
+
+def test_an_image_of_undefined_values_takes_no_memory_for_their_places() -> None:
+    """A server gets such images from anybody."""
+    image = np.full((500, 500, 4), np.nan, np.float32)
+    prepare = Preprocessor(ModelMeta("m", in_channels=4))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match="channel 1, row 0, column 0"):
+            prepare(image, "a.npy")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < image.nbytes
 
 
 @pytest.mark.parametrize(

@@ -107,10 +107,18 @@ class Preprocessor:
         )
 
     def _stretched(self, image: npt.NDArray[Any], fixed: Size, name: str) -> Prepared:
-        """Resize once to the engine's size in place of all steps that change the size."""
-        resize = next(iter(find_steps(self._steps, Resize)), Resize())
+        """Resize once to the engine's size in place of all steps that change the size: where the first
+        resize is, since steps before it may convert the pixels to a type that it takes.
+        """
+        resize = next(iter(find_steps(self._steps, Resize)), None)
+        place = 0 if resize is None else self._steps.index(resize)
+        resize = resize or Resize()
         exact = Resize(scale=fixed[::-1], algorithm=resize.algorithm, filter=resize.filter)
-        steps = (exact, *(step for step in self._steps if not isinstance(step, (Resize, Pad))))
+        before, after = (
+            [step for step in part if not isinstance(step, (Resize, Pad))]
+            for part in (self._steps[:place], self._steps[place:])
+        )
+        steps = (*before, exact, *after)
         plan = plan_sizes(steps, (image.shape[0], image.shape[1]))
         program = _Program(steps, self._meta.in_channels)
         return Prepared(program(image, plan.sizes, fixed, name), plan.geometry)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from segplug.engine import Axis, EngineSpec
 from segplug.errors import DatasetError
 from segplug.model import ModelMeta
 from segplug.preprocessing import (
@@ -311,3 +312,18 @@ def test_a_view_has_its_own_steps() -> None:
     prepared = Preprocessor(meta, steps=view)(image, "a")
     assert np.array_equal(prepared.array, _by_hand(image, view))
     assert prepared.geometry.flip == "horizontal"
+
+
+def test_a_stretched_image_is_converted_first_where_the_resize_needs_it() -> None:
+    """Pillow resizes no 16-bit pixels, nor does OpenCV all types."""
+    image = _image("uint16", 3)
+    steps = (
+        Convert(),
+        Resize((64, 48), algorithm="pillow"),
+        Pad(divisor=32),
+        Normalize((1, 2, 3), (4, 5, 6)),
+    )
+    meta = ModelMeta("m", preprocessing=steps)
+    spec = EngineSpec(meta, "logits", height=Axis.fixed(16), width=Axis.fixed(24))
+    stretched = (steps[0], Resize((24, 16), algorithm="pillow"), steps[3])
+    assert np.array_equal(Preprocessor(meta, spec)(image, "a").array, _run(image, *stretched).array)

@@ -131,8 +131,9 @@ def planes_at_image_size(output: NetworkOutput, meta: ModelMeta) -> Any:
     planes: Any = output.values
     if geometry.valid != geometry.network:
         height, width = geometry.valid
-        if height % stride or width % stride:
-            # The end of the image lies between two scores: cut at the input's size.
+        if height % stride or width % stride or (meta.align_corners and stride > 1):
+            # Cut at the input's size: the end of the image lies between two scores, or aligned corners are
+            # those of the padded input, not of the part that is left.
             planes = np.stack(
                 [resize_plane(plane, geometry.network, align_corners=meta.align_corners) for plane in planes]
             )

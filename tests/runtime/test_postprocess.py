@@ -106,16 +106,20 @@ def test_scores_at_a_stride_of_a_resized_image_are_resized_once(align_corners):
     assert (labels != twice.argmax(0).numpy()).mean() > 0.002
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
-def test_padding_at_a_multiple_of_the_stride_is_cut_from_the_scores(align_corners):
+def test_padding_at_a_multiple_of_the_stride_is_cut_from_the_scores():
     scores = _noise(5, 16, 24)
-    meta = ModelMeta("m", out_channels=5, output_stride=4, align_corners=align_corners)
+    meta = ModelMeta("m", out_channels=5, output_stride=4)
     labels = _post(scores, meta, Geometry((90, 120), (48, 72), (64, 96))).labels
-    _assert_labels(labels, _resized(scores[:, :12, :18], (90, 120), align_corners))
+    _assert_labels(labels, _resized(scores[:, :12, :18], (90, 120)))
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("valid", [(50, 70), (48, 70), (50, 72)])
+@pytest.mark.parametrize(
+    ("valid", "align_corners"),
+    [
+        *((valid, aligned) for valid in ((50, 70), (48, 70), (50, 72)) for aligned in (False, True)),
+        ((48, 72), True),  # aligned corners are those of the padded input
+    ],
+)
 def test_padding_between_two_scores_is_cut_at_the_size_of_the_input(valid, align_corners):
     scores = _noise(5, 16, 24)
     meta = ModelMeta("m", out_channels=5, output_stride=4, align_corners=align_corners)

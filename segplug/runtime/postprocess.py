@@ -175,17 +175,19 @@ def average_views(views: Sequence[tuple[NetworkOutput, int]], meta: ModelMeta) -
     Returns:
         Probabilities, float32 ``(C, H, W)``, at the image's own size.
     """
-    total: npt.NDArray[np.float32] | None = None
+    size = views[0][0].geometry.original
+    total: npt.NDArray[np.float32] = np.zeros((len(views[0][0].values), *size), np.float32)
+    values = np.empty_like(total)  # for each view again: scores of many classes need gigabytes
     for output, weight in views:
         planes = planes_at_image_size(output, meta)
-        values = np.stack([np.array(planes[index]) for index in range(len(planes))])
+        for index in range(len(planes)):
+            values[index] = planes[index]
         if output.logits:
             _activate(values)
-        values = _mirrored(values, output.geometry) * np.float32(weight)
-        total = values if total is None else total + values
-    assert total is not None
+        values *= np.float32(weight)
+        for plane, added in zip(total, values, strict=True):
+            plane += _mirrored(added, output.geometry)
     total /= sum(weight for _, weight in views)
-    size = views[0][0].geometry.original
     return NetworkOutput(total, Geometry.whole(size), logits=False, stride=1)
 
 

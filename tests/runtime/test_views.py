@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,6 +95,19 @@ def test_huge_scores_do_not_overflow() -> None:
         [[1, 0]],
         [[0, 1]],
     ]
+
+
+def test_the_mean_takes_one_view_of_memory_besides_itself() -> None:
+    size = (128, 128)
+    geometries = [Geometry(size, size, size, flip) for flip in (None, "horizontal", "vertical")]
+    views = [(NetworkOutput(_noise(40, *size), geometry), 1) for geometry in geometries]
+    tracemalloc.start()
+    try:
+        mean = average_views(views, ModelMeta("m", out_channels=40))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * mean.values.nbytes
 
 
 VIEW: tuple[Step, ...] = usual_steps(MEAN, STD)

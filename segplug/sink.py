@@ -59,11 +59,15 @@ class RunContext:
     def ignored(self) -> int:
         """The label of pixels without data, and of unknown ones: what the data set ignores.
 
+        Of a list of images, which have no masks, it is 65535 if the usual 255 is a class.
+
         Raises:
             UsageError: it is a class, or label maps cannot hold it.
         """
         label = self.dataset.info.ignore_index
         used = 0 <= label < self.meta.num_labels
+        if used and self.dataset.info.listed:
+            label, used = 65535, self.meta.num_labels > 65535
         if used or not 0 <= label < 1 << 16:
             what = "a class of this model" if used else "not from 0 to 65535"
             raise UsageError(

@@ -145,8 +145,8 @@ class LabelMapSink:
         ids = None if form is None else form.ids
         ignored = run.dataset.info.ignore_index
         self._ids = None if ids is None else id_table(ids, max(len(run.classes), ignored + 1))
+        self._nodata = _nodata(run, self._ids)
         refuse_searched_folder(self._folder, run.dataset)
-        self._ignored = run.dataset.info.ignore_index
         self._targets = label_map_files(run.dataset, self._suffix)
         for folder in {target.parent for target in self._targets}:
             make_folder(self._folder / folder)
@@ -164,7 +164,7 @@ class LabelMapSink:
         from segplug.runtime.georeference import encode_label_tif
 
         source = next(iter(input_files(self._dataset, index, mask=False)), None)
-        return encode_label_tif(ids, source=source, ignored=self._ignored)
+        return encode_label_tif(ids, source=source, ignored=self._nodata)
 
     def has(self, index: int, notes: Notes) -> bool:
         return (self._folder / self._targets[index]).is_file()
@@ -174,6 +174,17 @@ class LabelMapSink:
 
     def close(self, *, finished: bool) -> None:
         pass
+
+
+def _nodata(run: RunContext, ids: npt.NDArray[Any] | None) -> int | None:
+    """The value of pixels without data in label maps; ``None``: a class has it, or the type does not."""
+    try:
+        ignored = run.ignored
+    except UsageError:  # raised again for the first pixel that needs it
+        return None
+    if ids is None:
+        return ignored
+    return None if ids[ignored] in ids[: run.meta.num_labels] else int(ids[ignored])
 
 
 def label_map_files(dataset: Dataset, suffix: str = ".png") -> list[PurePosixPath]:
@@ -220,7 +231,6 @@ def _png(ids: npt.NDArray[Any], palette: tuple[tuple[int, int, int], ...] | None
     picture = Image.fromarray(ids.astype(np.uint8 if ids.dtype.itemsize == 1 else np.uint16))
     if palette and ids.dtype.itemsize == 1:
         picture = picture.convert("L")
-        picture.putpalette([value for colour in palette[:256] for value in colour])
-    buffer = io.BytesIO()
+        buffer = io.BytesIO()
     picture.save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

@@ -176,6 +176,8 @@ def test_pixels_without_data_of_many_classes_need_a_wider_label() -> None:
     assert sink.results[0].labels.dtype == np.uint16
     assert (sink.results[0].labels[:2] == 65535).all()
     assert (sink.results[0].labels[2:] == 255).all()
+    run(engine, ArrayDataset([masked], info=DatasetInfo("images", (), has_masks=False, listed=True)), [sink])
+    assert np.array_equal(sink.results[1].labels, sink.results[0].labels), "nothing can be said of a list"
     (answer,) = Segmenter(engine)([masked])
     assert (answer.labels[:2] == 65535).all()
     # without such pixels there is nothing to mark

@@ -7,8 +7,14 @@ import sys
 import numpy as np
 import pytest
 
+from segplug.dataset import DatasetInfo, LabelFormat
+from segplug.engine import EngineSpec
 from segplug.errors import MissingDependencyError
+from segplug.model import ModelMeta
 from segplug.runtime.georeference import encode_label_tif
+from segplug.runtime.pictures import LabelMapSink
+from segplug.runtime.pipeline import run
+from segplug.testing import ArrayDataset, FunctionEngine
 
 rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("tifffile")
@@ -122,3 +128,29 @@ def test_without_both_libraries_the_command_is_named(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingDependencyError, match=r"segplug\[tiff\]"):
         encode_label_tif(LABELS, source=None, ignored=None)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    ("channels", "ignored", "ids", "nodata"),
+    [
+        (3, 255, None, 255),
+        (300, 255, None, None),  # 255 is a class: its pixels are no gap
+        (300, 65535, None, 65535),
+        (3, 255, {0: 7, 1: 8, 2: 9, 255: 0}, 0),
+        (3, 255, {0: 7, 1: 8, 2: 0, 255: 0}, None),
+    ],
+)
+def test_the_nodata_value_is_never_that_of_a_class(tmp_path, channels, ignored, ids, nodata):
+    meta = ModelMeta("m", in_channels=1, out_channels=channels)
+    numbers = np.arange(channels, dtype=np.float32)[:, None, None]
+    engine = FunctionEngine(EngineSpec(meta, "logits"), lambda batch: -np.abs(batch - numbers))
+    form = None if ids is None else LabelFormat(ids=ids)
+    info = DatasetInfo("one", (), has_masks=False, ignore_index=ignored, label_format=form)
+    labels = np.minimum(np.arange(256, dtype=np.uint16).reshape(16, 16, 1), channels - 1)
+    dataset = ArrayDataset([labels], info=info)
+    run(engine, dataset, [LabelMapSink(tmp_path, suffix=".tif")])
+    read = _read((tmp_path / "0000.tif").read_bytes())
+    assert read["nodata"] == nodata
+    expected = labels[:, :, 0] if ids is None else np.array([ids[i] for i in range(3)])[labels[:, :, 0]]
+    assert np.array_equal(read["labels"], expected)

@@ -231,6 +231,9 @@ def _png(ids: npt.NDArray[Any], palette: tuple[tuple[int, int, int], ...] | None
     picture = Image.fromarray(ids.astype(np.uint8 if ids.dtype.itemsize == 1 else np.uint16))
     if palette and ids.dtype.itemsize == 1:
         picture = picture.convert("L")
-        buffer = io.BytesIO()
+        # Pillow writes as few bits as the colours need: a label without a colour would become another one.
+        more = ((0, 0, 0),) * (int(ids.max(initial=0)) + 1 - len(palette))
+        picture.putpalette([value for colour in (*palette[:256], *more) for value in colour])
+    buffer = io.BytesIO()
     picture.save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

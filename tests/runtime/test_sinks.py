@@ -100,30 +100,6 @@ def test_label_maps_are_written_in_the_data_sets_ids(tmp_path):
         assert np.array_equal(np.array(picture), _labels_of(images[0]) + 1)
 
 
-@pytest.mark.parametrize("colours", [2, 3, 16, 17, 256])
-def test_the_ignored_label_survives_a_small_palette(tmp_path, colours):
-    """Pillow writes two colours with one bit for each pixel."""
-    palette = tuple((i, 255 - i, 7) for i in range(colours))
-    meta = ModelMeta("m", out_channels=colours, palette=palette)
-    labels = np.random.default_rng(0).integers(0, min(colours, 200), (20, 30)).astype(np.uint8)
-    engine = FunctionEngine(
-        EngineSpec(meta, "logits"),
-        lambda batch: (np.arange(colours)[:, None, None] == batch[:, :1]).astype(np.float32),
-    )
-    image = np.ma.MaskedArray(np.repeat(labels[:, :, None], 3, axis=2), mask=False)
-    image[:4] = np.ma.masked
-    ignored = 255 if colours < 256 else 65535
-    info = DatasetInfo("one", (), has_masks=False, ignore_index=ignored)
-    run(engine, ArrayDataset([image], info=info), [LabelMapSink(tmp_path)])
-    with Image.open(tmp_path / "0000.png") as picture:
-        written = np.array(picture)
-        assert picture.mode == ("P" if colours < 256 else "I;16")
-        if colours < 256:
-            assert picture.getpalette()[: 3 * colours] == [value for colour in palette for value in colour]
-    assert (written[:4] == ignored).all()
-    assert np.array_equal(written[4:], labels[4:])
-
-
 def test_an_empty_format_means_greyscale_labels(tmp_path):
     images = _images(1)
     run(_engine(), _Named(images, ["a.png"], label_format=LabelFormat()), [LabelMapSink(tmp_path)])

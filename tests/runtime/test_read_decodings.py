@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -96,6 +98,23 @@ def test_bands_are_in_the_order_of_the_file(dtype, channels):
     image = decode_image(content, "a.png", Decoding.for_channels(4))
     assert image.dtype == dtype
     assert np.array_equal(image, values)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_png_of_two_channels_gives_two_bands(bits):
+    """Grey and alpha, of which OpenCV makes BGRA."""
+    values = np.random.default_rng(0).integers(0, 1 << bits, (5, 6, 2)).astype(f">u{bits // 8}")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 6, 5, bits, 4, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
+    image = decode_image(content, "a.png", Decoding.for_channels(2), channels=2)
+    assert image.dtype == f"u{bits // 8}"
+    assert np.array_equal(image, values)
+    assert decode_image(content, "a.png", Decoding(color="unchanged")).shape == (5, 6, 4), "as mmcv does"
 
 
 def test_turbojpeg_decodes_as_in_mmcv(mmseg, photo):

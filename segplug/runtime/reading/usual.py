@@ -101,6 +101,8 @@ def _with_opencv(
         flag = flags["unchanged" if decoding.library == "bands" else decoding.color]
         image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
         if decoding.library == "bands" and image is not None and image.ndim == 3:
+            if _is_grey_with_alpha(content):  # of which OpenCV makes BGRA
+                return np.ascontiguousarray(image[..., [0, 3]])
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     except cv2.error as error:
         raise DatasetError(f"{what} cannot be decoded: {error.err or error}") from error
@@ -176,6 +178,11 @@ def _png_size(content: bytes) -> tuple[int, int] | None:
     if not content.startswith(_PNG) or len(content) < 24:
         return None
     return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+def _is_grey_with_alpha(content: bytes) -> bool:
+    """Whether this is a PNG of two channels."""
+    return content.startswith(_PNG) and content[25:26] == b"\x04"
 
 
 def _other_size(content: bytes, known: str | None) -> tuple[int, int]:

@@ -36,6 +36,8 @@ class ServedModel:
     checkpoint: str | None = None
     source: str | None = None
     trust_checkpoint: bool = False
+    approximate: bool = False
+    """Whether what cannot be done exactly was left out when the config was packed."""
     source_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the source that loads the config."""
     backend_options: Mapping[str, Any] = field(default_factory=dict)
@@ -118,6 +120,7 @@ def open_served_model(
             checkpoint=None if served.checkpoint is None else folder / served.checkpoint,
             source=served.source,
             trust_checkpoint=served.trust_checkpoint,
+            approximate=served.approximate,
             **served.source_options,
         )
     else:

@@ -257,6 +257,15 @@ def test_a_model_that_a_server_cannot_load_is_refused(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_config_is_served_with_the_approximations_that_it_was_packed_with(tmp_path):
+    """Exactly, the server could not load it."""
+    changed = {"data.test.pipeline.1.transforms.1.type": "CLAHE"}
+    model = Segplug().load_model(CONFIG, checkpoint=WEIGHTS, cfg_options=changed, approximate=True)
+    assert "CLAHE" in model.meta.approximations[0]
+    made = pack(model, tmp_path, model_name="m")
+    assert made.meta.approximations == model.meta.approximations
+
+
 def test_a_failure_keeps_the_previous_archive(onnx_file, tmp_path, monkeypatch):
     made = pack(onnx_file, tmp_path)
     before = made.path.read_bytes()

@@ -113,6 +113,7 @@ def _stage_model(
         checkpoint=checkpoint,
         source=arguments.source,
         trust_checkpoint=arguments.trust_checkpoint,
+        approximate=arguments.approximate,
         source_options=arguments.options,
     )
 

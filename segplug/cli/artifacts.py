@@ -106,8 +106,10 @@ def thresholds_of(values: Mapping[str, Any], precision: Precision) -> Thresholds
 
 
 def report_written(output: Output, artifact: Artifact) -> None:
-    """Say which file was written, and how large it is."""
+    """Say which file was written, how large it is, and what it does not do as the model's framework does."""
     output.say(f"wrote {artifact.path} ({artifact.size / 1e6:.1f} MB)")
+    for line in artifact.meta.approximations:
+        output.say(f"approximate: {line}")
 
 
 def report_artifact(output: Output, artifact: Artifact, *, verify: bool = False) -> int:
@@ -151,6 +153,8 @@ def report_verification(output: Output, artifact: Artifact) -> None:
     if found["unstable"]:
         rows.append((f"left out, unstable in {reference}", f"{found['unstable']:.6f}"))
     output.table(Table(f"Compared with {reference}", ("what", "value"), tuple(rows)))
+    if artifact.meta.tta:
+        output.say(f"compared without the model's test-time augmentation ({len(artifact.meta.tta)} views)")
     if found.get("thresholds_by_hand"):
         limit = found["thresholds"]["logits"]
         output.say(f"the thresholds were set by hand: logits may differ by {limit:g} of their range")

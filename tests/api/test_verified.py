@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from segplug import Segplug
+from segplug.cli.artifacts import report_verification, report_written
+from segplug.cli.output import Output
 from segplug.cli.root import run_command_line
 from segplug.errors import UsageError
+from segplug.preprocessing import Flip
 from segplug.verification.compare import THRESHOLDS
 from tests.api.toys import install_signer, install_toys
 
@@ -117,6 +120,18 @@ def test_the_metadata_says_which_thresholds_a_file_kept_to(tmp_path, capsys) -> 
     meta = Segplug().read_meta(tmp_path / "m.toy")
     assert meta is not None
     assert meta.verification == found
+
+
+def test_what_a_file_and_its_comparison_leave_out_is_said(tmp_path, capsys) -> None:
+    artifact = Segplug().export("toy", Segplug().load_model("toys:m"), output=tmp_path / "m.toy", verify=True)
+    printed: list[str] = []
+    for changes in ({}, {"approximations": ("CLAHE is left out",), "tta": ((), (Flip(),))}):
+        found = replace(artifact, meta=artifact.meta.replace(**changes))
+        report_written(Output(as_json=False), found)
+        report_verification(Output(as_json=False), found)
+        printed.append(capsys.readouterr().out)
+    said = ("approximate: CLAHE is left out", "without the model's test-time augmentation (2 views)")
+    assert [[words in text for words in said] for text in printed] == [[False, False], [True, True]]
 
 
 def test_thresholds_set_by_hand_are_said_to_be(tmp_path, capsys) -> None:

@@ -90,7 +90,7 @@ def choose_backend(session: Session, artifact: Path, wanted: str | None = None) 
 
 def serving_warnings(spec: EngineSpec) -> list[str]:
     """Why a server's masks may differ from those of the source's framework, one line each."""
-    found = [f"approximated: {line}" for line in spec.meta.approximations]
+    found = [f"approximate: {line}" for line in spec.meta.approximations]
     if spec.meta.tta:
         found.append(
             f"test-time augmentation (views: {len(spec.meta.tta)}) is left out on a server, as with --no-tta"

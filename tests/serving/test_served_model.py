@@ -91,7 +91,7 @@ def test_what_changes_masks_is_warned_of() -> None:
     assert serving_warnings(EngineSpec(meta=meta, output="labels", input="image")) == []
     meta = meta.replace(tta=((), (Flip(),)), approximations=("the crop is left out",))
     approximated, views = serving_warnings(EngineSpec(meta=meta, output="logits"))
-    assert approximated == "approximated: the crop is left out"
+    assert approximated == "approximate: the crop is left out"
     assert "test-time augmentation (views: 2) is left out" in views
 
 

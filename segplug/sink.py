@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from segplug.errors import UsageError
-from segplug.palette import Palette, choose_palette
+from segplug.palette import Palette, label_palette
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +52,7 @@ class RunContext:
         """One RGB colour for each label: the data set's, else the model's, else random ones, which are
         always the same. Of a model of one class, label 0 is black.
         """
-        colours = choose_palette((self.dataset.info.palette, self.meta.palette), len(self.classes))
-        return ((0, 0, 0), *colours) if len(self.classes) == 1 else colours
+        return label_palette((self.dataset.info.palette, self.meta.palette), len(self.classes))
 
     @property
     def ignored(self) -> int:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError, DeviceError, EngineError, SegplugError, ShapeError, UsageError
-from segplug.palette import choose_palette
+from segplug.palette import label_palette
 from segplug.runtime.paint import Painter
 from segplug.runtime.postprocess import mark_unknown, require_scores
 from segplug.runtime.segment import Segmenter
@@ -108,8 +108,7 @@ class Service:
         self._segment = Segmenter(engine, batch_size=batch_size, reporter=reporter)
         self.batch_size = self._segment.group_size
         """The number of requests that are worth answering together."""
-        colours = choose_palette([self.meta.palette], self.meta.num_classes)
-        self._palette = ((0, 0, 0), *colours) if self.meta.num_classes == 1 else colours
+        self._palette = label_palette([self.meta.palette], self.meta.num_classes)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer a batch of requests, in their order. A request that fails does not affect the others."""

@@ -164,18 +164,30 @@ def test_other_bands_are_another_run(tmp_path) -> None:
     assert len(keys) == 4
 
 
+class Window:
+    def __init__(self) -> None:
+        self.shown: list = []
+        self.closed = False
+
+    def show(self, picture, title) -> None:
+        self.shown.append((picture, title))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_class_of_a_model_of_one_class_has_its_colour_side_by_side() -> None:
+    """Label 0 is the rest, and black, as in every other picture."""
+    meta = ModelMeta("m", classes=("road",), palette=((9, 99, 199),), out_channels=1)
+    engine = FunctionEngine(EngineSpec(meta, "logits", backend="test"), lambda batch: batch[:, :1] - 100)
+    window, image = Window(), np.zeros((4, 6, 3), np.uint8)
+    image[:2] = 200
+    show_side_by_side(window, [engine], [("a.png", image)])
+    expected = Painter(((0, 0, 0), (9, 99, 199)))(image, (image[:, :, 0] > 100).astype(np.uint8))
+    assert np.array_equal(window.shown[0][0], expected)
+
+
 def test_engines_side_by_side_show_bands() -> None:
-    class Window:
-        def __init__(self) -> None:
-            self.shown: list = []
-            self.closed = False
-
-        def show(self, picture, title) -> None:
-            self.shown.append((picture, title))
-
-        def close(self) -> None:
-            self.closed = True
-
     window, image = Window(), _image(4, "float32")
     colours = ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12))
     engines = [_engine(4, FILE), _engine(4, FILE)]

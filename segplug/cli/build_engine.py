@@ -20,6 +20,7 @@ from segplug.cli.artifacts import (
 )
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options
+from segplug.cli.parameters import bands_option
 from segplug.errors import UsageError
 from segplug.installed import Provider
 from segplug.model import SegmentationModel
@@ -58,6 +59,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             is_flag=True,
             help="Show each image in a window, with the labels of ARTIFACT or CONFIG and of the engine.",
         ),
+        bands_option("--show shows"),
         click.Option(["--device"], help="The device that the engine will run on. Default: the target's own."),
     ]
 
@@ -88,7 +90,7 @@ def run(call: Invocation) -> int:
     report_written(output, artifact)
     report_verification(output, artifact)
     if window is not None:
-        _show(call.session, call.provider, window, artifact, subject, images, colours, values["device"])
+        _show(call, window, artifact, subject, images, colours)
     return report_artifact(output, artifact, verify=values["verify"])
 
 
@@ -96,7 +98,11 @@ def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> 
     """A window for --show, opened before the build, if the engine can run on this machine."""
     if not values["show"]:
         return None
+    from segplug.preprocessing import Decoding
     from segplug.runtime.display import DisplayWindow
+    from segplug.runtime.view import Viewer
+
+    Viewer(Decoding(), values["bands"] or None)  # refuses another number of bands before anything is built
 
     require_device(verification_backend(session.registry, provider.entry), values["device"])
     return DisplayWindow(instead="use segplug run infer with --show-dir to write painted images")
@@ -122,18 +128,17 @@ def _images(session: Segplug, values: Mapping[str, Any]) -> tuple[list[Path], Pa
 
 
 def _show(
-    session: Segplug,
-    provider: Provider,
+    call: Invocation,
     window: DisplayWindow,
     artifact: Artifact,
     subject: Any,
     images: Sequence[Path],
     colours: Palette,
-    device: str | None,
 ) -> None:
     from segplug.runtime.side_by_side import show_side_by_side
     from segplug.verification.run import both_engines, verification_images
 
+    session, provider, device = call.session, call.provider, call.values["device"]
     reference_backend = None
     if not isinstance(subject, SegmentationModel):
         subject = Path(subject)
@@ -142,4 +147,5 @@ def _show(
     with both_engines(session, subject, artifact, reference_backend, backend, device=device) as engines:
         meta = artifact.meta
         shown = verification_images(images, meta, meta.input_size)
-        show_side_by_side(window, engines, ((name, image) for name, image, _ in shown), colours)
+        pictures = ((name, image) for name, image, _ in shown)
+        show_side_by_side(window, engines, pictures, colours, call.values["bands"] or None)

@@ -13,7 +13,7 @@ from segplug.api import Segplug
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import cfg_options_option, load_model, model_options
 from segplug.cli.output import Output
-from segplug.cli.parameters import FiniteRange, GreedyOption, force_option, key_values
+from segplug.cli.parameters import FiniteRange, GreedyOption, bands_option, force_option, key_values
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
@@ -107,13 +107,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             show_default=True,
             help="Weight of the class colour over the image, above 0 and at most 1.",
         ),
-        GreedyOption(
-            ["--bands"],
-            type=click.IntRange(1),
-            metavar="N",
-            help="The channels that painted images show, numbered from 1 as in the file: one (grey) or three "
-            "(red, green, blue). Default: the first three.",
-        ),
+        bands_option("painted images show"),
         click.Option(
             ["--no-tta"],
             is_flag=True,

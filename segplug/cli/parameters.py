@@ -17,6 +17,7 @@ __all__ = [
     "GreedyCommand",
     "GreedyOption",
     "addon_settings",
+    "bands_option",
     "common_options",
     "force_option",
     "given_options",
@@ -51,6 +52,17 @@ class GreedyCommand(click.Command):
         options = [option for option in self.get_params(ctx) if isinstance(option, GreedyOption)]
         greedy = {name: option for option in options for name in option.opts if name.startswith("-")}
         return super().parse_args(ctx, list(_spread(args, greedy)))
+
+
+def bands_option(what: str) -> click.Option:
+    """``--bands``; ``what`` shows them."""
+    return GreedyOption(
+        ["--bands"],
+        type=click.IntRange(1),
+        metavar="N",
+        help=f"The channels that {what}, numbered from 1 as in the file: one (grey) or three (red, green, "
+        "blue). Default: the first three; of one or two channels the first.",
+    )
 
 
 def _spread(args: Sequence[str], greedy: Mapping[str, GreedyOption]) -> Iterator[str]:

@@ -131,6 +131,13 @@ def test_both_results_are_shown_side_by_side(
     assert left.shape == cv2.imread(str(shared_project.images / "1.png")).shape
     assert titles[0].startswith("1.png: onnxruntime")
 
+    document(capsys, *built, "--force", "--input-img", shared_project.images / "1.png", "--bands", "2")
+    differs = (shown.pop() != shown[0]).any(axis=(0, 1))
+    assert differs.tolist() == [True, False, True], "all three channels show the green one"
+    titles.pop()
+    document(capsys, *built, "--force", "--bands", "1", "2", code=2)
+    assert len(shown) == 1
+
     document(capsys, *built, "--force", "--wrong", "--dataset", shared_project.images)
     assert [title.split(":")[0] for title in titles[1:]] == ["0.png", "1.png", "2.png", "3.png"]
     left, right = np.split(shown[1], 2, axis=1)

@@ -109,16 +109,17 @@ class Resize(Step):
     """Where the ratio is kept: ``half_up`` is ``int(edge * factor + 0.5)``, as mmcv computes it; ``down`` is
     ``int(short * long_edge / short_edge)``, as torchvision does."""
     algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
-    """``opencv``: without antialiasing, for images of any type. ``pillow``: antialiased, for uint8 and
-    float32. ``torchvision``: antialiased; computed as Pillow does, which differs from torchvision on the CPU
-    by at most one grey level of uint8 (``bilinear``) or two (``bicubic``)."""
+    """``opencv``: ``cv2.resize``, for all types that it takes; only ``area`` is antialiased. ``pillow``: for
+    uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: antialiased; computed as Pillow
+    does, which differs from torchvision on the CPU by at most one grey level of uint8 (``bilinear``) or two
+    (``bicubic``)."""
     filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
     """One of the algorithm's :data:`RESIZE_FILTERS`."""
 
 
 @dataclass(frozen=True)
 class Flip(Step):
-    """Mirror the image; the network's output is mirrored back."""
+    """Mirror the image; the network's output is mirrored back. Of several, only the last one is."""
 
     name: ClassVar[str] = "flip"
     direction: Literal["horizontal", "vertical"] = "horizontal"

@@ -91,8 +91,8 @@ class ImageResult:
     mask: npt.NDArray[Any] | None
     """The mask, uint8 or uint16 ``(H, W)``; only if some sink ``needs_mask``."""
     confidence: npt.NDArray[np.float32] | None = None
-    """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; only if some sink
-    ``needs_confidence``."""
+    """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; where the label became unknown, that
+    of the label it had. At least if some sink ``needs_confidence``."""
 
 
 class Sink(Protocol):

@@ -46,8 +46,8 @@ def image_steps(
         std: As ``mean``. ``None``: 1.
         channel_order: What a network of three channels takes; ``None``: RGB.
         decoding: ``color`` and ``grayscale`` convert colours, ``unchanged`` keeps channels and type with
-        colours
-            as BGR, ``bands`` keeps the file's order, too. ``None``: what the number of channels suggests.
+            colours as BGR, ``bands`` keeps the file's order, too. ``None``: what the number of channels
+            suggests.
         resize: ``None``: images keep their size.
         pad: ``None``: nothing is padded.
 

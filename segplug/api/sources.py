@@ -50,8 +50,7 @@ class Sources(Caller):
             for_training: Build also what only training uses, such as auxiliary heads.
             structure_only: Only the structure is needed: the weights may have any values.
             approximate: Leave out what segplug cannot do exactly as the source's framework does, and list it
-            in
-                the metadata, in place of an error.
+                in the metadata, in place of an error.
             **options: The source's own options.
         """
         provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)

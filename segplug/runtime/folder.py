@@ -56,7 +56,7 @@ class FolderOptions:
     ignore_index: int | None = option(
         None,
         help="Mask value (after any reduction) that is not scored; above 255, masks may hold 16 bits. "
-        "Default: 255, or 65535 for more than 255 classes.",
+        "Default: 255, or 65535 if the option classes names more than 255.",
         minimum=0,
         maximum=65535,
     )

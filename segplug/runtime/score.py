@@ -33,11 +33,9 @@ def count(
     Args:
         prediction: Unsigned integer ``(H, W)``. Labels that are no class count for no class.
         mask: uint8 or uint16 ``(H, W)``. Pixels of ``ignore_index`` are not counted; pixels of other values
-        that
-            are no class count only as predictions, as in mmsegmentation.
+            that are no class count only as predictions, as in mmsegmentation.
         num_classes: K. Of one class every pixel counts as predicted and as labelled, and as right where the
-        two
-            are equal: mmsegmentation's histogram of one bin holds all values.
+            two are equal: mmsegmentation's histogram of one bin holds all values.
         ignore_index: The mask value of pixels to ignore.
         name: The name of the image in messages.
 

@@ -89,9 +89,8 @@ def _stored(content: bytes, what: str) -> tuple[npt.NDArray[Any], npt.NDArray[np
     else:
         nodata = None if header is None or header.photometric == _MIN_IS_WHITE else header.nodata
         return stored, find_missing(stored, nodata)
-    masked = decode_tiff(
-        content, what, "bands", Limits()
-    )  # of a type or compression that Pillow does not know
+    # Of a type or compression that Pillow does not know.
+    masked = decode_tiff(content, what, "bands", Limits())
     return np.ma.getdata(masked), np.ma.getmaskarray(masked) if np.ma.isMaskedArray(masked) else None
 
 

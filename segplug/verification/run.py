@@ -202,30 +202,34 @@ def run_both(reference: Engine, candidate: Engine, inputs: Inputs, reporter: Rep
             found = np.array(actual[position])
             yield Pair(
                 label,
-                _comparable(expected[position], found, reference),
+                _comparable(expected[position], found, reference, candidate),
                 found,
-                perturbed=partial(_perturbed, reference, batch[position : position + 1], found),
+                perturbed=partial(_perturbed, reference, candidate, batch[position : position + 1], found),
             )
 
 
 def _perturbed(
-    reference: Engine, image: npt.NDArray[np.float32], found: npt.NDArray[Any]
+    reference: Engine, candidate: Engine, image: npt.NDArray[np.float32], found: npt.NDArray[Any]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    return perturbed_runs(lambda perturbed: _comparable(reference.run(perturbed)[0], found, reference), image)
+    return perturbed_runs(
+        lambda perturbed: _comparable(reference.run(perturbed)[0], found, reference, candidate), image
+    )
 
 
 def _comparable(
-    scores: npt.NDArray[Any], found: npt.NDArray[Any], reference: Engine
+    scores: npt.NDArray[Any], found: npt.NDArray[Any], reference: Engine, candidate: Engine
 ) -> npt.NDArray[np.float32]:
     """The reference's scores ``(C, h, w)``, at the size of what the artifact gives.
 
-    An artifact of labels resizes scores itself, and gives its labels, or the scores of which it makes them.
+    An artifact of labels resizes scores itself, and gives its labels, or the scores of which it makes them,
+    whose stride is 1. If both sides have the same stride, nothing is resized: another size is then a fault.
     """
     from segplug.runtime.planes import resize_plane
 
     scores = scores.astype(np.float32)
     height, width = found.shape[-2:]
-    if scores.shape[1:] == (height, width):
+    same_stride = candidate.spec.meta.output_stride == reference.spec.meta.output_stride
+    if scores.shape[1:] == (height, width) or (found.ndim == 3 and same_stride):
         return scores
     align_corners = reference.spec.meta.align_corners
     return np.stack([resize_plane(plane, (height, width), align_corners=align_corners) for plane in scores])

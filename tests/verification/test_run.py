@@ -10,7 +10,7 @@ import torch
 
 from segplug.comparison import Comparison
 from segplug.engine import EngineSpec
-from segplug.errors import ShapeError
+from segplug.errors import ShapeError, UsageError
 from segplug.model import ModelMeta
 from segplug.preprocessing import Decoding, Normalize, Scale, usual_steps
 from segplug.progress import QuietReporter
@@ -114,6 +114,18 @@ def test_scores_at_a_stride_are_compared_with_scores_and_with_labels(channels, a
 
     if channels > 1:
         assert not _compared(meta, _bands(meta, coarse, "labels")).passed
+
+
+def test_scores_at_another_stride_than_the_metadata_says_are_refused() -> None:
+    """The runtime would not run such a file."""
+    meta = ModelMeta("m", in_channels=2, out_channels=2, output_stride=4)
+
+    def upsampled(batch: np.ndarray) -> np.ndarray:
+        return _upsampled(_at_stride(batch), batch.shape[2:], False).numpy()
+
+    with pytest.raises(UsageError, match=r"the artifact gives \(2, 45, 61\), the model \(2, 12, 16\)"):
+        _compared(meta, _bands(meta, upsampled))
+    assert _compared(meta, _bands(meta.replace(output_stride=1), upsampled)).passed, "made for labels"
 
 
 def test_probabilities_are_compared_as_they_are() -> None:

@@ -134,8 +134,9 @@ def test_scores_that_have_another_stride_than_the_model_say_so():
     """Windows are put together at the size of the input, whatever the network's stride."""
     scores = _noise(5, 64, 96)
     meta = ModelMeta("m", out_channels=5, output_stride=4)
-    labels = _post(scores, meta, Geometry((50, 70), (50, 70), (64, 96)), stride=1).labels
-    assert np.array_equal(labels, scores[:, :50, :70].argmax(0))
+    for valid in ((50, 70), (48, 72)):
+        labels = _post(scores, meta, Geometry(valid, valid, (64, 96)), stride=1).labels
+        assert np.array_equal(labels, scores[:, : valid[0], : valid[1]].argmax(0))
 
 
 @pytest.mark.parametrize("threshold", [None, -0.5, 0.0, 0.1, 0.3, 0.5, 0.9, 1.0, 2.0])

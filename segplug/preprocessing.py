@@ -275,7 +275,9 @@ def check_channels(steps: Sequence[Step], channels: int) -> str | None:
     for step in steps:
         for field in ("mean", "std", "order", "value"):
             values = getattr(step, field, None)
-            if values and len(values) != channels:
+            if values is None or (field == "value" and not values):  # a Pad may have none
+                continue
+            if len(values) != channels:
                 number = "1 value" if len(values) == 1 else f"{len(values)} values"
                 return f"the {field} of step '{step.name}' has {number}, the images have {channels} channels"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from segplug.errors import DatasetError, ShapeError
 from segplug.preprocessing import ChannelOrder, Flip, Pad, Resize, Step, find_steps
 from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.pointwise import Tables, apply_pointwise, is_pointwise
+from segplug.runtime.reading.limits import MAX_PIXELS
 from segplug.runtime.resizing import resize_image
 from segplug.runtime.sizes import Geometry, Plan, Size, plan_sizes, round_up
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from segplug.model import ModelMeta
 
 __all__ = ["Geometry", "Prepared", "Preprocessor", "Size"]
+
+_LARGEST_GROWTH = 4
+"""An image of many pixels may get so many times as many, as in a view of twice its size."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Preprocessor:
 
         Raises:
             DatasetError: the image has another number of channels, is not numeric, or holds NaN.
-            ShapeError: the engine does not take the size of the result.
+            ShapeError: the engine does not take the size of the result, or it is too large to compute.
         """
         _check_image(image, self._meta.in_channels, name)
         original: Size = (image.shape[0], image.shape[1])
@@ -82,7 +87,7 @@ class Preprocessor:
         plan = plan_sizes(self._steps, original)
         size = plan.geometry.network
         if self._spec is None or _fits(self._spec, size):
-            return Prepared(self._program(image, plan.sizes, size, name), plan.geometry)
+            return self._followed(image, plan, plan.geometry, name)
         height, width = self._spec.height, self._spec.width
         if height.is_fixed and width.is_fixed and not self._is_view:
             fixed = (height.minimum, width.minimum)
@@ -91,8 +96,18 @@ class Preprocessor:
         raised = (round_up(size[0], height.multiple_of), round_up(size[1], width.multiple_of))
         if _fits(self._spec, raised):
             geometry = Geometry(original, plan.geometry.valid, raised, plan.geometry.flip)
-            return Prepared(self._program(image, plan.sizes, raised, name), geometry)
+            return self._followed(image, plan, geometry, name)
         raise self._refusal(name, plan)
+
+    def _followed(self, image: npt.NDArray[Any], plan: Plan, geometry: Geometry, name: str) -> Prepared:
+        """Follow the plan, unless it makes a very long and narrow image too large to compute."""
+        largest = max((*plan.sizes, geometry.network), key=math.prod)
+        if math.prod(largest) > max(MAX_PIXELS, _LARGEST_GROWTH * math.prod(geometry.original)):
+            raise ShapeError(
+                f"the image {name} is {_by(geometry.original)} (height x width), and preprocessing would "
+                f"make it {_by(largest)}: more than {MAX_PIXELS} pixels are not computed"
+            )
+        return Prepared(self._program(image, plan.sizes, geometry.network, name), geometry)
 
     def _refusal(self, name: str, plan: Plan) -> ShapeError:
         assert self._spec is not None

@@ -239,6 +239,11 @@ def test_steps_for_another_number_of_channels_are_named(step: Step, field: str) 
     )
 
 
+@pytest.mark.parametrize("step", [Normalize((), ()), ChannelOrder(())])
+def test_an_empty_list_is_no_list_of_one_value_for_each_channel(step: Step) -> None:
+    assert str(check_channels((step,), 3)).endswith("has 0 values, the images have 3 channels")
+
+
 def test_steps_without_values_fit_any_number_of_channels() -> None:
     steps = (Convert(), Resize((8, 8)), Flip(), Pad(divisor=8), Scale())
     assert all(check_channels(steps, channels) is None for channels in (1, 3, 13))

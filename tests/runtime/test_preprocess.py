@@ -226,6 +226,15 @@ def test_a_size_that_the_network_itself_refuses_says_so(photo):
         Preprocessor(meta, EngineSpec(meta, "logits"))(photo(50, 70), "big.png")
 
 
+def test_a_narrow_image_that_would_get_too_large_is_refused_before_memory_is_taken(photo):
+    least = Preprocessor(_model(resize=Resize((2048, 512), "inside", min_size=512)))
+    with pytest.raises(
+        ShapeError, match=r"long\.png is 20000x1 \(.*would make it 10240000x512: more than 178956970 pixels"
+    ):
+        least(photo(20000, 1), "long.png")
+    assert least(photo(20, 10), "short.png").geometry.network == (1024, 512)
+
+
 def test_an_engine_that_preprocesses_itself_gets_the_image(photo):
     meta = _model(mean=MEAN, std=STD, resize=Resize((8, 8)))
     spec = EngineSpec(meta, "labels", input="image")

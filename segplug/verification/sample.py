@@ -47,8 +47,9 @@ def sample_for(meta: ModelMeta, height: int, width: int) -> npt.NDArray[Any]:
 
 
 def _expected(meta: ModelMeta) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The mean and the deviation of each channel of an image, in its own units; of a photograph if no step
-    says them.
+    """The mean and the deviation of each channel of an image, in its own units.
+
+    If no step says them, those of a photograph, whose largest value is the one that is scaled to 1.
     """
     order, factor = list(range(meta.in_channels)), 1.0
     for step in meta.preprocessing:
@@ -60,7 +61,8 @@ def _expected(meta: ModelMeta) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.
             mean, std = np.empty(len(order)), np.empty(len(order))
             mean[order], std[order] = np.array(step.mean) / factor, np.array(step.std) / factor
             return mean, std
-    return np.full(len(order), _MIDDLE), np.full(len(order), _SPREAD)
+    largest = 1 / factor if find_steps(meta.preprocessing, Scale) else 255.0
+    return np.full(len(order), _MIDDLE / 255 * largest), np.full(len(order), _SPREAD / 255 * largest)
 
 
 def _street(height: int, width: int, channels: int, seed: int) -> npt.NDArray[np.float32]:

@@ -32,6 +32,15 @@ def test_a_model_that_says_nothing_gets_a_photograph(channels: int, steps: tuple
     assert np.array_equal(sample_for(meta, 30, 40), sample_image(30, 40, channels=channels))
 
 
+@pytest.mark.parametrize("step", [Scale(65535.0), Scale(10000.0), Scale(1 / 4096, "multiply")])
+def test_a_model_that_only_scales_gets_values_from_0_to_1(step: Scale) -> None:
+    """Of a photograph's bytes the network would see nearly nothing but zeros."""
+    meta = ModelMeta("m", in_channels=4, preprocessing=(step,))
+    values = Preprocessor(meta)(sample_for(meta, 60, 80), "sample").array
+    assert 0.3 < values.mean() < 0.6
+    assert 0.1 < values.std() < 0.4
+
+
 def test_a_model_of_photographs_gets_one() -> None:
     for order in ("rgb", "bgr"):
         meta = ModelMeta("m", preprocessing=usual_steps(MEAN, STD, channel_order=order))

@@ -83,6 +83,8 @@ def run(
         raise UsageError(f"on_error must be one of {', '.join(get_args(OnError))}, not '{on_error}'")
     if batch_size < 1:
         raise UsageError(f"the batch size must be at least 1, not {batch_size}")
+    if unknown_below is not None and not 0 <= unknown_below <= 1:
+        raise UsageError(f"unknown_below is a probability from 0 to 1, not {unknown_below}")
     if resume and not run_key:
         raise UsageError("a run without a key cannot be resumed")
     names = _names(dataset)

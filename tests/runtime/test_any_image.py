@@ -216,6 +216,12 @@ def test_labels_that_are_not_sure_become_the_ignored_one(below: float) -> None:
     assert report.scores.metrics["aAcc"] == pytest.approx(share), "an unknown pixel counts as a wrong one"
 
 
+@pytest.mark.parametrize("below", [-0.1, 1.5, 70, float("nan")])
+def test_a_limit_that_is_no_probability_is_refused(below: float) -> None:
+    with pytest.raises(UsageError, match=f"^unknown_below is a probability from 0 to 1, not {below}$"):
+        run(_engine(), _set(_images()), [], unknown_below=below)
+
+
 def test_unknown_labels_need_a_label_that_is_no_class() -> None:
     engine = _engine()
     with pytest.raises(UsageError, match="ignored label 2 is a class"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.preprocessing import Decoding
 
-__all__ = ["Failed", "ImageReader", "Item", "Sample", "groups", "split_masked"]
+__all__ = ["Failed", "ImageReader", "Item", "Sample", "groups", "split_masked", "usual_readers"]
 
 _MAX_READERS = 8
 
@@ -103,7 +103,7 @@ class ImageReader:
         self._preprocess = preprocess
         self._keep_image = keep_image
         self._read_mask = read_mask
-        self._readers = max(readers or min(os.cpu_count() or 1, _MAX_READERS), 1)
+        self._readers = max(readers or usual_readers(), 1)
 
     def items(self, indices: Sequence[int], *, ahead: int) -> Generator[Item | Failed, None, None]:
         """The images at ``indices``, in that order.
@@ -148,6 +148,11 @@ class ImageReader:
             return Failed(index, name, error)
         kept = original if self._keep_image else None
         return Item(index, name, prepared, kept, mask, sample.nodata, files)
+
+
+def usual_readers() -> int:
+    """As many threads as there are processors, at most 8."""
+    return min(os.cpu_count() or 1, _MAX_READERS)
 
 
 def _first(indices: Iterator[int], number: int) -> Iterator[int]:

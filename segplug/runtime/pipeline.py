@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, get_args
 from segplug.errors import DatasetError, SegplugError, UsageError
 from segplug.progress import Progress, QuietReporter, Recorder, Reporter
 from segplug.runtime.consumer import Consumer, EngineOutput
-from segplug.runtime.image_reader import Failed, ImageReader, Item, groups
+from segplug.runtime.image_reader import Failed, ImageReader, Item, groups, usual_readers
 from segplug.runtime.journal import Journal, fingerprint_of
 from segplug.runtime.libraries import opencv
 from segplug.runtime.postprocess import require_scores
@@ -38,6 +38,10 @@ __all__ = ["run"]
 _SWITCH_INTERVAL = 0.0005
 """Python's thread switch interval during a run. With the default of 5 ms, the thread of a fast engine would
 wait for other threads most of the time. Seconds."""
+
+_READERS_OF_VIEWS = 2
+"""The most threads that read images of several views, unless the caller says otherwise: the engine then takes
+much longer than they do, and each image that waits has an input for every view."""
 
 
 def run(
@@ -62,7 +66,8 @@ def run(
         sinks: Get the results in the data set's order.
         batch_size: Up to this many consecutive images of one network size are run together. An engine
             with a fixed batch size gets batches of that size.
-        readers: Threads that read; ``None``: as many as there are processors, at most 8.
+        readers: Threads that read; ``None``: as many as there are processors, at most 8; at most 2 with
+            test-time augmentation.
         on_error: What to do about an image that is damaged, or of a size that the engine does not take:
             ``stop`` the run, or ``skip`` the image and list it in the report.
         resume: Continue an interrupted run with the same ``run_key``, data set and sinks.
@@ -150,7 +155,7 @@ class _EngineOutputs:
             model.preprocess,
             keep_image=any(sink.needs_image for sink in sinks),
             read_mask=any(sink.needs_mask for sink in sinks),
-            readers=readers,
+            readers=readers or (min(usual_readers(), _READERS_OF_VIEWS) if model.views else None),
         )
         self._on_error = on_error
         self.skipped: list[Skipped] = []

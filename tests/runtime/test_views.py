@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.model import Inference, ModelMeta
-from segplug.preprocessing import Flip, Pad, Resize, Step, usual_steps
+from segplug.preprocessing import Decoding, Flip, Pad, Resize, Step, usual_steps
 from segplug.progress import QuietReporter
 from segplug.runtime.pipeline import run
 from segplug.runtime.postprocess import NetworkOutput, Postprocessor, average_views
@@ -271,6 +272,30 @@ def test_a_run_averages_the_views_and_says_so(photo) -> None:
         model = ModelRunner(Runner(_engine(meta)), 1, QuietReporter(), tta=True)
         (mean,) = model.run([model.preprocess(image, "a")])
         np.testing.assert_allclose(result.confidence, mean.values.max(0), atol=1e-6)
+
+
+@pytest.mark.parametrize(("views", "most"), [(3, 4), (0, 12)])
+def test_few_images_wait_with_all_their_views(photo, monkeypatch, views: int, most: int) -> None:
+    """Eight readers would keep the inputs of all views of nine images."""
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    read: list[int] = []
+    at_first_run: list[int] = []
+
+    class Counting(ArrayDataset):
+        def read_image(self, index: int, decoding: Decoding) -> np.ndarray:
+            read.append(index)
+            return super().read_image(index, decoding)
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        if not at_first_run:
+            time.sleep(0.3)
+            at_first_run.append(len(read))
+        return _network(batch)
+
+    meta = _meta(*([VIEW, (Flip(), *VIEW), VIEW][:views]))
+    run(FunctionEngine(EngineSpec(meta, "logits"), network), Counting([photo(20, 30)] * 12), [])
+    assert most - 4 < at_first_run[0] <= most
+    assert len(read) == 12
 
 
 def test_a_run_without_views_says_which_it_was(photo) -> None:

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError
 from segplug.older_metadata import UPGRADES
-from segplug.preprocessing import Decoding, Edges, Step, check_channels, steps_from_data
+from segplug.preprocessing import (
+    Decoding,
+    Edges,
+    Flip,
+    Step,
+    check_channels,
+    find_steps,
+    steps_from_data,
+)
 from segplug.validation import AtLeastOne, Byte, Finite, NotNegative, checked, fault
 
 if TYPE_CHECKING:
@@ -272,6 +280,8 @@ def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
         reason = check_channels(steps, meta.in_channels)
         if reason is not None:
             yield place, reason
+        if len(find_steps(steps, Flip)) > 1:
+            yield place, "at most one flip is expected: the output is mirrored back once"
     if meta.activation == "sigmoid" and meta.out_channels > 1:
         yield (
             "activation",

@@ -119,7 +119,7 @@ class Resize(Step):
 
 @dataclass(frozen=True)
 class Flip(Step):
-    """Mirror the image; the network's output is mirrored back. Of several, only the last one is."""
+    """Mirror the image; the network's output is mirrored back. At most once in a list of steps."""
 
     name: ClassVar[str] = "flip"
     direction: Literal["horizontal", "vertical"] = "horizontal"

@@ -81,6 +81,7 @@ def test_what_is_no_plain_number_is_refused_and_never_unpickled(array):
         (_claim("(9, 9)", "'|V900000000'"), DatasetError, "not plain numbers"),
         (_claim("(9, 9)", "'nothing'"), DatasetError, "is damaged, or no array"),
         (_claim("9"), DatasetError, "is damaged, or no array"),
+        (_claim("(True, 5, 3)") + bytes(60), DatasetError, "is damaged, or no array"),
         (_header("[" * 5000), DatasetError, "is damaged, or no array"),
         (_header("{}", (3, 0)), DatasetError, "is damaged, or no array"),
         (b"\x93NUMPY", DatasetError, "is damaged, or no array"),

@@ -56,6 +56,8 @@ def _header(content: bytes, what: str) -> tuple[tuple[int, ...], np.dtype[Any], 
             shape, _, dtype = np.lib.format.read_array_header_2_0(file)
         else:
             raise ValueError(f"version {version}")  # only tables with names of columns need another one
+        if any(type(size) is not int for size in shape):
+            raise ValueError(f"shape {shape}")  # NumPy's check lets True pass
     except Exception as error:  # the header is a Python literal: its parser raises almost anything
         raise DatasetError(f"{what} is damaged, or no array of numbers") from error
     return shape, dtype, file.tell()

@@ -26,6 +26,9 @@ _OPENCV = {
     "lanczos": "INTER_LANCZOS4",
 }
 
+_OPENCV_TYPES = ("uint8", "uint16", "int16", "float32", "float64")
+"""Types that OpenCV resizes with every filter."""
+
 _OPENCV_CHANNELS = 64
 """Channels that are passed to OpenCV at a time where it refuses all of them: OpenCV 5 takes up to 128."""
 
@@ -77,7 +80,8 @@ def _with_opencv(image: npt.NDArray[Any], size: Size, filter_name: str, name: st
     except cv2.error as error:
         raise DatasetError(
             f"OpenCV cannot resize the image {name}, {image.dtype} with {channels} channels: "
-            f"{error.err or error}"
+            f"{error.err or error}",
+            hint=None if image.dtype.name in _OPENCV_TYPES else f"it takes {', '.join(_OPENCV_TYPES)}",
         ) from error
     parts = [part.reshape(*size, -1) for part in parts]  # OpenCV drops a single channel
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)

@@ -295,7 +295,7 @@ HOSTILE = {
     "cut off": (LAYOUTS["interleaved"](_values(40, 24, 4))[:900], "damaged"),
     "cut off, compressed": (LAYOUTS["tiled"](_values(40, 24, 4))[:-900], "damaged"),
     "eight bytes": (b"II*\0\x08\0\0\0", "cut off"),
-    "four bytes": (b"MM\0+", "damaged"),
+    "four bytes": (b"MM\0+", "damaged: the file is cut off$"),
 }
 
 

@@ -158,6 +158,9 @@ def test_what_opencv_refuses_is_one_line_with_the_image(dtype: str, channels: in
     said = f"OpenCV cannot resize the image a.tif, {dtype} with {channels} channels: "
     assert raised.value.message.startswith(said)
     assert "\n" not in raised.value.message
+    assert raised.value.hint == (
+        None if dtype == "uint8" else "it takes uint8, uint16, int16, float32, float64"
+    )
 
 
 def _of_pillow(image: np.ndarray, size: tuple[int, int], name: str) -> np.ndarray:

@@ -101,7 +101,7 @@ def read_header(content: bytes, what: str) -> TiffHeader:
             raise ValueError("a tag is there twice")  # readers disagree which one counts
         return _header(content, found)
     except (ValueError, struct.error) as error:
-        raise DatasetError(f"{what} is damaged: {error}") from error
+        raise _damaged(what, error) from error
 
 
 def check_pages(content: bytes, what: str, most_segments: int) -> None:
@@ -126,7 +126,12 @@ def check_pages(content: bytes, what: str, most_segments: int) -> None:
             if size > 4 * len(content):
                 raise ValueError("its tags are larger than the file")
     except (ValueError, struct.error) as error:
-        raise DatasetError(f"{what} is damaged: {error}") from error
+        raise _damaged(what, error) from error
+
+
+def _damaged(what: str, error: Exception) -> DatasetError:
+    reason = error if isinstance(error, ValueError) else "the file is cut off"  # of struct
+    return DatasetError(f"{what} is damaged: {reason}")
 
 
 def _header(content: bytes, found: dict[int, _Entry]) -> TiffHeader:

@@ -201,6 +201,10 @@ def _check(provider: Provider, values: Mapping[str, Any]) -> None:
         )
     if values["eval"] and values["format_only"]:
         raise UsageError("--eval and --format-only exclude each other", hint="run once for each")
+    if values["label_suffix"] != ".png" and not values["format_only"]:
+        raise UsageError("--label-suffix is the format of label maps", hint="add --format-only FOLDER")
+    if values["bands"] and not (values["show_dir"] or values["show"]):
+        raise UsageError("--bands says what painted images show", hint="add --show-dir FOLDER or --show")
     if values["dataset"] and values["input_img"]:
         raise UsageError("--dataset and --input-img exclude each other")
     if values["eval"] and values["input_img"]:

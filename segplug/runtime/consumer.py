@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer", "EngineOutput"]
 
-_WAITING = 2
-"""Images that may wait, at least. A longer queue would only need memory, and not make the run faster."""
-
 _POLL_INTERVAL = 0.1
 """Time between checks whether the other thread has ended. Seconds."""
 
@@ -57,7 +54,7 @@ class Consumer:
         journal: Gets an entry when all sinks are done with an image; ``None``: there is no journal.
         progress: Advanced by one for each image.
         unknown_below: Labels that are less probable become the data set's ignored label.
-        waiting: How many images may wait: one engine batch.
+        waiting: How many images may wait.
     """
 
     def __init__(
@@ -77,7 +74,7 @@ class Consumer:
         self._postprocess = Postprocessor(context.meta, context.reporter, confidence=confidence)
         self._unknown_below = unknown_below
         self._context = context
-        self._queue: queue.Queue[EngineOutput | None] = queue.Queue(max(waiting, _WAITING))
+        self._queue: queue.Queue[EngineOutput | None] = queue.Queue(waiting)
         self._failure: BaseException | None = None
         self._abandoned = context.abandoned
         self._thread = threading.Thread(target=self._work, name="segplug-consumer", daemon=True)

@@ -132,13 +132,20 @@ class FolderDataset:
         return read_image(self.image_path(index), decoding)
 
     def read_mask(self, index: int) -> npt.NDArray[Any]:
+        import numpy as np
+
         from segplug.runtime.reading import read_mask
 
         path = self.mask_path(index)
         if path is None:
             raise DatasetError(f"the data set {self._info.name} has no masks")
         mask = read_mask(path, wide=self._wide)
-        return mask if self._table is None else self._table[mask]
+        labels: npt.NDArray[Any] = np.ma.getdata(mask)
+        if self._table is not None:
+            labels = self._table[labels]
+        if np.ma.isMaskedArray(mask):
+            labels[np.ma.getmaskarray(mask)] = self._info.ignore_index
+        return labels
 
 
 class ImageList:

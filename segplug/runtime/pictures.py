@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from segplug.dataset import Dataset
 
-__all__ = ["LabelMapSink", "PaintSink", "id_table", "label_map_files"]
+__all__ = ["LabelMapSink", "PaintSink", "StemSink", "id_table", "label_map_files"]
 
 _PROBE = np.zeros((64, 64, 3), np.uint8)
 """Encoded to find out whether OpenCV writes colour images of a format."""
@@ -114,57 +114,46 @@ def _encoded(suffix: str, image: npt.NDArray[np.uint8]) -> bytes | None:
     return bytes(content.tobytes()) if done else None
 
 
-class LabelMapSink:
-    """Writes each label map as ``<stem>.png`` or ``<stem>.tif``, in the format of the data set's server.
+class StemSink:
+    """Writes one file for each image: its stem and a suffix.
 
-    If the data set has no such format, the labels are written as they are; a PNG has a palette to look at. A
-    TIFF keeps the georeference of its image, through rasterio. Each part of a concatenated data set gets its
-    own folder: ``0``, ``1``, ...
+    Each part of a concatenated data set gets its own folder: ``0``, ``1``, ...
 
     Args:
         folder: The output folder; made if it does not exist.
-        suffix: ``.png`` or ``.tif``.
+        suffix: The suffix of the files.
     """
 
     needs_image = False
     needs_mask = False
     needs_confidence = False
+    what: ClassVar[str]
+    """What is written, in the plural, for messages."""
 
-    def __init__(self, folder: Path, *, suffix: Literal[".png", ".tif"] = ".png") -> None:
+    def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = folder
         self._suffix = suffix
 
     @property
     def key(self) -> str:
-        return f"label maps {self._folder.resolve()} {self._suffix}"
+        return f"{self.what} {self._folder.resolve()} {self._suffix}"
 
     def open(self, run: RunContext) -> None:
         self._dataset = run.dataset
-        form = run.dataset.info.label_format
-        self._palette = run.palette if form is None else form.palette
-        ids = None if form is None else form.ids
-        ignored = run.dataset.info.ignore_index
-        self._ids = None if ids is None else id_table(ids, max(len(run.classes), ignored + 1))
-        self._nodata = _nodata(run, self._ids)
         refuse_searched_folder(self._folder, run.dataset)
-        self._targets = label_map_files(run.dataset, self._suffix)
+        self._targets = label_map_files(run.dataset, self._suffix, self.what)
         for folder in {target.parent for target in self._targets}:
             make_folder(self._folder / folder)
 
     def consume(self, result: ImageResult) -> Notes:
         target = self._folder / self._targets[result.index]
         refuse_dataset_file(target, self._dataset, result.index)
-        ids = result.labels if self._ids is None else self._ids[result.labels]
-        write_bytes(target, self._encoded(ids, result.index))
+        write_bytes(target, self.encoded(result))
         return {}
 
-    def _encoded(self, ids: npt.NDArray[Any], index: int) -> bytes:
-        if self._suffix == ".png":
-            return _png(ids, self._palette)
-        from segplug.runtime.georeference import encode_label_tif
-
-        source = next(iter(input_files(self._dataset, index, mask=False)), None)
-        return encode_label_tif(ids, source=source, ignored=self._nodata)
+    def encoded(self, result: ImageResult) -> bytes:
+        """The content of one image's file."""
+        raise NotImplementedError
 
     def has(self, index: int, notes: Notes) -> bool:
         return (self._folder / self._targets[index]).is_file()
@@ -174,6 +163,41 @@ class LabelMapSink:
 
     def close(self, *, finished: bool) -> None:
         pass
+
+
+class LabelMapSink(StemSink):
+    """Writes each label map as ``<stem>.png`` or ``<stem>.tif``, in the format of the data set's server.
+
+    If the data set has no such format, the labels are written as they are; a PNG has a palette to look at. A
+    TIFF keeps the georeference of its image, through rasterio.
+
+    Args:
+        folder: The output folder; made if it does not exist.
+        suffix: ``.png`` or ``.tif``.
+    """
+
+    what = "label maps"
+
+    def __init__(self, folder: Path, *, suffix: Literal[".png", ".tif"] = ".png") -> None:
+        super().__init__(folder, suffix)
+
+    def open(self, run: RunContext) -> None:
+        form = run.dataset.info.label_format
+        self._palette = run.palette if form is None else form.palette
+        ids = None if form is None else form.ids
+        ignored = run.dataset.info.ignore_index
+        self._ids = None if ids is None else id_table(ids, max(len(run.classes), ignored + 1))
+        self._nodata = _nodata(run, self._ids)
+        super().open(run)
+
+    def encoded(self, result: ImageResult) -> bytes:
+        ids = result.labels if self._ids is None else self._ids[result.labels]
+        if self._suffix == ".png":
+            return _png(ids, self._palette)
+        from segplug.runtime.georeference import encode_label_tif
+
+        source = next(iter(input_files(self._dataset, result.index, mask=False)), None)
+        return encode_label_tif(ids, source=source, ignored=self._nodata)
 
 
 def _nodata(run: RunContext, ids: npt.NDArray[Any] | None) -> int | None:
@@ -187,8 +211,13 @@ def _nodata(run: RunContext, ids: npt.NDArray[Any] | None) -> int | None:
     return None if ids[ignored] in ids[: run.meta.num_labels] else int(ids[ignored])
 
 
-def label_map_files(dataset: Dataset, suffix: str = ".png") -> list[PurePosixPath]:
+def label_map_files(dataset: Dataset, suffix: str = ".png", what: str = "label maps") -> list[PurePosixPath]:
     """The file of each image's result, relative to the sink's folder: its stem and ``suffix``.
+
+    Args:
+        dataset: The data set.
+        suffix: The suffix of the files.
+        what: What they are, in the plural, for messages.
 
     Raises:
         UsageError: two images would share a file.
@@ -200,7 +229,7 @@ def label_map_files(dataset: Dataset, suffix: str = ".png") -> list[PurePosixPat
         / (PurePosixPath(dataset.name(index)).stem + suffix)
         for index in range(len(dataset))
     ]
-    _refuse_clashes(targets, "label maps", hint="run the folders one by one")
+    _refuse_clashes(targets, what, hint="run the folders one by one")
     return targets
 
 

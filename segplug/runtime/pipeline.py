@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+_WAITING = 2
+"""Outputs that may wait to be consumed, at least. A longer queue would only need memory, and not make the run
+faster. Averaged views wait one at a time: they are as large as the image, for every class."""
+
 _SWITCH_INTERVAL = 0.0005
 """Python's thread switch interval during a run. With the default of 5 ms, the thread of a fast engine would
 wait for other threads most of the time. Seconds."""
@@ -115,7 +119,7 @@ def run(
                     context,
                     journal,
                     progress,
-                    waiting=model.group_size,
+                    waiting=1 if model.views else max(model.group_size, _WAITING),
                     unknown_below=unknown_below,
                 )
                 with _consuming(consumer), closing(stream.outputs(todo, progress)) as outputs:

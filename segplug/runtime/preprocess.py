@@ -237,6 +237,10 @@ def _check_image(image: npt.NDArray[Any], channels: int, name: str) -> None:
             f"column {column}",
             hint="replace it, or mark it as nodata in a GeoTIFF",
         )
+    if image.dtype.itemsize > 4 and image.dtype.kind == "f":
+        largest = max(image.max(initial=0), -image.min(initial=0))
+        if largest > np.finfo(np.float32).max:
+            raise DatasetError(f"the image {name} holds {largest:g}, which is too large for float32")
 
 
 def _number(channels: int) -> str:

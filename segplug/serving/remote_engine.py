@@ -77,7 +77,11 @@ class RemoteEngine:
     def _labels(self, reply: Reply, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         height, width = image.shape[:2]
         if reply.status in (413, 422):
-            raise ShapeError(f"the server refuses a {height}x{width} image: {reply.reason}")
+            hint = "give the server higher limits (segplug serve --max-bytes, --max-decoded, ...)"
+            raise ShapeError(
+                f"the server refuses a {height}x{width} image: {reply.reason}",
+                hint=hint if reply.status == 413 else None,
+            )
         if reply.status != 200:
             raise EngineError(f"{self._client.url} answered {reply.status}: {reply.reason}")
         labels = decode_mask(reply.body, self._client.url)

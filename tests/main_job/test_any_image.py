@@ -207,6 +207,12 @@ def test_painted_images_show_the_bands_that_are_asked_for(
         (("--out", "x.npz", "--unknown-below", 1.5), 2, "error: Invalid value for '--unknown-below': 1.5 is"),
         (("--out", "x.npz", "--unknown-below", "nan"), 2, "error: Invalid value for '--unknown-below'"),
         (("--format-only", "x", "--label-suffix", ".jpg"), 2, "error: Invalid value for '--label-suffix'"),
+        (
+            ("--out", "x.npz", "--label-suffix", ".tif"),
+            2,
+            "error: --label-suffix is the format of label maps",
+        ),
+        (("--out", "x.npz", "--bands", 1), 2, "error: --bands says what painted images show"),
     ],
 )
 def test_wrong_flags_are_one_line(

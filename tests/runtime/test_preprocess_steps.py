@@ -261,6 +261,13 @@ def test_a_value_that_is_no_number_is_named_with_its_place(dtype: str, value: fl
     assert raised.value.hint == "replace it, or mark it as nodata in a GeoTIFF"
 
 
+def test_a_value_that_float32_does_not_hold_is_one_line() -> None:
+    image = np.zeros((4, 5, 3))
+    image[1, 2, 0] = -1e39
+    with pytest.raises(DatasetError, match=r"a\.npy holds 1e\+39, which is too large for float32"):
+        Preprocessor(ModelMeta("m"))(image, "a.npy")
+
+
 def test_an_image_of_undefined_values_takes_no_memory_for_their_places() -> None:
     """A server gets such images from anybody."""
     image = np.full((500, 500, 4), np.nan, np.float32)

@@ -16,6 +16,7 @@ import pytest
 
 from segplug.errors import DatasetError, MissingDependencyError
 from segplug.preprocessing import Decoding
+from segplug.runtime.folder import FolderDataset, FolderOptions
 from segplug.runtime.reading import TooLargeError, decode_image, read_mask
 
 tifffile = pytest.importorskip("tifffile")
@@ -229,13 +230,28 @@ def test_a_colour_image_of_bytes_is_masked_where_its_values_are_kept():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "float32"])
-def test_a_mask_without_data_is_ignored_there(tmp_path, dtype):
+def test_a_mask_without_data_is_masked_there(tmp_path, dtype):
     labels = np.array([[1, 2, 9], [0, 9, 3]], dtype)
     path = tmp_path / "m.tif"
     for compression in (None, "zstd"):  # Pillow reads no Zstandard
         path.write_bytes(_geo(labels, "9", compression=compression))
-        assert read_mask(path).tolist() == [[1, 2, 255], [0, 255, 3]]
-        assert read_mask(path, wide=True).tolist() == [[1, 2, 65535], [0, 65535, 3]]
+        for wide, ignored in ((False, 255), (True, 65535)):
+            mask = read_mask(path, wide=wide)
+            assert mask.data.tolist() == [[1, 2, ignored], [0, ignored, 3]]
+            assert np.array_equal(mask.mask, labels == 9)
+        plain = read_mask(path, nodata=False)
+        assert type(plain) is np.ndarray
+        assert plain.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("ignored", [255, 0, 300])
+def test_a_folder_ignores_pixels_of_masks_without_data(tmp_path, ignored):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "images" / "a.tif").write_bytes(_geo(_values(2, 3), "9"))
+    (tmp_path / "masks" / "a.tif").write_bytes(_geo(np.array([[1, 2, 9], [3, 9, 3]], np.uint8), "9"))
+    data = FolderDataset(tmp_path, FolderOptions(mask_suffix=".tif", ignore_index=ignored))
+    assert data.read_mask(0).tolist() == [[1, 2, ignored], [3, ignored, 3]]
 
 
 def test_a_mask_of_several_bands_is_refused(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from mmseg_support.data_sets import SIZE, custom, load, open_dataset, write_images, write_masks
 from PIL import Image
 from segplug_mmseg.compat import import_mmseg
@@ -366,6 +367,22 @@ def test_the_fingerprint_changes_with_samples_and_reading(tmp_path):
     ]
     prints = {open_dataset(tmp_path, custom(tmp_path, **change)).info.fingerprint for change in others}
     assert len(prints | {same[0]}) == 1 + len(others)
+
+
+def test_nodata_values_are_values_as_for_mmseg(tmp_path):
+    for folder in ("img", "ann"):
+        (tmp_path / folder).mkdir()
+    tag = (42113, "s", 0, "1", True)  # GDAL's nodata value
+    image = np.arange(24, dtype=np.uint8).reshape(4, 6) % 3
+    tifffile.imwrite(tmp_path / "img" / "a.tif", np.stack([image] * 3, 2), extratags=[tag], photometric="rgb")
+    tifffile.imwrite(tmp_path / "ann" / "a.tif", image, extratags=[tag], photometric="minisblack")
+    settings = {"data_root": str(tmp_path), "img_dir": "img", "ann_dir": "ann", "classes": ["x", "y", "z"]}
+    suffixes = {"img_suffix": ".tif", "seg_map_suffix": ".tif", "pipeline": [{"type": "LoadImageFromFile"}]}
+    dataset = open_dataset(tmp_path, {"type": "CustomDataset", **settings, **suffixes})
+    read = dataset.read_image(0, Decoding())
+    assert type(read) is np.ndarray
+    assert np.array_equal(read[:, :, 0], image)
+    assert np.array_equal(dataset.read_mask(0), image)
 
 
 def test_camvid(data_dir):

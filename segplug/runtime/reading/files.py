@@ -91,22 +91,24 @@ def decode_image(
     return image if image.ndim == 3 else image[:, :, None]
 
 
-def read_mask(path: Path, *, wide: bool = False) -> npt.NDArray[Any]:
+def read_mask(path: Path, *, wide: bool = False, nodata: bool = True) -> npt.NDArray[Any]:
     """Decode a mask file as it is stored: palette indices stay indices. It may be a ``.npy`` file.
 
     Args:
         path: The file.
         wide: Whether labels above 255 are used.
+        nodata: Whether the nodata value of a GeoTIFF counts; else it is a value like others.
 
     Returns:
         ``(H, W)``: uint8, or uint16 if ``wide``. "All bits set" of a type wider than a byte (-1, 65535,
-        4294967295) and the nodata value of a GeoTIFF become 255, the usual "ignore", or 65535 if ``wide``.
+        4294967295) becomes 255, the usual "ignore", or 65535 if ``wide``. A :class:`numpy.ma.MaskedArray` if
+        pixels have the nodata value; they hold 255 or 65535, too.
 
     Raises:
         DatasetError: the file is missing, empty, cut off, too large or no image; it has more than
             one channel; or it holds a value that is no label of this width.
     """
-    return decode_mask(_bytes_of(path, "mask"), f"the mask {path}", wide=wide)
+    return decode_mask(_bytes_of(path, "mask"), f"the mask {path}", wide=wide, nodata=nodata)
 
 
 def _bytes_of(path: Path, kind: str) -> bytes:

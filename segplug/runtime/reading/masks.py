@@ -27,9 +27,11 @@ _ALL_BITS = (-1, 65535, 4294967295)
 """What "no class" is in types that are wider than a byte."""
 
 
-def decode_mask(content: bytes, what: str, *, wide: bool) -> npt.NDArray[Any]:
+def decode_mask(content: bytes, what: str, *, wide: bool, nodata: bool) -> npt.NDArray[Any]:
     """Decode a mask; see :func:`segplug.runtime.reading.read_mask`."""
     stored, missing = _stored(content, what)
+    if not nodata:
+        missing = None
     if stored.ndim == 3 and stored.shape[2] == 1:
         stored = stored[:, :, 0]
         missing = None if missing is None else missing[:, :, 0]
@@ -43,9 +45,10 @@ def decode_mask(content: bytes, what: str, *, wide: bool) -> npt.NDArray[Any]:
         mask: npt.NDArray[Any] = stored.astype(np.uint16) if wide else stored
     else:
         mask = _labels(stored, what, missing, wide=wide)
-    if missing is not None:
-        mask[missing] = ignored
-    return mask
+    if missing is None or not missing.any():
+        return mask
+    mask[missing] = ignored
+    return np.ma.MaskedArray(mask, missing)
 
 
 def label_table(

@@ -146,7 +146,7 @@ def _read(series: Any, what: str, limits: Limits, size: int) -> npt.NDArray[Any]
     if not is_number(series.dtype):
         raise DatasetError(f"{what} holds {series.dtype}, not plain numbers")
     _check_segments(series, what, limits, size)
-    array = plain(series.asarray())
+    array = plain(series.asarray(maxworkers=1))
     if array.shape != _shape(series):
         raise DatasetError(f"{what} is damaged: its pages do not have the shape {_shape(series)}")
     return array

@@ -83,14 +83,14 @@ class Part:
         return index % len(self.dataset.img_infos)
 
     def read_image(self, index: int, decoding: Decoding) -> npt.NDArray[Any]:
-        """The image, ``(H, W, C)``, of the type that its loader gives."""
+        """The image, ``(H, W, C)``, of the type that its loader gives, without a mask of nodata pixels."""
         import numpy as np
 
         from segplug.runtime.reading import read_image
 
         path = self.image_path(index)
         if not self.reads_images_itself:
-            return read_image(path, decoding)
+            return np.asarray(read_image(path, decoding))  # mmseg knows no nodata value
         # The pipeline of the object ends after the loader.
         found = _reading(path, "image", lambda: np.asarray(self.dataset[self._inner(index)]["img"]))
         image: npt.NDArray[Any] = found[:, :, None] if found.ndim == 2 else found
@@ -117,7 +117,7 @@ class Part:
                     hint="leave out data.test.gt_seg_map_loader_cfg: mmseg's loader casts masks to uint8",
                 )
         else:
-            mask = read_mask(path, wide=self.wide)
+            mask = read_mask(path, wide=self.wide, nodata=False)  # mmseg knows no nodata value
         labels: npt.NDArray[Any] = mask if self.labels is None else self.labels[mask]
         return labels
 

@@ -79,7 +79,7 @@ def _order(given: ChannelOrderName | None, decoding: Decoding, channels: int) ->
     if channels == 3 and decoding.gives_bgr:
         return given or "rgb"
     if given is not None:
-        what = "'bands' keeps the order of the file" if channels == 3 else f"there is {_counted(channels)}"
+        what = "'bands' keeps the order of the file" if channels == 3 else f"these have {_counted(channels)}"
         raise UsageError(f"channel_order is for images whose colours are decoded, and {what}")
     return "bgr"  # as they are decoded
 

@@ -107,6 +107,8 @@ def test_labels_need_classes(foreign):
     graph = ("(float[n,3,h,w] x) => (int64[n,1,h,w] y)", "y = ArgMax<axis=1>(x)")
     with pytest.raises(UsageError, match="--classes"):
         foreign(*graph, output_kind="labels", **PLAIN)
+    with pytest.raises(UsageError, match=r"output y of .* is tensor\(int64\).*--output-kind labels"):
+        foreign(*graph, output_kind="logits", **PLAIN)
     engine = foreign(*graph, output_kind="labels", classes=("a", "b", "c"), **PLAIN)
     batch = batch_of(5, 7, count=2)
     assert np.array_equal(engine.run(batch), batch.argmax(1))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "check_consistent", "describe"]
 
 _FLOAT, _HALF = "tensor(float)", "tensor(float16)"
+_SCORES = (_FLOAT, _HALF, "tensor(double)", "tensor(bfloat16)")
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,12 @@ def describe(
     layout = _layout(path, image, options)
     if layout is None:
         needed.append("in_channels")
+    if output is not None and options.output_kind not in (None, "labels") and output.type not in _SCORES:
+        raise UsageError(
+            f"--output-kind is {options.output_kind}, but the output {output.name} of {path} is "
+            f"{output.type}: scores are floats",
+            hint="--output-kind labels",
+        )
     labels, channels = options.output_kind == "labels", None
     if output is not None and not labels:
         channels = _channels(output.shape, channels_last=layout is not None and layout.last)

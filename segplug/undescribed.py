@@ -98,6 +98,11 @@ def _normalisation(
             hint="multiply them by 255: mean={} std={}; images of other types need decoding 'unchanged' or "
             "'bands'".format(*scaled),
         )
+    if only_bytes and max(means) > _PIXEL_RANGE:
+        raise UsageError(
+            f"a mean of {max(means):g} is for wider pixels, and these images are read as pixels of 0 to 255",
+            hint="give decoding 'unchanged' or 'bands', which keep the type of the file",
+        )
     return means, stds
 
 

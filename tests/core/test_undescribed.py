@@ -54,6 +54,7 @@ def test_one_value_counts_for_all_channels():
         (2, {"std": (1, 0)}, "std must be above 0"),
         (2, {"std": (1, -2)}, "std must be above 0"),
         (3, {"mean": (0.5,), "std": (0.2,)}, "mean=127.5,127.5,127.5 std=51,51,51"),
+        (1, {"mean": (30000,), "std": (9000,)}, "a mean of 30000 is for wider pixels"),
         (4, {"channel_order": "rgb"}, "channel_order is for images whose colours are decoded"),
         (3, {"channel_order": "rgb", "decoding": "bands"}, "'bands' keeps the order of the file"),
         (4, {"decoding": "color"}, "takes 4 channels, and decoding 'color' gives 3 channels"),
@@ -69,5 +70,6 @@ def test_what_is_refused(channels, given, message):
 
 @pytest.mark.parametrize("decoding", ["unchanged", "bands"])
 def test_images_of_other_types_may_have_any_range(decoding):
-    _, steps = image_steps(3, mean=(0.5,), std=(0.2,), decoding=decoding)
-    assert steps[-1] == Normalize((0.5,) * 3, (0.2,) * 3)
+    for mean in (0.5, 30000.0):
+        _, steps = image_steps(3, mean=(mean,), std=(0.2,), decoding=decoding)
+        assert steps[-1] == Normalize((mean,) * 3, (0.2,) * 3)

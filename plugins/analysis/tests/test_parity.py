@@ -249,6 +249,7 @@ def test_an_interrupted_run_is_continued(toys: Toys, parity: Callable[..., Analy
     assert any("an interrupted run was continued" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_all_that_is_installed_is_compared_where_nothing_is_named(
     toys: Toys, parity: Callable[..., AnalyzeReport]
 ) -> None:

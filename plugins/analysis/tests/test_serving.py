@@ -118,6 +118,7 @@ def test_an_onnx_file_is_compared_at_the_images_own_size(images: list[Path], tmp
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_real_weights_on_real_images_agree_at_every_pixel(data_dir: Path, tmp_path: Path) -> None:
     name = "fcn_m-v2-d8_480x360_camvid"
     config, weights = (data_dir / "models" / f"{name}.{end}" for end in ("py", "pth"))

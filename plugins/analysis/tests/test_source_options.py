@@ -117,7 +117,7 @@ def test_the_options_of_a_plain_module_are_flags_too(
     assert found["input_shape"] == [1, 3, 32, 64]
 
 
-@pytest.mark.parametrize("channels", [1, 4, 13])
+@pytest.mark.parametrize("channels", [1, pytest.param(4, marks=pytest.mark.slow), 13])
 def test_reports_are_about_images_of_the_models_channels(asked: Asked, channels: int) -> None:
     options = {"source_options": {"channels": channels, "stride": 2}}
     session = Segplug()

@@ -85,6 +85,7 @@ def assert_scores(project: Project, what: Any = None, backend: str = "pytorch", 
     assert found == pytest.approx(expected, abs=1e-4)
 
 
+OTHERS = [("grey", SLIDE), ("bands", {})]
 KINDS = {"grey": grey, "four": four, "bands": bands}
 
 
@@ -96,7 +97,9 @@ def test_channels_and_types(tmp_path, monkeypatch, kind, model):
 
 
 @pytest.mark.parametrize(("target", "backend"), [("onnx", "onnxruntime"), ("torchscript", "torchscript")])
-@pytest.mark.parametrize(("kind", "model"), [("grey", SLIDE), ("four", {}), ("bands", {})])
+@pytest.mark.parametrize(
+    ("kind", "model"), [("four", {}), *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)]
+)
 def test_engines(tmp_path, monkeypatch, kind, model, target, backend):
     pytest.importorskip(f"segplug_{target}")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -108,7 +108,9 @@ def test_one_channel_head_compares_with_its_threshold(export, model_of, images, 
     np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+@pytest.mark.parametrize(
+    "channels", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow), 13]
+)
 def test_images_of_any_number_of_channels(export, model_of, images, logits_of, channels):
     model = model_of(in_channels=channels)
     artifact = export(model)

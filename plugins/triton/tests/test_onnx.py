@@ -49,7 +49,9 @@ def test_static_logits(static_logits, repository):
     assert tensors(config) == [("input", FP32, (1, 3, 32, 48)), ("output", FP32, (1, 4, 32, 48))]
 
 
-@pytest.mark.parametrize("channels", [1, 4, 13])
+@pytest.mark.parametrize(
+    "channels", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(13, marks=pytest.mark.slow)]
+)
 def test_channels_and_scores_at_a_stride(export, repository, channels):
     model = tiny(HalfSize, channels=channels)
     config = pack(export(model=model, dynamic=True, output_kind="logits"), repository)

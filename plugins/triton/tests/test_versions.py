@@ -263,6 +263,7 @@ Segplug().pack("triton", artifact, folder=repository, model_version=int(version)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_pack_two_versions_at_once(dynamic_labels, repository, tmp_path):
     """Both get there, and the configuration is the newest version's, although both saw no model at first."""
     repository.mkdir()

@@ -7,6 +7,7 @@ answers back. If one request of a batch fails, the others are still answered.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from segplug.palette import label_palette
 from segplug.runtime.paint import Painter
 from segplug.runtime.postprocess import mark_unknown, require_scores
 from segplug.runtime.segment import Segmenter
+from segplug.runtime.sizes import plan_sizes
 from segplug.runtime.view import Viewer
 from segplug.serving.answers import (
     Answer,
@@ -129,11 +131,28 @@ class Service:
             opacity, viewer = read_opacity(request), self._viewer(request)
             below = self._read_unknown_below(request, output)
             image = read_image(request, self._limits, self.meta)
+            self._check_input(image)
         except RefusedRequestError as error:
             return refusal(error.status, error.message)
         except Exception:
             return _internal_error("reading a request")
         return Job(image, output, opacity, viewer, below, time.perf_counter() - start)
+
+    def _check_input(self, image: npt.NDArray[Any]) -> None:
+        """Refuse an image that preprocessing makes too large: a long and narrow one, if its short edge is
+        raised.
+        """
+        if self._spec.height.is_fixed and self._spec.width.is_fixed and self.meta.inference.mode == "whole":
+            return  # it is stretched to that size
+        sizes = plan_sizes(self.meta.preprocessing, (image.shape[0], image.shape[1])).sizes
+        most = max(self._limits.pixels, Limits.pixels, image.shape[0] * image.shape[1])
+        height, width = max(sizes, key=math.prod, default=(0, 0))
+        if height * width > most:
+            raise RefusedRequestError(
+                413,
+                f"the image in the request is {image.shape[1]}x{image.shape[0]}, and preprocessing would "
+                f"make it {width}x{height}: more than {most} pixels are not computed",
+            )
 
     def _viewer(self, request: Request) -> Viewer:
         bands = read_bands(request)

@@ -13,8 +13,10 @@ import pytest
 
 from segplug.engine import Axis
 from segplug.errors import DeviceError
+from segplug.preprocessing import Resize
+from segplug.serving.answers import Answer
 from segplug.serving.requests import Limits, Request
-from segplug.serving.service import Service
+from segplug.serving.service import Job, Service
 from tests.serving.conftest import META, bright, bright_engine, encoded, noise
 
 IMAGE = noise()
@@ -212,3 +214,17 @@ def test_limits_can_be_set() -> None:
     many = Request(encoded(np.zeros((11, 11, 3), np.uint8)))
     long = Request(bytes(2000))
     assert [answer.status for answer in service.answer([small, wide, many, long])] == [200, 413, 413, 413]
+
+
+def test_a_narrow_image_that_preprocessing_makes_huge_is_refused_when_it_is_read() -> None:
+    least = Resize((2048, 512), "inside", min_size=512)
+    meta = META.replace(preprocessing=(least, *META.preprocessing))
+    narrow, usual = (Request(encoded(np.zeros((*size, 3), np.uint8))) for size in ((1, 16384), (24, 32)))
+    service = Service(bright_engine(meta), limits=Limits(pixels=20000))
+    refused = service.read(narrow)
+    assert isinstance(refused, Answer)
+    assert refused.status == 413
+    assert "is 16384x1, and preprocessing would make it 8388608x512: more than 33554432" in refused.reason
+    assert isinstance(service.read(usual), Job)  # also if it becomes larger than the limit of a request
+    fixed = Service(bright_engine(meta, height=Axis.fixed(8), width=Axis.fixed(8)))
+    assert [answer.status for answer in fixed.answer([narrow])] == [200]

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from analysis_support.parity_toys import (  # noqa: F401 (fixtures)
     NPU,
     POINTS,
@@ -223,3 +224,22 @@ def test_sizes_from_headers_are_those_of_the_decoded_images(tmp_path: Path) -> N
     assert size_in_header(object(), 0, colour) is None  # type: ignore[arg-type]
     unturned = Decoding(color="color_ignore_orientation")
     assert size_in_header(files, 1, unturned) == size_of_image(files, 1, unturned) == (20, 30)
+
+
+def test_a_tiff_of_many_bands_is_not_opened_with_pillow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bands = np.zeros((20, 30, 13), np.uint16)
+    tifffile.imwrite(tmp_path / "bands.tif", bands, photometric="minisblack", planarconfig="contig")
+    Image.new("RGB", (30, 20)).save(tmp_path / "colours.png")
+
+    class Files:
+        def image_path(self, index: int) -> Path:
+            return tmp_path / ("bands.tif", "colours.png")[index]
+
+    files: Any = Files()
+    decoding = Decoding(library="bands", color="unchanged")
+    assert [size_in_header(files, index, decoding) for index in range(2)] == [None, (20, 30)]
+    assert not caplog.records
+    size_in_header(files, 0, Decoding(color="unchanged"))
+    assert "samples per pixel" in caplog.text  # what Pillow prints

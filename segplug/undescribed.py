@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from segplug.errors import UsageError
 from segplug.preprocessing import Decoding, Pad, Resize, Step, usual_steps
 
-__all__ = ["DECODINGS", "ChannelOrderName", "DecodingName", "image_steps"]
+__all__ = [
+    "CLASSES_HELP",
+    "DECODINGS",
+    "DECODING_HELP",
+    "ChannelOrderName",
+    "DecodingName",
+    "class_names",
+    "image_steps",
+    "names_file",
+    "numbered_classes",
+]
 
 ChannelOrderName = Literal["rgb", "bgr"]
 DecodingName = Literal["color", "grayscale", "unchanged", "bands"]
@@ -24,7 +35,16 @@ DECODINGS: Mapping[DecodingName, Decoding] = {
 _CHANNELS = {"color": 3, "grayscale": 1}
 """What the decodings give that convert colours, always as 8-bit pixels."""
 
+DECODING_HELP = (
+    "How image files are read. color: 8-bit colours; grayscale: 8-bit grey; unchanged: the file's channels "
+    "and type, colours as BGR; bands: the same, in the file's order. Default: color for three channels, "
+    "grayscale for one, else bands."
+)
+CLASSES_HELP = "Class names in label order, one .txt file with a name per line, or their number."
+
 _PIXEL_RANGE = 255
+_MOST_CLASSES = 65535
+"""Label maps are 16 bits wide at most, with one value for pixels without a class."""
 
 
 def image_steps(
@@ -61,6 +81,42 @@ def image_steps(
         resize=resize,
         pad=pad,
     )
+
+
+def class_names(given: Sequence[str]) -> tuple[str, ...]:
+    """The class names that a user gives: names, one ``.txt`` file with a name per line, or one whole number.
+
+    Raises:
+        UsageError: the file cannot be read, two classes have one name, or the number is 0 or above 65,535.
+    """
+    if len(given) == 1 and given[0].isdecimal():
+        if not 1 <= int(given[0]) <= _MOST_CLASSES:
+            raise UsageError(f"a number of classes is 1 to {_MOST_CLASSES}, not {given[0]}")
+        return numbered_classes(int(given[0]))
+    file = names_file(given)
+    names = tuple(given) if file is None else _names_in(file)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two classes have the name '{twice}'", hint="scores are listed by name")
+    return names
+
+
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """Names for classes that nobody has named: ``class 0``, ``class 1``, ..."""
+    return tuple(f"class {index}" for index in range(count))
+
+
+def names_file(given: Sequence[str]) -> Path | None:
+    """The file of the class names, if a user gives one."""
+    return Path(given[0]).expanduser() if len(given) == 1 and given[0].endswith(".txt") else None
+
+
+def _names_in(file: Path) -> tuple[str, ...]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the class names in {file} cannot be read: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _decoding(name: DecodingName | None, channels: int) -> Decoding:

@@ -6,7 +6,7 @@ import pytest
 
 from segplug.errors import UsageError
 from segplug.preprocessing import ChannelOrder, Decoding, Normalize, Pad, Resize
-from segplug.undescribed import image_steps
+from segplug.undescribed import class_names, image_steps
 
 COLOR, GRAY = Decoding(), Decoding(color="grayscale")
 BANDS, UNCHANGED = Decoding(library="bands", color="unchanged"), Decoding(color="unchanged")
@@ -73,3 +73,20 @@ def test_images_of_other_types_may_have_any_range(decoding):
     for mean in (0.5, 30000.0):
         _, steps = image_steps(3, mean=(mean,), std=(0.2,), decoding=decoding)
         assert steps[-1] == Normalize((mean,) * 3, (0.2,) * 3)
+
+
+def test_class_names(tmp_path):
+    file = tmp_path / "names.txt"
+    file.write_text("sky\nroad\n\n")
+    assert class_names(("a", "b")) == ("a", "b")
+    assert class_names(("2",)) == ("class 0", "class 1")
+    assert class_names((str(file),)) == ("sky", "road")
+    assert class_names(()) == ()
+    for given, message in (
+        (("0",), "1 to 65535, not 0"),
+        (("1" * 12,), "1 to 65535"),
+        (("a", "a"), "two classes have the name 'a'"),
+        ((str(tmp_path / "none.txt"),), "cannot be read"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            class_names(given)

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from segplug_onnx.engine import provider
 from segplug_onnx.foreign import Options
+from segplug_onnx.tensors import Tensors
 
 from segplug.engine import Axis
 from segplug.errors import ArtifactError, ShapeError, UsageError
@@ -48,6 +49,7 @@ def test_the_error_names_the_missing_options(foreign):
     assert "--output-kind, --mean, --std" in text
     assert "x tensor(float) [1, 3, 8, 8]" in text
     assert "y tensor(float) [1, 3, 8, 8]" in text
+    assert "--backend-options output_kind=logits mean=128 std=60" in text
     assert "\n" not in text
 
 
@@ -118,6 +120,38 @@ def test_labels_need_classes(foreign):
     assert (one.out_channels, one.num_labels) == (1, 2)
 
 
+def test_a_number_of_classes(foreign):
+    graph = ("(float[n,3,h,w] x) => (int64[n,h,w] y)", "a = ArgMax<axis=1, keepdims=0>(x) y = Identity(a)")
+    classes = foreign(*graph, output_kind="labels", classes=("3",), **PLAIN).spec.meta.classes
+    assert classes == ("class 0", "class 1", "class 2")
+    graph = ("(float[1,3,8,8] x) => (float[1,3,8,8] y)", "y = Neg(x)")
+    unnamed = foreign(*graph, output_kind="logits", **PLAIN).spec.meta.classes
+    assert (
+        unnamed == classes == foreign(*graph, output_kind="logits", classes=("3",), **PLAIN).spec.meta.classes
+    )
+    with pytest.raises(UsageError, match=r"--classes names 4 classes, but .* has 3"):
+        foreign(*graph, output_kind="logits", classes=("4",), **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes"), [("1,3,8,6", ("a", "b", "c")), ("1,3,8,6", ("3",)), ("1,8,6,3", ("3",))]
+)
+def test_scores_that_are_described_as_labels(foreign, shape, classes):
+    graph = (f"(float[{shape}] x) => (float[{shape}] y)", "y = Neg(x)")
+    with pytest.raises(
+        UsageError, match=r"output y of .* has 3 channels of floats: these are scores \(--output-kind logits"
+    ):
+        foreign(*graph, output_kind="labels", classes=classes, **PLAIN)
+
+
+def test_scores_whose_shape_the_file_does_not_show():
+    labels = Tensors("x", "y", labels=True)
+    with pytest.raises(ArtifactError, match=r"has shape \(1, 3, 8, 6\), .* scores: --output-kind logits"):
+        labels.from_output(np.zeros((1, 3, 8, 6), np.float32), (8, 6))
+    for shape in ((2, 8, 6), (2, 1, 8, 6), (2, 8, 6, 1)):
+        assert labels.from_output(np.zeros(shape, np.float32), (8, 6)).shape == (2, 8, 6)
+
+
 def test_channels_last(foreign):
     engine = foreign("(float[1,8,6,3] x) => (float[1,8,6,3] y)", "y = Neg(x)", output_kind="logits", **PLAIN)
     batch = batch_of(8, 6)
@@ -142,7 +176,7 @@ def test_channels_last(foreign):
     ],
 )
 def test_the_channels_of_the_input(foreign, shape, given, channels, last):
-    options = {"mean": (0.0,), "std": (1.0,), "classes": ("0",) * channels, **given}
+    options = {"mean": (0.0,), "std": (1.0,), "classes": (str(channels),), **given}
     if channels == 1:
         del options["classes"]
     engine = foreign(

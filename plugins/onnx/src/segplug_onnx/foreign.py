@@ -11,7 +11,16 @@ from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
 from segplug.options import option, unknown
 from segplug.preprocessing import ChannelOrder, Normalize, Resize, find_steps
-from segplug.undescribed import DECODINGS, image_steps
+from segplug.undescribed import (
+    CLASSES_HELP,
+    DECODING_HELP,
+    DECODINGS,
+    ChannelOrderName,
+    DecodingName,
+    class_names,
+    image_steps,
+    numbered_classes,
+)
 from segplug_onnx.devices import GpuSettings
 from segplug_onnx.shapes import Layout, find_layout
 from segplug_onnx.tensors import Tensors
@@ -23,6 +32,12 @@ __all__ = ["Options", "check_consistent", "describe"]
 
 _FLOAT, _HALF = "tensor(float)", "tensor(float16)"
 _SCORES = (_FLOAT, _HALF, "tensor(double)", "tensor(bfloat16)")
+
+_ELSEWHERE = (
+    "commands without these flags: --backend-options output_kind=logits mean=128 std=60, or in analyze "
+    "benchmark onnxruntime.output_kind=logits and so on"
+)
+"""How a server and a benchmark take the description."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +60,17 @@ class Options:
     std: tuple[float, ...] | None = option(
         None, help="Standard deviation of each channel, or one for all, in the same units."
     )
-    channel_order: Literal["rgb", "bgr"] | None = option(
+    channel_order: ChannelOrderName | None = option(
         None, help="Order of an input of three colour channels; default rgb."
     )
-    decoding: Literal["color", "grayscale", "unchanged", "bands"] | None = option(
-        None,
-        help="How image files are read: as 8-bit colours, as 8-bit gray, with their own channels and type "
-        "(colours as BGR), or so with channels in the order of the file. Default: color for three channels, "
-        "grayscale for one, else bands.",
-    )
+    decoding: DecodingName | None = option(None, help=DECODING_HELP)
     resize: tuple[int, int] | None = option(
         None,
         help="Resize images to this size first. Default: the network's fixed size, else the image's own.",
         metavar="HEIGHT WIDTH",
         minimum=1,
     )
-    classes: tuple[str, ...] | None = option(None, help="Class names, in the order of the labels.")
+    classes: tuple[str, ...] | None = option(None, help=CLASSES_HELP)
     threshold: float | None = option(
         None,
         help="With one output channel: the probability above which a pixel is foreground; default 0.5.",
@@ -109,6 +119,8 @@ def check_consistent(path: Path, meta: ModelMeta, options: Options, *, labels: b
     for name, value in _given(options).items():
         if name in ("mean", "std") and len(value) == 1:
             value = value * meta.in_channels
+        elif name == "classes":
+            value = class_names(value)
         if value != own[name]:
             flag = "--" + name.replace("_", "-")
             raise UsageError(
@@ -173,6 +185,8 @@ def describe(
             f"{output.type}: scores are floats",
             hint="--output-kind labels",
         )
+    if output is not None and options.output_kind == "labels":
+        _refuse_scores(path, output, layout)
     labels, channels = options.output_kind == "labels", None
     if output is not None and not labels:
         channels = _channels(output.shape, channels_last=layout is not None and layout.last)
@@ -182,7 +196,7 @@ def describe(
         flags = ", ".join("--" + name.replace("_", "-") for name in needed)
         raise UsageError(
             f"{path} has no segplug metadata: describe its input and output with {flags}",
-            hint=_signature(session),
+            hint=f"{_signature(session)}; {_ELSEWHERE}",
         )
     tensors = Tensors(
         input=image.name,
@@ -232,6 +246,19 @@ def _chosen_output(session: onnxruntime.InferenceSession, options: Options) -> A
     return outputs[options.output_name]
 
 
+def _refuse_scores(path: Path, output: Any, layout: Layout | None) -> None:
+    """Refuse an output that is described as labels and has a float for each of several classes."""
+    if output.type not in _SCORES or len(output.shape) != 4 or 1 in (output.shape[1], output.shape[3]):
+        return
+    channels = _channels(output.shape, channels_last=layout is not None and layout.last)
+    if channels is not None:
+        raise UsageError(
+            f"--output-kind is labels, but the output {output.name} of {path} has {channels} channels of "
+            "floats: these are scores",
+            hint="--output-kind logits, or probabilities after a softmax or sigmoid",
+        )
+
+
 def _channels(shape: Sequence[Any], *, channels_last: bool) -> int | None:
     """The channels of an output of scores; ``None``: its shape does not show them."""
     if len(shape) == 3:
@@ -247,7 +274,7 @@ def _meta(
         raise UsageError(f"--resize must be {size[0]} {size[1]}: the network takes no other size")
     if channels != 1 and options.threshold is not None:
         raise UsageError("--threshold applies to an output of one channel only")
-    classes = options.classes or ()
+    classes = class_names(options.classes or ())
     labels = 2 if channels == 1 else channels or len(classes)
     if len(classes) not in (0, labels) and not (channels == 1 and len(classes) == 1):
         raise UsageError(f"--classes names {len(classes)} classes, but {path} has {labels}")
@@ -262,7 +289,7 @@ def _meta(
     )
     return ModelMeta(
         name=path.stem,
-        classes=classes or tuple(str(index) for index in range(labels)),
+        classes=classes or numbered_classes(labels),
         in_channels=in_channels,
         decoding=decoding,
         preprocessing=preprocessing,

@@ -96,13 +96,13 @@ def _labels(output: npt.NDArray[Any], size: tuple[int, int], name: str) -> npt.N
     import numpy as np
 
     labels = output
-    if labels.ndim == 4:
-        labels = labels.reshape(
-            labels.shape[0], *(labels.shape[1:3] if labels.shape[3] == 1 else labels.shape[2:])
-        )
+    if labels.ndim == 4 and 1 in (labels.shape[1], labels.shape[3]):
+        labels = labels[..., 0] if labels.shape[3] == 1 else labels[:, 0]
     if labels.shape[1:] != size:
+        scores = labels.ndim == 4 and labels.dtype.kind == "f"
         raise ArtifactError(
-            f"the output {name} has shape {output.shape}, not that of labels of {size[0]}x{size[1]}"
+            f"the output {name} has shape {output.shape}, not that of labels of {size[0]}x{size[1]}",
+            hint="it looks like scores: --output-kind logits or probabilities" if scores else None,
         )
     return labels if labels.dtype.kind in "iu" else labels.astype(np.int64)
 

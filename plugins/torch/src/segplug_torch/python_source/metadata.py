@@ -14,7 +14,7 @@ from segplug.model import Inference, ModelMeta, Provenance
 from segplug.preprocessing import RESIZE_FILTERS, Pad, Resize
 from segplug.progress import Reporter
 from segplug.requests import LoadModelRequest
-from segplug.undescribed import image_steps
+from segplug.undescribed import class_names, image_steps, names_file, numbered_classes
 from segplug_torch.python_source.contract import Scores
 from segplug_torch.python_source.factory import Factory
 from segplug_torch.python_source.options import Options
@@ -103,40 +103,19 @@ def make_meta(request: LoadModelRequest[Options], factory: Factory, scores: Scor
 
 def _classes(given: tuple[str, ...], channels: int, reporter: Reporter) -> tuple[str, ...]:
     wanted = (2, 1) if channels == 1 else (channels,)
-    made_up = tuple(f"class {index}" for index in range(wanted[0]))
     if not given:
         reporter.warn("no classes are named: they are called class 0, class 1, ...")
-        return made_up
-    count = int(given[0]) if len(given) == 1 and given[0].isdecimal() else None
-    names = made_up[:count] if count is not None else _names(given)
-    number = len(names) if count is None else count
-    if number not in wanted:
+        return numbered_classes(wanted[0])
+    names = class_names(given)
+    if len(names) not in wanted:
         have = f"{channels} channels" if channels > 1 else "one channel, for one class or to separate two"
-        raise ModelError(f"{number} classes are named, and the network's scores have {have}")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"two classes have the name '{twice}'", hint="scores are listed by name")
+        raise ModelError(f"{len(names)} classes are named, and the network's scores have {have}")
     return names
 
 
 def input_files(options: Options, factory: Factory) -> tuple[Path, ...]:
     """The file of the factory and that of the class names, if they are in files."""
-    return tuple(file for file in (factory.file, _names_file(options.classes)) if file is not None)
-
-
-def _names_file(given: tuple[str, ...]) -> Path | None:
-    return Path(given[0]).expanduser() if len(given) == 1 and given[0].endswith(".txt") else None
-
-
-def _names(given: tuple[str, ...]) -> tuple[str, ...]:
-    file = _names_file(given)
-    if file is None:
-        return given
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the class names in {given[0]} cannot be read: {error}") from error
-    return tuple(line.strip() for line in lines if line.strip())
+    return tuple(file for file in (factory.file, names_file(options.classes)) if file is not None)
 
 
 def _resize(options: Options) -> Resize | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segplug.options import option
+from segplug.undescribed import CLASSES_HELP, DECODING_HELP, ChannelOrderName, DecodingName
 
 __all__ = ["Options"]
 
@@ -23,23 +24,14 @@ class Options:
     std: tuple[float, ...] | None = option(
         None, help="Standard deviation of each channel, or one for all, in the same units. Default: 1."
     )
-    channel_order: Literal["rgb", "bgr"] | None = option(
+    channel_order: ChannelOrderName | None = option(
         None, help="The order of a network's three colour channels. Default: rgb."
     )
-    decoding: Literal["color", "grayscale", "unchanged", "bands"] | None = option(
-        None,
-        help="How image files are read: as 8-bit colours, as 8-bit gray, with their own channels and type "
-        "(colours as BGR), or so with channels in the order of the file. Default: color for three channels, "
-        "grayscale for one, else bands.",
-    )
+    decoding: DecodingName | None = option(None, help=DECODING_HELP)
     scores: Literal["logits", "probabilities"] = option(
         "logits", help="What the network returns: logits, or probabilities, which need not add up to 1."
     )
-    classes: tuple[str, ...] = option(
-        (),
-        help="Class names in label order, one .txt file with a name per line, or their number. "
-        "Default: class 0, class 1, ...",
-    )
+    classes: tuple[str, ...] = option((), help=f"{CLASSES_HELP} Default: class 0, class 1, ...")
     input_size: tuple[int, int] | None = option(
         None, help="Height and width that exports are made for; in pixels.", minimum=1
     )

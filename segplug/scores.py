@@ -99,6 +99,8 @@ class RunReport:
         scores: ``None``: nothing was scored.
         seconds: Time from reading the first image to closing the last sink.
         engine_seconds: Time in ``engine.run``.
+        unknown_share: The share of pixels of this run's images, 0 to 1, whose labels were less probable than
+            ``unknown_below``; ``None``: it was not given.
         views: How many views of each image were averaged; 0: no test-time augmentation.
         views_left_out: How many views the model's own pipeline averages and this run did not.
         approximations: What the model's framework does differently, one line each.
@@ -112,6 +114,7 @@ class RunReport:
     skipped: tuple[Skipped, ...] = ()
     scores: Scores | None = None
     engine_seconds: float = 0.0
+    unknown_share: float | None = None
     views: int = 0
     views_left_out: int = 0
     approximations: tuple[str, ...] = ()
@@ -133,6 +136,7 @@ class RunReport:
             "seconds": self.seconds,
             "engine_seconds": self.engine_seconds,
             "images_per_second": self.images_per_second,
+            "unknown_share": self.unknown_share,
             "views": self.views,
             "views_left_out": self.views_left_out,
             "approximations": list(self.approximations),

@@ -158,7 +158,10 @@ def report_verification(output: Output, artifact: Artifact) -> None:
     if found.get("thresholds_by_hand"):
         limit = found["thresholds"]["logits"]
         output.say(f"the thresholds were set by hand: logits may differ by {limit:g} of their range")
-    output.say(f"verified: it computes what {reference} computes" if found["passed"] else "NOT VERIFIED:")
+    alike = ", both with the approximations" if artifact.meta.approximations else ""
+    output.say(
+        f"verified: it computes what {reference} computes{alike}" if found["passed"] else "NOT VERIFIED:"
+    )
     for failure in found["failures"]:
         output.say(f"  {failure}")
 

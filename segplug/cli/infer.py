@@ -98,7 +98,11 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             metavar="P",
             help="Turn labels that are less probable than P into the ignored label of the data set.",
         ),
-        click.Option(["--show-dir"], type=folder, help="Write painted images to this folder."),
+        click.Option(
+            ["--show-dir"],
+            type=folder,
+            help="Write painted images to this folder: the class colours over the image.",
+        ),
         click.Option(["--show"], is_flag=True, help="Show each painted image in a window."),
         click.Option(
             ["--opacity"],
@@ -259,6 +263,11 @@ def _print(output: Output, values: Mapping[str, Any], report: RunReport) -> None
         output.table(Table(f"{len(rows)} skipped", ("image", "why"), rows))
     resumed = f", {report.resumed} of them from the interrupted run" if report.resumed else ""
     output.say(f"{report.images} images{resumed}, {report.images_per_second:.1f} images/s")
+    if report.unknown_share is not None:
+        limit = values["unknown_below"]
+        output.say(
+            f"unknown: {report.unknown_share:.1%} of the pixels have labels less probable than {limit:g}"
+        )
     if report.views:
         output.say(f"test-time augmentation: the probabilities of {report.views} views are averaged")
     if report.views_left_out:

@@ -73,12 +73,18 @@ class Consumer:
         confidence = unknown_below is not None or any(sink.needs_confidence for sink in sinks)
         self._postprocess = Postprocessor(context.meta, context.reporter, confidence=confidence)
         self._unknown_below = unknown_below
+        self._pixels = self._unknown = 0
         self._context = context
         self._queue: queue.Queue[EngineOutput | None] = queue.Queue(waiting)
         self._failure: BaseException | None = None
         self._abandoned = context.abandoned
         self._thread = threading.Thread(target=self._work, name="segplug-consumer", daemon=True)
         self._thread.start()
+
+    @property
+    def unknown_share(self) -> float | None:
+        """The share of pixels that became unknown, 0 to 1; ``None``: it was not asked for, or no image came."""
+        return self._unknown / self._pixels if self._pixels else None
 
     def put(self, output: EngineOutput) -> None:
         """Hand over one output; blocks while too many are waiting."""
@@ -126,6 +132,8 @@ class Consumer:
         labels, mask = prediction.labels, output.mask
         if self._unknown_below is not None:
             labels = mark_unknown(prediction, self._unknown_below, self._context.ignored)
+            self._pixels += labels.size
+            self._unknown += int((labels == self._context.ignored).sum())
         if output.nodata is not None:
             labels = mark_ignored(labels, output.nodata, self._context.ignored)
             mask = None if mask is None else mark_ignored(mask, output.nodata, self._context.ignored)

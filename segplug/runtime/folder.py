@@ -33,6 +33,7 @@ __all__ = ["FolderDataset", "FolderOptions", "ImageList", "provider"]
 _IMAGE_FOLDER = "images"
 _MASK_FOLDERS = ("masks", "annotations", "labels")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
+_MASK_SUFFIX = ".png"
 _NAMED = 3
 """How many names an error message lists."""
 
@@ -50,8 +51,10 @@ class FolderOptions:
     img_suffix: tuple[str, ...] = option(
         _SUFFIXES, help="How image file names end, e.g. _leftImg8bit.png.", metavar="SUFFIX"
     )
-    mask_suffix: str = option(
-        ".png", help="Replaces the image's suffix in the mask's name, e.g. .tif or .npy.", metavar="SUFFIX"
+    mask_suffix: str | None = option(
+        None,
+        help="Replaces the image's suffix in the mask's name; default: .png, or the image's own suffix.",
+        metavar="SUFFIX",
     )
     ignore_index: int | None = option(
         None,
@@ -93,7 +96,10 @@ class FolderDataset:
                 f"there is no image in {self._images}", hint=f"looked for {', '.join(options.img_suffix)}"
             )
         self._names = [name for name, _ in found]
-        self._masks = None if masks is None else _masks_of(found, masks, options.mask_suffix)
+        suffix = options.mask_suffix
+        if suffix is None and masks is not None and masks.resolve() == self._images.resolve():
+            suffix = _MASK_SUFFIX  # the image's own suffix would be the image itself
+        self._masks = None if masks is None else _masks_of(found, masks, suffix)
         classes, ignored = _class_names(options.classes), options.ignore_index
         if ignored is None:
             ignored = 65535 if len(classes) > 255 else 255
@@ -244,13 +250,17 @@ def _files(folder: Path, suffixes: Sequence[str], *, leave_out: Path | None) -> 
     return sorted(found)
 
 
-def _masks_of(images: Sequence[tuple[str, str]], folder: Path, suffix: str) -> list[Path]:
-    masks = [folder / (name[: -len(ending)] + suffix) for name, ending in images]
+def _masks_of(images: Sequence[tuple[str, str]], folder: Path, suffix: str | None) -> list[Path]:
+    masks = [folder / (name[: -len(ending)] + (suffix or _MASK_SUFFIX)) for name, ending in images]
+    own = [folder / name for name, _ in images]
+    if suffix is None and own[0].is_file() and not masks[0].is_file():
+        masks = own
     missing = [name for (name, _), mask in zip(images, masks, strict=True) if not mask.is_file()]
     if missing:
+        wanted = masks[[name for name, _ in images].index(missing[0])].name
         raise DatasetError(
             f"{len(missing)} of {len(images)} images have no mask in {folder}: {_listing(missing)}",
-            hint=f"the mask of {missing[0]} should be {masks[[n for n, _ in images].index(missing[0])].name}",
+            hint=f"the mask of {missing[0]} should be {wanted}, or give mask_suffix (--dataset-options)",
         )
     return masks
 

@@ -133,6 +133,7 @@ def run(
         scores=next((sink.scores for sink in sinks if isinstance(sink, ScoreSink)), None),
         seconds=time.perf_counter() - start,
         engine_seconds=runner.seconds,
+        unknown_share=consumer.unknown_share,
         views=model.views,
         views_left_out=0 if model.views else len(runner.spec.meta.tta),
         approximations=runner.spec.meta.approximations,

@@ -60,7 +60,9 @@ def require_scores(spec: EngineSpec, what: str) -> None:
         served = spec.input == "image"
         raise UsageError(
             f"{what} needs the scores of every class, but {spec.backend or 'this engine'} gives labels",
-            hint=None if served else "export it with logits as output (--output-kind logits)",
+            hint="ask the server: ?output=confidence, ?unknown_below=P; or segplug serve --unknown-below P"
+            if served
+            else "export it with logits as output (--output-kind logits)",
         )
 
 

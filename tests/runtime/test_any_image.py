@@ -214,6 +214,7 @@ def test_labels_that_are_not_sure_become_the_ignored_one(below: float) -> None:
         assert np.array_equal(result.labels, np.where(kept, mask, 255))
     share = sum(kept.sum() for kept in sure) / sum(kept.size for kept in sure)
     assert report.scores.metrics["aAcc"] == pytest.approx(share), "an unknown pixel counts as a wrong one"
+    assert report.unknown_share == pytest.approx(1 - share)
 
 
 @pytest.mark.parametrize("below", [-0.1, 1.5, 70, float("nan")])

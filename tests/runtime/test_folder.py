@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from segplug.dataset import Dataset
 from segplug.errors import DatasetError, UsageError
@@ -254,3 +255,18 @@ def test_the_provider_imports_no_numerical_library():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_masks_may_have_the_suffix_of_their_images(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", np.ones((4, 5), np.uint8))
+    assert FolderDataset(tmp_path).mask_path(0) == tmp_path / "masks" / "a.tif"
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.zeros((4, 5), np.uint8))
+    assert FolderDataset(tmp_path).mask_path(0) == tmp_path / "masks" / "a.png"
+
+
+def test_an_image_is_never_its_own_mask(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((4, 5), np.uint8))
+    with pytest.raises(DatasetError, match=r"the mask of a\.tif should be a\.png, or give mask_suffix"):
+        FolderDataset(tmp_path, FolderOptions(mask_dir="."))

@@ -299,4 +299,4 @@ def test_what_needs_scores_is_refused_for_labels_by_name():
     with pytest.raises(UsageError) as raised:
         require_scores(EngineSpec(meta, "labels", input="image"), "the confidence")
     assert raised.value.message.endswith("but this engine gives labels")
-    assert raised.value.hint is None, "a server cannot be exported"
+    assert "?output=confidence" in raised.value.hint, "a server cannot be exported"

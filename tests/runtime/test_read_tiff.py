@@ -229,19 +229,31 @@ def test_a_colour_image_of_bytes_is_masked_where_its_values_are_kept():
     assert type(decode_image(wide, "a.tif", Decoding())) is np.ndarray  # 16 bits became 8
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "float32"])
-def test_a_mask_without_data_is_masked_there(tmp_path, dtype):
-    labels = np.array([[1, 2, 9], [0, 9, 3]], dtype)
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("int16", -9999), ("uint16", 65535), ("uint32", 70000), ("float32", -1.5)]
+)
+def test_a_mask_without_data_is_masked_there(tmp_path, dtype, nodata):
+    labels = np.array([[1, 2, nodata], [0, nodata, 3]], dtype)
     path = tmp_path / "m.tif"
     for compression in (None, "zstd"):  # Pillow reads no Zstandard
-        path.write_bytes(_geo(labels, "9", compression=compression))
+        path.write_bytes(_geo(labels, str(nodata), compression=compression))
         for wide, ignored in ((False, 255), (True, 65535)):
             mask = read_mask(path, wide=wide)
             assert mask.data.tolist() == [[1, 2, ignored], [0, ignored, 3]]
-            assert np.array_equal(mask.mask, labels == 9)
-        plain = read_mask(path, nodata=False)
-        assert type(plain) is np.ndarray
-        assert plain.tolist() == labels.tolist()
+            assert np.array_equal(mask.mask, labels == np.dtype(dtype).type(nodata))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "float32"])
+def test_a_nodata_value_that_may_be_a_class_is_a_label(tmp_path, dtype):
+    """A profile that is copied from an image has its nodata value, 0 for one."""
+    labels = np.array([[1, 2, 0], [0, 9, 3]], dtype)
+    path = tmp_path / "m.tif"
+    for compression in (None, "zstd"):
+        path.write_bytes(_geo(labels, "0", compression=compression))
+        for wide in (False, True):
+            mask = read_mask(path, wide=wide)
+            assert type(mask) is np.ndarray
+            assert mask.tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize("ignored", [255, 0, 300])
@@ -249,7 +261,7 @@ def test_a_folder_ignores_pixels_of_masks_without_data(tmp_path, ignored):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     (tmp_path / "images" / "a.tif").write_bytes(_geo(_values(2, 3), "9"))
-    (tmp_path / "masks" / "a.tif").write_bytes(_geo(np.array([[1, 2, 9], [3, 9, 3]], np.uint8), "9"))
+    (tmp_path / "masks" / "a.tif").write_bytes(_geo(np.array([[1, 2, -9], [3, -9, 3]], np.int16), "-9"))
     data = FolderDataset(tmp_path, FolderOptions(mask_suffix=".tif", ignore_index=ignored))
     assert data.read_mask(0).tolist() == [[1, 2, ignored], [3, ignored, 3]]
 

@@ -97,7 +97,8 @@ def read_mask(path: Path, *, wide: bool = False, nodata: bool = True) -> npt.NDA
     Args:
         path: The file.
         wide: Whether labels above 255 are used.
-        nodata: Whether the nodata value of a GeoTIFF counts; else it is a value like others.
+        nodata: Whether the nodata value of a GeoTIFF counts, if it cannot be a class (-9999, NaN, 255). One
+            that can, such as 0, is a label like others: masks often have the tag of their images.
 
     Returns:
         ``(H, W)``: uint8, or uint16 if ``wide``. "All bits set" of a type wider than a byte (-1, 65535,

@@ -29,7 +29,7 @@ _ALL_BITS = (-1, 65535, 4294967295)
 
 def decode_mask(content: bytes, what: str, *, wide: bool, nodata: bool) -> npt.NDArray[Any]:
     """Decode a mask; see :func:`segplug.runtime.reading.read_mask`."""
-    stored, missing = _stored(content, what)
+    stored, missing = _stored(content, what, 65535 if wide else 255)
     if not nodata:
         missing = None
     if stored.ndim == 3 and stored.shape[2] == 1:
@@ -76,8 +76,8 @@ def label_table(
     return table
 
 
-def _stored(content: bytes, what: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
-    """The values of the file, and where it has no data."""
+def _stored(content: bytes, what: str, ignored: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """The values of the file, and where it has none. A nodata value that is a label counts as a label."""
     if is_npy(content):
         return decode_npy(content, what, Limits()), None
     header = check_usual(content, what, Limits())
@@ -90,11 +90,24 @@ def _stored(content: bytes, what: str) -> tuple[npt.NDArray[Any], npt.NDArray[np
             detail = "" if isinstance(error, Image.UnidentifiedImageError) else f": {first_line(error)}"
             raise DatasetError(f"{what} is not an image, or is damaged{detail}") from error
     else:
-        nodata = None if header is None or header.photometric == _MIN_IS_WHITE else header.nodata
-        return stored, find_missing(stored, nodata)
+        if header is None or header.photometric == _MIN_IS_WHITE or _is_label(header.nodata, ignored):
+            return stored, None
+        return stored, find_missing(stored, header.nodata)
     # Of a type or compression that Pillow does not know.
     masked = decode_tiff(content, what, "bands", Limits())
-    return np.ma.getdata(masked), np.ma.getmaskarray(masked) if np.ma.isMaskedArray(masked) else None
+    values = np.ma.getdata(masked)
+    if not np.ma.isMaskedArray(masked) or _is_label(header.nodata, ignored):
+        return values, None
+    return values, np.ma.getmaskarray(masked)
+
+
+def _is_label(nodata: str | None, ignored: int) -> bool:
+    """Whether a nodata value may be a class: masks often have the tag of their images, where 0 is no data."""
+    try:
+        value = float(nodata or "nan")
+    except ValueError:
+        return False
+    return 0 <= value < ignored and value.is_integer()
 
 
 def _labels(

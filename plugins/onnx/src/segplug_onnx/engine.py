@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,11 +56,10 @@ class OnnxRuntime(Backend[foreign.Options]):
 
 def _open_foreign(request: InferRequest[foreign.Options]) -> OnnxEngine:
     session = open_session(request)
-    tensors, meta = foreign.describe(request.file, session, request.options)
+    on_cpu = functools.cache(lambda: _on_cpu(request, session))
+    tensors, meta = foreign.describe(request.file, session, request.options, on_cpu)
     if not tensors.labels:
-        stride = find_stride(
-            tensors, meta.in_channels, _shapes(session, tensors), lambda: _on_cpu(request, session)
-        )
+        stride = find_stride(tensors, meta.in_channels, _shapes(session, tensors), on_cpu)
         tensors, meta = replace(tensors, stride=stride), meta.replace(output_stride=stride or 1)
     return OnnxEngine(session, meta, tensors, device=_device_text(request))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ from segplug.undescribed import (
     numbered_classes,
 )
 from segplug_onnx.devices import GpuSettings
-from segplug_onnx.shapes import Layout, find_layout
+from segplug_onnx.shapes import Layout, fitting_layouts, layouts_that_run
 from segplug_onnx.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class Options:
     )
     in_channels: int | None = option(
         None, help="Channels of the input. Required if its shape does not show them.", minimum=1
+    )
+    layout: Literal["nchw", "nhwc"] | None = option(
+        None,
+        help="The order of the input's axes. Required if neither its shape nor a run on a black image shows "
+        "it.",
     )
     mean: tuple[float, ...] | None = option(
         None,
@@ -142,6 +147,7 @@ def _own(meta: ModelMeta, *, labels: bool) -> dict[str, Any]:
         "output_name": "output",
         "output_kind": "labels" if labels else meta.scores,
         "in_channels": meta.in_channels,
+        "layout": "nchw",
         "decoding": next((name for name, value in DECODINGS.items() if value == meta.decoding), None),
         "mean": None if norm is None else norm.mean,
         "std": None if norm is None else norm.std,
@@ -159,11 +165,20 @@ def _text(value: Any) -> str:
 
 
 def describe(
-    path: Path, session: onnxruntime.InferenceSession, options: Options
+    path: Path,
+    session: onnxruntime.InferenceSession,
+    options: Options,
+    on_cpu: Callable[[], onnxruntime.InferenceSession],
 ) -> tuple[Tensors, ModelMeta]:
     """The tensors and the metadata of a file, from its own inputs and outputs and from the options.
 
     Whether its scores have a stride is not known yet: the metadata says 1.
+
+    Args:
+        path: The file.
+        session: The file in ONNX Runtime.
+        options: The user's.
+        on_cpu: Opens it on the CPU, for runs that show the layout where the shape does not.
 
     Raises:
         UsageError: options are missing (the error names them all), or contradict the file.
@@ -176,9 +191,13 @@ def describe(
     output = _chosen_output(session, options)
     if output is None:
         needed.insert(0, "output_name")
-    layout = _layout(path, image, options)
-    if layout is None:
+    layouts = _layouts(path, image, options)
+    if not layouts:
         needed.append("in_channels")
+    if len(layouts) > 1 and output is not None and not needed:
+        tensors = Tensors(image.name, output.name, options.output_kind == "labels", half=image.type == _HALF)
+        layouts = _choose(path, layouts, layouts_that_run(layouts, tensors, image.shape, on_cpu()))
+    layout = layouts[0] if len(layouts) == 1 else None
     if output is not None and options.output_kind not in (None, "labels") and output.type not in _SCORES:
         raise UsageError(
             f"--output-kind is {options.output_kind}, but the output {output.name} of {path} is "
@@ -192,7 +211,7 @@ def describe(
         channels = _channels(output.shape, channels_last=layout is not None and layout.last)
     if channels is None and options.classes is None and (labels or output is not None):
         needed.append("classes")
-    if needed or output is None or layout is None:
+    if needed or output is None or layout is None:  # the layout is known if nothing is needed
         flags = ", ".join("--" + name.replace("_", "-") for name in needed)
         raise UsageError(
             f"{path} has no segplug metadata: describe its input and output with {flags}",
@@ -220,20 +239,33 @@ def _image_input(path: Path, session: onnxruntime.InferenceSession) -> Any:
     return image
 
 
-def _layout(path: Path, image: Any, options: Options) -> Layout | None:
-    """The layout of the input; ``None`` if the user must say how many channels it has."""
+def _layouts(path: Path, image: Any, options: Options) -> list[Layout]:
+    """The layouts that the input can have; none if the user must say how many channels it has."""
+    last = None if options.layout is None else options.layout == "nhwc"
     if options.in_channels is not None:
-        layout = find_layout(image.shape, options.in_channels)
-        if layout is None:
-            raise UsageError(
-                f"--in-channels is {options.in_channels}, but the input {image.name} of {path} has shape "
-                f"{list(image.shape)}"
-            )
-        return layout
-    shown = find_layout(image.shape, None)
+        layouts = fitting_layouts(image.shape, options.in_channels, last)
+        if not layouts:
+            given = f"--in-channels is {options.in_channels}"
+            if options.layout is not None:
+                given += f" and --layout {options.layout}"
+            raise UsageError(f"{given}, but the input {image.name} of {path} has shape {list(image.shape)}")
+        return layouts
+    shown = fitting_layouts(image.shape, None, last)
     values = max(len(options.mean or ()), len(options.std or ()))
     # One value counts for all channels, and so does not say how many there are.
-    return shown or (find_layout(image.shape, values) if values > 1 else None)
+    return shown or (fitting_layouts(image.shape, values, last) if values > 1 else [])
+
+
+def _choose(path: Path, layouts: list[Layout], running: list[Layout]) -> list[Layout]:
+    """The layout in which the file runs; raises if it does in both or in none."""
+    if len(running) != 1:
+        how = "both" if running else "neither"
+        raise UsageError(
+            f"the shape of its input does not show whether {path} takes NCHW or NHWC, and {how} of them "
+            f"{'run' if running else 'runs'} on a black image",
+            hint="--layout nchw or --layout nhwc",
+        )
+    return running
 
 
 def _chosen_output(session: onnxruntime.InferenceSession, options: Options) -> Any:

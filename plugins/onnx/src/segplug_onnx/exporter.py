@@ -64,6 +64,11 @@ class OnnxExporter(Exporter[Options]):
     def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as ONNX; see :func:`segplug.hookspecs.export`."""
         kind = _output_kind(request.options, request.model.meta)
+        if kind == "labels" and request.model.meta.tta:
+            request.reporter.warn(
+                "the model's test-time augmentation needs scores, and this file gives labels: export with "
+                "--output-kind logits, or run it with --no-tta"
+            )
         with request.reporter.progress("exporting", None):
             plan = plan_trace(request)
             with explain_size_errors(request, plan.size):

@@ -134,7 +134,9 @@ def _network_size(request: ExportRequest[Any]) -> tuple[int, int]:
     if size is None and request.dynamic:
         size = _ANY_SIZE
     if size is None:
-        raise UsageError("the model does not say its input size", hint="give --shape HEIGHT WIDTH")
+        raise UsageError(
+            "the model does not say its input size", hint="give --shape HEIGHT WIDTH, or --input-img IMAGE"
+        )
     if min(size) < 1:
         raise UsageError(f"--shape takes two sizes in pixels, not {size[0]} {size[1]}")
     return size

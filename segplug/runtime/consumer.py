@@ -83,7 +83,7 @@ class Consumer:
 
     @property
     def unknown_share(self) -> float | None:
-        """The share of pixels that became unknown, 0 to 1; ``None``: it was not asked for, or no image came."""
+        """The share of pixels that became unknown, 0 to 1; ``None``: not asked for, or no image came."""
         return self._unknown / self._pixels if self._pixels else None
 
     def put(self, output: EngineOutput) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.errors import EngineError
 from segplug.runtime.libraries import opencv
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def argmax(planes: Any) -> npt.NDArray[Any]:
 
     Returns:
         ``(H, W)`` of :func:`label_dtype`.
+
+    Raises:
+        EngineError: a score is NaN.
     """
     count = len(planes)
     first = planes[0]
@@ -90,6 +94,16 @@ def _running_argmax(planes: Any, labels: npt.NDArray[Any]) -> None:
         np.maximum(plane, best, out=best)
         np.multiply(larger, labels.dtype.type(index), out=candidate)
         np.maximum(labels, candidate, out=labels)
+    _refuse_undefined(best)
+
+
+def _refuse_undefined(scores: npt.NDArray[np.float32]) -> None:
+    """Raise an error for NaN: comparisons with it are false, so that the label would be 0 without a word."""
+    if np.isnan(scores.max()):  # NaN if one of them is, and faster than to ask each
+        raise EngineError(
+            "the engine gave scores that are no numbers (NaN)",
+            hint="check the artifact with --verify; half precision can overflow",
+        )
 
 
 def winner(planes: Any, *, logits: bool) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
@@ -115,6 +129,7 @@ def winner(planes: Any, *, logits: bool) -> tuple[npt.NDArray[Any], npt.NDArray[
             total *= np.exp(best - now)
             total += np.exp(plane - now)
         best = now
+    _refuse_undefined(best)
     confidence: npt.NDArray[np.float32] = np.reciprocal(total) if logits else np.clip(best, 0, 1)
     return labels, confidence
 
@@ -122,6 +137,7 @@ def winner(planes: Any, *, logits: bool) -> tuple[npt.NDArray[Any], npt.NDArray[
 def above(plane: npt.NDArray[np.float32], threshold: float | None, *, logits: bool) -> npt.NDArray[np.uint8]:
     """The labels of a head of one channel: 1 where the probability is above ``threshold`` (default 0.5)."""
     threshold = _DEFAULT_THRESHOLD if threshold is None else threshold
+    _refuse_undefined(plane)
     if not logits:
         return (plane > threshold).view(np.uint8)
     if threshold <= 0:

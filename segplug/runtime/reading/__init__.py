@@ -3,5 +3,14 @@
 from segplug.runtime.reading.files import decode_image, read_image, read_mask
 from segplug.runtime.reading.limits import MAX_PIXELS, TooLargeError
 from segplug.runtime.reading.masks import label_table
+from segplug.runtime.reading.tiff_header import is_tiff
 
-__all__ = ["MAX_PIXELS", "TooLargeError", "decode_image", "label_table", "read_image", "read_mask"]
+__all__ = [
+    "MAX_PIXELS",
+    "TooLargeError",
+    "decode_image",
+    "is_tiff",
+    "label_table",
+    "read_image",
+    "read_mask",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segplug.runtime.libraries import pillow
-from segplug.runtime.reading.tiff_header import is_tiff
+from segplug.runtime.reading import is_tiff
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -167,21 +167,26 @@ def _mirrored(plane: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
     return np.ascontiguousarray(turned)
 
 
-def average_views(views: Sequence[tuple[NetworkOutput, int]], meta: ModelMeta) -> NetworkOutput:
+def average_views(views: Iterable[tuple[NetworkOutput, int]], meta: ModelMeta) -> NetworkOutput:
     """Average the probabilities of several views of one image, each at the image's own size.
 
     Args:
-        views: The output of each view, and how often it counts.
+        views: The output of each view, and how often it counts; at least one. They are taken one at a time:
+            scores of many classes need gigabytes.
         meta: The model's metadata.
 
     Returns:
         Probabilities, float32 ``(C, H, W)``, at the image's own size.
     """
-    size = views[0][0].geometry.original
-    total: npt.NDArray[np.float32] = np.zeros((len(views[0][0].values), *size), np.float32)
-    values = np.empty_like(total)  # for each view again: scores of many classes need gigabytes
+    total: npt.NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
+    values = total
+    weights = 0
     for output, weight in views:
         planes = planes_at_image_size(output, meta)
+        if not weights:
+            total = np.zeros((len(planes), *output.geometry.original), np.float32)
+            values = np.empty_like(total)
+        weights += weight
         for index in range(len(planes)):
             values[index] = planes[index]
         if output.logits:
@@ -189,8 +194,8 @@ def average_views(views: Sequence[tuple[NetworkOutput, int]], meta: ModelMeta) -
         values *= np.float32(weight)
         for plane, added in zip(total, values, strict=True):
             plane += _mirrored(added, output.geometry)
-    total /= sum(weight for _, weight in views)
-    return NetworkOutput(total, Geometry.whole(size), logits=False, stride=1)
+    total /= weights
+    return NetworkOutput(total, Geometry.whole(output.geometry.original), logits=False, stride=1)
 
 
 def _activate(values: npt.NDArray[np.float32]) -> None:

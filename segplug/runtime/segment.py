@@ -75,7 +75,7 @@ class ModelRunner:
 
     def _averaged(self, views: Sequence[Prepared]) -> NetworkOutput:
         outputs = (self._outputs([view])[0] for view in views)
-        return average_views(list(zip(outputs, self._weights, strict=True)), self._runner.spec.meta)
+        return average_views(zip(outputs, self._weights, strict=True), self._runner.spec.meta)
 
     def _outputs(self, group: Sequence[Prepared]) -> list[NetworkOutput]:
         arrays = [item.array for item in group]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.errors import PluginError
+from segplug.errors import EngineError, PluginError
 from segplug.runtime.planes import label_dtype
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from segplug.engine import Engine
 
 __all__ = ["Runner"]
+
+
+_ROUNDING = 1e-2
+"""How far below 0 rounding may bring a probability, in half precision and with a resize inside."""
 
 
 class Runner:
@@ -31,6 +35,7 @@ class Runner:
         self.spec = engine.spec
         self.seconds = 0.0
         """Time spent in ``engine.run``."""
+        self._unchecked_probabilities = self.spec.meta.scores == "probabilities"
         self._labels = label_dtype(self.spec.meta.num_labels)
 
     def group_size(self, wanted: int) -> int:
@@ -59,9 +64,21 @@ class Runner:
         if self.spec.output == "labels":
             self._check_labels(output[:count])
             return output[:count].astype(self._labels)
+        if self._unchecked_probabilities:
+            self._check_probabilities(output)
         if self.spec.fresh_output and output.dtype == np.float32:
             return output[:count]
         return output[:count].astype(np.float32)
+
+    def _check_probabilities(self, scores: npt.NDArray[Any]) -> None:
+        """Refuse a first output that cannot be probabilities: a model's description may be wrong."""
+        self._unchecked_probabilities = False
+        if (lowest := float(scores.min())) < -_ROUNDING:
+            raise EngineError(
+                f"the engine {self.spec.backend} gave a score of {lowest:.3g}, but its model is described as "
+                "one that gives probabilities",
+                hint="describe its scores as logits",
+            )
 
     def _check_labels(self, labels: npt.NDArray[Any]) -> None:
         """Refuse labels that are no class: converted to the smaller type, they could become a valid label."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segplug.engine import EngineSpec
-from segplug.errors import PluginError
+from segplug.errors import EngineError, PluginError
 from segplug.model import ModelMeta
 from segplug.runtime.runner import Runner
 from segplug.testing import FunctionEngine
@@ -59,3 +59,15 @@ def test_labels_have_the_smallest_type_that_holds_all(classes, kind):
     found = _run(ModelMeta("m", out_channels=classes), "labels", labels, (2, 2))
     assert found.dtype == kind
     assert np.array_equal(found, labels)
+
+
+def test_logits_that_are_described_as_probabilities_are_refused():
+    meta = ModelMeta("m", out_channels=2, scores="probabilities")
+    scores = np.full((1, 2, 45, 61), 0.5, np.float32)
+    assert np.array_equal(_run(meta, "logits", scores), scores)
+    scores[0, 1, 3, 4] = -0.25
+    with pytest.raises(
+        EngineError, match=r"gave a score of -0\.25, but its model is described as one that gives"
+    ):
+        _run(meta, "logits", scores)
+    assert np.array_equal(_run(ModelMeta("m", out_channels=2), "logits", scores), scores)

@@ -99,8 +99,10 @@ def run(
     names = _names(dataset)
     recorder = Recorder(reporter or QuietReporter())
     runner = Runner(engine)
-    if unknown_below is not None or any(sink.needs_confidence for sink in sinks):
+    if any(sink.needs_confidence for sink in sinks):
         require_scores(runner.spec, "the confidence")
+    if unknown_below is not None:
+        require_scores(runner.spec, "unknown_below")
     model = ModelRunner(runner, batch_size, recorder, tta=tta)
     stream = _EngineOutputs(dataset, sinks, model, runner.spec.meta.decoding, on_error, readers)
     key = run_key and " ".join([run_key, f"views {model.views}", f"unknown below {unknown_below}"])

@@ -237,9 +237,10 @@ def test_the_confidence_of_a_file_of_labels_is_refused(
 ) -> None:
     labels = tmp_path / "labels.onnx"
     run("run", "export", "onnx", *bands.model, "--output-kind", "labels", "--dynamic", "--output", labels)
-    for flags in (("--confidence", tmp_path / "sure"), ("--out", tmp_path / "x.npz", "--unknown-below", 0.5)):
+    unknown = ("--out", tmp_path / "x.npz", "--unknown-below", 0.5)
+    for what, flags in (("the confidence", ("--confidence", tmp_path / "sure")), ("unknown_below", unknown)):
         said = fail("run", "infer", "onnxruntime", labels, *bands.data, *flags, code=2)
-        assert "the confidence needs the scores of every class, but onnxruntime" in said
+        assert f"{what} needs the scores of every class, but onnxruntime" in said
         assert "gives labels" in said
     run("run", "infer", "onnxruntime", labels, *bands.data, "--format-only", tmp_path / "maps")
     with Image.open(tmp_path / "maps" / "1.png") as written:

@@ -28,6 +28,7 @@ __all__ = [
     "read_regular",
     "read_regular_text",
     "require_regular",
+    "why_no_file",
 ]
 
 MOST_TEXT = 64 << 20
@@ -123,6 +124,24 @@ def is_regular(path: str | Path) -> bool:
     except (OSError, ValueError):  # ValueError: a zero byte in the name
         return False
     return True
+
+
+def why_no_file(path: str | Path, what: str = "file") -> str | None:
+    """One line for a user whose path leads to no regular file; ``None``: it leads to one.
+
+    Args:
+        path: As the user gave it, or made from that.
+        what: What should be there: ``checkpoint``.
+    """
+    try:
+        require_regular(Path(path).expanduser())
+    except NotRegularError as error:
+        return f"{path} {str(error.strerror).removeprefix('it ')}"
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return f"there is no {what} {path}"
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user of a ~name is not known
+        return f"the {what} {path} cannot be opened: {getattr(error, 'strerror', None) or error}"
+    return None
 
 
 def kind_of(mode: int) -> str | None:

@@ -17,6 +17,7 @@ from segplug.regular_files import (
     read_regular,
     read_regular_text,
     require_regular,
+    why_no_file,
 )
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
@@ -55,6 +56,7 @@ def test_what_is_no_regular_file_is_refused_at_once(
         assert caught.value.strerror == text
         assert caught.value.filename == str(path)
     assert not is_regular(path)
+    assert why_no_file(path) == f"{path} is {kind}, not a file"
     assert not (tmp_path / "copy").exists()
 
 
@@ -75,6 +77,10 @@ def test_a_missing_file_is_the_systems_error(tmp_path: Path) -> None:
         open_regular(tmp_path / "none")
     assert not is_regular(tmp_path / "none")
     assert not is_regular("\0")
+    assert why_no_file("none", "checkpoint") == "there is no checkpoint none"
+    assert why_no_file("\0") == "there is no file \0"
+    assert why_no_file(tmp_path) == f"{tmp_path} is a folder, not a file"
+    assert "cannot be opened: File name too long" in str(why_no_file("long" * 100))
     assert not is_regular(tmp_path / ("long" * 100))
 
 

@@ -1,0 +1,49 @@
+"""Show the text of strangers: a file's name, a class's name, the words of an error.
+
+A terminal obeys escape codes, bidi marks change the order of the text around them, and neither is seen.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["printable", "printable_line"]
+
+_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of Unicode: controls, invisible format characters, surrogates, line and paragraph separators."""
+
+_SPELLING = frozenset("\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
+"""Format characters that words and emoji are spelt with: they join letters, or are visible signs."""
+
+_BYTES = range(0xDC80, 0xDD00)
+"""Surrogates by which Python stands for the bytes of a file name that are not UTF-8 (PEP 383)."""
+
+
+def printable(text: str) -> str:
+    r"""The text with what is invisible, or moves other text, as escapes like ``\x1b`` and ``\u202e``.
+
+    Line ends and tabs stay. So does the ordinary text of every language. A byte of a file name that is not
+    UTF-8 becomes ``\xff``.
+    """
+    # Nearly all text takes this way out.
+    if text.isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+def printable_line(text: str) -> str:
+    r"""As :func:`printable`, on one line: line ends become ``\n``, tabs ``\t``."""
+    return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or character in _SPELLING or unicodedata.category(character) not in _ESCAPED:
+        return character
+    if character == "\r":
+        return r"\r"
+    code = ord(character)
+    if code in _BYTES:
+        code -= 0xDC00
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from segplug.checkpoint.formats import first_sentence
 from segplug.errors import CheckpointError
+from segplug.regular_files import open_regular
 
 __all__ = ["load_pickle"]
 
@@ -22,7 +23,20 @@ _DICTS = (
     "addict.addict.Dict",
     "yacs.config.CfgNode",
 )
+_INERT = ("mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr")
+"""What mmengine's training saves beside the weights: the history of each number that it logs, which refers to
+its own methods. Stand-ins that do nothing take the place of both: no attribute is looked up."""
 _ZIP_MAGIC = b"PK\x03\x04"
+
+
+class _Inert:
+    """Takes the place of an object that is not needed, whatever a file says about it."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
 
 
 def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
@@ -31,7 +45,7 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
     Args:
         path: The file.
         location: The file as the user gave it, for errors.
-        trust: Allow the full unpickler.
+        trust: Allow the full unpickler, which reads what the restricted one refuses.
 
     Raises:
         CheckpointError: it is damaged, another kind of file, or holds a type that is not known as harmless.
@@ -40,12 +54,17 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
 
     is_zip = False
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
         with torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.
-            return torch.load(path, map_location="cpu", weights_only=not trust, mmap=is_zip)
+            try:
+                # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+            except pickle.UnpicklingError:
+                if not trust:
+                    raise
+            return torch.load(path, map_location="cpu", weights_only=False, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise _refusal(location, str(error), is_zip=is_zip) from error
     except OSError as error:
@@ -75,7 +94,7 @@ def _refusal(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
 
 def _harmless_types() -> list[Any]:
     """Types without side effects that such files hold: arrays and numbers of NumPy, dicts of configs, the
-    parsed arguments of training scripts.
+    parsed arguments of training scripts, the history that mmengine logs.
 
     A file names a type by its module when the file was written; NumPy 2 moved its own. The dicts become plain
     ones, so that no framework code runs.
@@ -89,4 +108,5 @@ def _harmless_types() -> list[Any]:
         types += [(array, f"{package}.multiarray._reconstruct"), (scalar, f"{package}.multiarray.scalar")]
     types += {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}
     types += [(collections.OrderedDict, name) for name in _DICTS]
+    types += [(_Inert, name) for name in _INERT]
     return types

@@ -19,6 +19,7 @@ __all__ = [
     "RefusedError",
     "SegplugError",
     "ShapeError",
+    "UntrustedError",
     "UsageError",
     "VerificationError",
     "first_line",
@@ -82,12 +83,30 @@ class ArtifactError(SegplugError):
     """An artifact is damaged, of another format, or could not be written."""
 
 
+class UntrustedError(ArtifactError):
+    """An artifact may run code when it is opened or run, and the user has not said to trust it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = (
+            "if you trust whoever made it, add --trust-artifact: it may run code on this machine"
+        ),
+    ) -> None:
+        super().__init__(message, hint=hint)
+
+
 class DeviceError(SegplugError):
     """The device or execution provider that was asked for is not available."""
 
 
 class EngineError(SegplugError):
     """An open engine stopped working: its server has ended, or gives an invalid answer."""
+
+
+class NonfiniteError(EngineError):
+    """A network's weights or scores are NaN or infinite, and its labels would mean nothing."""
 
 
 class VerificationError(SegplugError):

@@ -179,11 +179,13 @@ class PackRequest(SubjectRequest[OptionsT]):
         output: An empty staging folder. What is written there is moved into ``destination`` in the end.
         destination: The server's folder of models. Only read it: it may hold an older version of the model.
         force: Whether the user allows to replace a model of the same name (and version).
+        trust_artifact: Open the artifact even if it may run code; see :class:`InferRequest`.
     """
 
     output: Path
     destination: Path
     force: bool = False
+    trust_artifact: bool = False
 
     def made(self, path: Path, meta: ModelMeta) -> Artifact:
         """The result: the file or folder ``path`` in ``output``. The core adds its parts, size and hash."""
@@ -201,6 +203,7 @@ class BuildEngineRequest(SubjectRequest[OptionsT]):
         precision: The arithmetic of the engine, one of the provider's ``precisions``.
         device: ``cuda:0`` and the like; ``None``: the target's own default.
         images: Real images, for builders that calibrate on them.
+        trust_artifact: Open the artifact even if it may run code; see :class:`InferRequest`.
     """
 
     output: Path
@@ -208,6 +211,7 @@ class BuildEngineRequest(SubjectRequest[OptionsT]):
     precision: Precision = "fp32"
     device: str | None = None
     images: tuple[Path, ...] = ()
+    trust_artifact: bool = False
 
     def made(self, meta: ModelMeta) -> Artifact:
         """The result: the artifact at ``output``. The core adds its parts, size and hash."""
@@ -223,11 +227,15 @@ class InferRequest(SubjectRequest[OptionsT]):
         threads: Threads of one ``run``; ``None``: the library's own default.
         want_logits: Give logits for a comparison, even if the artifact gives labels. A target that cannot do
             that gives labels.
+        trust_artifact: Open the artifact even if it may run code. Otherwise a target whose artifacts are
+            programs checks the file before it opens it, and raises
+            :class:`segplug.errors.UntrustedError`.
     """
 
     device: str = "cpu"
     threads: int | None = None
     want_logits: bool = False
+    trust_artifact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +254,7 @@ class RunRequest(SubjectRequest[OptionsT]):
         resume: Go on where an interrupted run of the same kind stopped.
         tta: Run the model's test-time augmentation, if it has one.
         unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
+        trust_artifact: Open the artifact even if it may run code; see :class:`InferRequest`.
     """
 
     backend: str
@@ -259,6 +268,7 @@ class RunRequest(SubjectRequest[OptionsT]):
     resume: bool = False
     tta: bool = True
     unknown_below: float | None = None
+    trust_artifact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

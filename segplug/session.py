@@ -186,6 +186,7 @@ class Session(Protocol):
         *,
         folder: PathLike,
         force: bool = False,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> Artifact:
         """Pack an artifact, or a config and its weights, for a server."""
@@ -203,6 +204,7 @@ class Session(Protocol):
         images: Sequence[PathLike] = (),
         verify: bool = False,
         thresholds: Thresholds | None = None,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> Artifact:
         """Compile an artifact or a model for one device."""
@@ -216,6 +218,7 @@ class Session(Protocol):
         device: str | None = None,
         threads: int | None = None,
         want_logits: bool = False,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> AbstractContextManager[Engine]:
         """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context."""
@@ -241,6 +244,7 @@ class Session(Protocol):
         beta: float = 1.0,
         executor: Target = "local",
         executor_options: Mapping[str, Any] | None = None,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> RunReport:
         """Run and score on a data set."""
@@ -257,6 +261,8 @@ class Session(Protocol):
         device: str | None = None,
         precision: Precision = "fp32",
         thresholds: Thresholds | None = None,
+        trust_artifact: bool = False,
+        trust_reference: bool = False,
         **options: Any,
     ) -> Comparison:
         """Compare an artifact with the model or the file it came from, on the same inputs."""

@@ -65,15 +65,28 @@ class Segplug(Makers):
         device: str | None = None,
         threads: int | None = None,
         want_logits: bool = False,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> Iterator[Engine]:
-        """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context."""
+        """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context.
+
+        Args:
+            what: An artifact, its path, or a loaded model (with the ``pytorch`` backend).
+            backend: The ``infer`` target.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ...; default: the backend's own.
+            threads: Threads of one engine run; default: the library's own.
+            want_logits: Give logits, where the backend can, even if the artifact gives labels.
+            trust_artifact: Open the artifact even if it may run code. Otherwise one that is a program is
+                checked first, and refused with :class:`segplug.errors.UntrustedError`.
+            **options: The backend's own options.
+        """
         provider = self.registry.resolve("infer", backend)
         request: InferRequest[Any] = InferRequest(
             **request_field(provider, what),
             device=provider.device(device),
             threads=threads,
             want_logits=want_logits,
+            trust_artifact=trust_artifact,
             options=provider.make_options(options),
             **self._context(provider.entry),
         )
@@ -103,6 +116,7 @@ class Segplug(Makers):
         beta: float = 1.0,
         executor: Target = "local",
         executor_options: Mapping[str, Any] | None = None,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> RunReport:
         """Run and score on a data set.
@@ -126,6 +140,7 @@ class Segplug(Makers):
             beta: Weight of recall in the F-score.
             executor: What runs the job: ``local``, in this process.
             executor_options: The executor's own options, keyword to value.
+            trust_artifact: Open the artifact even if it may run code; see :meth:`open`.
             **options: The backend's own options.
         """
         from segplug.runtime.sinks import ScoreSink
@@ -150,6 +165,7 @@ class Segplug(Makers):
             resume=resume,
             tta=tta,
             unknown_below=unknown_below,
+            trust_artifact=trust_artifact,
             options=runner.make_options(dict(executor_options or {})),
             **self._context(runner.entry),
         )
@@ -167,6 +183,8 @@ class Segplug(Makers):
         device: str | None = None,
         precision: Precision = "fp32",
         thresholds: Thresholds | None = None,
+        trust_artifact: bool = False,
+        trust_reference: bool = False,
         **options: Any,
     ) -> Comparison:
         """Compare an artifact with the model or the file it came from, on the same inputs. Changes no file.
@@ -181,6 +199,8 @@ class Segplug(Makers):
             device: Where the artifact runs; default: the backend's own.
             precision: Chooses the thresholds (:data:`segplug.verification.compare.THRESHOLDS`).
             thresholds: Thresholds to use instead; the result says that they were set by hand.
+            trust_artifact: Open the artifact even if it may run code; see :meth:`open`.
+            trust_reference: The same of the reference.
             **options: The backend's own options.
 
         Returns:
@@ -191,11 +211,16 @@ class Segplug(Makers):
         chosen = backend or backend_of_artifact(self.registry, artifact)
         session = self._for_verification()
         with both_engines(
-            session, reference, artifact, reference_backend, chosen, device=device, **options
-        ) as (
-            expected,
-            candidate,
-        ):
+            session,
+            reference,
+            artifact,
+            reference_backend,
+            chosen,
+            device=device,
+            trust_artifact=trust_artifact,
+            trust_reference=trust_reference,
+            **options,
+        ) as (expected, candidate):
             return compare_engines(
                 expected,
                 candidate,

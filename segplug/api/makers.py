@@ -102,6 +102,7 @@ class Makers(Sources):
         images: Sequence[PathLike] = (),
         verify: bool = False,
         thresholds: Thresholds | None = None,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> Artifact:
         """Compile an artifact or a model for one device.
@@ -118,6 +119,7 @@ class Makers(Sources):
                 its metadata. It then runs here: a device that is not there is an error before the build. An
                 engine that fails stays, marked. Add-ons see it after this.
             thresholds: Thresholds to use instead of those of its precision; the metadata says so.
+            trust_artifact: Open the artifact even if it may run code; see :meth:`segplug.Segplug.open`.
             **options: The target's own options (``segplug plugins show TARGET``).
         """
         provider = self.registry.resolve("build_engine", target)
@@ -138,6 +140,7 @@ class Makers(Sources):
                 precision=chosen,
                 device=device,
                 images=tuple(Path(image) for image in images),
+                trust_artifact=trust_artifact,
                 options=checked,
                 **self._context(provider.entry),
             )
@@ -150,6 +153,7 @@ class Makers(Sources):
         *,
         folder: PathLike,
         force: bool = False,
+        trust_artifact: bool = False,
         **options: Any,
     ) -> Artifact:
         """Pack an artifact, or a config and its weights, for a server: an ``export`` that traces nothing.
@@ -159,6 +163,7 @@ class Makers(Sources):
             what: An artifact, its path, or (where the target takes them) what :meth:`load_model` returned.
             folder: The server's folder of models, which is made if it is not there.
             force: Replace a model of the same name in it.
+            trust_artifact: Open the artifact even if it may run code; see :meth:`segplug.Segplug.open`.
             **options: The target's own options, the model's name among them.
         """
         provider = self.registry.resolve("export", target)
@@ -178,6 +183,7 @@ class Makers(Sources):
                 destination=destination,
                 **subject,
                 force=force,
+                trust_artifact=trust_artifact,
                 options=checked,
                 **self._context(provider.entry),
             )

@@ -19,7 +19,7 @@ from segplug.cli.artifacts import (
     thresholds_of,
 )
 from segplug.cli.invocation import Invocation
-from segplug.cli.model import load_model, model_options
+from segplug.cli.model import load_model, model_options, trust_artifact_option
 from segplug.cli.parameters import bands_option
 from segplug.errors import UsageError
 from segplug.installed import Provider
@@ -42,7 +42,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     from_model = provider.takes == "model"
     return [
         click.Argument(["subject"], metavar="CONFIG" if from_model else "ARTIFACT"),
-        *(model_options() if from_model else []),
+        *(model_options() if from_model else [trust_artifact_option()]),
         *artifact_options(
             provider,
             images="Real images: --verify compares on them, --show shows them, int8 is calibrated on them.",
@@ -85,6 +85,7 @@ def run(call: Invocation) -> int:
         images=images,
         verify=values["verify"],
         thresholds=thresholds,
+        trust_artifact=values.get("trust_artifact", False),
         **call.own,
     )
     report_written(output, artifact)
@@ -144,7 +145,16 @@ def _show(
         subject = Path(subject)
         reference_backend = backend_of_input(session.registry, provider.entry, subject)
     backend = verification_backend(session.registry, provider.entry)
-    with both_engines(session, subject, artifact, reference_backend, backend, device=device) as engines:
+    with both_engines(
+        session,
+        subject,
+        artifact,
+        reference_backend,
+        backend,
+        device=device,
+        trust_artifact=True,  # this call has made it
+        trust_reference=call.values.get("trust_artifact", False),
+    ) as engines:
         meta = artifact.meta
         shown = verification_images(images, meta, meta.input_size)
         pictures = ((name, image) for name, image, _ in shown)

@@ -11,7 +11,7 @@ import click
 
 from segplug.api import Segplug
 from segplug.cli.invocation import Invocation
-from segplug.cli.model import cfg_options_option, load_model, model_options
+from segplug.cli.model import cfg_options_option, load_model, model_options, trust_artifact_option
 from segplug.cli.output import Output
 from segplug.cli.parameters import FiniteRange, GreedyOption, bands_option, force_option, key_values
 from segplug.errors import UsageError
@@ -37,6 +37,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar=subject),
         *(model_options() if provider.takes == "model" else [cfg_options_option()]),
+        *([trust_artifact_option()] if provider.takes == "artifact" else []),
         click.Option(
             ["--dataset"],
             metavar="CONFIG|FOLDER",
@@ -190,6 +191,7 @@ def run(call: Invocation) -> int:
         beta=values["beta"],
         executor=executor,
         executor_options=key_values(values["executor_options"], flag="--executor-options"),
+        trust_artifact=values.get("trust_artifact", False),
         **call.own,
     )
     _print(output, values, report)

@@ -12,7 +12,7 @@ from segplug.cli.parameters import GreedyOption, key_values
 from segplug.model import SegmentationModel
 from segplug.options import as_keywords
 
-__all__ = ["MODEL_FLAGS", "cfg_options_option", "load_model", "model_options"]
+__all__ = ["MODEL_FLAGS", "cfg_options_option", "load_model", "model_options", "trust_artifact_option"]
 
 MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint", "approximate", "source_options")
 """The parameters of :func:`model_options`."""
@@ -53,6 +53,15 @@ def model_options() -> list[click.Parameter]:
             "python:nets:UNet, or with --source, each is a flag of its own, too.",
         ),
     ]
+
+
+def trust_artifact_option() -> click.Option:
+    """The flag of every command that opens an artifact."""
+    return click.Option(
+        ["--trust-artifact"],
+        is_flag=True,
+        help="Open an artifact that is a program without checking it. It can run code.",
+    )
 
 
 def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> SegmentationModel:

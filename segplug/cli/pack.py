@@ -9,7 +9,7 @@ import click
 
 from segplug.cli.artifacts import report_artifact, report_written
 from segplug.cli.invocation import Invocation
-from segplug.cli.model import MODEL_FLAGS, load_model, model_options
+from segplug.cli.model import MODEL_FLAGS, load_model, model_options, trust_artifact_option
 from segplug.cli.parameters import force_option
 from segplug.errors import UsageError
 from segplug.installed import Provider
@@ -23,6 +23,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar="CONFIG|ARTIFACT" if either else "ARTIFACT"),
         *(model_options() if either else []),
+        trust_artifact_option(),
         click.Option(
             ["--output-folder", "--output", "folder"],
             type=click.Path(path_type=Path),
@@ -45,7 +46,12 @@ def run(call: Invocation) -> int:
             hint=None if call.provider.takes == "either" else "name an artifact alone",
         )
     artifact = call.session.pack(
-        call.provider, subject, folder=values["folder"], force=values["force"], **call.own
+        call.provider,
+        subject,
+        folder=values["folder"],
+        force=values["force"],
+        trust_artifact=values["trust_artifact"],
+        **call.own,
     )
     report_written(output, artifact)
     return report_artifact(output, artifact)

@@ -10,6 +10,7 @@ from segplug.artifact import file_sha256
 from segplug.hookspecs import hookimpl
 from segplug.options import NoOptions
 from segplug.providers import Executor
+from segplug.regular_files import is_regular
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ class LocalExecutor(Executor[NoOptions]):
             backend=request.backend,
             device=request.device,
             threads=request.threads,
+            trust_artifact=request.trust_artifact,
             **request.backend_options,
         ) as engine:
             return run(
@@ -70,7 +72,7 @@ def _identity(request: RunRequest[Any], engine: Engine) -> str:
     if request.artifact is None:
         return f"{request.url} {engine.spec.meta.to_json()}"
     path = request.artifact
-    return file_sha256(path) if path.is_file() else str(path.resolve())
+    return file_sha256(path) if is_regular(path) else str(path.resolve())
 
 
 def _network_sha256(module: torch.nn.Module) -> str:

@@ -36,6 +36,8 @@ class ServedModel:
     checkpoint: str | None = None
     source: str | None = None
     trust_checkpoint: bool = False
+    trust_artifact: bool = False
+    """Whether the artifact is opened even if it may run code: whoever packed it has said so."""
     approximate: bool = False
     """Whether what cannot be done exactly was left out when the config was packed."""
     source_options: Mapping[str, Any] = field(default_factory=dict)
@@ -127,6 +129,11 @@ def open_served_model(
         raise ArtifactError(f"{SERVED_FILE} names neither an artifact nor a config")
     options = dict(served.backend_options)
     with session.open(
-        subject, backend=served.backend, device=device, threads=served.threads, **options
+        subject,
+        backend=served.backend,
+        device=device,
+        threads=served.threads,
+        trust_artifact=served.trust_artifact,
+        **options,
     ) as engine:
         yield engine

@@ -244,6 +244,8 @@ def both_engines(
     backend: Target,
     *,
     device: str | None,
+    trust_artifact: bool = False,
+    trust_reference: bool = False,
     **options: Any,
 ) -> Iterator[tuple[Engine, Engine]]:
     """Open the reference and the artifact to compare with it; see :meth:`segplug.Segplug.verify`."""
@@ -252,8 +254,17 @@ def both_engines(
     else:
         reference_backend = reference_backend or backend_of_artifact(session.registry, reference)
     with (
-        session.open(reference, backend=reference_backend, want_logits=True) as expected,
-        session.open(artifact, backend=backend, device=device, want_logits=True, **options) as candidate,
+        session.open(
+            reference, backend=reference_backend, want_logits=True, trust_artifact=trust_reference
+        ) as expected,
+        session.open(
+            artifact,
+            backend=backend,
+            device=device,
+            want_logits=True,
+            trust_artifact=trust_artifact,
+            **options,
+        ) as candidate,
     ):
         yield expected, candidate
 
@@ -327,6 +338,7 @@ def verified(
     where: dict[str, Any] = {}
     if isinstance(request, BuildEngineRequest):
         where["device"] = request.device
+        where["trust_reference"] = request.trust_artifact
         if request.model is None:
             where["reference_backend"] = backend_of_input(session.registry, maker.entry, request.file)
     comparison = session.verify(
@@ -336,6 +348,7 @@ def verified(
         backend=verification_backend(session.registry, maker.entry),
         precision=request.precision,
         thresholds=thresholds,
+        trust_artifact=True,  # this call has made it
         **where,
     )
     meta = artifact.meta.replace(verification=comparison.to_dict())

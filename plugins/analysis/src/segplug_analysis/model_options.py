@@ -11,7 +11,7 @@ from segplug.options import as_keywords, option
 if TYPE_CHECKING:
     from segplug.session import Session
 
-__all__ = ["ModelOptions", "WeightsOptions"]
+__all__ = ["ArtifactOptions", "ModelOptions", "WeightsOptions"]
 
 
 @dataclass(frozen=True)
@@ -54,4 +54,13 @@ class WeightsOptions(ModelOptions):
 
     trust_checkpoint: bool = option(
         False, help="Load a checkpoint that holds more than plain data. It can run code."
+    )
+
+
+@dataclass(frozen=True)
+class ArtifactOptions(WeightsOptions):
+    """Options of a report that also opens artifacts."""
+
+    trust_artifact: bool = option(
+        False, help="Open an artifact that is a program without checking it. It can run code."
     )

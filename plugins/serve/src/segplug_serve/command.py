@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segplug.cli.model import model_options
+from segplug.cli.model import model_options, trust_artifact_option
 from segplug.cli.parameters import GreedyOption, common_options
 from segplug.cli.source_flags import ModelCommand
 
@@ -22,6 +22,7 @@ def _parameters() -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar="ARTIFACT|CONFIG"),
         *model_options(),
+        trust_artifact_option(),
         click.Option(
             ["--name"], metavar="NAME", help="The model's name in URLs. Default: the name in its metadata."
         ),

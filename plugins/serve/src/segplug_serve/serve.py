@@ -113,7 +113,12 @@ def _open_engine(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine
         backend = choose_backend(session, subject, backend)
     options: dict[str, Any] = dict(key_values(values["backend_options"], flag="--backend-options"))
     with session.open(
-        subject, backend=backend, device=values["device"], threads=values["threads"], **options
+        subject,
+        backend=backend,
+        device=values["device"],
+        threads=values["threads"],
+        trust_artifact=values["trust_artifact"],
+        **options,
     ) as engine:
         yield engine
 

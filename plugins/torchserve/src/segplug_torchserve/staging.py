@@ -12,6 +12,7 @@ from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.registry.formats import companions
+from segplug.regular_files import copy_regular
 from segplug.requests import PackRequest
 from segplug.runtime.postprocess import require_scores
 from segplug.serving.served_model import (
@@ -44,7 +45,7 @@ def stage(request: PackRequest[Any], settings: ServedModel, backend: str | None,
     if request.model is not None:
         served = _stage_model(request.session, request.model, settings, backend, folder)
     else:
-        served = _stage_artifact(request.session, request.file, settings, backend, folder)
+        served = _stage_artifact(request, settings, backend, folder)
     (folder / SERVED_FILE).write_text(served.to_json(), encoding="utf-8")
     return served
 
@@ -119,12 +120,18 @@ def _stage_model(
 
 
 def _stage_artifact(
-    session: Session, artifact: Path, settings: ServedModel, backend: str | None, folder: Path
+    request: PackRequest[Any], settings: ServedModel, backend: str | None, folder: Path
 ) -> ServedModel:
-    chosen = choose_backend(session, artifact, backend)
+    artifact = request.file
+    chosen = choose_backend(request.session, artifact, backend)
     for file in (artifact, *companions(chosen, artifact)):
         _copy(file, folder / _MODEL / _relative_path(file, artifact))
-    return replace(settings, backend=chosen.entry.target, artifact=f"{_MODEL}/{artifact.name}")
+    return replace(
+        settings,
+        backend=chosen.entry.target,
+        artifact=f"{_MODEL}/{artifact.name}",
+        trust_artifact=request.trust_artifact,
+    )
 
 
 def _relative_path(file: Path, artifact: Path) -> Path:
@@ -144,6 +151,6 @@ def _copy(source: Path, target: Path) -> None:
         if source.is_dir():
             shutil.copytree(source, target)
         else:
-            shutil.copyfile(source, target)
+            copy_regular(source, target)
     except OSError as error:
         raise UsageError(f"{source} cannot be copied: {error.strerror or error}") from error

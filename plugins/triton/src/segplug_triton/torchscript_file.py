@@ -30,7 +30,8 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
         ArtifactError: PyTorch cannot load or run it, or its output is not one tensor of scores or labels.
         UsageError: its backend is not installed, or it has no segplug metadata.
     """
-    with request.session.open(path, backend=_BACKEND) as engine:
+    # The backend checks what the file may do. Only then is it loaded here.
+    with request.session.open(path, backend=_BACKEND, trust_artifact=request.trust_artifact) as engine:
         spec = engine.spec
     module = _load(path)
     bound = _bound_to(module)

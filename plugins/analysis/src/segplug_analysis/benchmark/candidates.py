@@ -14,6 +14,7 @@ from segplug.errors import UsageError
 from segplug.locations import has_scheme
 from segplug.providers import Confidence
 from segplug.registry.formats import backends_for
+from segplug.regular_files import why_no_file
 from segplug_analysis.benchmark.options import Options
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Candidate:
     checkpoint: str | None = None
     model_options: Mapping[str, Any] = field(default_factory=dict)
     """The other keywords of ``load_model``."""
+    trust_artifact: bool = False
+    """Whether an artifact is opened even if it may run code."""
     backend_options: Mapping[str, str] = field(default_factory=dict)
     without_addons: tuple[str, ...] = ()
     addon_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -78,6 +81,7 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
                 "trust_checkpoint": options.trust_checkpoint,
                 **options.loading(session),
             },
+            trust_artifact=options.trust_artifact,
             without_addons=tuple(sorted(session.registry.without_addons)),
             addon_options=session.registry.given_addon_options,
         )
@@ -107,8 +111,8 @@ def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
     """A checkpoint, or none, for each of the configs."""
     given = [os.path.expanduser(path) for path in options.checkpoint]
     for path in (*(config for config in configs if not has_scheme(config)), *given):
-        if not Path(path).is_file():
-            raise UsageError(f"there is no file {path}")
+        if reason := why_no_file(path):
+            raise UsageError(reason)
     flags = {
         "--checkpoint": given,
         "--cfg-options": options.cfg_options,
@@ -142,8 +146,8 @@ def _backends_of_artifact(
     subject: str, named: Mapping[str, Entry], *, hint: str | None
 ) -> Mapping[str, Entry]:
     """The backends that open an artifact: those of the named ones, else all that are installed."""
-    if not Path(subject).exists():
-        raise UsageError(f"there is no file {subject}")
+    if not Path(subject).is_dir() and (reason := why_no_file(subject)):
+        raise UsageError(reason)
     fitting = backends_for(Path(subject))
     if not named:
         if not fitting:

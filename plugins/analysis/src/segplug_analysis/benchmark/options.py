@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from segplug.options import option
-from segplug_analysis.model_options import WeightsOptions
+from segplug_analysis.model_options import ArtifactOptions
 
 __all__ = ["Options"]
 
 
 @dataclass(frozen=True)
-class Options(WeightsOptions):
+class Options(ArtifactOptions):
     """Options of ``analyze benchmark``."""
 
     backend: tuple[str, ...] = option(

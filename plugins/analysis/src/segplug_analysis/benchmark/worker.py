@@ -84,6 +84,7 @@ def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
         backend=job["backend"],
         device=job["device"],
         threads=job["threads"],
+        trust_artifact=job["trust_artifact"],
         **job["backend_options"],
     ) as engine:
         seconds = time.perf_counter() - start

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
 from segplug.files import writing_folder
+from segplug.regular_files import is_regular, read_regular_text
 from segplug_analysis.parity.names import file_name, short_hash
 from segplug_analysis.parity.outcomes import CachedFile
 
@@ -47,6 +48,7 @@ class ArtifactCache:
         form: What an exporter is asked for.
         device: What engines are built for; ``None``: their builder's own default.
         force: Make every file again, even where it could be used.
+        trust_artifact: Open files that an earlier report made even if they may run code.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class ArtifactCache:
     form: Form
     device: str | None
     force: bool
+    trust_artifact: bool = False
     _files: dict[Path, CachedFile] = field(default_factory=dict)
 
     def files_for(self, trial: Trial) -> list[CachedFile]:
@@ -70,7 +73,7 @@ class ArtifactCache:
             is_last = maker == trial.route[-1]
             precision: Precision = trial.precision if is_last else "fp32"
             recipe = self._recipe(maker, precision, recipe)
-            files.append(self._file(maker, precision, recipe, files[-1].path if files else None))
+            files.append(self._file(maker, precision, recipe, files[-1] if files else None))
         return files
 
     def _recipe(self, maker: Entry, precision: str, of: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +95,7 @@ class ArtifactCache:
         return {"output_kind": kind} if kind in offered.get("output_kind", ()) else {}
 
     def _file(
-        self, maker: Entry, precision: Precision, recipe: Mapping[str, Any], source: Path | None
+        self, maker: Entry, precision: Precision, recipe: Mapping[str, Any], source: CachedFile | None
     ) -> CachedFile:
         target = maker.target
         stem = self.model.meta.name
@@ -121,7 +124,7 @@ class ArtifactCache:
         self._files[folder] = file
         return file
 
-    def _make(self, maker: Entry, precision: Precision, source: Path | None, output: Path) -> Artifact:
+    def _make(self, maker: Entry, precision: Precision, source: CachedFile | None, output: Path) -> Artifact:
         options = self._options(maker)
         if maker.hook == "export":
             return self.session.export(
@@ -135,10 +138,11 @@ class ArtifactCache:
             )
         return self.session.build_engine(
             maker,
-            source or self.model,
+            self.model if source is None else source.path,
             output=output,
             precision=precision,
             device=self.device,
+            trust_artifact=self.trust_artifact or not (source is not None and source.reused),
             **options,
         )
 
@@ -158,7 +162,7 @@ def _write_record(
 def _seconds_if_reusable(folder: Path, recipe: Mapping[str, Any]) -> float | None:
     """How long the file in ``folder`` took to make; ``None``: it must be made again."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads(read_regular_text(folder / RECORD))
         same = record["recipe"] == json.loads(json.dumps(recipe))
         whole = all(file_sha256(folder / name) == digest for name, digest in record["files"].items())
         current = all(_installed(name) in (None, version) for name, version in record["versions"].items())
@@ -180,7 +184,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != RECORD
+        if is_regular(path) and path.name != RECORD
     )
 
 

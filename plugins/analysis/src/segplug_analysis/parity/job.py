@@ -37,6 +37,8 @@ class Job:
     resume: bool
     force: bool
     """Use nothing that is in the work folder already."""
+    trust_artifact: bool
+    """Open files that an earlier report made even if they may run code."""
     installed: Sequence[str]
     """All installed distributions with their versions."""
     images: int
@@ -54,7 +56,9 @@ class Job:
         """Whether the results of finished runs are used again."""
         return self.resume and not self.force
 
-    def evaluate(self, what: Any, backend: Provider, device: str, *sinks: Sink) -> RunReport:
+    def evaluate(
+        self, what: Any, backend: Provider, device: str, *sinks: Sink, trust_artifact: bool = False
+    ) -> RunReport:
         """Score on the data set, as ``segplug run infer --no-tta`` does."""
         return self.session.evaluate(
             what,
@@ -65,4 +69,5 @@ class Job:
             threads=self.threads,
             resume=self.resume,
             tta=False,
+            trust_artifact=trust_artifact,
         )

@@ -13,10 +13,11 @@ from segplug.hookspecs import hookimpl
 from segplug.locations import has_scheme
 from segplug.options import as_keywords, option
 from segplug.providers import Report
+from segplug.regular_files import why_no_file
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 from segplug_analysis.bands import BANDS_HELP, checked_bands
-from segplug_analysis.model_options import WeightsOptions
+from segplug_analysis.model_options import ArtifactOptions
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -27,7 +28,7 @@ __all__ = ["Options", "provider"]
 
 
 @dataclass(frozen=True)
-class Options(WeightsOptions):
+class Options(ArtifactOptions):
     """Options of ``analyze parity``."""
 
     backend: tuple[str, ...] = option(
@@ -115,13 +116,16 @@ class Parity(Report[Options]):
             threads=options.threads,
             resume=options.resume,
             force=request.force,
+            trust_artifact=options.trust_artifact,
             installed=installed_distributions(),
             images=options.images,
             bands=bands,
         )
         form = find_form(job)
         make_folder(job.folder)
-        cache = ArtifactCache(job.folder, session, model, job.identity, form, job.device, job.force)
+        cache = ArtifactCache(
+            job.folder, session, model, job.identity, form, job.device, job.force, options.trust_artifact
+        )
         made = [make_files(cache, trial) for trial in plan.trials]
         _require_one_success(made)
         reference = run_reference(job, plan.reference, plan.reference_device)
@@ -145,8 +149,8 @@ def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str]:
             hint="segplug run analyze parity CONFIG CHECKPOINT --dataset FOLDER",
         )
     for subject in request.subjects:
-        if not (has_scheme(subject) or Path(subject).expanduser().is_file()):
-            raise UsageError(f"there is no file {subject}")
+        if not has_scheme(subject) and (reason := why_no_file(Path(subject).expanduser())):
+            raise UsageError(reason)
     config, checkpoint = request.subjects
     return config, checkpoint
 

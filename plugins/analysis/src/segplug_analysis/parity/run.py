@@ -19,6 +19,7 @@ from segplug.artifact import file_sha256
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DatasetError, PluginError, SegplugError, UsageError
 from segplug.files import make_folder, write_bytes
+from segplug.regular_files import is_regular
 from segplug.runtime.raw import RawSink
 from segplug.runtime.view import Viewer
 from segplug.sink import RunContext
@@ -138,7 +139,8 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
         return saved
     sink = CompareSink(reference.labels, keep=job.images)
     try:
-        report = job.evaluate(file or job.model, trial.provider, trial.device, sink)
+        trusted = job.trust_artifact or not (made.files and made.files[-1].reused)
+        report = job.evaluate(file or job.model, trial.provider, trial.device, sink, trust_artifact=trusted)
     except DatasetError:
         raise
     except Exception as error:
@@ -164,7 +166,7 @@ def _record_path(job: Job, name: str, inputs: Mapping[str, Any]) -> Path:
 
 def _saved_outcome(made: Outcome, data: Mapping[str, Any]) -> Outcome | None:
     pictures = tuple(Picture(DifferingImage(**image), Path(path)) for image, path in data["worst"])
-    if not all(picture.path.is_file() for picture in pictures):
+    if not all(is_regular(picture.path) for picture in pictures):
         return None
     numbers, agreement = RunNumbers.from_dict(data["numbers"]), Agreement(**data["agreement"])
     return replace(made, numbers=numbers, agreement=agreement, pictures=pictures)

@@ -8,7 +8,6 @@ continued after a kill, and taken back after a failure.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -17,10 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from segplug.locks import lock_path, locked_file
 
 __all__ = [
     "Commit",
@@ -38,6 +36,7 @@ __all__ = [
 
 _MARKER = ".segplug-commit.json"
 _ASIDE = "aside"
+_MOVES_LOCK, _RESERVED_LOCK = ".segplug-writing-moves.lock", ".segplug-writing-reserved.lock"
 
 State = tuple[int, int]
 """Tells an entry from another one of the same name: time of change in nanoseconds, and size in bytes."""
@@ -266,18 +265,15 @@ def _check_inside(folder: Path, name: str) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Wait until no other process moves entries in ``folder``, and keep them out during the block.
 
-    No file is left in the folder: the lock is on the folder itself. Where a file system does not lock
-    folders, it is on a file in the user's cache, and so only for processes of this user on this machine.
-    Where that is not possible either, there is no lock.
+    The lock is on the folder itself. Where a file system does not lock folders (NFS), it is on a hidden file
+    in it, which is removed again. Where that is not possible either, there is no lock.
     """
-    number = _lock_folder(folder)
-    if number is not None:
-        try:
+    try:
+        lock = lock_path(folder, wait=True)
+    except OSError:
+        with locked_file(folder / _MOVES_LOCK):
             yield
-        finally:
-            os.close(number)
         return
-    lock = _lock_in_cache(folder)
     try:
         yield
     finally:
@@ -287,54 +283,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def reserved(folder: Path) -> Iterator[None]:
-    """Wait until no other process of this user has reserved ``folder``, and reserve it during the block.
+    """Wait until no other process has reserved ``folder``, and reserve it during the block.
 
-    This is another lock than that of :func:`locked`, and may be held for long. Where the user's cache is not
-    writable, there is none.
+    This is another lock than that of :func:`locked`, and may be held for long. It is on a hidden file in the
+    folder, which is removed again.
     """
-    lock = _lock_in_cache(folder / "reserved")
-    try:
+    with locked_file(folder / _RESERVED_LOCK):
         yield
-    finally:
-        if lock is not None:
-            lock.release()
-
-
-def _lock_folder(folder: Path) -> int | None:
-    """An open file descriptor that holds the lock; ``None``: it is not possible."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    try:
-        number = os.open(folder, os.O_RDONLY)
-    except OSError:  # a folder that is not readable
-        return None
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX)
-    except BaseException as error:
-        os.close(number)
-        if isinstance(error, OSError):  # NFS
-            return None
-        raise
-    return number
-
-
-def _lock_in_cache(folder: Path) -> BaseFileLock | None:
-    """The lock, acquired; ``None``: there is no place for it."""
-    from filelock import FileLock
-    from platformdirs import user_cache_path
-
-    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
-    try:
-        locks = user_cache_path("segplug", appauthor=False) / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / name, thread_local=False)
-        lock.acquire()
-    # NotImplementedError: no locks on this file system. RuntimeError: this thread holds the lock already.
-    except (OSError, NotImplementedError, RuntimeError):
-        return None
-    return lock
 
 
 def flush_file(path: Path) -> None:

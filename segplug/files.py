@@ -7,19 +7,17 @@ process left is removed when the next file or folder is written beside it.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import re
-import socket
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from segplug.checkpoint.shards import is_index, read_index
-from segplug.commits import flush_file, remove_temporary, roll_forward
+from segplug.commits import flush_file
 from segplug.errors import ArtifactError, CheckpointError, UsageError
+from segplug.regular_files import is_regular
+from segplug.temporary import put_back, remove_abandoned, temporary_folder, temporary_name
 
 __all__ = [
     "ensure_folder",
@@ -28,31 +26,12 @@ __all__ = [
     "make_folder",
     "making_folder",
     "refuse_input",
+    "scratch_folder",
     "write_bytes",
     "write_text",
     "writing",
     "writing_folder",
 ]
-
-PREFIX = ".segplug-writing"
-"""How the names of temporary folders and files begin. For the core's own modules."""
-
-
-def _machine() -> str:
-    """Tells apart the places that number their processes on their own: machines, and containers on one."""
-    name = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
-    try:
-        return f"{name}{os.stat('/proc/self/ns/pid').st_ino}"  # containers may share a host name
-    except OSError:
-        return name
-
-
-_MACHINE = _machine()
-_NUMBERS = itertools.count()
-_TEMPORARY = re.compile(rf"{re.escape(PREFIX)}-([A-Za-z0-9]*)-(\d+)-\w+")
-
-_ABANDONED = 24 * 3600
-"""Age, in seconds, from which what another machine was writing is taken as abandoned."""
 
 
 def ensure_free(path: Path, *, force: bool) -> None:
@@ -129,7 +108,7 @@ def refuse_input(output: Path, inputs: Iterable[str | Path | None]) -> None:
 
 
 def _shards_of(path: Path) -> Iterable[Path]:
-    if not (is_index(path) and path.is_file()):
+    if not (is_index(path) and is_regular(path)):
         return ()
     try:
         return read_index(path, str(path))
@@ -194,7 +173,7 @@ def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
                 os.replace(path, old)
             os.replace(new, path)
         finally:
-            _put_back(folder)
+            put_back(folder)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -206,7 +185,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ArtifactError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f"{PREFIX}-{_MACHINE}-{os.getpid()}-{next(_NUMBERS)}")
+    temporary = path.with_name(temporary_name())
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -253,6 +232,26 @@ def making_folder(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder for the time of the block, where the system keeps temporary files (``TMPDIR``).
+
+    What killed processes left there is removed.
+
+    Raises:
+        ArtifactError: there is no such place that can be written.
+    """
+    try:
+        place = Path(tempfile.gettempdir())
+    except OSError as error:
+        raise ArtifactError(
+            "there is no folder for temporary files", hint="set TMPDIR to one that can be written"
+        ) from error
+    remove_abandoned(place)
+    with temporary_folder(place) as folder:
+        yield folder
+
+
+@contextmanager
 def _temporary_folder(path: Path) -> Iterator[Path]:
     """A folder beside ``path`` for the time of the block; errors of the system in it are those of writing."""
     try:
@@ -262,71 +261,6 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
 
 
-@contextmanager
-def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder in ``parent`` for the time of the block. The name says which process it belongs to.
-
-    It is kept if it holds what a later write needs to complete a commit. For the core's own modules.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{_MACHINE}-{os.getpid()}-", dir=parent))
-    try:
-        yield folder
-    finally:
-        remove_temporary(folder)
-
-
 def cannot_write(path: Path, error: OSError) -> ArtifactError:
     """The error in place of one of the system's. For the core's own modules."""
     return ArtifactError(f"cannot write {path}: {error.strerror or error}")
-
-
-def _put_back(temporary: Path) -> None:
-    """Move the older folder back to its place, unless the new one is there."""
-    for old in (temporary / "old").glob("*"):
-        target = temporary.parent / old.name
-        if not target.exists():
-            os.replace(old, target)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary folders and files of processes that were killed, and complete their commits.
-
-    For the core's own modules.
-    """
-    try:
-        found = list(folder.glob(f"{PREFIX}-*"))
-    except OSError:  # the folder may not be entered: whoever writes there reports it
-        return
-    for temporary in found:
-        if _is_abandoned(temporary):
-            with contextlib.suppress(OSError):  # another user's, or another process was faster
-                if temporary.is_dir():
-                    roll_forward(temporary)
-                    _put_back(temporary)
-                    remove_temporary(temporary)
-                else:
-                    temporary.unlink()
-
-
-def _is_abandoned(temporary: Path) -> bool:
-    """Whether the process that wrote there has ended; on another machine, only the age tells."""
-    named = _TEMPORARY.fullmatch(temporary.name)
-    if named is None:
-        return False
-    machine, process = named.groups()
-    if machine == _MACHINE and os.name == "posix":
-        return not _is_running(int(process))
-    try:
-        return time.time() - temporary.stat().st_mtime > _ABANDONED
-    except OSError:  # another process has removed it
-        return False
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # signal 0 only asks whether the process exists
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True

@@ -26,14 +26,8 @@ from segplug.commits import (
     state_of,
 )
 from segplug.errors import ArtifactError, SegplugError, UsageError
-from segplug.files import (
-    PREFIX,
-    cannot_write,
-    ensure_free,
-    ensure_free_folder,
-    remove_abandoned,
-    temporary_folder,
-)
+from segplug.files import cannot_write, ensure_free, ensure_free_folder
+from segplug.temporary import PREFIX, remove_abandoned, temporary_folder
 
 __all__ = ["Stage", "recover", "stage_file", "stage_folder"]
 

@@ -49,7 +49,7 @@ def killed_before_move(number: int, folder: Path, work: Callable[[Path], None]) 
         work(folder)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    (stage,) = folder.glob(".segplug-writing-*")
+    (stage,) = (path for path in folder.glob(".segplug-writing-*") if path.is_dir())
     return stage
 
 
@@ -254,7 +254,7 @@ def test_a_link_to_a_stage_is_not_followed(tmp_path: Path) -> None:
 def test_a_stage_of_another_machine_is_completed_after_a_day(tmp_path: Path) -> None:
     make(tmp_path, **OLD)
     stage = killed_before_move(1, tmp_path, write_parts)
-    other = stage.rename(stage.with_name(".segplug-writing-elsewhere-1-a"))
+    other = stage.rename(stage.with_name(".segplug-writing-elsewhere-0b00-1-1-7-a"))
     before = tree(tmp_path)
     recover(tmp_path)
     assert tree(tmp_path) == before
@@ -271,7 +271,7 @@ def test_a_stage_that_cannot_be_removed_does_no_harm(tmp_path: Path, monkeypatch
         write_parts(tmp_path)
     new = {"m": "new", "data": "new", "json": "new"}
     (stage,) = tmp_path.glob(".*")
-    other = stage.rename(stage.with_name(".segplug-writing-elsewhere-1-a"))
+    other = stage.rename(stage.with_name(".segplug-writing-elsewhere-0b00-1-1-7-a"))
     os.utime(other, (0, 0))
     make(tmp_path, signature="mine")
     recover(tmp_path)

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
     def refuse(*args, **options) -> str:
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / ".segplug-writing-x"))
 
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with (
         pytest.raises(ArtifactError, match="m: Read-only file system"),
         stage_file(tmp_path / "m", force=True),
@@ -313,8 +312,10 @@ def test_a_server_finds_no_model_in_the_stage(tmp_path: Path) -> None:
     with stage_folder(tmp_path, force=True, shared_levels=1) as stage:
         make(stage.output / "n" / "1", **{"model.onnx": "new"})
         make(stage.output / "n", **{"config.pbtxt": "new"})
-        (hidden,) = set(tmp_path.iterdir()) - {tmp_path / "m"}
+        lock, hidden = sorted(set(tmp_path.iterdir()) - {tmp_path / "m"}, key=Path.is_dir)
         assert hidden.name.startswith(".")
+        assert lock.name.startswith(".")
+        assert lock.read_bytes() == b""
         # Triton looks for a configuration in a model's folder, and for a model's file in a version's folder
         assert not [path for path in (*hidden.glob("*"), *hidden.glob("*/*")) if path.is_file()]
 
@@ -347,7 +348,6 @@ def test_the_last_of_several_processes_wins(tmp_path: Path, monkeypatch, locks_f
     real = fcntl.flock
     if not locks_folders:
         monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "store"
     folder.mkdir()
     monkeypatch.setattr(os, "fsync", lambda number: None)

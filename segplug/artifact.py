@@ -10,6 +10,7 @@ from pathlib import Path
 from segplug.errors import ArtifactError
 from segplug.files import write_text
 from segplug.model import ModelMeta
+from segplug.regular_files import open_regular, read_regular_text
 from segplug.results import Artifact
 
 __all__ = [
@@ -44,7 +45,7 @@ def read_sidecar(path: Path) -> ModelMeta | None:
     """
     sidecar = sidecar_path(path)
     try:
-        text = sidecar.read_text(encoding="utf-8")
+        text = read_regular_text(sidecar)
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
@@ -59,7 +60,7 @@ def read_sidecar(path: Path) -> ModelMeta | None:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex digits; raises :class:`OSError` if it cannot be read."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

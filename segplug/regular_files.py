@@ -34,6 +34,7 @@ __all__ = [
 MOST_TEXT = 64 << 20
 """Bytes of text that are read at most, unless the caller says something else: lists, notes, configs."""
 
+_BLOCK = 1 << 20
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -82,8 +83,9 @@ def read_regular(path: str | Path, *, most_bytes: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # One more byte than the limit shows that a file is longer than the system says (/proc), or grows.
-        content = b"" if size > most_bytes else file.read(most_bytes + 1)
+        content = b"" if size > most_bytes else file.read(size + 1)
+        while size < len(content) <= most_bytes and (more := file.read(_BLOCK)):
+            content += more  # it is longer than the system says (/proc), or grows
     if max(size, len(content)) > most_bytes:
         text = f"it has {max(size, len(content)):,} bytes, more than the {most_bytes:,} that are read"
         raise TooLargeError(errno.EFBIG, text, str(path))
@@ -104,7 +106,7 @@ def read_regular_text(path: str | Path, *, most_bytes: int = MOST_TEXT) -> str:
 def copy_regular(source: str | Path, target: str | Path) -> None:
     """Copy the content of a regular file to a new file; raises as :func:`open_regular` does."""
     with open_regular(source) as old, open(target, "xb") as new:
-        shutil.copyfileobj(old, new, 1 << 20)
+        shutil.copyfileobj(old, new, _BLOCK)
 
 
 def require_regular(path: str | Path) -> int:
@@ -134,13 +136,13 @@ def why_no_file(path: str | Path, what: str = "file") -> str | None:
         what: What should be there: ``checkpoint``.
     """
     try:
-        require_regular(Path(path).expanduser())
+        require_regular(path)
     except NotRegularError as error:
         return f"{path} {str(error.strerror).removeprefix('it ')}"
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return f"there is no {what} {path}"
-    except (OSError, RuntimeError) as error:  # RuntimeError: the user of a ~name is not known
-        return f"the {what} {path} cannot be opened: {getattr(error, 'strerror', None) or error}"
+    except OSError as error:
+        return f"the {what} {path} cannot be opened: {error.strerror or error}"
     return None
 
 

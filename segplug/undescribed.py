@@ -9,6 +9,7 @@ from typing import Literal
 
 from segplug.errors import UsageError
 from segplug.preprocessing import Decoding, Pad, Resize, Step, usual_steps
+from segplug.regular_files import read_regular_text
 
 __all__ = [
     "CLASSES_HELP",
@@ -113,7 +114,7 @@ def names_file(given: Sequence[str]) -> Path | None:
 
 def _names_in(file: Path) -> tuple[str, ...]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_regular_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the class names in {file} cannot be read: {error}") from error
     return tuple(line.strip() for line in lines if line.strip())

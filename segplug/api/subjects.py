@@ -8,6 +8,7 @@ from typing import Any
 from segplug.errors import UsageError
 from segplug.installed import Provider
 from segplug.model import SegmentationModel
+from segplug.regular_files import why_no_file
 from segplug.results import Artifact
 from segplug.session import Subject
 from segplug.staging import recover
@@ -39,8 +40,8 @@ def existing(path: Path) -> Path:
     """
     if not path.exists() and path.parent.is_dir():
         recover(path.parent)
-    if not path.exists():
-        raise UsageError(f"there is no file {path}")
+    if not path.is_dir() and (reason := why_no_file(path)):
+        raise UsageError(reason)
     return path
 
 

@@ -22,6 +22,7 @@ nothing before they are used, and changing them does not change the file. Older 
 are read into memory. PyTorch is imported when a file is read or written.
 """
 
+from segplug.checkpoint.finite import refuse_nonfinite
 from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, first_sentence
 from segplug.checkpoint.reading import Checkpoint, read_checkpoint
 from segplug.checkpoint.writing import check_weights_suffix, write_pickle, write_safetensors, write_weights
@@ -35,6 +36,7 @@ __all__ = [
     "check_weights_suffix",
     "first_sentence",
     "read_checkpoint",
+    "refuse_nonfinite",
     "write_pickle",
     "write_safetensors",
     "write_weights",

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from segplug.checkpoint.formats import first_sentence
 from segplug.errors import CheckpointError
+from segplug.regular_files import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ def read_npz(path: Path, location: str) -> NpzContent:
         CheckpointError: it is damaged, no such archive, or an array has a type that is not read.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; an error here does not mean a damaged file
+        file = open_regular(path)  # an error here does not mean a damaged file
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {location}: {error.strerror or error}") from error
     with file:

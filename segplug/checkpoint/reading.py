@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, first_sentence
 from segplug.checkpoint.shards import check_is_no_shard, check_names, is_index, read_index
 from segplug.errors import CheckpointError, MissingDependencyError, UsageError
+from segplug.regular_files import why_no_file
 
 if TYPE_CHECKING:
     import torch
@@ -54,8 +55,8 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
     path = Path(location).expanduser()
     if path.is_dir():
         raise UsageError(f"{location} is a folder; name the file in it", hint=_files_in(path))
-    if not path.is_file():
-        raise UsageError(f"there is no checkpoint {location}")
+    if reason := why_no_file(path, "checkpoint"):
+        raise UsageError(reason)
     with _needed_libraries():
         if is_index(path):
             return _remove_parallel_prefix(_read_shards(path, location, trust=trust))

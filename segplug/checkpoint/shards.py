@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from segplug.errors import CheckpointError, UsageError
+from segplug.regular_files import is_regular, read_regular_text
 
 __all__ = ["check_is_no_shard", "check_names", "is_index", "read_index"]
 
@@ -35,7 +36,7 @@ def read_index(path: Path, location: str) -> Mapping[Path, Collection[str]]:
     for name, file in _weight_map(path, location).items():
         names_in.setdefault(path.parent / file, []).append(name)
     for shard in names_in:
-        if not shard.is_file():
+        if not is_regular(shard):
             raise CheckpointError(f"{location} lists {shard.name}, which is not in its folder")
     return names_in
 
@@ -73,7 +74,7 @@ def check_is_no_shard(path: Path, location: str) -> None:
 def _weight_map(path: Path, location: str) -> Mapping[str, str]:
     """The name of each tensor, and the name of the file that holds it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular_text(path))
         found = content[_WEIGHT_MAP]
         if found and all(Path(file).name == file for file in found.values()):
             return dict(found)

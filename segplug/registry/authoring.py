@@ -16,6 +16,7 @@ from segplug.registry.discovery import why_outdated
 from segplug.registry.facts import command_facts
 from segplug.registry.loading import entry_label, import_plugin
 from segplug.registry.manifest import Manifest, manifest_path, manifest_text, read_manifest
+from segplug.regular_files import read_regular_text
 
 __all__ = [
     "GROUPS",
@@ -129,6 +130,6 @@ def _refuse_anothers(path: Path, distribution: str) -> None:
 
 def _content(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular_text(path)
     except (OSError, UnicodeDecodeError):
         return None

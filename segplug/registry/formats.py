@@ -16,6 +16,7 @@ from segplug.errors import ArtifactError, SegplugError, UsageError, Verification
 from segplug.installed import Entry, Provider
 from segplug.model import ModelMeta
 from segplug.registry.discovery import addon_entries, entries
+from segplug.regular_files import is_regular
 from segplug.results import Artifact
 from segplug.session import Providers
 
@@ -48,7 +49,7 @@ def companions(backend: Provider, artifact: Path) -> tuple[Path, ...]:
     """The files that must travel with an artifact: those it does not open without, and its sidecar."""
     found = [Path(file) for file in backend.method("companions")(artifact)]
     sidecar = sidecar_path(artifact)
-    return (*found, *([sidecar] if sidecar.is_file() and sidecar not in found else []))
+    return (*found, *([sidecar] if is_regular(sidecar) and sidecar not in found else []))
 
 
 def older_parts(providers: Providers, maker: Entry, artifact: Path) -> Iterator[Path]:
@@ -58,7 +59,7 @@ def older_parts(providers: Providers, maker: Entry, artifact: Path) -> Iterator[
     artifact stays, since another artifact may need it, and so does a JSON file that is no metadata.
     """
     yield from attached_files(artifact)
-    if not artifact.is_file():
+    if not is_regular(artifact):
         return
     with suppress(ArtifactError):
         if read_sidecar(artifact) is not None:
@@ -84,7 +85,7 @@ def files_of(providers: Providers, path: Path) -> tuple[Path, ...]:
             with suppress(SegplugError):  # damaged, or no plugin: what opens it says so
                 backend = providers.provider("infer", maker.facts.verify_with)
                 found += [Path(file) for file in backend.method("companions")(path)]
-    return tuple(dict.fromkeys(file for file in found if file == path or file.is_file()))
+    return tuple(dict.fromkeys(file for file in found if file == path or is_regular(file)))
 
 
 def attached_files(artifact: Path) -> tuple[Path, ...]:
@@ -93,7 +94,7 @@ def attached_files(artifact: Path) -> tuple[Path, ...]:
         return ()
     ends = {end for addon in addon_entries() for end in addon.facts.sidecars}
     beside = [artifact.with_name(artifact.name + end) for end in sorted(ends)]
-    return tuple(path for path in beside if path.is_file())
+    return tuple(path for path in beside if is_regular(path))
 
 
 def backends_for(path: Path) -> tuple[Entry, ...]:

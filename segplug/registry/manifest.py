@@ -18,6 +18,7 @@ from typing import Any
 
 from segplug.errors import PluginError
 from segplug.installed import Facts
+from segplug.regular_files import MOST_TEXT, read_regular
 
 __all__ = ["MANIFEST", "Manifest", "forget", "manifest_of", "manifest_path", "manifest_text", "read_manifest"]
 
@@ -66,7 +67,7 @@ def read_manifest(path: Path) -> Manifest:
         PluginError: it is not there, or damaged.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, most_bytes=MOST_TEXT)
     except FileNotFoundError:
         raise PluginError(f"it has no manifest ({path.name})") from None
     except OSError as error:

@@ -21,6 +21,7 @@ from segplug.errors import DatasetError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.providers import Confidence, DatasetSource
+from segplug.regular_files import is_regular, read_regular_text, why_no_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -172,9 +173,9 @@ class ImageList:
         folders = [str(path) for path in paths if path.is_dir()]
         if folders:
             raise UsageError(f"{folders[0]} is a folder", hint="use --dataset")
-        missing = [str(path) for path in paths if not path.is_file()]
-        if missing:
-            raise UsageError(f"there is no image file {_listing(missing)}")
+        faults = [reason for reason in (why_no_file(path, "image file") for path in paths) if reason]
+        if faults:
+            raise UsageError(faults[0], hint=f"and {len(faults) - 1} more" if faults[1:] else None)
         self._paths = [path.absolute() for path in paths]  # not resolved: a link keeps its own name
         twice = [str(path) for path, times in Counter(self._paths).items() if times > 1]
         if twice:
@@ -253,9 +254,9 @@ def _files(folder: Path, suffixes: Sequence[str], *, leave_out: Path | None) -> 
 def _masks_of(images: Sequence[tuple[str, str]], folder: Path, suffix: str | None) -> list[Path]:
     masks = [folder / (name[: -len(ending)] + (suffix or _MASK_SUFFIX)) for name, ending in images]
     own = [folder / name for name, _ in images]
-    if suffix is None and own[0].is_file() and not masks[0].is_file():
+    if suffix is None and is_regular(own[0]) and not is_regular(masks[0]):
         masks = own
-    missing = [name for (name, _), mask in zip(images, masks, strict=True) if not mask.is_file()]
+    missing = [name for (name, _), mask in zip(images, masks, strict=True) if not is_regular(mask)]
     if missing:
         wanted = masks[[name for name, _ in images].index(missing[0])].name
         raise DatasetError(
@@ -274,7 +275,7 @@ def _class_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     if len(classes) != 1 or not classes[0].endswith(".txt"):
         return classes
     try:
-        lines = Path(classes[0]).read_text(encoding="utf-8").splitlines()
+        lines = read_regular_text(Path(classes[0])).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the class names in {classes[0]} cannot be read: {error}") from error
     names = tuple(line.strip() for line in lines if line.strip())

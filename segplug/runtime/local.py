@@ -50,6 +50,7 @@ class LocalExecutor(Executor[NoOptions]):
                 run_key=_run_key(request, engine),
                 tta=request.tta,
                 unknown_below=request.unknown_below,
+                allow_nonfinite=request.allow_nonfinite,
                 reporter=request.reporter,
             )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import onnx
 import pytest
+import segplug_triton.repository as repository_module
 from triton_support.models import config_of, files, pack, tiny, with_metadata
 
 from segplug import Segplug
@@ -208,7 +208,7 @@ def test_a_failure_in_the_middle_changes_nothing(packed, trained_on, monkeypatch
             raise OSError(5, "Input/output error")
         return real(source, target, *args, **kwargs)
 
-    owner, name = (shutil, "copyfile") if when == "copying" else (os, "replace")
+    owner, name = (repository_module, "copy_regular") if when == "copying" else (os, "replace")
     real = getattr(owner, name)
     monkeypatch.setattr(owner, name, full)
     words = "cannot copy .*No space left" if when == "copying" else "cannot write .*Input/output"
@@ -226,22 +226,23 @@ def test_a_first_version_that_fails_leaves_no_repository(dynamic_labels, reposit
     def full(source, target, *args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(repository_module, "copy_regular", full)
     with pytest.raises(ArtifactError, match="No space left"):
         pack(dynamic_labels, repository)
     assert not repository.exists()
 
 
 PACKING = """
-import shutil, sys, time
+import sys, time
 from pathlib import Path
 
 import onnxruntime
+import segplug_triton.repository as repository_module
 import tritonclient.grpc.model_config_pb2
 from segplug import Segplug
 
 artifact, repository, version, other = sys.argv[1:]
-copy = shutil.copyfile
+copy = repository_module.copy_regular
 
 def wait_for(path, seconds=60):
     end = time.monotonic() + seconds
@@ -256,7 +257,7 @@ def together(source, target):
         wait_for(f"{repository}/tiny/config.pbtxt")
     copy(source, target)
 
-shutil.copyfile = together
+repository_module.copy_regular = together
 Path(f"{repository}.{version}.started").touch()
 assert wait_for(f"{repository}.{other}.started")
 Segplug().pack("triton", artifact, folder=repository, model_version=int(version))

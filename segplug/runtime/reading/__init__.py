@@ -1,11 +1,12 @@
 """Read image and mask files: arrays of any channels and type, decoded as a model's source decodes them."""
 
 from segplug.runtime.reading.files import decode_image, read_image, read_mask
-from segplug.runtime.reading.limits import MAX_PIXELS, TooLargeError
+from segplug.runtime.reading.limits import MAX_BYTES, MAX_PIXELS, TooLargeError
 from segplug.runtime.reading.masks import label_table
 from segplug.runtime.reading.tiff_header import is_tiff
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "TooLargeError",
     "decode_image",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError
 from segplug.preprocessing import Decoding
+from segplug.regular_files import open_regular
 from segplug.runtime.reading.limits import MAX_BYTES, MAX_PIXELS, Limits, TooLargeError
 from segplug.runtime.reading.masks import decode_mask
 from segplug.runtime.reading.npy import decode_npy, is_npy
@@ -114,7 +115,7 @@ def read_mask(path: Path, *, wide: bool = False, nodata: bool = True) -> npt.NDA
 
 def _bytes_of(path: Path, kind: str) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
                 raise TooLargeError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, SegplugError, UsageError
 from segplug.progress import Reporter
+from segplug.regular_files import MOST_TEXT, read_regular, why_no_file
 from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.recognise import config_path, signs_of_1x
 
@@ -45,14 +46,14 @@ def read_config(
         ModelError: the file, a base of it, or its ``custom_imports`` cannot be read.
     """
     path = config_path(location)
-    if not path.is_file():
-        raise UsageError(f"there is no config {location}")
+    if reason := why_no_file(path, "config"):
+        raise UsageError(reason)
     import_mmseg()
     from mmcv import Config
 
     search_path = list(sys.path)
     try:
-        _refuse_next_generation(location, path.read_bytes())
+        _refuse_next_generation(location, read_regular(path, most_bytes=MOST_TEXT))
         with report_warnings(reporter):
             config = Config.fromfile(str(path))
     except SegplugError:

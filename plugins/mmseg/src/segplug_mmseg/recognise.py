@@ -12,6 +12,7 @@ from pathlib import Path
 
 from segplug.locations import has_scheme
 from segplug.providers import Confidence
+from segplug.regular_files import read_regular
 
 __all__ = ["confidence", "config_path", "signs_of_1x"]
 
@@ -55,7 +56,7 @@ def confidence(location: str, setting: str) -> Confidence:
     try:
         if not os.path.isfile(path) or os.path.getsize(path) > _LARGEST:
             return Confidence.POSSIBLE
-        source = path.read_bytes()
+        source = read_regular(path, most_bytes=_LARGEST)
         found = read(source)
     except (OSError, ImportError, SyntaxError, ValueError, RecursionError, MemoryError):
         return Confidence.POSSIBLE

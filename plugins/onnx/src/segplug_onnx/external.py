@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from segplug.errors import ArtifactError
+from segplug.regular_files import open_regular
 from segplug_onnx.metadata import MODEL_GRAPH
 from segplug_onnx.wire import Field, MalformedError, fields
 
@@ -27,7 +28,7 @@ def external_files(path: Path) -> tuple[Path, ...]:
     """
     names: set[str] = set()
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             for field in fields(file, 0, path.stat().st_size):
                 if field.number == MODEL_GRAPH:
                     names.update(_locations(file, field))

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
+from segplug.regular_files import open_regular, read_regular, why_no_file
 from segplug_onnx.wire import MalformedError, bytes_field, copy_range, fields, number_field
 
 __all__ = ["MODEL_GRAPH", "meta_entry", "read_meta", "with_extra_output", "write_meta"]
@@ -23,6 +24,9 @@ _GRAPH_OUTPUT = 12
 _INFO_NAME, _INFO_TYPE, _TYPE_TENSOR, _TENSOR_ELEMENT = 1, 2, 1, 1
 _FLOAT = 1
 
+_LARGEST = 2 << 30
+"""Bytes of the largest message that protobuf takes."""
+
 
 def read_meta(path: Path) -> ModelMeta | None:
     """The metadata of an ONNX file, or ``None`` if segplug did not write it.
@@ -33,15 +37,15 @@ def read_meta(path: Path) -> ModelMeta | None:
         UsageError: the file does not exist.
         ArtifactError: it is not an ONNX file, or was cut, or its metadata is damaged or too new.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+    if reason := why_no_file(path):
+        raise UsageError(reason)
     size = path.stat().st_size
     if size == 0:
         raise ArtifactError(f"{path} is empty")
     found: str | None = None
     has_graph = False
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             for field in fields(file, 0, size):
                 has_graph = has_graph or field.number == MODEL_GRAPH
                 if field.number == _MODEL_PROPERTY:
@@ -65,7 +69,7 @@ def write_meta(path: Path, meta: ModelMeta) -> None:
     """
     read_meta(path)  # refuses anything but a whole ONNX file, before anything is written
     entry = meta_entry(meta)
-    with writing(path, force=True) as temporary, open(path, "rb") as source, open(temporary, "wb") as copy:
+    with writing(path, force=True) as temporary, open_regular(path) as source, open(temporary, "wb") as copy:
         for field in fields(source, 0, path.stat().st_size):
             if field.number == _MODEL_PROPERTY and _entry(source, field.content, field.end)[0] == META_ENTRY:
                 continue
@@ -88,7 +92,9 @@ def with_extra_output(path: Path, name: str) -> bytes:
     """
     tensor = bytes_field(_TYPE_TENSOR, number_field(_TENSOR_ELEMENT, _FLOAT))
     info = bytes_field(_INFO_NAME, name.encode()) + bytes_field(_INFO_TYPE, tensor)
-    return path.read_bytes() + bytes_field(MODEL_GRAPH, bytes_field(_GRAPH_OUTPUT, info))
+    return read_regular(path, most_bytes=_LARGEST) + bytes_field(
+        MODEL_GRAPH, bytes_field(_GRAPH_OUTPUT, info)
+    )
 
 
 def _entry(file: BinaryIO, start: int, end: int) -> tuple[str, str]:

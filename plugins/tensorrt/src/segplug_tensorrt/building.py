@@ -12,6 +12,7 @@ from typing import Any
 
 from segplug.errors import ArtifactError, UsageError
 from segplug.progress import Reporter
+from segplug.regular_files import read_regular
 from segplug_tensorrt.driver import Gpu
 from segplug_tensorrt.library import Library
 from segplug_tensorrt.log import get_log
@@ -158,7 +159,7 @@ def set_timing_cache(config: Any, path: Path) -> Any:
     Raises:
         UsageError: the file is not a timing cache, or that of another TensorRT or GPU.
     """
-    known = path.read_bytes() if path.is_file() else b""
+    known = read_regular(path, most_bytes=_GIB) if path.exists() else b""
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, False):
         raise UsageError(

@@ -12,12 +12,16 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import NoOptions
 from segplug.providers import Backend
+from segplug.regular_files import read_regular
 from segplug.requests import InferRequest
 from segplug_tensorrt.driver import Gpu, find_gpu
 from segplug_tensorrt.library import Library, load_library
 from segplug_tensorrt.record import Record, check_plan, differences, read_record
 
 __all__ = ["provider"]
+
+_LARGEST = 64 << 30
+"""Bytes; no GPU that the library supports runs a larger plan with its memory."""
 
 
 class TensorRTInfer(Backend[NoOptions]):
@@ -68,7 +72,7 @@ def _open(
     from segplug_tensorrt.engine import TensorRTEngine
     from segplug_tensorrt.log import get_log
 
-    trt, plan = library.module, path.read_bytes()
+    trt, plan = library.module, read_regular(path, most_bytes=_LARGEST)
     cuda = Cuda(gpu.index)
     cuda.use_device()
     log = get_log(trt, request.reporter)

@@ -32,6 +32,7 @@ from segplug.errors import (
 from segplug.files import writing
 from segplug.options import NoOptions
 from segplug.quiet import quiet
+from segplug.regular_files import copy_regular, is_regular
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Precision
 from segplug.tracing import export_dimensions, plan_trace
@@ -253,7 +254,7 @@ class Compiler:
 
     def check_cache(self, path: Path) -> None:
         """Raise :class:`UsageError` if a file is not a timing cache, which torch_tensorrt does not check."""
-        if path.is_file():
+        if path.exists():
             set_timing_cache(self.trt.Builder(self.log).create_builder_config(), path)
 
     def build(
@@ -270,8 +271,8 @@ class Compiler:
         size = 0 if options.workspace_size is None else int(options.workspace_size * _GIB)  # 0: no limit
         with tempfile.TemporaryDirectory() as folder:
             cache = Path(folder) / "timing.cache"  # torch_tensorrt always writes one
-            if options.timing_cache is not None and options.timing_cache.is_file():
-                shutil.copyfile(options.timing_cache, cache)
+            if options.timing_cache is not None and is_regular(options.timing_cache):
+                copy_regular(options.timing_cache, cache)
             with (
                 stdout_to_stderr(),
                 interruptible(),

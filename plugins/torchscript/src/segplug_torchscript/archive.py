@@ -18,6 +18,7 @@ from typing import BinaryIO, Literal
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
+from segplug.regular_files import open_regular, why_no_file
 
 __all__ = ["Kind", "read_checked", "read_meta", "write_file", "write_meta"]
 
@@ -127,12 +128,12 @@ def _copy(old: zipfile.ZipFile, target: Path, meta: ModelMeta) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+    if reason := why_no_file(path):
+        raise UsageError(reason)
     if path.stat().st_size == 0:
         raise ArtifactError(f"{path} is empty")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             if any(info.flag_bits & _ENCRYPTED for info in archive.infolist()):
                 raise ArtifactError(f"{path} is encrypted, and PyTorch writes no such files")
             yield archive

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.model import ModelMeta
+from segplug.regular_files import open_regular
 
 __all__ = ["HANDLER", "META_FILE", "read_meta", "write_archive"]
 
@@ -54,7 +55,7 @@ def read_meta(archive: Path) -> ModelMeta | None:
         ArtifactError: the archive or the metadata is damaged.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with open_regular(archive) as file, zipfile.ZipFile(file) as opened:
             if META_FILE not in opened.namelist():
                 return None
             text = opened.read(META_FILE).decode("utf-8")

@@ -15,6 +15,7 @@ from segplug.files import ensure_free, refuse_input
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.providers import Packer
+from segplug.regular_files import read_regular_text
 from segplug.requests import PackRequest
 from segplug.results import Artifact
 
@@ -178,7 +179,7 @@ def _read_config_file(path: Path) -> str:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_text(path)
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from segplug.api import Segplug
 from segplug.progress import QuietReporter
+from segplug.regular_files import read_regular_text
 from segplug.serving.answers import Answer, refusal
 from segplug.serving.requests import RefusedRequestError, Request
 from segplug.serving.served_model import SERVED_FILE, ServedModel, open_served_model, serving_warnings
@@ -40,7 +41,7 @@ class Handler:
         """
         properties = context.system_properties
         folder = Path(properties["model_dir"])
-        served = ServedModel.from_json((folder / SERVED_FILE).read_text(encoding="utf-8"))
+        served = ServedModel.from_json(read_regular_text(folder / SERVED_FILE))
         gpu, reporter = properties.get("gpu_id"), _LogReporter()
         device = None if gpu is None else f"cuda:{gpu}"  # None: the backend's own
         atexit.register(self.close)

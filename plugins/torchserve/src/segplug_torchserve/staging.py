@@ -114,6 +114,7 @@ def _stage_model(
         checkpoint=checkpoint,
         source=arguments.source,
         trust_checkpoint=arguments.trust_checkpoint,
+        allow_nonfinite=arguments.allow_nonfinite,
         approximate=arguments.approximate,
         source_options=arguments.options,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.options import option
+from segplug.regular_files import read_regular_text
 from segplug_triton.formats import Kind
 from segplug_triton.signature import Packable, Tensor
 
@@ -145,7 +146,7 @@ def read(path: Path) -> ModelConfig:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
+        return text_format.Parse(read_regular_text(path), ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} is not a model configuration of Triton: {error}") from error
 

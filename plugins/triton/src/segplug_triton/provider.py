@@ -11,6 +11,7 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.providers import Packer
+from segplug.regular_files import why_no_file
 from segplug.requests import PackRequest
 from segplug.results import Artifact
 from segplug_triton import config as configs
@@ -94,8 +95,8 @@ def _require_schema() -> None:
 
 def _artifact(request: PackRequest[Options]) -> Path:
     path = request.file
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file")
+    if reason := why_no_file(path):
+        raise UsageError(reason)
     if path.stat().st_size == 0:
         raise ArtifactError(f"{path} is empty")
     return path

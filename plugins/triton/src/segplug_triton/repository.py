@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import ensure_free_folder
 from segplug.model import ModelMeta
+from segplug.regular_files import copy_regular, is_regular
 from segplug_triton import config as configs
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ModelFolder:
     @property
     def is_model(self) -> bool:
         """Whether it is the folder of a model: it has a ``config.pbtxt``."""
-        return (self.path / CONFIG).is_file()
+        return is_regular(self.path / CONFIG)
 
     def check(self, version: int, inputs: Iterable[Path], *, force: bool) -> None:
         """Check that a version can be written, before any work is done.
@@ -106,7 +106,7 @@ class ModelFolder:
             target = self.path / str(version) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                shutil.copyfile(source, target)
+                copy_regular(source, target)
             except OSError as error:
                 raise ArtifactError(f"cannot copy {source}: {error.strerror or error}") from error
 

@@ -79,6 +79,7 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             checkpoint=next(weights) if is_model else None,
             model_options={
                 "trust_checkpoint": options.trust_checkpoint,
+                "allow_nonfinite": options.allow_nonfinite,
                 **options.loading(session),
             },
             trust_artifact=options.trust_artifact,

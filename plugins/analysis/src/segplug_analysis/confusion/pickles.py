@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import ArtifactError
+from segplug.regular_files import open_regular
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +55,7 @@ def read_arrays(path: Path, *, trust: bool) -> list[npt.NDArray[Any]]:
         ArtifactError: it is damaged, has something else, or needs ``trust``.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             arrays = (pickle.Unpickler if trust else _ArrayUnpickler)(file).load()
     except _Refused as error:
         if str(error).startswith("torch."):

@@ -12,6 +12,7 @@ import numpy as np
 
 from segplug.dataset import Dataset, DatasetInfo
 from segplug.errors import ArtifactError, DatasetError, UsageError
+from segplug.regular_files import why_no_file
 from segplug.runtime.pictures import id_table, label_map_files
 from segplug.runtime.reading import read_mask
 from segplug_analysis.confusion.pickles import read_arrays
@@ -72,8 +73,8 @@ def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bo
     path = Path(location)
     if path.is_dir():
         return _Folder(path, dataset, num_classes)
-    if not path.is_file():
-        raise UsageError(f"there is no file {location}")
+    if reason := why_no_file(path):
+        raise UsageError(reason)
     if path.suffix == ".npz":
         return _Archive(path, dataset)
     if path.suffix in _PICKLES:

@@ -10,6 +10,7 @@ from onnx import TensorProto, inliner
 
 from segplug.errors import ArtifactError, ShapeError, UsageError
 from segplug.model import META_ENTRY, ModelMeta
+from segplug.regular_files import why_no_file
 from segplug_analysis.flops.rules import Shape
 
 __all__ = ["ImageInput", "check_limits", "image_input", "read_file", "read_meta"]
@@ -59,8 +60,8 @@ def read_file(path: Path) -> onnx.ModelProto:
         UsageError: there is no such file.
         ArtifactError: it is no ONNX file, or external weights are missing.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+    if reason := why_no_file(path):
+        raise UsageError(reason)
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own errors share no base class

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from segplug.errors import SegplugError
 from segplug.progress import Progress
+from segplug.regular_files import open_regular
 
 __all__ = ["FileCounts", "LogLine", "key_names", "number_at", "read_lines"]
 
@@ -86,7 +87,7 @@ def _raw_lines(path: Path, progress: Progress) -> Iterator[bytes]:
     """Lines that are not blank. A line that is too long is truncated, and so no JSON."""
     seen = 0
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while line := file.readline(_LONGEST):
                 seen += len(line)
                 if len(line) == _LONGEST and not line.endswith(b"\n"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segplug.errors import UsageError
+from segplug.regular_files import is_regular, why_no_file
 
 __all__ = ["log_files", "run_names"]
 
@@ -23,12 +24,12 @@ def log_files(log: str) -> tuple[Path, ...]:
         UsageError: it does not exist, or it is a folder without logs.
     """
     path = Path(log)
-    if path.is_file():
-        return (path,)
     if not path.is_dir():
-        raise UsageError(f"there is no log {log}")
+        if reason := why_no_file(path, "log"):
+            raise UsageError(reason)
+        return (path,)
     for pattern in _PATTERNS:
-        found = tuple(sorted(file for file in path.glob(pattern) if file.is_file()))
+        found = tuple(sorted(file for file in path.glob(pattern) if is_regular(file)))
         if found:
             return found
     raise UsageError(f"the folder {log} has no log", hint=f"looked for {', '.join(_PATTERNS)}")
@@ -53,5 +54,5 @@ def run_names(logs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _naming_parts(path: Path) -> list[str]:
-    name = path.name.removesuffix(".json").removesuffix(".log") if path.is_file() else path.name
+    name = path.name.removesuffix(".json").removesuffix(".log") if is_regular(path) else path.name
     return [part for part in (*path.parent.parts, name) if part not in _COMMON_PARTS and part != path.anchor]

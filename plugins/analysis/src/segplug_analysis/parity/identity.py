@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
 from segplug.errors import UsageError
+from segplug.regular_files import MOST_TEXT, read_regular
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,7 @@ def _code_of(network: torch.nn.Module) -> str:
 def _imports(module: ModuleType, path: Path) -> Iterator[str]:
     """What a module imports at its top level. Imports inside functions may not have happened yet."""
     try:
-        statements = ast.parse(path.read_bytes()).body
+        statements = ast.parse(read_regular(path, most_bytes=MOST_TEXT)).body
     except (SyntaxError, ValueError):  # edited after it was imported: its hash has changed anyway
         return
     for statement in statements:

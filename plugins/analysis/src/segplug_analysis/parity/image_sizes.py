@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from segplug.regular_files import open_regular
 from segplug.runtime.libraries import pillow
 from segplug.runtime.reading import is_tiff
 
@@ -30,7 +31,7 @@ def size_in_header(dataset: Dataset, index: int, decoding: Decoding) -> Size | N
     if find is None:
         return None
     try:
-        with open(find(index), "rb") as file:
+        with open_regular(find(index)) as file:
             if decoding.library in _TIFFFILE and is_tiff(file.read(_SIGNATURE)):
                 return None  # Pillow prints a message where a TIFF has more than a few bands
             file.seek(0)

@@ -37,6 +37,8 @@ class Job:
     resume: bool
     force: bool
     """Use nothing that is in the work folder already."""
+    allow_nonfinite: bool
+    """Go on if scores are NaN or infinite."""
     trust_artifact: bool
     """Open files that an earlier report made even if they may run code."""
     installed: Sequence[str]
@@ -69,5 +71,6 @@ class Job:
             threads=self.threads,
             resume=self.resume,
             tta=False,
+            allow_nonfinite=self.allow_nonfinite,
             trust_artifact=trust_artifact,
         )

@@ -103,6 +103,7 @@ class Parity(Report[Options]):
             checkpoint=checkpoint,
             device=plan.reference_device,
             trust_checkpoint=options.trust_checkpoint,
+            allow_nonfinite=options.allow_nonfinite,
             **options.loading(session),
         )
         bands = checked_bands(options.bands, model.meta)
@@ -116,6 +117,7 @@ class Parity(Report[Options]):
             threads=options.threads,
             resume=options.resume,
             force=request.force,
+            allow_nonfinite=options.allow_nonfinite,
             trust_artifact=options.trust_artifact,
             installed=installed_distributions(),
             images=options.images,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from segplug.regular_files import MOST_TEXT, read_regular
 from segplug.results import AnalyzeReport, Figure, Table
 from segplug_analysis.parity.data import as_data
 from segplug_analysis.parity.form import Form
@@ -164,7 +165,7 @@ def _figure(outcome: Outcome, picture: Picture) -> Figure:
     image = picture.image
     return Figure(
         title=f"{outcome.trial.name}: {image.name}, {image.differing:,} of {image.pixels:,} pixels differ",
-        draw=picture.path.read_bytes,
+        draw=lambda: read_regular(picture.path, most_bytes=MOST_TEXT),
         media_type="image/jpeg",
         description=(
             f"four views of {image.name}: the image, painted with PyTorch's labels, painted with those of "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import BadZipFile
 
 from segplug.files import write_bytes
+from segplug.regular_files import read_regular_text
 from segplug.runtime.dataset_files import file_states, input_files
 
 if TYPE_CHECKING:
@@ -47,6 +48,6 @@ def save(path: Path, record: Mapping[str, Any]) -> None:
 def load(path: Path, build: Callable[[Mapping[str, Any]], T | None]) -> T | None:
     """Read a record and pass it to ``build``; ``None``: the record or a file of it is damaged or missing."""
     try:
-        return build(json.loads(path.read_text(encoding="utf-8")))
+        return build(json.loads(read_regular_text(path)))
     except (OSError, ValueError, KeyError, TypeError, BadZipFile):
         return None

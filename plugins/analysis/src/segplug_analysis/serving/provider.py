@@ -11,6 +11,7 @@ from segplug.hookspecs import hookimpl
 from segplug.locations import has_scheme
 from segplug.options import option
 from segplug.providers import Report
+from segplug.regular_files import why_no_file
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 from segplug_analysis.bands import BANDS_HELP, checked_bands
@@ -143,11 +144,13 @@ def _check(request: AnalyzeRequest[Options], options: Options) -> None:
             hint="--config FILE --checkpoint FILE",
         )
     for image in options.image:
-        if not image.expanduser().is_file():
-            raise DatasetError(f"there is no image file {image}")
+        if reason := why_no_file(image.expanduser(), "image file"):
+            raise DatasetError(reason)
     for file in (options.config, options.checkpoint):
-        if file is not None and not has_scheme(file) and not Path(file).expanduser().is_file():
-            raise UsageError(f"there is no file {file}")
+        if file is None or has_scheme(file):
+            continue
+        if reason := why_no_file(Path(file).expanduser()):
+            raise UsageError(reason)
     if not options.concurrency:
         raise UsageError("name at least one level of --concurrency")
     if options.requests < max(options.concurrency):
@@ -166,6 +169,7 @@ def _model(session: Session, served: ModelMeta, options: Options) -> Segmentatio
         checkpoint=options.checkpoint,
         device=options.device,
         trust_checkpoint=options.trust_checkpoint,
+        allow_nonfinite=options.allow_nonfinite,
         **options.loading(session),
     )
     own = model.meta

@@ -21,6 +21,7 @@ from torch import nn
 
 from segplug.errors import ModelError, SegplugError, UsageError
 from segplug.options import nearest
+from segplug.regular_files import why_no_file
 from segplug_torch.errors import one_line
 
 __all__ = ["Factory", "call_factory", "find_factory"]
@@ -158,8 +159,8 @@ def _import(name: str) -> types.ModuleType:
 def _load_file(name: str) -> types.ModuleType:
     """Run a file as a module of its own, anew each time."""
     path = Path(name).expanduser().resolve()
-    if not path.is_file():
-        raise UsageError(f"there is no file {name}", hint=_FORM)
+    if reason := why_no_file(Path(name).expanduser()):
+        raise UsageError(reason, hint=_FORM)
     unique = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(unique, path)
     if spec is None or spec.loader is None:

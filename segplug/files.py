@@ -20,10 +20,10 @@ from segplug.regular_files import is_regular
 from segplug.temporary import put_back, remove_abandoned, temporary_folder, temporary_name
 
 __all__ = [
+    "OutputFolders",
     "ensure_folder",
     "ensure_free",
     "ensure_free_folder",
-    "make_folder",
     "making_folder",
     "refuse_input",
     "scratch_folder",
@@ -203,31 +203,61 @@ def write_text(path: Path, text: str, *, force: bool) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def make_folder(folder: Path) -> None:
-    """Make an output folder and its parents; raises :class:`ArtifactError` if that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+class OutputFolders:
+    """Makes output folders; those that are still empty when the work has failed are removed again.
+
+    What killed processes left in a folder is removed when it is first asked for.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[Path] = []
+        self._known: set[Path] = set()
+
+    def make(self, folder: Path) -> None:
+        """Make a folder and its parents, if they do not exist.
+
+        Raises:
+            ArtifactError: that is not possible.
+        """
+        if folder not in self._known:
+            self._known.add(folder)
+            remove_abandoned(folder)
+        if folder.is_dir():
+            return
+        self._made += [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.remove_empty()
+            raise ArtifactError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+    def remove_empty(self) -> None:
+        """Remove the folders that were made, unless there is something in them."""
+        for folder in sorted(set(self._made), key=lambda path: len(path.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager
-def making_folder(path: Path) -> Iterator[None]:
-    """Make a folder if it does not exist; if the block fails, remove it again.
+def making_folder(path: Path, *, parents: bool = False) -> Iterator[None]:
+    """Make a folder if it does not exist; if the block fails, remove it again, unless something is in it.
+
+    Args:
+        path: The folder.
+        parents: Make the folders that it lies in, too.
 
     Raises:
-        UsageError: it is a file, or the folder that it lies in does not exist.
+        UsageError: it is a file, or (without ``parents``) the folder that it lies in does not exist.
+        ArtifactError: it cannot be made.
     """
-    exists = path.is_dir()
-    if not exists:
+    if not parents:
         ensure_folder(path)
-        path.mkdir(exist_ok=True)  # another process may have made it in the meantime
+    folders = OutputFolders()
     try:
+        folders.make(path)
         yield
     except BaseException:
-        if not exists:
-            with contextlib.suppress(OSError):  # other files are in it by now
-                path.rmdir()
+        folders.remove_empty()
         raise
 
 

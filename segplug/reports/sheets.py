@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segplug.errors import UsageError
-from segplug.files import ensure_folder, make_folder, write_text
+from segplug.files import ensure_folder, making_folder, write_text
 from segplug.results import Table
 
 __all__ = ["ensure_no_sheets", "sheet_names", "write_sheets"]
@@ -48,11 +48,11 @@ def write_sheets(tables: Iterable[Table], folder: Path, *, force: bool = False) 
     """
     ensure_no_sheets(folder, force=force)
     tables = tuple(tables)
-    make_folder(folder)
     paths = []
-    for table, name in zip(tables, sheet_names(tables), strict=True):
-        paths.append(folder / name)
-        write_text(paths[-1], _as_csv(table), force=force)
+    with making_folder(folder):
+        for table, name in zip(tables, sheet_names(tables), strict=True):
+            paths.append(folder / name)
+            write_text(paths[-1], _as_csv(table), force=force)
     return paths
 
 

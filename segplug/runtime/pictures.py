@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from segplug.commits import state_of
 from segplug.errors import ArtifactError, UsageError
-from segplug.files import make_folder, write_bytes
+from segplug.files import OutputFolders, write_bytes
 from segplug.runtime.dataset_files import (
     input_files,
     refuse_dataset_file,
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
 
     from segplug.dataset import Dataset
 
-__all__ = ["LabelMapSink", "PaintSink", "StemSink", "id_table", "label_map_files"]
+__all__ = [
+    "LabelMapSink",
+    "PaintSink",
+    "StemSink",
+    "id_table",
+    "is_unchanged",
+    "label_map_files",
+    "state_note",
+]
 
 _PROBE = np.zeros((64, 64, 3), np.uint8)
 """Encoded to find out whether OpenCV writes colour images of a format."""
@@ -50,6 +59,7 @@ class PaintSink:
         self._folder = folder
         self._opacity = opacity
         self._bands = None if bands is None else tuple(bands)
+        self._folders = OutputFolders()
         Painter(((0, 0, 0),), opacity=opacity)  # refuses a bad opacity before anything is loaded
 
     @property
@@ -66,7 +76,7 @@ class PaintSink:
         self._targets = [name if name.suffix in written else _as_png(name) for name in names]
         _refuse_clashes(self._targets, "painted images", hint="rename one of the images")
         self._taken = set(self._targets)
-        make_folder(self._folder)
+        self._folders.make(self._folder)
 
     def consume(self, result: ImageResult) -> Notes:
         assert result.image is not None
@@ -84,18 +94,30 @@ class PaintSink:
                 f"cannot write {target}: another image has this name", hint="rename one of the images"
             )
         refuse_dataset_file(target, self._dataset, result.index)
-        make_folder(target.parent)
+        self._folders.make(target.parent)
         write_bytes(target, content)
-        return {"file": str(relative)}
+        return {"file": str(relative), **state_note(target)}
 
     def has(self, index: int, notes: Notes) -> bool:
-        return (self._folder / str(notes.get("file", ""))).is_file()
+        return is_unchanged(self._folder / str(notes.get("file", "")), notes)
 
     def restore(self, index: int, notes: Notes) -> None:
         pass
 
     def close(self, *, finished: bool) -> None:
-        pass
+        if not finished:
+            self._folders.remove_empty()
+
+
+def state_note(file: Path) -> Notes:
+    """The note from which :func:`is_unchanged` tells whether a result is still the one that was written."""
+    return {"state": state_of(file)}
+
+
+def is_unchanged(file: Path, notes: Notes) -> bool:
+    """Whether the result of an interrupted run is there as it was written: not cut off, not another one."""
+    state = state_of(file)
+    return state is not None and notes.get("state") == list(state)
 
 
 def _as_png(name: PurePosixPath) -> PurePosixPath:
@@ -133,6 +155,7 @@ class StemSink:
     def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = folder
         self._suffix = suffix
+        self._folders = OutputFolders()
 
     @property
     def key(self) -> str:
@@ -143,26 +166,28 @@ class StemSink:
         refuse_searched_folder(self._folder, run.dataset)
         self._targets = label_map_files(run.dataset, self._suffix, self.what)
         for folder in {target.parent for target in self._targets}:
-            make_folder(self._folder / folder)
+            self._folders.make(self._folder / folder)
 
     def consume(self, result: ImageResult) -> Notes:
         target = self._folder / self._targets[result.index]
         refuse_dataset_file(target, self._dataset, result.index)
+        self._folders.make(target.parent)
         write_bytes(target, self.encoded(result))
-        return {}
+        return state_note(target)
 
     def encoded(self, result: ImageResult) -> bytes:
         """The content of one image's file."""
         raise NotImplementedError
 
     def has(self, index: int, notes: Notes) -> bool:
-        return (self._folder / self._targets[index]).is_file()
+        return is_unchanged(self._folder / self._targets[index], notes)
 
     def restore(self, index: int, notes: Notes) -> None:
         pass
 
     def close(self, *, finished: bool) -> None:
-        pass
+        if not finished:
+            self._folders.remove_empty()
 
 
 class LabelMapSink(StemSink):

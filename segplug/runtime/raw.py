@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.files import ensure_free, writing
+from segplug.files import ensure_free, write_bytes, writing
+from segplug.runtime.pictures import is_unchanged, state_note
 from segplug.sink import ImageResult, Notes, RunContext
+from segplug.temporary import remove_abandoned, temporary_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,7 +49,7 @@ class RawSink:
         ensure_free(path, force=force)
         self._path = path
         self._force = force
-        self._own_spool: tempfile.TemporaryDirectory[str] | None = None
+        self._own_spool = ExitStack()
 
     @property
     def key(self) -> str:
@@ -60,35 +62,29 @@ class RawSink:
             self._spool = run.spool
             return
         try:
-            folder, prefix = self._path.parent, f".{self._path.name}."
-            self._own_spool = tempfile.TemporaryDirectory(prefix=prefix, dir=folder)
+            remove_abandoned(self._path.parent)
+            self._spool = self._own_spool.enter_context(temporary_folder(self._path.parent))
         except OSError as error:
             raise ArtifactError(f"cannot write {self._path}: {error.strerror or error}") from error
-        self._spool = Path(self._own_spool.name)
 
     def consume(self, result: ImageResult) -> Notes:
-        piece = self._piece(result.index)
-        try:
-            with zipfile.ZipFile(piece, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                archive.writestr("labels.npy", _npy(result.labels))
-        except OSError as error:
-            raise ArtifactError(f"cannot write {piece}: {error.strerror or error}") from error
+        piece, content = self._piece(result.index), io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.writestr("labels.npy", _npy(result.labels))
+        write_bytes(piece, content.getvalue())
         self._done.append(result.index)
-        return {}
+        return state_note(piece)
 
     def has(self, index: int, notes: Notes) -> bool:
-        return self._piece(index).is_file()
+        return is_unchanged(self._piece(index), notes)
 
     def restore(self, index: int, notes: Notes) -> None:
         self._done.append(index)
 
     def close(self, *, finished: bool) -> None:
-        try:
+        with self._own_spool:
             if finished:
                 self._pack()
-        finally:
-            if self._own_spool is not None:
-                self._own_spool.cleanup()
 
     def _pack(self) -> None:
         with (

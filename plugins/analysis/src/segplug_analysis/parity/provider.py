@@ -78,7 +78,7 @@ class Parity(Report[Options]):
         """Compare the backends; see :func:`segplug.hookspecs.analyze`."""
         # As in `segplug run infer`, for the same speed: threads that wait do not spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from segplug.files import make_folder
+        from segplug.files import making_folder
         from segplug_analysis.parity.artifact_cache import ArtifactCache
         from segplug_analysis.parity.identity import model_identity
         from segplug_analysis.parity.job import Job
@@ -124,16 +124,16 @@ class Parity(Report[Options]):
             bands=bands,
         )
         form = find_form(job)
-        make_folder(job.folder)
-        cache = ArtifactCache(
-            job.folder, session, model, job.identity, form, job.device, job.force, options.trust_artifact
-        )
-        made = [make_files(cache, trial) for trial in plan.trials]
-        _require_one_success(made)
-        reference = run_reference(job, plan.reference, plan.reference_device)
-        outcomes = [run_trial(job, outcome, reference) for outcome in made]
-        _require_one_success(outcomes)
-        return make_report(job, form, reference, outcomes, plan, warnings)
+        with making_folder(job.folder, parents=True):
+            cache = ArtifactCache(
+                job.folder, session, model, job.identity, form, job.device, job.force, options.trust_artifact
+            )
+            made = [make_files(cache, trial) for trial in plan.trials]
+            _require_one_success(made)
+            reference = run_reference(job, plan.reference, plan.reference_device)
+            outcomes = [run_trial(job, outcome, reference) for outcome in made]
+            _require_one_success(outcomes)
+            return make_report(job, form, reference, outcomes, plan, warnings)
 
 
 def _require_one_success(outcomes: Sequence[Outcome]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from segplug.artifact import file_sha256
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DatasetError, PluginError, SegplugError, UsageError
-from segplug.files import make_folder, write_bytes
+from segplug.files import making_folder, write_bytes
 from segplug.regular_files import is_regular
 from segplug.runtime.raw import RawSink
 from segplug.runtime.view import Viewer
@@ -180,12 +180,11 @@ def _paint(job: Job, trial: Trial, reference: Reference, sink: CompareSink) -> t
         shutil.rmtree(folder)
     if not sink.worst:
         return ()
-    make_folder(folder)
     meta = job.model.meta
     palette = RunContext(meta, job.dataset, job.session.reporter, spool=None).palette
     view = Viewer(meta.decoding, job.bands)
     pictures = []
-    with np.load(reference.labels) as maps:
+    with making_folder(folder), np.load(reference.labels) as maps:
         for rank, image in enumerate(sink.worst, start=1):
             content = difference_picture(
                 view(job.dataset.read_image(image.index, meta.decoding)),

@@ -312,6 +312,7 @@ class LoadArguments:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
     trust_checkpoint: bool = False
+    allow_nonfinite: bool = False
     approximate: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     """The source's own options, as they were given."""

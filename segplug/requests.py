@@ -254,6 +254,8 @@ class RunRequest(SubjectRequest[OptionsT]):
         resume: Go on where an interrupted run of the same kind stopped.
         tta: Run the model's test-time augmentation, if it has one.
         unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
+        allow_nonfinite: Go on if scores are NaN or infinite: such pixels get the data set's ignored label,
+            and the report lists the images.
         trust_artifact: Open the artifact even if it may run code; see :class:`InferRequest`.
     """
 
@@ -268,6 +270,7 @@ class RunRequest(SubjectRequest[OptionsT]):
     resume: bool = False
     tta: bool = True
     unknown_below: float | None = None
+    allow_nonfinite: bool = False
     trust_artifact: bool = False
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from segplug.calls import Call
 
-__all__ = ["Counts", "RunReport", "Scores", "Skipped"]
+__all__ = ["Counts", "Nonfinite", "RunReport", "Scores", "Skipped", "Stretched"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,30 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True)
+class Nonfinite:
+    """An image with pixels whose scores are NaN or infinite."""
+
+    name: str
+    pixels: int
+    """How many: their label is the data set's ignored one."""
+
+
+@dataclass(frozen=True)
+class Stretched:
+    """Images that were stretched to the only size that the engine takes, and not resized as the model asks.
+
+    Sizes are (height, width) in pixels.
+    """
+
+    size: tuple[int, int]
+    """The size that the model's own preprocessing gives them."""
+    to: tuple[int, int]
+    """The engine's size."""
+    images: int
+    """How many."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
     """The report of a run.
@@ -103,6 +127,8 @@ class RunReport:
             ``unknown_below``; ``None``: it was not given.
         views: How many views of each image were averaged; 0: no test-time augmentation.
         views_left_out: How many views the model's own pipeline averages and this run did not.
+        nonfinite: The images with pixels whose scores are NaN or infinite; only where that is allowed.
+        stretched: How many of this run's images were stretched to the engine's size, and from which sizes.
         approximations: What the model's framework does differently, one line each.
         warnings: What to know before trusting the result, one line each.
         call: The call that made it.
@@ -117,6 +143,8 @@ class RunReport:
     unknown_share: float | None = None
     views: int = 0
     views_left_out: int = 0
+    nonfinite: tuple[Nonfinite, ...] = ()
+    stretched: tuple[Stretched, ...] = ()
     approximations: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     call: Call | None = None
@@ -139,6 +167,11 @@ class RunReport:
             "unknown_share": self.unknown_share,
             "views": self.views,
             "views_left_out": self.views_left_out,
+            "nonfinite": [{"name": item.name, "pixels": item.pixels} for item in self.nonfinite],
+            "stretched": [
+                {"size": list(item.size), "to": list(item.to), "images": item.images}
+                for item in self.stretched
+            ],
             "approximations": list(self.approximations),
             "warnings": list(self.warnings),
         }

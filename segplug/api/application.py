@@ -111,6 +111,7 @@ class Segplug(Makers):
         resume: bool = False,
         tta: bool = True,
         unknown_below: float | None = None,
+        allow_nonfinite: bool = False,
         cfg_options: Mapping[str, Any] | None = None,
         nan_to_num: float | None = None,
         beta: float = 1.0,
@@ -135,6 +136,8 @@ class Segplug(Makers):
             tta: Run the model's test-time augmentation, if it has one.
             unknown_below: Labels that are less probable than this, 0 to 1, become the data set's ignored
                 label.
+            allow_nonfinite: Go on if scores are NaN or infinite, which is an error otherwise: such pixels get
+                the data set's ignored label, and the report lists the images.
             cfg_options: Overrides for a data set that is given as a config.
             nan_to_num: Replaces the score of a class that does not occur.
             beta: Weight of recall in the F-score.
@@ -165,6 +168,7 @@ class Segplug(Makers):
             resume=resume,
             tta=tta,
             unknown_below=unknown_below,
+            allow_nonfinite=allow_nonfinite,
             trust_artifact=trust_artifact,
             options=runner.make_options(dict(executor_options or {})),
             **self._context(runner.entry),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segplug.api.calling import Caller
+from segplug.checkpoint import refuse_nonfinite
 from segplug.errors import UsageError
 from segplug.model import LoadArguments, SegmentationModel
 from segplug.requests import LoadDatasetRequest, LoadModelRequest
@@ -33,6 +34,7 @@ class Sources(Caller):
         source: str | None = None,
         device: str = "cpu",
         trust_checkpoint: bool = False,
+        allow_nonfinite: bool = False,
         for_training: bool = False,
         structure_only: bool = False,
         approximate: bool = False,
@@ -47,6 +49,7 @@ class Sources(Caller):
             source: Chooses between sources that read the same files.
             device: Where the network is put.
             trust_checkpoint: Allow the full unpickler, which can run code that the file holds.
+            allow_nonfinite: Load weights that are NaN or infinite, too, which is an error otherwise.
             for_training: Build also what only training uses, such as auxiliary heads.
             structure_only: Only the structure is needed: the weights may have any values.
             approximate: Leave out what segplug cannot do exactly as the source's framework does, and list it
@@ -67,12 +70,15 @@ class Sources(Caller):
             **self._context(provider.entry),
         )
         model: SegmentationModel = self._call_hook(provider, request)
+        if not (structure_only or allow_nonfinite):
+            refuse_nonfinite(model.module.state_dict(), f"the weights of {_weights(request)}")
         load_arguments = LoadArguments(
             config=request.config,
             checkpoint=request.checkpoint,
             cfg_options=request.cfg_options,
             source=source,
             trust_checkpoint=trust_checkpoint,
+            allow_nonfinite=allow_nonfinite,
             approximate=approximate,
             options=options,
         )
@@ -174,3 +180,7 @@ class Sources(Caller):
         )
         dataset: Dataset = self._call_hook(provider, request)
         return dataset
+
+
+def _weights(request: LoadModelRequest[Any]) -> str:
+    return request.checkpoint or request.config

@@ -11,7 +11,13 @@ import click
 
 from segplug.api import Segplug
 from segplug.cli.invocation import Invocation
-from segplug.cli.model import cfg_options_option, load_model, model_options, trust_artifact_option
+from segplug.cli.model import (
+    allow_nonfinite_option,
+    cfg_options_option,
+    load_model,
+    model_options,
+    trust_artifact_option,
+)
 from segplug.cli.output import Output
 from segplug.cli.parameters import FiniteRange, GreedyOption, bands_option, force_option, key_values
 from segplug.errors import UsageError
@@ -36,7 +42,11 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     subject = {"model": "CONFIG", "url": "URL"}.get(provider.takes, "ARTIFACT")
     return [
         click.Argument(["subject"], metavar=subject),
-        *(model_options() if provider.takes == "model" else [cfg_options_option()]),
+        *(
+            model_options()
+            if provider.takes == "model"
+            else [cfg_options_option(), allow_nonfinite_option("scores")]
+        ),
         *([trust_artifact_option()] if provider.takes == "artifact" else []),
         click.Option(
             ["--dataset"],
@@ -187,6 +197,7 @@ def run(call: Invocation) -> int:
         resume=values["resume"],
         tta=not values["no_tta"],
         unknown_below=values["unknown_below"],
+        allow_nonfinite=values["allow_nonfinite"],
         nan_to_num=values["nan_to_num"],
         beta=values["beta"],
         executor=executor,

@@ -12,9 +12,24 @@ from segplug.cli.parameters import GreedyOption, key_values
 from segplug.model import SegmentationModel
 from segplug.options import as_keywords
 
-__all__ = ["MODEL_FLAGS", "cfg_options_option", "load_model", "model_options", "trust_artifact_option"]
+__all__ = [
+    "MODEL_FLAGS",
+    "allow_nonfinite_option",
+    "cfg_options_option",
+    "load_model",
+    "model_options",
+    "trust_artifact_option",
+]
 
-MODEL_FLAGS = ("checkpoint", "cfg_options", "source", "trust_checkpoint", "approximate", "source_options")
+MODEL_FLAGS = (
+    "checkpoint",
+    "cfg_options",
+    "source",
+    "trust_checkpoint",
+    "allow_nonfinite",
+    "approximate",
+    "source_options",
+)
 """The parameters of :func:`model_options`."""
 
 
@@ -25,6 +40,16 @@ def cfg_options_option() -> click.Option:
         key_values=True,
         metavar="KEY=VALUE",
         help='Override settings of the config, as in mmseg: key="[a,b]", key=a,b.',
+    )
+
+
+def allow_nonfinite_option(what: str) -> click.Option:
+    """The flag that allows NaN and infinity."""
+    return click.Option(
+        ["--allow-nonfinite"],
+        is_flag=True,
+        help=f"Go on if {what} are NaN or infinite, in place of an error. Pixels with such scores get the "
+        "ignored label.",
     )
 
 
@@ -39,6 +64,7 @@ def model_options() -> list[click.Parameter]:
             is_flag=True,
             help="Load a checkpoint that holds more than plain data. It can run code.",
         ),
+        allow_nonfinite_option("weights or scores"),
         click.Option(
             ["--approximate"],
             is_flag=True,
@@ -73,6 +99,7 @@ def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> Segm
         cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
         source=values["source"],
         trust_checkpoint=values["trust_checkpoint"],
+        allow_nonfinite=values["allow_nonfinite"],
         approximate=values["approximate"],
         **as_keywords(options, session.load_model, flag="--source-options"),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.runtime.journal import Entry, Journal
 from segplug.runtime.postprocess import NetworkOutput, Postprocessor, mark_ignored, mark_unknown
+from segplug.scores import Nonfinite
 from segplug.sink import ImageResult, RunContext, Sink
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Consumer:
         journal: Gets an entry when all sinks are done with an image; ``None``: there is no journal.
         progress: Advanced by one for each image.
         unknown_below: Labels that are less probable become the data set's ignored label.
+        allow_nonfinite: Give pixels whose scores are not finite the data set's ignored label, and count them.
         waiting: How many images may wait.
     """
 
@@ -66,14 +68,19 @@ class Consumer:
         *,
         waiting: int,
         unknown_below: float | None = None,
+        allow_nonfinite: bool = False,
     ) -> None:
         self._sinks = sinks
         self._journal = journal
         self._progress = progress
         confidence = unknown_below is not None or any(sink.needs_confidence for sink in sinks)
-        self._postprocess = Postprocessor(context.meta, context.reporter, confidence=confidence)
+        self._postprocess = Postprocessor(
+            context.meta, context.reporter, confidence=confidence, allow_nonfinite=allow_nonfinite
+        )
         self._unknown_below = unknown_below
         self._pixels = self._unknown = 0
+        self.nonfinite: list[Nonfinite] = []
+        """The images with pixels whose scores are not finite."""
         self._context = context
         self._queue: queue.Queue[EngineOutput | None] = queue.Queue(waiting)
         self._failure: BaseException | None = None
@@ -128,12 +135,16 @@ class Consumer:
             self._failure = error
 
     def _consume(self, output: EngineOutput) -> None:
-        prediction = self._postprocess(output.output)
-        labels, mask = prediction.labels, output.mask
+        prediction = self._postprocess(output.output, output.name)
+        labels, mask, undefined = prediction.labels, output.mask, 0
         if self._unknown_below is not None:
             labels = mark_unknown(prediction, self._unknown_below, self._context.ignored)
             self._pixels += labels.size
             self._unknown += int((labels == self._context.ignored).sum())
+        if prediction.undefined is not None:
+            undefined = int(prediction.undefined.sum())
+            self.nonfinite.append(Nonfinite(output.name, undefined))
+            labels = mark_ignored(labels, prediction.undefined, self._context.ignored)
         if output.nodata is not None:
             labels = mark_ignored(labels, output.nodata, self._context.ignored)
             mask = None if mask is None else mark_ignored(mask, output.nodata, self._context.ignored)
@@ -141,5 +152,5 @@ class Consumer:
         notes = {sink.key: sink.consume(result) for sink in self._sinks}
         if self._journal is not None:
             kept = {key: note for key, note in notes.items() if note}
-            self._journal.append(output.index, Entry(kept, output.files))
+            self._journal.append(output.index, Entry(kept, output.files, undefined))
         self._progress.advance()

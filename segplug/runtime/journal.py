@@ -41,6 +41,8 @@ class Entry:
     """What each sink's ``consume`` returned, by the sink's key (JSON types)."""
     files: Sequence[Sequence[int] | None]
     """The states of the files it was read from: if one differs now, the image is computed again."""
+    nonfinite: int = 0
+    """How many pixels have scores that are not finite."""
 
 
 def state_folder() -> Path:
@@ -109,7 +111,9 @@ class Journal:
             if entry is None or (number == 0 and entry.get("fingerprint") != fingerprint):
                 break
             if number > 0:
-                self.done[int(entry["index"])] = Entry(entry["notes"], entry["files"])
+                self.done[int(entry["index"])] = Entry(
+                    entry["notes"], entry["files"], entry.get("nonfinite", 0)
+                )
             good += len(line)
         self._file.truncate(good)
         self._file.seek(0, os.SEEK_END)
@@ -125,7 +129,8 @@ class Journal:
         if self._file is None:
             return
         try:
-            self._write({"index": index, "notes": entry.notes, "files": entry.files})
+            line = {"index": index, "notes": entry.notes, "files": entry.files}
+            self._write(line | ({"nonfinite": entry.nonfinite} if entry.nonfinite else {}))
         except OSError as error:
             self._give_up(error)
 

@@ -24,7 +24,7 @@ from segplug.runtime.postprocess import require_scores
 from segplug.runtime.runner import Runner
 from segplug.runtime.segment import ModelRunner
 from segplug.runtime.sinks import ScoreSink
-from segplug.scores import RunReport, Skipped
+from segplug.scores import Nonfinite, RunReport, Skipped, Stretched
 from segplug.session import OnError
 from segplug.sink import RunContext, Sink
 
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.engine import Engine
     from segplug.preprocessing import Decoding
+    from segplug.runtime.sizes import Size
 
 __all__ = ["run"]
 
 _WAITING = 2
 """Outputs that may wait to be consumed, at least. A longer queue would only need memory, and not make the run
 faster. Averaged views wait one at a time: they are as large as the image, for every class."""
+
+_NAMED = 5
+"""How many images or sizes a warning lists; the report has all."""
 
 _SWITCH_INTERVAL = 0.0005
 """Python's thread switch interval during a run. With the default of 5 ms, the thread of a fast engine would
@@ -60,6 +64,7 @@ def run(
     run_key: str = "",
     tta: bool = True,
     unknown_below: float | None = None,
+    allow_nonfinite: bool = False,
     reporter: Reporter | None = None,
 ) -> RunReport:
     """Run ``engine`` on every image of ``dataset`` and pass the results to ``sinks``.
@@ -79,6 +84,8 @@ def run(
             and the run cannot be resumed.
         tta: Whether to run the model's test-time augmentation, if it has one.
         unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
+        allow_nonfinite: Go on if the scores of an image are NaN or infinite: such pixels get the data set's
+            ignored label, and the report lists the images.
         reporter: Gets warnings and progress.
 
     Raises:
@@ -86,6 +93,7 @@ def run(
             have the same name.
         ShapeError: the engine does not take the size of an image (``stop``), or of the sliding window.
         ArtifactError: a result could not be written.
+        NonfiniteError: scores of an image are NaN or infinite, and that is not allowed.
         UsageError: engine, data set and sinks do not fit together.
     """
     if on_error not in get_args(OnError):
@@ -109,10 +117,10 @@ def run(
     start = time.perf_counter()
     with _settings(), _journal(dataset, names, sinks, key, resume, recorder) as journal:
         context = RunContext(runner.spec.meta, dataset, recorder, journal.spool if journal else None)
-        if unknown_below is not None:
+        if unknown_below is not None or allow_nonfinite:
             _ = context.ignored  # raises if no label is left
         with _opened(sinks, context):
-            done = _restored(sinks, journal, stream.reader, recorder)
+            done = _restored(sinks, journal, stream.reader, recorder, allow_nonfinite)
             with recorder.progress("images", len(dataset)) as progress:
                 progress.advance(len(done))
                 todo = [index for index in range(len(dataset)) if index not in done]
@@ -123,11 +131,17 @@ def run(
                     progress,
                     waiting=1 if model.views else max(model.group_size, _WAITING),
                     unknown_below=unknown_below,
+                    allow_nonfinite=allow_nonfinite,
                 )
                 with _consuming(consumer), closing(stream.outputs(todo, progress)) as outputs:
                     for output in outputs:
                         consumer.put(output)
             _refuse_all_skipped(stream.skipped, dataset)
+    nonfinite = (
+        *(Nonfinite(names[index], count) for index, count in done.items() if count),
+        *consumer.nonfinite,
+    )
+    _warn(recorder, nonfinite, stream.stretched, len(todo))
     return RunReport(
         images=len(dataset) - len(stream.skipped),
         resumed=len(done),
@@ -138,6 +152,8 @@ def run(
         unknown_share=consumer.unknown_share,
         views=model.views,
         views_left_out=0 if model.views else len(runner.spec.meta.tta),
+        nonfinite=nonfinite,
+        stretched=stream.stretched,
         approximations=runner.spec.meta.approximations,
         warnings=tuple(recorder.warnings),
     )
@@ -166,6 +182,13 @@ class _EngineOutputs:
         )
         self._on_error = on_error
         self.skipped: list[Skipped] = []
+        self._stretched: Counter[tuple[Size, Size]] = Counter()
+
+    @property
+    def stretched(self) -> tuple[Stretched, ...]:
+        """The images that were stretched to the engine's size, the most frequent size first."""
+        counts = self._stretched.most_common()
+        return tuple(Stretched(size, to, images) for (size, to), images in counts)
 
     def outputs(self, indices: Sequence[int], progress: Progress) -> Generator[EngineOutput, None, None]:
         """The engine's output for each image, in order."""
@@ -173,6 +196,8 @@ class _EngineOutputs:
             for group in groups(self._readable(items, progress), self._model.group_size):
                 outputs = self._model.run([item.prepared for item in group])
                 for item, output in zip(group, outputs, strict=True):
+                    if (size := item.prepared[0].stretched_from) is not None:
+                        self._stretched[size, output.geometry.network] += 1
                     yield EngineOutput.of(item, output)
 
     def _readable(self, items: Iterator[Item | Failed], progress: Progress) -> Iterator[Item]:
@@ -264,27 +289,60 @@ def _consuming(consumer: Consumer) -> Iterator[None]:
 
 
 def _restored(
-    sinks: Sequence[Sink], journal: Journal | None, reader: ImageReader, reporter: Reporter
-) -> set[int]:
-    """Give the sinks the notes of an interrupted run; returns the images that are done.
+    sinks: Sequence[Sink],
+    journal: Journal | None,
+    reader: ImageReader,
+    reporter: Reporter,
+    allow_nonfinite: bool,
+) -> dict[int, int]:
+    """Give the sinks the notes of an interrupted run; returns the images that are done, and how many of their
+    pixels have scores that are not finite.
 
-    An image whose files have changed since, or whose results are gone, is not done.
+    An image whose files have changed since, or whose results are gone, is not done; nor is one whose scores
+    are not finite, if that is not allowed any more.
     """
-    done: set[int] = set()
+    done: dict[int, int] = {}
     entries = sorted(journal.done.items()) if journal else []
     for index, entry in entries:
+        if entry.nonfinite and not allow_nonfinite:
+            continue
         notes = [(sink, entry.notes.get(sink.key, {})) for sink in sinks]
         if reader.file_states(index) != entry.files or not all(sink.has(index, note) for sink, note in notes):
             continue
         for sink, note in notes:
             sink.restore(index, note)
-        done.add(index)
+        done[index] = entry.nonfinite
     if len(done) < len(entries):
         reporter.note(
             f"{len(entries) - len(done)} images of the interrupted run are computed again: their files "
-            "changed, or their results are gone"
+            "changed, their results are gone, or their scores are not finite"
         )
     return done
+
+
+def _warn(
+    reporter: Reporter,
+    nonfinite: Sequence[Nonfinite],
+    stretched: Sequence[Stretched],
+    images: int,
+) -> None:
+    """Warn of what makes scores differ from the model's own."""
+    if nonfinite:
+        listed = ", ".join(f"{item.name} ({item.pixels} pixels)" for item in nonfinite[:_NAMED])
+        more = f" and {len(nonfinite) - _NAMED} more" if len(nonfinite) > _NAMED else ""
+        reporter.warn(
+            f"the scores of {len(nonfinite)} images are NaN or infinite in "
+            f"{sum(item.pixels for item in nonfinite)} pixels, which get the ignored label: {listed}{more}"
+        )
+    if stretched:
+        sizes = [f"{item.size[0]}x{item.size[1]} ({item.images} images)" for item in stretched]
+        more = f" and {len(sizes) - _NAMED} more sizes" if len(sizes) > _NAMED else ""
+        height, width = stretched[0].to
+        reporter.warn(
+            f"{sum(item.images for item in stretched)} of {images} images were stretched to {height}x{width} "
+            f"(height x width), in place of the model's own size: {', '.join(sizes[:_NAMED])}{more}; scores "
+            "differ from the model's own. Export with --dynamic for its own sizes"
+        )
 
 
 def _names(dataset: Dataset) -> list[str]:

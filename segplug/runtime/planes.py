@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.errors import EngineError
 from segplug.runtime.libraries import opencv
 
 if TYPE_CHECKING:
@@ -20,12 +19,28 @@ if TYPE_CHECKING:
 
     from segplug.runtime.sizes import Size
 
-__all__ = ["ResizedPlanes", "above", "argmax", "label_dtype", "resize_labels", "resize_plane", "winner"]
+__all__ = [
+    "ResizedPlanes",
+    "Undefined",
+    "above",
+    "argmax",
+    "label_dtype",
+    "resize_labels",
+    "resize_plane",
+    "winner",
+]
 
 _BLOCK = 1 << 16
 """Pixels for which the argmax is computed at a time: few enough for the processor's cache."""
 
 _DEFAULT_THRESHOLD = 0.5
+
+_LOWEST = np.finfo(np.float32).min
+
+
+Undefined = np.ndarray | None
+"""The pixels ``(H, W)`` that have no largest score, because one score is NaN or the largest is infinite;
+``None``: there are none. A class that a network rules out by a score of minus infinity is no fault."""
 
 
 def label_dtype(num_labels: int) -> np.dtype[Any]:
@@ -54,7 +69,7 @@ class ResizedPlanes(Sequence["npt.NDArray[np.float32]"]):
         return resize_plane(self._planes[index], self._size, align_corners=self._align_corners)
 
 
-def argmax(planes: Any) -> npt.NDArray[Any]:
+def argmax(planes: Any) -> tuple[npt.NDArray[Any], Undefined]:
     """The index of the largest plane at each pixel, the first of equals.
 
     ``np.argmax(axis=0)`` strides through memory and is about ten times slower. A larger class index
@@ -64,10 +79,7 @@ def argmax(planes: Any) -> npt.NDArray[Any]:
         planes: float32 ``(C, H, W)``, or a sequence of C planes ``(H, W)`` made one at a time.
 
     Returns:
-        ``(H, W)`` of :func:`label_dtype`.
-
-    Raises:
-        EngineError: a score is NaN.
+        ``(H, W)`` of :func:`label_dtype`, and the pixels where it means nothing.
     """
     count = len(planes)
     first = planes[0]
@@ -75,17 +87,20 @@ def argmax(planes: Any) -> npt.NDArray[Any]:
     if isinstance(planes, np.ndarray) and planes.flags.c_contiguous:
         flat = planes.reshape(count, -1)
         labels = np.zeros(first.size, dtype)
+        undefined = np.zeros(0, np.bool_)
         for start in range(0, first.size, _BLOCK):
             block = slice(start, start + _BLOCK)
-            _running_argmax((flat[index, block] for index in range(count)), labels[block])
-        shaped: npt.NDArray[Any] = labels.reshape(first.shape)
-        return shaped
+            found = _running_argmax((flat[index, block] for index in range(count)), labels[block])
+            if found is not None:
+                undefined = undefined if undefined.size else np.zeros(first.size, np.bool_)
+                undefined[block] = found
+        where = undefined.reshape(first.shape) if undefined.size else None
+        return labels.reshape(first.shape), where
     labels = np.zeros(first.shape, dtype)
-    _running_argmax((planes[index] for index in range(count)), labels)
-    return labels
+    return labels, _running_argmax((planes[index] for index in range(count)), labels)
 
 
-def _running_argmax(planes: Any, labels: npt.NDArray[Any]) -> None:
+def _running_argmax(planes: Any, labels: npt.NDArray[Any]) -> Undefined:
     best = next(planes).copy()
     larger = np.empty(best.shape, np.bool_)
     candidate = np.empty_like(labels)
@@ -94,19 +109,19 @@ def _running_argmax(planes: Any, labels: npt.NDArray[Any]) -> None:
         np.maximum(plane, best, out=best)
         np.multiply(larger, labels.dtype.type(index), out=candidate)
         np.maximum(labels, candidate, out=labels)
-    _refuse_undefined(best)
+    return _not_finite(best)
 
 
-def _refuse_undefined(scores: npt.NDArray[np.float32]) -> None:
-    """Raise an error for NaN: comparisons with it are false, so that the label would be 0 without a word."""
-    if np.isnan(scores.max()):  # NaN if one of them is, and faster than to ask each
-        raise EngineError(
-            "the engine gave scores that are no numbers (NaN)",
-            hint="check the artifact with --verify; half precision can overflow",
-        )
+def _not_finite(best: npt.NDArray[np.float32]) -> Undefined:
+    """Where the largest scores are not finite: a maximum passes NaN on, so one plane tells it of all."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(best.sum()):  # infinite or NaN if one of them is; faster than to ask each
+            return None
+    where = ~np.isfinite(best)
+    return where if where.any() else None
 
 
-def winner(planes: Any, *, logits: bool) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+def winner(planes: Any, *, logits: bool) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32], Undefined]:
     """The label of each pixel, as :func:`argmax`, and its probability.
 
     Args:
@@ -115,37 +130,47 @@ def winner(planes: Any, *, logits: bool) -> tuple[npt.NDArray[Any], npt.NDArray[
             score itself, at most 1.
 
     Returns:
-        ``(H, W)`` of :func:`label_dtype`; float32 ``(H, W)``, 0 to 1.
+        ``(H, W)`` of :func:`label_dtype`; float32 ``(H, W)``, 0 to 1; the pixels where both mean nothing:
+        there the probability is 0.
     """
-    best = np.array(planes[0], np.float32)
+    best = np.maximum(planes[0], _LOWEST)  # not minus infinity, of which differences are NaN
     labels = np.zeros(best.shape, label_dtype(len(planes)))
     total = np.ones(best.shape, np.float32)
-    for index in range(1, len(planes)):
-        plane = planes[index]
-        larger = plane > best
-        labels[larger] = index
-        now = np.maximum(best, plane)
-        if logits:  # the sum of exp(score - best), while best grows
-            total *= np.exp(best - now)
-            total += np.exp(plane - now)
-        best = now
-    _refuse_undefined(best)
-    confidence: npt.NDArray[np.float32] = np.reciprocal(total) if logits else np.clip(best, 0, 1)
-    return labels, confidence
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        for index in range(1, len(planes)):
+            plane = planes[index]
+            larger = plane > best
+            labels[larger] = index
+            now = np.maximum(best, plane)
+            if logits:  # the sum of exp(score - best), while best grows
+                total *= np.exp(best - now)
+                total += np.exp(plane - now)
+            best = now
+        confidence: npt.NDArray[np.float32] = np.reciprocal(total) if logits else np.clip(best, 0, 1)
+    best[best == _LOWEST] = -np.inf
+    undefined = _not_finite(best)
+    if undefined is not None:
+        confidence[undefined] = 0
+    return labels, confidence, undefined
 
 
-def above(plane: npt.NDArray[np.float32], threshold: float | None, *, logits: bool) -> npt.NDArray[np.uint8]:
-    """The labels of a head of one channel: 1 where the probability is above ``threshold`` (default 0.5)."""
+def above(
+    plane: npt.NDArray[np.float32], threshold: float | None, *, logits: bool
+) -> tuple[npt.NDArray[np.uint8], Undefined]:
+    """The labels of a head of one channel: 1 where the probability is above ``threshold`` (default 0.5).
+
+    Returns:
+        uint8 ``(H, W)``, and the pixels where it means nothing.
+    """
+    undefined = _not_finite(plane)
     threshold = _DEFAULT_THRESHOLD if threshold is None else threshold
-    _refuse_undefined(plane)
     if not logits:
-        return (plane > threshold).view(np.uint8)
+        return (plane > threshold).view(np.uint8), undefined
     if threshold <= 0:
-        return np.ones(plane.shape, np.uint8)
+        return np.ones(plane.shape, np.uint8), undefined
     if threshold >= 1:
-        return np.zeros(plane.shape, np.uint8)
-    labels: npt.NDArray[np.uint8] = (plane > math.log(threshold / (1 - threshold))).view(np.uint8)
-    return labels
+        return np.zeros(plane.shape, np.uint8), undefined
+    return (plane > math.log(threshold / (1 - threshold))).view(np.uint8), undefined
 
 
 def resize_plane(

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.errors import UsageError
+from segplug.errors import NonfiniteError, UsageError
 from segplug.progress import QuietReporter, Reporter
-from segplug.runtime.planes import ResizedPlanes, above, argmax, resize_labels, resize_plane, winner
+from segplug.runtime.planes import (
+    ResizedPlanes,
+    Undefined,
+    above,
+    argmax,
+    resize_labels,
+    resize_plane,
+    winner,
+)
 from segplug.runtime.sizes import Geometry
 
 if TYPE_CHECKING:
@@ -52,6 +60,9 @@ class Prediction:
     """Unsigned integer ``(H, W)``."""
     confidence: npt.NDArray[np.float32] | None = None
     """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; ``None``: not asked for."""
+    undefined: Undefined = None
+    """The pixels ``(H, W)`` whose scores are not finite: their labels mean nothing, their confidence is 0.
+    ``None``: there are none, or the engine gives labels, which cannot tell."""
 
 
 def require_scores(spec: EngineSpec, what: str) -> None:
@@ -73,41 +84,64 @@ class Postprocessor:
         meta: The model's metadata.
         reporter: Gets one warning if labels are resized.
         confidence: Whether to compute the probability of each label; the engine gives scores then.
+        allow_nonfinite: Give labels to images whose scores are not finite, too; the prediction says where.
     """
 
     def __init__(
-        self, meta: ModelMeta, reporter: Reporter | None = None, *, confidence: bool = False
+        self,
+        meta: ModelMeta,
+        reporter: Reporter | None = None,
+        *,
+        confidence: bool = False,
+        allow_nonfinite: bool = False,
     ) -> None:
         self._meta = meta
         self._reporter = reporter or QuietReporter()
         self._confidence = confidence
+        self._allow_nonfinite = allow_nonfinite
         self._warned = False
 
-    def __call__(self, output: NetworkOutput) -> Prediction:
+    def __call__(self, output: NetworkOutput, name: str = "") -> Prediction:
         """The labels of one image: of the largest score the channel, the first of equals; for a single
         channel 1 where the probability is above the threshold.
+
+        Args:
+            output: The network's output.
+            name: The name of the image in messages.
+
+        Raises:
+            NonfiniteError: the largest score of some pixels is NaN or infinite, and that is not allowed.
         """
         geometry = output.geometry
         if output.values.ndim == 2:
             return Prediction(self._labels(output.values, geometry))
         planes = planes_at_image_size(output, self._meta)
         prediction = self._decided(planes, output.logits)
+        if prediction.undefined is not None and not self._allow_nonfinite:
+            raise _nonfinite(prediction.undefined, name)
         if geometry.flip is None:
             return prediction
-        confidence = prediction.confidence
+        confidence, undefined = prediction.confidence, prediction.undefined
         return Prediction(
             _mirrored(prediction.labels, geometry),
             None if confidence is None else _mirrored(confidence, geometry),
+            None if undefined is None else _mirrored(undefined, geometry),
         )
 
     def _decided(self, planes: Any, logits: bool) -> Prediction:
         if len(planes) == 1:
             plane = planes[0]
-            labels = above(plane, self._meta.threshold, logits=logits)
-            return Prediction(labels, _of_label(plane, labels, logits) if self._confidence else None)
+            marks, undefined = above(plane, self._meta.threshold, logits=logits)
+            if not self._confidence:
+                return Prediction(marks, None, undefined)
+            confidence = _of_label(plane, marks, logits)
+            if undefined is not None:
+                confidence[undefined] = 0
+            return Prediction(marks, confidence, undefined)
         if self._confidence:
             return Prediction(*winner(planes, logits=logits))
-        return Prediction(argmax(planes))
+        labels, undefined = argmax(planes)
+        return Prediction(labels, None, undefined)
 
     def _labels(self, labels: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
         height, width = geometry.valid
@@ -125,6 +159,16 @@ class Postprocessor:
             "the engine gives labels at another size than the image's: they are resized by nearest "
             "neighbour, and scores differ a little; export with logits as output for exact scores"
         )
+
+
+def _nonfinite(undefined: npt.NDArray[np.bool_], name: str) -> NonfiniteError:
+    count, total = int(undefined.sum()), undefined.size
+    image = f"the image {name}" if name else "an image"
+    return NonfiniteError(
+        f"the network gives NaN or infinite scores for {count} of the {total} pixels of {image}: "
+        "their labels would mean nothing",
+        hint="half precision can overflow: check the artifact with --verify; --allow-nonfinite runs on",
+    )
 
 
 def planes_at_image_size(output: NetworkOutput, meta: ModelMeta) -> Any:
@@ -190,7 +234,8 @@ def average_views(views: Iterable[tuple[NetworkOutput, int]], meta: ModelMeta) -
         for index in range(len(planes)):
             values[index] = planes[index]
         if output.logits:
-            _activate(values)
+            with np.errstate(invalid="ignore", over="ignore"):
+                _activate(values)
         values *= np.float32(weight)
         for plane, added in zip(total, values, strict=True):
             plane += _mirrored(added, output.geometry)
@@ -199,9 +244,11 @@ def average_views(views: Iterable[tuple[NetworkOutput, int]], meta: ModelMeta) -
 
 
 def _activate(values: npt.NDArray[np.float32]) -> None:
-    """Softmax over the channels, or sigmoid for a single one, in place."""
+    """Softmax over the channels, or sigmoid for a single one, in place; NaN where the largest score is not
+    finite.
+    """
     if len(values) == 1:
-        values[0] = _sigmoid(values[0])
+        values[0] = _sigmoid(values[0] + 0 * values[0])  # the second is NaN for infinity, which sigmoid hides
         return
     values -= values.max(axis=0)
     np.exp(values, out=values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class Prepared:
     array: npt.NDArray[Any]
     """Float32 ``(C, H, W)``; the image itself, ``(H, W, C)``, for an engine that takes images."""
     geometry: Geometry
+    stretched_from: Size | None = None
+    """The size that the model's own steps give, if the image was stretched to the engine's size instead."""
 
 
 class Preprocessor:
@@ -92,7 +94,7 @@ class Preprocessor:
         if height.is_fixed and width.is_fixed and not self._is_view:
             fixed = (height.minimum, width.minimum)
             self._warn_stretched(name, size, fixed)
-            return self._stretched(image, fixed, name)
+            return replace(self._stretched(image, fixed, name), stretched_from=size)
         raised = (round_up(size[0], height.multiple_of), round_up(size[1], width.multiple_of))
         if _fits(self._spec, raised):
             geometry = Geometry(original, plan.geometry.valid, raised, plan.geometry.flip)
@@ -143,7 +145,8 @@ class Preprocessor:
             return  # acquired once and never released, as several threads preprocess
         self._reporter.warn(
             f"the engine takes {_by(fixed)} (height x width) only: the image {name}, {_by(size)} after "
-            "preprocessing, and all others of another size are stretched to it"
+            "preprocessing, and all others of another size are stretched to it. Export with --dynamic for "
+            "their own sizes"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.errors import NonfiniteError
 from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.image_reader import Sample, split_masked
 from segplug.runtime.postprocess import (
@@ -129,7 +130,8 @@ class Segmenter:
 
         Returns:
             For each image its prediction at its own size, or the exception that its preprocessing or the
-            engine raised. Pixels without data have the label :attr:`ignored`.
+            engine raised; :class:`NonfiniteError` where its scores are NaN or infinite. Pixels without data
+            have the label :attr:`ignored`.
 
         Raises:
             UsageError: the confidence is asked for, and the engine gives labels.
@@ -147,7 +149,8 @@ class Segmenter:
                 results[index] = error
         postprocess = self._with_confidence if confidence else self._postprocess
         for group in _groups(prepared, self._model.group_size):
-            for index, result in self._predictions(group, postprocess).items():
+            for index, output in self._outputs(group).items():
+                result = _predicted(output, postprocess, _name(names, index))
                 results[index] = self._without_nodata(result, samples[index])
         return [results[index] for index in range(len(images))]
 
@@ -156,18 +159,26 @@ class Segmenter:
             return result
         return Prediction(mark_ignored(result.labels, sample.nodata, self.ignored), result.confidence)
 
-    def _predictions(
-        self, group: dict[int, tuple[Prepared, ...]], postprocess: Postprocessor
-    ) -> dict[int, Prediction | Exception]:
+    def _outputs(self, group: dict[int, tuple[Prepared, ...]]) -> dict[int, NetworkOutput | Exception]:
         try:
-            outputs = self._model.run(list(group.values()))
-            return {index: postprocess(output) for index, output in zip(group, outputs, strict=True)}
+            return dict(zip(group, self._model.run(list(group.values())), strict=True))
         except Exception as error:
             if len(group) == 1:
                 return dict.fromkeys(group, error)
             # A batch can fail where a single image does not, for example for lack of memory.
-            single = [self._predictions({index: item}, postprocess) for index, item in group.items()]
+            single = [self._outputs({index: item}) for index, item in group.items()]
             return {index: result for results in single for index, result in results.items()}
+
+
+def _predicted(
+    output: NetworkOutput | Exception, postprocess: Postprocessor, name: str
+) -> Prediction | Exception:
+    if isinstance(output, Exception):
+        return output
+    try:
+        return postprocess(output, name)
+    except NonfiniteError as error:
+        return error
 
 
 def _name(names: Sequence[str] | None, index: int) -> str:

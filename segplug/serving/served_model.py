@@ -36,6 +36,7 @@ class ServedModel:
     checkpoint: str | None = None
     source: str | None = None
     trust_checkpoint: bool = False
+    allow_nonfinite: bool = False
     trust_artifact: bool = False
     """Whether the artifact is opened even if it may run code: whoever packed it has said so."""
     approximate: bool = False
@@ -122,6 +123,7 @@ def open_served_model(
             checkpoint=None if served.checkpoint is None else folder / served.checkpoint,
             source=served.source,
             trust_checkpoint=served.trust_checkpoint,
+            allow_nonfinite=served.allow_nonfinite,
             approximate=served.approximate,
             **served.source_options,
         )

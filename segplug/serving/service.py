@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from segplug.errors import DatasetError, DeviceError, EngineError, SegplugError, ShapeError, UsageError
+from segplug.errors import (
+    DatasetError,
+    DeviceError,
+    EngineError,
+    NonfiniteError,
+    SegplugError,
+    ShapeError,
+    UsageError,
+)
 from segplug.palette import label_palette
 from segplug.runtime.paint import Painter
 from segplug.runtime.postprocess import mark_unknown, require_scores
@@ -237,6 +245,9 @@ class _Seconds:
 def _model_failure(error: Exception) -> Answer:
     if isinstance(error, (ShapeError, DatasetError)):
         return refusal(422, str(error))
+    if isinstance(error, NonfiniteError):
+        _log.error("%s", error.message)
+        return refusal(500, error.message)
     _log.error("%s", error, exc_info=None if isinstance(error, SegplugError) else error)
     if isinstance(
         error, (DeviceError, EngineError)

@@ -9,6 +9,7 @@ import pytest
 from segplug.cli.root import run_command_line
 
 SOURCE = """
+    from types import SimpleNamespace
     from dataclasses import dataclass
     from segplug import ModelMeta, SegmentationModel, hookimpl, option
     from segplug.providers import Confidence, ModelSource
@@ -29,7 +30,7 @@ SOURCE = """
         @hookimpl
         def load_model(self, request):
             meta = ModelMeta(name=str(request.options))
-            return SegmentationModel(module=None, meta=meta, exportable=lambda: None)
+            return SegmentationModel(module=SimpleNamespace(state_dict=dict), meta=meta, exportable=lambda: None)
 
     provider = Acme()
 """

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from segplug.engine import EngineSpec
-from segplug.errors import EngineError, UsageError
+from segplug.errors import UsageError
 from segplug.model import ModelMeta
 from segplug.progress import QuietReporter
 from segplug.runtime.planes import argmax, resize_plane, winner
@@ -69,11 +69,12 @@ def test_a_plane_is_resized_as_torch_does(old, new, align_corners):
 @pytest.mark.parametrize("shape", [(1, 5, 5), (2, 300, 301), (19, 64, 80), (300, 20, 20)])
 def test_argmax_is_numpys_with_ties_for_the_first(shape):
     planes = np.random.default_rng(0).integers(-3, 4, shape).astype(np.float32)
-    labels = argmax(planes)
+    labels, undefined = argmax(planes)
+    assert undefined is None
     assert np.array_equal(labels, planes.argmax(axis=0))
     assert labels.dtype == (np.uint16 if shape[0] > 256 else np.uint8)
     cut = planes[:, : shape[1] - 1, : shape[2] - 2]
-    assert np.array_equal(argmax(cut), cut.argmax(axis=0))
+    assert np.array_equal(argmax(cut)[0], cut.argmax(axis=0))
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -300,15 +301,3 @@ def test_what_needs_scores_is_refused_for_labels_by_name():
         require_scores(EngineSpec(meta, "labels", input="image"), "the confidence")
     assert raised.value.message.endswith("but this engine gives labels")
     assert "?output=confidence" in raised.value.hint, "a server cannot be exported"
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("confidence", [False, True])
-@pytest.mark.parametrize("place", [(0, 0, 0), (-1, 4, 5)])
-def test_scores_that_are_no_numbers_are_an_error(channels, confidence, place):
-    """Comparisons with NaN are false: the label would be 0."""
-    scores = np.ones((channels, 6, 7), np.float32)
-    scores[place] = np.nan
-    postprocess = Postprocessor(ModelMeta("m", out_channels=channels), confidence=confidence)
-    with pytest.raises(EngineError, match=r"the engine gave scores that are no numbers \(NaN\)"):
-        postprocess(NetworkOutput(scores, Geometry.whole((6, 7))))

@@ -228,3 +228,21 @@ def test_a_narrow_image_that_preprocessing_makes_huge_is_refused_when_it_is_read
     assert isinstance(service.read(usual), Job)  # also if it becomes larger than the limit of a request
     fixed = Service(bright_engine(meta, height=Axis.fixed(8), width=Axis.fixed(8)))
     assert [answer.status for answer in fixed.answer([narrow])] == [200]
+
+
+@pytest.mark.parametrize("output", ["mask", "json", "painted", "confidence"])
+def test_scores_that_are_no_numbers_are_an_error_of_this_image_alone(output) -> None:
+    engine, sound, bad = bright_engine(), np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    usual = engine._function
+
+    def function(batch):
+        scores = usual(batch).astype(np.float32)
+        scores[batch.max(axis=(1, 2, 3)) > 0.99, 0, 0, :3] = np.nan
+        return scores
+
+    engine._function = function
+    requests = [Request(encoded(image), output=output) for image in (sound, bad, sound)]
+    answers = Service(engine, batch_size=4).answer(requests)
+    assert [answer.status for answer in answers] == [200, 500, 200]
+    assert "NaN or infinite scores for 3 of the 64 pixels of the image in the request" in answers[1].reason
+    assert "--" not in answers[1].reason, "a client has no flags"

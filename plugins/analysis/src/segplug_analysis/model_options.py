@@ -55,6 +55,9 @@ class WeightsOptions(ModelOptions):
     trust_checkpoint: bool = option(
         False, help="Load a checkpoint that holds more than plain data. It can run code."
     )
+    allow_nonfinite: bool = option(
+        False, help="Go on if weights or scores are NaN or infinite, in place of an error."
+    )
 
 
 @dataclass(frozen=True)

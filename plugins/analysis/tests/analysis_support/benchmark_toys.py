@@ -13,6 +13,7 @@ from segplug.testing.fixtures import Install
 
 TOY = """
 import json, os, signal, sys, time
+from types import SimpleNamespace
 from dataclasses import dataclass
 from pathlib import Path
 from segplug import Axis, EngineSpec, ModelMeta, SegmentationModel, hookimpl, option
@@ -122,7 +123,7 @@ class Source(ModelSource[Options]):
         more = {name: getattr(request, name) for name in asked}
         log(job, "loaded", source=self.name, wish=request.options.wish, **more)
         meta = ModelMeta(name=json.dumps(job), input_size=job["nominal"])
-        return SegmentationModel(module=None, meta=meta, exportable=None)
+        return SegmentationModel(module=SimpleNamespace(state_dict=dict), meta=meta, exportable=None)
 
 
 class ModelToy(Toy):

@@ -61,6 +61,9 @@ class Options:
     trust_checkpoint: bool = option(
         False, help="Read a checkpoint that holds more than plain data. It can run code."
     )
+    allow_nonfinite: bool = option(
+        False, help="Convert weights that are NaN or infinite, too, in place of an error."
+    )
 
 
 class Converter(WeightConverter[Options]):
@@ -108,12 +111,19 @@ class Converter(WeightConverter[Options]):
     @hookimpl
     def convert_weights(self, request: ConvertWeightsRequest[Options]) -> ConversionReport:
         """Convert, check and write; see :func:`segplug.hookspecs.convert_weights`."""
-        from segplug.checkpoint import check_weights_suffix, read_checkpoint, write_weights
+        from segplug.checkpoint import (
+            check_weights_suffix,
+            read_checkpoint,
+            refuse_nonfinite,
+            write_weights,
+        )
 
         options = request.options
         _check_options(options)
         check_weights_suffix(request.destination)
         checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
+        if not options.allow_nonfinite:
+            refuse_nonfinite(checkpoint.state, f"the weights of {request.checkpoint}")
         given, others = dict(checkpoint.state), tuple(checkpoint.rest)
         del checkpoint  # it would keep tensors in memory that apply_plan removes from given
         plan = self._plan(request, given, options)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
-from segplug.checkpoint import PICKLES, SAFETENSORS, read_checkpoint
+from segplug.checkpoint import PICKLES, SAFETENSORS, read_checkpoint, refuse_nonfinite
 from segplug.errors import CheckpointError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.options import option
@@ -36,6 +36,9 @@ class Options:
     trust_checkpoint: bool = option(
         False, help="Read a checkpoint that holds more than plain data. It can run code."
     )
+    allow_nonfinite: bool = option(
+        False, help="Publish weights that are NaN or infinite, too, in place of an error."
+    )
 
 
 class Publish(WeightConverter[Options]):
@@ -59,6 +62,8 @@ class Publish(WeightConverter[Options]):
         wanted = _with_suffix(request.destination, safetensors=options.safetensors)
         checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
         content = published(checkpoint, averaged=options.ema, keeps_versions=not options.safetensors)
+        if not options.allow_nonfinite:
+            refuse_nonfinite(content.state, f"the weights of {request.checkpoint}")
         _report_averages(content.averages, request, published=options.ema)
         written = request.output.with_name(wanted.name)
         write(content, written)

@@ -27,11 +27,27 @@ class Limits:
     pixels: int = MAX_PIXELS
     """Height times width."""
     edge: int | None = None
-    """The larger of height and width. If it is set, only formats are read whose size is known for certain."""
+    """The larger of height and width. If it is set, the image is a stranger's: only formats are read whose
+    size is known for certain, and what a decoder has to do has lower limits."""
     channels: int | None = None
     """The number of channels that is expected; ``None``: any."""
     bytes: int = MAX_BYTES
     """Pixels times channels times the bytes of a value, as far as a header says them."""
+
+    @property
+    def scans(self) -> int:
+        """The most scans of a JPEG. Encoders write about 10."""
+        return 500 if self.edge is None else 100
+
+    @property
+    def chunks(self) -> int:
+        """The most chunks of a PNG beside those of its pixels. Encoders write about 10."""
+        return 1 << 16 if self.edge is None else 1000
+
+    @property
+    def texts(self) -> int:
+        """The most bytes of compressed text in a PNG, which may unpack to a thousand times as many."""
+        return 1 << 24 if self.edge is None else 1 << 19
 
     def check(self, what: str, shape: Sequence[int], itemsize: int, *, resized: bool = False) -> None:
         """Compare the shape in a header with the limits.

@@ -11,6 +11,13 @@ import numpy as np
 from segplug.errors import DatasetError, first_line
 from segplug.preprocessing import Decoding
 from segplug.runtime.libraries import opencv, pillow, turbojpeg
+from segplug.runtime.reading.cost import (
+    JPEG_START,
+    PNG_START,
+    check_jpeg_cost,
+    check_png_cost,
+    has_jpeg_end,
+)
 from segplug.runtime.reading.limits import MAX_PIXELS, Limits, channels_of
 from segplug.runtime.reading.pixels import mask_missing, plain
 from segplug.runtime.reading.tiff_header import TiffHeader, is_tiff, read_header
@@ -20,16 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["check_usual", "decode_usual"]
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
-_JPEG = b"\xff\xd8"
 _SIGNATURES = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "PNG": re.compile(re.escape(_PNG)),
+    "PNG": re.compile(re.escape(PNG_START)),
     "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
     "BMP": re.compile(rb"BM"),
 }
-_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _GRAY, _RGB, _YCBCR = 1, 2, 6
 """Photometric interpretations of TIFF whose values a decoder keeps."""
 
@@ -57,14 +61,16 @@ def decode_usual(content: bytes, what: str, decoding: Decoding, limits: Limits) 
 
 
 def check_usual(content: bytes, what: str, limits: Limits) -> TiffHeader | None:
-    """Check that the file is whole, and its size. Formats that Pillow does not know are left to the decoder.
+    """Check that the file is whole, its size, and what decoding costs.
+
+    Formats that Pillow does not know are left to the decoder.
 
     Returns:
         The header of a TIFF file.
 
     Raises:
         DatasetError: it is cut off, or damaged.
-        TooLargeError: it is too large.
+        TooLargeError: it is too large, or decoding it takes too long.
     """
     if is_tiff(content):
         header = read_header(content, what)
@@ -81,6 +87,10 @@ def check_usual(content: bytes, what: str, limits: Limits) -> TiffHeader | None:
         limits.check(what, (height, width), 1, resized=True)
     elif limits.edge is not None:
         raise DatasetError(f"{what} is damaged")
+    if content.startswith(JPEG_START):
+        check_jpeg_cost(content, what, width * height, limits)
+    elif content.startswith(PNG_START):
+        check_png_cost(content, what, limits)
     return None
 
 
@@ -152,7 +162,7 @@ def _as_mmcv(picture: Any, color: str) -> npt.NDArray[Any]:
 
 
 def _with_turbojpeg(content: bytes, what: str, decoding: Decoding) -> npt.NDArray[Any]:
-    if not content.startswith(_JPEG):
+    if not content.startswith(JPEG_START):
         raise DatasetError(f"{what} is no JPEG, which is all that turbojpeg reads")
     if decoding.color not in ("color", "grayscale"):
         raise DatasetError(f"turbojpeg decodes color and grayscale, not {decoding.color}")
@@ -175,14 +185,14 @@ def _keeps_values(header: TiffHeader, image: npt.NDArray[Any], decoding: Decodin
 
 
 def _png_size(content: bytes) -> tuple[int, int] | None:
-    if not content.startswith(_PNG) or len(content) < 24:
+    if not content.startswith(PNG_START) or len(content) < 24:
         return None
     return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
 
 
 def _is_grey_with_alpha(content: bytes) -> bool:
     """Whether this is a PNG of two channels."""
-    return content.startswith(_PNG) and content[25:26] == b"\x04"
+    return content.startswith(PNG_START) and content[25:26] == b"\x04"
 
 
 def _other_size(content: bytes, known: str | None) -> tuple[int, int]:
@@ -200,19 +210,8 @@ def _other_size(content: bytes, known: str | None) -> tuple[int, int]:
 
 def _is_cut_off(content: bytes) -> bool:
     """Whether a PNG or JPEG ends too early. Older OpenCV fills the rest with grey without an error."""
-    if content.startswith(_PNG):
+    if content.startswith(PNG_START):
         return _PNG_END not in content[-1024:] and _PNG_END not in content
-    if content.startswith(_JPEG) and not content.endswith(b"\xff\xd9"):
-        return not _has_jpeg_end(content)
-    return False
-
-
-def _has_jpeg_end(content: bytes) -> bool:
-    """Go through the segments, so that the end of an embedded thumbnail does not count as the image's end."""
-    position = len(_JPEG)
-    while marker := _JPEG_MARKER.search(content, position):
-        if content[marker.end() - 1] == 0xD9:
-            return True
-        length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")
-        position = marker.end() + max(length, 2)
+    if content.startswith(JPEG_START) and not content.endswith(b"\xff\xd9"):
+        return not has_jpeg_end(content)
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from segplug.artifact import file_sha256
 from segplug.errors import ArtifactError, DeviceError, UsageError
+from segplug.files import scratch_folder
 from segplug.hookspecs import hookimpl
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.options import option
@@ -86,8 +86,8 @@ class TensorRTBuilder(EngineBuilder[Options]):
             limits=source.meta.input_limits,
         )
         settings = Settings(profiles, options.workspace_size, options.timing_cache, gpu)
-        with tempfile.TemporaryDirectory() as folder:
-            graph = _write_graph(request, source, Path(folder))
+        with scratch_folder() as folder:
+            graph = _write_graph(request, source, folder)
             parsed = parse(library, graph, request.reporter, verbose=options.verbose)
             plan = build(library, parsed, settings, request.reporter)
         for warning in parsed.log.warnings():

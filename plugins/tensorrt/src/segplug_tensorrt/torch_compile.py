@@ -11,7 +11,6 @@ import importlib.util
 import inspect
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from segplug.errors import (
     UsageError,
     first_line,
 )
-from segplug.files import writing
+from segplug.files import scratch_folder, writing
 from segplug.options import NoOptions
 from segplug.quiet import quiet
 from segplug.regular_files import copy_regular, is_regular
@@ -269,8 +268,8 @@ class Compiler:
         # From 2.13 on networks are always strongly typed, and there is no argument for it.
         has_argument = "use_explicit_typing" in inspect.signature(convert).parameters
         size = 0 if options.workspace_size is None else int(options.workspace_size * _GIB)  # 0: no limit
-        with tempfile.TemporaryDirectory() as folder:
-            cache = Path(folder) / "timing.cache"  # torch_tensorrt always writes one
+        with scratch_folder() as folder:
+            cache = folder / "timing.cache"  # torch_tensorrt always writes one
             if options.timing_cache is not None and is_regular(options.timing_cache):
                 copy_regular(options.timing_cache, cache)
             with (

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import UsageError
-from segplug.files import ensure_free, refuse_input
+from segplug.files import ensure_free, refuse_input, scratch_folder
 from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.providers import Packer
@@ -98,10 +97,10 @@ class TorchServePacker(Packer[Options]):
         ensure_free(destination, force=request.force)
         config = _model_config(request.options)
         with (
-            tempfile.TemporaryDirectory(prefix="segplug-") as made,
+            scratch_folder() as made,
             request.reporter.progress("packing", None),
         ):
-            return _pack(request, Path(made), name, config)
+            return _pack(request, made, name, config)
 
     def read_meta(self, path: Path) -> ModelMeta | None:
         """Read the metadata in an archive."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from segplug.files import scratch_folder
 from segplug.quiet import quiet
 from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import WEIGHTED, sensitive_nodes
@@ -64,12 +64,12 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     not_quantised = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named))))
     sensitive = sensitive_nodes(named)
     static: Any = quantize
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        output = Path(folder) / "int8.onnx"
+    with scratch_folder() as folder, quiet():
+        output = folder / "int8.onnx"
         static(
             named,
             output,
-            Reader(_save(batches, Path(folder))),
+            Reader(_save(batches, folder)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(WEIGHTED),
             nodes_to_exclude=[*not_quantised, *sensitive],

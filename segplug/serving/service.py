@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from segplug.progress import Reporter
     from segplug.runtime.postprocess import Prediction
 
-__all__ = ["TIMING_HEADER", "Job", "Service"]
+__all__ = ["TIMING_HEADER", "Job", "Service", "Wanted"]
 
 TIMING_HEADER = "Server-Timing"
 """The header with the milliseconds spent in the server: ``model;dur=12.3``. A web standard."""
@@ -66,18 +66,14 @@ _log = logging.getLogger("segplug.serving")
 
 
 @dataclass(frozen=True)
-class Job:
-    """A request that was read and accepted."""
+class Wanted:
+    """What a request asks for, checked. Its image is not read yet."""
 
-    image: npt.NDArray[Any]
-    """``(H, W, C)`` of any numeric type, or a masked array."""
     output: Output
     opacity: float
     viewer: Viewer
     unknown_below: float
     """Labels of a lower probability become unknown."""
-    decoding: float
-    """Seconds that decoding the image took."""
 
     @property
     def needs_confidence(self) -> bool:
@@ -85,8 +81,19 @@ class Job:
         return self.output == "confidence" or self.unknown_below > 0
 
 
+@dataclass(frozen=True)
+class Job:
+    """A request that was read and accepted."""
+
+    image: npt.NDArray[Any]
+    """``(H, W, C)`` of any numeric type, or a masked array."""
+    wanted: Wanted
+    decoding: float
+    """Seconds that decoding the image took."""
+
+
 class Service:
-    """Answers requests with one engine. One thread at a time may use it, except for :meth:`read`.
+    """Answers requests with one engine. One thread at a time may use :meth:`answer` and :meth:`segment`.
 
     Args:
         engine: The engine; the caller closes it.
@@ -132,19 +139,48 @@ class Service:
     def read(self, request: Request) -> Job | Answer:
         """Decode a request's image, or answer at once if no network is needed. Any thread may call it."""
         start = time.perf_counter()
+        wanted = self.check(request)
+        if isinstance(wanted, Answer):
+            return wanted
+        try:
+            image = read_image(request, self._limits, self.meta)
+        except RefusedRequestError as error:
+            return refusal(error.status, error.message)
+        except Exception:
+            return _internal_error("reading a request")
+        return self.job(wanted, image, time.perf_counter() - start)
+
+    def check(self, request: Request) -> Wanted | Answer:
+        """Check all of a request but its image, or answer at once if it needs none. Any thread may call it.
+
+        A server that decodes images elsewhere calls this before, and :meth:`job` after.
+        """
         try:
             output = read_output(request)
             if output == "meta":
                 return json_answer({"meta": self.meta.public().to_dict(), "backend": self.backend})
             opacity, viewer = read_opacity(request), self._viewer(request)
-            below = self._read_unknown_below(request, output)
-            image = read_image(request, self._limits, self.meta)
+            return Wanted(output, opacity, viewer, self._read_unknown_below(request, output))
+        except RefusedRequestError as error:
+            return refusal(error.status, error.message)
+        except Exception:
+            return _internal_error("reading a request")
+
+    def job(self, wanted: Wanted, image: npt.NDArray[Any], decoding: float) -> Job | Answer:
+        """A job of what :meth:`check` returned and its image, or a refusal. Any thread may call it.
+
+        Args:
+            wanted: What the request asks for.
+            image: What :func:`segplug.serving.requests.read_image` returned for it.
+            decoding: Seconds that decoding took.
+        """
+        try:
             self._check_input(image)
         except RefusedRequestError as error:
             return refusal(error.status, error.message)
         except Exception:
             return _internal_error("reading a request")
-        return Job(image, output, opacity, viewer, below, time.perf_counter() - start)
+        return Job(image, wanted, decoding)
 
     def _check_input(self, image: npt.NDArray[Any]) -> None:
         """Refuse an image that preprocessing makes too large: a long and narrow one, if its short edge is
@@ -189,7 +225,7 @@ class Service:
             return []
         before, start = self._segment.runner.seconds, time.perf_counter()
         # One batch, even if only some of its requests need probabilities.
-        confidence = any(job.needs_confidence for job in jobs)
+        confidence = any(job.wanted.needs_confidence for job in jobs)
         names = ["in the request"] * len(jobs)
         found = self._segment([job.image for job in jobs], confidence=confidence, names=names)
         seconds = _Seconds(self._segment.runner.seconds - before, time.perf_counter() - start, len(jobs))
@@ -205,15 +241,15 @@ class Service:
 
     def _encode_prediction(self, job: Job, found: Prediction, seconds: _Seconds) -> Answer:
         start = time.perf_counter()
-        labels = found.labels
-        if job.unknown_below > 0:
-            labels = mark_unknown(found, job.unknown_below, self._segment.ignored)
-        if job.output == "json":
+        labels, wanted = found.labels, job.wanted
+        if wanted.unknown_below > 0:
+            labels = mark_unknown(found, wanted.unknown_below, self._segment.ignored)
+        if wanted.output == "json":
             shares = class_shares(labels, self.meta, self._segment.ignored)
             return json_answer(shares, headers={TIMING_HEADER: seconds.header(job, start)})
-        if job.output == "painted":
-            body = png(Painter(self._palette, opacity=job.opacity)(job.viewer(job.image), labels))
-        elif job.output == "confidence":
+        if wanted.output == "painted":
+            body = png(Painter(self._palette, opacity=wanted.opacity)(wanted.viewer(job.image), labels))
+        elif wanted.output == "confidence":
             assert found.confidence is not None
             body = confidence_png(found.confidence)
         else:

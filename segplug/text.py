@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["printable", "printable_line"]
+__all__ = ["encodable", "printable", "printable_line"]
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode: controls, invisible format characters, surrogates, line and paragraph separators."""
@@ -34,6 +34,18 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     r"""As :func:`printable`, on one line: line ends become ``\n``, tabs ``\t``."""
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates as escapes: UTF-8 cannot hold them, and parsers of JSON refuse them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(
+            _visible(character) if unicodedata.category(character) == "Cs" else character
+            for character in text
+        )
+    return text
 
 
 def _visible(character: str) -> str:

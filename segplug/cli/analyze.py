@@ -97,12 +97,12 @@ def _check(values: Mapping[str, Any], others: Sequence[Path]) -> None:
 
 def _show(report: AnalyzeReport, output: Output) -> None:
     if report.text:
-        output.say(report.text)
+        output.text(report.text)
     else:
         output.say(report.title)
     for figure in report.figures:
         if figure.text:
-            output.say(figure.text)
+            output.text(figure.text)
     output.tables(table for table in report.tables if not table.only_csv)
     output.notes(report.notes)
     for failure in report.failures:

@@ -5,13 +5,11 @@ With ``--json`` one JSON document goes to stdout, and everything for people goes
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,9 +25,11 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from segplug.cli.printing import print_document
 from segplug.progress import Progress as ProgressHandle
 from segplug.reports.cells import cell_text, is_numeric_column
 from segplug.results import Table
+from segplug.text import printable, printable_line
 
 __all__ = ["ConsoleReporter", "Output"]
 
@@ -83,7 +83,11 @@ class Output:
 
     def say(self, line: str) -> None:
         """One line for people."""
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(Text(printable_line(line)), soft_wrap=True)
+
+    def text(self, text: str) -> None:
+        """Several lines for people."""
+        self.console.print(Text(printable(text)), soft_wrap=True)
 
     def notes(self, notes: Iterable[str]) -> None:
         """Print notes, one paragraph each.
@@ -92,7 +96,7 @@ class Output:
         line, which programs can search.
         """
         for note in notes:
-            line = f"note: {note}"
+            line = printable_line(f"note: {note}")
             if self.console.is_terminal:
                 # Settings and paths stay whole, however long: they are there to be copied.
                 line = textwrap.fill(
@@ -102,7 +106,7 @@ class Output:
                     break_long_words=False,
                     break_on_hyphens=False,
                 )
-            self.say(line)
+            self.text(line)
 
     def table(self, table: Table) -> None:
         """A table for people; numbers are right-aligned and never broken.
@@ -111,14 +115,16 @@ class Output:
         """
         if len(table.rows) <= _FEW_ROWS and _least_width(table) > self.console.width:
             table = _transposed(table)
-        shown = RichTable(title=table.title or None, title_justify="left")
+        title = Text(printable_line(table.title)) if table.title else None
+        shown = RichTable(title=title, title_justify="left")
         for position, column in enumerate(table.columns):
+            heading = Text(printable(column))
             if is_numeric_column(table.rows, position):
-                shown.add_column(column, justify="right", min_width=_number_width(table, position))
+                shown.add_column(heading, justify="right", min_width=_number_width(table, position))
             else:
-                shown.add_column(column, overflow="fold")
+                shown.add_column(heading, overflow="fold")
         for row in table.rows:
-            shown.add_row(*(Text(cell_text(value)) for value in row))
+            shown.add_row(*(Text(printable(cell_text(value))) for value in row))
         self.console.print(shown)
 
     def tables(self, tables: Iterable[Table]) -> None:
@@ -129,17 +135,7 @@ class Output:
     def document(self, data: Any) -> None:
         """Print the JSON document, if ``--json`` was given. NaN and infinities become null."""
         if self.as_json:
-            click.echo(json.dumps(_plain(data), indent=2, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
+            print_document(data, indent=2)
 
 
 class _Rate(ProgressColumn):
@@ -162,16 +158,16 @@ class ConsoleReporter:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, message: str) -> None:
-        self._console.print(message, markup=False)
+        self._console.print(Text(printable_line(message)))
 
     def warn(self, message: str) -> None:
-        self._console.print(f"warning: {message}", markup=False)
+        self._console.print(Text(printable_line(f"warning: {message}")))
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[ProgressHandle]:
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
@@ -180,4 +176,4 @@ class ConsoleReporter:
         )
         shown = self._console.is_terminal
         with Progress(*columns, console=self._console, transient=True, disable=not shown) as progress:
-            yield _Handle(progress, progress.add_task(description, total=total))
+            yield _Handle(progress, progress.add_task(printable_line(description), total=total))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import asdict, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.cli.listing import entry_lines, write_entries
+from segplug.cli.printing import print_document, print_line, print_text
 from segplug.errors import PluginError, UsageError
 from segplug.installed import Entry
 from segplug.registry.discovery import all_entries
@@ -40,15 +40,15 @@ def list_plugins(check: bool, as_json: bool, debug: bool) -> int:
     """
     found = [_checked(entry) if check else entry for entry in all_entries()]
     if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in found]))
+        print_document([asdict(entry) for entry in found])
     elif not sys.stdout.isatty():
         sections = groupby(found, key=lambda entry: entry.hook)
-        click.echo("\n".join(entry_lines(hook, entries) for hook, entries in sections).rstrip())
+        print_text("\n".join(entry_lines(hook, entries) for hook, entries in sections).rstrip())
     else:
         formatter = click.HelpFormatter(width=shutil.get_terminal_size((110, 24)).columns)
         for hook, entries in groupby(found, key=lambda entry: entry.hook):
             write_entries(formatter, hook, entries)
-        click.echo(formatter.getvalue().strip())
+        print_text(formatter.getvalue().strip())
     return 1 if check and any(entry.status != "available" for entry in found) else 0
 
 
@@ -75,15 +75,15 @@ def write_manifest(distributions: tuple[str, ...], check: bool, debug: bool) -> 
     for distribution in distributions or plugin_distributions():
         if not check:
             for path, changed in write_manifests(distribution).items():
-                click.echo(f"wrote {path}" if changed else f"{path} fits")
+                print_line(f"wrote {path}" if changed else f"{path} fits")
             continue
         for path in outdated_manifests(distribution):
-            click.echo(
+            print_line(
                 f"{path} does not fit the classes of {distribution}: segplug plugins manifest {distribution}"
             )
             failed = True
     if check and not failed:
-        click.echo("the manifests fit")
+        print_line("the manifests fit")
     return 1 if failed else 0
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from segplug.cli.printing import print_document, print_line, print_text
 from segplug.errors import SegplugError
 from segplug.version import __version__
 
@@ -108,36 +108,51 @@ def run_command_line(arguments: Sequence[str]) -> int:
     the document on stdout then holds the error.
     """
     debug, as_json = "--debug" in arguments, "--json" in arguments
+    if "_SEGPLUG_COMPLETE" in os.environ:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "segplug", "_SEGPLUG_COMPLETE", os.environ["_SEGPLUG_COMPLETE"])
     try:
-        outcome = root.main(list(arguments), prog_name="segplug", standalone_mode=False)
+        # Not click's main(): it takes an EOFError of the work for an interrupt, a broken pipe for the end.
+        with root.make_context("segplug", list(arguments)) as context:
+            outcome = root.invoke(context)
         return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except SegplugError as error:
         return _failed(str(error), type(error).__name__, error.exit_code, debug, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         # `segplug run` and `segplug run export` list what there is.
-        click.echo(error.ctx.get_help() if error.ctx else "")
+        print_text(error.ctx.get_help() if error.ctx else "")
         return 0
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        where = f" (see {context.command_path} --help)" if context else ""
+        usage = getattr(error, "ctx", None)
+        where = f" (see {usage.command_path} --help)" if usage else ""
         message = " ".join(error.format_message().split()) + where
         return _failed(message, "UsageError", 2, debug, as_json)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return _failed("interrupted", "KeyboardInterrupt", 130, debug, as_json)
-    except BrokenPipeError:
-        # Whatever read stdout has ended (`| head`): drop what is still buffered.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except FileNotFoundError:
+        if _has_working_folder():
+            raise
+        message = "the working folder has been removed (change to another folder, or name whole paths)"
+        return _failed(message, "UsageError", 2, debug, as_json)
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _failed(message: str, kind: str, code: int, debug: bool, as_json: bool) -> int:
     if debug:
         import traceback
 
-        traceback.print_exc()
+        print_text(traceback.format_exc().rstrip(), to_stderr=True)
     if as_json:
-        import json
-
-        click.echo(json.dumps({"error": {"type": kind, "message": message}}))
-    click.echo(f"error: {message}", err=True)
+        print_document({"error": {"type": kind, "message": message}})
+    print_line(f"error: {message}", to_stderr=True)
     return code

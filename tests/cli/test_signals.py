@@ -1,4 +1,4 @@
-"""SIGTERM at the command line: an orderly end with exit code 143, and nothing half written."""
+"""SIGTERM and Ctrl-C at the command line: an orderly end with 143 or 130, and nothing half written."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from segplug.cli.signals import run_until_terminated
+from segplug.cli.signals import run_until_stopped
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be asked to end there")
 
@@ -160,6 +161,11 @@ def test_an_interrupted_run_goes_on(start, tmp_path: Path) -> None:
     ]
 
 
+def _raise_signal(number: int) -> int:
+    signal.raise_signal(number)
+    return 0
+
+
 def test_signals_are_as_they_were_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     def work() -> int:
         assert callable(signal.getsignal(signal.SIGTERM))
@@ -168,10 +174,11 @@ def test_signals_are_as_they_were_afterwards(monkeypatch: pytest.MonkeyPatch) ->
     before = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        assert run_until_terminated(work) == 3
+        assert run_until_stopped(work) == 3
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        with pytest.raises(KeyboardInterrupt):  # Ctrl-C, which is not this function's
-            run_until_terminated(lambda: signal.raise_signal(signal.SIGINT) or 0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            assert run_until_stopped(partial(_raise_signal, number)) == 128 + number
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -186,9 +193,9 @@ def test_signals_that_are_not_ours_stay_as_they_are() -> None:
 
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        assert run_until_terminated(work) == 3
+        assert run_until_stopped(work) == 3
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        thread = threading.Thread(target=run_until_terminated, args=(work,))
+        thread = threading.Thread(target=run_until_stopped, args=(work,))
         thread.start()
         thread.join()
         assert found == [signal.SIG_IGN, signal.SIG_DFL]
@@ -198,7 +205,7 @@ def test_signals_that_are_not_ours_stay_as_they_are() -> None:
 
 FORKS = """
 import os, signal, sys, time
-from segplug.cli.signals import run_until_terminated
+from segplug.cli.signals import run_until_stopped
 def work():
     asleep, falls_asleep = os.pipe()
     child = os.fork()
@@ -209,7 +216,7 @@ def work():
     os.read(asleep, 1)
     os.kill(child, signal.SIGTERM)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(run_until_terminated(work))
+print(run_until_stopped(work))
 """
 
 
@@ -217,3 +224,73 @@ print(run_until_terminated(work))
 def test_a_fork_ends_as_any_process() -> None:
     answer = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=30)
     assert (answer.stdout, answer.stderr) == (f"{-signal.SIGTERM}\n", "")
+
+
+SWALLOWS = """
+import signal, sys, time
+from segplug.cli.signals import run_until_stopped
+class Caught:
+    def __del__(self):
+        signal.raise_signal(getattr(signal, sys.argv[1]))
+        time.sleep(0.2)
+def work():
+    caught = Caught()
+    del caught
+    time.sleep(60)
+    return 0
+print(run_until_stopped(work))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_in_a_destructor_is_not_lost(name: str, code: int) -> None:
+    command = [sys.executable, "-c", SWALLOWS, name]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (answer.stdout, answer.stderr) == (f"{code}\n", "error: interrupted\n")
+
+
+IMPORTS = """
+import sys
+from segplug.cli.signals import run_until_stopped
+def work():
+    import torch
+    import time
+    time.sleep(60)
+    return 0
+print("ready", flush=True)
+print(run_until_stopped(work))
+"""
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_torch_is_imported_is_an_orderly_end(number: int, delay: float) -> None:
+    """Python code that torch's C++ code calls must not raise: the process would abort."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(delay)
+    process.send_signal(number)
+    answer = process.communicate(timeout=60)
+    assert answer == (f"{128 + number}\n", "error: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_line_is_imported_is_one_line(number: int) -> None:
+    code = "import os, sys; sys.argv = ['segplug', 'plugins', 'list']; from segplug.cli import main; " + (
+        "print('ready', file=sys.stderr, flush=True); main()"
+    )
+    for delay in (0.01, 0.02, 0.03, 0.05, 0.08):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        assert process.stderr.readline() == "ready\n"
+        time.sleep(delay)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert errors in ("", "error: interrupted\n")
+        # It may be killed before main() takes the signal, or after the command's end.
+        assert process.returncode in (0, 128 + number, -number)

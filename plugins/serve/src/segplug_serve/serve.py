@@ -18,6 +18,7 @@ from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
 from segplug.runtime.postprocess import require_scores
+from segplug.serving.logs import log_handler
 from segplug.serving.requests import Limits
 from segplug.serving.served_model import choose_backend, serving_warnings
 from segplug.serving.service import Service
@@ -40,9 +41,8 @@ def serve(session: Segplug, values: Mapping[str, Any]) -> int:
         session: The session of the command's call.
         values: The command's parameters by name.
     """
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = log_handler(sys.stderr, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # As in `segplug run infer`: OpenMP threads that wait actively would slow the decoding of images down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     output = Output(as_json=values["json"])

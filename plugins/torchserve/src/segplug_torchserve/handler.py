@@ -15,6 +15,7 @@ from segplug.api import Segplug
 from segplug.progress import QuietReporter
 from segplug.regular_files import read_regular_text
 from segplug.serving.answers import Answer, refusal
+from segplug.serving.logs import log_handler
 from segplug.serving.requests import RefusedRequestError, Request
 from segplug.serving.served_model import SERVED_FILE, ServedModel, open_served_model, serving_warnings
 from segplug.serving.service import Service
@@ -85,7 +86,7 @@ def _print_log() -> None:
     """Print segplug's log to stdout: importing mmcv silences the log handlers of TorchServe."""
     log = logging.getLogger("segplug")
     if not log.handlers:
-        log.addHandler(logging.StreamHandler(sys.stdout))
+        log.addHandler(log_handler(sys.stdout))
         log.setLevel(logging.INFO)
         log.propagate = False
 

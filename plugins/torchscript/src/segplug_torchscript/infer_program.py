@@ -19,7 +19,8 @@ _TARGET = "torch-export"
 class TorchExportInfer(Backend[NoOptions]):
     """Runs a torch.export program (.pt2) of segplug's, compiled or not, on the CPU or a GPU.
 
-    Such a file is a program: open only files from people whom you trust.
+    Such a file is a program. It is opened if it only computes: its operators, expressions, names and pickles
+    are checked first. Another one, and a compiled one, which holds machine code, need --trust-artifact.
     """
 
     hook_version = 2
@@ -38,8 +39,10 @@ class TorchExportInfer(Backend[NoOptions]):
         packing.require_torch("infer torch-export")
         from segplug_torch.devices import resolve_device
 
-        from segplug_torchscript import programs
+        from segplug_torchscript import checks, programs
 
+        if not request.trust_artifact:
+            checks.check_program(request.file) if kind == "export" else checks.refuse_compiled(request.file)
         device = resolve_device(request.device)
         if kind == "aot":
             made_for = meta.extra.get(_TARGET, {}).get("machine", {})

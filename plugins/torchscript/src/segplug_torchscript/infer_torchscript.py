@@ -19,7 +19,8 @@ _TARGET = "torchscript"
 class TorchScriptInfer(Backend[NoOptions]):
     """Runs a TorchScript file that segplug exported, in PyTorch, on the CPU or a GPU.
 
-    A TorchScript file is a program: open only files from people whom you trust.
+    Such a file is a program. It is opened if it only computes: its operators, its pickles and the file itself
+    are checked first. Another one, which could write files or run code, needs --trust-artifact.
     """
 
     hook_version = 2
@@ -38,8 +39,10 @@ class TorchScriptInfer(Backend[NoOptions]):
         packing.require_torch("infer torchscript")
         from segplug_torch.devices import resolve_device
 
-        from segplug_torchscript import jit
+        from segplug_torchscript import checks, jit
 
+        if not request.trust_artifact:
+            checks.check_script(request.file)
         device = resolve_device(request.device)
         return TorchEngine(
             jit.load(request.file, device),

@@ -1,12 +1,18 @@
-"""Format the values of a table for people."""
+"""Format the values of a table for people, and for CSV files."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["cell_text", "is_numeric_column"]
+from segplug.text import printable
+
+__all__ = ["cell_text", "csv_cell", "is_numeric_column"]
+
+_FORMULA = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+"""How a text begins that a spreadsheet runs as a formula (OWASP: CSV injection). Full-width signs count, too."""
 
 _SMALL = 0.00005
 """Smaller fractions would be 0.0000 with four decimals: they are shown with three significant digits."""
@@ -29,6 +35,25 @@ def cell_text(value: Any) -> str:
         decimals = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2
         return f"{value:,.{decimals}f}"
     return str(value)
+
+
+def csv_cell(value: Any) -> Any:
+    """The value as a cell of a CSV file: a number stays one, and no text is run as a formula.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    if not isinstance(value, str):
+        return value
+    is_formula = _FORMULA.match(value) is not None and not _is_number(value)
+    return ("'" if is_formula else "") + printable(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isprintable()
 
 
 def is_numeric_column(rows: Sequence[Sequence[Any]], position: int) -> bool:

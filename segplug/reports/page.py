@@ -10,6 +10,7 @@ from pathlib import Path
 from segplug.files import write_text
 from segplug.reports.cells import cell_text, is_numeric_column
 from segplug.results import AnalyzeReport, Figure, Table
+from segplug.text import printable
 
 __all__ = ["as_page", "write_page"]
 
@@ -35,13 +36,16 @@ def write_page(report: AnalyzeReport, path: Path, *, force: bool = False) -> Non
 
 def as_page(report: AnalyzeReport) -> str:
     """The page's HTML. Every figure is drawn for it."""
-    text = "\n".join(_lines(report)) + "\n"
-    # The name of a file may have bytes that are no text.
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Text that is neither markup nor an attribute's end, and does not move or hide the text around it."""
+    return escape(printable(text))
 
 
 def _lines(report: AnalyzeReport) -> Iterator[str]:
-    title = escape(report.title)
+    title = _escaped(report.title)
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -49,9 +53,9 @@ def _lines(report: AnalyzeReport) -> Iterator[str]:
     yield f"<style>{_STYLE}</style></head><body>"
     yield f"<h1>{title}</h1>"
     for failure in report.failures:
-        yield f'<p class="failure">Failed: {escape(failure)}</p>'
+        yield f'<p class="failure">Failed: {_escaped(failure)}</p>'
     if report.text:
-        yield f"<pre>{escape(report.text)}</pre>"
+        yield f"<pre>{_escaped(report.text)}</pre>"
     for figure in report.figures:
         yield from _figure(figure)
     for table in report.tables:
@@ -59,31 +63,33 @@ def _lines(report: AnalyzeReport) -> Iterator[str]:
             yield from _table(table)
     if report.notes:
         yield "<h2>Notes</h2><ul>"
-        yield from (f"<li>{escape(note)}</li>" for note in report.notes)
+        yield from (f"<li>{_escaped(note)}</li>" for note in report.notes)
         yield "</ul>"
     yield "</body></html>"
 
 
 def _figure(figure: Figure) -> Iterator[str]:
     content = base64.b64encode(figure.draw()).decode("ascii")
-    alt = escape(figure.description or figure.title, quote=True)
+    alt = _escaped(figure.description or figure.title)
     yield f'<figure><img src="data:{figure.media_type};base64,{content}" alt="{alt}">'
-    yield f"<figcaption>{escape(figure.title)}</figcaption></figure>"
+    yield f"<figcaption>{_escaped(figure.title)}</figcaption></figure>"
 
 
 def _table(table: Table) -> Iterator[str]:
     if table.title:
-        yield f"<h2>{escape(table.title)}</h2>"
+        yield f"<h2>{_escaped(table.title)}</h2>"
     positions = range(len(table.columns))
     marks = [' class="n"' if is_numeric_column(table.rows, position) else "" for position in positions]
     yield '<div class="scroll"><table><thead><tr>'
     yield "".join(
-        f"<th{mark}>{escape(column)}</th>" for column, mark in zip(table.columns, marks, strict=True)
+        f"<th{mark}>{_escaped(column)}</th>" for column, mark in zip(table.columns, marks, strict=True)
     )
     yield "</tr></thead><tbody>"
     for row in table.rows:
         cells = zip(row, marks, strict=True)
         yield (
-            "<tr>" + "".join(f"<td{mark}>{escape(cell_text(value))}</td>" for value, mark in cells) + "</tr>"
+            "<tr>"
+            + "".join(f"<td{mark}>{_escaped(cell_text(value))}</td>" for value, mark in cells)
+            + "</tr>"
         )
     yield "</tbody></table></div>"

@@ -1,4 +1,4 @@
-"""Write a report's tables as CSV files, numbers in full precision."""
+"""Write a report's tables as CSV files, numbers in full precision, and no text as a formula."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from segplug.errors import UsageError
 from segplug.files import ensure_folder, making_folder, write_text
+from segplug.reports.cells import csv_cell
 from segplug.results import Table
 
 __all__ = ["ensure_no_sheets", "sheet_names", "write_sheets"]
@@ -58,7 +59,7 @@ def write_sheets(tables: Iterable[Table], folder: Path, *, force: bool = False) 
 
 def _as_csv(table: Table) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
+    # All texts in quotes: a spreadsheet may also break lines at semicolons.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows([csv_cell(value) for value in row] for row in (table.columns, *table.rows))
     return text.getvalue()

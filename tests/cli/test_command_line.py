@@ -99,7 +99,7 @@ def test_a_report_as_a_page_and_as_sheets(echo, capsys, tmp_path) -> None:
     command = ("run", "analyze", "echo", "a", "--keys", "x", "--html", str(page), "--csv", str(sheets))
     assert run(*command) == 0
     assert "data:image/png;base64," in page.read_text()
-    assert (sheets / "keys.csv").read_text() == "key,depth\nx,1\n"
+    assert (sheets / "keys.csv").read_text() == '"key","depth"\n"x",1\n'
     assert f"wrote {page}" in capsys.readouterr().out
 
     assert run(*command) == 2
@@ -109,7 +109,7 @@ def test_a_report_as_a_page_and_as_sheets(echo, capsys, tmp_path) -> None:
     (sheets / "mine.csv").write_text("1\n")
     assert run(*command, "--force") == 0
     assert "also holds other CSV files: mine.csv" in capsys.readouterr().out
-    assert (sheets / "notes.csv").read_text() == "note\n[depth] is not height\n"
+    assert (sheets / "notes.csv").read_text() == '"note"\n"[depth] is not height"\n'
 
 
 def test_two_outputs_have_two_names(echo, capsys, tmp_path) -> None:

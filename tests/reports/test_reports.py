@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import html.parser
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from segplug.errors import UsageError
-from segplug.reports.cells import cell_text
+from segplug.reports.cells import cell_text, csv_cell
 from segplug.reports.page import as_page, write_page
 from segplug.reports.sheets import write_sheets
 from segplug.results import AnalyzeReport, Figure, Table
@@ -89,7 +91,7 @@ def test_a_text_report_is_a_page_too() -> None:
 
 def test_a_name_that_is_no_text(tmp_path) -> None:
     write_page(AnalyzeReport(title="log of \udcff.json"), tmp_path / "r.html")
-    assert "log of ?.json" in (tmp_path / "r.html").read_text()
+    assert r"log of \xff.json" in (tmp_path / "r.html").read_text()
 
 
 def test_a_page_that_is_there_is_kept(tmp_path) -> None:
@@ -148,3 +150,64 @@ def test_a_report_that_does_not_hold_is_shown_and_exits_with_1(install_plugin, t
     assert "the &lt;mask&gt; differs" in page.read_text()
     assert run_command_line(["run", "analyze", "failing", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["failures"] == ["the <mask> differs"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=cmd|' /C calc'!A0",
+        "+1+cmd",
+        "-2+3+cmd",
+        "@SUM(1)",
+        "\t=1",
+        "\rx",
+        "\n=1",
+        "  =1",
+        '"=1',
+        "'=1",
+        "\u00a0=1",
+        "\uff1d1",
+        "-",
+        "+\u202e1",
+    ],
+)
+def test_no_text_is_a_formula(text: str, tmp_path) -> None:
+    assert csv_cell(text).startswith("'")
+    write_sheets([Table("t", (text, "n"), ((text, -1.5), (None, -7)))], tmp_path / "t")
+    with (tmp_path / "t" / "t.csv").open(newline="") as file:
+        heading, row, last = csv.reader(file)
+    assert heading[0] == row[0] == csv_cell(text)
+    assert (row[1], last) == ("-1.5", ["", "-7"])
+
+
+@pytest.mark.parametrize(
+    "value", [-1, -0.5, -1e-9, None, True, "road", "-0.5", "+3", "a=b", "don't", "straße"]
+)
+def test_other_cells_stay(value) -> None:
+    assert csv_cell(value) is value or csv_cell(value) == value
+
+
+def test_a_text_stays_one_cell_where_semicolons_separate(tmp_path) -> None:
+    write_sheets([Table("t", ("a",), (("x;=cmd|'/C calc'!A0",),))], tmp_path / "t")
+    assert (tmp_path / "t" / "t.csv").read_text().splitlines()[1] == "\"x;=cmd|'/C calc'!A0\""
+
+
+def test_nothing_else_writes_csv() -> None:
+    root = Path(__file__).parents[2]
+    sources = (
+        path
+        for folder in ("segplug", "plugins", "examples", "matrix")
+        for path in (root / folder).rglob("*.py")
+    )
+    found = [
+        path for path in sources if "csv.writer" in (text := path.read_text("utf-8")) or "DictWriter" in text
+    ]
+    assert found == [root / "segplug" / "reports" / "sheets.py"]
+
+
+def test_text_cannot_move_or_hide_what_is_around_it_on_a_page(tmp_path) -> None:
+    hostile = "a\u202eb\u2066\u200b\x1b[31m\udcff"
+    text = "".join(Page(as_page(replace(REPORT, title=hostile, notes=(hostile,), failures=(hostile,)))).words)
+    assert text.count(r"a\u202eb\u2066\u200b\x1b[31m\xff") == 4
+    write_sheets([Table("t", (hostile,), ((hostile,),))], tmp_path / "t")
+    assert (tmp_path / "t" / "t.csv").read_text().count(r"a\u202eb\u2066\u200b\x1b[31m\xff") == 2

@@ -282,7 +282,7 @@ def test_the_command_writes_picture_page_and_sheets(results, dataset, tmp_path, 
     assert (
         (sheets / "confusion-matrix-shares-of-the-true-class.csv")
         .read_text()
-        .startswith("true / predicted,sky,road,car\nsky,")
+        .startswith('"true / predicted","sky","road","car"\n"sky",')
     )
 
 

@@ -48,7 +48,7 @@ core="[runtime,tiff,geo]"
 tools="ruff mypy import-linter pytest-xdist openvino"
 [ "$mmcv" != gpu ] || { core="[runtime]" tools=""; }
 # shellcheck disable=SC2086
-pip install --quiet -c constraints.txt --no-build-isolation -e ".$core" $packages pytest $tools
+pip install --quiet -c constraints.txt --no-build-isolation -e ".$core" $packages pytest hypothesis $tools
 
 if [ "$mmcv" = gpu ]; then
     # TensorRT's wheels fetch its libraries as they are built, which is not possible everywhere; and a version of

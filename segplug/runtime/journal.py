@@ -5,29 +5,37 @@ The journal lies in the user's state folder (on Linux ``$XDG_STATE_HOME/segplug/
 every setting that changes results. A line is written after all sinks have finished with an image. It also
 holds the size and the time of the files that the image was read from: if they have changed, the image is
 computed again. The folder is removed when the run succeeds, or when it was not resumed for a month.
+
+Each line begins with a hash of its content and of the line before it. What is cut off, changed, repeated or
+from another journal has another hash; from there on the images are computed again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Annotated, Any
 
+import msgspec
+
+from segplug.locks import Lock, lock_path
 from segplug.progress import Reporter
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 __all__ = ["Entry", "Journal", "fingerprint_of", "state_folder"]
 
-_VERSION = 2
+_VERSION = 3
+
+_LONGEST_LINE = 64 << 20
+"""Bytes of one image's entry, at most: a damaged journal may have no line ends."""
 
 _MAX_AGE = 30 * 24 * 3600
 """A run that was interrupted longer ago than this is removed. Seconds."""
@@ -62,18 +70,22 @@ class Journal:
 
     Args:
         fingerprint: Names the run.
+        images: The number of its images.
         resume: Continue an earlier journal of this fingerprint; otherwise it is replaced.
         reporter: Gets the warnings.
     """
 
-    def __init__(self, fingerprint: str, *, resume: bool, reporter: Reporter) -> None:
+    def __init__(self, fingerprint: str, *, images: int, resume: bool, reporter: Reporter) -> None:
         self.done: dict[int, Entry] = {}
         """The entries of the images that an earlier run finished, by the image's index."""
         self.spool: Path | None = None
         """A folder that exists as long as the journal, for results that are packed at the end."""
         self._reporter = reporter
+        self._images = images
         self._file: IO[bytes] | None = None
-        self._lock: BaseFileLock | None = None
+        self._lock: Lock | None = None
+        self._hash = ""
+        self._is_empty = True
         self._folder = state_folder() / fingerprint[:32]
         _prune(self._folder)
         try:
@@ -82,47 +94,65 @@ class Journal:
             self._give_up(error)
 
     def _open(self, fingerprint: str, *, resume: bool) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self._folder)
+        self._lock = self._locked()
         if self._lock is None:
             self._reporter.warn(
                 "the same run is going on in another process or thread: this one cannot be resumed"
             )
             return
-        self._file = open(self._folder / "journal.jsonl", "a+b")  # noqa: SIM115 (open during the whole run)
-        if resume:
-            self._read(fingerprint)
-        elif self._file.tell() > 0:
+        self._file = _open_file(self._folder / "journal.jsonl")
+        self._read(fingerprint)
+        if self.done and not resume:
+            self.done.clear()
             self._reporter.note(
                 "an interrupted run is started again from its first image; --resume would continue it"
             )
         if not self.done:
             self._restart(fingerprint)
-        self.spool = self._folder / "spool"
-        self.spool.mkdir(exist_ok=True)
+        spool = self._folder / "spool"
+        spool.mkdir(exist_ok=True)
+        self.spool = spool
+
+    def _locked(self) -> Lock | None:
+        """The lock of the journal's folder, which is made; ``None``: another process or thread holds it."""
+        while True:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                return _lock_of(self._folder)
+            except FileNotFoundError:  # another process has removed the folder
+                continue
 
     def _read(self, fingerprint: str) -> None:
-        """Read an earlier journal, up to its last complete line."""
+        """Read an earlier journal, up to its last good line, and cut off the rest."""
         assert self._file is not None
         self._file.seek(0)
-        good = 0
-        for number, line in enumerate(self._file):
-            entry = _parsed(line)
-            if entry is None or (number == 0 and entry.get("fingerprint") != fingerprint):
+        good, line = 0, b""
+        while line := self._file.readline(_LONGEST_LINE):
+            content = _content(line, self._hash)
+            if content is None or (good == 0 and content != _header(fingerprint)):
                 break
-            if number > 0:
-                self.done[int(entry["index"])] = Entry(
-                    entry["notes"], entry["files"], entry.get("nonfinite", 0)
-                )
+            if good > 0:
+                found = _entry(content)
+                if found is None or found.index >= self._images:
+                    break
+                self.done[found.index] = Entry(found.notes, found.files, found.nonfinite)
+            self._hash = _hash(line)
             good += len(line)
+        if line.endswith(b"\n"):  # else it was being written when the process was killed
+            self._reporter.note(
+                f"the journal of the interrupted run is damaged after {len(self.done)} images: the others "
+                "are computed again"
+            )
         self._file.truncate(good)
         self._file.seek(0, os.SEEK_END)
+        self._is_empty = not self.done
 
     def _restart(self, fingerprint: str) -> None:
         assert self._file is not None
         shutil.rmtree(self._folder / "spool", ignore_errors=True)
         self._file.truncate(0)
-        self._write({"fingerprint": fingerprint})
+        self._hash, self._is_empty = "", True
+        self._write(_header(fingerprint))
 
     def append(self, index: int, entry: Entry) -> None:
         """Note that image ``index`` is done; a resumed run finds the entry in ``done``."""
@@ -131,13 +161,16 @@ class Journal:
         try:
             line = {"index": index, "notes": entry.notes, "files": entry.files}
             self._write(line | ({"nonfinite": entry.nonfinite} if entry.nonfinite else {}))
+            self._is_empty = False
         except OSError as error:
             self._give_up(error)
 
-    def _write(self, entry: Mapping[str, Any]) -> None:
+    def _write(self, content: Mapping[str, Any]) -> None:
         assert self._file is not None
-        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        line = _line(content, self._hash)
+        self._file.write(line)
         self._file.flush()
+        self._hash = _hash(line)
 
     def _give_up(self, error: OSError) -> None:
         self._close_file()
@@ -147,10 +180,10 @@ class Journal:
         )
 
     def close(self, *, finished: bool) -> None:
-        """Close the journal, and remove it if the run is finished."""
+        """Close the journal; remove it if the run is finished, or if no image was."""
         self._close_file()
         if self._lock is not None:
-            if finished:
+            if finished or self._is_empty:
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.release()
 
@@ -161,18 +194,66 @@ class Journal:
             self._file = None
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """One line of a journal, or ``None`` if it is incomplete or no such line."""
-    if not line.endswith(b"\n"):
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    """What the line of an image must hold, without its hash."""
+
+    index: Annotated[int, msgspec.Meta(ge=0)]
+    notes: dict[str, dict[str, Any]]
+    files: list[list[int] | None]
+    nonfinite: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+_DIGITS = 32
+_BEGINNING, _MIDDLE = b'{"hash":"', b'",'
+"""A line is JSON: the hash as its first member, then the content."""
+
+
+def _header(fingerprint: str) -> dict[str, Any]:
+    return {"fingerprint": fingerprint}
+
+
+def _line(content: Mapping[str, Any], before: str) -> bytes:
+    """A line with the hash of its content and of the line ``before``, whose hash is given."""
+    text = json.dumps(content, separators=(",", ":")).encode()[1:]
+    return b"".join((_BEGINNING, _digest(before, text), _MIDDLE, text, b"\n"))
+
+
+def _digest(before: str, text: bytes) -> bytes:
+    return hashlib.sha256(before.encode() + text).hexdigest()[:_DIGITS].encode()
+
+
+def _hash(line: bytes) -> str:
+    return line[len(_BEGINNING) : len(_BEGINNING) + _DIGITS].decode("ascii")
+
+
+def _content(line: bytes, before: str) -> Any:
+    """What a line holds besides its hash; ``None``: it is cut off, or it does not follow the line before."""
+    start = len(_BEGINNING) + _DIGITS + len(_MIDDLE)
+    text = line[start:-1]
+    if line != b"".join((_BEGINNING, _digest(before, text), _MIDDLE, text, b"\n")):
         return None
     try:
-        entry = json.loads(line)
-    except ValueError:
+        return json.loads(b"{" + text)
+    except (ValueError, RecursionError):
         return None
-    whole = isinstance(entry, dict) and (
-        "fingerprint" in entry or {"index", "notes", "files"} <= entry.keys()
-    )
-    return entry if whole else None
+
+
+def _entry(content: Any) -> _Line | None:
+    try:
+        return msgspec.convert(content, _Line)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    """Open a journal to read and append; a pipe, a device or a link at its place is an error."""
+    more = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+    flags = sum(getattr(os, name, 0) for name in more)
+    number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | flags, 0o666)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return open(number, "r+b")
 
 
 def _prune(own: Path) -> None:
@@ -183,19 +264,16 @@ def _prune(own: Path) -> None:
         return
     for folder in folders:
         with contextlib.suppress(OSError):
-            age = time.time() - (folder / "journal.jsonl").stat().st_mtime
-            if folder != own and age > _MAX_AGE and (lock := _locked(folder)):
+            age = time.time() - _last_change(folder)
+            if folder != own and age > _MAX_AGE and (lock := _lock_of(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
                 lock.release()
 
 
-def _locked(folder: Path) -> BaseFileLock | None:
-    """The lock of a journal's folder, acquired; ``None``: another process or thread holds it."""
-    from filelock import FileLock, Timeout
+def _last_change(folder: Path) -> float:
+    journal = folder / "journal.jsonl"
+    return (journal if journal.exists() else folder).lstat().st_mtime
 
-    lock = FileLock(folder / "lock", thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return None
-    return lock
+
+def _lock_of(folder: Path) -> Lock | None:
+    return lock_path(folder / "lock", wait=False, make=True)

@@ -247,8 +247,8 @@ def _journal(
         return
     keys = [sink.key for sink in sinks]
     fingerprint = fingerprint_of([run_key, dataset.info.fingerprint, *keys, "images", *names])
-    journal = Journal(fingerprint, resume=resume, reporter=reporter)
-    if resume and not journal.done:
+    journal = Journal(fingerprint, images=len(names), resume=resume, reporter=reporter)
+    if resume and journal.spool is not None and not journal.done:
         reporter.note("there is no interrupted run to continue: starting with the first image")
     finished = False
     try:

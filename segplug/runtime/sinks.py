@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -95,10 +96,12 @@ class ScoreSink:
         return _sparse(counts)
 
     def has(self, index: int, notes: Notes) -> bool:
-        return True  # the notes are the whole result
+        return _dense(notes, len(self._classes)) is not None  # the notes are the whole result
 
     def restore(self, index: int, notes: Notes) -> None:
-        self._add(index, _dense(notes, len(self._classes)))
+        counts = _dense(notes, len(self._classes))
+        assert counts is not None
+        self._add(index, counts)
 
     def _add(self, index: int, counts: Counts) -> None:
         self._totals[int(np.searchsorted(self._ends, index, side="right"))] += counts
@@ -122,8 +125,21 @@ def _sparse(counts: Counts) -> Notes:
     return {str(label): row for label, row in enumerate(rows) if any(row)}
 
 
-def _dense(notes: Notes, num_classes: int) -> Counts:
+def _dense(notes: Notes, num_classes: int) -> Counts | None:
+    """What :func:`_sparse` was made from; ``None``: it was made from no counts of so many classes."""
     counts = Counts.zeros(num_classes)
     for label, row in notes.items():
+        if not (_is_below(label, num_classes) and _is_count(row)):
+            return None
         counts.intersect[int(label)], counts.prediction[int(label)], counts.label[int(label)] = row
     return counts
+
+
+def _is_below(label: str, number: int) -> bool:
+    return label.isascii() and label.isdecimal() and len(label) < 10 and int(label) < number
+
+
+def _is_count(row: Any) -> bool:
+    """Whether it is what a class has in an image: right pixels, predicted pixels, pixels of the class."""
+    is_row = isinstance(row, list) and len(row) == 3 and all(type(value) is int for value in row)
+    return is_row and 0 <= row[0] <= min(row[1:]) and max(row) < 1 << 48

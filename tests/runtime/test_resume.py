@@ -242,18 +242,18 @@ def test_the_same_run_in_a_second_process_warns_and_leaves_the_first_ones_journa
         from segplug.runtime.journal import Entry, Journal
 
         reporter = QuietReporter()
-        journal = Journal("k", resume=True, reporter=reporter)
+        journal = Journal("k", images=9, resume=True, reporter=reporter)
         print(*reporter.warnings)
         journal.append(1, Entry({}, []))
         journal.close(finished=True)
     """
-    first = Journal("k", resume=False, reporter=QuietReporter())
+    first = Journal("k", images=9, resume=False, reporter=QuietReporter())
     first.append(0, Entry({}, []))
     command = [sys.executable, "-c", textwrap.dedent(script)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "another process or thread" in answer.stdout
     first.close(finished=False)
-    again = Journal("k", resume=True, reporter=QuietReporter())
+    again = Journal("k", images=9, resume=True, reporter=QuietReporter())
     assert list(again.done) == [0]
     again.close(finished=True)
     assert not list(state_folder().iterdir())

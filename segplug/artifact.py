@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from segplug.companions import check_companion
 from segplug.errors import ArtifactError
 from segplug.files import write_text
 from segplug.model import ModelMeta
@@ -41,9 +42,10 @@ def read_sidecar(path: Path) -> ModelMeta | None:
     """The metadata beside an artifact, or ``None`` if there is none.
 
     Raises:
-        ArtifactError: the file cannot be read, or is damaged; the message names it.
+        ArtifactError: the file cannot be read, or is damaged, or is a link to another folder.
     """
     sidecar = sidecar_path(path)
+    check_companion(path, sidecar)
     try:
         text = read_regular_text(sidecar)
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from segplug.artifact import read_sidecar, sidecar_path
+from segplug.companions import require_companion
 from segplug.errors import ArtifactError, SegplugError, UsageError, VerificationError
 from segplug.installed import Entry, Provider
 from segplug.model import ModelMeta
@@ -46,10 +47,33 @@ def has_suffix(path: Path, suffix: str) -> bool:
 
 
 def companions(backend: Provider, artifact: Path) -> tuple[Path, ...]:
-    """The files that must travel with an artifact: those it does not open without, and its sidecar."""
+    """The files that must travel with an artifact: those it does not open without, and its sidecar.
+
+    If the artifact is a folder, what is in it, too.
+
+    Raises:
+        ArtifactError: the artifact is damaged, or one of them is missing or may not be a companion of it
+            (:mod:`segplug.companions`).
+    """
     found = [Path(file) for file in backend.method("companions")(artifact)]
     sidecar = sidecar_path(artifact)
-    return (*found, *([sidecar] if is_regular(sidecar) and sidecar not in found else []))
+    if is_regular(sidecar) and sidecar not in found:
+        found.append(sidecar)
+    folder = [artifact] if artifact.is_dir() else []
+    files = [file for path in (*folder, *found) for file in _files_in(path)]
+    for file in files:
+        require_companion(artifact, file)
+    return tuple(files)
+
+
+def _files_in(path: Path) -> Iterator[Path]:
+    """A companion itself; if it is a folder, what is in it. Links to other folders count as files."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, inner, names in os.walk(path):
+        links = [name for name in inner if os.path.islink(os.path.join(folder, name))]
+        yield from (Path(folder, name) for name in sorted([*names, *links]))
 
 
 def older_parts(providers: Providers, maker: Entry, artifact: Path) -> Iterator[Path]:

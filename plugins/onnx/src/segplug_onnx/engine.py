@@ -15,7 +15,7 @@ from segplug.model import ModelMeta
 from segplug.providers import Backend
 from segplug.requests import InferRequest
 from segplug_onnx import devices, foreign, metadata
-from segplug_onnx.external import external_files
+from segplug_onnx.external import external_files, require_external_files
 from segplug_onnx.session import error_text, open_session
 from segplug_onnx.shapes import find_stride
 from segplug_onnx.tensors import Tensors
@@ -47,6 +47,7 @@ class OnnxRuntime(Backend[foreign.Options]):
     def infer(self, request: InferRequest[foreign.Options]) -> Engine:
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
         meta = metadata.read_meta(request.file)
+        require_external_files(request.file)
         return _open_foreign(request) if meta is None else _open_exported(request, meta)
 
     def companions(self, artifact: Path) -> Iterable[Path]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
+from segplug.companions import named_companion, require_companion
 from segplug.errors import ArtifactError
 from segplug.regular_files import open_regular
 from segplug_onnx.metadata import MODEL_GRAPH
 from segplug_onnx.wire import Field, MalformedError, fields
 
-__all__ = ["external_files"]
+__all__ = ["external_files", "require_external_files"]
 
 # Field numbers of onnx.proto: GraphProto, NodeProto, AttributeProto, TensorProto and StringStringEntryProto.
 _NODE, _INITIALIZER = 1, 5
@@ -24,7 +25,8 @@ def external_files(path: Path) -> tuple[Path, ...]:
     """The files in which a model stores its weights, sorted by name.
 
     Raises:
-        ArtifactError: it is no ONNX file, or names a file that is not in its own folder.
+        ArtifactError: it is no ONNX file, or names a file that may not be a part of it; see
+            :mod:`segplug.companions`.
     """
     names: set[str] = set()
     try:
@@ -32,12 +34,15 @@ def external_files(path: Path) -> tuple[Path, ...]:
             for field in fields(file, 0, path.stat().st_size):
                 if field.number == MODEL_GRAPH:
                     names.update(_locations(file, field))
-    except (MalformedError, UnicodeDecodeError) as error:
+    except (MalformedError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path} is not an ONNX file, or was cut: {error}") from error
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ArtifactError(f"the weights of {path} lie outside of its folder: {name}")
-    return tuple(path.parent / name for name in sorted(names))
+    return tuple(named_companion(path, name) for name in sorted(names))
+
+
+def require_external_files(path: Path) -> None:
+    """Check that the files of a model's weights are there; raises as :func:`external_files` does."""
+    for file in external_files(path):
+        require_companion(path, file)
 
 
 def _locations(file: BinaryIO, graph: Field) -> Iterator[str]:

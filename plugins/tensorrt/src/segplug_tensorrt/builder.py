@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from segplug.artifact import file_sha256
+from segplug.companions import named_companion, require_companion
 from segplug.errors import ArtifactError, DeviceError, UsageError
 from segplug.files import scratch_folder
 from segplug.hookspecs import hookimpl
@@ -23,7 +24,7 @@ from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 from segplug_tensorrt.library import Library, load_library
 from segplug_tensorrt.options import BuildOptions
-from segplug_tensorrt.profiles import parse_shapes, plan_profiles
+from segplug_tensorrt.profiles import parse_shapes, plan_profiles, warn_of_one_size
 from segplug_tensorrt.record import Record
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class TensorRTBuilder(EngineBuilder[Options]):
             size=source.meta.input_size,
             limits=source.meta.input_limits,
         )
+        warn_of_one_size(profiles, source.meta, request.reporter)
         settings = Settings(profiles, options.workspace_size, options.timing_cache, gpu)
         with scratch_folder() as folder:
             graph = _write_graph(request, source, folder)
@@ -139,6 +141,7 @@ class _OnnxFile:
             (image,) = (value for value in model.graph.input if value.name not in weights)
         except Exception as error:
             raise ArtifactError(f"{path} is not an ONNX file with one input, or was cut") from error
+        _check_external_weights(model, path)
         sizes = image.type.tensor_type.shape.dim
         shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
         if len(shape) != 4:
@@ -156,6 +159,19 @@ class _OnnxFile:
                 f"the input of {path} has {channels} channels, and its metadata says {meta.in_channels}"
             )
         return cls(path, meta, image.name, shape)
+
+
+def _check_external_weights(model: Any, path: Path) -> None:
+    """Check, before any library follows them, where the files of weights lie that a model names."""
+    from onnx import external_data_helper as external
+
+    locations = {
+        external.ExternalDataInfo(tensor).location
+        for tensor in external._get_all_tensors(model)
+        if external.uses_external_data(tensor)
+    }
+    for location in sorted(locations):
+        require_companion(path, named_companion(path, location))
 
 
 def _write_graph(request: BuildEngineRequest[Options], source: _OnnxFile, folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,8 +124,10 @@ def _stage_artifact(
 ) -> ServedModel:
     artifact = request.file
     chosen = choose_backend(request.session, artifact, backend)
-    for file in (artifact, *companions(chosen, artifact)):
-        _copy(file, folder / _MODEL / _relative_path(file, artifact))
+    main = () if artifact.is_dir() else (artifact,)
+    for file in (*main, *companions(chosen, artifact)):
+        # On the server a file has the same path relative to its artifact.
+        _copy(file, folder / _MODEL / os.path.relpath(file, artifact.parent))
     return replace(
         settings,
         backend=chosen.entry.target,
@@ -135,23 +136,9 @@ def _stage_artifact(
     )
 
 
-def _relative_path(file: Path, artifact: Path) -> Path:
-    """The path of a file relative to its artifact's folder; on the server it is the same."""
-    path = Path(os.path.relpath(file, artifact.parent))
-    if path.parts[:1] == (os.pardir,):
-        raise UsageError(
-            f"{artifact.name} needs {file}, which is outside the artifact's folder and cannot be packed",
-            hint="put both into one folder, and export or save the artifact again",
-        )
-    return path
-
-
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if source.is_dir():
-            shutil.copytree(source, target)
-        else:
-            copy_regular(source, target)
+        copy_regular(source, target)
     except OSError as error:
         raise UsageError(f"{source} cannot be copied: {error.strerror or error}") from error

@@ -30,12 +30,13 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
         ArtifactError: ONNX Runtime cannot load it, or Triton cannot serve its inputs and outputs.
         MissingDependencyError: segplug-onnx or onnxruntime is not installed.
     """
+    files = _files(path, filename, request)  # first: it refuses weights that lie elsewhere
     session = _session(path)
     text = session.get_modelmeta().custom_metadata_map.get(META_ENTRY)
     return Packable(
         inputs=tuple(_tensor(path, node) for node in session.get_inputs()),
         outputs=tuple(_tensor(path, node) for node in session.get_outputs()),
-        files=_files(path, filename, request),
+        files=files,
         meta=None if text is None else ModelMeta.from_json(text, file=path),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, inliner
 
+from segplug.companions import named_companion, require_companion
 from segplug.errors import ArtifactError, ShapeError, UsageError
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.regular_files import why_no_file
@@ -77,10 +78,7 @@ def _check_weights_are_there(model: onnx.ModelProto, path: Path) -> None:
         if weight.data_location != TensorProto.EXTERNAL:
             continue
         location = next((entry.value for entry in weight.external_data if entry.key == "location"), "")
-        if not (path.parent / location).is_file():
-            raise ArtifactError(
-                f"the weights of {path} are in {path.parent / location}, which does not exist"
-            )
+        require_companion(path, named_companion(path, location))
 
 
 def check_limits(meta: ModelMeta | None, size: tuple[int, int], path: Path) -> None:

@@ -1,6 +1,6 @@
 # make demo      the main job on data and weights that the project carries
 # make test      something of every part, in minutes (tests that lack a GPU or the real data are skipped with the reason)
-# make test-all  every test
+# make test-all  every test but those that are marked nightly
 # make nightly   every test, the tests with the compiled mmcv-full, and the matrices: hours
 # make test-gpu  the tests that need a GPU, and one table of their results (docs/tensorrt-gpu.md)
 # make lint      ruff, mypy, which module may import which, and whether the manifests fit
@@ -21,7 +21,7 @@ GPU_PYTHON ?=
 GPU_REPORT ?= build/gpu.md
 SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%/pyproject.toml)
 
-.PHONY: setup demo test test-all test-slow nightly test-full test-gpu lint matrix clean
+.PHONY: setup demo test test-all test-slow test-nightly nightly test-full test-gpu lint matrix clean
 
 setup: $(VENV)/.done
 
@@ -33,15 +33,19 @@ demo: setup
 	$(BIN)/python demo/run.py
 
 test: setup
-	$(IN_PARALLEL) --dist loadfile -m "not slow"
+	$(IN_PARALLEL) --dist loadfile -m "not slow and not nightly"
 
 test-all: test test-slow
 
 # The tests that `make test` leaves out; CI adds a time limit.
 test-slow: setup
-	$(IN_PARALLEL) --maxschedchunk 1 -m slow -p scripts.time_limit $(TIME_LIMIT)
+	$(IN_PARALLEL) --maxschedchunk 1 -m "slow and not nightly" -p scripts.time_limit $(TIME_LIMIT)
 
-nightly: test-all test-full matrix
+# Long series of one kind: signals at many points, hostile requests, generated commands.
+test-nightly: setup
+	$(IN_PARALLEL) --dist loadgroup -m nightly
+
+nightly: test-all test-nightly test-full matrix
 
 lint: setup
 	$(BIN)/ruff check .

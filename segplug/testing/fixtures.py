@@ -1,7 +1,7 @@
 """A pytest plugin for segplug's own tests and those of plugins: ``pytest -p segplug.testing.fixtures``.
 
 Markers:
-    ``gpu``, ``server``, ``slow`` and ``data``; see ``pytest --markers``.
+    ``gpu``, ``server``, ``slow``, ``nightly`` and ``data``; see ``pytest --markers``.
 
 Fixtures:
     ``install_plugin`` installs a made-up distribution for one test; ``data_dir`` is the folder of real images
@@ -37,6 +37,7 @@ _MARKERS = {
     "gpu": "needs a CUDA device",
     "server": "starts a real server",
     "slow": "takes more than about 10 seconds on 2 cores",
+    "nightly": "one of a long series, of which make test has a sample",
     "data": "needs the real images and weights (SEGPLUG_DATA)",
 }
 

@@ -62,11 +62,14 @@ class Comparison:
     """(row, column) of the largest difference in it; ``None``: there is no difference."""
     reference: str
     """The name of the reference: ``PyTorch``, ``onnxruntime 1.31.1 (cpu)``."""
+    not_compared: tuple[str, ...] = ()
+    """What the figures say nothing about, one line each."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types."""
         data = asdict(self)
         data["failures"] = list(self.failures)
         data["inputs"] = list(self.inputs)
+        data["not_compared"] = list(self.not_compared)
         data["worst_pixel"] = None if self.worst_pixel is None else list(self.worst_pixel)
         return data

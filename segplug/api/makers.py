@@ -239,6 +239,27 @@ class Makers(Sources):
             stage.commit(older=attached_files(folder / name), main=name)
             return replace(report, destination=final.parent / name)
 
+    def _warn_of(self, request: ExportRequest[Any] | BuildEngineRequest[Any], artifact: Artifact) -> None:
+        """Warn of an export whose scores differ from the model's own though its network is the same, and of
+        weights that nobody has checked: of a model that was not loaded here.
+        """
+        from segplug.runtime.fixed_size import fixed_size_warning
+
+        if request.model is not None and request.model.load_arguments is None:
+            self._check_weights(request.model, "the model's weights", allow_nonfinite=True)
+        meta = artifact.meta
+        if not isinstance(request, ExportRequest) or meta.input_size is None:
+            return
+        if not request.dynamic:
+            warning = fixed_size_warning(request.model.meta, meta.input_size)
+        elif meta.input_limits is not None and meta.input_limits.is_fixed:
+            cure = "the network takes no other size"
+            warning = fixed_size_warning(request.model.meta, meta.input_size, cure=cure)
+        else:
+            return
+        if warning is not None:
+            self.reporter.warn(warning)
+
     def _made(
         self,
         provider: Provider,
@@ -261,6 +282,7 @@ class Makers(Sources):
             if not artifact.path.exists():
                 raise ArtifactError(f"nothing was written for {request.destination}")
             product.check_meta(artifact)
+            self._warn_of(request, artifact)
             if verify:
                 from segplug.verification.run import verified
 

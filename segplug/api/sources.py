@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.api.calling import Caller
 from segplug.checkpoint import refuse_nonfinite
-from segplug.errors import UsageError
+from segplug.errors import NonfiniteError, UsageError
 from segplug.model import LoadArguments, SegmentationModel
 from segplug.requests import LoadDatasetRequest, LoadModelRequest
 from segplug.results import BackboneFit
@@ -70,8 +70,8 @@ class Sources(Caller):
             **self._context(provider.entry),
         )
         model: SegmentationModel = self._call_hook(provider, request)
-        if not (structure_only or allow_nonfinite):
-            refuse_nonfinite(model.module.state_dict(), f"the weights of {_weights(request)}")
+        if not structure_only:
+            self._check_weights(model, f"the weights of {_weights(request)}", allow_nonfinite)
         load_arguments = LoadArguments(
             config=request.config,
             checkpoint=request.checkpoint,
@@ -83,6 +83,19 @@ class Sources(Caller):
             options=options,
         )
         return replace(model, load_arguments=load_arguments)
+
+    def _check_weights(self, model: SegmentationModel, what: str, allow_nonfinite: bool) -> None:
+        """Refuse weights that are NaN or infinite, or warn of them if they are allowed.
+
+        Raises:
+            NonfiniteError: some are, and are not allowed.
+        """
+        try:
+            refuse_nonfinite(model.module.state_dict(), what)
+        except NonfiniteError as error:
+            if not allow_nonfinite:
+                raise
+            self.reporter.warn(error.message)
 
     def config_text(
         self,

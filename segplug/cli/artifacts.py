@@ -136,25 +136,29 @@ def report_verification(output: Output, artifact: Artifact) -> None:
     if found is None:
         return
     reference = found["reference"]
-    rows: list[tuple[str, Any]] = [("inputs compared", len(found["inputs"]))]
-    if found["logits_compared"]:
+    rows: list[tuple[str, Any]] = [
+        ("inputs compared", f"{len(found['inputs'])}: {', '.join(found['inputs'])}"),
+        ("pixels compared", found["pixels"]),
+    ]
+    if found["logits_compared"] and found["pixels"]:
         rows += [
             ("largest logit difference", f"{found['max_logit_difference']:.3e}"),
             ("mean logit difference", f"{found['mean_logit_difference']:.3e}"),
             ("largest, as a share of the range", f"{found['relative_difference']:.3e}"),
         ]
-    rows += [
-        ("label agreement", f"{found['label_agreement']:.6f}"),
-        ("label agreement away from near-ties", f"{found['firm_agreement']:.6f}"),
-        ("near-ties", f"{found['near_ties']:.6f}"),
-        ("mIoU between the two", f"{found['miou']:.6f}"),
-        ("worst input", _worst(found)),
-    ]
+    if found["pixels"]:
+        rows += [
+            ("label agreement", f"{found['label_agreement']:.6f}"),
+            ("label agreement away from near-ties", f"{found['firm_agreement']:.6f}"),
+            ("near-ties", f"{found['near_ties']:.6f}"),
+            ("mIoU between the two", f"{found['miou']:.6f}"),
+            ("worst input", _worst(found)),
+        ]
     if found["unstable"]:
         rows.append((f"left out, unstable in {reference}", f"{found['unstable']:.6f}"))
     output.table(Table(f"Compared with {reference}", ("what", "value"), tuple(rows)))
-    if artifact.meta.tta:
-        output.say(f"compared without the model's test-time augmentation ({len(artifact.meta.tta)} views)")
+    for line in found.get("not_compared", ()):
+        output.say(f"not compared: {line}")
     if found.get("thresholds_by_hand"):
         limit = found["thresholds"]["logits"]
         output.say(f"the thresholds were set by hand: logits may differ by {limit:g} of their range")

@@ -119,10 +119,12 @@ def compare(
     if not totals.inputs:
         raise UsageError("there is nothing to compare")
 
-    firm_agreement = totals.firm_equal / totals.firm if totals.firm else 1.0
-    miou = _mean_iou(totals.confusion)
+    nothing = 0.0 if totals.pixels == 0 else 1.0  # equal nowhere, if no pixel could be compared
+    firm_agreement = totals.firm_equal / totals.firm if totals.firm else nothing
+    miou = _mean_iou(totals.confusion) if totals.pixels else nothing
     pixels = max(totals.pixels, 1)
-    failures = (*totals.refusals, *_failures(limits, totals.relative, firm_agreement, miou))
+    measured = _failures(limits, totals.relative, firm_agreement, miou) if totals.pixels else ()
+    failures = (*totals.refusals, *measured)
     return Comparison(
         passed=not failures,
         failures=failures,
@@ -137,7 +139,7 @@ def compare(
         relative_difference=totals.relative,
         label_agreement=totals.equal / pixels,
         firm_agreement=firm_agreement,
-        near_ties=1.0 - totals.firm / pixels,
+        near_ties=(totals.pixels - totals.firm) / pixels,
         unstable=totals.unstable / max(totals.pixels + totals.unstable, 1),
         miou=miou,
         worst_input=totals.worst_input,
@@ -150,9 +152,23 @@ def _incomparable(pair: Pair) -> str | None:
     """Why the two sides cannot be compared, a failure with any thresholds; ``None``: they can."""
     if pair.refusal is not None:
         return f"the artifact does not run {pair.name}: {pair.refusal}"
-    if not all(np.isfinite(plane).all() for plane in pair.reference):
-        return f"the model itself gives infinite or undefined logits for {pair.name}"
+    if count := _nonfinite(pair.reference):
+        both = ""
+        if pair.candidate.ndim == 3 and (own := _nonfinite(pair.candidate)):
+            both = f", the artifact in {own}: that is no agreement"
+        return (
+            f"the model itself gives infinite or undefined logits for {pair.name}, in {count} of its "
+            f"{pair.reference[0].size} pixels{both}"
+        )
     return None
+
+
+def _nonfinite(scores: npt.NDArray[Any]) -> int:
+    """How many pixels have a score that is NaN or infinite."""
+    undefined = np.zeros(scores.shape[1:], np.bool_)
+    for plane in scores:
+        undefined |= ~np.isfinite(plane)
+    return int(undefined.sum())
 
 
 def _check_shapes(pair: Pair) -> None:

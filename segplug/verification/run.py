@@ -304,7 +304,7 @@ def compare_engines(
         )
     meta = reference.spec.meta
     shown = verification_images(images, meta, candidate.spec.meta.input_size)
-    return compare(
+    comparison = compare(
         run_both(reference, candidate, comparison_inputs(shown, candidate), reporter),
         precision=precision,
         thresholds=thresholds,
@@ -312,6 +312,20 @@ def compare_engines(
         logits=meta.scores == "logits",
         reference=named,
     )
+    return replace(comparison, not_compared=_not_compared(candidate.spec))
+
+
+def _not_compared(spec: EngineSpec) -> tuple[str, ...]:
+    """What the inputs of a comparison do not show: both sides got the same, already preprocessed."""
+    from segplug.runtime.fixed_size import fixed_size_warning
+
+    lines = ["preprocessing, and scores on a data set: both sides got the same inputs"]
+    if spec.height.is_fixed and spec.width.is_fixed:
+        warning = fixed_size_warning(spec.meta, (spec.height.minimum, spec.width.minimum))
+        lines += [warning] if warning else []
+    if spec.meta.tta:
+        lines.append(f"the model's test-time augmentation ({len(spec.meta.tta)} views)")
+    return tuple(lines)
 
 
 def verified(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,8 @@ from segplug.errors import PluginError, UsageError
 from segplug.preprocessing import usual_steps
 
 META = ModelMeta("m", preprocessing=usual_steps((1, 2, 3), (1, 1, 1)))
-MODEL = SegmentationModel(module=None, meta=META, exportable=lambda: None)  # type: ignore[arg-type,return-value]
+NETWORK = SimpleNamespace(state_dict=dict)
+MODEL = SegmentationModel(module=NETWORK, meta=META, exportable=lambda: None)  # type: ignore[arg-type,return-value]
 
 EXPORTER = """
     from dataclasses import dataclass

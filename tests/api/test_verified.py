@@ -127,10 +127,13 @@ def test_what_a_file_and_its_comparison_leave_out_is_said(tmp_path, capsys) -> N
     printed: list[str] = []
     for changes in ({}, {"approximations": ("CLAHE is left out",), "tta": ((), (Flip(),))}):
         found = replace(artifact, meta=artifact.meta.replace(**changes))
+        given = dict(found.meta.verification or {})
+        given["not_compared"] = ["the views"] if found.meta.tta else []
+        found = replace(found, meta=found.meta.replace(verification=given))
         report_written(Output(as_json=False), found)
         report_verification(Output(as_json=False), found)
         printed.append(capsys.readouterr().out)
-    said = ("approximate: CLAHE is left out", "without the model's test-time augmentation (2 views)")
+    said = ("approximate: CLAHE is left out", "not compared: the views")
     assert [[words in text for words in said] for text in printed] == [[False, False], [True, True]]
 
 

@@ -136,3 +136,16 @@ def test_different_shapes_and_no_inputs_are_refused(rng: np.random.Generator) ->
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_undefined_scores_on_both_sides_are_no_agreement(rng: np.random.Generator, value: float) -> None:
+    reference = logits(rng)
+    reference[1, 3, :5] = value
+    for candidate in (reference.copy(), reference.argmax(axis=0)):
+        result = compare([Pair("a", reference, candidate)])
+        assert not result.passed
+        assert (result.pixels, result.label_agreement, result.firm_agreement, result.miou) == (0, 0, 0, 0)
+        (failure,) = result.failures
+        assert "for a, in 5 of its 1024 pixels" in failure
+        assert ("the artifact in 5: that is no agreement" in failure) == (candidate.ndim == 3)

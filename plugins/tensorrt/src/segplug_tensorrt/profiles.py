@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segplug.errors import UsageError
 from segplug.model import InputLimits
 
-__all__ = ["Profile", "parse_shapes", "plan_profiles"]
+if TYPE_CHECKING:
+    from segplug.model import ModelMeta
+    from segplug.progress import Reporter
+
+__all__ = ["Profile", "parse_shapes", "plan_profiles", "warn_of_one_size"]
 
 Shape = tuple[int, int, int, int]
 """Batch, channels, height, width."""
@@ -117,6 +121,18 @@ def plan_profiles(
     for profile in profiles:
         _check(profile, network, limits)
     return tuple(profiles)
+
+
+def warn_of_one_size(profiles: Sequence[Profile], meta: ModelMeta, reporter: Reporter) -> None:
+    """Warn if an engine takes images of one size only, and the model's preprocessing gives other sizes."""
+    from segplug.runtime.fixed_size import fixed_size_warning
+
+    sizes = {shape[2:] for profile in profiles for shape in (profile.min, profile.max)}
+    if len(sizes) == 1:
+        cure = "for its own sizes, build with --min-shape and --max-shape"
+        warning = fixed_size_warning(meta, next(iter(sizes)), cure=cure)
+        if warning is not None:
+            reporter.warn(warning)
 
 
 def _default(network: Sequence[int], size: tuple[int, int] | None) -> Shape:

@@ -16,7 +16,7 @@ from segplug_tensorrt.driver import cuda_version, find_gpu
 from segplug_tensorrt.library import load_library
 from segplug_tensorrt.log import get_log
 from segplug_tensorrt.options import BuildOptions
-from segplug_tensorrt.profiles import Profile, Shape, parse_shapes, plan_profiles
+from segplug_tensorrt.profiles import Profile, Shape, parse_shapes, plan_profiles, warn_of_one_size
 from segplug_tensorrt.record import Record
 
 __all__ = ["provider"]
@@ -57,6 +57,7 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
             compiler.check_cache(options.timing_cache)
         limits = model.input_limits() if shapes.sizes_vary else None
         profile = shapes.profile(limits)
+        warn_of_one_size([profile], model.meta, request.reporter)
         with torch_compile.on_gpu(gpu) as device, request.reporter.progress("building", None):
             network = torch_compile.TypedNetwork(model.exportable(), device, request.precision)
             program = torch_compile.export(network, request, profile)

@@ -126,7 +126,7 @@ class Provider:
 
     def device(self, asked: str | None) -> str:
         """The device that was asked for, else the target's default."""
-        return asked or self.entry.facts.default_device
+        return self.entry.facts.default_device if asked is None else asked
 
     @property
     def help(self) -> str:

@@ -17,16 +17,27 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
 from segplug.errors import PluginError, UsageError
 
-__all__ = ["NoOptions", "OptionSpec", "as_keywords", "build_options", "nearest", "option", "option_specs"]
+__all__ = [
+    "NoOptions",
+    "OptionSpec",
+    "as_keywords",
+    "build_options",
+    "nearest",
+    "option",
+    "option_specs",
+    "require_number",
+]
 
 _KEY = "segplug"
 _SCALARS: tuple[type, ...] = (bool, int, float, str, Path)
@@ -212,7 +223,7 @@ def _checked(spec: OptionSpec, value: Any, owner: str) -> Any:
         raise UsageError(f"{owner}: option '{spec.name}' needs a value")
     if spec.mapping:
         return _key_values(spec, value, owner)
-    if spec.arity == 1:
+    if spec.arity == 1 or value == "":
         return _scalar(spec, value, owner)
     items = _split(value) if isinstance(value, str) else value
     if not isinstance(items, Iterable) or isinstance(items, Mapping):
@@ -243,6 +254,8 @@ def _key_values(spec: OptionSpec, value: Any, owner: str) -> dict[str, Any]:
 
 
 def _scalar(spec: OptionSpec, value: Any, owner: str) -> Any:
+    if value == "" and spec.type is not bool:
+        raise UsageError(f"{owner}: option '{spec.name}' is empty", hint="leave it out for its default")
     converted = _convert(spec, value)
     if converted is None:
         raise UsageError(f"{owner}: option '{spec.name}' must be {_kind(spec)}, not {value!r}")
@@ -250,14 +263,45 @@ def _scalar(spec: OptionSpec, value: Any, owner: str) -> Any:
         raise UsageError(
             f"{owner}: option '{spec.name}' must be one of {', '.join(spec.choices)}, not {value!r}"
         )
-    # Written so that NaN, which is neither smaller nor larger, is outside of every range.
-    too_small = spec.minimum is not None and not converted >= spec.minimum
-    too_large = spec.maximum is not None and not converted <= spec.maximum
-    if too_small or too_large:
-        low = "" if spec.minimum is None else f"{spec.minimum:g}"
-        high = "" if spec.maximum is None else f"{spec.maximum:g}"
-        raise UsageError(f"{owner}: option '{spec.name}' must be within {low}..{high}, not {value}")
+    if spec.type in (int, float):
+        require_number(f"{owner}: option '{spec.name}'", converted, least=spec.minimum, most=spec.maximum)
     return converted
+
+
+def require_number(
+    what: str,
+    value: float | None,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+) -> None:
+    """Check a number that a user gave; ``None`` is not given.
+
+    Args:
+        what: Its name, for the message.
+        value: The number.
+        least: The smallest that is allowed.
+        most: The largest that is allowed.
+        whole: Whether it must be a whole number.
+
+    Raises:
+        UsageError: it is no number, not finite, not within the range, or does not fit into 64 bits.
+    """
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UsageError(f"{what} must be a number, not {value!r}")
+    if whole and not isinstance(value, Integral):
+        raise UsageError(f"{what} must be a whole number, not {value}")
+    if isinstance(value, Integral):
+        if not -(2**63) <= value < 2**63:
+            raise UsageError(f"{what} must be a number that fits into 64 bits")
+    elif not math.isfinite(value):
+        raise UsageError(f"{what} must be a finite number, not {value}")
+    if (least is not None and value < least) or (most is not None and value > most):
+        low, high = ("" if bound is None else f"{bound:g}" for bound in (least, most))
+        raise UsageError(f"{what} must be within {low}..{high}, not {value}")
 
 
 def _convert(spec: OptionSpec, value: Any) -> Any:
@@ -275,7 +319,7 @@ def _convert(spec: OptionSpec, value: Any) -> Any:
         if spec.type is int and isinstance(value, float) and not value.is_integer():
             return None
         return spec.type(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

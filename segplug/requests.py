@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from segplug.errors import UsageError
+from segplug.options import require_number
 from segplug.results import Artifact, Precision
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ __all__ = [
 
 OptionsT = TypeVar("OptionsT")
 
+_COUNTS = ("threads", "batch_size")
+"""The fields of any request that are whole numbers from 1."""
+
+_NAMES = ("device", "config", "checkpoint", "location", "url")
+"""The fields of any request that name something: empty, they would mean something else."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Generic[OptionsT]):
@@ -59,6 +66,14 @@ class Request(Generic[OptionsT]):
     options: OptionsT
     reporter: Reporter
     session: Session
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            require_number(name, getattr(self, name, None), least=1, whole=True)
+        require_number("unknown_below", getattr(self, "unknown_below", None), least=0, most=1)
+        for name in _NAMES:
+            if getattr(self, name, None) == "":
+                raise UsageError(f"{name} is empty", hint="leave it out, or name one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +93,7 @@ class SubjectRequest(Request[OptionsT]):
     def __post_init__(self) -> None:
         if sum(item is not None for item in (self.model, self.artifact, self.url)) != 1:
             raise UsageError(f"a {type(self).__name__} is about one model, artifact or url")
+        super().__post_init__()
 
     @property
     def subject(self) -> Subject:

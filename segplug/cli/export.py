@@ -15,7 +15,7 @@ from segplug.cli.artifacts import (
 )
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options
-from segplug.cli.parameters import GreedyOption, shape_of
+from segplug.cli.parameters import GreedyOption, WholeRange, shape_of
 from segplug.installed import Provider
 
 __all__ = ["parameters", "run"]
@@ -28,7 +28,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         *model_options(),
         GreedyOption(
             ["--shape"],
-            type=click.IntRange(1),
+            type=WholeRange(1),
             metavar="H W",
             help="Network input in pixels; one number is a square. Default: the config's.",
         ),

@@ -19,7 +19,15 @@ from segplug.cli.model import (
     trust_artifact_option,
 )
 from segplug.cli.output import Output
-from segplug.cli.parameters import FiniteRange, GreedyOption, bands_option, force_option, key_values
+from segplug.cli.parameters import (
+    FiniteNumber,
+    FiniteRange,
+    GreedyOption,
+    WholeRange,
+    bands_option,
+    force_option,
+    key_values,
+)
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
@@ -73,7 +81,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         click.Option(
             ["--nan-to-num"],
-            type=float,
+            type=FiniteNumber(),
             help="Score of a class that does not occur. Default: none, and means leave it out.",
         ),
         click.Option(
@@ -136,12 +144,12 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         click.Option(
             ["--threads"],
-            type=click.IntRange(1),
+            type=WholeRange(1),
             help="CPU threads of one engine run. Default: the library's own.",
         ),
         click.Option(
             ["--batch-size"],
-            type=click.IntRange(1),
+            type=WholeRange(1),
             default=1,
             show_default=True,
             help="Images of equal size that are run together.",

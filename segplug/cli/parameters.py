@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.types import FloatParamType, IntParamType
 
 from segplug.errors import PluginError, UsageError
 from segplug.options import OptionSpec
 
 __all__ = [
+    "FiniteNumber",
     "FiniteRange",
     "GreedyCommand",
     "GreedyOption",
+    "WholeNumber",
+    "WholeRange",
     "addon_settings",
     "bands_option",
     "common_options",
@@ -49,6 +53,7 @@ class GreedyCommand(click.Command):
     """A command that understands :class:`GreedyOption`: ``--eval a b`` is ``--eval a --eval b``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _refuse_empty(args)
         options = [option for option in self.get_params(ctx) if isinstance(option, GreedyOption)]
         greedy = {name: option for option in options for name in option.opts if name.startswith("-")}
         return super().parse_args(ctx, list(_spread(args, greedy)))
@@ -58,7 +63,7 @@ def bands_option(what: str) -> click.Option:
     """``--bands``; ``what`` shows them."""
     return GreedyOption(
         ["--bands"],
-        type=click.IntRange(1),
+        type=WholeRange(1),
         metavar="N",
         help=f"The channels that {what}, numbered from 1 as in the file: one (grey) or three (red, green, "
         "blue). Default: the first three; of one or two channels the first.",
@@ -93,6 +98,17 @@ def _spread(args: Sequence[str], greedy: Mapping[str, GreedyOption]) -> Iterator
         raise _without_value(greedy[flag])
 
 
+def _refuse_empty(args: Sequence[str]) -> None:
+    """An empty argument is most often an unset variable of a script: as a path, it would mean this folder."""
+    flag = ""
+    for arg in args:
+        name, equals, value = arg.partition("=")
+        if not arg or (equals and not value and _is_flag(name)):
+            where = f"the value of {name or flag}" if name or flag else "an argument"
+            raise click.UsageError(f"{where} is empty: name a value, or leave it out.")
+        flag = name if _is_flag(arg) else ""
+
+
 def _without_value(option: GreedyOption) -> click.BadOptionUsage:
     wanted = "KEY=VALUE" if option.key_values else "an argument"
     return click.BadOptionUsage(option.opts[0], f"Option '{option.opts[0]}' requires {wanted}.")
@@ -102,14 +118,48 @@ def _is_flag(arg: str) -> bool:
     return arg.startswith("-") and not arg.lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit()
 
 
+class WholeRange(click.IntRange):
+    """A range of whole numbers of 64 bits; click takes longer ones, which no library does."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return _whole_number(super().convert(value, param, ctx), self, param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """A range of finite numbers; click takes NaN for a number of any range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
+        return _finite_number(super().convert(value, param, ctx), self, param, ctx)
+
+
+class WholeNumber(IntParamType):
+    """A whole number of 64 bits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return _whole_number(super().convert(value, param, ctx), self, param, ctx)
+
+
+class FiniteNumber(FloatParamType):
+    """A finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return _finite_number(super().convert(value, param, ctx), self, param, ctx)
+
+
+def _whole_number(
+    number: Any, kind: click.ParamType[Any], param: click.Parameter | None, ctx: click.Context | None
+) -> Any:
+    if not -(2**63) <= number < 2**63:
+        kind.fail("the number does not fit into 64 bits.", param, ctx)
+    return number
+
+
+def _finite_number(
+    number: Any, kind: click.ParamType[Any], param: click.Parameter | None, ctx: click.Context | None
+) -> Any:
+    if not math.isfinite(number):
+        kind.fail(f"'{number}' is not a finite number.", param, ctx)
+    return number
 
 
 def common_options() -> list[click.Parameter]:
@@ -165,9 +215,9 @@ def _click_type(spec: OptionSpec) -> click.ParamType[Any]:
         return click.Choice(list(spec.choices))
     bounded = spec.minimum is not None or spec.maximum is not None
     if spec.type is int:
-        return click.IntRange(_whole(spec.minimum), _whole(spec.maximum)) if bounded else click.INT
+        return WholeRange(_whole(spec.minimum), _whole(spec.maximum)) if bounded else WholeNumber()
     if spec.type is float:
-        return click.FloatRange(spec.minimum, spec.maximum) if bounded else click.FLOAT
+        return FiniteRange(spec.minimum, spec.maximum) if bounded else FiniteNumber()
     return click.Path(path_type=Path) if spec.type is Path else click.STRING
 
 

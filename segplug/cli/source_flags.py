@@ -61,7 +61,8 @@ def _named_source(args: Sequence[str]) -> Provider | None:
     asked = [value for flag, value in pairwise(args) if flag == "--source"]
     asked += [arg.partition("=")[2] for arg in args if arg.startswith("--source=")]
     asked += [name for name, colon, _ in (arg.partition(":") for arg in args) if colon and name in names]
-    return Registry().provider("load_model", asked[0]) if asked else None
+    # An empty one is refused with all other empty arguments.
+    return Registry().provider("load_model", asked[0]) if asked and asked[0] else None
 
 
 def _flags_of(source: Provider, own: Sequence[click.Parameter]) -> list[click.Option]:

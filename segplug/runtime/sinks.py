@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segplug.errors import UsageError
+from segplug.options import require_number
 from segplug.runtime.pictures import LabelMapSink, PaintSink
 from segplug.runtime.score import check_metrics, count, score
 from segplug.scores import Counts, Scores
@@ -37,6 +38,10 @@ class ScoreSink:
         self, metrics: Sequence[str] = ("mIoU",), *, nan_to_num: float | None = None, beta: float = 1.0
     ) -> None:
         self._metrics = check_metrics(metrics)
+        require_number("nan_to_num", nan_to_num)
+        require_number("beta", beta)
+        if not beta > 0:
+            raise UsageError(f"beta must be above 0, not {beta}")
         self._nan_to_num = nan_to_num
         self._beta = beta
         self._strange: set[int] = set()

@@ -62,7 +62,7 @@ def test_keys_and_values_are_a_mapping_or_pairs() -> None:
         ({"mean": 5}, "takes a list"),
         ({"fast": "perhaps"}, "must be true or false"),
         ({"opset": None}, "needs a value"),
-        ({"share": float("nan")}, "within 0..1, not nan"),
+        ({"share": float("nan")}, "a finite number, not nan"),
         ({"share": 1.5}, "within 0..1, not 1.5"),
         ({"settings": 5}, "takes keys and values, not 5"),
         ({"settings": ["a"]}, "takes KEY=VALUE, not 'a'"),

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segplug.locks import lock_path, locked_file
+from segplug.regular_files import read_regular_text
 
 __all__ = [
     "Commit",
@@ -217,7 +218,7 @@ def roll_forward(temporary: Path) -> None:
         return
     with locked(temporary.parent):
         try:
-            content = json.loads((temporary / _MARKER).read_text(encoding="utf-8"))
+            content = json.loads(read_regular_text(temporary / _MARKER))
         except ValueError:  # killed while it was written: nothing has been moved
             (temporary / _MARKER).unlink()
             return

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from segplug.errors import DatasetError
+from segplug.regular_files import is_regular
 from segplug_mmseg import config as configs
 
 __all__ = ["check_files", "leaves"]
@@ -55,13 +56,15 @@ def check_files(settings: dict[str, Any]) -> None:
     backend = (settings.get("file_client_args") or {}).get("backend", "disk")
     if backend != "disk":
         return
-    for key, exists in (("img_dir", os.path.isdir), ("split", os.path.isfile)):
+    for key, is_there in (("img_dir", os.path.isdir), ("split", is_regular), ("classes", is_regular)):
         value = settings.get(key)
         if isinstance(value, str) and "://" not in value:
-            path = os.path.join(settings.get("data_root") or "", value)
-            if not exists(path):
-                kind = "folder" if key == "img_dir" else "file"
+            # mmcv reads the names of classes from a path as it is given.
+            path = value if key == "classes" else os.path.join(settings.get("data_root") or "", value)
+            if not is_there(path):
+                wanted = "folder" if key == "img_dir" else "file"
+                found = "no " + wanted if os.path.exists(path) else "not there"
                 raise DatasetError(
-                    f"data.test.{key} is the {kind} {path}, which is not there",
+                    f"data.test.{key} is the {wanted} {path}, which is {found}",
                     hint=f"set --cfg-options data.test.data_root=... or data.test.{key}=...",
                 )

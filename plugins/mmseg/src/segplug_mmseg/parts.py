@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError, SegplugError
+from segplug.regular_files import why_no_file
 from segplug_mmseg import config as configs
 from segplug_mmseg.leaves import check_files
 
@@ -145,7 +146,12 @@ _LISTING = {"data_root", "img_dir", "ann_dir", "split", "test_mode"}
 
 
 def _reading(path: Path, kind: str, read: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Read with mmseg's code, and name the file in its errors."""
+    """Read with mmseg's code, and name the file in its errors.
+
+    A loader may take the image from elsewhere than the disk: only what is there is judged.
+    """
+    if os.path.exists(path) and (reason := why_no_file(path, kind)):
+        raise DatasetError(reason)
     try:
         return read()
     except FileNotFoundError as error:

@@ -14,7 +14,7 @@ from segplug.dataset import Dataset, DatasetInfo
 from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.regular_files import why_no_file
 from segplug.runtime.pictures import id_table, label_map_files
-from segplug.runtime.reading import read_mask
+from segplug.runtime.reading import MAX_PIXELS, read_mask
 from segplug_analysis.confusion.pickles import read_arrays
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ _NO_LABEL = -1
 """The label of an id that the data set's format does not have."""
 
 _PICKLES = (".pkl", ".pickle")
+
+_LARGEST = 8 * MAX_PIXELS + (1 << 16)
+"""Bytes of an array of the widest labels, with its header."""
 
 
 class LabelMaps(Protocol):
@@ -102,6 +105,13 @@ class _Archive:
 
     def labels(self, index: int) -> npt.NDArray[Any]:
         name = self._dataset.name(index)
+        size = max(
+            info.file_size for info in self._archive.zip.infolist() if info.filename in (name, f"{name}.npy")
+        )
+        if size > _LARGEST:  # before it is unpacked: a small file can hold a huge array
+            raise ArtifactError(
+                f"the result of {name} in {self._path} has {size:,} bytes, more than a label map can have"
+            )
         try:
             labels = self._archive[name]
         except _DAMAGES as error:

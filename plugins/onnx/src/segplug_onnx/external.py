@@ -36,6 +36,8 @@ def external_files(path: Path) -> tuple[Path, ...]:
                     names.update(_locations(file, field))
     except (MalformedError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path} is not an ONNX file, or was cut: {error}") from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     return tuple(named_companion(path, name) for name in sorted(names))
 
 

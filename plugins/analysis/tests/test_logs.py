@@ -61,10 +61,13 @@ def test_a_folder_is_one_run_and_what_was_computed_again_replaces_the_older_poin
     write(folder / "2023_1.log.json", *first[:2], val(0.1), *first[2:], val(0.9))
     write(folder / "2023_2.log.json", train(150, 1.0), train(200, 1.0), val(0.2), train(250, 1.0))
     report = Segplug().analyze("logs", folder, keys=("loss", "mIoU"))
-    loss, miou = report.data["curves"]
+    loss, older_loss, miou, older_miou = report.data["curves"]
     assert (loss["run"], loss["x"]) == ("work", [50, 100, 150, 200, 250])
     assert loss["mean"] == [9, 9, 1, 1, 1]
     assert (miou["x"], miou["mean"]) == ([100, 200], [0.1, 0.2])
+    assert (older_loss["mode"], older_loss["label"]) == ("train, replaced", "work loss (train, replaced)")
+    assert (older_loss["x"], older_loss["mean"]) == ([150, 200], [9, 9])
+    assert (older_miou["mode"], older_miou["x"], older_miou["mean"]) == ("val, replaced", [200], [0.9])
     assert any(
         "resumed" in note and "iteration 150" in note and "3 older points" in note for note in report.notes
     )

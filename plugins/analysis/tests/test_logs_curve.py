@@ -58,7 +58,8 @@ def test_smoothing_does_not_depend_on_the_bins():
 
 def test_a_rewound_curve_goes_on_as_if_nothing_had_been_after():
     curve = filled([5.0, 5.0, 100.0, 100.0], smooth=0.5)
-    curve.rewind(lambda start: start < Place(1, 3))
+    removed = curve.rewind(lambda start: start < Place(1, 3))
+    assert [(part.start.iteration, part.mean) for part in removed] == [(3, 100.0), (4, 100.0)]
     curve.add(Place(1, 3), 5.0)
     assert [part.smoothed for part in curve.bins] == [5.0, 5.0, 5.0]
     assert curve.replaced == 2
@@ -82,3 +83,15 @@ def test_sums_of_huge_values_stay_numbers():
     curve = filled([1.7e308, 1.0, -1.7e308, 1.7e308] * CAPACITY)
     assert {part.mean for part in curve.bins} == {1.0}
     assert curve.bins[0].first == 1.7e308
+
+
+def test_removed_points_are_kept_in_bounded_memory():
+    older, points = Curve(), 0
+    for _ in range(5):
+        curve = filled([1.0, 3.0] * CAPACITY)
+        removed = curve.rewind(lambda start: start < Place(1, 100))
+        points += sum(part.points for part in removed)
+        older.extend(removed)
+    assert len(older.bins) <= CAPACITY
+    assert sum(part.points for part in older.bins) == points
+    assert {part.mean for part in older.bins} == {2.0}

@@ -30,12 +30,14 @@ def raw(path, *lines):
 def test_a_resume_to_before_the_only_validation(tmp_path, capsys):
     log = write(tmp_path / "a.log.json", train(50, 1.0), train(200, 1.0), val(0.9), train(100, 2.0))
     report = Segplug().analyze("logs", log)
-    assert labels(report) == ["a loss (train)"]
-    assert "a was resumed from before its first mIoU (val): it has no points left" in report.notes
-    assert run_command_line(["run", "analyze", "logs", str(log), "--keys", "mIoU"]) == 1
-    printed = capsys.readouterr().err
-    assert "mIoU has no points left" in printed
-    assert printed.count("\n") == 1
+    assert labels(report) == ["a mIoU (val, replaced)", "a loss (train)", "a loss (train, replaced)"]
+    assert any(
+        "was resumed from before its first mIoU (val): all its points" in note for note in report.notes
+    )
+    assert run_command_line(["run", "analyze", "logs", str(log), "--keys", "mIoU"]) == 0
+    printed = capsys.readouterr().out
+    assert "a mIoU (val, replaced)" in printed
+    assert "0.9000" in printed
 
 
 def test_validations_between_two_training_lines_are_all_kept(tmp_path):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segplug.errors import SegplugError, UsageError
+from segplug.errors import UsageError
 from segplug.options import nearest
 from segplug_analysis.logs.curve import Place
 from segplug_analysis.logs.run import Run
-from segplug_analysis.logs.series import Series, Unit, scale_of
+from segplug_analysis.logs.series import REPLACED, Series, Unit, scale_of
 
 __all__ = ["DEFAULT_KEYS", "all_series", "check_legend", "choose_keys", "choose_unit"]
 
@@ -21,11 +21,10 @@ DEFAULT_KEYS = (*_DEFAULT_SCORES, "loss")
 
 
 def choose_keys(asked: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
-    """The keys to show: those that are named, else the scores, else the loss.
+    """The keys to show: those that are named, else the scores, and the loss if no score has current points.
 
     Raises:
         UsageError: a key is in none of the logs.
-        SegplugError: the keys had points, but resumes removed all of them.
     """
     missing = [key for key in asked if not any(run.has(key) for run in runs)]
     if missing:
@@ -33,16 +32,15 @@ def choose_keys(asked: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
         guess = nearest(missing[0], known)
         meant = f"; did you mean '{guess}'?" if guess else ""
         raise UsageError(f"no log has the key {' nor '.join(missing)}{meant}", hint=_listing(runs))
-    for keys in (asked,) if asked else (_DEFAULT_SCORES, ("loss",)):
-        chosen = tuple(dict.fromkeys(key for key in keys if any(run.has(key) for run in runs)))
-        if any(run.modes(key) for run in runs for key in chosen):
-            return chosen
-    lost = asked or [key for key in DEFAULT_KEYS if any(run.has(key) for run in runs)]
-    if lost:
-        raise SegplugError(
-            f"{', '.join(lost)} has no points left: the run was resumed from before the first",
-            hint=_listing(runs),
-        )
+    if asked:
+        return tuple(dict.fromkeys(asked))
+    chosen: list[str] = []
+    for keys in (_DEFAULT_SCORES, ("loss",)):
+        chosen += [key for key in keys if any(run.has(key) for run in runs)]
+        if any(run.is_current(key) for run in runs for key in chosen):
+            return tuple(chosen)
+    if chosen:  # all their points were computed again, and the log ends before
+        return tuple(chosen)
     raise UsageError("the logs have no mIoU, mAcc, aAcc nor loss: name --keys", hint=_listing(runs))
 
 
@@ -117,7 +115,7 @@ def _label(
 
 
 def _as_series(run: Run, key: str, mode: str, label: str, unit: Unit) -> Series:
-    curve = run.curves[key, mode]
+    curve = run.curve(key, mode)
     places = {place for part in curve.bins for place in (part.end, part.low_at, part.high_at)}
     x_of = {place: _position(place, run, unit) for place in places}
     return Series(
@@ -131,7 +129,7 @@ def _as_series(run: Run, key: str, mode: str, label: str, unit: Unit) -> Series:
         x=tuple(x_of[part.end] for part in curve.bins),
         x_of=x_of,
         smooth=curve.smooth > 0,
-        percent=(scale_of(key), mode) in run.in_percent,
+        percent=(scale_of(key), mode.removesuffix(REPLACED)) in run.in_percent,
     )
 
 

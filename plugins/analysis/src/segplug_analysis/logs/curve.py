@@ -8,7 +8,7 @@ and its extremes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -122,21 +122,34 @@ class Curve:
             self._open(place, value)
         self.bins[-1].take(place, value, self.smooth)
 
-    def rewind(self, stays: Callable[[Place], bool]) -> None:
-        """Remove the bins at the end whose start is not accepted by ``stays``.
+    def rewind(self, stays: Callable[[Place], bool]) -> list[Bin]:
+        """Remove the bins at the end whose start is not accepted by ``stays``, and return them in order.
 
         The moving average continues from the last remaining bin. A bin of several points that starts before
         the place and ends after it stays, so at most one bin has older points.
         """
+        removed: list[Bin] = []
         while self.bins and not stays(self.bins[-1].start):
-            self.replaced += self.bins.pop().points
+            removed.append(self.bins.pop())
+        self.replaced += sum(part.points for part in removed)
+        return removed[::-1]
+
+    def extend(self, bins: Iterable[Bin]) -> None:
+        """Add bins of another curve."""
+        for part in bins:
+            if len(self.bins) == CAPACITY:
+                self._join_pairs()
+            self.bins.append(part)
+
+    def _join_pairs(self) -> None:
+        self.width *= 2
+        for left, right in zip(self.bins[::2], self.bins[1::2], strict=True):
+            left.join(right)
+        del self.bins[1::2]
 
     def _open(self, place: Place, value: float) -> None:
         if len(self.bins) == CAPACITY:
-            self.width *= 2
-            for left, right in zip(self.bins[::2], self.bins[1::2], strict=True):
-                left.join(right)
-            del self.bins[1::2]
+            self._join_pairs()
         opened = Bin(place, place, place, place, value, value)
         if self.bins:
             opened.average, opened.weight = self.bins[-1].average, self.bins[-1].weight

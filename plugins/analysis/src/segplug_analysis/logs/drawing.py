@@ -157,7 +157,7 @@ def _make_logarithmic(axes: Any) -> None:
 
 def _draw_line(axes: Any, one: Series, look: LineLook) -> Any:
     few = len(one.parts) <= _MARKED
-    line = {"color": look.color, "linestyle": look.linestyle}
+    line = {"color": look.color, "linestyle": look.linestyle, "alpha": 0.45 if one.replaced else 1.0}
     if one.width > 1:
         low, high = [part.low for part in one.parts], [part.high for part in one.parts]
         axes.fill_between(one.x, low, high, color=look.color, alpha=0.15, linewidth=0)
@@ -167,7 +167,7 @@ def _draw_line(axes: Any, one: Series, look: LineLook) -> Any:
         one.x,
         one.values,
         **line,
-        linewidth=1.6,
+        linewidth=1.0 if one.replaced else 1.6,
         marker=look.marker if few else None,
         markersize=4,
     )

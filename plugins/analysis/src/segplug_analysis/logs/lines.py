@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from segplug.errors import SegplugError
 from segplug.progress import Progress
 from segplug.regular_files import open_regular
+from segplug_analysis.logs.series import is_loss, is_overall_score
 
 __all__ = ["FileCounts", "LogLine", "key_names", "number_at", "read_lines"]
 
@@ -36,6 +38,8 @@ class LogLine(NamedTuple):
     """One line with numbers."""
 
     training: bool
+    misnamed: bool
+    """A validation that the log calls ``train``: it holds scores and no loss."""
     epoch: int | None
     iteration: int | None
     """``None``: unknown. In validation lines of mmcv, ``iter`` counts images, not iterations."""
@@ -53,6 +57,8 @@ class FileCounts:
     """JSON without a place in the training: the environment, the config."""
     skipped: int = 0
     """Truncated, or no JSON."""
+    misnamed: int = 0
+    """How many of the validations the log calls ``train``."""
 
     @property
     def lines(self) -> int:
@@ -80,6 +86,7 @@ def read_lines(counts: FileCounts, progress: Progress) -> Iterator[LogLine]:
                 counts.training += 1
             else:
                 counts.validation += 1
+                counts.misnamed += line.misnamed
             yield line
 
 
@@ -87,7 +94,8 @@ def _raw_lines(path: Path, progress: Progress) -> Iterator[bytes]:
     """Lines that are not blank. A line that is too long is truncated, and so no JSON."""
     seen = 0
     try:
-        with open_regular(path) as file:
+        with open_regular(path) as opened:
+            file = _as_utf8(opened)
             while line := file.readline(_LONGEST):
                 seen += len(line)
                 if len(line) == _LONGEST and not line.endswith(b"\n"):
@@ -101,7 +109,31 @@ def _raw_lines(path: Path, progress: Progress) -> Iterator[bytes]:
         raise SegplugError(f"cannot read the log {path}: {error.strerror or error}") from error
 
 
-def _skip_line(file: Any) -> int:
+class _Lines(Protocol):
+    def readline(self, limit: int, /) -> bytes: ...
+
+
+def _as_utf8(file: BinaryIO) -> _Lines:
+    """The file's lines in UTF-8. Windows' PowerShell writes UTF-16, with a byte order mark or without."""
+    head = file.read(4)
+    file.seek(0)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return _Recoded(file, "utf-16")
+    zeros = [byte == 0 for byte in head]  # of ASCII, with which JSON begins, every second byte
+    if zeros == [False, True, False, True]:
+        return _Recoded(file, "utf-16-le")
+    return _Recoded(file, "utf-16-be") if zeros == [True, False, True, False] else file
+
+
+class _Recoded:
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(file, encoding, errors="replace", newline="\n")
+
+    def readline(self, limit: int, /) -> bytes:
+        return self._text.readline(limit).encode("utf-8", "replace")
+
+
+def _skip_line(file: _Lines) -> int:
     skipped = 0
     while rest := file.readline(_LONGEST):
         skipped += len(rest)
@@ -129,8 +161,9 @@ def _of_mmcv(record: dict[str, Any], mode: Any) -> LogLine | None:
     epoch, iteration = _whole(record.get("epoch")), _whole(record.get("iter"))
     if epoch is None and iteration is None:
         return None
-    training = mode == "train"
-    return LogLine(training, epoch, iteration if training else None, record)
+    misnamed = mode == "train" and _is_validation(record)
+    training = mode == "train" and not misnamed
+    return LogLine(training, misnamed, epoch, iteration if training else None, record)
 
 
 def _of_mmengine(record: dict[str, Any]) -> LogLine | None:
@@ -138,8 +171,15 @@ def _of_mmengine(record: dict[str, Any]) -> LogLine | None:
     step = _whole(record.get("step"))
     if step is None:
         return None
-    training = any(key in record for key in ("lr", "loss", "base_lr", "iter"))
-    return LogLine(training, _whole(record.get("epoch")), step, record)
+    training = any(key in record for key in ("lr", "loss", "base_lr", "iter")) and not _is_validation(record)
+    return LogLine(training, False, _whole(record.get("epoch")), step, record)
+
+
+def _is_validation(record: Mapping[str, Any]) -> bool:
+    """Whether it holds scores of a validation, and no loss, which a training has; whatever it is called."""
+    if any(is_loss(key) for key in record):
+        return False
+    return any(is_overall_score(key) and _is_number(value) for key, value in record.items())
 
 
 def _whole(value: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,17 @@ from segplug.regular_files import is_regular, why_no_file
 
 __all__ = ["log_files", "run_names"]
 
+_LISTED = 10
+"""How many runs an error lists."""
+
 _PATTERNS = ("*.log.json", "scalars.json", "vis_data/scalars.json", "*/vis_data/scalars.json")
 """Patterns of log files in a folder; the first one with a match is used."""
+
+_TEXT_LOGS = ("*.log", "*/*.log")
+"""What both frameworks print: for people, not read here."""
+
+_STARTED = re.compile(r"\d{8}_\d{6}")
+"""mmengine names the folder of each start of a run by its time."""
 
 _COMMON_PARTS = frozenset({"vis_data", "scalars", "log", ""})
 """Parts of paths that do not identify a run."""
@@ -21,7 +31,7 @@ def log_files(log: str) -> tuple[Path, ...]:
     """The files of one LOG, in the order in which they were written: a folder is one resumed run.
 
     Raises:
-        UsageError: it does not exist, or it is a folder without logs.
+        UsageError: it does not exist, or it is a folder without logs, or with those of several runs.
     """
     path = Path(log)
     if not path.is_dir():
@@ -31,8 +41,40 @@ def log_files(log: str) -> tuple[Path, ...]:
     for pattern in _PATTERNS:
         found = tuple(sorted(file for file in path.glob(pattern) if is_regular(file)))
         if found:
+            _refuse_several_runs(log, path, found)
             return found
+    runs = [folder.name for folder in sorted(path.glob("*")) if folder.is_dir() and _has_logs(folder)]
+    if runs:
+        raise _several(log, runs)
+    if any(next(path.glob(pattern), None) for pattern in _TEXT_LOGS):
+        raise UsageError(
+            f"the folder {log} has only text logs (.log), which are not read",
+            hint="mmcv writes a .log.json beside them, mmengine a vis_data/scalars.json",
+        )
     raise UsageError(f"the folder {log} has no log", hint=f"looked for {', '.join(_PATTERNS)}")
+
+
+def _has_logs(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in _PATTERNS)
+
+
+def _refuse_several_runs(log: str, path: Path, found: Sequence[Path]) -> None:
+    """Refuse folders that are no starts of one run: joined, one would replace the points of the other."""
+    folders = [file.relative_to(path).parts[0] for file in found if len(file.relative_to(path).parts) == 3]
+    if len(folders) > 1 and not all(_STARTED.fullmatch(name) for name in folders):
+        raise _several(log, folders)
+    others = [file for file in path.glob(_PATTERNS[-1]) if is_regular(file)]
+    if not folders and others:
+        raise UsageError(
+            f"the folder {log} has logs of mmcv and of mmengine, which are two runs",
+            hint=f"name one: {found[0]}, or {others[0].parent.parent}",
+        )
+
+
+def _several(log: str, names: Sequence[str]) -> UsageError:
+    shown = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    first = " ".join(str(Path(log) / name) for name in names[:2])
+    return UsageError(f"the folder {log} holds several runs: {shown}", hint=f"name each: {first}")
 
 
 def run_names(logs: Sequence[str]) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ def _run_data(run: Run) -> dict[str, Any]:
                 "lines": counts.lines,
                 "training_lines": counts.training,
                 "validation_lines": counts.validation,
+                "validations_called_train": counts.misnamed,
                 "other_lines": counts.other,
                 "skipped_lines": counts.skipped,
             }
@@ -107,6 +108,12 @@ def _about_lines(runs: Sequence[Run]) -> Iterator[str]:
         if skipped:
             lines = "1 line is" if skipped == 1 else f"{skipped} lines are"
             yield f"{run.name}: {lines} truncated or no JSON, and skipped"
+        misnamed = sum(counts.misnamed for counts in run.files)
+        if misnamed:
+            yield (
+                f"{run.name}: {misnamed} lines that the log calls train hold scores and no loss; they are "
+                "taken for validations"
+            )
         if run.resumes:
             unit = "epoch" if run.by_epoch else "iteration"
             places = [str(place.epoch if run.by_epoch else place.iteration) for place in run.resumed_at]
@@ -114,11 +121,14 @@ def _about_lines(runs: Sequence[Run]) -> Iterator[str]:
             shown = ", ".join(places) + (f" and {more} times more" if more else "")
             yield (
                 f"{run.name} was resumed from {unit} {shown}; points that were computed again replace "
-                f"{run.replaced} older points"
+                f"{run.replaced} older points, which are shown as (replaced)"
             )
         emptied = [f"{key} ({mode})" for (key, mode), curve in run.curves.items() if not curve.bins]
         if emptied:
-            yield f"{run.name} was resumed from before its first {', '.join(emptied)}: it has no points left"
+            yield (
+                f"{run.name} was resumed from before its first {', '.join(emptied)}: all its points were "
+                "replaced, or the log does not go on"
+            )
 
 
 def _about_keys(runs: Sequence[Run], series: Sequence[Series], keys: Sequence[str]) -> Iterator[str]:

@@ -10,12 +10,14 @@ from segplug.errors import SegplugError
 from segplug.progress import Progress
 from segplug_analysis.logs.curve import Curve, Place
 from segplug_analysis.logs.lines import FileCounts, LogLine, key_names, number_at, read_lines
-from segplug_analysis.logs.series import is_percent, scale_of
+from segplug_analysis.logs.series import REPLACED, is_percent, scale_of
 
 __all__ = ["Mode", "Run", "read_run"]
 
 Mode = str
 """``train`` or ``val``."""
+
+_MODES: tuple[Mode, ...] = ("train", "val")
 
 _KEYS, _RESUMES = 1000, 5
 """How many keys and places a run remembers; a log can have any number."""
@@ -37,6 +39,8 @@ class Run:
     files: list[FileCounts] = field(default_factory=list)
     curves: dict[tuple[str, Mode], Curve] = field(default_factory=dict)
     """The curves of the keys that the log has. A resume can leave a curve without points."""
+    older: dict[tuple[str, Mode], Curve] = field(default_factory=dict)
+    """The points of each curve that a resumed run computed again."""
     known: set[str] = field(default_factory=set)
     """All keys of numbers in the log, unless ``unlisted``."""
     unlisted: bool = False
@@ -62,14 +66,25 @@ class Run:
         return sum(curve.replaced for curve in self.curves.values())
 
     def modes(self, key: str) -> list[Mode]:
-        """The modes that have points of a key."""
-        return [
-            mode for mode in ("train", "val") if (key, mode) in self.curves and self.curves[key, mode].bins
-        ]
+        """The modes that have points of a key: current ones first, then replaced ones."""
+        return [*self._current(key), *(mode + REPLACED for mode in _MODES if (key, mode) in self.older)]
+
+    def is_current(self, key: str) -> bool:
+        """Whether a key has points that no resumed run computed again."""
+        return bool(self._current(key))
+
+    def _current(self, key: str) -> list[Mode]:
+        return [mode for mode in _MODES if (key, mode) in self.curves and self.curves[key, mode].bins]
+
+    def curve(self, key: str, mode: Mode) -> Curve:
+        """The curve of a key in one of its :meth:`modes`."""
+        if mode.endswith(REPLACED):
+            return self.older[key, mode.removesuffix(REPLACED)]
+        return self.curves[key, mode]
 
     def has(self, key: str) -> bool:
         """Whether the log has numbers of a key, even if a resume removed all of them."""
-        return any((key, mode) in self.curves for mode in ("train", "val"))
+        return any((key, mode) in self.curves for mode in _MODES)
 
     def feed(self, line: LogLine) -> None:
         """Add the next line."""
@@ -139,9 +154,9 @@ class Run:
         if self.resumes <= _RESUMES:
             self.resumed_at.append(place)
         begin = self._order(place)
-        for (_, mode), curve in self.curves.items():
-            if mode in modes:
-                curve.rewind(lambda start: self._order(start) < begin)
+        for (key, mode), curve in self.curves.items():
+            if mode in modes and (removed := curve.rewind(lambda start: self._order(start) < begin)):
+                self.older.setdefault((key, mode), Curve()).extend(removed)
 
     def _order(self, place: Place) -> tuple[int, ...]:
         if self.by_epoch or self._last is None:

@@ -11,15 +11,20 @@ from typing import Any, Literal
 from segplug_analysis.logs.curve import Bin, Place, is_drawable
 
 __all__ = [
+    "REPLACED",
     "Series",
     "Unit",
     "is_loss",
+    "is_overall_score",
     "is_percent",
     "is_score",
     "panels_of",
     "scale_of",
     "without_values",
 ]
+
+REPLACED = ", replaced"
+"""The end of the mode of points that a resumed run computed again."""
 
 Unit = Literal["iteration", "epoch"]
 """The unit of the horizontal axis."""
@@ -38,6 +43,7 @@ class Series:
     run: str
     key: str
     mode: str
+    """``train`` or ``val``; ``train, replaced``: points that a resumed run computed again."""
     label: str
     unit: Unit
     width: int
@@ -51,6 +57,11 @@ class Series:
     """Whether the moving average is drawn."""
     percent: bool
     """Whether the run's scores are in percent. One curve cannot tell: its values may all be 0."""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether these are points that a resumed run computed again."""
+        return self.mode.endswith(REPLACED)
 
     @property
     def points(self) -> int:
@@ -124,6 +135,11 @@ def is_score(key: str) -> bool:
     """Whether more is better: mmsegmentation's metrics, overall or of one class (``IoU.road``)."""
     words = key.lower().split(".")
     return words[0] in _SCORES or any(part in words for part in _SCORE_PARTS)
+
+
+def is_overall_score(key: str) -> bool:
+    """Whether it is a score of all classes that only a validation computes: ``mIoU``."""
+    return key.lower() in ("miou", "macc", "aacc", "mdice", "mfscore")
 
 
 def is_percent(key: str, value: Any) -> bool:

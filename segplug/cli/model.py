@@ -39,7 +39,7 @@ def cfg_options_option() -> click.Option:
         ["--cfg-options"],
         key_values=True,
         metavar="KEY=VALUE",
-        help='Override settings of the config, as in mmseg: key="[a,b]", key=a,b.',
+        help='Override settings of the config, as in mmseg: key="[a,b]", key=a,b, key="a b".',
     )
 
 

@@ -1,60 +1,11 @@
 from __future__ import annotations
 
-import argparse
 import sys
 
 import pytest
-from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.config import parse_cfg_options, read_config, runnable_model
+from segplug_mmseg.config import read_config, runnable_model
 
 from segplug.errors import ModelError, UsageError
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1",
-        "-2",
-        "0.5",
-        "1e-3",
-        "true",
-        "False",
-        "None",
-        "none",
-        "word",
-        "a,b",
-        "[a,b]",
-        "(1,2)",
-        "[(1,2),(3,4)]",
-        "'quoted'",
-        "[1, 2.5, x]",
-        "[]",
-        "()",
-        "(1,[a,(b,None)])",
-        "",
-        "a=b",
-    ],
-)
-def test_cfg_options_are_read_as_the_command_line_of_mmcv_does(text):
-    import_mmseg()
-    from mmcv import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
-    expected = parser.parse_args(["--cfg-options", f"some.key={text}"]).cfg_options
-    ours = parse_cfg_options({"some.key": text})
-    assert ours == expected
-    assert type(ours["some.key"]) is type(expected["some.key"])
-
-
-def test_values_of_the_api_stay_what_they_are():
-    given = {"a": (1, [2, 3]), "b": None, "c": {"type": "BN"}}
-    assert parse_cfg_options(given) == given
-
-
-def test_brackets_that_do_not_match():
-    with pytest.raises(UsageError, match="brackets do not match"):
-        parse_cfg_options({"a": "[1,(2]"})
 
 
 def test_options_are_merged_into_dicts_and_lists_and_create_new_keys(config_file):

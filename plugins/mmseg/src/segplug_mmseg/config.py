@@ -9,12 +9,13 @@ import contextlib
 import copy
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, SegplugError, UsageError
 from segplug.progress import Reporter
 from segplug.regular_files import MOST_TEXT, read_regular, why_no_file
+from segplug_mmseg.cfg_options import parse_cfg_options
 from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.recognise import config_path, signs_of_1x
 
@@ -25,7 +26,6 @@ __all__ = [
     "explained",
     "is_list",
     "one_line",
-    "parse_cfg_options",
     "read_config",
     "runnable_model",
 ]
@@ -38,7 +38,7 @@ def read_config(
 
     Args:
         location: Path of a ``.py``, ``.json`` or ``.yml`` file.
-        cfg_options: Dotted key to value; see :func:`parse_cfg_options`.
+        cfg_options: Dotted key to value; a string is parsed (:mod:`segplug_mmseg.cfg_options`).
         reporter: Gets the warnings that the config's own code raises.
 
     Raises:
@@ -89,28 +89,6 @@ def _close_temporary_files(error: BaseException) -> None:
         if file is not None:
             with contextlib.suppress(OSError):  # its folder is gone already
                 file.close()
-
-
-def parse_cfg_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn strings into values as mmcv's own ``--cfg-options`` does; other values stay as they are.
-
-    ``"1"``, ``"0.5"``, ``"true"`` and ``"None"`` become these values; ``"a,b"`` and ``"[a,b]"`` a list,
-    ``"(a,b)"`` a tuple, also nested.
-
-    Raises:
-        UsageError: the brackets of a value do not match.
-    """
-    import_mmseg()
-    from mmcv import DictAction
-
-    parse: Callable[[str], Any] = DictAction._parse_iterable
-    values = {}
-    for key, value in options.items():
-        try:
-            values[key] = parse(value) if isinstance(value, str) else copy.deepcopy(value)
-        except AssertionError as error:
-            raise UsageError(f"--cfg-options {key}={value}: the brackets do not match") from error
-    return values
 
 
 def _merge(config: Config, options: dict[str, Any]) -> None:

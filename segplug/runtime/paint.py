@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Painter"]
 
 
+_BLOCK = 1 << 18
+"""Pixels that are painted at once: the indices of a whole image would take many times its memory."""
+
+
 class Painter:
     """Blends a palette over images: ``image * (1 - opacity) + colour * opacity``, cut to uint8.
 
@@ -49,9 +53,12 @@ class Painter:
         Returns:
             uint8 ``(H, W, 3)``, BGR.
         """
-        base = np.minimum(labels, self._last).astype(np.intp)
-        base *= 256
         painted = np.empty(image.shape, np.uint8)
-        for channel, table in enumerate(self._tables):
-            painted[..., channel] = table[base + image[..., channel]]
+        rows = max(1, _BLOCK // max(1, image.shape[1]))
+        for first in range(0, image.shape[0], rows):
+            block = slice(first, first + rows)
+            base = np.minimum(labels[block], self._last).astype(np.intp)
+            base *= 256
+            for channel, table in enumerate(self._tables):
+                painted[block, :, channel] = table[base + image[block, :, channel]]
         return painted

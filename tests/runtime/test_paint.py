@@ -51,3 +51,12 @@ def test_the_first_palette_that_is_long_enough_is_taken():
 def test_an_opacity_out_of_range_is_refused(opacity):
     with pytest.raises(UsageError, match="opacity"):
         Painter(PALETTE, opacity=opacity)
+
+
+def test_a_large_image_is_painted_in_blocks_of_rows():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (700, 1000, 3), dtype=np.uint8)
+    labels = rng.integers(0, 4, (700, 1000), dtype=np.uint8)
+    painter = Painter([(1, 2, 3), (200, 100, 0), (9, 9, 9)], opacity=0.3)
+    rows = [painter(image[row : row + 1], labels[row : row + 1]) for row in range(700)]
+    assert np.array_equal(painter(image, labels), np.concatenate(rows))

@@ -23,6 +23,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "first_line",
+    "is_interrupt",
 ]
 
 
@@ -117,3 +118,12 @@ def first_line(error: BaseException) -> str:
     """The first line of another library's error, or the name of its class if it has no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether the user ends the work (Ctrl-C, SIGTERM): that is no fault of the code that it ends.
+
+    Code of a user or a plugin may raise anything: SystemExit, its own kind of KeyboardInterrupt. These are
+    errors in it.
+    """
+    return type(error) is KeyboardInterrupt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segplug.errors import PluginError
+from segplug.errors import PluginError, is_interrupt
 from segplug.installed import Entry
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def import_plugin(entry: Entry) -> object:
     """Import a plugin; raises :class:`PluginError` with the reason, whatever it is."""
     try:
         return entry.load()
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         # A plugin can fail in any way while it is imported, SystemExit included.
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise PluginError(f"{entry_label(entry)} is broken: {reason}") from error

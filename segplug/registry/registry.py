@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from segplug.engine import REFERENCE_BACKEND, Engine
-from segplug.errors import UsageError
+from segplug.errors import PluginError, UsageError, is_interrupt
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Entry, Provider
 from segplug.options import unknown
@@ -154,10 +154,14 @@ class Registry:
                 manager.register(addon_hook(addon.entry, addon.plugin, hook))
         try:
             return getattr(manager.hook, hook)(request=request)
-        except BaseException:
+        except BaseException as error:
             for engine in opened:
                 engine.close()  # an add-on refused it: nobody else has it
-            raise
+            if isinstance(error, Exception) or is_interrupt(error):
+                raise
+            # Code of a plugin, or of the user's network, would end the process, with an exit code of its own.
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise PluginError(f"{hook} {provider.entry.target} was ended by {reason}") from error
 
     def source(
         self,

@@ -46,7 +46,7 @@ class Reply:
         try:
             document = json.loads(self.body)
             text = document.get("error") or document.get("message") or document.get("detail")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             text = None
         line = " ".join(str(text or self.body[:200].decode("utf-8", "replace")).split())
         return line or http.client.responses.get(self.status, "no reason given")
@@ -112,7 +112,7 @@ class Client:
             return ModelMeta.from_dict(document["meta"])  # type: ignore[index]
         except ArtifactError as error:
             raise EngineError(f"{self.url}: {error.message}", hint=error.hint) from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise EngineError(
                 f"{self.url} does not describe a segplug model: {reply.status} {reply.reason}".rstrip(),
                 hint="give the address of the model's predictions: http://HOST:8080/predictions/NAME",
@@ -129,7 +129,7 @@ class Client:
         self._check_authorized(reply)
         try:
             names = [str(model["name"]) for model in json.loads(reply.body)["models"]]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UsageError(f"{self.url} does not list its models", hint="add --model-name NAME") from error
         if len(names) != 1:
             found = f"several models: {', '.join(names)}" if names else "no model"

@@ -62,7 +62,7 @@ class ServedModel:
         try:
             data = json.loads(text)
             return cls(**{**data, "limits": Limits(**data.get("limits", {}))})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ArtifactError(
                 f"{SERVED_FILE} is damaged, or another version of segplug wrote it: {error}"
             ) from error

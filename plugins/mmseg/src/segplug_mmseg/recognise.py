@@ -107,9 +107,12 @@ def _of_json(source: bytes) -> set[str]:
 def _of_yaml(source: bytes) -> set[str]:
     import yaml  # mmcv brings it
 
+    from segplug_mmseg.yaml_files import YamlError, refuse_excess
+
     try:
+        refuse_excess(source.decode("utf-8"))
         content = yaml.compose(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, YamlError) as error:
         raise ValueError(str(error)) from error
     return {str(key.value) for key, _ in content.value} if isinstance(content, yaml.MappingNode) else set()
 

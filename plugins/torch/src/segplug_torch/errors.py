@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["REFUSALS", "is_out_of_memory", "one_line"]
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+
+__all__ = ["REFUSALS", "is_out_of_memory", "one_line", "raised_in"]
 
 REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ArithmeticError)
 """The errors of a network that cannot take an input. Running out of memory is a RuntimeError, too."""
 
 _LONGEST = 300
+
+_INSTALLED = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(__file__).parent),
+)
+"""The folders of code that is no user's own."""
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """What PyTorch writes in a plain RuntimeError: always on the CPU, and on a GPU inside TorchScript."""
@@ -30,3 +41,17 @@ def one_line(error: BaseException) -> str:
         return type(error).__name__
     interpreted = "TorchScript" in lines[0] or "Traceback" in str(error)
     return (lines[-1] if interpreted else lines[0])[:_LONGEST]
+
+
+def raised_in(error: BaseException) -> str:
+    """The innermost line of the user's own code in a traceback, as the end of a message.
+
+    It reads ``, in line 3 of nets.py``.
+    Code of Python and of installed packages is no user's own. ``""``: there is no such line.
+    """
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if not file.startswith(("<", *_INSTALLED)):
+            place = f", in line {line} of {os.path.relpath(file)}"
+    return place

@@ -26,6 +26,8 @@ __all__ = ["Options", "provider"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CONFIG_FILE = "model-config.yaml"
+_MOST_CONFIG = 1 << 20
+"""Bytes of a model configuration."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +180,11 @@ def _read_config_file(path: Path) -> str:
     import yaml
 
     try:
-        text = read_regular_text(path)
+        text = read_regular_text(path, most_bytes=_MOST_CONFIG)
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an impossible date; nested too deeply
         raise UsageError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(

@@ -167,7 +167,7 @@ def _seconds_if_reusable(folder: Path, recipe: Mapping[str, Any]) -> float | Non
         whole = all(file_sha256(folder / name) == digest for name, digest in record["files"].items())
         current = all(_installed(name) in (None, version) for name, version in record["versions"].items())
         seconds = float(record["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return seconds if same and whole and current else None
 

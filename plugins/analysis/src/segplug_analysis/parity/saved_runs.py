@@ -49,5 +49,5 @@ def load(path: Path, build: Callable[[Mapping[str, Any]], T | None]) -> T | None
     """Read a record and pass it to ``build``; ``None``: the record or a file of it is damaged or missing."""
     try:
         return build(json.loads(read_regular_text(path)))
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, RecursionError):
         return None

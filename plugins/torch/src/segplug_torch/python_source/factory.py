@@ -19,10 +19,10 @@ from typing import Any
 
 from torch import nn
 
-from segplug.errors import ModelError, SegplugError, UsageError
+from segplug.errors import ModelError, SegplugError, UsageError, is_interrupt
 from segplug.options import nearest
 from segplug.regular_files import why_no_file
-from segplug_torch.errors import one_line
+from segplug_torch.errors import one_line, raised_in
 
 __all__ = ["Factory", "call_factory", "find_factory"]
 
@@ -174,13 +174,18 @@ def _load_file(name: str) -> types.ModuleType:
 
 @contextmanager
 def _one_line(what: str) -> Iterator[None]:
-    """Turn any exception of the user's code, SystemExit included, into a ModelError of one line."""
+    """Turn whatever the user's code raises, SystemExit included, into a ModelError of one line."""
     try:
         yield
     except SegplugError:
         raise
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"{what}: {type(error).__name__}: {one_line(error)}") from error
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        reason = one_line(error)
+        kind = type(error).__name__
+        text = reason if reason == kind else f"{kind}: {reason}"
+        raise ModelError(f"{what}: {text}{raised_in(error)}") from error
 
 
 def _look_up(module: types.ModuleType, module_name: str, attribute: str) -> Any:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from segplug.errors import ModelError, SegplugError, UsageError
+from segplug.errors import ModelError, SegplugError, UsageError, is_interrupt
 from segplug.progress import Reporter
 from segplug.regular_files import MOST_TEXT, read_regular, why_no_file
 from segplug_mmseg.cfg_options import parse_cfg_options
 from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.recognise import config_path, signs_of_1x
+from segplug_mmseg.yaml_files import YamlError, plain_yaml
 
 if TYPE_CHECKING:
     from mmcv import Config
@@ -54,17 +56,14 @@ def read_config(
     search_path = list(sys.path)
     try:
         _refuse_next_generation(location, read_regular(path, most_bytes=MOST_TEXT))
-        with report_warnings(reporter):
+        with report_warnings(reporter), plain_yaml():
             config = Config.fromfile(str(path))
-    except SegplugError:
-        raise
-    except (Exception, SystemExit) as error:  # a config is a program, and may call exit
+    except BaseException as error:  # a config is a program, and may raise anything
         sys.path[:] = search_path  # mmcv leaves its temporary folder there when a config fails
         _close_temporary_files(error)
-        hint = None
-        if isinstance(error, ImportError):
-            hint = "install it, or set PYTHONPATH so that Python finds it"
-        raise ModelError(f"cannot read the config {location}: {one_line(error)}", hint=hint) from error
+        if is_interrupt(error) or (isinstance(error, SegplugError) and not isinstance(error, YamlError)):
+            raise
+        raise _unreadable(location, error) from error
     model = config.get("model")
     _refuse_next_generation(location, keys=[*config, *(model if isinstance(model, dict) else ())])
     _merge(config, parse_cfg_options(cfg_options or {}))
@@ -80,6 +79,32 @@ def _refuse_next_generation(location: str, source: bytes = b"", keys: Iterable[s
             "segplug-mmseg reads those of 0.x",
             hint="mmsegmentation 1.x with mmengine and mmcv 2 reads it, in an environment of its own",
         )
+
+
+def _unreadable(location: str, error: BaseException) -> ModelError:
+    """The error for a config that cannot be read: what its code raised, and in which line."""
+    hint, reason = None, one_line(error)
+    if isinstance(error, SegplugError):
+        hint, reason = error.hint, error.message
+    elif isinstance(error, ImportError):
+        hint = "install it, or set PYTHONPATH so that Python finds it"
+    elif isinstance(error, RecursionError):
+        reason = f"it is nested too deeply, or its code or a base leads back to itself ({reason})"
+    return ModelError(f"cannot read the config {location}: {reason}{_place(error)}", hint=hint)
+
+
+def _place(error: BaseException) -> str:
+    """Where the innermost config of the traceback was: ``, in line 3 of base.py``; a text to be added."""
+    place, copies = "", {}
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_file2dict":  # mmcv runs a copy of each config
+            copy = frame.f_locals.get("temp_config_file")
+            original = os.path.relpath(str(frame.f_locals.get("filename")))
+            copies[getattr(copy, "name", "")] = original
+            place = f", in {original}"
+        elif frame.f_code.co_filename in copies:
+            place = f", in line {line} of {copies[frame.f_code.co_filename]}"
+    return place
 
 
 def _close_temporary_files(error: BaseException) -> None:
@@ -158,7 +183,7 @@ def is_list(value: Any) -> bool:
 
 @contextlib.contextmanager
 def explained(kind: type[SegplugError], what: str) -> Iterator[None]:
-    """Turn what mmcv, mmseg or a user's own class raises into an error of one line.
+    """Turn what mmcv, mmseg or a user's own class raises, SystemExit included, into an error of one line.
 
     Args:
         kind: The error to raise, with the original one as its cause.
@@ -168,7 +193,9 @@ def explained(kind: type[SegplugError], what: str) -> Iterator[None]:
         yield
     except SegplugError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise kind(f"{what}: {one_line(error)}") from error
 
 

@@ -113,6 +113,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
         return shell_complete(root, {}, "segplug", "_SEGPLUG_COMPLETE", os.environ["_SEGPLUG_COMPLETE"])
     try:
+        os.getcwd()  # without a working folder, libraries fail in their own ways: PyTorch's ends the process
         # Not click's main(): it takes an EOFError of the work for an interrupt, a broken pipe for the end.
         with root.make_context("segplug", list(arguments)) as context:
             outcome = root.invoke(context)
@@ -135,7 +136,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except FileNotFoundError:
         if _has_working_folder():
             raise
-        message = "the working folder has been removed (change to another folder, or name whole paths)"
+        message = "the working folder has been removed (change to another folder)"
         return _failed(message, "UsageError", 2, debug, as_json)
 
 

@@ -131,3 +131,19 @@ def test_the_json_document_is_the_same_everywhere(run, tmp_path: Path, environme
     answer = run("", "--json", **environment)
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout.decode("ascii"))["destination"].endswith("o.pth")
+
+
+@pytest.mark.parametrize("folder", ["gone", "gone/below"])
+def test_a_working_folder_that_was_removed_is_one_line(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    script = 'cd "$1" && rm -r "$2" && shift 2 && exec "$@"'
+    command = [sys.executable, "-m", "segplug", "run", "analyze", "flops", str(tmp_path / "c.py")]
+    answer = subprocess.run(
+        ["bash", "-c", script, "bash", str(tmp_path / folder), str(tmp_path / "gone"), *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert answer.stderr == "error: the working folder has been removed (change to another folder)\n"
+    assert (answer.returncode, answer.stdout) == (2, "")

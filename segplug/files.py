@@ -16,7 +16,7 @@ from pathlib import Path
 from segplug.checkpoint.shards import is_index, read_index
 from segplug.commits import flush_file
 from segplug.errors import ArtifactError, CheckpointError, UsageError
-from segplug.regular_files import is_regular
+from segplug.regular_files import FOLDER, is_regular, kind_of
 from segplug.temporary import put_back, remove_abandoned, temporary_folder, temporary_name
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "ensure_free_folder",
     "making_folder",
     "refuse_input",
+    "refuse_special",
     "scratch_folder",
     "write_bytes",
     "write_text",
@@ -49,10 +50,23 @@ def ensure_free(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file to write")
-    if path.exists() and not path.is_file():  # a device or a pipe, which a rename would replace
-        raise UsageError(f"{path} is not a regular file; name another one")
+    refuse_special(path)
     _ensure_parent(path)
     _ensure_absent(path, force=force)
+
+
+def refuse_special(path: Path) -> None:
+    """Check that there is no pipe, device or socket, itself or by a link: a rename would replace it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    try:
+        kind = kind_of(os.stat(path).st_mode)
+    except OSError:  # nothing is there, or what writes there reports it
+        return
+    if kind not in (None, FOLDER):
+        raise UsageError(f"{path} is {kind}, which is not replaced", hint="name another file")
 
 
 def ensure_free_folder(path: Path, *, force: bool) -> None:
@@ -66,6 +80,18 @@ def ensure_free_folder(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is not a folder; name another one")
     _ensure_parent(path)
     _ensure_absent(path, force=force)
+
+
+def ensure_replaceable_folder(path: Path, *, force: bool) -> None:
+    """Check that a whole folder can be written at ``path``, in place of one that is there.
+
+    Raises:
+        UsageError: as :func:`ensure_free_folder`; or the older folder holds a pipe, a device or a socket.
+    """
+    ensure_free_folder(path, force=force)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            refuse_special(Path(folder, name))
 
 
 def ensure_folder(path: Path) -> None:
@@ -140,8 +166,7 @@ def writing(path: Path, *, force: bool) -> Iterator[Path]:
         if not temporary.exists():
             raise ArtifactError(f"nothing was written for {path}")
         flush_file(temporary)
-        if not force:
-            ensure_free(path, force=False)
+        ensure_free(path, force=force)
         os.replace(temporary, path)
 
 
@@ -157,7 +182,7 @@ def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
         UsageError: ``path`` exists and ``force`` is not set, or it is no folder.
         ArtifactError: the disk is full, or the folder cannot be written.
     """
-    ensure_free_folder(path, force=force)
+    ensure_replaceable_folder(path, force=force)
     remove_abandoned(path.parent)
     with _temporary_folder(path) as folder:
         new, old = folder / "new" / path.name, folder / "old" / path.name
@@ -169,7 +194,7 @@ def writing_folder(path: Path, *, force: bool) -> Iterator[Path]:
                 if file.is_file():
                     flush_file(file)
             if path.exists():
-                ensure_free_folder(path, force=force)
+                ensure_replaceable_folder(path, force=force)
                 os.replace(path, old)
             os.replace(new, path)
         finally:
@@ -183,8 +208,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     :func:`writing` for a file that takes long to make again.
 
     Raises:
+        UsageError: a pipe, a device or a socket is there.
         ArtifactError: the disk is full, or the folder cannot be written.
     """
+    refuse_special(path)
     temporary = path.with_name(temporary_name())
     try:
         temporary.write_bytes(content)

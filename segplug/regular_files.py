@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 __all__ = [
+    "FOLDER",
     "MOST_TEXT",
     "NotRegularError",
     "TooLargeError",
@@ -34,9 +35,11 @@ __all__ = [
 MOST_TEXT = 64 << 20
 """Bytes of text that are read at most, unless the caller says something else: lists, notes, configs."""
 
+FOLDER = "a folder"
+"""What :func:`kind_of` says of a folder."""
 _BLOCK = 1 << 20
 _KINDS = (
-    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISDIR, FOLDER),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),

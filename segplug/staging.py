@@ -26,7 +26,7 @@ from segplug.commits import (
     state_of,
 )
 from segplug.errors import ArtifactError, SegplugError, UsageError
-from segplug.files import cannot_write, ensure_free, ensure_free_folder
+from segplug.files import cannot_write, ensure_free, ensure_free_folder, ensure_replaceable_folder
 from segplug.temporary import PREFIX, remove_abandoned, temporary_folder
 
 __all__ = ["Stage", "recover", "stage_file", "stage_folder"]
@@ -168,7 +168,7 @@ class Stage:
             if os.path.lexists(folder):
                 ensure_free_folder(folder, force=True)
         if os.path.lexists(target):
-            check = ensure_free_folder if unit.is_dir() else ensure_free
+            check = ensure_replaceable_folder if unit.is_dir() else ensure_free
             check(target, force=force)
 
     def _units(self) -> Iterator[Path]:
@@ -236,7 +236,7 @@ def stage_file(
     base = started_in / destination.parent
     remove_abandoned(base)  # first, since this may complete a commit to that place
     if destination.is_dir() and not destination.is_symlink():
-        ensure_free_folder(destination, force=force or may_exist)
+        ensure_replaceable_folder(destination, force=force or may_exist)
     else:
         ensure_free(destination, force=force or may_exist)
     with _temporary(base, destination, destination.parent) as temporary:

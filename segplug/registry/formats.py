@@ -93,7 +93,7 @@ def older_parts(providers: Providers, maker: Entry, artifact: Path) -> Iterator[
             backend = providers.provider("infer", maker.facts.verify_with)
             beside = [Path(file) for file in backend.method("companions")(artifact)]
             own = (artifact.name, *_stem(artifact, maker.facts.suffix))
-            yield from (file for file in beside if file.name.startswith(own))
+            yield from (file for file in beside if file.name.startswith(own) and is_regular(file))
 
 
 def _stem(artifact: Path, suffix: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from segplug.commits import state_of
 from segplug.errors import ArtifactError, UsageError
-from segplug.files import OutputFolders, write_bytes
+from segplug.files import OutputFolders, refuse_special, write_bytes
 from segplug.runtime.dataset_files import (
     input_files,
     refuse_dataset_file,
@@ -76,6 +76,7 @@ class PaintSink:
         self._targets = [name if name.suffix in written else _as_png(name) for name in names]
         _refuse_clashes(self._targets, "painted images", hint="rename one of the images")
         self._taken = set(self._targets)
+        _refuse_special(self._folder, self._targets)
         self._folders.make(self._folder)
 
     def consume(self, result: ImageResult) -> Notes:
@@ -107,6 +108,12 @@ class PaintSink:
     def close(self, *, finished: bool) -> None:
         if not finished:
             self._folders.remove_empty()
+
+
+def _refuse_special(folder: Path, targets: Iterable[PurePosixPath]) -> None:
+    """Refuse a pipe or a device at the place of a result before the first image, not in the middle."""
+    for target in targets:
+        refuse_special(folder / target)
 
 
 def state_note(file: Path) -> Notes:
@@ -165,6 +172,7 @@ class StemSink:
         self._dataset = run.dataset
         refuse_searched_folder(self._folder, run.dataset)
         self._targets = label_map_files(run.dataset, self._suffix, self.what)
+        _refuse_special(self._folder, self._targets)
         for folder in {target.parent for target in self._targets}:
             self._folders.make(self._folder / folder)
 

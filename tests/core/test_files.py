@@ -192,9 +192,9 @@ def test_a_long_name_is_written(tmp_path: Path, length: int) -> None:
 def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(UsageError, match="is a pipe, which is not replaced"):
         files.ensure_free(pipe, force=True)
-    with pytest.raises(UsageError, match="not a regular file"), files.writing(pipe, force=True):
+    with pytest.raises(UsageError, match="is a pipe, which is not replaced"), files.writing(pipe, force=True):
         pass
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 

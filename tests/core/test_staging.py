@@ -108,7 +108,7 @@ def test_what_may_be_written_is_checked_first(tmp_path: Path) -> None:
     for name, force, message in [
         ("m.onnx", False, "already exists"),
         ("folder", False, "already exists"),
-        ("pipe", True, "not a regular file"),
+        ("pipe", True, "is a pipe, which is not replaced"),
         ("link", True, "is a folder"),
         ("no/m.onnx", True, "mkdir -p"),
         ("folder/..", True, "has no name"),

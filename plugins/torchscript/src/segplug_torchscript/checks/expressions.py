@@ -200,7 +200,9 @@ class _Checker:
         module, _, function = name.rpartition(".")
         if module == "math":
             return function in _MATH
-        return name in _OF_PYTHON if not module else module == "torch" and bool(__SYMBOLIC.fullmatch(function))
+        return (
+            name in _OF_PYTHON if not module else module == "torch" and bool(__SYMBOLIC.fullmatch(function))
+        )
 
     def _named(self, name: str, node: ast.Call) -> _Growth:
         """``Symbol('s0', positive=True, integer=True)``, ``Float('0.5', precision=53)``."""

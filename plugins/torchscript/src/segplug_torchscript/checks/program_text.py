@@ -29,8 +29,10 @@ _OTHER_OPERATORS = re.compile(
     r"|torch\.sym_(not|int|float|ite|max|min|sqrt|sum)"
     r"|torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond)"
 )
-_METADATA = frozenset({"nn_module_stack", "torch_fn", "from_node", "custom", "stack_trace"})
-"""Notes on nodes: PyTorch keeps them as they are."""
+_METADATA = frozenset({"nn_module_stack", "torch_fn", "from_node", "custom"})
+"""Notes on nodes: PyTorch keeps them as they are. Not the lines of source code, which it writes into code."""
+_ARGUMENT = "'as_string' of an operator"
+"""The key of a text that PyTorch puts in quotes; no table can have this key."""
 _BY_NAME = frozenset(
     {"tensor_values", "sym_int_values", "sym_bool_values", "sym_float_values", "as_string_to_argument"}
 )
@@ -56,6 +58,7 @@ def check_texts(content: Any) -> None:
         "name": _check_name,
         "as_name": _check_name,
         "forward_arg_names": _check_name,
+        _ARGUMENT: _check_printable,
     }
     waiting: list[tuple[str, Any]] = [("", content)]
     while waiting:
@@ -84,9 +87,12 @@ def _parts(key: str, table: Mapping[str, Any]) -> list[tuple[str, Any]]:
             _check_text(name)
         if name in _OBJECTS and value:
             raise Finding("holds objects that are no tensors")
-    # The keys of such a table are names, and no fields.
-    named = key in _BY_NAME or key in _NAMED
-    return [("" if named else name, value) for name, value in table.items()]
+    if key in _BY_NAME or key in _NAMED:  # the keys of such a table are names, and no fields
+        return [("", value) for value in table.values()]
+    of_operator = key == "arg"
+    return [
+        (_ARGUMENT if of_operator and name == "as_string" else name, value) for name, value in table.items()
+    ]
 
 
 def _check_operator(text: str) -> None:
@@ -126,6 +132,11 @@ def _check_structure(text: str) -> None:
 def _check_name(text: str) -> None:
     if not _NAME.fullmatch(text):
         raise Finding(f"has a value named '{shown(text)}'")
+
+
+def _check_printable(text: str) -> None:
+    if not text.isprintable():
+        raise Finding(f"has a text that segplug does not know to be harmless: {shown(text)}")
 
 
 def _check_text(text: str) -> None:

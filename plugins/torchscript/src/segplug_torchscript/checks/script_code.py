@@ -30,18 +30,20 @@ _TYPES = names(
 _VALUES = names("inf nan infj nanj CONSTANTS self __annotations__")
 _STARTS = frozenset({_OPERATORS, "ops", "__torch__"})
 """Names that stand for modules, and are no values."""
+_NEVER = names("print fork awaitable awaitable_wait wait rpc_async rpc_sync rpc_remote open exec eval super")
+"""Functions that do more than compute, also where the code has a value of the same name."""
 _RUN_AT_LOADING = frozenset({"__setstate__", "__getstate__"})
 _DEEPEST = 120
-_STATEMENTS = (
-    *(ast.Module, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return),
-    *(ast.Expr, ast.If, ast.For, ast.While, ast.Raise, ast.Assert, ast.Pass, ast.Break, ast.Continue),
-    *(ast.Delete, ast.arguments, ast.arg, ast.keyword),
+_KINDS = frozenset(
+    (
+        *(ast.Module, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return),
+        *(ast.Expr, ast.If, ast.For, ast.While, ast.Raise, ast.Assert, ast.Pass, ast.Break, ast.Continue),
+        *(ast.Delete, ast.arguments, ast.arg, ast.keyword),
+        *(ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Dict, ast.Compare, ast.Call, ast.Constant),
+        *(ast.Attribute, ast.Subscript, ast.Starred, ast.Name, ast.List, ast.Tuple, ast.Slice),
+    )
 )
-_EXPRESSIONS = (
-    *(ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Dict, ast.Compare, ast.Call, ast.Constant),
-    *(ast.Attribute, ast.Subscript, ast.Starred, ast.Name, ast.List, ast.Tuple, ast.Slice),
-    *(ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop),
-)
+_SIGNS = (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
 
 
 def check_code(name: str, source: bytes) -> None:
@@ -64,20 +66,15 @@ def check_code(name: str, source: bytes) -> None:
             tree = ast.parse(source.decode("ascii"))
     except (SyntaxError, ValueError, tokenize.TokenError) as error:
         raise Finding(f"holds code that cannot be read: {where}") from error
-    known = _bound_names(tree)
-    for node, depth in _walk(tree):
-        if depth > _DEEPEST:
-            raise Finding(f"holds code that is nested too deeply: {where}")
-        _check_node(node, known)
+    _Checker(where).check(tree)
 
 
 def _refuse_comments(source: bytes, where: str) -> None:
     """PyTorch reads comments as types, and Python does not: the two must read the same code."""
     if b"#" not in source and b"\\" not in source:
         return
-    tokens = tokenize.tokenize(BytesIO(source).readline)
     lines: set[int] = set()
-    for token in tokens:
+    for token in tokenize.tokenize(BytesIO(source).readline):
         if token.type == tokenize.COMMENT:
             raise Finding(f"holds code that PyTorch did not write: {where}")
         if token.type == tokenize.STRING:
@@ -87,63 +84,90 @@ def _refuse_comments(source: bytes, where: str) -> None:
             raise Finding(f"holds code that PyTorch did not write: {where}")
 
 
-def _walk(tree: ast.AST) -> Iterator[tuple[ast.AST, int]]:
-    waiting = [(tree, 0)]
-    while waiting:
-        node, depth = waiting.pop()
-        yield node, depth
-        waiting.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
+class _Checker:
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._bound: set[str] = set()
+        """The names that the code itself gives to values and classes."""
+        self._used: set[str] = set()
 
+    def check(self, tree: ast.AST) -> None:
+        waiting = [(tree, 0)]
+        while waiting:
+            node, depth = waiting.pop()
+            if depth > _DEEPEST:
+                raise Finding(f"holds code that is nested too deeply: {self._where}")
+            waiting.extend((part, depth + 1) for part in self._parts(node))
+        unknown = (self._used & _NEVER) | (self._used - self._bound - _FUNCTIONS - _TYPES - _VALUES)
+        if unknown:
+            raise Finding(f"uses {shown(min(unknown))}, which segplug does not know to be harmless")
 
-def _bound_names(tree: ast.AST) -> frozenset[str]:
-    """The names that the code itself gives to values and classes."""
-    found: set[str] = set()
-    for node, _ in _walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found.add(node.id)
-        elif isinstance(node, ast.arg):
-            found.add(node.arg)
+    def _parts(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Check a node, and give the parts of it that are still to be checked."""
+        kind = type(node)
+        if kind not in _KINDS:
+            raise Finding(f"holds code with {kind.__name__}, which exported networks do not have")
+        if isinstance(node, ast.Name):
+            (self._used if isinstance(node.ctx, ast.Load) else self._bound).add(node.id)
+            return iter(())
+        if isinstance(node, ast.Attribute):
+            return _after_names(node)
+        if isinstance(node, ast.arg):
+            self._bound.add(node.arg)
         elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            found.add(node.name)
-    return frozenset(found)
+            self._bound.add(node.name)
+            if node.name in _RUN_AT_LOADING:
+                raise Finding(f"runs code when it is opened: it has a method {node.name}")
+            if node.decorator_list:
+                raise Finding("holds code with decorators, which exported networks do not have")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            _check_getattr(node)
+        return _children(node)
 
 
-def _check_node(node: ast.AST, known: frozenset[str]) -> None:
-    if not isinstance(node, (*_STATEMENTS, *_EXPRESSIONS)):
-        raise Finding(f"holds code with {type(node).__name__}, which exported networks do not have")
-    if isinstance(node, ast.FunctionDef):
-        if node.name in _RUN_AT_LOADING:
-            raise Finding(f"runs code when it is opened: it has a method {node.name}")
-        if node.decorator_list:
-            raise Finding("holds code with decorators, which exported networks do not have")
-    elif isinstance(node, ast.Attribute):
-        _check_attribute(node)
-    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-        allowed = _FUNCTIONS | _TYPES | _VALUES | _STARTS
-        if node.id not in allowed and node.id not in known:
-            raise Finding(f"calls {shown(node.id)}, which segplug does not know to be harmless")
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    for field in node._fields:
+        value = getattr(node, field, None)
+        for part in value if isinstance(value, list) else (value,):
+            if isinstance(part, ast.AST) and not isinstance(part, _SIGNS):
+                yield part
 
 
-def _check_attribute(node: ast.Attribute) -> None:
-    """An attribute of a module is an operator; one of a value may be: ``x.add_`` is ``torch.add_``."""
-    if node.attr in other_operators():
-        raise Finding(f"uses torch.{shown(node.attr)}, which segplug does not know to be harmless")
-    names = [node.attr]
-    value: ast.AST = node.value
+def _check_getattr(node: ast.Call) -> None:
+    """``getattr(x, "0")`` is ``x.0``: PyTorch writes so what is no name in Python."""
+    name = node.args[1] if len(node.args) == 2 else None
+    if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
+        raise Finding("holds code with getattr of something else than a name")
+    _refuse_operator(name.value)
+
+
+def _refuse_operator(name: str) -> None:
+    """An attribute of a value may be an operator: ``x.add_`` is ``torch.add_``."""
+    if name in other_operators():
+        raise Finding(f"uses torch.{shown(name)}, which segplug does not know to be harmless")
+
+
+def _after_names(node: ast.Attribute) -> Iterator[ast.AST]:
+    """Check a dotted name, and give what it begins with, if that is no module.
+
+    A module can only be the beginning of a longer name: as a value of its own it would be a way around this.
+    """
+    path: list[str] = []
+    value: ast.expr = node
     while isinstance(value, ast.Attribute):
-        names.append(value.attr)
+        _refuse_operator(value.attr)
+        path.append(value.attr)
         value = value.value
     if not isinstance(value, ast.Name) or value.id not in _STARTS:
-        return
-    path = [value.id, *reversed(names)]
+        return iter((value,))
+    path = [value.id, *reversed(path)]
     if path[0] == "__torch__":
         harmless = path[1:3] != ["torch", "classes"]
     elif path[0] == _OPERATORS:
         harmless = len(path) == 2 and (path[1] in harmless_operators() or path[1] == "device")
-    elif len(path) < 3:  # a part of the longer name, which is judged on its own
-        harmless = path[1] in (_PRIMITIVES, "aten")
     else:
-        operators = HARMLESS_PRIMITIVES if path[1] == _PRIMITIVES else harmless_operators()
-        harmless = len(path) == 3 and path[1] in (_PRIMITIVES, "aten") and path[2] in operators
+        operators = {_PRIMITIVES: HARMLESS_PRIMITIVES, "aten": harmless_operators()}
+        harmless = len(path) == 3 and path[2] in operators.get(path[1], ())
     if not harmless:
         raise Finding(f"uses {shown('.'.join(path))}, which segplug does not know to be harmless")
+    return iter(())

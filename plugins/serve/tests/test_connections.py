@@ -59,6 +59,10 @@ def _in_server(found) -> float:
     return found["segplug_requests_in_flight", frozenset()]
 
 
+def _arriving(found) -> float:
+    return found["segplug_requests_arriving", frozenset()]
+
+
 def _rest(connection: socket.socket) -> bytes:
     """The bytes until the server closes the connection."""
     received = b""
@@ -100,7 +104,7 @@ def test_connections_with_a_request_are_kept_when_there_are_too_many(few):
     body = png(image)
     with _connect(few) as first, ExitStack() as stack:
         first.sendall(_head(few, len(body)) + body[:100])
-        _wait_for(few, lambda found: _in_server(found) == 1)
+        _wait_for(few, lambda found: _arriving(found) == 1)
         for _ in range(3 * FEW):
             stack.enter_context(_connect(few))
         assert few.ask("GET", "/health").status == 200
@@ -144,7 +148,7 @@ def test_shutdown_waits_for_the_model_and_not_for_slow_clients(paced):
     server: Running = paced(0.0, "--timeout", "3600")
     with _unread(server), _connect(server) as stalled:
         stalled.sendall(_head(server, 1000) + b"x")
-        _wait_for(server, lambda found: _in_server(found) == 2)
+        _wait_for(server, lambda found: _in_server(found) == _arriving(found) == 1)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=60) == 0
         assert _rest(stalled) == b""

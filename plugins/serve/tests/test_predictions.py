@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from segplug_serve.request_body import form_headers
+from segplug_serve.forms import form_headers
 from serve_support.hostile import REQUESTS
 from serve_support.models import Project, paced_labels
 from serve_support.servers import Running, form_of, picture, png

@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from segplug.cli.model import model_options, trust_artifact_option
-from segplug.cli.parameters import GreedyOption, common_options
+from segplug.cli.parameters import FiniteRange, GreedyOption, WholeRange, common_options
 from segplug.cli.source_flags import ModelCommand
 
 __all__ = ["command"]
 
 
 def _number(flag: str, default: int, text: str, *, least: int = 1, most: int | None = None) -> click.Option:
-    kind = click.IntRange(least, most)
+    kind = WholeRange(least, most)
     return click.Option([flag], type=kind, default=default, show_default=True, metavar="N", help=text)
 
 
@@ -37,7 +37,7 @@ def _parameters() -> list[click.Parameter]:
         click.Option(["--device"], help="cpu, cuda, cuda:1, ... Default: the backend's own."),
         click.Option(
             ["--threads"],
-            type=click.IntRange(1),
+            type=WholeRange(1),
             metavar="N",
             help="Threads of the engine. Default: the library's own.",
         ),
@@ -51,7 +51,7 @@ def _parameters() -> list[click.Parameter]:
         _number("--batch-size", 1, "The largest number of images in one batch, if the model takes it."),
         click.Option(
             ["--max-delay"],
-            type=click.FloatRange(0, 60_000),
+            type=FiniteRange(0, 60_000),
             default=0,
             show_default=True,
             metavar="MS",
@@ -59,6 +59,7 @@ def _parameters() -> list[click.Parameter]:
             "0: a batch takes the requests that arrived while the model was busy.",
         ),
         _number("--queue", 64, "The largest number of requests in the server; more are refused (503)."),
+        _number("--readers", 2, "Processes that decode images; one that takes too long is ended.", most=64),
         _number("--max-bytes", 32 << 20, "Largest encoded image, in bytes."),
         _number("--max-pixels", 1 << 25, "Largest image, in pixels."),
         _number("--max-edge", 16384, "Largest height or width of an image, in pixels."),
@@ -67,13 +68,13 @@ def _parameters() -> list[click.Parameter]:
         ),
         click.Option(
             ["--unknown-below"],
-            type=click.FloatRange(0, 1),
+            type=FiniteRange(0, 1),
             metavar="P",
             help="Labels of a lower probability become unknown (255), unless a request says otherwise.",
         ),
         click.Option(
             ["--timeout"],
-            type=click.FloatRange(0.1, 3600),
+            type=FiniteRange(0.1, 3600),
             default=60,
             show_default=True,
             metavar="S",

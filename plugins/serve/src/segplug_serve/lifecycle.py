@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import faulthandler
 import math
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from segplug_serve.batcher import Batcher
+    from segplug_serve.readers import Readers
 
-__all__ = ["address_of", "bind", "run"]
+__all__ = ["Workers", "address_of", "bind", "ended", "run"]
 
 _MAX_HEADER = 16 << 10
 """Bytes of a request's header."""
@@ -38,6 +41,17 @@ _BACKLOG = 1024
 
 _MODEL_SHUTDOWN_SECONDS = 3.0
 """How long the model's thread may take to end when no request is left."""
+
+_SPARE_SECONDS = 2.0
+"""After all these times the process ends, whatever still runs."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What works for the application while it runs."""
+
+    readers: Readers
+    batcher: Batcher
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -76,21 +90,26 @@ def address_of(sock: socket.socket) -> str:
 
 
 def run(
-    app: ASGIApp, batcher: Batcher, sock: socket.socket, *, timeout: float, ready: Callable[[], None]
+    app: ASGIApp, workers: Workers, sock: socket.socket, *, timeout: float, ready: Callable[[], None]
 ) -> bool:
     """Serve until SIGTERM or Ctrl-C; a second signal ends the process at once.
 
     At shutdown, new connections are refused and accepted requests answered. Slow clients get five seconds.
+    If the process has not ended ``timeout`` and ten seconds after the signal, it is ended with exit code 1,
+    whatever it does: a library may hang. The caller calls :func:`ended` when it is done in time.
 
     Args:
         app: The application.
-        batcher: It is started and stopped here.
+        workers: They are started and stopped here.
         sock: The socket that :func:`bind` returned; it is closed here.
         timeout: Seconds that a request may take; its client may take as long again to read the answer.
         ready: Called when the server listens.
 
     Returns:
         Whether the model's thread has ended. If not, it still uses the engine, which must not be closed.
+
+    Raises:
+        EngineError: a reader process cannot be started.
     """
     http: Any = partial(Connection, ConnectionLimit(max_connections(), read_seconds=timeout))
     config = uvicorn.Config(
@@ -108,21 +127,34 @@ def run(
         timeout_graceful_shutdown=math.ceil(timeout + SHUTDOWN_SECONDS),
         h11_max_incomplete_event_size=_MAX_HEADER,
     )
-    return asyncio.run(_run(_Server(config, ready), batcher, sock))
+    most = timeout + SHUTDOWN_SECONDS + _MODEL_SHUTDOWN_SECONDS + _SPARE_SECONDS
+    return asyncio.run(_run(_Server(config, ready, most), workers, sock))
 
 
-async def _run(server: uvicorn.Server, batcher: Batcher, sock: socket.socket) -> bool:
-    batcher.start()
-    await server.serve(sockets=[sock])
-    return await batcher.stop(_MODEL_SHUTDOWN_SECONDS)
+def ended() -> None:
+    """Say that the server has ended in time."""
+    faulthandler.cancel_dump_traceback_later()
+
+
+async def _run(server: uvicorn.Server, workers: Workers, sock: socket.socket) -> bool:
+    await workers.readers.start()
+    try:
+        workers.batcher.start()
+        await server.serve(sockets=[sock])
+        return await workers.batcher.stop(_MODEL_SHUTDOWN_SECONDS)
+    finally:
+        await workers.readers.stop()
 
 
 class _Server(uvicorn.Server):
-    """Calls ``ready`` when it listens, and does not raise the signal again at its end, as uvicorn would."""
+    """Calls ``ready`` when it listens, and does not raise the signal again at its end, as uvicorn would.
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    After a signal the process has ``most_seconds`` to end.
+    """
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], most_seconds: float) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._most_seconds = ready, most_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -134,5 +166,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True
+        # Of all timers this one needs no Python code to run: a library that hangs may keep Python from it.
+        faulthandler.dump_traceback_later(self._most_seconds, exit=True, file=2)
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)

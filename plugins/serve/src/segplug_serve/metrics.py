@@ -48,6 +48,11 @@ class Metrics:
         self.model_seconds = self._histogram(
             "segplug_model_seconds", "Seconds of one batch: preprocessing, engine, labels.", _SECONDS_BUCKETS
         )
+        self.reader_restarts = Counter(
+            "segplug_reader_restarts",
+            "Reader processes that ended, or were ended, and were replaced.",
+            registry=self._registry,
+        )
         self.batch_size = self._histogram("segplug_batch_size", "Requests in one batch.", _BATCH_BUCKETS)
 
     def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:

@@ -1,12 +1,11 @@
-"""The ASGI middleware: request metrics, token check, concurrency limit, draining of request bodies."""
+"""The ASGI middleware: request metrics, token check, draining of request bodies."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from segplug_serve.metrics import Metrics
 
 __all__ = [
-    "ConcurrencyLimit",
     "DrainRequestBody",
     "RequestMetrics",
     "RequireToken",
@@ -105,31 +103,6 @@ class DrainRequestBody:
             await send(message)
 
         await self._app(scope, receive_and_note, drain_and_send)
-
-
-class ConcurrencyLimit:
-    """Limits the requests in the server, which includes answers that their clients have not read yet.
-
-    uvicorn buffers a whole answer at once. So a request counts until all but the last 64 KiB of its answer
-    are sent: otherwise any number of unread answers could fill the memory.
-
-    Args:
-        app: The application that is limited.
-        enter: Makes a context that is held for the time of one request. It raises to refuse the request.
-    """
-
-    def __init__(self, app: ASGIApp, enter: Callable[[], AbstractContextManager[None]]) -> None:
-        self._app, self._enter = app, enter
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_and_wait(message: Message) -> None:
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                await send({**message, "more_body": True})
-                message = {"type": "http.response.body"}  # this send waits until the buffer has room again
-            await send(message)
-
-        with self._enter():
-            await self._app(scope, receive, send_and_wait)
 
 
 class RequireToken:

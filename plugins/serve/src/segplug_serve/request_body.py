@@ -1,57 +1,69 @@
-"""Reads the body of a request within limits of size and time, and takes the image out of a form."""
+"""Receives the body of a request within limits of size, time and memory."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
+
+from segplug_serve.memory import Holder
 
 if TYPE_CHECKING:
-    from starlette.datastructures import UploadFile
     from starlette.requests import Request
+    from starlette.types import Message
 
     from segplug.serving.requests import Limits
+    from segplug_serve.memory import Shared
 
-__all__ = ["form_headers", "read_body"]
+__all__ = ["TRY_AGAIN", "memory_of_bodies", "read_body"]
+
+TRY_AGAIN = {"Retry-After": "1"}
+"""The header of a refusal that is not the request's own fault."""
 
 _OVERHEAD = 64 << 10
 """Bytes that a form or JSON may have around an image."""
 
-_MAX_FIELDS = 32
 
-_BOUNDARY = re.compile(r"[\w'()+,./:=? -]{1,70}", re.ASCII)
-"""The characters that RFC 2046 allows."""
+def memory_of_bodies(limits: Limits) -> int:
+    """Bytes of all bodies together: those on their way, and those of requests that wait for a reader."""
+    return max(8 * limits.bytes, 64 << 20)
 
 
-async def read_body(request: Request, limits: Limits, deadline: float) -> tuple[bytes, str]:
-    """Read the bytes of an image, or of JSON that contains one, and their content type.
+async def read_body(
+    request: Request, limits: Limits, deadline: float, memory: Shared, held: Holder
+) -> bytearray:
+    """Receive the whole body.
 
     Args:
         request: A request whose body has not been read.
         limits: The limits of the image. A body with a larger length in its header is refused unread.
         deadline: The loop's time at which the whole body must have been received.
+        memory: What all bodies share.
+        held: The part of it that this request has.
 
     Raises:
-        HTTPException: 400, 408, 413; 499 if the client disconnects.
+        HTTPException: 408, 413; 499 if the client disconnects; 503 if others need the memory.
     """
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     max_bytes = _max_bytes(media_type, limits)
     if int(request.headers.get("content-length", 0)) > max_bytes:
         raise _too_large(limits)
-    chunks = _chunks(request, max_bytes, limits, deadline)
-    if media_type == "multipart/form-data":
-        # The form is parsed here, so the service gets the file without a content type.
-        return await _file_in_form(request, chunks), ""
-    return b"".join([chunk async for chunk in chunks]), content_type
+    body = bytearray()
+    while True:
+        message = await _receive(request, deadline, held)
+        if message["type"] == "http.disconnect":
+            raise HTTPException(499, "the client disconnected")
+        chunk = message.get("body", b"")
+        if len(body) + len(chunk) > max_bytes:
+            raise _too_large(limits)
+        body += chunk
+        memory.take(held, len(chunk))
+        if held.pushed_out.done():
+            raise _pushed_out()
+        if not message.get("more_body", False):
+            held.waits_for_client = False
+            return body
 
 
 def _max_bytes(media_type: str, limits: Limits) -> int:
@@ -64,54 +76,20 @@ def _too_large(limits: Limits) -> HTTPException:
     return HTTPException(413, f"the image has more than {limits.bytes} bytes")
 
 
-async def _chunks(
-    request: Request, max_bytes: int, limits: Limits, deadline: float
-) -> AsyncGenerator[bytes, None]:
-    stream, size, loop = request.stream(), 0, asyncio.get_running_loop()
+def _pushed_out() -> HTTPException:
+    return HTTPException(503, "other requests need the memory; try again", TRY_AGAIN)
+
+
+async def _receive(request: Request, deadline: float, held: Holder) -> Message:
+    message: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
     try:
-        while True:
-            chunk = await asyncio.wait_for(anext(stream), deadline - loop.time())
-            size += len(chunk)
-            if size > max_bytes:
-                raise _too_large(limits)
-            yield chunk
-    except StopAsyncIteration:
-        return
-    except asyncio.TimeoutError:  # not the builtin one on Python 3.10
-        raise HTTPException(408, "the body was not received in time") from None
-    except ClientDisconnect:
-        raise HTTPException(499, "the client disconnected") from None
-
-
-def form_headers(content_type: str) -> Headers:
-    """The headers for the form parser: the content type with its boundary and no other parameter.
-
-    With a ``charset`` the parser would decode fields with any codec that a client names; some take minutes.
-
-    Raises:
-        HTTPException: 400: there is no valid boundary.
-    """
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
-    if not _BOUNDARY.fullmatch(boundary):
-        raise HTTPException(400, "the form cannot be read: its content type has no valid boundary")
-    return Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
-
-
-class _InMemoryParser(MultiPartParser):
-    spool_max_size = 0
-    """Larger parts are written to disk; 0: no part is."""
-
-
-async def _file_in_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> bytes:
-    """The only file in a form; its field may have any name."""
-    headers = form_headers(request.headers["content-type"])
-    try:
-        form = await _InMemoryParser(headers, chunks, max_files=1, max_fields=_MAX_FIELDS).parse()
-    except (MultiPartException, FormParserError) as error:
-        raise HTTPException(400, f"the form cannot be read: {error}") from error
-    files: list[UploadFile] = [part for part in form.values() if not isinstance(part, str)]
-    if not files:
-        raise HTTPException(400, "the form contains no file")
-    with files[0].file as file:
-        content: bytes = file.read()
-    return content
+        remaining = deadline - asyncio.get_running_loop().time()
+        await asyncio.wait({message, held.pushed_out}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+        if held.pushed_out.done():
+            raise _pushed_out()
+        if not message.done():
+            raise HTTPException(408, "the body was not received in time")
+        received: Message = message.result()
+        return received
+    finally:
+        message.cancel()

@@ -17,6 +17,7 @@ from segplug.cli.output import Output
 from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
+from segplug.regular_files import read_regular_text
 from segplug.runtime.postprocess import require_scores
 from segplug.serving.logs import log_handler
 from segplug.serving.requests import Limits
@@ -24,12 +25,16 @@ from segplug.serving.served_model import choose_backend, serving_warnings
 from segplug.serving.service import Service
 from segplug_serve.app import Server, ServerSettings
 from segplug_serve.batcher import Batcher
-from segplug_serve.lifecycle import address_of, bind, run
+from segplug_serve.lifecycle import Workers, address_of, bind, ended, run
+from segplug_serve.memory import Pool
 from segplug_serve.metrics import Metrics
+from segplug_serve.readers import BYTES_OF_ANSWER, Readers
 
 __all__ = ["serve"]
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LONGEST_TOKEN = 1 << 16
+"""Bytes of a file of a token, of which a header can hold a part only."""
 
 _log = logging.getLogger("segplug.serve")
 
@@ -52,7 +57,7 @@ def serve(session: Segplug, values: Mapping[str, Any]) -> int:
             "everybody who reaches this address can use the server: restrict it with --token-file"
         )
     with bind(values["host"], values["port"]) as sock, _open_engine(session, values) as engine:
-        server, batcher, name = _build_server(session, engine, values, token)
+        server, workers, name = _build_server(session, engine, values, token)
         address = address_of(sock)
 
         def ready() -> None:
@@ -62,16 +67,17 @@ def serve(session: Segplug, values: Mapping[str, Any]) -> int:
             output.say(f"  curl{header} --data-binary @photo.jpg {url} -o mask.png")
             output.document({"address": address, "url": url, "model": name, "backend": engine.spec.backend})
 
-        if not run(server.app(), batcher, sock, timeout=values["timeout"], ready=ready):
+        if not run(server.app(), workers, sock, timeout=values["timeout"], ready=ready):
             _log.error("the model is still running: the process ends without closing it")
             os._exit(1)
+    ended()
     output.say("stopped")
     return 0
 
 
 def _build_server(
     session: Segplug, engine: Engine, values: Mapping[str, Any], token: str | None
-) -> tuple[Server, Batcher, str]:
+) -> tuple[Server, Workers, str]:
     name = _model_name(values["name"], engine)
     limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"], values["max_decoded"])
     if values["unknown_below"] is not None:
@@ -92,10 +98,12 @@ def _build_server(
         )
     metrics = Metrics(name, engine.spec.backend)
     batcher = Batcher(service.segment, size=size, delay=values["max_delay"] / 1000, metrics=metrics)
+    # One batch runs while the next image is decoded.
+    images = Pool((size + 1) * (limits.decoded + BYTES_OF_ANSWER * limits.pixels))
+    readers = Readers(values["readers"], limits=limits, meta=service.meta, images=images, metrics=metrics)
     settings = ServerSettings(name, limits, values["queue"], values["timeout"], token)
-    # One batch runs while the next is decoded.
-    server = Server(service, batcher, max_decoded=2 * size, settings=settings, metrics=metrics)
-    return server, batcher, name
+    server = Server(service, readers, batcher, images=images, settings=settings, metrics=metrics)
+    return server, Workers(readers, batcher), name
 
 
 @contextmanager
@@ -138,8 +146,10 @@ def _read_token(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        token = Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+        token = read_regular_text(path, most_bytes=_LONGEST_TOKEN).strip()
+    except OSError as error:
+        raise UsageError(f"--token-file {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"--token-file {path} cannot be read: {error}") from error
     if not re.fullmatch(r"[!-~]+", token):
         raise UsageError(f"--token-file {path} contains no token: one line of ASCII without spaces")

@@ -19,9 +19,14 @@ from torchserve_support.packing import mask_of, served_of, unpacked
 from ts.context import Context, RequestProcessor
 
 from segplug import Segplug
+from segplug.engine import EngineSpec
 from segplug.errors import UsageError
+from segplug.model import ModelMeta
+from segplug.preprocessing import Convert, Decoding
 from segplug.runtime.postprocess import Prediction
 from segplug.runtime.segment import Segmenter
+from segplug.serving.service import Service
+from segplug.testing import FunctionEngine
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +141,44 @@ def test_unknown_labels_need_scores(model, tmp_path):
     with pytest.raises(UsageError, match="--unknown-below needs the scores"):
         Segplug().pack("torchserve", labels, folder=tmp_path / "store", unknown_below=0.5)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("form", ["npy", "tiff"])
+def test_no_value_of_a_file_is_cast_to_fewer_bits(dtype, form):
+    """What the network receives is compared with the values themselves."""
+    rng = np.random.default_rng(0)
+    image = (rng.standard_normal((9, 14, 5)) * 3000).astype(dtype) if dtype.startswith("f") else None
+    if image is None:
+        limits = np.iinfo(dtype)
+        image = rng.integers(limits.min, limits.max, (9, 14, 5), dtype=dtype, endpoint=True)
+    received = []
+
+    def network(batch):
+        received.extend(batch.copy())
+        return np.zeros((len(batch), 2, *batch.shape[2:]), np.float32)
+
+    meta = ModelMeta(
+        "m",
+        classes=("a", "b"),
+        out_channels=2,
+        in_channels=5,
+        decoding=Decoding.for_channels(5),
+        preprocessing=(Convert(),),
+    )
+    handler = Handler()
+    handler._service = Service(FunctionEngine(EngineSpec(meta, "logits", backend="test"), network))
+    content = npy(image) if form == "npy" else _tiff(image)
+    text = base64.b64encode(content).decode()
+    rows = [
+        {"body": bytearray(content)},
+        {"image": bytearray(content)},
+        {"data": text.encode()},
+        {"body": {"image": text}},
+    ]
+    for row in rows:
+        body, status = _answer(handler, row)
+        assert status == 200, body
+    assert len(received) == len(rows)
+    for found in received:
+        np.testing.assert_array_equal(found, image.transpose(2, 0, 1).astype(np.float32))

@@ -120,6 +120,11 @@ def _with_opencv(
         raise DatasetError(
             f"{what} is not an image, or is damaged" if header is None else _refused(what, header)
         )
+    if header is not None and flag == flags["unchanged"] and image.ndim == 2 and header.channels > 2:
+        raise DatasetError(
+            f"{what} is a TIFF of {channels_of(header.channels)} of {header.dtype}, of which OpenCV gives "
+            "only the first"
+        )
     return image  # type: ignore[no-any-return]
 
 

@@ -95,6 +95,13 @@ def test_a_png_whose_texts_unpack_to_gigabytes_is_refused(text):
         decode(with_chunks(*[text] * 4000))
 
 
+@pytest.mark.parametrize("limits", [{}, SERVER])
+def test_a_png_of_more_data_than_its_pixels_is_refused(limits):
+    more = chunk(b"IDAT", zlib.compress(bytes(200 << 20), 9))
+    with pytest.raises(DatasetError, match="larger than the image"):
+        decode(with_chunks(more), **limits)
+
+
 @pytest.mark.parametrize(("limits", "count"), [({}, 100_000), (SERVER, 2000)])
 def test_a_png_of_many_chunks_is_refused(limits, count):
     with pytest.raises(DatasetError, match="chunks"):
@@ -151,6 +158,38 @@ def test_ordinary_files_are_read(name):
     for library in ("opencv", "pillow"):
         assert decode(content, library, **SERVER).shape == (200, 300, 3)
         assert decode(content, library).shape == (200, 300, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_pngs_that_are_not_compressed_are_read(mode):
+    """In blocks as small as any encoder makes them."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 4), np.uint8)
+    image = (
+        Image.fromarray(noise).convert(mode)
+        if mode != "I;16"
+        else Image.fromarray(noise.view(np.uint16)[..., 0])
+    )
+    content = io.BytesIO()
+    image.save(content, "PNG", compress_level=0)
+    data = content.getvalue()
+    start, end = data.index(b"IDAT") - 4, data.index(b"IEND") - 4
+    rows = zlib.decompress(_joined(data[start:end]))
+    packer = zlib.compressobj(0, zlib.DEFLATED, 15, 1)
+    small = b"".join(
+        packer.compress(rows[at : at + 100]) + packer.flush(zlib.Z_FULL_FLUSH)
+        for at in range(0, len(rows), 100)
+    )
+    content = data[:start] + chunk(b"IDAT", small + packer.flush()) + data[end:]
+    assert decode(content, **SERVER).shape == (200, 300, 3)
+
+
+def _joined(chunks: bytes) -> bytes:
+    found, at = b"", 0
+    while at < len(chunks):
+        length = int.from_bytes(chunks[at : at + 4], "big")
+        found += chunks[at + 8 : at + 8 + length]
+        at += 12 + length
+    return found
 
 
 @pytest.mark.skipif(shutil.which("jpegtran") is None, reason="jpegtran is not installed")

@@ -25,6 +25,8 @@ _MOST_SEGMENTS = 1 << 14
 """Segments of a JPEG: an EXIF block, a table, a scan. 32 MB of metadata are 500 of them."""
 _SCANS_OF_ALL_PIXELS = 20
 """Encoders write about 10 scans, and 13 at most. A server reads so many of its largest image."""
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_SPARE_PNG_BYTES = 1 << 16
 
 
 def check_jpeg_cost(content: bytes, what: str, pixels: int, limits: Limits) -> None:
@@ -70,20 +72,25 @@ def _length(content: bytes, position: int) -> int:
 
 
 def check_png_cost(content: bytes, what: str, limits: Limits) -> None:
-    """Refuse a PNG of many chunks beside its pixels, or of compressed texts that unpack to gigabytes.
+    """Refuse a PNG of many chunks beside its pixels, or of compressed data that unpack to gigabytes.
 
     Raises:
-        DatasetError: it has more chunks than ``limits.chunks``.
+        DatasetError: it has more chunks than ``limits.chunks``, or more data than its pixels can be.
         TooLargeError: its compressed texts have more bytes than ``limits.texts``.
     """
-    position, chunks, texts = len(PNG_START), 0, 0
+    position, chunks, texts, pixels = len(PNG_START), 0, 0, 0
+    most = _most_png_pixels(content)
     while position + 8 <= len(content):
         length = int.from_bytes(content[position : position + 4], "big")
         kind = content[position + 4 : position + 8]
         if kind == b"IEND":
             return
-        if kind != b"IDAT":
+        if kind == b"IDAT":
+            pixels += length
+        else:
             chunks += 1
+        if pixels > most:
+            raise DatasetError(f"{what} is damaged: its compressed pixels are larger than the image")
         if kind in (b"zTXt", b"iTXt"):
             start = position + 8
             texts += length if kind == b"zTXt" or _is_compressed(content[start : start + 82]) else 0
@@ -94,6 +101,14 @@ def check_png_cost(content: bytes, what: str, limits: Limits) -> None:
                 f"{what} is a PNG of more than {limits.texts} bytes of compressed text, which are not read"
             )
         position += 12 + length
+
+
+def _most_png_pixels(content: bytes) -> int:
+    """Bytes that the pixels may have when compressed: a tenth more than uncompressed, for small blocks."""
+    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    bits = content[24] * _PNG_CHANNELS.get(content[25], 4) if len(content) > 25 else 0
+    rows = height + (height + 7) * (content[28:29] == b"\1")  # an interlaced image has up to twice the rows
+    return (width * bits // 8 + 2) * rows * 11 // 10 + _SPARE_PNG_BYTES
 
 
 def _is_compressed(international: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from segplug.errors import PluginError, is_interrupt
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     import click
 
 __all__ = ["entry_label", "import_plugin", "load_command", "refuse_unusable", "refuse_wrong_distribution"]
+
+_NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
+"""What libraries read when they are imported. ONNX Runtime 1.31 otherwise sends data on its use to Microsoft, in
+a thread of its own, and leaves files in the folders of temporary and cached files."""
 
 
 def entry_label(entry: Entry) -> str:
@@ -50,7 +55,12 @@ def refuse_wrong_distribution(entry: Entry) -> None:
 
 
 def import_plugin(entry: Entry) -> object:
-    """Import a plugin; raises :class:`PluginError` with the reason, whatever it is."""
+    """Import a plugin; raises :class:`PluginError` with the reason, whatever it is.
+
+    Libraries do not report their use to anybody, unless the user's environment says that they may.
+    """
+    for name, value in _NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
     try:
         return entry.load()
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -304,3 +305,17 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_running_reports_its_use_to_nobody(static_labels, tmp_path):
+    program = (
+        "from segplug import Segplug\n"
+        f"with Segplug().open({str(static_labels.path)!r}, backend='onnxruntime'): pass\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    folders = {"TMPDIR": str(tmp_path / "tmp"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for folder in folders.values():
+        Path(folder).mkdir()
+    subprocess.run([sys.executable, "-c", program], check=True, env={**environment, **folders})
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.name == "Microsoft"] == []

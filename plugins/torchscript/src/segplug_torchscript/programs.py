@@ -5,9 +5,12 @@ This module imports torch; it is imported when something is exported or opened, 
 
 from __future__ import annotations
 
+import os
 import platform
+import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,6 +19,7 @@ from segplug_torch.errors import one_line
 from torch import nn
 
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, ShapeError
+from segplug.files import scratch_folder
 from segplug.model import InputLimits
 from segplug.quiet import quiet
 from segplug.tracing import export_dimensions
@@ -196,13 +200,17 @@ def load_program(path: Path, device: torch.device) -> Function:
             if any(isinstance(tensor, torch.Tensor) and tensor.device != device for tensor in tensors):
                 program = move_to_device_pass(program, str(device))
             function: Function = program.module()
-    except (RuntimeError, ValueError, KeyError, AssertionError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged or hostile graph raises almost anything
         raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
     return function
 
 
 def load_compiled(path: Path, device: torch.device, made_for: Mapping[str, str]) -> Function:
     """Open a compiled package.
+
+    PyTorch unpacks it into a temporary folder, which goes with the function.
 
     Raises:
         DeviceError: it was compiled for another kind of device or machine.
@@ -223,12 +231,29 @@ def load_compiled(path: Path, device: torch.device, made_for: Mapping[str, str])
             hint="compile it where it runs, or export without --aot",
         )
     index = -1 if device.index is None else device.index  # -1: PyTorch's own choice
-    try:
-        with quiet():
-            function: Function = torch._inductor.aoti_load_package(str(path), device_index=index)
-    except (RuntimeError, ValueError, OSError, ImportError) as error:
-        raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
+    with ExitStack() as stack:
+        unpacked = stack.enter_context(scratch_folder())
+        try:
+            with quiet(), _temporary_files_in(unpacked):
+                function: Function = torch._inductor.aoti_load_package(str(path), device_index=index)
+        except (RuntimeError, ValueError, OSError, ImportError) as error:
+            raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
+        weakref.finalize(function, stack.pop_all().close)
     return function
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let libraries put their temporary files into ``folder``: what they leave after a kill goes with it."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def as_text(program: ExportedProgram) -> str:

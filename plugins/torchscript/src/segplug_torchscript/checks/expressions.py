@@ -43,7 +43,7 @@ _OF_PYTHON = names(
     "max min abs int float bool round Max Min Mod PythonMod FloorDiv IsNonOverlappingAndDenseIndicator"
 )
 _MATH = names("ceil floor trunc sqrt isnan inf pow log2 fabs")
-__SYMBOLIC = re.compile(r"sym_(float|int|ite|max|min|not|sqrt|sum)")
+_SYMBOLIC = re.compile(r"sym_(float|int|ite|max|min|not|sqrt|sum)")
 _INPUT_METHODS = frozenset({"size", "stride", "storage_offset"})
 
 _SIGNS = (ast.USub, ast.UAdd, ast.Not, ast.Invert)
@@ -200,9 +200,7 @@ class _Checker:
         module, _, function = name.rpartition(".")
         if module == "math":
             return function in _MATH
-        return (
-            name in _OF_PYTHON if not module else module == "torch" and bool(__SYMBOLIC.fullmatch(function))
-        )
+        return name in _OF_PYTHON if not module else module == "torch" and bool(_SYMBOLIC.fullmatch(function))
 
     def _named(self, name: str, node: ast.Call) -> _Growth:
         """``Symbol('s0', positive=True, integer=True)``, ``Float('0.5', precision=53)``."""

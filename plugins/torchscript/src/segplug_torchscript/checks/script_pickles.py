@@ -42,6 +42,9 @@ class _Part:
     def __new__(cls, *values: Any, **more: Any) -> _Part:
         return super().__new__(cls)
 
+    def __setstate__(self, state: Any) -> None:
+        """The state of an object may be anything: its class reads it."""
+
 
 class _Storage:
     def __init__(self, count: int) -> None:

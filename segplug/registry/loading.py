@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["entry_label", "import_plugin", "load_command", "refuse_unusable", "refuse_wrong_distribution"]
 
 _NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
-"""What libraries read when they are imported. ONNX Runtime 1.31 otherwise sends data on its use to Microsoft, in
-a thread of its own, and leaves files in the folders of temporary and cached files."""
+"""What libraries read when they are imported. ONNX Runtime 1.31 otherwise sends data on its use to Microsoft,
+in a thread of its own, and leaves files in the folders of temporary and cached files."""
 
 
 def entry_label(entry: Entry) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["align", "unsupported_kind", "with_own_storage"]
+__all__ = ["align", "repeats", "unsupported_kind", "with_own_storage"]
 
 
 def unsupported_kind(tensor: torch.Tensor) -> str:
@@ -19,6 +20,21 @@ def unsupported_kind(tensor: torch.Tensor) -> str:
     if tensor.is_meta:
         return "without values"
     return "" if tensor.layout == torch.strided else "sparse"
+
+
+def repeats(tensors: Iterable[torch.Tensor]) -> tuple[int, int]:
+    """Bytes of all tensors written out, and of the memory that they share.
+
+    A stride of 0 makes a tensor of any size of one number. Tensors with an :func:`unsupported_kind` are not
+    counted.
+    """
+    values, storages = 0, {}
+    for tensor in tensors:
+        if not unsupported_kind(tensor):
+            values += tensor.numel() * tensor.element_size()
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return values, sum(storages.values())
 
 
 def align(tensor: torch.Tensor) -> torch.Tensor:

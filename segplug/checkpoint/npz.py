@@ -7,6 +7,7 @@ only single arrays (.npy).
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _MEMBER = ".npy"
 _WIDEST = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
 """Kinds of numbers: the bytes of the widest type that PyTorch has."""
 _TEXTS = "SU"
+_MOST_RATIO = 16
+_MOST_UNPACKED = 256 << 20
+"""Bytes that an archive may always unpack to."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def _read_members(file: IO[bytes], location: str) -> NpzContent:
     state: dict[str, torch.Tensor] = {}
     texts: dict[str, Array] = {}
     with zipfile.ZipFile(file) as archive:
+        _check_unpacked(archive, file, location)
         for member in archive.infolist():
             with archive.open(member) as content:
                 _check_header(content, member, location)
@@ -83,6 +88,24 @@ def _read_members(file: IO[bytes], location: str) -> NpzContent:
             else:
                 state[name] = _to_tensor(array)
     return NpzContent(state, texts)
+
+
+def _check_unpacked(archive: zipfile.ZipFile, file: IO[bytes], location: str) -> None:
+    """Check the size that all arrays have in memory: a small file can hold terabytes of equal numbers.
+
+    zipfile unpacks no more of a member than its size says.
+
+    Raises:
+        CheckpointError: it is too large for a file of this size. Weights can hardly be compressed.
+    """
+    packed = file.seek(0, os.SEEK_END)
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(_MOST_UNPACKED, _MOST_RATIO * packed):
+        raise CheckpointError(
+            f"{location} has {packed:,} bytes and unpacks to {unpacked:,}: more than {_MOST_RATIO} times as "
+            "many are not read",
+            hint="save it with numpy.savez, which does not compress",
+        )
 
 
 def _check_header(content: IO[bytes], member: zipfile.ZipInfo, location: str) -> None:

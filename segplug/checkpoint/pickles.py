@@ -13,6 +13,7 @@ from typing import Any
 from segplug.checkpoint.formats import first_sentence
 from segplug.errors import CheckpointError
 from segplug.regular_files import open_regular
+from segplug.text import is_encodable
 
 __all__ = ["load_pickle"]
 
@@ -56,15 +57,17 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
     try:
         with open_regular(path) as file:
             is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+        # PyTorch maps files whose names are UTF-8.
+        mapped = is_zip and is_encodable(str(path))
         with torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
             except pickle.UnpicklingError:
                 if not trust:
                     raise
-            return torch.load(path, map_location="cpu", weights_only=False, mmap=is_zip)
+            return torch.load(path, map_location="cpu", weights_only=False, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise _refusal(location, str(error), is_zip=is_zip) from error
     except OSError as error:

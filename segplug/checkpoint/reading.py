@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 _PARALLEL = "module."
+_MOST_RATIO = 16
+_MOST_REPEATED = 256 << 20
+"""Bytes that tensors may always have when they are written out."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,29 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
         raise UsageError(reason)
     with _needed_libraries():
         if is_index(path):
-            return _remove_parallel_prefix(_read_shards(path, location, trust=trust))
-        check_is_no_shard(path, location)
-        return _remove_parallel_prefix(_read_file(path, location, trust=trust))
+            found = _read_shards(path, location, trust=trust)
+        else:
+            check_is_no_shard(path, location)
+            found = _read_file(path, location, trust=trust)
+        _check_repeats(found)
+        return _remove_parallel_prefix(found)
+
+
+def _check_repeats(checkpoint: Checkpoint) -> None:
+    """Check, before a tensor is copied, that the tensors are not much larger than what the file holds.
+
+    Raises:
+        CheckpointError: they are. Networks share some weights between layers, and no file needs more.
+    """
+    from segplug.checkpoint.memory import repeats
+
+    values, held = repeats(checkpoint.state.values())
+    if values > max(_MOST_REPEATED, _MOST_RATIO * held):
+        raise CheckpointError(
+            f"{checkpoint.path} holds {held:,} bytes of weights, and its tensors claim {values:,}: they "
+            f"repeat the same values, and more than {_MOST_RATIO} times is not read",
+            hint="save the tensors with .contiguous()",
+        )
 
 
 def _files_in(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ import click
 
 from segplug.cli.printing import print_document, print_line, print_text
 from segplug.errors import SegplugError
+from segplug.limits import why_no_memory
 from segplug.version import __version__
 
 if TYPE_CHECKING:
@@ -138,6 +139,12 @@ def run_command_line(arguments: Sequence[str]) -> int:
             raise
         message = "the working folder has been removed (change to another folder)"
         return _failed(message, "UsageError", 2, debug, as_json)
+    except Exception as error:
+        reason = why_no_memory(error)
+        if reason is None:
+            raise
+        hint = "smaller images, a smaller --shape or --batch-size need less"
+        return _failed(f"{reason} ({hint})", "MemoryError", 1, debug, as_json)
 
 
 def _has_working_folder() -> bool:

@@ -5,12 +5,11 @@ This module imports torch; it is imported when something is exported or opened, 
 
 from __future__ import annotations
 
-import os
 import platform
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,7 +18,7 @@ from segplug_torch.errors import one_line
 from torch import nn
 
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, ShapeError
-from segplug.files import scratch_folder
+from segplug.files import scratch_folder, temporary_files_in
 from segplug.model import InputLimits
 from segplug.quiet import quiet
 from segplug.tracing import export_dimensions
@@ -234,26 +233,12 @@ def load_compiled(path: Path, device: torch.device, made_for: Mapping[str, str])
     with ExitStack() as stack:
         unpacked = stack.enter_context(scratch_folder())
         try:
-            with quiet(), _temporary_files_in(unpacked):
+            with quiet(), temporary_files_in(unpacked):
                 function: Function = torch._inductor.aoti_load_package(str(path), device_index=index)
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
         weakref.finalize(function, stack.pop_all().close)
     return function
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Let libraries put their temporary files into ``folder``: what they leave after a kill goes with it."""
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
 
 
 def as_text(program: ExportedProgram) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from segplug.files import scratch_folder
+from segplug.files import scratch_folder, temporary_files_in
 from segplug.quiet import quiet
 from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import WEIGHTED, sensitive_nodes
@@ -64,7 +64,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     not_quantised = tuple(dict.fromkeys((*_classifier(named), *_depthwise(named))))
     sensitive = sensitive_nodes(named)
     static: Any = quantize
-    with scratch_folder() as folder, quiet():
+    with scratch_folder() as folder, temporary_files_in(folder), quiet():
         output = folder / "int8.onnx"
         static(
             named,

@@ -18,6 +18,7 @@ import numpy as np
 from segplug.errors import ArtifactError, EngineError, UsageError
 from segplug.model import ModelMeta
 from segplug.serving.requests import CONTROLS
+from segplug.text import printable_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Reply", "decode_mask", "predictions_url"]
 
 _PREDICTIONS = "/predictions/"
-_TOKEN = re.compile(r"[!-~]+")
+_VISIBLE = re.compile(r"[!-~]+")
+"""ASCII without spaces, line ends and control characters."""
 _DURATION = re.compile(r"(?P<name>[\w.-]+)\s*;(?:.*;)?\s*dur=(?P<milliseconds>\d+(\.\d+)?)(\s*;.*)?")
 
 
@@ -76,7 +78,7 @@ class Client:
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 60) -> None:
         self.url = url.rstrip("/")
         self._parts = _split(self.url)
-        if token is not None and not _TOKEN.fullmatch(token):
+        if token is not None and not _VISIBLE.fullmatch(token):
             raise UsageError("the token must be ASCII without spaces")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
@@ -228,6 +230,13 @@ def predictions_url(
 
 
 def _split(url: str) -> SplitResult:
+    # First of all: urlsplit takes line ends and tabs out without a word.
+    if not _VISIBLE.fullmatch(url):
+        raise UsageError(
+            f"'{printable_line(url)}' is not the address of a server: an address has no spaces, line ends, "
+            "control characters or letters beyond ASCII",
+            hint="write a space in it as %20",
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -235,7 +244,7 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise UsageError(f"'{url}' is not the address of a server: {error}") from error
     usable = parts.scheme in ("http", "https") and parts.hostname and not parts.query and port != 0
-    if not usable or not url.isascii() or parts.username is not None:
+    if not usable or parts.fragment or parts.username is not None:
         raise UsageError(
             f"'{url}' is not the address of a server",
             hint="an example: http://127.0.0.1:8080/predictions/NAME",

@@ -86,11 +86,24 @@ def test_connections_are_reused_and_renewed(service) -> None:
         "http://h/é",
         "http://a:b@h/x",
         "http://a..b/x",
+        "http://h/x#y",
+        "http://h/a b",
+        "http://h/a\nb",
+        "http://h/x\r\nX-Header: y",
+        "http://h/\tx",
+        " http://h/x",
+        "http://h/x\n",
+        "http://h :80/x",
+        "http://h\x7f/x",
+        "http://h/\x1b[2J",
+        "",
     ],
 )
 def test_invalid_addresses(url) -> None:
-    with pytest.raises(UsageError):
-        Client(url)
+    for connect in (Client, lambda address: predictions_url(address, None)):
+        with pytest.raises(UsageError) as caught:
+            connect(url)
+        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("token", ["a\nX: y", "tök€n", "", "a b"])

@@ -26,6 +26,7 @@ from segplug.preprocessing import (
     find_steps,
     steps_from_data,
 )
+from segplug.text import encodable, encodable_data
 from segplug.validation import AtLeastOne, Byte, Finite, NotNegative, checked, fault
 
 if TYPE_CHECKING:
@@ -150,6 +151,10 @@ class ModelMeta:
     """JSON data that only the plugin of a format uses, under the plugin's name."""
     schema_version: AtLeastOne = SCHEMA_VERSION
 
+    def __post_init__(self) -> None:
+        # It may be the name of a file; formats hold it as UTF-8.
+        object.__setattr__(self, "name", encodable(self.name))
+
     @property
     def num_classes(self) -> int:
         """Number of classes: of their names, else of the labels (2 for a head of one channel)."""
@@ -188,7 +193,7 @@ class ModelMeta:
         data = dataclasses.asdict(self)
         data["preprocessing"] = [step.to_dict() for step in self.preprocessing]
         data["tta"] = [[step.to_dict() for step in view] for view in self.tta]
-        plain: dict[str, Any] = json.loads(json.dumps(data))
+        plain: dict[str, Any] = encodable_data(json.loads(json.dumps(data)))
         return plain
 
     def to_json(self) -> str:

@@ -6,8 +6,9 @@ A terminal obeys escape codes, bidi marks change the order of the text around th
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
-__all__ = ["encodable", "printable", "printable_line"]
+__all__ = ["encodable", "encodable_data", "is_encodable", "printable", "printable_line"]
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode: controls, invisible format characters, surrogates, line and paragraph separators."""
@@ -38,14 +39,29 @@ def printable_line(text: str) -> str:
 
 def encodable(text: str) -> str:
     """The text with lone surrogates as escapes: UTF-8 cannot hold them, and parsers of JSON refuse them."""
+    if is_encodable(text):
+        return text
+    return "".join(
+        _visible(character) if unicodedata.category(character) == "Cs" else character for character in text
+    )
+
+
+def encodable_data(data: Any) -> Any:
+    """JSON data with every text as :func:`encodable` gives it."""
+    if isinstance(data, dict):
+        return {encodable(key): encodable_data(item) for key, item in data.items()}
+    if isinstance(data, list):
+        return [encodable_data(item) for item in data]
+    return encodable(data) if isinstance(data, str) else data
+
+
+def is_encodable(text: str) -> bool:
+    """Whether a text can be written as UTF-8; file names may have bytes that cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "".join(
-            _visible(character) if unicodedata.category(character) == "Cs" else character
-            for character in text
-        )
-    return text
+        return False
+    return True
 
 
 def _visible(character: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segplug import files
 from segplug.api.making import Product, all_inputs, check_shape, ensure_output, precision_of, refuse_elsewhere
 from segplug.api.sources import Sources
-from segplug.api.subjects import existing, input_files, request_field
+from segplug.api.subjects import existing, input_files, output_path, request_field
 from segplug.errors import ArtifactError, PluginError, UsageError
 from segplug.installed import Provider
 from segplug.registry.formats import attached_files, older_parts, require_device, verification_backend
@@ -70,7 +70,7 @@ class Makers(Sources):
         checked = provider.make_options(options)
         chosen = precision_of(provider, precision)
         check_shape(shape)
-        destination = Path(output)
+        destination = output_path(output)
         files.refuse_input(destination, [*input_files(model), *images])
         ensure_output(provider, destination, force=force)
         if verify:
@@ -126,7 +126,7 @@ class Makers(Sources):
         subject = request_field(provider, what)
         checked = provider.make_options(options)
         chosen = precision_of(provider, precision)
-        destination = Path(output)
+        destination = output_path(output)
         inputs = all_inputs(self.registry, what, images)
         files.refuse_input(destination, inputs)
         ensure_output(provider, destination, force=force)
@@ -171,7 +171,7 @@ class Makers(Sources):
             raise UsageError(f"export {provider.entry.target} does not pack", hint="use Segplug.export")
         subject = request_field(provider, what)
         checked = provider.make_options(options)
-        destination, levels = Path(folder), provider.attribute("shared_levels")
+        destination, levels = output_path(folder), provider.attribute("shared_levels")
         final = Path.cwd() / destination  # an add-on may change the working folder
         inputs = all_inputs(self.registry, what)
         with (
@@ -217,7 +217,7 @@ class Makers(Sources):
             **options: The target's own options (``segplug plugins show TARGET``).
         """
         provider = self.registry.resolve("convert_weights", target)
-        final = Path(destination)
+        final = output_path(destination)
         files.refuse_input(final, [checkpoint])
         existing(Path(checkpoint))
         checked = provider.make_options(options)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from segplug.api.subjects import input_files
+from segplug.api.subjects import input_files, require_text
 from segplug.artifact import completed
 from segplug.errors import PluginError, UsageError
 from segplug.files import ensure_free
 from segplug.installed import Provider
+from segplug.limits import MOST_BATCH, why_no_input, why_no_threads
 from segplug.model import ModelMeta
 from segplug.registry.formats import files_of
 from segplug.registry.loading import entry_label
@@ -19,7 +20,15 @@ from segplug.results import Artifact, Precision
 from segplug.session import PathLike, Providers, Subject
 from segplug.staging import Stage
 
-__all__ = ["Product", "all_inputs", "check_shape", "ensure_output", "precision_of", "refuse_elsewhere"]
+__all__ = [
+    "Product",
+    "all_inputs",
+    "check_numbers",
+    "check_shape",
+    "ensure_output",
+    "precision_of",
+    "refuse_elsewhere",
+]
 
 State = dict[str, tuple[int, int]]
 
@@ -37,8 +46,9 @@ def ensure_output(maker: Provider, destination: Path, *, force: bool) -> None:
 
     Raises:
         UsageError: it exists and ``force`` is not set, it is a folder of something else, or its own folder is
-            not there.
+            not there, or its name is not UTF-8.
     """
+    require_text(destination)
     if force and destination.is_dir() and maker.method("read_meta")(destination) is not None:
         return
     ensure_free(destination, force=force)
@@ -71,6 +81,20 @@ def check_shape(shape: object) -> None:
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
         raise UsageError(f"a shape is (height, width) in pixels, not {shape!r}")
+    if reason := why_no_input(sizes, channels=1):
+        raise UsageError(reason)
+
+
+def check_numbers(*, threads: int | None = None, batch_size: int = 1) -> None:
+    """Check the numbers of a run, each of which takes memory.
+
+    Raises:
+        UsageError: one is too large for any run, or for this machine.
+    """
+    if reason := why_no_threads(threads):
+        raise UsageError(reason)
+    if not 1 <= batch_size <= MOST_BATCH:
+        raise UsageError(f"a batch has 1 to {MOST_BATCH} images, not {batch_size}")
 
 
 @dataclass

@@ -12,8 +12,9 @@ from segplug.regular_files import why_no_file
 from segplug.results import Artifact
 from segplug.session import Subject
 from segplug.staging import recover
+from segplug.text import is_encodable
 
-__all__ = ["existing", "input_files", "request_field"]
+__all__ = ["existing", "input_files", "output_path", "request_field", "require_text"]
 
 
 def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
     path = what.path if isinstance(what, Artifact) else Path(what)
     if provider.takes == "model":
         raise UsageError(f"{named} takes a loaded model, not the file {path}")
-    return {"artifact": existing(path)}
+    require_text(existing(path))
+    return {"artifact": path}
 
 
 def existing(path: Path) -> Path:
@@ -43,6 +45,29 @@ def existing(path: Path) -> Path:
     if not path.is_dir() and (reason := why_no_file(path)):
         raise UsageError(reason)
     return path
+
+
+def output_path(location: str | Path) -> Path:
+    """The path of an artifact to write; raises :class:`UsageError` if it is empty, or not UTF-8."""
+    if location == "":
+        raise UsageError("the output is empty", hint="name what to write")
+    require_text(Path(location))
+    return Path(location)
+
+
+def require_text(path: Path) -> None:
+    """Check the path of an artifact: the libraries of most formats take paths as text.
+
+    Raises:
+        UsageError: it has bytes that are not UTF-8, in its own name or in that of a folder.
+    """
+    whole = str(path.absolute())
+    if not is_encodable(whole):
+        raise UsageError(
+            f"the path {whole} has bytes that are not UTF-8, which the libraries that write and open "
+            "artifacts do not take",
+            hint="use another name or folder",
+        )
 
 
 def input_files(what: Subject) -> list[str | Path | None]:

@@ -15,6 +15,7 @@ from segplug.files import ensure_free, write_bytes, writing
 from segplug.runtime.pictures import is_unchanged, state_note
 from segplug.sink import ImageResult, Notes, RunContext
 from segplug.temporary import remove_abandoned, temporary_folder
+from segplug.text import encodable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -93,7 +94,7 @@ class RawSink:
         ):
             for index in sorted(self._done):
                 with zipfile.ZipFile(self._piece(index)) as piece:
-                    archive.writestr(self._dataset.name(index) + ".npy", piece.read("labels.npy"))
+                    archive.writestr(encodable(self._dataset.name(index)) + ".npy", piece.read("labels.npy"))
 
     def _piece(self, index: int) -> Path:
         return self._spool / f"{index}.zip"

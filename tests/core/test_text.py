@@ -7,7 +7,8 @@ import unicodedata
 
 import pytest
 
-from segplug.text import printable, printable_line
+from segplug.model import ModelMeta, Provenance
+from segplug.text import encodable_data, is_encodable, printable, printable_line
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,14 @@ def test_no_character_of_unicode_is_left_that_controls_the_terminal() -> None:
     assert left == set()
     assert len(printable(every)) > 1_000_000
     printable(every).encode("utf-8")
+
+
+def test_data_can_be_written_as_utf_8() -> None:
+    data = {"a\udcff": ["b\udcfe", 1, None, {"c": "straße"}]}
+    assert encodable_data(data) == {r"a\xff": [r"b\xfe", 1, None, {"c": "straße"}]}
+    assert not is_encodable("a\udcff")
+    meta = ModelMeta("m\udcff", provenance=Provenance(config="c\udcff.py"))
+    assert meta.name == r"m\xff"
+    assert meta.provenance.config == "c\udcff.py"
+    meta.to_json().encode("utf-8")
+    assert meta.to_dict()["provenance"]["config"] == r"c\xff.py"

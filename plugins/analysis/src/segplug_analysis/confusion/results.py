@@ -15,6 +15,7 @@ from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.regular_files import why_no_file
 from segplug.runtime.pictures import id_table, label_map_files
 from segplug.runtime.reading import MAX_PIXELS, read_mask
+from segplug.text import encodable
 from segplug_analysis.confusion.pickles import read_arrays
 
 if TYPE_CHECKING:
@@ -100,11 +101,11 @@ class _Archive:
             self._archive: Any = np.load(path, allow_pickle=False)
         except _DAMAGES as error:
             raise ArtifactError(f"the results {path} are damaged: {error}") from error
-        names = [dataset.name(index) for index in range(len(dataset))]
+        names = [encodable(dataset.name(index)) for index in range(len(dataset))]
         _check_names(names, self._archive.files, str(path), dataset.info.name)
 
     def labels(self, index: int) -> npt.NDArray[Any]:
-        name = self._dataset.name(index)
+        name = encodable(self._dataset.name(index))
         size = max(
             info.file_size for info in self._archive.zip.infolist() if info.filename in (name, f"{name}.npy")
         )

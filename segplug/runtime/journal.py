@@ -92,6 +92,9 @@ class Journal:
             self._open(fingerprint, resume=resume)
         except OSError as error:
             self._give_up(error)
+        except BaseException:
+            self.close(finished=False)
+            raise
 
     def _open(self, fingerprint: str, *, resume: bool) -> None:
         self._lock = self._locked()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ArtifactError, UsageError
 from segplug.registry.formats import backends_for
+from segplug.runtime.fixed_size import fixed_size_warning
 from segplug.serving.requests import Limits
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ def serving_warnings(spec: EngineSpec) -> list[str]:
         found.append(
             f"test-time augmentation (views: {len(spec.meta.tta)}) is left out on a server, as with --no-tta"
         )
+    if spec.input == "tensor" and spec.height.is_fixed and spec.width.is_fixed:
+        warning = fixed_size_warning(spec.meta, (spec.height.minimum, spec.width.minimum))
+        found += [warning] if warning else []
     if spec.output == "labels" and spec.input == "tensor":
         found.append(
             "this artifact outputs labels: for images of another size than the network's input its masks "

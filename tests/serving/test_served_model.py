@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segplug import Segplug
-from segplug.engine import EngineSpec
+from segplug.engine import Axis, EngineSpec
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
 from segplug.preprocessing import Flip
@@ -87,6 +87,9 @@ def test_what_changes_masks_is_warned_of() -> None:
     meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
     assert serving_warnings(EngineSpec(meta=meta, output="logits")) == []
     (labels,) = serving_warnings(EngineSpec(meta=meta, output="labels"))
+    one = {"height": Axis.fixed(24), "width": Axis.fixed(32)}
+    (size,) = serving_warnings(EngineSpec(meta=meta, output="logits", **one))
+    assert "a size that depends on the image, and this file takes 24x32" in size
     assert "--output-kind logits" in labels
     assert serving_warnings(EngineSpec(meta=meta, output="labels", input="image")) == []
     meta = meta.replace(tta=((), (Flip(),)), approximations=("the crop is left out",))

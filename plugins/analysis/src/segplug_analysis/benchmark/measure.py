@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from segplug.engine import Axis
 from segplug.errors import ShapeError, UsageError
+from segplug.limits import why_no_input
 from segplug_analysis.benchmark.candidates import Candidate
 from segplug_analysis.benchmark.processes import Worker, pool
 
@@ -130,6 +131,8 @@ def _shapes(candidates: Sequence[Candidate], engines: Sequence[Mapping[str, Any]
                     f"{candidate.name} does not take a {name} of {length}, only {axis}",
                     hint=f"give another {flag}",
                 )
+        if reason := why_no_input(size, channels=engine["channels"], batch=batch):
+            raise ShapeError(f"{candidate.name}: {reason}", hint="give a smaller --shape or --batch")
         shapes.append((batch, engine["channels"], int(size[0]), int(size[1])))
     return shapes
 
@@ -150,6 +153,8 @@ def _warm_up(workers: Sequence[Worker], found: Sequence[Measured], plan: Plan, r
         for worker, measured in zip(workers, found, strict=True):
             answer = worker.ask({"shape": measured.shape})
             (measured.first_run_seconds,) = answer["seconds"]
+            for warning in answer["warnings"]:
+                reporter.warn(f"{measured.candidate.name}: {warning}")
             progress.advance()
         for worker in workers:
             worker.ask({"untimed": plan.warmup, "runs": 0})

@@ -88,13 +88,21 @@ def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
         **job["backend_options"],
     ) as engine:
         seconds = time.perf_counter() - start
-        answer({**_describe(engine), "open_seconds": seconds, "warnings": reporter.warnings, **_memory()})
+        answer(
+            {
+                **_describe(engine),
+                "open_seconds": seconds,
+                "warnings": [*reporter.warnings, *_of_size(engine)],
+                **_memory(),
+            }
+        )
         first = next(commands, None)
         if first is None:
             return
         batch = _random_batch(first["shape"])
         parent = os.getppid()
-        answer({"seconds": _time_runs(engine, batch, 1, parent), **_memory()})
+        first_seconds, warnings = _first_run(engine, batch)
+        answer({"seconds": [first_seconds], "warnings": warnings, **_memory()})
         for command in commands:
             _time_runs(engine, batch, command["untimed"], parent)
             answer({"seconds": _time_runs(engine, batch, command["runs"], parent), **_memory()})
@@ -105,6 +113,29 @@ def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
         return job["subject"]
     # The backend puts the network on its device: the source may not know that device.
     return session.load_model(job["subject"], checkpoint=job["checkpoint"], **job["model_options"])
+
+
+def _of_size(engine: Engine) -> list[str]:
+    """A warning if the engine takes one size, and it is not the one of the model's preprocessing."""
+    from segplug.runtime.fixed_size import fixed_size_warning
+
+    spec = engine.spec
+    if spec.input != "tensor" or not (spec.height.is_fixed and spec.width.is_fixed):
+        return []
+    warning = fixed_size_warning(spec.meta, (spec.height.minimum, spec.width.minimum))
+    return [warning] if warning else []
+
+
+def _first_run(engine: Engine, batch: npt.NDArray[np.float32]) -> tuple[float, list[str]]:
+    """Seconds of one run, and a warning if its scores are not finite: the times may then be others."""
+    import numpy as np
+
+    start = time.perf_counter()
+    output: Any = engine.run(batch)
+    seconds = time.perf_counter() - start
+    if engine.spec.output != "logits" or np.isfinite(output.max(axis=1)).all():
+        return seconds, []
+    return seconds, ["its scores are NaN or infinite; sound weights may take another time"]
 
 
 def _describe(engine: Engine) -> dict[str, Any]:

@@ -97,6 +97,11 @@ class ReaderProcess:
         """The number of the process."""
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
     def ask(self, body: bytes | bytearray, content_type: str, limits: Limits) -> Decoded | Refusal:
         """Let it decode the image of a request.
 

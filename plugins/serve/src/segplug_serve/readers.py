@@ -30,8 +30,10 @@ T = TypeVar("T")
 
 _log = logging.getLogger("segplug.serve")
 
-_CPU_SECONDS = 20
-"""Processor time for one image. The largest images of usual formats take about 2 s."""
+_CPU_SECONDS = 10
+"""Processor time for one image, at most. The largest images of usual formats take about 2 s."""
+_SHARE_OF_TIMEOUT = 3
+"""A third of a request's time: other requests that wait meanwhile need some, too."""
 _GRACE_SECONDS = 1.0
 """A decoding that nobody waits for may go on so long: to start another process costs as much."""
 _RETRY_SECONDS = 5.0
@@ -73,6 +75,7 @@ class Readers:
 
     Args:
         count: Processes.
+        timeout: Seconds that a request may take.
         limits: The limits of one image.
         meta: The model's metadata, which says how images are decoded.
         images: The memory of decoded images.
@@ -80,14 +83,22 @@ class Readers:
     """
 
     def __init__(
-        self, count: int, *, limits: Limits, meta: ModelMeta, images: Pool, metrics: Metrics
+        self,
+        count: int,
+        *,
+        timeout: float,
+        limits: Limits,
+        meta: ModelMeta,
+        images: Pool,
+        metrics: Metrics,
     ) -> None:
         self._limits, self._images, self._metrics = limits, images, metrics
+        self._cpu_seconds = math.ceil(min(_CPU_SECONDS, timeout / _SHARE_OF_TIMEOUT))
         self._settings = {
             "limits": dataclasses.asdict(limits),
             "meta": meta.to_dict(),
             "memory": memory_of_reader(limits),
-            "seconds": _CPU_SECONDS,
+            "seconds": self._cpu_seconds,
         }
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="segplug-reader")
         self._slots = [_Slot() for _ in range(count)]
@@ -182,6 +193,11 @@ class Readers:
     async def _serve(self, slot: _Slot, process: ReaderProcess) -> None:
         """Decode the image that has waited longest."""
         pending = await self._next()
+        if process.has_ended:  # while it had nothing to do
+            slot.process = None
+            self._put_back(pending)
+            await self._in_thread(process.wait)
+            return
         slot.busy = True
         result: npt.NDArray[Any] | Answer | None
         try:
@@ -194,10 +210,13 @@ class Readers:
             slot.busy = False
         if not pending.image.done():
             if result is None:
-                self._waiting.appendleft(pending)
-                self._arrived.set()
+                self._put_back(pending)
             else:
                 pending.image.set_result(result)
+
+    def _put_back(self, pending: _Pending) -> None:
+        self._waiting.appendleft(pending)
+        self._arrived.set()
 
     async def _next(self) -> _Pending:
         while True:
@@ -259,7 +278,8 @@ class Readers:
     def _after_end(self, pending: _Pending, code: int) -> Answer | None:
         """The answer to a request whose process has ended; ``None``: it is decoded again."""
         if ReaderProcess.took_too_long(code):
-            return refusal(413, f"decoding the image takes more than {_CPU_SECONDS} s of processor time")
+            reason = f"decoding the image takes more than {self._cpu_seconds} s of processor time"
+            return refusal(413, reason)
         if pending.image.done():
             return _abandoned()
         if pending.tries < _TRIES:

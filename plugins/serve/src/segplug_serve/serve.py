@@ -100,7 +100,14 @@ def _build_server(
     batcher = Batcher(service.segment, size=size, delay=values["max_delay"] / 1000, metrics=metrics)
     # One batch runs while the next image is decoded.
     images = Pool((size + 1) * (limits.decoded + BYTES_OF_ANSWER * limits.pixels))
-    readers = Readers(values["readers"], limits=limits, meta=service.meta, images=images, metrics=metrics)
+    readers = Readers(
+        values["readers"],
+        timeout=values["timeout"],
+        limits=limits,
+        meta=service.meta,
+        images=images,
+        metrics=metrics,
+    )
     settings = ServerSettings(name, limits, values["queue"], values["timeout"], token)
     server = Server(service, readers, batcher, images=images, settings=settings, metrics=metrics)
     return server, Workers(readers, batcher), name

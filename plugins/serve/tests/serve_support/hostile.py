@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 
+from serve_support.bombs import png_of, png_of_chunks, png_of_texts, scans
 from serve_support.servers import picture, png
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def png_of(width: int, height: int) -> bytes:
-    """A small file that claims to be a large grey image, and would unpack to one."""
-    rows = zlib.compress(bytes(1 << 20))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
 
 
 def _form_of_text(text: bytes) -> bytes:
@@ -33,6 +21,10 @@ REQUESTS: dict[str, tuple[bytes, str, int]] = {
     "empty": (b"", "image/png", 400),
     "a bomb": (png_of(60_000, 60_000), "image/png", 413),
     "20000 wide": (png_of(20_000, 10), "image/png", 413),
+    "thousands of scans": (scans(4000), "image/jpeg", 413),
+    "21 scans of all pixels": (scans(20, 5792), "image/jpeg", 413),
+    "texts of gigabytes": (png_of_texts(400), "image/png", 413),
+    "a million chunks": (png_of_chunks(1_000_000), "image/png", 400),
     "another type": (WHOLE, "text/html", 415),
     "no JSON": (b"{", "application/json", 400),
     "JSON without an image": (b'{"x": 1}', "application/json", 400),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -118,6 +119,23 @@ def test_other_weights_and_another_config_are_another_model(
 
     config.write_text(CONFIG.read_text() + '\nmodel["decode_head"]["dropout_ratio"] = 0.5\n')
     assert asked(config=config, checkpoint=weights) == ["export", "build"]
+
+
+def test_files_of_an_earlier_report_are_not_trusted(
+    asked: Callable[..., list[str]], toys: Toys, tmp_path: Path
+) -> None:
+    """Whoever can write into the work folder can write the record beside a file, too."""
+
+    def trusted(name: str) -> bool:
+        return bool(json.loads((toys.folder / name).read_text()))
+
+    assert asked() == ["export", "build"]
+    assert trusted("trusted")
+    assert trusted("source_trusted")
+    assert asked() == []
+    assert not trusted("trusted")
+    assert asked(trust_artifact=True) == []
+    assert trusted("trusted")
 
 
 def test_another_version_of_a_maker_or_of_segplug_makes_files_anew(

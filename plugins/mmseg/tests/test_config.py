@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
-from segplug_mmseg.config import read_config, runnable_model
+from segplug_mmseg.config import explained, read_config, runnable_model
+from segplug_mmseg.recognise import confidence
 
 from segplug.errors import ModelError, UsageError
+from segplug.providers import Confidence
 
 
 def test_options_are_merged_into_dicts_and_lists_and_create_new_keys(config_file):
@@ -55,6 +58,105 @@ def test_a_config_that_cannot_be_read_is_one_line(tmp_path, name, text, reason):
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sys.path == search_path
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise SystemExit(3)", "SystemExit: 3, in line 2 of"),
+        ("raise GeneratorExit", "GeneratorExit, in line 2 of"),
+        ("raise type('Own', (BaseException,), {})('why')", "Own: why, in line 2 of"),
+        ("raise type('Stop', (KeyboardInterrupt,), {})", "Stop, in line 2 of"),
+        ("def f(): f()\nf()", "leads back to itself (RecursionError: maximum recursion depth exceeded"),
+        ("model = [0] * 10 ** 12", "MemoryError, in line 2 of"),
+    ],
+)
+@pytest.mark.parametrize("is_base", [False, True])
+def test_whatever_a_config_raises_is_one_line_with_its_place(tmp_path, monkeypatch, text, reason, is_base):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(f"x = 1\n{text}\n")
+    (tmp_path / "whole.py").write_text("_base_ = 'own.py'")
+    name = "whole.py" if is_base else "own.py"
+    with pytest.raises(ModelError) as caught:
+        read_config(name)
+    assert f"cannot read the config {name}: " in str(caught.value)
+    assert reason in str(caught.value)
+    assert str(caught.value).endswith("of own.py")
+
+
+def test_an_interrupt_is_none_of_its_errors(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nimport time\ntime.sleep(9)"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        read_config(str(tmp_path / "own.py"))
+
+
+def test_a_base_that_is_the_config_itself(tmp_path):
+    (tmp_path / "own.py").write_text("_base_ = 'own.py'")
+    with pytest.raises(ModelError, match="its code or a base leads back to itself"):
+        read_config(str(tmp_path / "own.py"))
+
+
+def test_a_class_that_ends_the_process_is_an_error(tmp_path):
+    with (
+        pytest.raises(ModelError, match="cannot do it: SystemExit: 0"),
+        explained(ModelError, "cannot do it"),
+    ):
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml"])
+@pytest.mark.parametrize("is_base", [False, True])
+def test_a_yaml_file_runs_no_code(tmp_path, suffix, is_base):
+    made = tmp_path / "made"
+    hostile = tmp_path / f"own{suffix}"
+    hostile.write_text(f"model: !!python/object/apply:os.mkdir ['{made}']")
+    path = hostile
+    if is_base:
+        path = tmp_path / "whole.py"
+        path.write_text(f"_base_ = '{hostile.name}'")
+    with pytest.raises(
+        ModelError, match=r"plain data only, .* 'tag:yaml.org,2002:python/object/apply:os.mkdir'"
+    ):
+        read_config(str(path))
+    assert not made.exists()
+
+
+def test_yaml_that_mmcv_writes_is_read(tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        "model: {type: X, size: !!python/tuple [1, 2]}\nother: &a [1]\nmore: *a"
+    )
+    config = read_config(str(tmp_path / "own.yaml"))
+    assert config.model.size == (1, 2)
+    assert config.more == [1]
+
+
+BOMB = "\n".join(
+    [
+        f"a0: &a0 [{', '.join('x' * 9)}]",
+        *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (BOMB, "with its aliases written out it holds more than 200,000 values"),
+        ("model: &a {x: *a}", "has no end"),
+        ("[" * 100_000, "nested more than 100 times"),
+        ("x: " + "y" * (9 << 20), "characters is not read"),
+        ("model: [1, 2", "this is no YAML"),
+    ],
+)
+def test_yaml_is_bounded(tmp_path, text, reason):
+    (tmp_path / "own.yaml").write_text(text)
+    start = time.monotonic()
+    with pytest.raises(ModelError, match=reason):
+        read_config(str(tmp_path / "own.yaml"))
+    assert confidence(str(tmp_path / "own.yaml"), "model") in (Confidence.POSSIBLE, Confidence.NO)
+    assert time.monotonic() - start < 30
 
 
 def test_a_config_without_a_model(tmp_path):

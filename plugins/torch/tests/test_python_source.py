@@ -14,7 +14,7 @@ from segplug_torch.python_source.provider import provider
 from torch import nn
 
 from segplug import Segplug
-from segplug.errors import CheckpointError, DeviceError, ModelError, UsageError
+from segplug.errors import CheckpointError, DeviceError, ModelError, PluginError, UsageError
 from segplug.model import Inference, InputLimits, SegmentationModel
 from segplug.preprocessing import ChannelOrder, Decoding, Normalize, Pad, Resize, find_steps
 from segplug.progress import QuietReporter
@@ -99,6 +99,19 @@ NETS = """
 
     def leaving():
         raise SystemExit(3)
+
+
+    def stopping():
+        raise type("Stop", (BaseException,), {})("enough")
+
+
+    def endless():
+        return endless()
+
+
+    class Quits(Net):
+        def forward(self, images):
+            raise SystemExit(0)
 
 
     made = Net()
@@ -319,7 +332,9 @@ def test_a_location_that_is_wrong_is_one_line(here, location, message):
     [
         ("python:nets:nothing", "python:nets:nothing returned no torch.nn.Module, but the type dict"),
         ("python:nets:failing", "python:nets:failing cannot make its network: ValueError: two"),
-        ("python:nets:leaving", "python:nets:leaving cannot make its network: SystemExit: 3"),
+        ("python:nets:leaving", "python:nets:leaving cannot make its network: SystemExit: 3, in line "),
+        ("python:nets:stopping", "python:nets:stopping cannot make its network: Stop: enough, in line "),
+        ("python:nets:endless", "cannot make its network: RecursionError: maximum recursion depth exceeded"),
         ("python:nets:half", "the weights of the network are float16, and float32 is expected"),
         ("python:nets:Fixed", "takes no image of 64x64, 128x128, 256x256, 512x512: AssertionError: one size"),
     ],
@@ -329,6 +344,11 @@ def test_code_that_fails_is_one_line_with_its_cause(here, location, message):
         load(location)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_ends_the_process_is_an_error(here):
+    with pytest.raises(PluginError, match="load_model python was ended by SystemExit: 0"):
+        load("python:nets:Quits")
 
 
 @pytest.mark.parametrize(("made", "given"), [(4, 3), (3, 4), (3, 1000), (1, 2)])

@@ -84,6 +84,7 @@ class ToyBuilder(EngineBuilder[NoOptions]):
 
     @hookimpl
     def build_engine(self, request):
+        (WORK / "source_trusted").write_text(json.dumps(request.trust_artifact))
         log(hook="build", precision=request.precision, source=str(request.artifact), device=request.device)
         if request.precision == "int8":
             raise ArtifactError("int8 needs images to calibrate with")
@@ -127,6 +128,7 @@ class Infer(Backend[NoOptions]):
     @hookimpl
     def infer(self, request):
         (WORK / "opened").write_text(json.dumps([request.device, request.threads]))
+        (WORK / "trusted").write_text(json.dumps(request.trust_artifact))
         if (WORK / "ruin").exists():
             Path((WORK / "ruin").read_text()).write_bytes(b"no picture")
         return Engine(request.artifact)

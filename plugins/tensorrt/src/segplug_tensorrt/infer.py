@@ -76,6 +76,7 @@ def _open(
     cuda = Cuda(gpu.index)
     cuda.use_device()
     log = get_log(trt, request.reporter)
+    # It refuses plans with code for the CPU in them, unless it is told otherwise (engine_host_code_allowed).
     runtime = trt.Runtime(log)
     _check_validity(trt, runtime, plan, path, gpu)
     engine = runtime.deserialize_cuda_engine(plan)

@@ -45,14 +45,14 @@ class TorchExportInfer(Backend[NoOptions]):
             checks.check_program(request.file) if kind == "export" else checks.refuse_compiled(request.file)
         device = resolve_device(request.device)
         if kind == "aot":
-            made_for = meta.extra.get(_TARGET, {}).get("machine", {})
+            made_for = meta.extra_as(_TARGET, packing.Details, file=request.file).machine
             function = programs.load_compiled(request.file, device, made_for)
         else:
             function = programs.load_program(request.file, device)
         return TorchEngine(
             function,
             meta,
-            **packing.axes(meta, _TARGET),
+            **packing.axes(meta, _TARGET, request.file),
             device=device,
             backend=_TARGET if kind == "export" else f"{_TARGET} compiled",
             threads=request.threads,

@@ -47,7 +47,7 @@ class TorchScriptInfer(Backend[NoOptions]):
         return TorchEngine(
             jit.load(request.file, device),
             meta,
-            **packing.axes(meta, _TARGET),
+            **packing.axes(meta, _TARGET, request.file),
             device=device,
             backend=_TARGET,
             threads=request.threads,

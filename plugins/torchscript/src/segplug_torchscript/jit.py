@@ -108,7 +108,9 @@ def load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
     try:
         with quiet():
             module: torch.jit.ScriptModule = _jit.load(str(path), map_location=device)
-    except RuntimeError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged or hostile file raises almost anything
         raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
     move_constants(module, device)
     return module

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import metadata as distributions
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from segplug.engine import Axis
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from segplug_torchscript.size_checks import Shape
 
-__all__ = ["axes", "completed", "planned", "require_torch", "sample", "write"]
+__all__ = ["Details", "axes", "completed", "planned", "require_torch", "sample", "write"]
 
 
 def planned(request: ExportRequest[Any], target: str, suffix: str) -> TracePlan:
@@ -55,9 +57,19 @@ def sample(request: ExportRequest[Any], batch: int, size: tuple[int, int]) -> to
     return torch.randn(shape, generator=generator).to(request.model.device)
 
 
-def axes(meta: ModelMeta, target: str) -> dict[str, Axis]:
+@dataclass(frozen=True)
+class Details:
+    """What an exporter notes of a file, as far as it is needed to run it."""
+
+    free: tuple[str, ...] = ()
+    """The axes that may vary."""
+    machine: Mapping[str, str] = field(default_factory=dict)
+    """What a compiled package was made for."""
+
+
+def axes(meta: ModelMeta, target: str, file: Path) -> dict[str, Axis]:
     """The sizes that a file of this metadata takes, as ``TorchEngine`` wants them."""
-    free = meta.extra.get(target, {}).get("free", ())
+    free = meta.extra_as(target, Details, file=file).free
     height, width = meta.input_size or (1, 1)
     fixed = {"batch": 1, "height": height, "width": width}
     return {name: Axis() if name in free else Axis.fixed(size) for name, size in fixed.items()}

@@ -47,7 +47,7 @@ def _parts(node: onnx.NodeProto, weights: Mapping[str, str]) -> _PathParts:
 def _names(text: str) -> list[str]:
     try:
         value = ast.literal_eval(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     return [str(name) for name in value] if isinstance(value, list) else []
 

@@ -142,6 +142,21 @@ def test_an_image_whose_file_was_replaced_is_computed_again_and_no_other(tmp_pat
     assert report.scores.to_dict() == whole.scores.to_dict()
 
 
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_an_image_that_no_longer_exists_is_named(tmp_path, kind):
+    data = _files(tmp_path / "data", 8)
+    dataset = FolderDataset(data)
+    finished = _stopped(dataset, [ScoreSink()])
+    (data / kind / "01.png").unlink()
+    with pytest.raises(DatasetError, match=r"01\.png"):
+        run(_engine(), dataset, [ScoreSink()], run_key="k", resume=True)
+    cv2.imwrite(str(data / kind / "01.png"), _image(1) if kind == "images" else _labels(_image(1)))
+    report = run(_engine(), dataset, [ScoreSink()], run_key="k", resume=True)
+    assert report.resumed >= finished - 1
+    whole = run(_engine(), FolderDataset(data), [ScoreSink()])
+    assert report.scores.to_dict() == whole.scores.to_dict()
+
+
 def test_a_mask_that_nobody_read_does_not_count(tmp_path):
     data = _files(tmp_path / "data", 8)
     finished = _stopped(FolderDataset(data), [])

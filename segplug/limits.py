@@ -11,6 +11,7 @@ from collections.abc import Sequence
 __all__ = [
     "MOST_BATCH",
     "MOST_CHANNELS",
+    "MOST_CLIENTS",
     "MOST_PIXELS",
     "MOST_RUNS",
     "MOST_THREADS",
@@ -18,6 +19,7 @@ __all__ = [
     "most_threads",
     "why_no_input",
     "why_no_memory",
+    "why_no_threads",
 ]
 
 MOST_PIXELS = 178_956_970
@@ -30,6 +32,8 @@ MOST_BATCH = 4096
 """Images in one batch, or under way at a time."""
 MOST_RUNS = 1_000_000
 """Runs, requests or the like that are repeated to measure a time."""
+MOST_CLIENTS = 1024
+"""Clients that send to a server at the same time; each has a thread."""
 MOST_THREADS = 4096
 """Threads of a run on any machine, where the number is written for another one."""
 
@@ -51,6 +55,13 @@ _MEMORY_SIGNS = (
 def most_threads() -> int:
     """Threads that a run on this machine may have."""
     return max(_FEWEST_THREADS, _THREADS_PER_PROCESSOR * (os.cpu_count() or 1))
+
+
+def why_no_threads(threads: int | None) -> str | None:
+    """Why a run on this machine does not have so many threads; ``None``: it may."""
+    if threads is None or 1 <= threads <= most_threads():
+        return None
+    return f"a run on this machine takes 1 to {most_threads()} threads, not {threads}"
 
 
 def why_no_input(size: Sequence[int], *, channels: int = 3, batch: int = 1) -> str | None:

@@ -13,9 +13,10 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from segplug.errors import ArtifactError
+from segplug.limits import MOST_CHANNELS, why_no_input
 from segplug.older_metadata import UPGRADES
 from segplug.preprocessing import (
     Decoding,
@@ -27,12 +28,13 @@ from segplug.preprocessing import (
     steps_from_data,
 )
 from segplug.text import encodable, encodable_data
-from segplug.validation import AtLeastOne, Byte, Finite, NotNegative, checked, fault
+from segplug.validation import AtLeastOne, Byte, Finite, NotNegative, checked, fault, refuse_deep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from _typeshed import DataclassInstance
 
     from segplug.calls import Call
 
@@ -45,6 +47,8 @@ __all__ = [
     "Provenance",
     "SegmentationModel",
 ]
+
+ExtraT = TypeVar("ExtraT", bound="DataclassInstance")
 
 SCHEMA_VERSION = 2
 
@@ -175,6 +179,22 @@ class ModelMeta:
             return ("background", *self.classes)
         return self.classes
 
+    def extra_as(self, key: str, kind: type[ExtraT], *, file: Path) -> ExtraT:
+        """``extra[key]`` as a dataclass whose fields all have defaults; the defaults if it is not there.
+
+        Args:
+            key: The plugin's own name, or its format's.
+            kind: The dataclass; a key that it does not have is ignored.
+            file: Where the metadata is from, for messages.
+
+        Raises:
+            ArtifactError: it is no object, or a value in it has another type than its field.
+        """
+        data = self.extra.get(key, {})
+        if not isinstance(data, Mapping):
+            raise fault(f"{file}: {_WHAT}", f"extra.{key}", "an object is expected")
+        return checked(kind, data, f"{file}: {_WHAT} in extra.{key}")
+
     def replace(self, **changes: Any) -> ModelMeta:
         """A copy with the given fields changed."""
         return dataclasses.replace(self, **changes)
@@ -236,9 +256,11 @@ class ModelMeta:
         """
         try:
             try:
-                return cls.from_dict(json.loads(text))
+                data = json.loads(text)
+                refuse_deep(data, _WHAT)
             except (ValueError, RecursionError) as error:
                 raise ArtifactError(f"{_WHAT} is no JSON: {error}") from error
+            return cls.from_dict(data)
         except ArtifactError as error:
             if file is None:
                 raise
@@ -292,6 +314,16 @@ def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
             "activation",
             f"sigmoid is for out_channels 1, not {meta.out_channels}: several labels for one pixel",
         )
+    for place, number in (
+        ("in_channels", meta.in_channels),
+        ("out_channels", meta.out_channels),
+        ("classes", len(meta.classes)),
+    ):
+        if number > MOST_CHANNELS:
+            yield place, f"at most {MOST_CHANNELS} are expected, not {number}"
+    for place, size in (("input_size", meta.input_size), ("inference.crop_size", meta.inference.crop_size)):
+        if size is not None and (reason := why_no_input(size, channels=meta.in_channels)):
+            yield place, reason
     crop, stride = meta.inference.crop_size, meta.inference.stride
     if meta.inference.mode == "slide":
         if crop is None or stride is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from segplug.engine import Axis, limit_axes
 from segplug.errors import ShapeError, UsageError
+from segplug.limits import why_no_input
 from segplug.model import InputLimits, ModelMeta
 from segplug.requests import ExportRequest
 
@@ -70,6 +71,8 @@ def plan_trace(request: ExportRequest[Any]) -> TracePlan:
         ShapeError: the network cannot take the size.
     """
     size = _network_size(request)
+    if reason := why_no_input(size, channels=request.model.meta.in_channels):
+        raise UsageError(reason, hint="give a smaller --shape")
     if not request.dynamic:
         return TracePlan(size, traced=size, free={})
     limits = request.model.input_limits()

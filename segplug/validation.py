@@ -10,7 +10,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -21,9 +21,11 @@ from segplug.errors import ArtifactError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["AboveZero", "AtLeastOne", "Byte", "Finite", "NotNegative", "checked", "fault"]
+__all__ = ["AboveZero", "AtLeastOne", "Byte", "Finite", "NotNegative", "checked", "fault", "refuse_deep"]
 
 _LARGEST = sys.float_info.max  # NaN and infinity are in no range of numbers
+_DEEPEST = 64
+"""How deep objects and lists lie in each other at most."""
 _LONGEST = 60
 """Characters of a wrong value that a message shows."""
 
@@ -65,6 +67,21 @@ def checked(kind: type[T], data: Mapping[str, Any], what: str) -> T:
                 if key not in known:
                     raise fault(what, field.name, f"{_short(key)} is none of {', '.join(known)}")
     return value
+
+
+def refuse_deep(data: object, what: str) -> None:
+    """Refuse decoded JSON that is nested deeper than any metadata: what reads it on calls itself.
+
+    Raises:
+        ArtifactError: it is.
+    """
+    layer = [data]
+    for _ in range(_DEEPEST):
+        inside = [item.values() if isinstance(item, Mapping) else item for item in layer]
+        layer = [each for item in inside if isinstance(item, (list, ValuesView)) for each in item]
+        if not layer:
+            return
+    raise fault(what, "", f"it is nested more than {_DEEPEST} times")
 
 
 def fault(what: str, place: str, reason: str) -> ArtifactError:

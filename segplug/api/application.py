@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from segplug.api.makers import Makers
+from segplug.api.making import check_numbers
 from segplug.api.outputs import staged_outputs
 from segplug.api.subjects import existing, request_field
 from segplug.groups import EXECUTOR_HOOK, SOURCE_HOOKS, hook_name
@@ -66,6 +67,7 @@ class Segplug(Makers):
         threads: int | None = None,
         want_logits: bool = False,
         trust_artifact: bool = False,
+        allow_nonfinite: bool = False,
         **options: Any,
     ) -> Iterator[Engine]:
         """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context.
@@ -78,8 +80,11 @@ class Segplug(Makers):
             want_logits: Give logits, where the backend can, even if the artifact gives labels.
             trust_artifact: Open the artifact even if it may run code. Otherwise one that is a program is
                 checked first, and refused with :class:`segplug.errors.UntrustedError`.
+            allow_nonfinite: Open an artifact that gives labels even if weights in it are NaN, which is an
+                error otherwise where the backend can read them.
             **options: The backend's own options.
         """
+        check_numbers(threads=threads)
         provider = self.registry.resolve("infer", backend)
         request: InferRequest[Any] = InferRequest(
             **request_field(provider, what),
@@ -87,6 +92,7 @@ class Segplug(Makers):
             threads=threads,
             want_logits=want_logits,
             trust_artifact=trust_artifact,
+            allow_nonfinite=allow_nonfinite,
             options=provider.make_options(options),
             **self._context(provider.entry),
         )
@@ -148,6 +154,7 @@ class Segplug(Makers):
         """
         from segplug.runtime.sinks import ScoreSink
 
+        check_numbers(threads=threads, batch_size=batch_size)
         provider = self.registry.resolve("infer", backend)
         runner = self.registry.resolve(EXECUTOR_HOOK, executor)
         subject = request_field(provider, what)

@@ -16,6 +16,7 @@ from segplug.limits import MOST_BATCH, why_no_input, why_no_threads
 from segplug.model import ModelMeta
 from segplug.registry.formats import files_of
 from segplug.registry.loading import entry_label
+from segplug.regular_files import why_no_file
 from segplug.results import Artifact, Precision
 from segplug.session import PathLike, Providers, Subject
 from segplug.staging import Stage
@@ -26,6 +27,7 @@ __all__ = [
     "check_numbers",
     "check_shape",
     "ensure_output",
+    "image_paths",
     "precision_of",
     "refuse_elsewhere",
 ]
@@ -37,6 +39,15 @@ def all_inputs(providers: Providers, what: Subject, others: Sequence[PathLike] =
     """The files that no output replaces: those that ``what`` is read from, all parts of them, and others."""
     named = [Path(path) for path in input_files(what) if path is not None]
     return [*(part for path in named for part in files_of(providers, path)), *(Path(path) for path in others)]
+
+
+def image_paths(images: Sequence[PathLike]) -> tuple[Path, ...]:
+    """The images that a user names; raises :class:`UsageError` if one is not there."""
+    paths = tuple(Path(image) for image in images)
+    for path in paths:
+        if reason := why_no_file(path, "image file"):
+            raise UsageError(reason)
+    return paths
 
 
 def ensure_output(maker: Provider, destination: Path, *, force: bool) -> None:

@@ -31,6 +31,7 @@ from segplug.cli.parameters import (
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
+from segplug.limits import MOST_BATCH, MOST_THREADS
 from segplug.options import as_keywords
 from segplug.results import Table
 
@@ -144,12 +145,12 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         click.Option(
             ["--threads"],
-            type=WholeRange(1),
+            type=WholeRange(1, MOST_THREADS),
             help="CPU threads of one engine run. Default: the library's own.",
         ),
         click.Option(
             ["--batch-size"],
-            type=WholeRange(1),
+            type=WholeRange(1, MOST_BATCH),
             default=1,
             show_default=True,
             help="Images of equal size that are run together.",

@@ -11,6 +11,7 @@ import click
 from click.types import FloatParamType, IntParamType
 
 from segplug.errors import PluginError, UsageError
+from segplug.limits import why_no_input
 from segplug.options import OptionSpec
 
 __all__ = [
@@ -283,6 +284,8 @@ def shape_of(values: Sequence[int]) -> tuple[int, int] | None:
         return None
     if len(values) > 2:
         raise UsageError(f"--shape takes height and width, not {len(values)} numbers")
+    if reason := why_no_input((values[0], values[-1]), channels=1):
+        raise UsageError(f"--shape: {reason}")
     return values[0], values[-1]
 
 

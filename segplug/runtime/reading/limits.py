@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segplug.errors import DatasetError
+from segplug.limits import MOST_PIXELS
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Limits", "TooLargeError", "channels_of"]
 
-MAX_PIXELS = 178_956_970
-"""Larger images and masks are refused before they are decoded: a small file can hold a huge image.
-This is Pillow's own limit, too."""
+MAX_PIXELS = MOST_PIXELS
+"""Larger images and masks are refused before they are decoded: a small file can hold a huge image."""
 MAX_BYTES = 4 << 30
 """The most bytes of a file, and of a decoded image."""
 

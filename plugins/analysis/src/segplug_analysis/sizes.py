@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segplug.errors import UsageError
+from segplug.limits import why_no_input
 
 __all__ = ["given_size"]
 
@@ -17,4 +18,9 @@ def given_size(numbers: Sequence[int]) -> tuple[int, int] | None:
     """
     if len(numbers) > 2:
         raise UsageError(f"--shape takes height and width, not {len(numbers)} numbers")
-    return (numbers[0], numbers[-1]) if numbers else None
+    if not numbers:
+        return None
+    size = numbers[0], numbers[-1]
+    if reason := why_no_input(size, channels=1):
+        raise UsageError(f"--shape: {reason}")
+    return size

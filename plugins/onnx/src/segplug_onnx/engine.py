@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from segplug_onnx.external import external_files, require_external_files
 from segplug_onnx.session import error_text, open_session
 from segplug_onnx.shapes import find_stride
 from segplug_onnx.tensors import Tensors
+from segplug_onnx.undefined import refuse_undefined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,11 +49,23 @@ class OnnxRuntime(Backend[foreign.Options]):
         """Open ``request.artifact``; see :func:`segplug.hookspecs.infer`."""
         meta = metadata.read_meta(request.file)
         require_external_files(request.file)
-        return _open_foreign(request) if meta is None else _open_exported(request, meta)
+        engine = _open_foreign(request) if meta is None else _open_exported(request, meta)
+        if engine.spec.output == "labels" and not request.allow_nonfinite:
+            refuse_undefined(request.file)
+        return engine
 
     def companions(self, artifact: Path) -> Iterable[Path]:
         """The files beside a model's ONNX file that hold its weights."""
         return external_files(artifact)
+
+
+@dataclass(frozen=True)
+class _Details:
+    """What the exporter notes of a file, as far as it is needed to run it."""
+
+    output_kind: str | None = None
+    logits: str | None = None
+    """The name of the scores in a graph that gives labels."""
 
 
 def _open_foreign(request: InferRequest[foreign.Options]) -> OnnxEngine:
@@ -81,12 +94,12 @@ def _on_cpu(
 
 
 def _open_exported(request: InferRequest[foreign.Options], meta: ModelMeta) -> OnnxEngine:
-    details = meta.extra.get("onnx", {})
-    labels, output = details.get("output_kind") == "labels", "output"
+    details = meta.extra_as("onnx", _Details, file=request.file)
+    labels, output = details.output_kind == "labels", "output"
     foreign.check_consistent(request.file, meta, request.options, labels=labels)
     model = None
-    if request.want_logits and labels and "logits" in details:
-        labels, output = False, details["logits"]
+    if request.want_logits and labels and details.logits is not None:
+        labels, output = False, details.logits
         model = metadata.with_extra_output(request.file, output)
         meta = meta.replace(output_stride=1)  # labels are made of scores at the input's size
     session = open_session(request, model)

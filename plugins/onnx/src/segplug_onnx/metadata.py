@@ -12,7 +12,7 @@ from typing import BinaryIO
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
-from segplug.regular_files import open_regular, read_regular, why_no_file
+from segplug.regular_files import MOST_TEXT, open_regular, read_regular, why_no_file
 from segplug_onnx.wire import MalformedError, bytes_field, copy_range, fields, number_field
 
 __all__ = ["MODEL_GRAPH", "meta_entry", "read_meta", "with_extra_output", "write_meta"]
@@ -100,8 +100,13 @@ def with_extra_output(path: Path, name: str) -> bytes:
 def _entry(file: BinaryIO, start: int, end: int) -> tuple[str, str]:
     texts = {_KEY: "", _VALUE: ""}
     for field in fields(file, start, end):
+        if field.end - field.content > MOST_TEXT:
+            raise MalformedError(f"an entry of its metadata has {field.end - field.content:,} bytes")
         file.seek(field.content)
-        texts[field.number] = file.read(field.end - field.content).decode("utf-8")
+        try:
+            texts[field.number] = file.read(field.end - field.content).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedError("its metadata is not UTF-8 text") from error
     return texts[_KEY], texts[_VALUE]
 
 

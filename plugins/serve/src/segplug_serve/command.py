@@ -9,6 +9,7 @@ import click
 from segplug.cli.model import model_options, trust_artifact_option
 from segplug.cli.parameters import FiniteRange, GreedyOption, WholeRange, common_options
 from segplug.cli.source_flags import ModelCommand
+from segplug.limits import MOST_BATCH, MOST_THREADS
 
 __all__ = ["command"]
 
@@ -37,7 +38,7 @@ def _parameters() -> list[click.Parameter]:
         click.Option(["--device"], help="cpu, cuda, cuda:1, ... Default: the backend's own."),
         click.Option(
             ["--threads"],
-            type=WholeRange(1),
+            type=WholeRange(1, MOST_THREADS),
             metavar="N",
             help="Threads of the engine. Default: the library's own.",
         ),
@@ -48,7 +49,12 @@ def _parameters() -> list[click.Parameter]:
             help="The address to listen on. 0.0.0.0: other machines can connect.",
         ),
         _number("--port", 8080, "The port to listen on. 0: any free port.", least=0, most=65535),
-        _number("--batch-size", 1, "The largest number of images in one batch, if the model takes it."),
+        _number(
+            "--batch-size",
+            1,
+            "The largest number of images in one batch, if the model takes it.",
+            most=MOST_BATCH,
+        ),
         click.Option(
             ["--max-delay"],
             type=FiniteRange(0, 60_000),
@@ -58,7 +64,12 @@ def _parameters() -> list[click.Parameter]:
             help="Milliseconds that an incomplete batch waits for more requests. "
             "0: a batch takes the requests that arrived while the model was busy.",
         ),
-        _number("--queue", 64, "The largest number of requests in the server; more are refused (503)."),
+        _number(
+            "--queue",
+            64,
+            "The largest number of requests in the server; more are refused (503).",
+            most=MOST_BATCH,
+        ),
         _number("--readers", 2, "Processes that decode images; one that takes too long is ended.", most=64),
         _number("--max-bytes", 32 << 20, "Largest encoded image, in bytes."),
         _number("--max-pixels", 1 << 25, "Largest image, in pixels."),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import UsageError
+from segplug.limits import why_no_input
 from segplug.model import InputLimits
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def parse_shapes(words: Sequence[str], flag: str, channels: int) -> tuple[Shape,
     for shape in shapes:
         if min(shape) < 1:
             raise UsageError(f"{flag}: sizes must be 1 or more, not {_text(shape)}")
+        if reason := why_no_input(shape[2:], channels=shape[1], batch=shape[0]):
+            raise UsageError(f"{flag}: {reason}")
         if shape[1] != channels:
             number = "1 channel" if channels == 1 else f"{channels} channels"
             raise UsageError(

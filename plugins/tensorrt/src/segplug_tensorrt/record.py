@@ -73,14 +73,14 @@ def read_record(meta: ModelMeta, path: Path) -> Record:
     data: Any = meta.extra.get(KEY)
     try:
         profiles = tuple(
-            Profile(*(tuple(each[name]) for name in ("min", "opt", "max"))) for each in data["profiles"]
+            Profile(*(tuple(map(int, each[name])) for name in ("min", "opt", "max"))) for each in data["profiles"]
         )
         tensors = {
-            name: Tensor(data[name]["name"], data[name]["dtype"], tuple(data[name]["shape"]))
+            name: Tensor(data[name]["name"], data[name]["dtype"], tuple(map(int, data[name]["shape"])))
             for name in ("input", "output")
         }
         return Record(**{**data, "profiles": profiles, **tensors})
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(
             f"{path}.json does not say how the plan was built: {error!r}", hint="build the engine again"
         ) from error

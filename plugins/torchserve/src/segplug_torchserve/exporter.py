@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.errors import UsageError
 from segplug.files import ensure_free, refuse_input, scratch_folder
 from segplug.hookspecs import hookimpl
+from segplug.limits import MOST_THREADS
 from segplug.options import option
 from segplug.providers import Packer
 from segplug.regular_files import read_regular_text
@@ -44,7 +45,10 @@ class Options:
     )
     backend_options: Mapping[str, Any] | None = option(None, help="Options of the backend.")
     threads: int | None = option(
-        None, help="Threads of the engine in each worker. Default: the library's own.", minimum=1
+        None,
+        help="Threads of the engine in each worker. Default: the library's own.",
+        minimum=1,
+        maximum=MOST_THREADS,
     )
     batch_size: int | None = option(
         None, help="The largest number of requests in one batch. Default: 1.", minimum=1, maximum=1024
@@ -52,7 +56,9 @@ class Options:
     max_batch_delay: int | None = option(
         None, help="Milliseconds that an incomplete batch waits for more requests. Default: 100.", minimum=0
     )
-    workers: int | None = option(None, help="Processes that run the model. Default: 1.", minimum=1)
+    workers: int | None = option(
+        None, help="Processes that run the model. Default: 1.", minimum=1, maximum=MOST_THREADS
+    )
     response_timeout: int | None = option(
         None, help="Seconds after which TorchServe gives up on a request. Default: 120.", minimum=1
     )

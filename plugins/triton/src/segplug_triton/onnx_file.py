@@ -32,7 +32,10 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     """
     files = _files(path, filename, request)  # first: it refuses weights that lie elsewhere
     session = _session(path)
-    text = session.get_modelmeta().custom_metadata_map.get(META_ENTRY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(META_ENTRY)
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"the metadata in {path} is not UTF-8 text") from error
     return Packable(
         inputs=tuple(_tensor(path, node) for node in session.get_inputs()),
         outputs=tuple(_tensor(path, node) for node in session.get_outputs()),

@@ -40,7 +40,7 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     try:
         image, answer = _tensor(described["input"]), _tensor(described["output"])
         smallest, largest = _batch_range(image, described.get("profiles", ()))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(
             f"{sidecar_path(path)} does not describe the plan's input and output: {error!r} in extra.tensorrt"
         ) from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from segplug.limits import MOST_BATCH, MOST_RUNS, MOST_THREADS
 from segplug.options import option
 from segplug_analysis.model_options import ArtifactOptions
 
@@ -43,8 +44,13 @@ class Options(ArtifactOptions):
             "of the first such file, else 1."
         ),
         minimum=1,
+        maximum=MOST_BATCH,
     )
     device: str | None = option(None, help="cpu, cuda, cuda:1, ... Default: the backend's own.")
-    threads: int | None = option(None, help="Threads of one run. Default: the library's own.", minimum=1)
-    warmup: int = option(5, help="Untimed runs of each engine after its first run.", minimum=0)
-    runs: int = option(50, help="Timed runs of each engine.", minimum=1)
+    threads: int | None = option(
+        None, help="Threads of one run. Default: the library's own.", minimum=1, maximum=MOST_THREADS
+    )
+    warmup: int = option(
+        5, help="Untimed runs of each engine after its first run.", minimum=0, maximum=MOST_RUNS
+    )
+    runs: int = option(50, help="Timed runs of each engine.", minimum=1, maximum=MOST_RUNS)

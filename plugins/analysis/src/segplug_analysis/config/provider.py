@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
+from segplug.limits import why_no_input
 from segplug.options import option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
@@ -95,6 +96,8 @@ def _graph(session: Session, location: str, options: Options) -> _Graph:
         ) from error
     model = session.load_model(location, for_training=True, structure_only=True, **options.loading(session))
     shape = given_size(options.shape) or model.meta.input_size
+    if shape and (reason := why_no_input(shape, channels=model.meta.in_channels)):
+        raise UsageError(reason, hint="give a smaller --shape")
     if shape is None:
         raise UsageError("the config has no input size", hint="add --shape HEIGHT WIDTH")
     channels = model.meta.in_channels

@@ -10,6 +10,7 @@ from onnx import TensorProto, inliner
 
 from segplug.companions import named_companion, require_companion
 from segplug.errors import ArtifactError, ShapeError, UsageError
+from segplug.limits import why_no_input
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.regular_files import why_no_file
 from segplug_analysis.flops.rules import Shape
@@ -50,6 +51,8 @@ class ImageInput:
         if (height or size[0], width or size[1]) != size:
             fixed = "x".join(str(axis or "any") for axis in (height, width))
             raise ShapeError(f"{path} takes an input of {fixed} only, not of {size[0]}x{size[1]}")
+        if reason := why_no_input(size, channels=self.channels, batch=self.axes[0] or 1):
+            raise ShapeError(f"{path}: {reason}")
         image = (*size, self.channels) if self.channels_last else (self.channels, *size)
         return (self.axes[0] or 1, *image)
 

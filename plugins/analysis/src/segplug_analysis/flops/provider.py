@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
+from segplug.limits import why_no_input
 from segplug.options import option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
@@ -77,6 +78,8 @@ def _of_config(
     shape = shape or model.meta.input_size
     if shape is None:
         raise UsageError(f"{subject} says no input size", hint="give --shape H W")
+    if reason := why_no_input(shape, channels=model.meta.in_channels):
+        raise UsageError(reason, hint="give a smaller --shape")
     complexity = count_network(model.module, model.meta.in_channels, shape)
     notes = (*complexity.notes, *notes_on_model(model.meta, shape))
     return model.meta.name, dataclasses.replace(complexity, notes=notes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
+from segplug.limits import MOST_THREADS
 from segplug.locations import has_scheme
 from segplug.options import as_keywords, option
 from segplug.providers import Report
@@ -52,7 +53,9 @@ class Options(ArtifactOptions):
         metavar="FOLDER",
     )
     device: str | None = option(None, help="cpu, cuda, cuda:1, ... Default: the backend's own.")
-    threads: int | None = option(None, help="Threads of one run. Default: the library's own.", minimum=1)
+    threads: int | None = option(
+        None, help="Threads of one run. Default: the library's own.", minimum=1, maximum=MOST_THREADS
+    )
     images: int = option(
         3, help="For each backend, paint this many of the images that differ most.", minimum=0, maximum=100
     )

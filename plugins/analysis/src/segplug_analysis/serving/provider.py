@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from segplug.errors import DatasetError, UsageError
 from segplug.hookspecs import hookimpl
+from segplug.limits import MOST_CLIENTS, MOST_RUNS, MOST_THREADS
 from segplug.locations import has_scheme
 from segplug.options import option
 from segplug.providers import Report
@@ -48,7 +49,10 @@ class Options(WeightsOptions):
     )
     device: str = option("cpu", help="Device of PyTorch: cpu, cuda, cuda:1, ...")
     threads: int | None = option(
-        None, help="Threads of PyTorch; use the server's number. Default: PyTorch's own.", minimum=1
+        None,
+        help="Threads of PyTorch; use the server's number. Default: PyTorch's own.",
+        minimum=1,
+        maximum=MOST_THREADS,
     )
     token: str | None = option(None, help="Bearer token to send.")
     timeout: float = option(60.0, help="Seconds to wait for an answer.", minimum=0.1, metavar="SECONDS")
@@ -56,10 +60,15 @@ class Options(WeightsOptions):
         (1, 2, 4),
         help="Numbers of clients that send at the same time; one level for each number.",
         minimum=1,
+        maximum=MOST_CLIENTS,
         metavar="N",
     )
-    requests: int = option(50, help="Timed requests of each level, all its clients together.", minimum=1)
-    warmup: int = option(3, help="Untimed requests of each client at the start of a level.", minimum=0)
+    requests: int = option(
+        50, help="Timed requests of each level, all its clients together.", minimum=1, maximum=MOST_RUNS
+    )
+    warmup: int = option(
+        3, help="Untimed requests of each client at the start of a level.", minimum=0, maximum=MOST_RUNS
+    )
     pictures: int = option(3, help="Paint this many of the images that differ most.", minimum=0, maximum=100)
     bands: tuple[int, ...] = option((), help=BANDS_HELP, minimum=1, metavar="N")
 
@@ -145,7 +154,7 @@ def _check(request: AnalyzeRequest[Options], options: Options) -> None:
         )
     for image in options.image:
         if reason := why_no_file(image.expanduser(), "image file"):
-            raise DatasetError(reason)
+            raise UsageError(reason)
     for file in (options.config, options.checkpoint):
         if file is None or has_scheme(file):
             continue

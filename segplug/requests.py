@@ -246,12 +246,15 @@ class InferRequest(SubjectRequest[OptionsT]):
         trust_artifact: Open the artifact even if it may run code. Otherwise a target whose artifacts are
             programs checks the file before it opens it, and raises
             :class:`segplug.errors.UntrustedError`.
+        allow_nonfinite: Open an artifact that gives labels even if weights in it are NaN. Otherwise a target
+            that can read them raises :class:`segplug.errors.NonfiniteError`: labels would not show it.
     """
 
     device: str = "cpu"
     threads: int | None = None
     want_logits: bool = False
     trust_artifact: bool = False
+    allow_nonfinite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

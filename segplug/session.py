@@ -220,6 +220,7 @@ class Session(Protocol):
         threads: int | None = None,
         want_logits: bool = False,
         trust_artifact: bool = False,
+        allow_nonfinite: bool = False,
         **options: Any,
     ) -> AbstractContextManager[Engine]:
         """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context."""

@@ -38,6 +38,7 @@ class LocalExecutor(Executor[NoOptions]):
             device=request.device,
             threads=request.threads,
             trust_artifact=request.trust_artifact,
+            allow_nonfinite=request.allow_nonfinite,
             **request.backend_options,
         ) as engine:
             return run(

@@ -109,6 +109,8 @@ class Shared:
 
     def take(self, holder: Holder, count: int) -> None:
         """Give a holder more bytes. It is pushed out itself if it finds no room although others left."""
+        if holder not in self._holders:
+            return  # it was pushed out already
         holder.bytes += count
         self.taken += count
         while self.taken > self._most and self.taken > holder.bytes:

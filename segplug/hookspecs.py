@@ -183,7 +183,8 @@ def load_dataset(request: LoadDatasetRequest[Any]) -> Dataset:
         The data set; no image has been read yet.
 
     Raises:
-        DatasetError: folders or lists are missing, or there is not one image.
+        UsageError: what the user named is not there.
+        DatasetError: other folders or lists are missing, or there is not one image.
     """
     raise NotImplementedError
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug import files
-from segplug.api.making import Product, all_inputs, check_shape, ensure_output, precision_of, refuse_elsewhere
+from segplug.api.making import (
+    Product,
+    all_inputs,
+    check_shape,
+    ensure_output,
+    image_paths,
+    precision_of,
+    refuse_elsewhere,
+)
 from segplug.api.sources import Sources
 from segplug.api.subjects import existing, input_files, output_path, request_field
 from segplug.errors import ArtifactError, PluginError, UsageError
@@ -70,6 +78,7 @@ class Makers(Sources):
         checked = provider.make_options(options)
         chosen = precision_of(provider, precision)
         check_shape(shape)
+        images = image_paths(images)
         destination = output_path(output)
         files.refuse_input(destination, [*input_files(model), *images])
         ensure_output(provider, destination, force=force)
@@ -84,7 +93,7 @@ class Makers(Sources):
                 shape=shape,
                 dynamic=dynamic,
                 precision=chosen,
-                sample=tracing_input(Path(images[0]), model.meta, shape) if images else None,
+                sample=tracing_input(images[0], model.meta, shape) if images else None,
                 options=checked,
                 **self._context(provider.entry),
             )
@@ -126,6 +135,7 @@ class Makers(Sources):
         subject = request_field(provider, what)
         checked = provider.make_options(options)
         chosen = precision_of(provider, precision)
+        images = image_paths(images)
         destination = output_path(output)
         inputs = all_inputs(self.registry, what, images)
         files.refuse_input(destination, inputs)
@@ -139,7 +149,7 @@ class Makers(Sources):
                 **subject,
                 precision=chosen,
                 device=device,
-                images=tuple(Path(image) for image in images),
+                images=images,
                 trust_artifact=trust_artifact,
                 options=checked,
                 **self._context(provider.entry),

@@ -50,13 +50,14 @@ def run(call: Invocation) -> int:
     output, values = call.output, call.values
     precision = precision_of(call.provider, values)
     thresholds = thresholds_of(values, precision)
+    shape = shape_of(values["shape"])
     # Before the model is loaded, which takes a while.
     ensure_output(call.provider, values["output"], force=values["force"])
     artifact = call.session.export(
         call.provider,
         load_model(call.session, values["config"], values),
         output=values["output"],
-        shape=shape_of(values["shape"]),
+        shape=shape,
         dynamic=values["dynamic"],
         precision=precision,
         force=values["force"],

@@ -82,7 +82,8 @@ class FolderDataset:
         options: Where images and masks lie in it.
 
     Raises:
-        DatasetError: a folder is missing, there is no image, or images have no mask.
+        UsageError: a folder is missing, or there are several of masks.
+        DatasetError: there is no image, or images have no mask.
     """
 
     def __init__(self, root: Path, options: FolderOptions | None = None) -> None:
@@ -163,8 +164,8 @@ class ImageList:
             paths below the folder that contains them all.
 
     Raises:
-        UsageError: a file is missing, or is a folder.
-        DatasetError: the list is empty, or names a file twice.
+        UsageError: a file is missing, is a folder, or is named twice.
+        DatasetError: the list is empty.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -179,7 +180,7 @@ class ImageList:
         self._paths = [path.absolute() for path in paths]  # not resolved: a link keeps its own name
         twice = [str(path) for path, times in Counter(self._paths).items() if times > 1]
         if twice:
-            raise DatasetError(f"named more than once: {_listing(twice)}")
+            raise UsageError(f"named more than once: {_listing(twice)}")
         self._names = _short_names(self._paths)
         self._info = DatasetInfo(
             name="images", classes=(), has_masks=False, fingerprint=_fingerprint(self._paths), listed=True
@@ -210,7 +211,7 @@ class ImageList:
 
 def _image_folder(root: Path, options: FolderOptions) -> Path:
     if not root.is_dir():
-        raise DatasetError(f"the data set folder {root} does not exist")
+        raise UsageError(f"the data set folder {root} does not exist")
     if options.img_dir is not None:
         return _existing(root / options.img_dir, "image")
     return root / _IMAGE_FOLDER if (root / _IMAGE_FOLDER).is_dir() else root
@@ -222,13 +223,13 @@ def _mask_folder(root: Path, options: FolderOptions) -> Path | None:
     there = [root / name for name in _MASK_FOLDERS if (root / name).is_dir()]
     if len(there) > 1:
         names = ", ".join(folder.name for folder in there)
-        raise DatasetError(f"{root} has several folders of masks: {names}", hint="choose one with mask_dir")
+        raise UsageError(f"{root} has several folders of masks: {names}", hint="choose one with mask_dir")
     return there[0] if there else None
 
 
 def _existing(folder: Path, kind: str) -> Path:
     if not folder.is_dir():
-        raise DatasetError(f"the {kind} folder {folder} does not exist")
+        raise UsageError(f"the {kind} folder {folder} does not exist")
     return folder
 
 

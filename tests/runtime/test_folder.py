@@ -99,19 +99,19 @@ def test_images_without_masks_are_an_error_that_names_the_first_few(folder):
 
 
 def test_missing_folders_and_no_images_are_errors(tmp_path):
-    with pytest.raises(DatasetError, match="does not exist"):
+    with pytest.raises(UsageError, match="does not exist"):
         FolderDataset(tmp_path / "none")
     with pytest.raises(DatasetError, match="no image in"):
         FolderDataset(tmp_path)
-    with pytest.raises(DatasetError, match=r"image folder .*nowhere does not exist"):
+    with pytest.raises(UsageError, match=r"image folder .*nowhere does not exist"):
         FolderDataset(tmp_path, FolderOptions(img_dir="nowhere"))
-    with pytest.raises(DatasetError, match=r"mask folder .*nowhere does not exist"):
+    with pytest.raises(UsageError, match=r"mask folder .*nowhere does not exist"):
         FolderDataset(tmp_path, FolderOptions(mask_dir="nowhere"))
 
 
 def test_of_two_mask_folders_one_must_be_chosen(folder):
     (folder / "labels").mkdir()
-    with pytest.raises(DatasetError, match="masks, labels"):
+    with pytest.raises(UsageError, match="masks, labels"):
         FolderDataset(folder)
     assert FolderDataset(folder, FolderOptions(mask_dir="masks")).info.has_masks
 
@@ -214,7 +214,7 @@ def test_a_list_with_missing_or_repeated_files_is_refused(tmp_path):
     _write(tmp_path / "a.jpg")
     with pytest.raises(UsageError, match=r"b\.jpg"):
         ImageList([tmp_path / "a.jpg", tmp_path / "b.jpg"])
-    with pytest.raises(DatasetError, match="more than once"):
+    with pytest.raises(UsageError, match="more than once"):
         ImageList([tmp_path / "a.jpg", tmp_path / "." / "a.jpg"])
     with pytest.raises(DatasetError, match="no image"):
         ImageList([])

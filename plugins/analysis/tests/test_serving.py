@@ -289,7 +289,7 @@ def test_a_file_that_is_no_image_is_an_error_before_any_is_sent(
         with pytest.raises(DatasetError, match=r"bands\.npy has 4 channels.*3"):
             analyze(served, [images[0], bands])
     assert served.bodies == []
-    with pytest.raises(DatasetError, match=r"there is no image file .*b\.jpg"):
+    with pytest.raises(UsageError, match=r"there is no image file .*b\.jpg"):
         Segplug().analyze("serving", url="http://127.0.0.1:9/predictions/x", image=(tmp_path / "b.jpg",))
 
 

@@ -39,13 +39,25 @@ def test_one_file_for_every_size(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_program_for_every_size(tmp_path):
-    model = load("unet")
+@pytest.mark.parametrize("name", ["cgnet", "segformer", "unet"])
+def test_a_program_for_every_size(name, tmp_path):
+    model = load(name)
     artifact = Segplug().export(
         "torch-export", model, output=tmp_path / "m.pt2", dynamic=True, shape=(96, 160)
     )
     with Segplug().open(artifact, backend="torch-export") as engine:
         assert distance(model, engine, (2, *artifact.meta.input_limits.minimum)) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["beit", "pspnet", "swin"])
+def test_an_optimised_file_opens(name, tmp_path):
+    model = load(name)
+    limits = model.input_limits()
+    shape = limits.minimum if limits.is_fixed else (96, 160)
+    artifact = Segplug().export("torchscript", model, output=tmp_path / "m.pt", optimize=True, shape=shape)
+    with Segplug().open(artifact, backend="torchscript") as engine:
+        assert distance(model, engine, (1, *shape)) < 1e-4
 
 
 def distance(model, engine, size):

@@ -1,4 +1,4 @@
-"""Every place that could run what a file holds is known, and listed here with the reason why it may be there."""
+"""Every place that could run what a file holds is listed here, with the reason why it may be there."""
 
 from __future__ import annotations
 

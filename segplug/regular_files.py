@@ -30,6 +30,7 @@ __all__ = [
     "read_regular_text",
     "require_regular",
     "why_no_file",
+    "why_no_path",
 ]
 
 MOST_TEXT = 64 << 20
@@ -45,6 +46,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)  # a pipe that took the file's place after the check does not block
@@ -146,6 +148,20 @@ def why_no_file(path: str | Path, what: str = "file") -> str | None:
         return f"there is no {what} {path}"
     except OSError as error:
         return f"the {what} {path} cannot be opened: {error.strerror or error}"
+    return None
+
+
+def why_no_path(error: BaseException) -> str | None:
+    """One line for an error of a path that the system takes for no file's; ``None``: it is another error.
+
+    A name that is too long, links that lead to each other, and a folder that may not be entered make
+    :mod:`pathlib` raise where a path that leads nowhere is only false.
+    """
+    if isinstance(error, OSError) and error.errno in _NO_PATHS and error.filename is not None:
+        return f"the path {os.fsdecode(error.filename)} cannot be used: {error.strerror}"
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from "):  # before Python 3.13
+        path = str(error).removeprefix("Symlink loop from ").strip("'\"")
+        return f"the path {path} cannot be used: {os.strerror(errno.ELOOP)}"
     return None
 
 

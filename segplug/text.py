@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-__all__ = ["encodable", "encodable_data", "is_encodable", "printable", "printable_line"]
+__all__ = ["encodable", "encodable_data", "is_encodable", "printable", "printable_line", "shortened"]
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode: controls, invisible format characters, surrogates, line and paragraph separators."""
@@ -35,6 +35,12 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     r"""As :func:`printable`, on one line: line ends become ``\n``, tabs ``\t``."""
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and end with three dots between them if it has more characters."""
+    half = (most - 5) // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def encodable(text: str) -> str:

@@ -12,12 +12,17 @@ import click
 from segplug.cli.printing import print_document, print_line, print_text
 from segplug.errors import SegplugError
 from segplug.limits import why_no_memory
+from segplug.regular_files import why_no_path
+from segplug.text import printable_line, shortened
 from segplug.version import __version__
 
 if TYPE_CHECKING:
     from segplug.installed import Entry
 
 __all__ = ["root", "run_command_line"]
+
+_LONGEST_ERROR = 900
+"""Characters of an error on the terminal: it may quote an argument of any length. JSON has the whole text."""
 
 
 class _LazyRoot(click.Group):
@@ -140,6 +145,9 @@ def run_command_line(arguments: Sequence[str]) -> int:
         message = "the working folder has been removed (change to another folder)"
         return _failed(message, "UsageError", 2, debug, as_json)
     except Exception as error:
+        path = why_no_path(error)
+        if path is not None:
+            return _failed(path, "UsageError", 2, debug, as_json)
         reason = why_no_memory(error)
         if reason is None:
             raise
@@ -162,5 +170,5 @@ def _failed(message: str, kind: str, code: int, debug: bool, as_json: bool) -> i
         print_text(traceback.format_exc().rstrip(), to_stderr=True)
     if as_json:
         print_document({"error": {"type": kind, "message": message}})
-    print_line(f"error: {message}", to_stderr=True)
+    print_line(shortened(printable_line(f"error: {message}"), _LONGEST_ERROR), to_stderr=True)
     return code

@@ -166,7 +166,7 @@ class ConsoleReporter:
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[ProgressHandle]:
         columns = (
-            SpinnerColumn(),
+            SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line"),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),

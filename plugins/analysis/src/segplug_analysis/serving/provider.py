@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from segplug.errors import DatasetError, UsageError
+from segplug.errors import UsageError
 from segplug.hookspecs import hookimpl
 from segplug.limits import MOST_CLIENTS, MOST_RUNS, MOST_THREADS
 from segplug.locations import has_scheme

@@ -18,6 +18,9 @@ import pytest
 
 _REASON = "left out for time"
 
+_OF_ALL_PARTS = "fuzz"
+"""The part whose tests use every command, and so concern every change."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the two options."""
@@ -28,11 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests of changed parts first; the order is otherwise kept."""
+    """Put the tests of all commands first, then those of changed parts; the order is otherwise kept."""
     base = config.getoption("--changed-since")
     if base:
         changed = changed_parts(_changed_files(base))
-        items.sort(key=lambda item: part_of(item.nodeid.partition("::")[0]) not in changed)
+
+        def place(item: pytest.Item) -> tuple[bool, bool]:
+            part = part_of(item.nodeid.partition("::")[0])
+            return part != _OF_ALL_PARTS, part not in changed
+
+        items.sort(key=place)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -57,6 +57,14 @@ def test_tests_of_changed_parts_come_first(repository: Path) -> None:
     assert changed.index("test_b PASSED") < changed.index("test_a PASSED")
 
 
+def test_tests_of_all_commands_come_before_them(repository: Path) -> None:
+    file = repository / "tests" / "fuzz" / "test_c.py"
+    file.parent.mkdir()
+    file.write_text("def test_c(): pass\n")
+    changed = run(repository, "--changed-since", "HEAD~1").stdout
+    assert changed.index("test_c PASSED") < changed.index("test_b PASSED") < changed.index("test_a PASSED")
+
+
 @pytest.mark.parametrize("parallel", [(), ("-n", "2")], ids=["alone", "parallel"])
 def test_what_is_left_out_for_time_is_listed_and_counted(repository: Path, parallel: tuple[str, ...]) -> None:
     done = run(repository, *parallel, "--stop-at", str(time.time() - 1))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from segplug.api.makers import Makers
-from segplug.api.making import check_numbers
+from segplug.api.making import check_numbers, check_smallest_input
 from segplug.api.outputs import staged_outputs
 from segplug.api.subjects import existing, request_field
 from segplug.groups import EXECUTOR_HOOK, SOURCE_HOOKS, hook_name
@@ -98,6 +98,7 @@ class Segplug(Makers):
         )
         engine: Engine = self._call_hook(provider, request)
         try:
+            check_smallest_input(engine.spec)
             yield engine
         finally:
             engine.close()

@@ -9,7 +9,8 @@ from typing import Any
 
 from segplug.api.subjects import input_files, require_text
 from segplug.artifact import completed
-from segplug.errors import PluginError, UsageError
+from segplug.engine import EngineSpec
+from segplug.errors import PluginError, ShapeError, UsageError
 from segplug.files import ensure_free
 from segplug.installed import Provider
 from segplug.limits import MOST_BATCH, why_no_input, why_no_threads
@@ -26,6 +27,7 @@ __all__ = [
     "all_inputs",
     "check_numbers",
     "check_shape",
+    "check_smallest_input",
     "ensure_output",
     "image_paths",
     "precision_of",
@@ -106,6 +108,17 @@ def check_numbers(*, threads: int | None = None, batch_size: int = 1) -> None:
         raise UsageError(reason)
     if not 1 <= batch_size <= MOST_BATCH:
         raise UsageError(f"a batch has 1 to {MOST_BATCH} images, not {batch_size}")
+
+
+def check_smallest_input(spec: EngineSpec) -> None:
+    """Check, before an image is prepared, that the smallest input of an engine can be made.
+
+    Raises:
+        ShapeError: it is too large for any machine.
+    """
+    size = spec.height.minimum, spec.width.minimum
+    if reason := why_no_input(size, channels=spec.meta.in_channels, batch=spec.batch.minimum):
+        raise ShapeError(f"{spec.meta.name} cannot be run: {reason}")
 
 
 @dataclass

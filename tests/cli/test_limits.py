@@ -81,6 +81,21 @@ def test_too_much_is_one_line(
     assert sorted(path for path in home.rglob("*") if "__pycache__" not in path.parts) == before
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 10**6, 10**6), (10**6, 3, 512, 512)])
+def test_a_file_that_takes_huge_inputs_only(
+    tmp_path: Path, home: Path, shape: tuple[int, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, scores = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("a", "b"))
+    graph = helper.make_graph([helper.make_node("Relu", ["a"], ["b"])], "g", [image], [scores])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "huge.onnx")
+    line = f"run infer onnxruntime {tmp_path / 'huge.onnx'} --input-img {home / 'a.png'} --classes 3"
+    options = f"--output-kind logits --mean 0 --std 1 --out {tmp_path / 'out.npz'}"
+    assert run_command_line([*line.split(), *options.split()]) == 1
+    assert "is too large: at most" in capsys.readouterr().err
+    assert not (tmp_path / "out.npz").exists()
+
+
 def test_threads_are_bounded_by_the_machine_from_python(home: Path) -> None:
     assert most_threads() >= 4 * (os.cpu_count() or 1)
     with pytest.raises(UsageError, match="a run on this machine takes 1 to"):  # noqa: SIM117

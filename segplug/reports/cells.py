@@ -12,7 +12,7 @@ from segplug.text import printable
 __all__ = ["cell_text", "csv_cell", "is_numeric_column"]
 
 _FORMULA = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
-"""How a text begins that a spreadsheet runs as a formula, also with full-width signs (OWASP: CSV injection)."""
+"""How a text begins that a spreadsheet runs as a formula, also with full-width signs (CSV injection)."""
 
 _SMALL = 0.00005
 """Smaller fractions would be 0.0000 with four decimals: they are shown with three significant digits."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from segplug.checkpoint.shards import is_index, read_index
 from segplug.commits import flush_file
 from segplug.errors import ArtifactError, CheckpointError, UsageError
-from segplug.regular_files import FOLDER, is_regular, kind_of
+from segplug.regular_files import FOLDER, expanded, is_regular, kind_of
 from segplug.temporary import put_back, remove_abandoned, temporary_folder, temporary_name
 
 __all__ = [
@@ -125,7 +125,7 @@ def refuse_input(output: Path, inputs: Iterable[str | Path | None]) -> None:
     Raises:
         UsageError: ``output`` is the same file as one of them.
     """
-    given = [Path(item).expanduser() for item in inputs if item is not None]
+    given = [expanded(item) for item in inputs if item is not None]
     listed = [shard for index in given for shard in _shards_of(index)]
     for path in given + listed:
         same = output.resolve() == path.resolve()

@@ -23,6 +23,7 @@ __all__ = [
     "NotRegularError",
     "TooLargeError",
     "copy_regular",
+    "expanded",
     "is_regular",
     "kind_of",
     "open_regular",
@@ -163,6 +164,11 @@ def why_no_path(error: BaseException) -> str | None:
         path = str(error).removeprefix("Symlink loop from ").strip("'\"")
         return f"the path {path} cannot be used: {os.strerror(errno.ELOOP)}"
     return None
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` as the home folder. ``~name`` of a user who is not known is a name like others."""
+    return Path(os.path.expanduser(path))
 
 
 def kind_of(mode: int) -> str | None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from segplug.errors import UsageError
 from segplug.preprocessing import Decoding, Pad, Resize, Step, usual_steps
-from segplug.regular_files import read_regular_text
+from segplug.regular_files import expanded, read_regular_text
 
 __all__ = [
     "CLASSES_HELP",
@@ -109,7 +109,7 @@ def numbered_classes(count: int) -> tuple[str, ...]:
 
 def names_file(given: Sequence[str]) -> Path | None:
     """The file of the class names, if a user gives one."""
-    return Path(given[0]).expanduser() if len(given) == 1 and given[0].endswith(".txt") else None
+    return expanded(given[0]) if len(given) == 1 and given[0].endswith(".txt") else None
 
 
 def _names_in(file: Path) -> tuple[str, ...]:

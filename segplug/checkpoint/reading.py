@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, first_sentence
 from segplug.checkpoint.shards import check_is_no_shard, check_names, is_index, read_index
 from segplug.errors import CheckpointError, MissingDependencyError, UsageError
-from segplug.regular_files import why_no_file
+from segplug.regular_files import expanded, why_no_file
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
         CheckpointError: it is damaged, no checkpoint, or holds types that are not known as harmless.
         MissingDependencyError: PyTorch (or safetensors) is not installed.
     """
-    path = Path(location).expanduser()
+    path = expanded(location)
     if path.is_dir():
         raise UsageError(f"{location} is a folder; name the file in it", hint=_files_in(path))
     if reason := why_no_file(path, "checkpoint"):

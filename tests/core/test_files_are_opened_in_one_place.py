@@ -52,8 +52,8 @@ READERS = {
     "sqlite3.connect",
 }
 """Calls that open a file for reading when they get a path."""
-METHODS = {"read_text", "read_bytes", "parse_from_file", "InferenceSession", "exec_module"}
-"""Methods that open a file, of whatever object."""
+METHODS = {"read_text", "read_bytes", "parse_from_file", "InferenceSession", "exec_module", "expanduser"}
+"""Methods that open a file, of whatever object; and one that fails for the name of an unknown user."""
 
 OWN = "a file that segplug itself has just written, or in its own folder"
 HERE = "the one place"
@@ -136,7 +136,7 @@ def _opens(call: ast.Call) -> str | None:
     if name in READERS:
         writes = last == "ZipFile" and _mode(call, 1)[0] in "wx"
         return None if writes else name
-    return f"?.{last}" if last in METHODS else None
+    return f"?.{last}" if last in METHODS and not name.startswith("os.path.") else None
 
 
 def _found() -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from segplug.regular_files import (
     NotRegularError,
     TooLargeError,
     copy_regular,
+    expanded,
     is_regular,
     open_regular,
     read_regular,
@@ -82,6 +83,12 @@ def test_a_missing_file_is_the_systems_error(tmp_path: Path) -> None:
     assert why_no_file(tmp_path) == f"{tmp_path} is a folder, not a file"
     assert "cannot be opened: File name too long" in str(why_no_file("long" * 100))
     assert not is_regular(tmp_path / ("long" * 100))
+
+
+def test_a_home_folder_that_is_not_known_is_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert expanded("~/w.pth") == Path("/home/somebody/w.pth")
+    assert expanded("~nobody-of-this-name/w.pth") == Path("~nobody-of-this-name/w.pth")
 
 
 def test_no_more_is_read_than_the_limit(tmp_path: Path) -> None:

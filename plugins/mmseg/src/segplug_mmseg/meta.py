@@ -13,6 +13,7 @@ from segplug.artifact import file_sha256
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Provenance
 from segplug.progress import Reporter
+from segplug.regular_files import expanded
 from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline import data_settings, find_transform, read_pipeline
@@ -108,9 +109,9 @@ def read_meta(
         reduce_zero_label=_reduces_zero_label(config, facts),
         provenance=Provenance(
             config=location,
-            config_sha256=file_sha256(Path(location).expanduser()),
+            config_sha256=file_sha256(expanded(location)),
             checkpoint=checkpoint,
-            checkpoint_sha256=file_sha256(Path(checkpoint).expanduser()) if checkpoint else None,
+            checkpoint_sha256=file_sha256(expanded(checkpoint)) if checkpoint else None,
         ),
         versions=versions(),
     )

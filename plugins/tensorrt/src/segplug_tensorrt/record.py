@@ -73,10 +73,10 @@ def read_record(meta: ModelMeta, path: Path) -> Record:
     data: Any = meta.extra.get(KEY)
     try:
         profiles = tuple(
-            Profile(*(tuple(map(int, each[name])) for name in ("min", "opt", "max"))) for each in data["profiles"]
+            Profile(*(_numbers(each[name]) for name in ("min", "opt", "max"))) for each in data["profiles"]
         )
         tensors = {
-            name: Tensor(data[name]["name"], data[name]["dtype"], tuple(map(int, data[name]["shape"])))
+            name: Tensor(data[name]["name"], data[name]["dtype"], _numbers(data[name]["shape"]))
             for name in ("input", "output")
         }
         return Record(**{**data, "profiles": profiles, **tensors})
@@ -84,6 +84,10 @@ def read_record(meta: ModelMeta, path: Path) -> Record:
         raise ArtifactError(
             f"{path}.json does not say how the plan was built: {error!r}", hint="build the engine again"
         ) from error
+
+
+def _numbers(values: Any) -> Any:
+    return tuple(map(int, values))
 
 
 def check_plan(record: Record, path: Path) -> None:

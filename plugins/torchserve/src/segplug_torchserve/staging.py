@@ -11,7 +11,7 @@ from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DeviceError, SegplugError, UsageError
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.registry.formats import companions
-from segplug.regular_files import copy_regular
+from segplug.regular_files import copy_regular, expanded
 from segplug.requests import PackRequest
 from segplug.runtime.postprocess import require_scores
 from segplug.serving.served_model import (
@@ -105,7 +105,7 @@ def _stage_model(
             hint="export an artifact first, such as segplug run export onnx, and pack that",
         ) from error
     (folder / config).write_text(text, encoding="utf-8")
-    _copy(Path(arguments.checkpoint).expanduser(), folder / checkpoint)
+    _copy(expanded(arguments.checkpoint), folder / checkpoint)
     return replace(
         settings,
         backend=REFERENCE_BACKEND,

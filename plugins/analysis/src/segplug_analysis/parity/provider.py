@@ -14,7 +14,7 @@ from segplug.limits import MOST_THREADS
 from segplug.locations import has_scheme
 from segplug.options import as_keywords, option
 from segplug.providers import Report
-from segplug.regular_files import why_no_file
+from segplug.regular_files import expanded, why_no_file
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 from segplug_analysis.bands import BANDS_HELP, checked_bands
@@ -154,7 +154,7 @@ def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str]:
             hint="segplug run analyze parity CONFIG CHECKPOINT --dataset FOLDER",
         )
     for subject in request.subjects:
-        if not has_scheme(subject) and (reason := why_no_file(Path(subject).expanduser())):
+        if not has_scheme(subject) and (reason := why_no_file(expanded(subject))):
             raise UsageError(reason)
     config, checkpoint = request.subjects
     return config, checkpoint

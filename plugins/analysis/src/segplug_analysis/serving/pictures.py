@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError, EngineError
-from segplug.regular_files import read_regular
+from segplug.regular_files import expanded, read_regular
 from segplug.runtime.reading import MAX_BYTES, decode_image
 from segplug.serving.client import Client, Reply, decode_mask
 
@@ -53,7 +53,7 @@ def read_pictures(files: Sequence[Path], meta: ModelMeta) -> tuple[Picture, ...]
 
 def _picture(file: Path, name: str, meta: ModelMeta) -> Picture:
     try:
-        content = read_regular(file.expanduser(), most_bytes=MAX_BYTES)
+        content = read_regular(expanded(file), most_bytes=MAX_BYTES)
     except OSError as error:
         raise DatasetError(f"the image {file} cannot be read: {error.strerror or error}") from error
     if not content:

@@ -12,7 +12,7 @@ from segplug.limits import MOST_CLIENTS, MOST_RUNS, MOST_THREADS
 from segplug.locations import has_scheme
 from segplug.options import option
 from segplug.providers import Report
-from segplug.regular_files import why_no_file
+from segplug.regular_files import expanded, why_no_file
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 from segplug_analysis.bands import BANDS_HELP, checked_bands
@@ -153,12 +153,12 @@ def _check(request: AnalyzeRequest[Options], options: Options) -> None:
             hint="--config FILE --checkpoint FILE",
         )
     for image in options.image:
-        if reason := why_no_file(image.expanduser(), "image file"):
+        if reason := why_no_file(expanded(image), "image file"):
             raise UsageError(reason)
     for file in (options.config, options.checkpoint):
         if file is None or has_scheme(file):
             continue
-        if reason := why_no_file(Path(file).expanduser()):
+        if reason := why_no_file(expanded(file)):
             raise UsageError(reason)
     if not options.concurrency:
         raise UsageError("name at least one level of --concurrency")

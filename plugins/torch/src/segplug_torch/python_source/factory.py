@@ -21,7 +21,7 @@ from torch import nn
 
 from segplug.errors import ModelError, SegplugError, UsageError, is_interrupt
 from segplug.options import nearest
-from segplug.regular_files import why_no_file
+from segplug.regular_files import expanded, why_no_file
 from segplug_torch.errors import one_line, raised_in
 
 __all__ = ["Factory", "call_factory", "find_factory"]
@@ -57,7 +57,7 @@ def find_factory(location: str) -> Factory:
         ModelError: the module cannot be imported.
     """
     module_name, attribute = _parts(location)
-    folder = Path(module_name).expanduser().resolve().parent if _is_file(module_name) else Path.cwd()
+    folder = expanded(module_name).resolve().parent if _is_file(module_name) else Path.cwd()
     with _importable(folder):
         module = _load_file(module_name) if _is_file(module_name) else _import(module_name)
         found = _look_up(module, module_name, attribute)
@@ -158,8 +158,8 @@ def _import(name: str) -> types.ModuleType:
 
 def _load_file(name: str) -> types.ModuleType:
     """Run a file as a module of its own, anew each time."""
-    path = Path(name).expanduser().resolve()
-    if reason := why_no_file(Path(name).expanduser()):
+    path = expanded(name).resolve()
+    if reason := why_no_file(expanded(name)):
         raise UsageError(reason, hint=_FORM)
     unique = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(unique, path)

@@ -13,6 +13,7 @@ from segplug.errors import ModelError, UsageError
 from segplug.model import Inference, ModelMeta, Provenance
 from segplug.preprocessing import RESIZE_FILTERS, Pad, Resize
 from segplug.progress import Reporter
+from segplug.regular_files import expanded
 from segplug.requests import LoadModelRequest
 from segplug.undescribed import class_names, image_steps, names_file, numbered_classes
 from segplug_torch.python_source.contract import Scores
@@ -142,7 +143,7 @@ def _inference(options: Options) -> Inference:
 
 
 def _hash(checkpoint: str | None) -> str | None:
-    return None if checkpoint is None else file_sha256(Path(checkpoint).expanduser())
+    return None if checkpoint is None else file_sha256(expanded(checkpoint))
 
 
 def _versions() -> Iterator[tuple[str, str]]:

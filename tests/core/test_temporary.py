@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -174,3 +175,18 @@ def test_a_write_in_a_fork_is_the_forks(tmp_path: Path) -> None:
         assert lock_path(own, wait=False) is None  # still held
         remove_abandoned(tmp_path)
         assert own.is_dir()
+
+
+def test_no_module_makes_temporary_files_or_locks_that_a_kill_leaves() -> None:
+    """``scratch_folder`` and ``segplug.locks`` are there for it; anonymous files need neither."""
+    root = Path(__file__).parents[2]
+    sources = [*root.glob("segplug/**/*.py"), *root.glob("plugins/*/src/**/*.py")]
+    assert len(sources) > 300
+    forbidden = re.compile(r"\b(TemporaryDirectory|NamedTemporaryFile|mkdtemp|mkstemp|filelock|flock)\b(?!`)")
+    found = {
+        path.relative_to(root).as_posix()
+        for path in sources
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if forbidden.search(line.partition("#")[0])
+    }
+    assert found == {"segplug/locks.py"}

@@ -96,6 +96,8 @@ def _files(outcome: Outcome) -> Iterator[str]:
         yield f"{'it changes' if path in outcome.after else 'it removes'} {path}"
     new = outcome.after.keys() - outcome.before.keys()
     for path in sorted(new):
+        if path.startswith("tmp/torchinductor_"):
+            continue  # PyTorch's cache of compiled programs, one for each user
         hidden = any(part.startswith(".") for part in PurePosixPath(path).parts)
         if hidden or path.startswith("tmp/") or not _is_promised(path, promised):
             yield f"it leaves {path}"

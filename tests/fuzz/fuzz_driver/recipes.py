@@ -54,6 +54,8 @@ _FORMATS = {
 }
 _WEIGHTS = {"vit-jax": "weights/vit-jax.npz"}
 _MODEL: tuple[Word, ...] = (Input("tiny.py"), "--checkpoint", Input("tiny.pth"))
+_MODULE: tuple[Word, ...] = (Input("nets.py", prefix="python:", suffix=":build"),)
+_FOREIGN: tuple[Word, ...] = (Input("foreign.onnx"), "--output-kind", "logits", "--mean", "0", "--std", "1")
 _DATA: tuple[Word, ...] = ("--dataset", Input("data"))
 _CLASSES = ("--dataset-options", "classes=in/classes.txt")
 _SERVER: tuple[Word, ...] = ("--model-name", "tiny", "--timeout", "20")
@@ -111,7 +113,7 @@ def _words(command: Command, rng: Random) -> tuple[Word, ...]:
     if command.hook == "convert_weights":
         made = f"weights/{command.target}.pth" if command.target in WEIGHTS else "tiny.pth"
         return Input(_WEIGHTS.get(command.target, made)), Output("out/converted.pth")
-    subject = _subject(facts.takes, facts.reads, rng)
+    subject = _subject(command, rng)
     if command.hook == "infer":
         asked: tuple[Word, ...] = rng.choice(
             (
@@ -128,9 +130,16 @@ def _words(command: Command, rng: Random) -> tuple[Word, ...]:
     return *subject, *shape, "--output", Output(f"out/model{facts.suffix}")
 
 
-def _subject(takes: str, reads: tuple[str, ...], rng: Random) -> tuple[Word, ...]:
-    if takes == "url":
+def _subject(command: Command, rng: Random) -> tuple[Word, ...]:
+    """What a target works on; where it takes several kinds, one of them."""
+    facts = command.facts
+    assert facts is not None
+    if facts.takes == "url":
         return ("URL",)
-    if takes == "model" or (takes == "either" and rng.random() < 0.3):
+    if facts.takes == "model":
+        return _MODULE if rng.random() < 0.2 else _MODEL
+    if facts.takes == "either" and rng.random() < 0.3:
         return _MODEL
-    return (Input(_FORMATS.get(reads[0] if reads else "onnx", "tiny.onnx")),)
+    if command.name == "run infer onnxruntime" and rng.random() < 0.3:
+        return _FOREIGN
+    return (Input(_FORMATS.get(facts.reads[0] if facts.reads else "onnx", "tiny.onnx")),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -9,9 +10,11 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
+from segplug_torchscript import archive as archives
 from segplug_torchscript import checks
 from segplug_torchscript.checks.expressions import check_condition, check_size
 from segplug_torchscript.checks.findings import Finding
@@ -21,7 +24,7 @@ from torchscript_support import hostile
 from torchscript_support.hostile import Touch, edited, pickled, rewritten, scripted
 from torchscript_support.networks import ByValue, images, make_model, open_file
 
-from segplug.errors import SegplugError, UntrustedError
+from segplug.errors import ArtifactError, SegplugError, UntrustedError
 
 pytestmark = [pytest.mark.filterwarnings("ignore:.*jit.*:DeprecationWarning")]
 
@@ -206,7 +209,58 @@ class TestScripts:
                 new.writestr(info, old.read(info))
             new.writestr("model/code/__torch__/x.py", b" " * (65 << 20), zipfile.ZIP_DEFLATED)
         (tmp_path / "m.pt").write_bytes(buffer.getvalue())
-        refused(tmp_path / "m.pt", "unpacks to")
+        with pytest.raises(UntrustedError, match="unpacks to"):
+            checks.check_script(tmp_path / "m.pt")
+
+
+def test_an_archive_that_unpacks_to_much_more_is_not_unpacked(script, tmp_path):
+    path = tmp_path / "m.pt"
+    path.write_bytes(script.read_bytes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("model/extra/zeros", b"0" * (80 << 20), zipfile.ZIP_DEFLATED)
+    for read in (archives.read_meta, archives.read_checked):
+        with pytest.raises(ArtifactError, match=r"would unpack to 8\d,"):
+            read(path, "torchscript")
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "torch-export"])
+def test_damage_is_one_error(script, program, tmp_path, kind):
+    """Bytes that are changed at random, in the file or in a member: it is refused, or is as good as before."""
+    source, check = (
+        (script, checks.check_script) if kind == "torchscript" else (program, checks.check_program)
+    )
+    content, random = source.read_bytes(), Random(7)
+    with zipfile.ZipFile(source) as archive:
+        members = [name for name in archive.namelist() if name.endswith((".pkl", ".py", ".json"))]
+        texts = {name: archive.read(name) for name in members}
+    members = [name for name in members if texts[name]]
+    path = tmp_path / f"m{source.suffix}"
+    for _ in range(150):
+        if random.random() < 0.4:
+            path.write_bytes(damaged(content, random))
+        else:
+            name = random.choice(members)
+            rewritten(source, path, {name.partition("/")[2]: damaged(texts[name], random)})
+        with contextlib.suppress(ArtifactError):
+            archives.read_checked(path, kind)
+        with contextlib.suppress(UntrustedError):
+            check(path)
+
+
+def damaged(content: bytes, random: Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(random.choice((1, 2, 8))):
+        place = random.randrange(len(changed) or 1)
+        if not changed:
+            break
+        if random.random() < 0.5:
+            changed[place] = random.randrange(256)
+        elif random.random() < 0.5:
+            del changed[place : place + 20]
+        else:
+            other = random.randrange(len(changed))
+            changed[place:place] = changed[other : other + 50]
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("which", ["before", "after", "comment"])

@@ -6,6 +6,7 @@ the model's metadata. So a damaged file, or one of another kind, is found before
 
 from __future__ import annotations
 
+import errno
 import shutil
 import struct
 import zipfile
@@ -46,6 +47,11 @@ _PADDING = b"FB"
 """PyTorch's name of the header field that fills the gap."""
 _FIXED_HEADER = 30
 """Bytes of an entry's header before its name, in every zip file."""
+_DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, struct.error, UnicodeError)
+"""What Python raises for a zip file that is damaged."""
+_MOST_UNPACKED = 64 << 20
+"""Bytes that a file may hold beyond its own size: PyTorch packs a network's code alone."""
+_MOST_META = 16 << 20
 _ENCRYPTED = 1
 """The flag of an entry that takes a password."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -136,9 +142,18 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             if any(info.flag_bits & _ENCRYPTED for info in archive.infolist()):
                 raise ArtifactError(f"{path} is encrypted, and PyTorch writes no such files")
+            unpacked = sum(info.file_size for info in archive.infolist())
+            if unpacked > path.stat().st_size + _MOST_UNPACKED:
+                raise ArtifactError(
+                    f"{path} would unpack to {unpacked:,} bytes, and PyTorch writes no such files"
+                )
             yield archive
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+    except _DAMAGE as error:
         raise ArtifactError(f"{path} is no file of PyTorch's, or is damaged: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ArtifactError(f"{path} is damaged: an entry lies outside of it") from error
 
 
 def _kind(archive: zipfile.ZipFile) -> str:
@@ -156,6 +171,8 @@ def _meta(path: Path, archive: zipfile.ZipFile) -> ModelMeta | None:
     entry = next((name for name in archive.namelist() if _inner(name) == _META), None)
     if entry is None:
         return None
+    if archive.getinfo(entry).file_size > _MOST_META:
+        raise ArtifactError(f"the metadata in {path} is too large to be segplug's")
     return ModelMeta.from_json(archive.read(entry).decode("utf-8", errors="replace"), file=path)
 
 

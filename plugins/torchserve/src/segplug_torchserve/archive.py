@@ -18,6 +18,9 @@ META_FILE = "segplug-meta.json"
 """The metadata of the model in an archive, for those who do not open the model."""
 
 
+_MOST_META = 16 << 20
+
+
 def write_archive(folder: Path, target: Path, *, name: str, version: str, config_file: str) -> None:
     """Write the files of ``folder`` as an archive.
 
@@ -58,6 +61,8 @@ def read_meta(archive: Path) -> ModelMeta | None:
         with open_regular(archive) as file, zipfile.ZipFile(file) as opened:
             if META_FILE not in opened.namelist():
                 return None
+            if (size := opened.getinfo(META_FILE).file_size) > _MOST_META:
+                raise ValueError(f"its metadata has {size:,} bytes")
             text = opened.read(META_FILE).decode("utf-8")
     except Exception as error:  # zipfile raises errors of many classes for damaged files
         raise ArtifactError(f"{archive} cannot be read: {error}") from error

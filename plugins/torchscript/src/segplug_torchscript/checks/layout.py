@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def checked_members(path: Path) -> Iterator[Members]:
                 sizes = {entry.name[len(root) + 1 :]: entry.size for entry in entries}
                 _refuse_unpacking(entries, root)
                 yield Members(archive, root, sizes)
-    except (zipfile.BadZipFile, struct.error, EOFError) as error:
+    except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, OSError, zlib.error) as error:
         raise Finding(_ODD) from error
 
 

@@ -219,6 +219,15 @@ def test_int64_labels_are_built_without_a_warning(make):
     source = make(model)
     meta = session.build_engine("tensorrt", source, output=source.with_suffix(".engine")).meta
     assert meta.extra["tensorrt"]["output"] == {"name": "output", "dtype": "int64", "shape": [-1, -1, -1]}
+    (one_size,) = session.reporter.warnings
+    assert "this file takes 32x48 (height x width) only" in one_size
+    assert "--min-shape and --max-shape" in one_size
+
+
+def test_an_engine_of_several_sizes_needs_no_warning_of_one(make):
+    session, source = Segplug(), make(tiny())
+    shapes = {"min_shape": ("1x3x32x48",), "max_shape": ("1x3x64x96",)}
+    session.build_engine("tensorrt", source, output=source.with_suffix(".engine"), **shapes)
     assert session.reporter.warnings == []
 
 

@@ -225,7 +225,7 @@ def test_an_archive_that_unpacks_to_much_more_is_not_unpacked(script, tmp_path):
 
 @pytest.mark.parametrize("kind", ["torchscript", "torch-export"])
 def test_damage_is_one_error(script, program, tmp_path, kind):
-    """Bytes that are changed at random, in the file or in a member: it is refused, or is as good as before."""
+    """Bytes are changed at random, in the file or in a member: it is refused, or is as good as before."""
     source, check = (
         (script, checks.check_script) if kind == "torchscript" else (program, checks.check_program)
     )

@@ -65,6 +65,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the numbers that tests recorded: ``record_property("numbers", text)``."""
+    for kind in ("passed", "failed"):
+        for report in terminalreporter.stats.get(kind, ()):
+            numbers = [value for name, value in report.user_properties if name == "numbers"]
+            if numbers and report.when == "call":
+                terminalreporter.section(report.nodeid)
+                terminalreporter.write_line("\n".join(map(str, numbers)))
+
+
 @pytest.fixture(scope="session")
 def data_dir(pytestconfig: pytest.Config) -> Path:
     """The folder of real images and weights; without it, a test that needs it is skipped with the reason.

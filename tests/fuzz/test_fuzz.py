@@ -18,12 +18,17 @@ from fuzz_driver.report import Report, run_cases
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="memory is read from /proc")
 
 SEED = int(os.environ.get("SEGPLUG_FUZZ_SEED") or date.today().strftime("%Y%m%d"))
+COUNT = 90
+"""Of the sample."""
+
+SECONDS = 200.0
+"""After which the sample begins no case, on a slow machine."""
+
 LAPS = 21
 """How often the nightly run uses each command: once as it is, once with a damaged input, else changed."""
 
 
 def _check(report: Report, said: list[str]) -> None:
-    print(report.text())
     assert not report.failed, "\n".join([f"SEGPLUG_FUZZ_SEED={report.seed}", *said])
 
 
@@ -65,17 +70,18 @@ def test_the_faults_of_a_new_plugin_are_found(install_plugin, tmp_path: Path, mo
 
 
 @pytest.mark.slow
-def test_a_sample_of_generated_commands(tmp_path: Path) -> None:
+def test_a_sample_of_generated_commands(tmp_path: Path, record_property) -> None:
     count = len(all_commands())
-    numbers = Random(SEED).sample(range(count, LAPS * count), 90)
+    numbers = Random(SEED).sample(range(count, LAPS * count), COUNT)
     said: list[str] = []
-    report = run_cases(tmp_path, SEED, numbers, most_seconds=200, say=said.append)
+    report = run_cases(tmp_path, SEED, numbers, most_seconds=SECONDS, say=said.append)
+    record_property("numbers", report.text())
     _check(report, said)
     assert report.cases
 
 
 @pytest.mark.nightly
-def test_all_generated_commands(tmp_path: Path) -> None:
+def test_all_generated_commands(tmp_path: Path, record_property) -> None:
     commands = all_commands()
     said: list[str] = []
     report = run_cases(
@@ -86,6 +92,7 @@ def test_all_generated_commands(tmp_path: Path) -> None:
         processes=2,
         say=said.append,
     )
+    record_property("numbers", report.text())
     _check(report, said)
     assert len(report.cases) >= 700
     assert report.reached >= 300

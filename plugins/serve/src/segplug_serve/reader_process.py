@@ -28,7 +28,7 @@ __all__ = ["Decoded", "ReaderProcess", "Refusal"]
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from segplug_serve.reader import main; main()"
 
 _PIPE_BYTES = 1 << 20
-"""The size of the pipe, where it can be chosen: with the usual 64 KiB an image takes twice as long."""
+"""The size of a pipe, where it can be chosen: with the usual 64 KiB an image takes twice as long."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image that a reader has decoded and may not have sent yet."""
+    """A large image that a reader has decoded and not sent yet."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
@@ -54,11 +54,6 @@ class Decoded:
         """Bytes of the image and its mask."""
         values = math.prod(self.shape)
         return values * (self.dtype.itemsize + self.masked)
-
-    @property
-    def is_sent_at_once(self) -> bool:
-        """Whether the reader sends it without being asked."""
-        return self.size <= SMALL
 
 
 class ReaderProcess:
@@ -82,7 +77,8 @@ class ReaderProcess:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._replies = self._process.stdin.fileno(), self._process.stdout.fileno()
-        _widen(self._replies)
+        for pipe in (self._requests, self._replies):
+            _widen(pipe)
         try:
             write_frame(self._requests, dict(settings))
             failure = read_header(self._replies).get("failure")
@@ -102,8 +98,13 @@ class ReaderProcess:
         """Whether the process has ended."""
         return self._process.poll() is not None
 
-    def ask(self, body: bytes | bytearray, content_type: str, limits: Limits) -> Decoded | Refusal:
+    def ask(
+        self, body: bytes | bytearray, content_type: str, limits: Limits
+    ) -> npt.NDArray[Any] | Decoded | Refusal:
         """Let it decode the image of a request.
+
+        Returns:
+            A small image itself. For a large one, what :meth:`receive` takes when there is room for it.
 
         Raises:
             OSError: the process has ended; or :class:`EOFError`.
@@ -118,12 +119,18 @@ class ReaderProcess:
         # Whoever gets hold of the process through a decoder can write anything.
         if decoded.dtype.kind not in "uif" or min(decoded.shape) < 1 or decoded.size > 2 * limits.decoded:
             raise ValueError("a reader has sent something that is no image")
-        return decoded
+        return self._pixels(decoded) if decoded.size <= SMALL else decoded
 
     def receive(self, decoded: Decoded) -> npt.NDArray[Any]:
         """Receive the image; raises :class:`OSError` or :class:`EOFError` if the process has ended."""
-        if not decoded.is_sent_at_once:
-            write_frame(self._requests, {"send": True})
+        write_frame(self._requests, {"send": True})
+        return self._pixels(decoded)
+
+    def drop(self) -> None:
+        """Tell it that nobody wants the image any more; raises :class:`OSError` if the process has ended."""
+        write_frame(self._requests, {"send": False})
+
+    def _pixels(self, decoded: Decoded) -> npt.NDArray[Any]:
         image = np.empty(decoded.shape, decoded.dtype)
         read_exactly(self._replies, image)
         if not decoded.masked:
@@ -131,10 +138,6 @@ class ReaderProcess:
         mask = np.empty(decoded.shape, np.bool_)
         read_exactly(self._replies, mask)
         return np.ma.MaskedArray(image, mask)
-
-    def drop(self) -> None:
-        """Tell it that nobody wants the image any more; raises :class:`OSError` if the process has ended."""
-        write_frame(self._requests, {"send": False})
 
     def kill(self) -> None:
         """End it at once, from any thread."""

@@ -6,15 +6,13 @@ import asyncio
 import dataclasses
 import logging
 import math
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from segplug.serving.answers import Answer, refusal
-from segplug_serve.reader_process import ReaderProcess, Refusal
+from segplug_serve.reader_process import Decoded, ReaderProcess, Refusal
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -107,7 +105,7 @@ class Readers:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="segplug-reader")
         self._slots = [_Slot() for _ in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._waiting: deque[_Pending] = deque()
+        self._waiting: dict[_Pending, None] = {}
         self._arrived = asyncio.Event()
         self._last_progress = math.inf
         self.failure = ""
@@ -170,13 +168,12 @@ class Readers:
             What :func:`segplug.serving.requests.read_image` returns. Its memory counts until it is dropped.
         """
         pending = _Pending(body, content_type, asyncio.get_running_loop().create_future())
-        self._waiting.append(pending)
+        self._waiting[pending] = None
         self._arrived.set()
         try:
             return await pending.image
         finally:
-            with suppress(ValueError):
-                self._waiting.remove(pending)
+            self._waiting.pop(pending, None)
 
     async def _start(self, slot: _Slot) -> None:
         slot.process = await self._in_thread(ReaderProcess, self._settings)
@@ -219,13 +216,14 @@ class Readers:
                 pending.image.set_result(result)
 
     def _put_back(self, pending: _Pending) -> None:
-        self._waiting.appendleft(pending)
+        self._waiting = {pending: None, **self._waiting}
         self._arrived.set()
 
     async def _next(self) -> _Pending:
         while True:
             while self._waiting:
-                pending = self._waiting.popleft()
+                pending = next(iter(self._waiting))
+                del self._waiting[pending]
                 if not pending.image.done():
                     return pending
             self._arrived.clear()
@@ -243,10 +241,12 @@ class Readers:
         self._note_progress()
         if isinstance(reply, Refusal):
             return _refused(reply)
-        cost = reply.size + math.prod(reply.shape[:2]) * BYTES_OF_ANSWER
-        if reply.is_sent_at_once:
+        if not isinstance(reply, Decoded):
+            cost = _cost(reply.nbytes, reply.shape)
             self._images.add(cost)
-        elif not await self._find_room(pending, cost):
+            return self._counted(reply, cost)
+        cost = _cost(reply.size, reply.shape)
+        if not await self._find_room(pending, cost):
             await self._in_thread(process.drop)
             return _abandoned()
         try:
@@ -254,6 +254,10 @@ class Readers:
         except BaseException:
             self._images.give_back(cost)
             raise
+        return self._counted(image, cost)
+
+    def _counted(self, image: npt.NDArray[Any], cost: int) -> npt.NDArray[Any]:
+        """The image, which gives back what it costs when it is dropped."""
         self._images.give_back_with(image if image.base is None else image.base, cost)
         return image
 
@@ -300,6 +304,10 @@ class Readers:
 
 async def _first(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _cost(size: int, shape: tuple[int, ...]) -> int:
+    return size + shape[0] * shape[1] * BYTES_OF_ANSWER
 
 
 def _refused(reply: Refusal) -> Answer:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from segplug.api.makers import Makers
-from segplug.api.making import check_numbers, check_smallest_input
+from segplug.api.making import check_numbers, check_smallest_input, image_paths
 from segplug.api.outputs import staged_outputs
 from segplug.api.subjects import existing, request_field
 from segplug.groups import EXECUTOR_HOOK, SOURCE_HOOKS, hook_name
@@ -220,6 +220,7 @@ class Segplug(Makers):
         """
         from segplug.verification.run import both_engines, compare_engines
 
+        images = image_paths(images)
         chosen = backend or backend_of_artifact(self.registry, artifact)
         session = self._for_verification()
         with both_engines(

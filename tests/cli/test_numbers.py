@@ -150,7 +150,7 @@ NAN = math.nan
         ({"threads": 1.5}, "threads"),
         ({"threads": 10**20}, "threads"),
         ({"threads": NAN}, "threads"),
-        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 0}, "batch"),
         ({"device": ""}, "device"),
         ({"beta": NAN}, "beta"),
         ({"beta": math.inf}, "beta"),

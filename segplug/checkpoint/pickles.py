@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import errno
 import pickle
 import re
 import warnings
@@ -71,6 +72,8 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
     except pickle.UnpicklingError as error:
         raise _refusal(location, str(error), is_zip=is_zip) from error
     except OSError as error:
+        if error.errno == errno.EINVAL:  # a place in the file that it names does not exist: it was cut
+            raise CheckpointError(f"{location} is damaged or no PyTorch checkpoint") from error
         raise CheckpointError(f"cannot read the checkpoint {location}: {error.strerror or error}") from error
     except (ImportError, AttributeError) as error:  # of the full unpickler only
         raise CheckpointError(

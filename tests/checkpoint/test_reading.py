@@ -246,6 +246,16 @@ def damaged_files(folder) -> dict[str, bytes]:
 DAMAGED = ("half", "legacy_half", "legacy_start", "text", "json", "noise", "zip")
 
 
+def test_a_file_that_is_cut_anywhere_is_damaged(tmp_path):
+    path = tmp_path / "cut.pth"
+    torch.save({str(number): torch.zeros(100) for number in range(40)}, path)
+    content = path.read_bytes()
+    for length in range(1, len(content), 997):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match="damaged or no PyTorch checkpoint"):
+            read_checkpoint(str(path))
+
+
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_file_is_one_line_and_stays_as_it_is(tmp_path, name):
     contents = damaged_files(tmp_path)

@@ -157,7 +157,7 @@ class _Watch:
     pid: int
     began: float
     peak: int = 0
-    """Bytes: the largest sum of the resident, not shared memory of all its processes."""
+    """Bytes: the largest sum of the resident memory of all its processes."""
     stopped: str = ""
     """Why the run was ended from here."""
 
@@ -210,14 +210,28 @@ def _session(leader: int) -> list[int]:
 
 
 def _memory(leader: int) -> int:
-    """Bytes of resident memory of the processes of a session; what they share counts once for each."""
-    total = 0
-    for pid in _session(leader):
-        try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-        except (OSError, IndexError):
-            continue
-    return total
+    """Bytes of resident memory of the processes of a session; what they share counts once."""
+    pids = _session(leader)
+    if len(pids) == 1:
+        return _resident(pids[0])
+    return sum(map(_proportional, pids))
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _proportional(pid: int) -> int:
+    """The resident memory of a process, with its share of what others have, too."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss: +([0-9]+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _kill_session(leader: int) -> None:

@@ -78,8 +78,8 @@ _URLS = (
     "",
 )
 _PATH_WORDS = ("FILE", "FOLDER", "CONFIG", "IMAGE")
-_WORK = frozenset({"runs", "warmup", "requests", "concurrency", "calibration_images"})
-"""Options whose value is an amount of work: a large one is honestly long."""
+_WORK = frozenset({"runs", "warmup", "requests", "concurrency", "calibration_images", "readers"})
+"""Options whose value is an amount of work, or of processes: a large one honestly costs much."""
 
 
 @dataclass(frozen=True)

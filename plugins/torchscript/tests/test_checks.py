@@ -8,6 +8,7 @@ import json
 import re
 import time
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -290,12 +291,16 @@ class Odd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts = nn.ModuleDict({"my-key": nn.Conv2d(3, 3, 1), "0": nn.GELU(approximate="tanh")})
+        self.parts = nn.ModuleDict(
+            {"my-key": nn.Conv2d(3, 3, 1), "0": nn.GELU(approximate="tanh"), "a:b/c": nn.ReLU()}
+        )
         self.attention = nn.MultiheadAttention(48, 2, batch_first=True)
         self.lstm = nn.LSTM(48, 48, batch_first=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         found = self.parts["0"](self.parts["my-key"](images))
+        with torch.no_grad():
+            found = self.parts["a:b/c"](found)
         rows = found.flatten(1, 2)
         rows = self.attention(rows, rows, rows)[0]
         rows, _ = self.lstm(rows)
@@ -311,6 +316,11 @@ class Odd(nn.Module):
 @pytest.mark.parametrize("target", ["torchscript", "torch-export"])
 def test_an_unusual_network_opens_without_trust(export, target):
     opened(export(target, make_model(Odd())).path)
+
+
+def test_a_name_in_another_language_opens_without_trust(export):
+    network = nn.Sequential(OrderedDict({"größe": nn.Conv2d(3, 3, 1)}))
+    opened(export("torch-export", make_model(network)).path)
 
 
 def test_no_operator_takes_the_name_of_a_file():

@@ -20,8 +20,7 @@ from segplug_torchscript.checks.operators import harmless_operators
 
 __all__ = ["check_texts"]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
-_TEXT = re.compile(r"[A-Za-z0-9_ .,:;<>=+*/@%()-]*")
+_TEXT = re.compile(r"[\w .,:;<>=+*/@%()-]*")
 _ATEN = re.compile(r"torch\.ops\.aten\.([A-Za-z_0-9]+)\.([A-Za-z_0-9]+)")
 _OTHER_OPERATORS = re.compile(
     r"_operator\.(eq|ne|le|ge|lt|gt|neg|pos|abs|mul|add|sub|floordiv|truediv|mod|pow|and_|or_|not_|getitem)"
@@ -130,7 +129,7 @@ def _check_structure(text: str) -> None:
 
 
 def _check_name(text: str) -> None:
-    if not _NAME.fullmatch(text):
+    if text and not text.isidentifier():
         raise Finding(f"has a value named '{shown(text)}'")
 
 

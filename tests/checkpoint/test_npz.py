@@ -217,7 +217,9 @@ def damaged_files():
 def test_damaged_files_are_one_line(tmp_path, content):
     path = tmp_path / "w.npz"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"is damaged or no \.npz file|bytes and unpacks to 2,147") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"is damaged or no \.npz file|bytes and unpacks to 2,147"
+    ) as caught:
         read_checkpoint(str(path))
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content

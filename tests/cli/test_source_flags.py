@@ -30,7 +30,8 @@ SOURCE = """
         @hookimpl
         def load_model(self, request):
             meta = ModelMeta(name=str(request.options))
-            return SegmentationModel(module=SimpleNamespace(state_dict=dict), meta=meta, exportable=lambda: None)
+            network = SimpleNamespace(state_dict=dict)
+            return SegmentationModel(module=network, meta=meta, exportable=lambda: None)
 
     provider = Acme()
 """

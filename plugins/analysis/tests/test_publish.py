@@ -17,12 +17,12 @@ from torch import nn
 from segplug import Segplug
 from segplug.checkpoint import read_checkpoint
 from segplug.cli.root import run_command_line
-from segplug.errors import CheckpointError, UsageError
+from segplug.errors import CheckpointError, NonfiniteError, UsageError
 
 STATE = collections.OrderedDict(
     {
         "backbone.conv.weight": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)),
-        "backbone.bn.running_mean": torch.tensor([float("nan"), float("-inf"), -0.0, 1e-45]),
+        "backbone.bn.running_mean": torch.tensor([3e38, -3e38, -0.0, 1e-45]),
         "backbone.bn.num_batches_tracked": torch.tensor(7),
         "decode_head.conv_seg.bias": torch.arange(4, dtype=torch.bfloat16),
     }
@@ -365,3 +365,14 @@ def test_a_name_without_a_suffix_gets_one(tmp_path):
     path, _ = publish(training_run(tmp_path), tmp_path / "psp_r50.40k")
     assert path.name.startswith("psp_r50.40k-")
     assert path.suffix == ".pth"
+
+
+def test_weights_that_are_nan_or_infinite_are_refused_or_kept_bit_for_bit(tmp_path):
+    odd = torch.tensor([float("nan"), float("-inf"), -0.0, 1e-45])
+    source = training_run(tmp_path, state_dict=STATE | {"backbone.bn.running_mean": odd})
+    with pytest.raises(NonfiniteError, match=r"2 values in 1 tensors: backbone\.bn\.running_mean \(2 of 4\)"):
+        publish(source, tmp_path / "best.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["latest.pth"]
+    published, _ = publish(source, tmp_path / "best.pth", allow_nonfinite=True)
+    found = read_checkpoint(str(published)).state["backbone.bn.running_mean"]
+    assert torch.equal(found.view(torch.int32), odd.view(torch.int32))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segplug.api.calling import Caller
-from segplug.checkpoint import refuse_nonfinite
 from segplug.errors import NonfiniteError, UsageError
 from segplug.model import LoadArguments, SegmentationModel
 from segplug.requests import LoadDatasetRequest, LoadModelRequest
@@ -90,6 +89,8 @@ class Sources(Caller):
         Raises:
             NonfiniteError: some are, and are not allowed.
         """
+        from segplug.checkpoint import refuse_nonfinite
+
         try:
             refuse_nonfinite(model.module.state_dict(), what)
         except NonfiniteError as error:

@@ -152,6 +152,7 @@ def attacked(paced) -> Running:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_sample_of_hostile_requests(attacked):
     survives(attacked, 100, 20, SEED)
 

@@ -91,22 +91,24 @@ def test_a_client_that_leaves_ends_the_decoding(paced, endless):
     _good(server)
 
 
-def test_a_request_whose_reader_dies_is_decoded_by_another(paced, endless):
+def test_a_request_whose_reader_dies_is_decoded_by_another(paced):
     server: Running = paced(0.0)
-    for pid in _readers(server):
+    readers = _readers(server)
+    for pid in readers:
         os.kill(pid, signal.SIGKILL)
+    _wait_until(lambda: not any(map(_runs, readers)))
     _good(server)
     _wait_until(lambda: _value(server, "readers") == 2)
     assert len(_readers(server)) == 2
 
 
-def test_the_server_says_that_it_has_no_readers(paced, endless):
-    """Stopped, they cannot be ended by themselves, and nothing is decoded."""
-    server: Running = paced(0.0, "--timeout", "1", "--readers", "1")
+def test_a_reader_that_hangs_without_using_its_processor_is_replaced(paced):
+    server: Running = paced(0.0, "--timeout", "5", "--readers", "1")
     (pid,) = _readers(server)
     os.kill(pid, signal.SIGSTOP)
     assert server.post(png(picture(1))).status == 504
-    _wait_until(lambda: _readers(server) not in ([], [pid]))
+    _wait_until(lambda: _value(server, "reader_restarts_total") == 1)
+    assert pid not in _readers(server)
     _good(server)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import zipfile
@@ -193,6 +194,26 @@ def _metadata(path: Path, rng: Random) -> Path:
     return path
 
 
+_NAME = "=cmd|x!A0\x1b[31m\u202e"
+
+
+def _hostile_names(path: Path, rng: Random) -> Path:
+    """The name of a class or a curve has escape codes and a bidi mark, and begins as a formula does."""
+    escaped = json.dumps(_NAME)[1:-1]  # for JSON, and for Python
+    if path.suffix == ".onnx" and path.is_file():
+        import onnx
+
+        model = onnx.load(path)
+        for entry in model.metadata_props:
+            entry.value = entry.value.replace("road", escaped)
+        onnx.save(model, path)
+    elif path.suffix in (".py", ".json"):
+        path.write_text(path.read_text().replace("road", escaped).replace("mIoU", escaped))
+    elif path.suffix == ".txt":
+        path.write_text(path.read_text().replace("road", _NAME))
+    return path
+
+
 def _mark_suffix(path: Path) -> str:
     return f"{path.stem}.xyz"
 
@@ -237,6 +258,7 @@ DAMAGES: Mapping[str, Damage] = {
     "python": Damage(_content(_python)),
     "yaml": Damage(_as_yaml),
     "metadata": Damage(_metadata, _CONTENT),
+    "hostile names": Damage(_hostile_names, _CONTENT),
     "a folder": Damage(_place(lambda path: path.mkdir()), _ANY),
     "a pipe": Damage(_place(_pipe), _NO_FILE),
     "a device": Damage(_place(_device), _NO_FILE),

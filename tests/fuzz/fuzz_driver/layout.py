@@ -69,8 +69,8 @@ def _copy(inputs: Path, name: str, to: Path) -> None:
 
 
 def _put_there(path: Path, there: str, work: Path) -> None:
-    """Put something in the place of an output."""
-    if not there:
+    """Put something in the place of an output, where there can be something."""
+    if not there or not path.parent.is_dir() or len(path.name) > 255 or os.path.lexists(path):
         return
     if there == "a file":
         path.write_bytes(b"precious")

@@ -65,7 +65,7 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
             try:
                 # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-            except pickle.UnpicklingError:
+            except Exception:  # of several kinds: it refuses old tar files with a RuntimeError
                 if not trust:
                     raise
             return torch.load(path, map_location="cpu", weights_only=False, mmap=mapped)

@@ -74,7 +74,8 @@ def _guarded(stream: TextIO | None, descriptor: int) -> tuple[_Guard | None, Tex
     stream.flush()
     guard = _Guard(cast(io.RawIOBase, getattr(stream.buffer, "raw", stream.buffer)))
     return guard, io.TextIOWrapper(
-        io.BufferedWriter(guard),
+        # `python -u` and PYTHONUNBUFFERED, as in containers: what is printed before a crash is not lost.
+        guard if stream.write_through else io.BufferedWriter(guard),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,

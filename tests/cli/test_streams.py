@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,24 @@ def test_a_reader_that_has_ended_is_no_error_to_report(run, tmp_path: Path) -> N
     assert answer.stderr.decode().splitlines() in ([], ["warning: straße \\x1b[31m"])
     assert answer.returncode in (0, 1)  # 0: the pipe held what was written before its reader ended
     assert (tmp_path / "o.pth").read_bytes() == b"whole"
+
+
+UNBUFFERED = """
+    import os, sys
+    from segplug.cli.streams import Streams
+
+    streams = Streams()
+    sys.stdout.write("out")
+    sys.stderr.write("err")
+    os._exit(0)
+"""
+
+
+def test_unbuffered_streams_stay_so() -> None:
+    """Else the output of a container is lost when its process crashes."""
+    command = [sys.executable, "-u", "-c", textwrap.dedent(UNBUFFERED)]
+    answer = subprocess.run(command, capture_output=True, timeout=60)
+    assert (answer.stdout, answer.stderr) == (b"out", b"err")
 
 
 ASCII = (

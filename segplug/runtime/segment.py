@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.errors import NonfiniteError
 from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.image_reader import Sample, split_masked
 from segplug.runtime.postprocess import (
@@ -129,9 +128,9 @@ class Segmenter:
             names: The names of the images in messages; default: their numbers.
 
         Returns:
-            For each image its prediction at its own size, or the exception that its preprocessing or the
-            engine raised; :class:`NonfiniteError` where its scores are NaN or infinite. Pixels without data
-            have the label :attr:`ignored`.
+            For each image its prediction at its own size, or the exception that its preprocessing, the engine
+            or its postprocessing raised; :class:`segplug.errors.NonfiniteError` where its scores are NaN or
+            infinite. Pixels without data have the label :attr:`ignored`.
 
         Raises:
             UsageError: the confidence is asked for, and the engine gives labels.
@@ -177,7 +176,7 @@ def _predicted(
         return output
     try:
         return postprocess(output, name)
-    except NonfiniteError as error:
+    except Exception as error:
         return error
 
 

@@ -10,6 +10,7 @@ from segplug.engine import Axis, EngineSpec
 from segplug.errors import DeviceError, ShapeError, UsageError
 from segplug.model import Inference, ModelMeta, SegmentationModel
 from segplug.preprocessing import Resize, usual_steps
+from segplug.runtime import postprocess
 from segplug.runtime.pipeline import run
 from segplug.runtime.segment import Segmenter
 from segplug.runtime.sinks import ScoreSink
@@ -72,6 +73,22 @@ def test_a_fault_of_the_engine_is_its_images_alone(photo) -> None:
     first, second, third = Segmenter(engine(faulty), batch_size=4)(images)
     assert np.array_equal(first.labels, bright(images[0]))
     assert isinstance(second, RuntimeError)
+    assert np.array_equal(third.labels, bright(images[2]))
+
+
+def test_a_fault_after_the_engine_is_its_images_alone(photo, monkeypatch) -> None:
+    resize = postprocess.planes_at_image_size
+
+    def no_memory(output, meta):
+        if output.geometry.original == (31, 17):
+            raise MemoryError
+        return resize(output, meta)
+
+    monkeypatch.setattr(postprocess, "planes_at_image_size", no_memory)
+    images = [photo(20, 30), photo(31, 17), photo(20, 30, seed=1)]
+    first, second, third = Segmenter(engine(), batch_size=4)(images)
+    assert np.array_equal(first.labels, bright(images[0]))
+    assert isinstance(second, MemoryError)
     assert np.array_equal(third.labels, bright(images[2]))
 
 

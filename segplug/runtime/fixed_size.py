@@ -39,10 +39,10 @@ def fixed_size_warning(
     if own == size:
         return None
     given = f"gives {_by(own)}" if own else "gives a size that depends on the image"
-    stretched = "images are" if own else "images for which it gives another size are"
+    stretched = "images" if own else "images of other sizes"
     return (
         f"the model's preprocessing {given}, and this file takes {_by(size)} (height x width) only: "
-        f"{stretched} stretched to that, and scores on a data set differ from the model's own; {cure}"
+        f"{stretched} are stretched, and scores differ from the model's own; {cure}"
     )
 
 

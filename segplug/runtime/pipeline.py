@@ -335,13 +335,12 @@ def _warn(
             f"{sum(item.pixels for item in nonfinite)} pixels, which get the ignored label: {listed}{more}"
         )
     if stretched:
-        sizes = [f"{item.size[0]}x{item.size[1]} ({item.images} images)" for item in stretched]
+        sizes = [f"{item.size[0]}x{item.size[1]} ({item.images})" for item in stretched]
         more = f" and {len(sizes) - _NAMED} more sizes" if len(sizes) > _NAMED else ""
         height, width = stretched[0].to
         reporter.warn(
             f"{sum(item.images for item in stretched)} of {images} images were stretched to {height}x{width} "
-            f"(height x width), in place of the model's own size: {', '.join(sizes[:_NAMED])}{more}; scores "
-            "differ from the model's own. Export with --dynamic for its own sizes"
+            f"(height x width), in place of {', '.join(sizes[:_NAMED])}{more}"
         )
 
 

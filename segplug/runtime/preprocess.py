@@ -145,8 +145,8 @@ class Preprocessor:
             return  # acquired once and never released, as several threads preprocess
         self._reporter.warn(
             f"the engine takes {_by(fixed)} (height x width) only: the image {name}, {_by(size)} after "
-            "preprocessing, and all others of another size are stretched to it. Export with --dynamic for "
-            "their own sizes"
+            "preprocessing, and all others of another size are stretched, and scores differ from the "
+            "model's own; for its own sizes, export with --dynamic"
         )
 
 

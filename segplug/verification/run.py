@@ -321,8 +321,9 @@ def _not_compared(spec: EngineSpec) -> tuple[str, ...]:
 
     lines = ["preprocessing, and scores on a data set: both sides got the same inputs"]
     if spec.height.is_fixed and spec.width.is_fixed:
-        warning = fixed_size_warning(spec.meta, (spec.height.minimum, spec.width.minimum))
-        lines += [warning] if warning else []
+        size = spec.height.minimum, spec.width.minimum
+        if fixed_size_warning(spec.meta, size) is not None:
+            lines.append(f"what stretching images to {size[0]}x{size[1]} (height x width) changes")
     if spec.meta.tta:
         lines.append(f"the model's test-time augmentation ({len(spec.meta.tta)} views)")
     return tuple(lines)

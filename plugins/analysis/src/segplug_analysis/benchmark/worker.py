@@ -88,14 +88,7 @@ def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
         **job["backend_options"],
     ) as engine:
         seconds = time.perf_counter() - start
-        answer(
-            {
-                **_describe(engine),
-                "open_seconds": seconds,
-                "warnings": [*reporter.warnings, *_of_size(engine)],
-                **_memory(),
-            }
-        )
+        answer({**_describe(engine), "open_seconds": seconds, "warnings": reporter.warnings, **_memory()})
         first = next(commands, None)
         if first is None:
             return
@@ -113,17 +106,6 @@ def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
         return job["subject"]
     # The backend puts the network on its device: the source may not know that device.
     return session.load_model(job["subject"], checkpoint=job["checkpoint"], **job["model_options"])
-
-
-def _of_size(engine: Engine) -> list[str]:
-    """A warning if the engine takes one size, and it is not the one of the model's preprocessing."""
-    from segplug.runtime.fixed_size import fixed_size_warning
-
-    spec = engine.spec
-    if spec.input != "tensor" or not (spec.height.is_fixed and spec.width.is_fixed):
-        return []
-    warning = fixed_size_warning(spec.meta, (spec.height.minimum, spec.width.minimum))
-    return [warning] if warning else []
 
 
 def _first_run(engine: Engine, batch: npt.NDArray[np.float32]) -> tuple[float, list[str]]:

@@ -16,7 +16,9 @@ __all__ = [
     "MOST_RUNS",
     "MOST_THREADS",
     "MOST_VALUES",
+    "MOST_WEIGHTS_RATIO",
     "most_threads",
+    "most_weights",
     "why_no_input",
     "why_no_memory",
     "why_no_threads",
@@ -37,6 +39,11 @@ MOST_CLIENTS = 1024
 MOST_THREADS = 4096
 """Threads of a run on any machine, where the number is written for another one."""
 
+MOST_WEIGHTS_RATIO = 16
+"""How many times the bytes that hold a checkpoint's weights they may have in memory."""
+
+_FEW_WEIGHTS = 256 << 20
+"""Bytes that weights may have in memory whatever holds them."""
 _THREADS_PER_PROCESSOR = 4
 _FEWEST_THREADS = 64
 """Threads that are allowed on a machine of few processors."""
@@ -55,6 +62,11 @@ _MEMORY_SIGNS = (
 def most_threads() -> int:
     """Threads that a run on this machine may have."""
     return max(_FEWEST_THREADS, _THREADS_PER_PROCESSOR * (os.cpu_count() or 1))
+
+
+def most_weights(held: int) -> int:
+    """Bytes that the weights of a checkpoint may have in memory, from those that hold them in its file."""
+    return max(_FEW_WEIGHTS, MOST_WEIGHTS_RATIO * held)
 
 
 def why_no_threads(threads: int | None) -> str | None:

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from segplug.checkpoint.formats import first_sentence
 from segplug.errors import CheckpointError
+from segplug.limits import MOST_WEIGHTS_RATIO, most_weights
 from segplug.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ _MEMBER = ".npy"
 _WIDEST = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
 """Kinds of numbers: the bytes of the widest type that PyTorch has."""
 _TEXTS = "SU"
-_MOST_RATIO = 16
-_MOST_UNPACKED = 256 << 20
-"""Bytes that an archive may always unpack to."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,10 @@ def _check_unpacked(archive: zipfile.ZipFile, file: IO[bytes], location: str) ->
     """
     packed = file.seek(0, os.SEEK_END)
     unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > max(_MOST_UNPACKED, _MOST_RATIO * packed):
+    if unpacked > most_weights(packed):
         raise CheckpointError(
-            f"{location} has {packed:,} bytes and unpacks to {unpacked:,}: more than {_MOST_RATIO} times as "
-            "many are not read",
+            f"{location} has {packed:,} bytes and unpacks to {unpacked:,}: "
+            f"more than {MOST_WEIGHTS_RATIO} times as many are not read",
             hint="save it with numpy.savez, which does not compress",
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, first_sentence
 from segplug.checkpoint.shards import check_is_no_shard, check_names, is_index, read_index
 from segplug.errors import CheckpointError, MissingDependencyError, UsageError
+from segplug.limits import MOST_WEIGHTS_RATIO, most_weights
 from segplug.regular_files import expanded, why_no_file
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 _PARALLEL = "module."
-_MOST_RATIO = 16
-_MOST_REPEATED = 256 << 20
-"""Bytes that tensors may always have when they are written out."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,10 @@ def _check_repeats(checkpoint: Checkpoint) -> None:
     from segplug.checkpoint.memory import repeats
 
     values, held = repeats(checkpoint.state.values())
-    if values > max(_MOST_REPEATED, _MOST_RATIO * held):
+    if values > most_weights(held):
         raise CheckpointError(
             f"{checkpoint.path} holds {held:,} bytes of weights, and its tensors claim {values:,}: they "
-            f"repeat the same values, and more than {_MOST_RATIO} times is not read",
+            f"repeat the same values, and more than {MOST_WEIGHTS_RATIO} times is not read",
             hint="save the tensors with .contiguous()",
         )
 

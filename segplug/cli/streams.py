@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -46,6 +46,10 @@ class _Guard(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
         self.failure: OSError | None = None
+
+    @property
+    def name(self) -> Any:
+        return getattr(self._raw, "name", None)
 
     def write(self, data: Buffer, /) -> int | None:
         if self.failure is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from typing import Any
 
 from segplug.errors import MissingDependencyError, first_line
@@ -21,7 +22,15 @@ def opencv() -> Any:
 
 def pillow() -> Any:
     """The ``PIL.Image`` module; raises :class:`MissingDependencyError` if it is not installed."""
-    return _module("PIL.Image", "running an engine needs Pillow", 'pip install "segplug[runtime]"')
+    module = _module("PIL.Image", "running an engine needs Pillow", 'pip install "segplug[runtime]"')
+    _allow_large_images(module)
+    return module
+
+
+@functools.cache
+def _allow_large_images(module: Any) -> None:
+    """Turn off Pillow's warning of large images: they are read up to the size that Pillow refuses."""
+    warnings.filterwarnings("ignore", category=module.DecompressionBombWarning)
 
 
 def tifffile() -> Any:

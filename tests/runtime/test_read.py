@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from PIL import Image
 
 from segplug.errors import DatasetError
 from segplug.preprocessing import Decoding
+from segplug.runtime import libraries
 from segplug.runtime.reading import decode_image, label_table, read_mask
 from segplug.runtime.reading import read_image as read_decoded
-from segplug.runtime.reading.limits import MAX_BYTES
+from segplug.runtime.reading.limits import MAX_BYTES, Limits
+from segplug.runtime.reading.usual import check_usual
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -162,6 +165,17 @@ def test_a_mask_of_16_bits_is_read_as_bytes_where_these_cannot_mistake_it(tmp_pa
         Image.fromarray(np.array([[3, value]], np.uint16)).save(path)
         with pytest.raises(DatasetError, match=rf"holds {value}.*ignore_index is above 255"):
             read_mask(path)
+
+
+def test_pillow_does_not_warn_of_large_images(tmp_path):
+    jpeg = cv2.imencode(".jpg", np.zeros((16, 16), np.uint8))[1].tobytes()
+    frame = jpeg.index(b"\xff\xc0") + 5
+    large = jpeg[:frame] + struct.pack(">HH", 10_000, 12_000) + jpeg[frame + 4 :]
+    libraries._allow_large_images.cache_clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_usual(large, "a slide", Limits())
+    assert caught == []
 
 
 def test_a_wide_mask_keeps_all_values_of_16_bits(tmp_path):

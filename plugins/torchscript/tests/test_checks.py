@@ -175,9 +175,12 @@ class TestScripts:
          "__torch__.torch.classes.evil.Thing()", "x = x # type: ignore", "open(x)", "fork(x)"],
     )  # fmt: skip
     def test_ways_around_the_list(self, script, tmp_path, line):
-        code = f"class N(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    {line}\n    return x\n"
-        path = rewritten(script, tmp_path / "m.pt", {"code/__torch__/more.py": code.encode()})
-        refused(path, "uses|holds code|runs code")
+        def with_line(text: str) -> Path:
+            code = f"class N(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    {text}\n    return x\n"
+            return rewritten(script, tmp_path / "m.pt", {"code/__torch__/more.py": code.encode()})
+
+        checks.check_script(with_line("x = torch.relu(x)"))
+        refused(with_line(line), "uses|holds code|runs code")
 
     @pytest.mark.parametrize(
         ("name", "words"),

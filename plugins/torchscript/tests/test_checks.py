@@ -120,6 +120,19 @@ class TestPrograms:
         path = edited(program, tmp_path / "m.pt2", edit)
         refused(path, f"uses {target}, which segplug does not know to be harmless")
 
+    @pytest.mark.parametrize("keys", ["[1]", "[[]]", "[null]", "[true]", "{}", "7"])
+    def test_names_of_inputs_that_are_no_text(self, program, tmp_path, keys):
+        structure = {"type": "builtins.dict", "context": keys, "children_spec": []}
+
+        def edit(graph: str) -> str:
+            content = json.loads(graph)
+            content["graph_module"]["module_call_graph"][0]["signature"]["in_spec"] = json.dumps(
+                [1, structure]
+            )
+            return json.dumps(content)
+
+        refused(edited(program, tmp_path / "m.pt2", edit), "takes or gives something else than tensors")
+
     @pytest.mark.parametrize(
         ("name", "words"),
         [("data/constants/opaque_obj_0", "holds data/constants/opaque_obj_0"),
@@ -181,6 +194,16 @@ class TestScripts:
 
         checks.check_script(with_line("x = torch.relu(x)"))
         refused(with_line(line), "uses|holds code|runs code")
+
+    @pytest.mark.parametrize("module", ["ops", "torch", "__torch__"])
+    def test_a_module_whose_name_another_function_uses(self, script, tmp_path, module):
+        code = (
+            f"class N(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    y = {module}\n"
+            "    return y.inductor._reinterpret_tensor(x, [9], [1], 0)\n"
+            f"  def other(self, {module}: Tensor) -> Tensor:\n    return x\n"
+        )
+        path = rewritten(script, tmp_path / "m.pt", {"code/__torch__/more.py": code.encode()})
+        refused(path, f"uses {module}, which")
 
     @pytest.mark.parametrize(
         ("name", "words"),
@@ -331,6 +354,7 @@ def test_no_operator_takes_the_name_of_a_file():
     assert {"conv2d", "relu", "einsum", "_convolution", "eq", "len", "sym_size"} <= harmless
     assert not harmless & other_operators()
     assert not harmless & {"save", "from_file", "set_", "load", "warn", "_print"}
+    assert not harmless & {"_reshape_alias", "_reshape_alias_copy", "segment_reduce", "ctc_loss"}
     for schema in torch._C._jit_get_all_schemas():
         namespace, _, name = schema.name.partition("::")
         if namespace == "aten" and name in harmless:
@@ -355,7 +379,7 @@ def test_sizes_that_pytorch_writes(text):
      "lambda: 1", "[s0]", "9**99", "s0**s1", "(" * 90 + "s0" + ")" * 90 + ".x", "s0 if s0 else s1",
      "*".join(["(s0 + s1 + s2)"] * 30), "Max(" + ", ".join(f"s{i}" for i in range(99)) + ")",
      "-" * 200 + "s0", "L['x']", "Sum(s0, (s0, 1, 9))", "S(1)", "u99999999", "s0 << 9",
-     "f's0'", "s0\n", "N(s0)"],
+     "f's0'", "s0\n", "N(s0)", "floor(1e30000000)", "Integer(1E+3_0000)", "s0 // .5e-30000000"],
 )  # fmt: skip
 def test_sizes_that_are_refused(text):
     with pytest.raises(Finding):

@@ -20,6 +20,8 @@ _SYMBOL = re.compile(r"(s|u|zf|zuf)[0-9]{1,6}")
 """The names of sizes that vary."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{0,40})?(e[+-]?[0-9]{1,3})?")
+_LARGE_EXPONENT = re.compile(r"[0-9._]e[+-]?[0-9_]{4}", re.IGNORECASE)
+"""Of numbers that are infinite or 0 for Python, and for sympy have millions of digits."""
 _INPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST = 20_000
 _MOST_NODES, _DEEPEST = 4_000, 80
@@ -89,6 +91,8 @@ class _Checker:
 
     def check(self) -> None:
         if len(self._text) > _LONGEST or not self._text.isascii() or "\n" in self._text:
+            raise self._odd()
+        if _LARGE_EXPONENT.search(self._text):
             raise self._odd()
         try:
             with warnings.catch_warnings():

@@ -34,8 +34,9 @@ _GENERATOR = re.compile(r"Optional\[Generator\]")
 _LEFT_OUT = names(
     "save from_file load set_ set_data warn manual_seed seed initial_seed get_device_module backward "
     "is_pinned pin_memory requires_grad_ retain_grad sparse_coo_tensor sparse_compressed_tensor "
-    "sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor"
+    "sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor segment_reduce ctc_loss"
 )
+"""Beside those of files and devices: two that take an address from values, and do not check it."""
 _LEFT_OUT_NAMES = re.compile(r"(fbgemm|cudnn|miopen|mkldnn|mps|q_|quantized|record)_?.*|.*backward.*")
 """Operators of single libraries, which take packed weights as they are, and those of training."""
 
@@ -54,7 +55,7 @@ _PRIVATE = names(
     "_local_scalar_dense _log_softmax _logcumsumexp _masked_softmax _native_batch_norm_legit "
     "_native_batch_norm_legit_functional _native_batch_norm_legit_no_training "
     "_native_multi_head_attention _neg_view _neg_view_copy _pad_circular _pad_enum _prelu_kernel "
-    "_reshape_alias _reshape_alias_copy _reshape_copy _reshape_from_tensor _safe_softmax "
+    "_reshape_copy _reshape_from_tensor _safe_softmax "
     "_scaled_dot_product_attention_math _scaled_dot_product_cudnn_attention "
     "_scaled_dot_product_efficient_attention _scaled_dot_product_flash_attention "
     "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_fused_attention_overrideable "

@@ -122,6 +122,8 @@ def _check_structure(text: str) -> None:
                 if part["type"] not in _STRUCTURES or not isinstance(keys, list | None):
                     raise ValueError
                 for key in keys or ():
+                    if not isinstance(key, str):
+                        raise ValueError
                     _check_name(key)
             waiting.extend(part["children_spec"])
     except (ValueError, TypeError, KeyError) as error:

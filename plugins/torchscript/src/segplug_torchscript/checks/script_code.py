@@ -29,7 +29,7 @@ _TYPES = names(
 )
 _VALUES = names("inf nan infj nanj CONSTANTS self __annotations__")
 _STARTS = frozenset({_OPERATORS, "ops", "__torch__"})
-"""Names that stand for modules, and are no values."""
+"""Names that stand for modules. As a value of its own, a module would be a way around the lists."""
 _NEVER = names("print fork awaitable awaitable_wait wait rpc_async rpc_sync rpc_remote open exec eval super")
 """Functions that do more than compute, also where the code has a value of the same name."""
 _RUN_AT_LOADING = frozenset({"__setstate__", "__getstate__"})
@@ -98,7 +98,8 @@ class _Checker:
             if depth > _DEEPEST:
                 raise Finding(f"holds code that is nested too deeply: {self._where}")
             waiting.extend((part, depth + 1) for part in self._parts(node))
-        unknown = (self._used & _NEVER) | (self._used - self._bound - _FUNCTIONS - _TYPES - _VALUES)
+        never = self._used & (_NEVER | _STARTS)  # another function's value may have such a name
+        unknown = never | (self._used - self._bound - _FUNCTIONS - _TYPES - _VALUES)
         if unknown:
             raise Finding(f"uses {shown(min(unknown))}, which segplug does not know to be harmless")
 

@@ -52,9 +52,9 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar=subject),
         *(
-            model_options()
+            model_options(scores=True)
             if provider.takes == "model"
-            else [cfg_options_option(), allow_nonfinite_option("scores")]
+            else [cfg_options_option(), allow_nonfinite_option(scores=True)]
         ),
         *([trust_artifact_option()] if provider.takes == "artifact" else []),
         click.Option(

@@ -43,18 +43,19 @@ def cfg_options_option() -> click.Option:
     )
 
 
-def allow_nonfinite_option(what: str) -> click.Option:
-    """The flag that allows NaN and infinity."""
+def allow_nonfinite_option(*, scores: bool) -> click.Option:
+    """The flag that allows NaN and infinity in weights, and in ``scores`` where the command makes labels."""
+    what = "weights or scores" if scores else "weights"
+    label = " Pixels with such scores get the ignored label." if scores else ""
     return click.Option(
         ["--allow-nonfinite"],
         is_flag=True,
-        help=f"Go on if {what} are NaN or infinite, in place of an error. Pixels with such scores get the "
-        "ignored label.",
+        help=f"Go on if {what} are NaN or infinite, in place of an error.{label}",
     )
 
 
-def model_options() -> list[click.Parameter]:
-    """The flags of every command that loads a model."""
+def model_options(*, scores: bool = False) -> list[click.Parameter]:
+    """The flags of every command that loads a model; ``scores``: it also allows those that are not finite."""
     return [
         click.Option(["--checkpoint"], metavar="FILE", help="The file of weights. Default: random weights."),
         cfg_options_option(),
@@ -64,7 +65,7 @@ def model_options() -> list[click.Parameter]:
             is_flag=True,
             help="Load a checkpoint that holds more than plain data. It can run code.",
         ),
-        allow_nonfinite_option("weights or scores"),
+        allow_nonfinite_option(scores=scores),
         click.Option(
             ["--approximate"],
             is_flag=True,

@@ -95,11 +95,17 @@ def test_turns_favour_no_place(toys: Toys) -> None:
 
 def test_what_was_asked_reaches_the_process(toys: Toys) -> None:
     report = benchmark(
-        toys.make("a"), threads=3, device="tpu:7", backend_options={"toy.wish": "a longer life"}
+        toys.make("a"),
+        threads=3,
+        device="tpu:7",
+        backend_options={"toy.wish": "a longer life"},
+        trust_artifact=True,
+        allow_nonfinite=True,
     )
 
     (asked,) = toys.log("asked")
     assert (asked["threads"], asked["device"], asked["wish"]) == (3, "tpu:7", "a longer life")
+    assert (asked["trust_artifact"], asked["allow_nonfinite"]) == (True, True)
     (found,) = report.data["candidates"]
     assert (found["threads"], found["device"]) == (3, "tpu:7")
     assert asked["pid"] != os.getpid()

@@ -50,7 +50,9 @@ class Engine:
         )
         self.spec = EngineSpec(meta=meta, output=job.get("output", "logits"), backend="toy 1", **fixed)
         log(job, "opened", session=os.getsid(0), policy=os.environ.get("OMP_WAIT_POLICY"))
-        log(job, "asked", threads=request.threads, device=request.device, wish=request.options.wish)
+        asked = ("threads", "device", "trust_artifact", "allow_nonfinite")
+        more = {name: getattr(request, name) for name in asked}
+        log(job, "asked", wish=request.options.wish, **more)
 
     def run(self, batch):
         log(self.job, "run", shape=batch.shape, first=float(batch.flat[0]))

@@ -52,7 +52,7 @@ def refuse_undefined(path: Path) -> None:
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     raise NonfiniteError(
         f"the weights in {path} hold NaN, {values}: {listed}{more}",
-        hint="its labels would mean nothing; --allow-nonfinite opens it all the same",
+        hint="its labels would mean nothing; infer and analyze benchmark open it with --allow-nonfinite",
     )
 
 

@@ -43,6 +43,8 @@ class Candidate:
     """The other keywords of ``load_model``."""
     trust_artifact: bool = False
     """Whether an artifact is opened even if it may run code."""
+    allow_nonfinite: bool = False
+    """Whether weights may be NaN or infinite."""
     backend_options: Mapping[str, str] = field(default_factory=dict)
     without_addons: tuple[str, ...] = ()
     addon_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -77,12 +79,9 @@ def choose(subjects: Sequence[str], options: Options, session: Session) -> list[
             device="",
             threads=options.threads,
             checkpoint=next(weights) if is_model else None,
-            model_options={
-                "trust_checkpoint": options.trust_checkpoint,
-                "allow_nonfinite": options.allow_nonfinite,
-                **options.loading(session),
-            },
+            model_options={"trust_checkpoint": options.trust_checkpoint, **options.loading(session)},
             trust_artifact=options.trust_artifact,
+            allow_nonfinite=options.allow_nonfinite,
             without_addons=tuple(sorted(session.registry.without_addons)),
             addon_options=session.registry.given_addon_options,
         )

@@ -85,6 +85,7 @@ def _serve(commands: Iterator[Mapping[str, Any]], answer: Answer) -> None:
         device=job["device"],
         threads=job["threads"],
         trust_artifact=job["trust_artifact"],
+        allow_nonfinite=job["allow_nonfinite"],
         **job["backend_options"],
     ) as engine:
         seconds = time.perf_counter() - start
@@ -105,7 +106,12 @@ def _subject(session: Segplug, job: Mapping[str, Any]) -> Any:
     if not job["is_model"]:
         return job["subject"]
     # The backend puts the network on its device: the source may not know that device.
-    return session.load_model(job["subject"], checkpoint=job["checkpoint"], **job["model_options"])
+    return session.load_model(
+        job["subject"],
+        checkpoint=job["checkpoint"],
+        allow_nonfinite=job["allow_nonfinite"],
+        **job["model_options"],
+    )
 
 
 def _first_run(engine: Engine, batch: npt.NDArray[np.float32]) -> tuple[float, list[str]]:

@@ -122,12 +122,16 @@ def _is_flag(arg: str) -> bool:
 class WholeRange(click.IntRange):
     """A range of whole numbers of 64 bits; click takes longer ones, which no library does."""
 
+    name = "integer"  # "'x' is not a valid integer", in place of click's "not a valid integer range"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return _whole_number(super().convert(value, param, ctx), self, param, ctx)
 
 
 class FiniteRange(click.FloatRange):
     """A range of finite numbers; click takes NaN for a number of any range."""
+
+    name = "float"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return _finite_number(super().convert(value, param, ctx), self, param, ctx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from segplug.cli.parameters import FiniteRange, GreedyCommand, GreedyOption, option_from_spec
+from segplug.cli.parameters import FiniteRange, GreedyCommand, GreedyOption, WholeRange, option_from_spec
 from segplug.options import OptionSpec
 
 
@@ -62,3 +62,9 @@ def test_a_range_holds_finite_numbers_only(text: str) -> None:
     assert beta.convert("0.5", None, None) == 0.5
     with pytest.raises(click.BadParameter):
         beta.convert(text, None, None)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(WholeRange(1, 9), "integer"), (FiniteRange(1, 9), "float")])
+def test_what_is_no_number_is_not_called_a_range(kind: WholeRange | FiniteRange, name: str) -> None:
+    with pytest.raises(click.BadParameter, match=rf"'x' is not a valid {name}\.$"):
+        kind.convert("x", None, None)

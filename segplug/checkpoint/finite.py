@@ -51,6 +51,7 @@ def _nonfinite(state: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         if not isinstance(tensor, torch.Tensor) or not _has_floats(tensor):
             continue
         with torch.no_grad():
+            tensor = tensor.float() if tensor.element_size() == 1 else tensor  # numbers of 8 bits have no sum
             # A sum is NaN or infinite if one value is, and takes one pass without more memory.
             if tensor.numel() and not torch.isfinite(tensor.sum()).item():
                 count = int((~torch.isfinite(tensor)).sum())
@@ -60,4 +61,5 @@ def _nonfinite(state: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 def _has_floats(tensor: torch.Tensor) -> bool:
     plain = not (tensor.is_quantized or tensor.is_meta or tensor.is_sparse)
-    return plain and (tensor.is_floating_point() or tensor.is_complex())
+    is_packed = str(tensor.dtype) == "torch.float4_e2m1fn_x2"  # of 4 bits, which are always finite
+    return plain and not is_packed and (tensor.is_floating_point() or tensor.is_complex())

@@ -35,6 +35,15 @@ def test_every_type_of_numbers(dtype, value):
         refuse_nonfinite({"w": tensor}, "x")
 
 
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_numbers_of_8_bits(name):
+    values = torch.ones(3, 4)
+    refuse_nonfinite({"w": values.to(getattr(torch, name))}, "x")
+    values[1, 1] = float("nan")
+    with pytest.raises(NonfiniteError, match=r"w \(1 of 12\)"):
+        refuse_nonfinite({"w": values.to(getattr(torch, name))}, "x")
+
+
 def test_what_is_finite_passes():
     largest = torch.full((100, 100), torch.finfo(torch.float16).max, dtype=torch.float16)
     mixed = torch.tensor([3e38, 3e38, -3e38])
@@ -49,6 +58,7 @@ def test_what_is_finite_passes():
         "quantised": quantized,
         "without values": torch.zeros(3, device="meta"),
         "sparse": torch.eye(3).to_sparse(),
+        "numbers of 4 bits": torch.zeros(3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
         "no tensor": "x",
     }
     refuse_nonfinite(state, "x")

@@ -21,7 +21,6 @@ __all__ = [
     "most_weights",
     "why_no_input",
     "why_no_memory",
-    "why_no_threads",
 ]
 
 MOST_PIXELS = 178_956_970
@@ -67,13 +66,6 @@ def most_threads() -> int:
 def most_weights(held: int) -> int:
     """Bytes that the weights of a checkpoint may have in memory, from those that hold them in its file."""
     return max(_FEW_WEIGHTS, MOST_WEIGHTS_RATIO * held)
-
-
-def why_no_threads(threads: int | None) -> str | None:
-    """Why a run on this machine does not have so many threads; ``None``: it may."""
-    if threads is None or 1 <= threads <= most_threads():
-        return None
-    return f"a run on this machine takes 1 to {most_threads()} threads, not {threads}"
 
 
 def why_no_input(size: Sequence[int], *, channels: int = 3, batch: int = 1) -> str | None:

@@ -13,8 +13,9 @@ from segplug.engine import EngineSpec
 from segplug.errors import PluginError, ShapeError, UsageError
 from segplug.files import ensure_free
 from segplug.installed import Provider
-from segplug.limits import MOST_BATCH, why_no_input, why_no_threads
+from segplug.limits import MOST_BATCH, most_threads, why_no_input
 from segplug.model import ModelMeta
+from segplug.options import require_number
 from segplug.registry.formats import files_of
 from segplug.registry.loading import entry_label
 from segplug.regular_files import why_no_file
@@ -102,12 +103,10 @@ def check_numbers(*, threads: int | None = None, batch_size: int = 1) -> None:
     """Check the numbers of a run, each of which takes memory.
 
     Raises:
-        UsageError: one is too large for any run, or for this machine.
+        UsageError: one is no whole number from 1, or too large for any run, or for this machine.
     """
-    if reason := why_no_threads(threads):
-        raise UsageError(reason)
-    if not 1 <= batch_size <= MOST_BATCH:
-        raise UsageError(f"a batch has 1 to {MOST_BATCH} images, not {batch_size}")
+    require_number("threads on this machine", threads, least=1, most=most_threads(), whole=True)
+    require_number("batch_size", batch_size, least=1, most=MOST_BATCH, whole=True)
 
 
 def check_smallest_input(spec: EngineSpec) -> None:

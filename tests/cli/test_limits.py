@@ -98,9 +98,14 @@ def test_a_file_that_takes_huge_inputs_only(
 
 def test_threads_are_bounded_by_the_machine_from_python(home: Path) -> None:
     assert most_threads() >= 4 * (os.cpu_count() or 1)
-    with pytest.raises(UsageError, match="a run on this machine takes 1 to"):  # noqa: SIM117
-        with Segplug().open(home / "free.onnx", backend="onnxruntime", threads=most_threads() + 1):
-            pass
+    for threads, words in (
+        (most_threads() + 1, r"threads on this machine must be within 1\.\."),
+        ("3", "must be a number, not '3'"),
+        (2.5, "must be a whole number"),
+    ):
+        with pytest.raises(UsageError, match=words):  # noqa: SIM117
+            with Segplug().open(home / "free.onnx", backend="onnxruntime", threads=threads):
+                pass
 
 
 def test_an_input_is_bounded_by_its_pixels_and_by_all_of_it() -> None:

@@ -1,6 +1,6 @@
 """Generated commands: every command, with valid, damaged and absurd input, ends as it should.
 
-``SEGPLUG_FUZZ_SEED`` repeats a run; without it the seed is the date. A wrong case is printed with the command
+``SEGPLUG_SEED`` repeats a run; without it the seed is the date. A wrong case is printed with the command
 that repeats it alone.
 """
 
@@ -17,7 +17,7 @@ from fuzz_driver.report import Report, run_cases
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="memory is read from /proc")
 
-SEED = int(os.environ.get("SEGPLUG_FUZZ_SEED") or date.today().strftime("%Y%m%d"))
+SEED = int(os.environ.get("SEGPLUG_SEED") or date.today().strftime("%Y%m%d"))
 COUNT = 90
 """Of the sample."""
 
@@ -29,7 +29,7 @@ LAPS = 21
 
 
 def _check(report: Report, said: list[str]) -> None:
-    assert not report.failed, "\n".join([f"SEGPLUG_FUZZ_SEED={report.seed}", *said])
+    assert not report.failed, "\n".join([f"SEGPLUG_SEED={report.seed}", *said])
 
 
 FAULTY = """

@@ -29,7 +29,7 @@ LIMITS = Limits(bytes=8 << 20, pixels=25_000_000, decoded=75_000_000)
 BYTES_IN_WORK = 60
 """Bytes of a pixel while its image is preprocessed, segmented, painted and encoded, at most."""
 
-SEED = int(os.environ.get("SEGPLUG_FUZZ_SEED") or datetime.date.today().strftime("%Y%m%d"))
+SEED = int(os.environ.get("SEGPLUG_SEED") or datetime.date.today().strftime("%Y%m%d"))
 """Another series each day; the variable repeats one."""
 
 HANG = 120.0
@@ -131,7 +131,7 @@ def survives(server: Running, hostile: int, good: int, seed: int) -> None:
         f"the bound is {bound(2) + memory.first >> 20}"
     )
     print(*sorted(Counter(f"{kind}: {status}" for kind, status in kinds.elements()).items()), sep="\n")
-    assert not faults, f"SEGPLUG_FUZZ_SEED={seed}: {faults}"
+    assert not faults, f"SEGPLUG_SEED={seed}: {faults}"
     assert memory.most <= memory.first + bound(2)
     assert server.ask("GET", "/ready").status == 200
     assert ask(images[-1]) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ __all__ = [
     "report_written",
     "thresholds_of",
 ]
+
+_NAMED = 5
+"""How many inputs of a comparison are listed."""
 
 
 def artifact_options(maker: Provider, *, images: str, verify: str) -> list[click.Parameter]:
@@ -137,7 +140,7 @@ def report_verification(output: Output, artifact: Artifact) -> None:
         return
     reference = found["reference"]
     rows: list[tuple[str, Any]] = [
-        ("inputs compared", f"{len(found['inputs'])}: {', '.join(found['inputs'])}"),
+        ("inputs compared", _inputs(found["inputs"])),
         ("pixels compared", found["pixels"]),
     ]
     if found["logits_compared"] and found["pixels"]:
@@ -168,6 +171,12 @@ def report_verification(output: Output, artifact: Artifact) -> None:
     )
     for failure in found["failures"]:
         output.say(f"  {failure}")
+
+
+def _inputs(names: Sequence[str]) -> str:
+    """How many, and the first of them; the document has all."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)}: {', '.join(names[:_NAMED])}{more}"
 
 
 def _worst(found: Mapping[str, Any]) -> str:

@@ -137,6 +137,18 @@ def test_what_a_file_and_its_comparison_leave_out_is_said(tmp_path, capsys) -> N
     assert [[words in text for words in said] for text in printed] == [[False, False], [True, True]]
 
 
+def test_only_the_first_of_many_inputs_are_listed(tmp_path, capsys) -> None:
+    artifact = Segplug().export("toy", Segplug().load_model("toys:m"), output=tmp_path / "m.toy", verify=True)
+    for count, words in (
+        (5, "5: 0.png, 1.png, 2.png, 3.png, 4.png "),
+        (7, "7: 0.png, 1.png, 2.png, 3.png, 4.png and 2 more "),
+    ):
+        given = {**(artifact.meta.verification or {}), "inputs": [f"{number}.png" for number in range(count)]}
+        found = replace(artifact, meta=artifact.meta.replace(verification=given))
+        report_verification(Output(as_json=False), found)
+        assert words in " ".join(capsys.readouterr().out.split())
+
+
 def test_thresholds_set_by_hand_are_said_to_be(tmp_path, capsys) -> None:
     wrong = ("--verify", "--single", "--text", "1.05", "--force")  # logits that are 5 % too large
     assert export(tmp_path, *wrong) == 1

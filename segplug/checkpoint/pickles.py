@@ -28,6 +28,8 @@ _DICTS = (
 _INERT = ("mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr")
 """What mmengine's training saves beside the weights: the history of each number that it logs, which refers to
 its own methods. Stand-ins that do nothing take the place of both: no attribute is looked up."""
+_VERSIONS = "_metadata"
+"""The attribute by which a state dict holds the versions of its modules' layouts."""
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -64,7 +66,9 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
             warnings.simplefilter("ignore")
             try:
                 # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+                _forget_attributes(content)
+                return content
             except Exception:  # of several kinds: it refuses old tar files with a RuntimeError
                 if not trust:
                     raise
@@ -102,17 +106,36 @@ def _harmless_types() -> list[Any]:
     """Types without side effects that such files hold: arrays and numbers of NumPy, dicts of configs, the
     parsed arguments of training scripts, the history that mmengine logs.
 
-    A file names a type by its module when the file was written; NumPy 2 moved its own. The dicts become plain
-    ones, so that no framework code runs.
+    A file names a type by its module when the file was written. The dicts become plain ones, so that no
+    framework code runs.
     """
-    import numpy as np
-    from numpy._core import multiarray
+    from segplug.checkpoint.arrays import array_types
 
-    array, scalar = multiarray._reconstruct, multiarray.scalar
-    types: list[Any] = [np.ndarray, np.dtype, argparse.Namespace]
-    for package in ("numpy.core", "numpy._core"):
-        types += [(array, f"{package}.multiarray._reconstruct"), (scalar, f"{package}.multiarray.scalar")]
-    types += {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}
+    types: list[Any] = [argparse.Namespace]
+    types += [(stand_in, name) for name, stand_in in array_types().items()]
     types += [(collections.OrderedDict, name) for name in _DICTS]
     types += [(_Inert, name) for name in _INERT]
     return types
+
+
+def _forget_attributes(content: Any) -> None:
+    """Take all attributes off the dicts in a pickle but the versions of their layout.
+
+    A pickle may give a dict attributes with the names of its methods.
+    """
+    waiting, seen = [content], set()
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, (dict, list, tuple)) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            if type(part) is collections.OrderedDict:
+                versions = vars(part).get(_VERSIONS)
+                vars(part).clear()
+                if isinstance(versions, dict):
+                    vars(part)[_VERSIONS] = versions
+                    waiting.append(versions)
+            waiting.extend(part.values())
+        else:
+            waiting.extend(part)

@@ -141,7 +141,11 @@ def _read_pickle(path: Path, location: str, *, trust: bool) -> Checkpoint:
     from segplug.checkpoint.pickles import load_pickle
     from segplug.checkpoint.wrappers import unwrap
 
-    found = unwrap(load_pickle(path, location, trust=trust), location)
+    content = load_pickle(path, location, trust=trust)
+    try:
+        found = unwrap(content, location)
+    except (TypeError, AttributeError, ValueError) as error:  # a tensor has an attribute instead of a method
+        raise CheckpointError(f"{location} is damaged or no PyTorch checkpoint") from error
     return Checkpoint(location, found.state, found.meta, found.versions, found.rest)
 
 

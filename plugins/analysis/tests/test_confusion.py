@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import resource
 import zipfile
 
 import numpy as np
@@ -151,6 +152,27 @@ def test_a_pickle_that_would_run_code_is_refused_unless_trusted(dataset, tmp_pat
     assert command(path, dataset, "--trust-results") == 1
     assert "is no list of label maps" in capsys.readouterr().err
     assert made.is_dir()
+
+
+def test_a_pickle_that_asks_for_much_memory(dataset, tmp_path, capsys):
+    path = tmp_path / "results.pkl"
+    path.write_bytes(
+        b"\x80\x02]r\xf0\xff\xff\x7f."
+    )  # an empty list, with the number 2,147,483,632 in its memo
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert command(path, dataset) == 1
+    assert "holds 0 results" in capsys.readouterr().err
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
+
+
+def test_a_pickle_that_does_not_fit_into_memory(dataset, tmp_path, capsys):
+    path = tmp_path / "results.pkl"
+    with open(path, "wb") as file:
+        file.truncate(1 << 42)
+    assert command(path, dataset) == 1
+    printed = capsys.readouterr().err
+    assert "have 4,398,046,511,104 bytes, more than the" in printed
+    assert printed.count("\n") == 1
 
 
 def test_values_of_masks_that_are_no_class_are_told_and_count_as_wrong_predictions(

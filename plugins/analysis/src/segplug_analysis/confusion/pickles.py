@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.checkpoint.arrays import array_types
 from segplug.errors import ArtifactError
 from segplug.regular_files import open_regular
 
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_arrays"]
 
-_ARRAY_PARTS = frozenset(
-    {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy.core.numeric", "_frombuffer"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("_codecs", "encode"),  # how pickles of the old protocols hold bytes
-    }
-)
-"""Everything that a pickled list of arrays refers to, in numpy 1 and 2."""
-
 _TRUST = "if you trust its author, add --trust-results: it may run code on this machine"
 
 
@@ -37,11 +25,24 @@ class _Refused(Exception):
     """The pickle refers to something that is not part of an array."""
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+_Unpickler: Any = vars(pickle)["_Unpickler"]
+"""The unpickler in Python: that in C reserves memory as a pickle tells it to."""
+
+
+class _ArrayUnpickler(_Unpickler):  # type: ignore[misc]
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAY_PARTS:
+        if (module, name) == ("_codecs", "encode"):  # how pickles of the old protocols hold bytes
+            return _encoded
+        found = array_types().get(f"{module}.{name}")
+        if found is None:
             raise _Refused(f"{module}.{name}")
-        return getattr(importlib.import_module(module), name)
+        return found
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise ValueError(f"bytes in {encoding!a}")
+    return text.encode("latin-1")
 
 
 def read_arrays(path: Path, *, trust: bool) -> list[npt.NDArray[Any]]:
@@ -56,16 +57,33 @@ def read_arrays(path: Path, *, trust: bool) -> list[npt.NDArray[Any]]:
     """
     try:
         with open_regular(path) as file:
+            _check_size(os.fstat(file.fileno()).st_size, path)
             arrays = (pickle.Unpickler if trust else _ArrayUnpickler)(file).load()
     except _Refused as error:
         if str(error).startswith("torch."):
             raise _no_list(path) from error
         raise ArtifactError(f"{path} holds more than arrays: {error}", hint=_TRUST) from error
+    except ArtifactError:
+        raise
     except Exception as error:  # a damaged pickle raises almost anything
-        raise ArtifactError(f"the results {path} cannot be read: {error or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        raise ArtifactError(f"the results {path} cannot be read: {reason}") from error
     if not isinstance(arrays, list) or not all(isinstance(item, np.ndarray) for item in arrays):
         raise _no_list(path)
     return arrays
+
+
+def _check_size(size: int, path: Path) -> None:
+    """Refuse a file that the machine's memory does not hold."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return
+    if size > memory:
+        raise ArtifactError(
+            f"the results {path} have {size:,} bytes, more than the {memory:,} of this machine's memory",
+            hint="a .pkl is read as a whole: name an .npz or a folder of label maps",
+        )
 
 
 def _no_list(path: Path) -> ArtifactError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,9 @@ __all__ = [
     "writing",
     "writing_folder",
 ]
+
+_TEMPORARY_PLACE = threading.RLock()
+"""Held while libraries put their temporary files elsewhere."""
 
 
 def ensure_free(path: Path, *, force: bool) -> None:
@@ -299,7 +303,8 @@ def scratch_folder() -> Iterator[Path]:
         ArtifactError: there is no such place that can be written.
     """
     try:
-        place = Path(tempfile.gettempdir())
+        with _TEMPORARY_PLACE:  # not in the folder of another thread, which removes it
+            place = Path(tempfile.gettempdir())
     except OSError as error:
         raise ArtifactError(
             "there is no folder for temporary files", hint="set TMPDIR to one that can be written"
@@ -313,18 +318,20 @@ def scratch_folder() -> Iterator[Path]:
 def temporary_files_in(folder: Path) -> Iterator[None]:
     """Let libraries put their temporary files into ``folder`` during the block.
 
-    In a :func:`scratch_folder`, what they leave after a kill is removed by the next run.
+    In a :func:`scratch_folder`, what they leave after a kill is removed by the next run. The place is that of
+    the whole process: another thread that calls this waits.
     """
-    variable, default = os.environ.get("TMPDIR"), tempfile.tempdir
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = default
-        if variable is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = variable
+    with _TEMPORARY_PLACE:
+        variable, default = os.environ.get("TMPDIR"), tempfile.tempdir
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = default
+            if variable is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = variable
 
 
 @contextmanager

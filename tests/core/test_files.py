@@ -8,6 +8,9 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -261,3 +264,25 @@ def test_a_folder_that_a_killed_process_had_moved_aside_is_put_back(
     write(tmp_path)
     assert names(tmp_path) == ["file", "model"]
     assert (tmp_path / "model" / "weights").read_bytes() == b"precious"
+
+
+def test_threads_do_not_exchange_their_temporary_places(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    seen: list[bool] = []
+
+    def work() -> None:
+        with files.scratch_folder() as folder, files.temporary_files_in(folder):
+            begun.set()
+            time.sleep(0.1)  # the other thread begins
+            seen.append(folder.parent == tmp_path and tempfile.gettempdir() == str(folder))
+
+    begun = threading.Event()
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert seen == [True, True]
+    assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(tmp_path)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TextIO
 
-from segplug.text import printable
+from segplug.text import printable, printable_line
 
 __all__ = ["log_handler"]
 
 
 class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable_line(super().formatMessage(record))
+
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 

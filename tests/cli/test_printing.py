@@ -85,6 +85,14 @@ def test_logs_escape(capsys: pytest.CaptureFixture[str]) -> None:
     handler = log_handler(sys.stderr, "%(levelname)s %(message)s")
     handler.handle(logging.LogRecord("n", logging.WARNING, "p", 1, "%s", (HOSTILE,), None))
     assert capsys.readouterr().err == f"WARNING {SHOWN}\n"
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        failure = sys.exc_info()
+    handler.handle(logging.LogRecord("n", logging.ERROR, "p", 1, "a\nERROR forged", (), failure))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [r"ERROR a\nERROR forged", "Traceback (most recent call last):"]
+    assert lines[-1] == f"ValueError: {SHOWN}"
 
 
 def test_a_line_cannot_forge_another(capsys: pytest.CaptureFixture[str]) -> None:

@@ -344,6 +344,12 @@ def test_an_unusual_network_opens_without_trust(export, target):
     opened(export(target, make_model(Odd())).path)
 
 
+def test_a_network_that_was_scripted_opens_without_trust(tmp_path):
+    # The code of functions like interpolate has all their branches, and so the operators of each.
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Upsample((32, 48), mode="bilinear"))
+    opened(scripted(network, tmp_path / "m.pt", make_model().meta))
+
+
 def test_a_name_in_another_language_opens_without_trust(export):
     network = nn.Sequential(OrderedDict({"größe": nn.Conv2d(3, 3, 1)}))
     opened(export("torch-export", make_model(network)).path)

@@ -209,6 +209,11 @@ def test_weights_in_a_file_of_their_own(tmp_path):
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     data = Segplug().analyze("flops", path, shape=(8, 12)).data
     assert (data["macs"], data["parameters"]) == (512 * 3 * 96, 512 * 3)
+    linked = tmp_path / "cache" / "snapshot" / "m.onnx"  # as in the cache of a model hub
+    linked.parent.mkdir(parents=True)
+    linked.symlink_to("../../external.onnx")
+    (linked.parent / "weights.bin").symlink_to("../../weights.bin")
+    assert Segplug().analyze("flops", linked, shape=(8, 12)).data["macs"] == data["macs"]
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(ArtifactError, match=r"there is no file .*weights.bin"):
         Segplug().analyze("flops", path, shape=(8, 12))

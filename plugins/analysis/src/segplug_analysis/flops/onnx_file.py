@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from segplug.model import META_ENTRY, ModelMeta
 from segplug.regular_files import why_no_file
 from segplug_analysis.flops.rules import Shape
 
-__all__ = ["ImageInput", "check_limits", "image_input", "read_file", "read_meta"]
+__all__ = ["ImageInput", "check_limits", "image_input", "read_file", "read_meta", "weights_folder"]
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,28 @@ def read_file(path: Path) -> onnx.ModelProto:
         raise ArtifactError(f"{path} is not an ONNX file, or was cut") from error
     if not model.graph.node:
         raise ArtifactError(f"{path} is not an ONNX file, or was cut: it holds no graph")
-    _check_weights_are_there(model, path)
+    _find_weights(model, path)
     return inliner.inline_local_functions(model) if model.functions else model
 
 
-def _check_weights_are_there(model: onnx.ModelProto, path: Path) -> None:
+def weights_folder(path: Path) -> Path:
+    """The folder that holds all files of weights, wherever the links of a model and of its weights lead."""
+    return Path(os.path.commonpath([path.parent.resolve(), path.resolve().parent]))
+
+
+def _find_weights(model: onnx.ModelProto, path: Path) -> None:
+    """Check that the files of weights are there, and name them relative to :func:`weights_folder`.
+
+    ONNX Runtime itself follows no link that leads out of a model's folder.
+    """
     for weight in model.graph.initializer:
         if weight.data_location != TensorProto.EXTERNAL:
             continue
-        location = next((entry.value for entry in weight.external_data if entry.key == "location"), "")
-        require_companion(path, named_companion(path, location))
+        locations = [entry for entry in weight.external_data if entry.key == "location"]
+        file = named_companion(path, locations[0].value if locations else "")
+        require_companion(path, file)
+        for entry in locations:
+            entry.value = os.path.relpath(file.resolve(), weights_folder(path))
 
 
 def check_limits(meta: ModelMeta | None, size: tuple[int, int], path: Path) -> None:

@@ -19,6 +19,7 @@ import onnxruntime  # type: ignore[import-untyped, unused-ignore]
 from onnx import helper
 
 from segplug.errors import ArtifactError, ShapeError
+from segplug_analysis.flops.onnx_file import weights_folder
 from segplug_analysis.flops.rules import Shape
 
 __all__ = ["value_shapes"]
@@ -83,7 +84,7 @@ def _run(model: onnx.ModelProto, path: Path, feed: Mapping[str, Any]) -> list[An
     settings.log_severity_level = _FATAL
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     settings.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(path.parent.absolute())
+        "session.model_external_initializers_file_folder_path", str(weights_folder(path))
     )
     try:
         with _silent():

@@ -313,7 +313,9 @@ def _cost(size: int, shape: tuple[int, ...]) -> int:
 def _refused(reply: Refusal) -> Answer:
     if not reply.log:
         return refusal(reply.status, reply.reason)
-    _log.error("reading a request failed: %s", reply.log)
+    _log.error("reading a request failed:")
+    for line in reply.log.splitlines():  # of a traceback
+        _log.error("  %s", line)
     return refusal(500, "reading a request failed; the server's log has the reason")
 
 

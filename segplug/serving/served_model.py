@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ArtifactError, UsageError
 from segplug.registry.formats import backends_for
-from segplug.runtime.fixed_size import fixed_size_warning
 from segplug.serving.requests import Limits
 
 if TYPE_CHECKING:
@@ -93,15 +92,15 @@ def choose_backend(session: Session, artifact: Path, wanted: str | None = None) 
 
 
 def serving_warnings(spec: EngineSpec) -> list[str]:
-    """Why a server's masks may differ from those of the source's framework, one line each."""
+    """Why a server's masks may differ from those of the source's framework, one line each.
+
+    That images are stretched to an artifact's only size is not among them: the runtime says it of the first.
+    """
     found = [f"approximate: {line}" for line in spec.meta.approximations]
     if spec.meta.tta:
         found.append(
             f"test-time augmentation (views: {len(spec.meta.tta)}) is left out on a server, as with --no-tta"
         )
-    if spec.input == "tensor" and spec.height.is_fixed and spec.width.is_fixed:
-        warning = fixed_size_warning(spec.meta, (spec.height.minimum, spec.width.minimum))
-        found += [warning] if warning else []
     if spec.output == "labels" and spec.input == "tensor":
         found.append(
             "this artifact outputs labels: for images of another size than the network's input its masks "

@@ -14,8 +14,10 @@ import pytest
 from segplug.engine import Axis
 from segplug.errors import DeviceError
 from segplug.preprocessing import Resize
+from segplug.progress import QuietReporter
 from segplug.serving.answers import Answer
 from segplug.serving.requests import Limits, Request
+from segplug.serving.served_model import serving_warnings
 from segplug.serving.service import Job, Service
 from tests.serving.conftest import META, bright, bright_engine, encoded, noise
 
@@ -228,6 +230,17 @@ def test_a_narrow_image_that_preprocessing_makes_huge_is_refused_when_it_is_read
     assert isinstance(service.read(usual), Job)  # also if it becomes larger than the limit of a request
     fixed = Service(bright_engine(meta, height=Axis.fixed(8), width=Axis.fixed(8)))
     assert [answer.status for answer in fixed.answer([narrow])] == [200]
+
+
+def test_that_images_are_stretched_is_said_once_and_only_if_one_is() -> None:
+    reporter = QuietReporter()
+    engine = bright_engine(height=Axis.fixed(24), width=Axis.fixed(32))
+    assert serving_warnings(engine.spec) == []
+    service = Service(engine, reporter=reporter)
+    for size, warnings in (((24, 32), 0), ((16, 48), 1), ((8, 8), 1)):
+        (answer,) = service.answer([Request(encoded(np.zeros((*size, 3), np.uint8)))])
+        assert answer.status == 200
+        assert len(reporter.warnings) == warnings
 
 
 @pytest.mark.parametrize("output", ["mask", "json", "painted", "confidence"])

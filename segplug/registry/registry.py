@@ -7,6 +7,7 @@ registration fails leaves nothing behind.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import PluginError, UsageError, is_interrupt
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Entry, Provider
+from segplug.locations import has_scheme
 from segplug.options import unknown
 from segplug.providers import Confidence
 from segplug.registry.addons import AddOns
@@ -199,8 +201,10 @@ class Registry:
         names = ", ".join(provider.entry.target for provider in usable)
         names = names or "none; a plugin brings one, such as segplug-mmseg or segplug-torch"
         trouble = f"; {'; '.join(broken)}" if broken else ""
+        missing = not has_scheme(location) and not os.path.lexists(os.path.expanduser(location))
         raise UsageError(
-            f"no installed source reads a {what} from {location}",
+            f"no installed source reads a {what} from {location}"
+            + (": there is no such file or folder" if missing else ""),
             hint=f"installed sources: {names}{trouble}",
         )
 

@@ -145,7 +145,8 @@ def test_a_source_that_does_not_say_how_sure_it_is_is_set_apart_and_said(sets, r
     with pytest.raises(UsageError) as caught:
         opened()
     assert str(caught.value).startswith(
-        "no installed source reads a data set from x.abc (installed sources: a, "
+        "no installed source reads a data set from x.abc: there is no such file or folder "
+        "(installed sources: a, "
     )
     assert f"; load_dataset a (of-a 1.0) is broken: {reason}" in str(caught.value)
     assert opened(source="a") == "a"

@@ -40,6 +40,12 @@ def script(export) -> Path:
     return export("torchscript", make_model(), dynamic=True).path
 
 
+EMPTY, OTHER = (
+    f"c__torch__.torch.nn.modules.activation\nReLU\n){end}".encode("latin-1") for end in ("\x81", "\x81}b")
+)
+"""Objects of a class that is not the declared one: without attributes, and with none."""
+
+
 def opened(path: Path, *, trust: bool = False) -> None:
     target = "torchscript" if path.suffix == ".pt" else "torch-export"
     engine = open_file(path, target, trust_artifact=trust)
@@ -219,6 +225,35 @@ class TestScripts:
         content = b"\x80\x02cos\nsystem\nq\x00X\x01\x00\x00\x00:\x85R."
         refused(
             rewritten(script, tmp_path / "m.pt", {member: content}), "holds a pickle that names os.system"
+        )
+
+    def test_attributes_of_every_kind(self, tmp_path):
+        opened(scripted(hostile.Kinds(), tmp_path / "m.pt", make_model().meta))
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("v29", b"N"), ("pair", b"K\x01\x85"), ("pair", b")"), ("part", b"K\x00"),
+         ("part", EMPTY), ("part", OTHER),
+         ("small", b"](K\x01X\x01\0\0\0xe"), ("maybe", b"}"), ("nested", b"}X\x01\0\0\0a]K\x01\x85as"),
+         ("mean", b"K\x01"), ("names", b"X\x01\0\0\0x"), ("device", b"N")],
+    )  # fmt: skip
+    def test_values_of_other_types_than_declared(self, tmp_path, name, value):
+        # PyTorch would read memory beyond an object that is smaller than its place says.
+        source = scripted(hostile.Kinds(), tmp_path / "source.pt", make_model().meta)
+        key = b"X" + len(name).to_bytes(4, "little") + name.encode()
+        with zipfile.ZipFile(source) as archive:
+            content = archive.read("archive/data.pkl")
+        end = content.index(b"ub", content.index(key)) if name == "v29" else content.rindex(b"ub")
+        path = rewritten(source, tmp_path / "m.pt", {"data.pkl": content[:end] + key + value + content[end:]})
+        refused(path, "holds a value of another type|holds an object without a class")
+
+    def test_an_object_that_changes_later(self, tmp_path):
+        source = scripted(hostile.Kinds(), tmp_path / "source.pt", make_model().meta)
+        with zipfile.ZipFile(source) as archive:
+            content = archive.read("archive/data.pkl")
+        refused(
+            rewritten(source, tmp_path / "m.pt", {"data.pkl": content[:-1] + b"}b."}),
+            "holds an object with two states",
         )
 
     def test_tensors_that_claim_more_than_there_is(self, script, tmp_path):

@@ -122,6 +122,42 @@ class UsesForeignOperator(nn.Module):
         return found
 
 
+class Part(nn.Module):
+    """Has many attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for index in range(30):
+            setattr(self, f"v{index}", index)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + self.v29
+
+
+class Kinds(nn.Module):
+    """Has attributes of every kind that networks have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = Part()
+        self.small = _jit.Attribute([1, 2], list[int])
+        self.maybe = _jit.Attribute(None, torch.Tensor | None)
+        self.nested = _jit.Attribute({"a": [(1, 2.0)]}, dict[str, list[tuple[int, float]]])
+        self.pair = (1, "x")
+        self.device = torch.device("cpu")
+        self.names = ["x", "y"]
+        self.register_buffer("mean", torch.ones(1))
+        self.weight = nn.Parameter(torch.ones(1))
+        self.parts = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.ReLU()])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        for part in self.parts:
+            images = part(images)
+        count, name = self.pair
+        scale = self.small[1] + count + self.nested["a"][0][1] + len(name) + len(self.names)
+        return self.part(images.to(self.device)) * scale * self.weight + self.mean
+
+
 _library = torch.library.Library("segplug_hostile", "DEF")
 _library.define("same(Tensor images) -> Tensor")
 _library.impl("same", lambda images: images.clone(), "CPU")

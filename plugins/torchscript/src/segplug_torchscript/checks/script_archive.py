@@ -6,12 +6,15 @@ and runs their ``__setstate__``.
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Mapping
 
 from segplug_torchscript.checks.findings import Finding, shown
 from segplug_torchscript.checks.layout import Members
 from segplug_torchscript.checks.script_code import check_code
 from segplug_torchscript.checks.script_pickles import check_pickle
+from segplug_torchscript.checks.script_types import Object, check_types, declared_types
 
 __all__ = ["check"]
 
@@ -30,10 +33,14 @@ def check(members: Members) -> None:
     Raises:
         Finding: one may do more than compute, or is not known.
     """
+    objects: list[Object] = []
+    classes: dict[str, Mapping[str, ast.expr]] = {}
     for name in members.sizes:
         if _PICKLES.fullmatch(name):
-            check_pickle(name, members)
+            objects += check_pickle(name, members)
         elif _CODE.fullmatch(name):
-            check_code(name, members.read(name))
+            module = name.removeprefix("code/").removesuffix(".py").replace("/", ".")
+            classes |= declared_types(module, check_code(name, members.read(name)))
         elif not _DATA.fullmatch(name):
             raise Finding(f"holds {shown(name)}, which segplug cannot check")
+    check_types(objects, classes)

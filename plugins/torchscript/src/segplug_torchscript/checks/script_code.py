@@ -46,8 +46,8 @@ _KINDS = frozenset(
 _SIGNS = (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
 
 
-def check_code(name: str, source: bytes) -> None:
-    """Check one module.
+def check_code(name: str, source: bytes) -> ast.Module:
+    """Check one module, and give its parts.
 
     Args:
         name: Of the entry, for messages.
@@ -67,6 +67,7 @@ def check_code(name: str, source: bytes) -> None:
     except (SyntaxError, ValueError, tokenize.TokenError) as error:
         raise Finding(f"holds code that cannot be read: {where}") from error
     _Checker(where).check(tree)
+    return tree
 
 
 def _refuse_comments(source: bytes, where: str) -> None:

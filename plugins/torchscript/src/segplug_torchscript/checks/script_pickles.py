@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from segplug_torchscript.checks.findings import Finding, shown
 from segplug_torchscript.checks.layout import Members
+from segplug_torchscript.checks.script_types import Device, Object, Tensor
 
 __all__ = ["check_pickle"]
 
@@ -27,23 +28,7 @@ _ITEM_SIZES = {
 """Bytes of one value by the class that a pickle names."""
 _EXAMPLES = "traced_inputs"
 """The inputs of the trace: PyTorch writes their shapes without values, and does not load them."""
-_PLAIN = frozenset(
-    ("torch.jit._pickle", name)
-    for name in (
-        *("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist"),
-        *("build_tensor_from_id", "restore_type_tag"),
-    )
-) | {("torch", "device"), ("torch._utils", "_rebuild_parameter")}
-
-
-class _Part:
-    """Stands for an object of a class in the file, and for what PyTorch's own functions make."""
-
-    def __new__(cls, *values: Any, **more: Any) -> _Part:
-        return super().__new__(cls)
-
-    def __setstate__(self, state: Any) -> None:
-        """The state of an object may be anything: its class reads it."""
+_LISTS = frozenset({"build_intlist", "build_doublelist", "build_boollist", "build_tensorlist"})
 
 
 class _Storage:
@@ -65,6 +50,7 @@ class _Reader(_Unpickler):  # type: ignore[misc]
         super().__init__(io.BytesIO(members.read(name, most=_MOST_BYTES)))
         self._name, self._sizes = name, members.sizes
         self._tensors = name.removesuffix(".pkl")
+        self.objects: list[Object] = []
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _ITEM_SIZES:
@@ -73,10 +59,27 @@ class _Reader(_Unpickler):  # type: ignore[misc]
             return _tensor
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
+        if module == "torch.jit._pickle" and name in _LISTS:
+            return _same_list
+        if (module, name) in _FUNCTIONS:
+            return _FUNCTIONS[module, name]
         own = module == "__torch__" or module.startswith("__torch__.")
-        if (own and not module.startswith("__torch__.torch.classes")) or (module, name) in _PLAIN:
-            return _Part
+        if own and not module.startswith("__torch__.torch.classes"):
+            return self._class(f"{module}.{name}")
         raise Finding(f"holds a pickle that names {shown(f'{module}.{name}')}")
+
+    def _class(self, name: str) -> type[Object]:
+        objects = self.objects
+
+        class Named(Object):
+            named = name
+
+            def __new__(cls, *_: Any) -> Any:
+                made = super().__new__(cls)
+                objects.append(made)
+                return made
+
+        return Named
 
     def persistent_load(self, pid: Any) -> _Storage:
         """The storage of a tensor: PyTorch reads as many values as the pickle says."""
@@ -88,26 +91,57 @@ class _Reader(_Unpickler):  # type: ignore[misc]
         return _Storage(count)
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Part:
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or any(type(number) is not int or number < 0 for number in numbers):
         raise Finding("holds a tensor of no possible shape")
     last = offset + sum((one - 1) * step for one, step in zip(size, stride, strict=True))
     if 0 not in size and last >= storage.count:
         raise Finding("holds a tensor that is larger than its values")
-    return _Part()
+    return Tensor()
 
 
-def check_pickle(name: str, members: Members) -> None:
-    """Check the pickle ``name``.
+def _same_list(values: Any) -> list[Any]:
+    if type(values) is not list:
+        raise Finding("holds a list that is none")
+    return list(values)
+
+
+def _without_tag(value: Any, _tag: Any) -> Any:
+    return value
+
+
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+def _device(*_: Any) -> Device:
+    return Device()
+
+
+def _other_tensor(*_: Any) -> Tensor:
+    return Tensor()
+
+
+_FUNCTIONS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("torch.jit._pickle", "restore_type_tag"): _without_tag,
+    ("torch.jit._pickle", "build_tensor_from_id"): _other_tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch", "device"): _device,
+}
+
+
+def check_pickle(name: str, members: Members) -> Sequence[Object]:
+    """Check the pickle ``name``, and give the objects in it.
 
     Raises:
         Finding: it names something else than the file's own classes, or cannot be read.
     """
-    load: Callable[[], Any] = _Reader(name, members).load
+    reader = _Reader(name, members)
     try:
-        load()
+        reader.load()
     except (Finding, RecursionError, MemoryError):
         raise
     except Exception as error:  # a damaged pickle raises almost anything
         raise Finding(f"holds a pickle that cannot be read: {shown(name)}") from error
+    return reader.objects

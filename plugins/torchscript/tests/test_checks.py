@@ -158,6 +158,11 @@ class TestPrograms:
         path = rewritten(program, tmp_path / "m.pt2", {config: json.dumps(content).encode()})
         refused(path, "holds more values than it does")
 
+    def test_a_tensor_without_values(self, program, tmp_path):
+        refused(
+            rewritten(program, tmp_path / "m.pt2", {"data/weights/weight_0": b""}), "holds more values than"
+        )
+
     def test_deep_nesting(self, program, tmp_path):
         deep = b'{"graph_module": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         refused(rewritten(program, tmp_path / "m.pt2", {hostile.MODEL: deep}), "nested too deeply")

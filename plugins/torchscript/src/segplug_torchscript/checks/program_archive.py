@@ -77,14 +77,17 @@ def _check_size(file: str, meta: Any, members: Members) -> None:
     sizes = meta.get("sizes") if isinstance(meta, Mapping) else None
     if not isinstance(sizes, list):
         raise Finding("holds a tensor of no possible shape")
+    there = members.sizes.get(file, 0)
     count = 1
     for size in sizes:
         number = size.get("as_int") if isinstance(size, Mapping) else None
         if type(number) is not int or number < 0:
             raise Finding("holds a tensor of no possible shape")
         count *= number
-        if count > max(members.sizes.get(file, 0), _SMALL):
+        if count > max(there, _SMALL):
             raise Finding(f"says that {file} holds more values than it does")
+    if count and not there:  # PyTorch would take zeros
+        raise Finding(f"says that {file} holds more values than it does")
 
 
 def _check_pickle(name: str, members: Members) -> None:

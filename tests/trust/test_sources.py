@@ -18,7 +18,7 @@ KNOWN = {
     # with the restricted unpickler, and with the full one after --trust-checkpoint
     "segplug/checkpoint/pickles.py": {"torch.load": 2, "weights_only=False": 1},
     # restricted to arrays, and with the full one after --trust-results
-    "plugins/analysis/src/segplug_analysis/confusion/pickles.py": {"pickle.Unpickler": 2},
+    "plugins/analysis/src/segplug_analysis/confusion/pickles.py": {"pickle.Unpickler": 1, "_Unpickler": 3},
     # a .yaml config, as plain data
     "plugins/mmseg/src/segplug_mmseg/yaml_files.py": {"yaml.load": 1, "yaml.parse": 1},
     "plugins/mmseg/src/segplug_mmseg/recognise.py": {"yaml.compose": 1},

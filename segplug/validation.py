@@ -59,6 +59,8 @@ def checked(kind: type[T], data: Mapping[str, Any], what: str) -> T:
         value = msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise _explained(error, kind, data, what) from error
+    except UnicodeEncodeError as error:  # JSON can spell half a character: "\ud800"
+        raise fault(what, "", f"it holds text that is no Unicode: {_short(str(error.object))}") from error
     for field in dataclasses.fields(value):
         inside = getattr(value, field.name)
         if dataclasses.is_dataclass(inside):

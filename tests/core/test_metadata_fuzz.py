@@ -109,12 +109,14 @@ def _use(meta: ModelMeta) -> None:
         assert meta.input_size[0] * meta.input_size[1] <= MOST_PIXELS
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
 @given(damaged())
 @example(WHOLE | {"in_channels": 10_000_000})
 @example(WHOLE | {"input_size": [10**9, 10**9]})
 @example(WHOLE | {"extra": []})
 @example(WHOLE | {"classes": {"a": 1}})
+@example(WHOLE | {"classes": "\ud800"})
+@example(WHOLE | {"\ud800": 1})
 @example(WHOLE | {"palette": [[1, 2, float("nan")]] * 2})
 @example([WHOLE])
 @example("metadata")
@@ -125,7 +127,7 @@ def test_one_wrong_value_is_one_line(data: Any) -> None:
         _use(meta)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.text() | VALUES.map(json.dumps))
 @example("[" * 100_000)
 @example('{"name": "m", "schema_version": 2, "extra": {"a": ' + "[" * 500 + "]" * 500 + "}}")
@@ -138,7 +140,12 @@ def test_any_text_is_one_line(text: str) -> None:
         _use(meta)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.binary() | damaged().map(lambda data: json.dumps(data).encode()))
 @example(b"\xff\xfe{}")
 def test_any_sidecar_is_one_line(tmp_path: Path, content: bytes) -> None:

@@ -123,7 +123,9 @@ def test_a_manifest_that_cannot_be_read_says_why(count, refused) -> None:
     count.unlink()
     count.mkdir()
     discovery.forget()
-    assert "its manifest cannot be read: Is a directory" in refused(1, "run", "analyze", "count", "a")
+    assert "its manifest cannot be read: it is a folder, not a file" in refused(
+        1, "run", "analyze", "count", "a"
+    )
 
 
 def test_a_manifest_that_does_not_name_the_target(count, refused, listed) -> None:

@@ -100,7 +100,12 @@ def test_every_length_that_a_journal_can_be_cut_to(journal: Path, whole: str) ->
         assert report.resumed == max(sum(end <= length for end in ends) - 1, 0)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_no_change_of_a_journal_changes_scores(
     journal: Path, lines: list[bytes], whole: str, data: st.DataObject
@@ -152,7 +157,12 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(entries=st.lists(JSON | ENTRIES, max_size=3))
 def test_wrong_types_with_right_hashes_are_no_traceback(
     journal: Path, lines: list[bytes], entries: list

@@ -245,10 +245,11 @@ def test_unfinished_files_of_a_killed_process_are_removed(parity: Parity, toys: 
     unfinished = ".segplug-writing"
     subprocess.run([sys.executable, "-c", KILLED, str(work)])
     (left,) = (path.name for path in work.glob(f"{unfinished}*"))
-    stays = [f"{unfinished}-elsewhere-1-b"]
-    for name in (*stays, f"{unfinished}-elsewhere-1-d"):
+    another = f"{unfinished}-elsewhere-boot-container-1-1"
+    stays = [f"{another}-b"]
+    for name in (*stays, f"{another}-d"):
         (work / name / "half").mkdir(parents=True)
-    os.utime(work / f"{unfinished}-elsewhere-1-d", (0, 0))
+    os.utime(work / f"{another}-d", (0, 0))
 
     parity()
 

@@ -399,8 +399,8 @@ def test_a_network_that_returns_something_else(here, what, came):
     [
         ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, "mean=123.675,116.28,103.53"),
         ({"std": (1, 0, 1)}, "std must be above 0"),
-        ({"std": (1, float("nan"), 1)}, "std takes finite numbers, not 1 nan 1"),
-        ({"mean": (float("inf"), 0, 0)}, "mean takes finite numbers, not inf 0 0"),
+        ({"std": (1, float("nan"), 1)}, "'std' must be a finite number, not nan"),
+        ({"mean": (float("inf"), 0, 0)}, "'mean' must be a finite number, not inf"),
         ({"mean": (1, 2)}, "mean has 2 values, and the network takes 3 channels"),
         ({"decoding": "grayscale"}, "decoding 'grayscale' gives 1 channel"),
         ({"decoding": "bands", "channel_order": "bgr"}, "'bands' keeps the order of the file"),

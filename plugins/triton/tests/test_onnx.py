@@ -144,7 +144,7 @@ def test_one_image_needs_no_batcher(dynamic_labels, repository):
         ("dynamic_labels", {"preferred_batch_size": (8,)}, "8 is larger than --max-batch-size 4"),
         ("dynamic_labels", {"model_name": "a/b"}, "is not a valid name"),
         ("dynamic_labels", {"model_name": ".."}, "is not a valid name"),
-        ("dynamic_labels", {"model_name": ""}, "is not a valid name"),
+        ("dynamic_labels", {"model_name": ""}, "is empty"),
         ("dynamic_labels", {"model_version": 0}, "within 1"),
         ("dynamic_labels", {"model_version": 2**31}, "within 1"),
         ("dynamic_labels", {"max_batch_size": 2**31}, "within 0"),

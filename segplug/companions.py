@@ -64,5 +64,5 @@ def check_companion(artifact: Path, path: Path) -> None:
 def _outside(artifact: Path, name: str | Path) -> ArtifactError:
     return ArtifactError(
         f"{artifact} needs {name}, which is outside of its folder",
-        hint="put both into one folder, and export or save the file again",
+        hint="put both into one folder, as files and not as links to elsewhere, or export the file again",
     )

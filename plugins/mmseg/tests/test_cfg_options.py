@@ -93,7 +93,7 @@ def test_generated_values_are_those_of_mmcv_but_for_spaces() -> None:
         else:
             assert repr(without_spaces(parse(text))) == expected, text
             parsed += 1
-    assert parsed > 5_000
+    assert parsed > 500
 
 
 def test_values_of_the_api_stay_what_they_are() -> None:

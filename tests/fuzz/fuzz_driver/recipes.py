@@ -126,7 +126,11 @@ def _words(command: Command, rng: Random) -> tuple[Word, ...]:
         return *subject, *asked
     if facts.kind == "Packer":
         return *subject, "--output-folder", Output("out/store")
-    shape = ("--shape", "32", "48") if command.hook == "export" else ()
+    shape: tuple[Word, ...] = ()
+    if command.hook == "export":
+        shape = ("--shape", "32", "48")
+    elif subject == _MODULE:  # whose input size nobody knows
+        shape = ("--max-shape", "1x3x32x48")
     return *subject, *shape, "--output", Output(f"out/model{facts.suffix}")
 
 

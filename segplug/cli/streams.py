@@ -34,7 +34,8 @@ class Streams:
         sys.stdout.flush()
         lost = self._stdout.failure if self._stdout else None
         if lost is not None and not isinstance(lost, BrokenPipeError):
-            sys.stderr.write(f"error: stdout cannot be written: {lost.strerror or lost}\n")
+            kind = "warning" if code else "error"  # what failed before has its own line
+            sys.stderr.write(f"{kind}: stdout cannot be written: {lost.strerror or lost}\n")
         sys.stderr.flush()
         lost = lost or (self._stderr.failure if self._stderr else None)
         return code or (1 if lost else 0)

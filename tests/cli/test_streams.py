@@ -96,6 +96,14 @@ def test_the_exit_code_of_a_mistake_stays(run) -> None:
     assert run(">/dev/full 2>&1", "--no-such-flag").returncode == 2
 
 
+def test_a_mistake_is_the_only_error_where_stdout_is_full(run) -> None:
+    answer = run(">/dev/full", "--json", "--no-such-flag")
+    lines = answer.stderr.decode().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["error", "warning"]
+    assert lines[1] == "warning: stdout cannot be written: No space left on device"
+    assert answer.returncode == 2
+
+
 @pytest.mark.parametrize("redirections", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_the_null_device(run, tmp_path: Path, redirections: str) -> None:
     """And no file that the run writes gets the number of one: what is printed would go into it."""

@@ -175,6 +175,8 @@ def _output(case: Case, rng: Random) -> None:
 
 def _odd_output(case: Case, output: Output, rng: Random) -> Word:
     inputs = [word for word in case.words if isinstance(word, Input) and not word.damage]
+    if "." not in output.path:  # a folder may take files beside the inputs that it holds
+        inputs = [word for word in inputs if "." in word.name]
     suffix = "." + output.path.rpartition(".")[2] if "." in output.path else ""
     kinds = ["a file", "a folder", "a pipe", "a device", "a link to nothing", "a link to an input", ""]
     more = ["an input"] if inputs else []
@@ -200,7 +202,7 @@ def _arguments(case: Case, rng: Random) -> None:
     if how == "unknown option":
         case.words.append(rng.choice(("--no-such-option", "-Q", "--no-such=1", "--\x1b[31m", "--\udcff")))
         case.allow(REFUSED)
-    elif how == "dropped" and case.words:
+    elif how == "dropped" and case.words and not case.refused:  # it may be the word that is refused
         del case.words[rng.randrange(len(case.words))]
         case.allow(ANY)
     elif how == "extra":

@@ -63,6 +63,8 @@ def _texts(case: Case, outcome: Outcome) -> Iterator[str]:
         if odd:
             yield f"its {name} has control characters: {odd!a}"
     lines = [line for line in outcome.stderr.decode(errors="replace").split("\n") if line.strip()]
+    if lines and lines[-1].startswith("warning: stdout cannot be written"):
+        lines.pop()  # said when all else is, of what could not be shown
     errors = [line for line in lines if line.startswith("error:")]
     if outcome.code in (1, 2) and "stderr full" not in case.surroundings:
         reported = outcome.code == 1 and _REPORTED.search(outcome.stdout)
@@ -88,7 +90,7 @@ def _is_odd(character: str) -> bool:
 
 def _files(outcome: Outcome) -> Iterator[str]:
     done = outcome.code == 0 or (outcome.code == 1 and b"error:" not in outcome.stderr)
-    done = done or b"stdout cannot be written" in outcome.stderr  # the work itself is done
+    done = done or b"error: stdout cannot be written" in outcome.stderr  # the work itself is done
     promised = [output for output in outcome.outputs if done or output.keeps in _KEPT]
     for path, about in outcome.before.items():
         if outcome.after.get(path) == about or _is_promised(path, promised):

@@ -40,7 +40,8 @@ _LOWEST = np.finfo(np.float32).min
 
 Undefined = np.ndarray | None
 """The pixels ``(H, W)`` that have no largest score, because one score is NaN or the largest is infinite;
-``None``: there are none. A class that a network rules out by a score of minus infinity is no fault."""
+``None``: there are none. A class that a network rules out by a score of minus infinity is no fault, unless it
+is the only one."""
 
 
 def label_dtype(num_labels: int) -> np.dtype[Any]:

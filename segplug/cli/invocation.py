@@ -25,3 +25,5 @@ class Invocation:
     """All parameters of the command, by name."""
     own: Mapping[str, Any]
     """The options that the target declares, where they were given."""
+    choice: str = ""
+    """One line to say when the work begins: which backend was chosen. Empty: the user named it."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from segplug.cli.printing import print_document, print_line, print_text
 from segplug.errors import SegplugError
+from segplug.groups import HOOKS
 from segplug.limits import why_no_memory
 from segplug.regular_files import why_no_path
 from segplug.text import printable_line, shortened
@@ -26,46 +28,67 @@ _LONGEST_ERROR = 900
 
 
 class _LazyRoot(click.Group):
-    """``run``, ``plugins``, and the commands of plugins, each of which is imported when it is used."""
+    """The hooks, segplug's own commands, and the commands of plugins; each is imported when it is used."""
 
-    _SUMMARIES: ClassVar[dict[str, str]] = {
-        "run": "Run a hook: export, build_engine, infer, convert_weights, analyze.",
-        "plugins": "List the installed plugins, and check them.",
+    _OWN: ClassVar[dict[str, tuple[str, str]]] = {
+        "plugins": ("segplug.cli.plugins", "List the installed plugins, and check them."),
     }
+    """A command of segplug's own: the module, which has it under the same name, and its line in the help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self._SUMMARIES, *self._plugin_commands()]
+        return [*self._OWN, *HOOKS, *self._plugin_commands()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "run":
+        if cmd_name in self._OWN:
+            command: click.Command = getattr(import_module(self._OWN[cmd_name][0]), cmd_name)
+            return command
+        if cmd_name == "run":  # `segplug run export` is `segplug export`
             from segplug.cli.run import run
 
             return run
-        if cmd_name == "plugins":
-            from segplug.cli.plugins import plugins
+        if cmd_name.replace("-", "_") in HOOKS:
+            from segplug.cli.run import hook_command
 
-            return plugins
+            return hook_command(cmd_name)
         from segplug.options import unknown
         from segplug.registry.loading import load_command
 
         commands = self._plugin_commands()
         if cmd_name in commands:
             return _around(commands[cmd_name], load_command(commands[cmd_name]))
-        raise unknown("command", cmd_name, (*self._SUMMARIES, *commands), owner="segplug")
+        raise unknown("command", cmd_name, self.list_commands(ctx), owner="segplug")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # `build-engine` is `build_engine` from here on, in help texts too.
+        name, command, rest = super().resolve_command(ctx, args)
+        hook = args[0].replace("-", "_")
+        return hook if hook in HOOKS else name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from segplug.cli.run import SUMMARIES
+
+        own = [(name, about) for name, (_, about) in self._OWN.items()]
         commands = [
             (name, f"{entry.facts.about} ({entry.distribution})")
             for name, entry in self._plugin_commands().items()
         ]
+        with formatter.section("Hooks"):
+            formatter.write_dl(list(SUMMARIES.items()))
         with formatter.section("Commands"):
-            formatter.write_dl([*self._SUMMARIES.items(), *commands])
+            formatter.write_dl([*own, *commands])
 
     def _plugin_commands(self) -> dict[str, Entry]:
         """The plugins' commands; none takes the name of another."""
         from segplug.registry.discovery import command_entries
 
-        return {entry.target: entry for entry in command_entries() if entry.target not in self._SUMMARIES}
+        taken = {*self._OWN, *HOOKS, "run"}
+        return {
+            entry.target: entry
+            for entry in command_entries()
+            if entry.target not in taken and entry.target.replace("-", "_") not in taken
+        }
 
 
 def _around(entry: Entry, command: click.Command) -> click.Command:
@@ -97,8 +120,8 @@ def _around(entry: Entry, command: click.Command) -> click.Command:
     help=(
         "Take a trained semantic-segmentation model to production.\n\n"
         "\b\n"
-        "segplug run export onnx CONFIG --checkpoint CKPT --output model.onnx --verify\n"
-        "segplug run infer onnxruntime model.onnx --dataset CONFIG --eval mIoU\n"
+        "segplug export onnx CONFIG --checkpoint WEIGHTS --output model.onnx --verify\n"
+        "segplug infer model.onnx --dataset CONFIG --eval mIoU\n"
         "segplug plugins list"
     ),
 )
@@ -129,7 +152,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except SegplugError as error:
         return _failed(str(error), type(error).__name__, error.exit_code, debug, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
-        # `segplug run` and `segplug run export` list what there is.
+        # `segplug run` and `segplug export` list what there is.
         print_text(error.ctx.get_help() if error.ctx else "")
         return 0
     except click.ClickException as error:

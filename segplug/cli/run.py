@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
+from segplug.cli.choice import CHOICE, choice_line
 from segplug.cli.listing import write_entries
 from segplug.groups import HOOKS, hook_name
+from segplug.locations import has_scheme
 from segplug.registry.discovery import entries
 
-__all__ = ["run"]
+__all__ = ["SUMMARIES", "hook_command", "run"]
 
-_SUMMARIES = {
+SUMMARIES = {
     "export": "Write a model in another format.",
     "build_engine": "Compile an artifact or a model for one device.",
     "infer": "Run an artifact or a model on images: scores, label maps, painted images.",
     "convert_weights": "Convert weights of another repository to the names of the model's framework.",
     "analyze": "Report on a model, an artifact or a training log.",
 }
+"""One line on each hook."""
+
+
+def hook_command(word: str) -> click.Group:
+    """The command of a hook, from a user's spelling; :class:`UsageError` if there is no such hook."""
+    hook = hook_name(word)
+    kind = _Backends if hook == "infer" else _Targets
+    return kind(
+        hook,
+        name=hook,
+        help=SUMMARIES[hook],
+        subcommand_metavar="TARGET ...",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 class _Hooks(click.Group):
@@ -26,14 +43,7 @@ class _Hooks(click.Group):
         return list(HOOKS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        hook = hook_name(cmd_name)
-        return _Targets(
-            hook,
-            name=hook,
-            help=f"{_SUMMARIES[hook]}\n\nA target's own options: segplug run {hook} TARGET --help",
-            subcommand_metavar="TARGET ...",
-            context_settings={"help_option_names": ["-h", "--help"]},
-        )
+        return hook_command(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -44,7 +54,7 @@ class _Hooks(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Hooks"):
-            formatter.write_dl(list(_SUMMARIES.items()))
+            formatter.write_dl(list(SUMMARIES.items()))
 
 
 class _Targets(click.Group):
@@ -63,12 +73,46 @@ class _Targets(click.Group):
 
         return target_command(Registry().provider(self.hook, cmd_name))
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"A target's own options: {ctx.command_path} TARGET --help")
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         installed = entries(self.hook)
         if not installed:
             formatter.write_text("No target is installed. Install a plugin: pip install segplug-...")
             return
         write_entries(formatter, "Targets", installed)
+
+
+class _Backends(_Targets):
+    """The targets of ``infer``. A model may stand in their place: then the file decides."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from segplug.cli.commands import target_command
+        from segplug.registry.formats import default_backend
+        from segplug.registry.registry import Registry
+
+        word = args[0]
+        names = {name for entry in entries(self.hook) for name in (entry.target, entry.qualified)}
+        if word in names:
+            if os.path.lexists(word):
+                ctx.meta[CHOICE] = f"{word} is a backend here; the file of this name is ./{word}"
+            return super().resolve_command(ctx, args)
+        if not _is_location(word):
+            return super().resolve_command(ctx, args)
+        backend, others = default_backend(Registry(), word)
+        ctx.meta[CHOICE] = choice_line(backend, others)
+        return backend.entry.name, target_command(backend), args
+
+
+def _is_location(word: str) -> bool:
+    """Whether a word that is no target is a file, a folder or a location such as ``python:net:f``."""
+    return os.path.lexists(word) or "." in word or os.sep in word or has_scheme(word)
 
 
 run = _Hooks(

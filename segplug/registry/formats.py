@@ -13,13 +13,15 @@ from pathlib import Path
 
 from segplug.artifact import read_sidecar, sidecar_path
 from segplug.companions import require_companion
+from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import ArtifactError, SegplugError, UsageError, VerificationError
 from segplug.installed import Entry, Provider
-from segplug.model import ModelMeta
+from segplug.locations import has_scheme
+from segplug.model import ModelMeta, SegmentationModel
 from segplug.registry.discovery import addon_entries, entries
-from segplug.regular_files import is_regular
+from segplug.regular_files import is_regular, why_no_file
 from segplug.results import Artifact
-from segplug.session import Providers
+from segplug.session import Providers, Subject
 
 __all__ = [
     "attached_files",
@@ -27,6 +29,7 @@ __all__ = [
     "backend_of_input",
     "backends_for",
     "companions",
+    "default_backend",
     "files_of",
     "has_suffix",
     "makers_of",
@@ -38,6 +41,16 @@ __all__ = [
 ]
 
 _MAKERS = ("export", "build_engine")
+_PLUGINS = {
+    ".onnx": "segplug-onnx",
+    ".pt": "segplug-torchscript",
+    ".pt2": "segplug-torchscript",
+    ".engine": "segplug-tensorrt",
+    ".py": "segplug-mmseg",
+}
+"""The plugin of this project that reads files of a suffix, where it is not installed."""
+_CHECKPOINTS = (".pth", ".ckpt", ".safetensors", ".npz", ".bin")
+"""What the names of files of weights alone end in."""
 
 
 def has_suffix(path: Path, suffix: str) -> bool:
@@ -131,6 +144,50 @@ def backends_for(path: Path) -> tuple[Entry, ...]:
     ]
     longest = max((length for length, _ in fitting), default=0)
     return tuple(dict.fromkeys(backend for length, backend in fitting if length == longest))
+
+
+def default_backend(providers: Providers, what: Subject) -> tuple[Provider, tuple[Entry, ...]]:
+    """The backend that runs ``what`` if nobody names one, and the others that open it, too.
+
+    Only its name counts. A model, and what a source of models reads, such as a config: PyTorch itself. A
+    file: of the backends that open files of its name, the one with which its exporter verifies, then the one
+    with which its engine builder does, then the first by name.
+
+    Raises:
+        UsageError: nothing that is installed opens it; where a plugin is known that does, it is named.
+        PluginError: the plugin of the backend is broken.
+    """
+    if isinstance(what, SegmentationModel):
+        return providers.provider("infer", REFERENCE_BACKEND), ()
+    path = what.path if isinstance(what, Artifact) else Path(what)
+    is_path = not has_scheme(str(path))
+    if is_path and (found := _in_order(path, backends_for(path))):
+        return providers.load(found[0]), found[1:]
+    try:
+        providers.source("load_model", str(path), None)
+    except UsageError as error:
+        if is_path and not path.is_dir() and (reason := why_no_file(path)):
+            raise UsageError(reason) from error
+        raise UsageError(f"no installed backend opens {path}", hint=_hint(path)) from error
+    return providers.provider("infer", REFERENCE_BACKEND), ()
+
+
+def _in_order(path: Path, fitting: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    named = [maker.facts.verify_with for maker in _makers_by_suffix(path)]
+    return tuple(
+        sorted(fitting, key=lambda entry: named.index(entry.target) if entry.target in named else len(named))
+    )
+
+
+def _hint(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in _CHECKPOINTS:
+        return "it holds weights alone: name the model's config, and the weights with --checkpoint"
+    if suffix in _PLUGINS:
+        return f"pip install {_PLUGINS[suffix]}"
+    formats = {name for backend in _usable("infer") for name in backend.facts.reads}
+    ends = sorted({end for name in formats for end in _suffixes_of_format(name)})
+    return f"those that are installed open {', '.join(ends)} files" if ends else "segplug plugins list"
 
 
 def makers_of(format: str) -> tuple[Entry, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.registry.formats import backends_for
+from segplug.registry.formats import default_backend
 from segplug.serving.requests import Limits
 
 if TYPE_CHECKING:
@@ -69,26 +69,19 @@ class ServedModel:
 
 
 def choose_backend(session: Session, artifact: Path, wanted: str | None = None) -> Provider:
-    """Choose the ``infer`` target that opens an artifact: ``wanted``, or else the default of its format.
+    """Choose the ``infer`` target that opens an artifact: ``wanted``, or else the default of its format
+    (:func:`segplug.registry.formats.default_backend`).
 
     Raises:
-        UsageError: no installed target opens it, or several do and none of them is the format's default.
+        UsageError: there is no such file, or no installed target opens it.
     """
-    if wanted is not None:
+    if wanted is None:
+        backend, _ = default_backend(session.registry, artifact)
+    else:
         backend = session.registry.provider("infer", wanted)
-        if backend.takes != "artifact":
-            raise UsageError(f"infer {wanted} does not open artifacts")
-        return backend
-    found = backends_for(artifact)
-    if not found:
-        raise UsageError(f"no installed backend opens *{artifact.suffix} files", hint="segplug plugins list")
-    # The backend with which an exporter verifies is the default of its format.
-    named_by_exporters = {entry.facts.verify_with for entry in session.targets("export")}
-    defaults = [backend for backend in found if backend.target in named_by_exporters]
-    if len(found) > 1 and len(defaults) != 1:
-        names = ", ".join(backend.target for backend in found)
-        raise UsageError(f"several backends open {artifact.name}: {names}", hint="choose one with --backend")
-    return session.registry.load(defaults[0] if len(defaults) == 1 else found[0])
+    if backend.takes != "artifact":
+        raise UsageError(f"infer {backend.entry.target} does not open artifacts")
+    return backend
 
 
 def serving_warnings(spec: EngineSpec) -> list[str]:

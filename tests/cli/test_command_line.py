@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from segplug.cli.root import run_command_line
+from segplug.groups import HOOKS
 
 ECHO = """
     from collections.abc import Mapping
@@ -140,7 +141,10 @@ def test_a_report_never_writes_over_its_subject(echo, capsys, tmp_path) -> None:
         (("run", "analyze", "echo", "bad"), 1, "error: bad is no file (name another)"),
         (("run", "analyze", "ecoh", "a"), 2, "did you mean 'echo'"),
         (("run", "analize", "echo", "a"), 2, "did you mean 'analyze'"),
-        (("runn", "x"), 2, "did you mean 'run'"),
+        (("analyse", "x"), 2, "did you mean 'analyze'"),
+        (("analyze", "ecoh", "a"), 2, "did you mean 'echo'"),
+        (("analyze", "echo", "a", "--depth", "99"), 2, "(see segplug analyze echo --help)"),
+        (("run", "analyze", "echo", "a", "--depth", "99"), 2, "(see segplug run analyze echo --help)"),
         (("run", "analyze", "echo", "a", "--dept", "3"), 2, "--depth"),
         (("run", "analyze", "echo", "a", "--depth", "99"), 2, "1<=x<=9"),
         (("run", "analyze", "echo"), 2, "Missing argument"),
@@ -180,6 +184,28 @@ def test_dashes_and_underscores_in_hook_names_are_the_same(capsys) -> None:
     first = capsys.readouterr().out
     assert run("run", "build_engine") == 0
     assert capsys.readouterr().out == first
+
+
+def test_a_hook_needs_no_run_before_it(echo, capsys) -> None:
+    assert run("analyze", "echo", "a", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["subjects"] == ["a"]
+    assert run("build-engine") == 0
+    out, _ = capsys.readouterr()
+    assert "Usage: segplug build_engine [OPTIONS] TARGET" in out
+    assert "segplug build_engine TARGET --help" in out
+    assert run("--help") == 0
+    out, _ = capsys.readouterr()
+    assert all(f"  {hook} " in out for hook in HOOKS)
+    assert "  run " not in out
+
+
+def test_a_plugins_command_never_replaces_a_hook(install_plugin, capsys) -> None:
+    source = "import click\ncommand = click.Command('export', callback=lambda: print('stolen'))"
+    install_plugin("thief", {"segplug.command": {"export": "thief:command"}}, thief=source)
+    assert run("export") == 0
+    out, _ = capsys.readouterr()
+    assert "onnx" in out
+    assert "stolen" not in out
 
 
 def test_a_declared_option_cannot_take_a_shared_flag(install_plugin, capsys) -> None:
@@ -229,7 +255,7 @@ HEAVY = (
         ("--help",),
         ("run",),
         ("run", "export", "--help"),
-        ("run", "infer"),
+        ("infer",),
         ("plugins", "list"),
         ("--version",),
     ],

@@ -59,7 +59,7 @@ def test_the_faults_of_a_new_plugin_are_found(install_plugin, tmp_path: Path, mo
     site = install_plugin("acme-faulty", {"segplug.convert_weights": {"faulty": "acme:faulty"}}, acme=FAULTY)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
     names = [command.name for command in all_commands()]
-    number = names.index("run convert_weights faulty")
+    number = names.index("convert_weights faulty")
     report = run_cases(tmp_path / "run", SEED, [number], say=print)
     ((_, _, faults),) = report.failed
     assert "it shows a traceback" in faults

@@ -15,6 +15,7 @@ from segplug.registry import discovery
 from segplug.registry.formats import (
     backend_of_input,
     backends_for,
+    default_backend,
     has_suffix,
     makers_of,
     route_to,
@@ -161,6 +162,47 @@ def test_a_backend_that_claims_a_target_twice_is_still_found(acme, install_plugi
     install_plugin("second", {"segplug.infer": {"on-npu": "second:on_npu"}}, second=ACME)
     found = backends_for(Path("m.npu"))
     assert [backend.qualified for backend in found] == ["acme:on-npu", "second:on-npu"]
+
+
+def test_of_several_backends_the_one_that_the_exporter_verifies_with_comes_first(acme, tmp_path) -> None:
+    (acme / "acme.py").write_text(ACME)
+    for name, order in {"m.param": ["plain", "many"], "m.ncnn.param": ["many", "ncnn"]}.items():
+        (tmp_path / name).write_text("a network")
+        chosen, others = default_backend(Registry(), tmp_path / name)
+        assert [chosen.entry.target, *(other.target for other in others)] == order
+
+
+def test_a_config_is_run_by_pytorch_itself(tmp_path) -> None:
+    (tmp_path / "config.py").write_text("model = dict()")
+    for what in (tmp_path / "config.py", "python:nets:build"):
+        chosen, others = default_backend(Registry(), what)
+        assert (chosen.entry.target, others) == ("pytorch", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.txt", "there is no file"),
+        ("folder", "no installed backend opens .*segplug plugins list|those that are installed open"),
+        ("w.PTH", "no installed backend opens .*weights alone: name the model's config"),
+        ("m.txt", r"no installed backend opens .*those that are installed open .*\.onnx.* files"),
+        ("nothing:at.all", "no installed backend opens nothing:at.all"),
+    ],
+)
+def test_a_file_that_nothing_opens(name, reason, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for file in ("w.PTH", "m.txt"):
+        Path(file).write_text("something")
+    with pytest.raises(UsageError, match=reason):
+        default_backend(Registry(), name)
+
+
+def test_the_plugin_of_a_file_is_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "m.onnx").write_text("a network")
+    monkeypatch.setattr("segplug.registry.formats.entries", lambda hook: ())
+    with pytest.raises(UsageError, match="pip install segplug-onnx"):
+        default_backend(Registry(), tmp_path / "m.onnx")
 
 
 def test_what_cannot_be_used_makes_and_opens_nothing(acme) -> None:

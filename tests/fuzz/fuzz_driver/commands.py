@@ -23,7 +23,7 @@ class Command:
     """One command, as its words on the command line."""
 
     words: tuple[str, ...]
-    """``("run", "export", "onnx")``."""
+    """``("export", "onnx")``."""
     click: click.Command
     facts: Facts | None
     """What the manifest says of its target; ``None`` for a command of the core."""
@@ -37,7 +37,7 @@ class Command:
     @property
     def hook(self) -> str:
         """The hook of a target; empty for another command."""
-        return self.words[1] if self.words[0] == "run" else ""
+        return self.words[0] if self.words[0] in HOOKS else ""
 
     @property
     def target(self) -> str:
@@ -71,12 +71,12 @@ def _leaves(command: click.Command, words: tuple[str, ...]) -> Iterator[Command]
         return
     entry: Any = None
     outputs: frozenset[str] = frozenset()
-    if words[0] == "run" and words[1] in HOOKS:
+    if words[0] in HOOKS:
         from segplug.registry.registry import Registry
 
-        entry = next(found for found in entries(words[1]) if found.target == words[-1])
-        specs = Registry().provider(words[1], words[-1]).option_specs
+        entry = next(found for found in entries(words[0]) if found.target == words[-1])
+        specs = Registry().provider(words[0], words[-1]).option_specs
         outputs = frozenset(spec.name for spec in specs if spec.output)
     elif len(words) == 1:
-        entry = next(found for found in command_entries() if found.target == words[0])
+        entry = next((found for found in command_entries() if found.target == words[0]), None)
     yield Command(words, command, entry.facts if entry else None, outputs)

@@ -78,14 +78,14 @@ _REPORTS: Mapping[str, tuple[Word, ...]] = {
     ),
 }
 _MORE: Mapping[str, tuple[Word, ...]] = {
-    "run build_engine tensorrt": ("--max-shape", "1x3x32x48"),
-    "run infer http": _SERVER,
-    "run infer torchserve": _SERVER,
+    "build_engine tensorrt": ("--max-shape", "1x3x32x48"),
+    "infer http": _SERVER,
+    "infer torchserve": _SERVER,
 }
 _CODES = {
-    "run build_engine tensorrt": _LACKS,
-    "run build_engine torch-tensorrt": _LACKS,
-    "run infer tensorrt": _LACKS,
+    "build_engine tensorrt": _LACKS,
+    "build_engine torch-tensorrt": _LACKS,
+    "infer tensorrt": _LACKS,
 }
 _OTHERS: Mapping[str, tuple[Word, ...]] = {
     "plugins list": ("--json",),
@@ -144,6 +144,6 @@ def _subject(command: Command, rng: Random) -> tuple[Word, ...]:
         return _MODULE if rng.random() < 0.2 else _MODEL
     if facts.takes == "either" and rng.random() < 0.3:
         return _MODEL
-    if command.name == "run infer onnxruntime" and rng.random() < 0.3:
+    if command.name == "infer onnxruntime" and rng.random() < 0.3:
         return _FOREIGN
     return (Input(_FORMATS.get(facts.reads[0] if facts.reads else "onnx", "tiny.onnx")),)

@@ -101,11 +101,14 @@ class BaseProvider(ABC, Generic[OptionsT]):
             (:data:`segplug.versions.HOOK_VERSIONS`). Every provider says it; there is no default.
         options: The frozen dataclass of the provider's own options. Default: none.
         about: One line for listings. Default: the first line of the class's docstring.
+        example: What follows the command's name in the example of its help: ``CONFIG.py --shape 512 1024``.
+            Default: the usual files of its kind of command.
     """
 
     hook_version: int
     options: type[OptionsT] = NoOptions  # type: ignore[assignment]  # the default of Backend[NoOptions]
     about: str = ""
+    example: str = ""
 
 
 class Maker(BaseProvider[OptionsT]):

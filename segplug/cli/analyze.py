@@ -10,7 +10,7 @@ import click
 
 from segplug.cli.invocation import Invocation
 from segplug.cli.output import Output
-from segplug.cli.parameters import force_option
+from segplug.cli.parameters import Flag, force_option
 from segplug.errors import UsageError
 from segplug.files import ensure_free, refuse_input
 from segplug.installed import Provider
@@ -18,7 +18,7 @@ from segplug.reports.page import write_page
 from segplug.reports.sheets import ensure_no_sheets, write_sheets
 from segplug.results import AnalyzeReport, Table
 
-__all__ = ["parameters", "run"]
+__all__ = ["example", "parameters", "run"]
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -26,20 +26,27 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     subjects = click.Argument(["subjects"], metavar="SUBJECT...", nargs=-1, required=True)
     return [
         *([subjects] if _needs_subjects(provider) else []),
-        click.Option(
+        Flag(
             ["--html"],
+            group="output",
             type=click.Path(path_type=Path),
             metavar="FILE",
             help="Write the report as one page (.html) with its pictures inside.",
         ),
-        click.Option(
+        Flag(
             ["--csv"],
+            group="output",
             type=click.Path(path_type=Path),
             metavar="FOLDER",
             help="Write each table as a CSV file to this folder.",
         ),
         force_option("Replace files that are there."),
     ]
+
+
+def example(provider: Provider) -> str:
+    """Write the report of one file as a page."""
+    return f"{'CONFIG.py ' if _needs_subjects(provider) else ''}--html report.html"
 
 
 def run(call: Invocation) -> int:

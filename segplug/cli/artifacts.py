@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from segplug.cli.output import Output
-from segplug.cli.parameters import FiniteRange, GreedyOption, force_option
+from segplug.cli.parameters import FiniteRange, Flag, GreedyOption, force_option
 from segplug.comparison import Thresholds
 from segplug.errors import UsageError
 from segplug.installed import Provider
@@ -41,29 +41,33 @@ def artifact_options(maker: Provider, *, images: str, verify: str) -> list[click
     """
     precisions = maker.attribute("precisions")
     return [
-        click.Option(
+        Flag(
             ["--output", *maker.attribute("output_flags"), "output"],
+            group="output",
             type=click.Path(path_type=Path),
             required=True,
             help="The file to write.",
         ),
-        GreedyOption(["--input-img"], metavar="IMAGE", help=images),
-        click.Option(["--verify"], is_flag=True, help=verify),
-        click.Option(
+        GreedyOption(["--input-img"], group="data", metavar="IMAGE", help=images),
+        Flag(["--verify"], group="run", is_flag=True, help=verify),
+        Flag(
             ["--tolerance"],
+            group="run",
             type=FiniteRange(0, 1),
             metavar="SHARE",
             help="Largest logit difference that --verify allows, as a share of the logits' range. "
             "The metadata then says that it was set by hand.",
         ),
-        click.Option(
+        Flag(
             ["--precision"],
+            group="output",
             type=click.Choice(precisions),
             help=f"The arithmetic of the artifact. Default: {precisions[0]}.",
         ),
         *(
-            click.Option(
+            Flag(
                 [flag, _parameter_of(flag)],
+                group="output",
                 is_flag=True,
                 help=f"The same as --precision {precision}.",
             )

@@ -20,7 +20,7 @@ from segplug.cli.artifacts import (
 )
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options, trust_artifact_option
-from segplug.cli.parameters import bands_option
+from segplug.cli.parameters import Flag, bands_option
 from segplug.errors import UsageError
 from segplug.installed import Provider
 from segplug.model import SegmentationModel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from segplug.palette import Palette
     from segplug.runtime.display import DisplayWindow
 
-__all__ = ["parameters", "run"]
+__all__ = ["example", "parameters", "run"]
 
 _FROM_DATASET = 128
 """How many images of a data set are used, evenly spread. All images of --input-img are used."""
@@ -48,20 +48,34 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             images="Real images: --verify compares on them, --show shows them, int8 is calibrated on them.",
             verify="Run the engine here, compare it with ARTIFACT or CONFIG; exit with 1 if that fails.",
         ),
-        click.Option(
+        Flag(
             ["--dataset"],
+            group="data",
             metavar="CONFIG|FOLDER|NAME",
             help="A data set: its images are used without --input-img, its colours by --show. The name of a "
             "data set in the framework (CityscapesDataset) gives colours only.",
         ),
-        click.Option(
+        Flag(
             ["--show"],
+            group="output",
             is_flag=True,
             help="Show each image in a window, with the labels of ARTIFACT or CONFIG and of the engine.",
         ),
         bands_option("--show shows"),
-        click.Option(["--device"], help="The device that the engine will run on. Default: the target's own."),
+        Flag(
+            ["--device"],
+            group="backend",
+            help="The device that the engine will run on. Default: the target's own.",
+        ),
     ]
+
+
+def example(provider: Provider) -> str:
+    """Build an engine, and verify."""
+    facts = provider.entry.facts
+    subject = "CONFIG.py --checkpoint WEIGHTS.pth" if provider.takes == "model" else "model.onnx"
+    verify = " --verify" if facts.verify_with else ""
+    return f"{subject} --output model{facts.suffix}{verify}"
 
 
 def run(call: Invocation) -> int:

@@ -10,6 +10,7 @@ import click
 
 from segplug.api import Segplug
 from segplug.cli import analyze, build_engine, convert_weights, export, infer, pack
+from segplug.cli.choice import CHOICE
 from segplug.cli.invocation import Invocation
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import addon_settings, common_options, given_options, with_declared
@@ -25,6 +26,10 @@ class _HookCommand(Protocol):
 
     def parameters(self, provider: Provider, /) -> list[click.Parameter]:
         """The arguments and flags that all targets of the hook have."""
+        ...
+
+    def example(self, provider: Provider, /) -> str:
+        """What follows the name of the command in the example of its help, where the provider names none."""
         ...
 
     def run(self, call: Invocation, /) -> int:
@@ -43,7 +48,7 @@ _COMMANDS: Mapping[str, _HookCommand] = {
 
 
 def target_command(provider: Provider) -> click.Command:
-    """The command of one target: ``segplug run <hook> <target>``."""
+    """The command of one target: ``segplug <hook> <target>``."""
     entry = provider.entry
     command = _COMMANDS["pack" if provider.packs else entry.hook]
     shared = [*command.parameters(provider), *common_options()]
@@ -60,13 +65,15 @@ def target_command(provider: Provider) -> click.Command:
             output=Output(as_json=values["json"]),
             values=values,
             own=given_options(values, provider.option_specs),
+            choice=click.get_current_context().meta.get(CHOICE, ""),
         )
         return command.run(call)
 
     return ModelCommand(
         entry.target,
         callback=callback,
-        params=with_declared(shared, provider.option_specs, owner=owner),
+        params=with_declared(shared, provider.option_specs, target=entry.target, owner=owner),
+        example=provider.attribute("example") or command.example(provider),
         help=provider.help,
         epilog=f"From {entry.distribution} {entry.version}.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

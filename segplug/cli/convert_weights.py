@@ -8,7 +8,7 @@ from segplug.cli.invocation import Invocation
 from segplug.cli.parameters import force_option
 from segplug.installed import Provider
 
-__all__ = ["parameters", "run"]
+__all__ = ["example", "parameters", "run"]
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -18,6 +18,11 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Argument(["destination"], metavar="DST"),
         force_option("Replace DST if it exists."),
     ]
+
+
+def example(provider: Provider) -> str:
+    """Convert one file."""
+    return "downloaded.pth converted.pth"
 
 
 def run(call: Invocation) -> int:

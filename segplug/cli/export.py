@@ -15,10 +15,10 @@ from segplug.cli.artifacts import (
 )
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import load_model, model_options
-from segplug.cli.parameters import GreedyOption, WholeRange, shape_of
+from segplug.cli.parameters import Flag, GreedyOption, WholeRange, shape_of
 from segplug.installed import Provider
 
-__all__ = ["parameters", "run"]
+__all__ = ["example", "parameters", "run"]
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -28,12 +28,14 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         *model_options(),
         GreedyOption(
             ["--shape"],
+            group="output",
             type=WholeRange(1),
             metavar="H W",
             help="Network input in pixels; one number is a square. Default: the config's.",
         ),
-        click.Option(
+        Flag(
             ["--dynamic", "--dynamic-export", "dynamic"],
+            group="output",
             is_flag=True,
             help="Let batch, height and width vary, as far as the network allows it.",
         ),
@@ -43,6 +45,12 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             verify="Compare with PyTorch; exit with 1 if the comparison fails.",
         ),
     ]
+
+
+def example(provider: Provider) -> str:
+    """Export a config with its weights, and verify."""
+    verify = " --verify" if provider.entry.facts.verify_with else ""
+    return f"CONFIG.py --checkpoint WEIGHTS.pth --output model{provider.entry.facts.suffix}{verify}"
 
 
 def run(call: Invocation) -> int:

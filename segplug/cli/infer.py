@@ -22,6 +22,7 @@ from segplug.cli.output import Output
 from segplug.cli.parameters import (
     FiniteNumber,
     FiniteRange,
+    Flag,
     GreedyOption,
     WholeRange,
     bands_option,
@@ -33,6 +34,7 @@ from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
 from segplug.limits import MOST_BATCH, MOST_THREADS
 from segplug.options import as_keywords
+from segplug.registry.formats import makers_of
 from segplug.results import Table
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from segplug.scores import RunReport, Scores
     from segplug.sink import Sink
 
-__all__ = ["parameters", "run"]
+__all__ = ["example", "parameters", "run"]
 
 _METRICS = ("mIoU", "mDice", "mFscore")
 
@@ -57,113 +59,136 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             else [cfg_options_option(), allow_nonfinite_option(scores=True)]
         ),
         *([trust_artifact_option()] if provider.takes == "artifact" else []),
-        click.Option(
+        Flag(
             ["--dataset"],
+            group="data",
             metavar="CONFIG|FOLDER",
             help="The data set: the data.test of a config, or a folder of images (and masks).",
         ),
-        GreedyOption(["--input-img"], metavar="IMAGE", help="Images to run on, in place of a data set."),
-        click.Option(
+        GreedyOption(
+            ["--input-img"], group="data", metavar="IMAGE", help="Images to run on, in place of a data set."
+        ),
+        Flag(
             ["--dataset-source"],
+            group="data",
             metavar="NAME",
             help="The source that reads the data set, if several can.",
         ),
         GreedyOption(
             ["--dataset-options"],
+            group="data",
             key_values=True,
             metavar="KEY=VALUE",
             help="Options of the source that reads the data set (segplug plugins show folder).",
         ),
         GreedyOption(
             ["--eval"],
+            group="output",
             type=click.Choice(_METRICS),
             metavar="METRIC",
             help="Metrics to score: mIoU mDice mFscore.",
         ),
-        click.Option(
+        Flag(
             ["--nan-to-num"],
+            group="output",
             type=FiniteNumber(),
             help="Score of a class that does not occur. Default: none, and means leave it out.",
         ),
-        click.Option(
+        Flag(
             ["--beta"],
+            group="output",
             type=FiniteRange(0, min_open=True),
             default=1.0,
             show_default=True,
             help="Weight of recall in the F-score of mFscore.",
         ),
-        click.Option(
+        Flag(
             ["--format-only"],
+            group="output",
             type=folder,
             help="Write a label map for each image, in the form that the data set's evaluation server takes.",
         ),
-        click.Option(
+        Flag(
             ["--label-suffix"],
+            group="output",
             type=click.Choice([".png", ".tif"]),
             default=".png",
             show_default=True,
             help="The format of the label maps; a .tif keeps the georeference of its image.",
         ),
-        click.Option(
-            ["--out"], type=click.Path(path_type=Path), help="Write all label maps to this .npz file."
+        Flag(
+            ["--out"],
+            group="output",
+            type=click.Path(path_type=Path),
+            help="Write all label maps to this .npz file.",
         ),
-        click.Option(
+        Flag(
             ["--confidence"],
+            group="output",
             type=folder,
             help="Write the probability of each pixel's label to this folder: .npy, float32, 0 to 1.",
         ),
-        click.Option(
+        Flag(
             ["--unknown-below"],
+            group="output",
             type=FiniteRange(0, 1),
             metavar="P",
             help="Turn labels that are less probable than P into the ignored label of the data set.",
         ),
-        click.Option(
+        Flag(
             ["--show-dir"],
+            group="output",
             type=folder,
             help="Write painted images to this folder: the class colours over the image.",
         ),
-        click.Option(["--show"], is_flag=True, help="Show each painted image in a window."),
-        click.Option(
+        Flag(["--show"], group="output", is_flag=True, help="Show each painted image in a window."),
+        Flag(
             ["--opacity"],
+            group="output",
             type=FiniteRange(0, 1, min_open=True),
             default=0.5,
             show_default=True,
             help="Weight of the class colour over the image, above 0 and at most 1.",
         ),
         bands_option("painted images show"),
-        click.Option(
+        Flag(
             ["--no-tta"],
+            group="model",
             is_flag=True,
             help="Leave out the test-time augmentation that the model's test pipeline asks for.",
         ),
-        click.Option(
+        Flag(
             ["--device"],
+            group="backend",
             default=provider.entry.facts.default_device,
             show_default=True,
             help="cpu, cuda, cuda:1, ...",
         ),
-        click.Option(
+        Flag(
             ["--threads"],
+            group="backend",
             type=WholeRange(1, MOST_THREADS),
             help="CPU threads of one engine run. Default: the library's own.",
         ),
-        click.Option(
+        Flag(
             ["--batch-size"],
+            group="backend",
             type=WholeRange(1, MOST_BATCH),
             default=1,
             show_default=True,
             help="Images of equal size that are run together.",
         ),
-        click.Option(
+        Flag(
             ["--on-error"],
+            group="run",
             type=click.Choice(["stop", "skip"]),
             default="stop",
             show_default=True,
             help="At an unreadable image or mask, stop, or skip it and list it at the end.",
         ),
-        click.Option(
+        Flag(
             ["--executor"],
+            group="run",
             metavar="TARGET",
             default="local",
             show_default=True,
@@ -171,13 +196,27 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         GreedyOption(
             ["--executor-options"],
+            group="run",
             key_values=True,
             metavar="KEY=VALUE",
             help="Options of the executor (segplug plugins show NAME).",
         ),
-        click.Option(["--resume"], is_flag=True, help="Continue an interrupted run of the same kind."),
+        Flag(["--resume"], group="run", is_flag=True, help="Continue an interrupted run of the same kind."),
         force_option("Replace the output of --out if it exists."),
     ]
+
+
+def example(provider: Provider) -> str:
+    """Paint a photo."""
+    if provider.takes == "model":
+        subject = "CONFIG.py --checkpoint WEIGHTS.pth"
+    elif provider.takes == "url":
+        subject = "http://127.0.0.1:8080"
+    else:
+        (format, *_) = provider.entry.facts.reads
+        (suffix, *_) = [*(maker.facts.suffix for maker in makers_of(format)), f".{format}"]
+        subject = f"model{suffix}"
+    return f"{subject} --input-img photo.jpg --show-dir painted"
 
 
 def run(call: Invocation) -> int:
@@ -193,6 +232,8 @@ def run(call: Invocation) -> int:
         if call.provider.takes == "model"
         else values["subject"]
     )
+    if call.choice:
+        call.session.reporter.note(call.choice)
     report = call.session.evaluate(
         what,
         backend=call.provider,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segplug.api import Segplug
-from segplug.cli.parameters import GreedyOption, key_values
+from segplug.cli.parameters import Flag, GreedyOption, key_values
 from segplug.model import SegmentationModel
 from segplug.options import as_keywords
 
@@ -37,6 +37,7 @@ def cfg_options_option() -> click.Option:
     """The flag that overrides settings of a config."""
     return GreedyOption(
         ["--cfg-options"],
+        group="model",
         key_values=True,
         metavar="KEY=VALUE",
         help='Override settings of the config, as in mmseg: key="[a,b]", key=a,b, key="a b".',
@@ -47,8 +48,9 @@ def allow_nonfinite_option(*, scores: bool) -> click.Option:
     """The flag that allows NaN and infinity in weights, and in ``scores`` where the command makes labels."""
     what = "weights or scores" if scores else "weights"
     label = " Pixels with such scores get the ignored label." if scores else ""
-    return click.Option(
+    return Flag(
         ["--allow-nonfinite"],
+        group="model",
         is_flag=True,
         help=f"Go on if {what} are NaN or infinite, in place of an error.{label}",
     )
@@ -57,23 +59,36 @@ def allow_nonfinite_option(*, scores: bool) -> click.Option:
 def model_options(*, scores: bool = False) -> list[click.Parameter]:
     """The flags of every command that loads a model; ``scores``: it also allows those that are not finite."""
     return [
-        click.Option(["--checkpoint"], metavar="FILE", help="The file of weights. Default: random weights."),
+        Flag(
+            ["--checkpoint"],
+            group="model",
+            metavar="FILE",
+            help="The file of weights. Default: random weights.",
+        ),
         cfg_options_option(),
-        click.Option(["--source"], metavar="NAME", help="The source that loads the model, if several can."),
-        click.Option(
+        Flag(
+            ["--source"],
+            group="model",
+            metavar="NAME",
+            help="The source that loads the model, if several can.",
+        ),
+        Flag(
             ["--trust-checkpoint"],
+            group="model",
             is_flag=True,
             help="Load a checkpoint that holds more than plain data. It can run code.",
         ),
         allow_nonfinite_option(scores=scores),
-        click.Option(
+        Flag(
             ["--approximate"],
+            group="model",
             is_flag=True,
             help="Leave out preprocessing that cannot be done exactly, in place of an error. Metadata and "
             "reports list it.",
         ),
         GreedyOption(
             ["--source-options"],
+            group="model",
             key_values=True,
             metavar="KEY=VALUE",
             help="Options of the model's source (segplug plugins show NAME). After a location such as "
@@ -84,8 +99,9 @@ def model_options(*, scores: bool = False) -> list[click.Parameter]:
 
 def trust_artifact_option() -> click.Option:
     """The flag of every command that opens an artifact."""
-    return click.Option(
+    return Flag(
         ["--trust-artifact"],
+        group="model",
         is_flag=True,
         help="Open an artifact that is a program without checking it. It can run code.",
     )

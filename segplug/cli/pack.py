@@ -10,11 +10,11 @@ import click
 from segplug.cli.artifacts import report_artifact, report_written
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import MODEL_FLAGS, load_model, model_options, trust_artifact_option
-from segplug.cli.parameters import force_option
+from segplug.cli.parameters import Flag, force_option
 from segplug.errors import UsageError
 from segplug.installed import Provider
 
-__all__ = ["parameters", "run"]
+__all__ = ["example", "parameters", "run"]
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -24,14 +24,20 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         click.Argument(["subject"], metavar="CONFIG|ARTIFACT" if either else "ARTIFACT"),
         *(model_options() if either else []),
         trust_artifact_option(),
-        click.Option(
+        Flag(
             ["--output-folder", "--output", "folder"],
+            group="output",
             type=click.Path(path_type=Path),
             required=True,
             help="The server's folder of models.",
         ),
         force_option("Replace a model of the same name in it.", "-f"),
     ]
+
+
+def example(provider: Provider) -> str:
+    """Pack an ONNX file, which every server's plugin reads."""
+    return "model.onnx --output-folder models"
 
 
 def run(call: Invocation) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.types import FloatParamType, IntParamType
 
+from segplug.cli.grouped_help import Flag, write_example, write_groups
 from segplug.errors import PluginError, UsageError
 from segplug.limits import why_no_input
 from segplug.options import OptionSpec
@@ -17,6 +18,7 @@ from segplug.options import OptionSpec
 __all__ = [
     "FiniteNumber",
     "FiniteRange",
+    "Flag",
     "GreedyCommand",
     "GreedyOption",
     "WholeNumber",
@@ -33,17 +35,20 @@ __all__ = [
 ]
 
 
-class GreedyOption(click.Option):
+class GreedyOption(Flag):
     """An option that takes all the values up to the next option, as in mmseg's tools.
 
     Args:
         names: The flags.
+        group: As for :class:`Flag`.
         key_values: Take ``KEY=VALUE`` only: what has no ``=`` is an argument again.
         **attributes: Those of click's options.
     """
 
-    def __init__(self, names: Sequence[str], *, key_values: bool = False, **attributes: Any) -> None:
-        super().__init__(list(names), multiple=True, **attributes)
+    def __init__(
+        self, names: Sequence[str], *, group: str, key_values: bool = False, **attributes: Any
+    ) -> None:
+        super().__init__(names, group=group, multiple=True, **attributes)
         self.key_values = key_values
 
     def make_metavar(self, ctx: click.Context) -> str:
@@ -51,7 +56,26 @@ class GreedyOption(click.Option):
 
 
 class GreedyCommand(click.Command):
-    """A command that understands :class:`GreedyOption`: ``--eval a b`` is ``--eval a --eval b``."""
+    """A command that understands :class:`GreedyOption`: ``--eval a b`` is ``--eval a --eval b``.
+
+    Its help lists the flags by their groups.
+
+    Args:
+        example: What follows the command's name in the example of its help; empty: no example.
+        **attributes: Those of click's commands.
+    """
+
+    def __init__(self, name: str, *, example: str = "", **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        self.example = example
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        if self.example:
+            write_example(formatter, f"{ctx.command_path} {self.example}")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_groups(formatter, self.get_params(ctx), ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _refuse_empty(args)
@@ -64,6 +88,7 @@ def bands_option(what: str) -> click.Option:
     """``--bands``; ``what`` shows them."""
     return GreedyOption(
         ["--bands"],
+        group="output",
         type=WholeRange(1),
         metavar="N",
         help=f"The channels that {what}, numbered from 1 as in the file: one (grey) or three (red, green, "
@@ -170,45 +195,65 @@ def _finite_number(
 def common_options() -> list[click.Parameter]:
     """The flags of every target's command."""
     return [
-        click.Option(
-            ["--no-addon"], multiple=True, metavar="NAME", help="Do not use this add-on; for debugging."
+        Flag(
+            ["--no-addon"],
+            group="run",
+            multiple=True,
+            metavar="NAME",
+            help="Do not use this add-on; for debugging.",
         ),
         GreedyOption(
             ["--addon-options"],
+            group="run",
             metavar="NAME.KEY=VALUE",
             help="Options of add-ons (segplug plugins show NAME).",
         ),
-        click.Option(
+        Flag(
             ["--json"],
+            group="run",
             is_flag=True,
             help="Print one JSON document on stdout; everything else goes to stderr.",
         ),
-        click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
+        Flag(["--debug"], group="run", is_flag=True, help="Show the traceback of an error."),
     ]
 
 
 def force_option(help: str, *names: str) -> click.Option:
     """``--force``, for commands that write."""
-    return click.Option(["--force", *names], is_flag=True, help=help)
+    return Flag(["--force", *names], group="output", is_flag=True, help=help)
 
 
-def option_from_spec(spec: OptionSpec) -> click.Option:
-    """A flag for one declared option. Its value is ``None`` (or empty) when it is not given."""
+def option_from_spec(spec: OptionSpec, *, group: str) -> click.Option:
+    """A flag for one declared option. Its value is ``None`` (or empty) when it is not given.
+
+    Args:
+        spec: The declaration.
+        group: As for :class:`Flag`.
+    """
     names = [spec.flag, *spec.aliases, spec.name]
     shown = "" if spec.default in (None, False, ()) else f"  [default: {_spelled(spec.default)}]"
     help_text = spec.help + shown
     if spec.type is bool and spec.arity == 1:
         if spec.default:
             switches = [f"{name}/--no-{name[2:]}" for name in (spec.flag, *spec.aliases)]
-            return click.Option([*switches, spec.name], default=None, help=help_text)
-        return click.Option(names, is_flag=True, default=None, help=help_text)
+            return Flag([*switches, spec.name], group=group, default=None, help=help_text)
+        return Flag(names, group=group, is_flag=True, default=None, help=help_text)
     kind = _click_type(spec)
     if spec.mapping:
-        return GreedyOption(names, key_values=True, metavar=spec.metavar or "KEY=VALUE", help=help_text)
+        metavar = spec.metavar or "KEY=VALUE"
+        return GreedyOption(names, group=group, key_values=True, metavar=metavar, help=help_text)
     if spec.arity is None:
-        return GreedyOption(names, type=kind, metavar=spec.metavar, help=help_text)
-    metavar = spec.metavar or (" ".join(["N"] * spec.arity) if spec.type in (int, float) else None)
-    return click.Option(names, type=kind, nargs=spec.arity, default=None, metavar=metavar, help=help_text)
+        return GreedyOption(names, group=group, type=kind, metavar=spec.metavar, help=help_text)
+    numbers = " ".join(["N"] * spec.arity) if spec.type in (int, float) else None
+    return Flag(
+        names,
+        group=group,
+        type=kind,
+        nargs=spec.arity,
+        default=None,
+        metavar=spec.metavar or numbers,
+        help=help_text,
+    )
 
 
 def _spelled(default: Any) -> str:
@@ -231,9 +276,15 @@ def _whole(bound: float | None) -> int | None:
 
 
 def with_declared(
-    shared: Sequence[click.Parameter], specs: Iterable[OptionSpec], *, owner: str
+    shared: Sequence[click.Parameter], specs: Iterable[OptionSpec], *, target: str, owner: str
 ) -> list[click.Parameter]:
     """Shared parameters first, then the provider's own.
+
+    Args:
+        shared: Parameters of segplug, with :func:`common_options` last.
+        specs: The provider's own options.
+        target: The provider's name, above its options in the help.
+        owner: The provider in words, for messages.
 
     Raises:
         PluginError: a declared option has the name or flag of a shared one.
@@ -245,7 +296,7 @@ def with_declared(
         if clash:
             names = ", ".join(sorted(clash))
             raise PluginError(f"{owner} declares an option that segplug has itself: {names}")
-        declared.append(option_from_spec(spec))
+        declared.append(option_from_spec(spec, group=target))
     return [*shared[: -len(common_options())], *declared, *shared[-len(common_options()) :]]
 
 

@@ -32,7 +32,7 @@ class ModelCommand(GreedyCommand):
         if any(parameter.name == "source_options" for parameter in self.params):
             source = _named_source(args)
             if source is not None:
-                ctx.meta[_FLAGS] = (source.entry.target, _flags_of(source, self.params))
+                ctx.meta[_FLAGS] = _flags_of(source, self.params)
         rest = super().parse_args(ctx, args)
         given = _pop_source_flags(ctx.params)
         if given:
@@ -41,15 +41,7 @@ class ModelCommand(GreedyCommand):
         return rest
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *ctx.meta.get(_FLAGS, ("", ()))[1]]
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        source, flags = ctx.meta.pop(_FLAGS, ("", ()))
-        super().format_options(ctx, formatter)
-        records = [record for flag in flags if (record := flag.get_help_record(ctx)) is not None]
-        if records:
-            with formatter.section(f"Options of the source {source}"):
-                formatter.write_dl(records)
+        return [*super().get_params(ctx), *ctx.meta.get(_FLAGS, ())]
 
 
 def _named_source(args: Sequence[str]) -> Provider | None:
@@ -70,7 +62,7 @@ def _flags_of(source: Provider, own: Sequence[click.Parameter]) -> list[click.Op
     taken = {name for parameter in own for name in parameter.opts}
     flags = []
     for spec in source.option_specs:
-        flag = option_from_spec(spec)
+        flag = option_from_spec(spec, group=f"the source {source.entry.target}")
         if not taken & set(flag.opts):
             flag.name = f"{_PREFIX}{spec.name}"
             flags.append(flag)

@@ -31,6 +31,7 @@ _METHODS = {
 }
 
 _UNLISTED: Mapping[str, tuple[type, str]] = {
+    "example": (str, "text"),
     "output_flags": (tuple, "a tuple"),
     "precision_flags": (Mapping, "a mapping"),
     "needs_subjects": (bool, "True or False"),

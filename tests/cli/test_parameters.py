@@ -16,9 +16,9 @@ def parse(*arguments: str) -> dict[str, object]:
         callback=lambda **values: seen.update(values),
         params=[
             click.Argument(["config"]),
-            GreedyOption(["--cfg-options"], key_values=True),
-            GreedyOption(["--shape"], type=int),
-            GreedyOption(["--mean"], type=float),
+            GreedyOption(["--cfg-options"], group="model", key_values=True),
+            GreedyOption(["--shape"], group="output", type=int),
+            GreedyOption(["--mean"], group="model", type=float),
             click.Option(["--verify"], is_flag=True),
         ],
     )
@@ -51,7 +51,7 @@ def test_a_greedy_option_without_a_value_is_an_error() -> None:
 
 def test_a_switch_that_is_on_can_be_switched_off_by_every_name() -> None:
     spec = OptionSpec("fuse", bool, 1, True, "Fuse.", aliases=("--fused",))
-    option = option_from_spec(spec)
+    option = option_from_spec(spec, group="toy")
     assert option.opts == ["--fuse", "--fused"]
     assert option.secondary_opts == ["--no-fuse", "--no-fused"]
 

@@ -79,6 +79,7 @@ class Converter(WeightConverter[Options]):
     """
 
     hook_version = 2
+    example = "downloaded.pth converted.pth --check CONFIG.py"
     options = Options
 
     def __init__(
@@ -93,8 +94,8 @@ class Converter(WeightConverter[Options]):
         self.layouts = tuple(layouts)
         self.describe = describe
         self.about = about
-        listed = "\n".join(f"{layout.name}: {layout.description}." for layout in self.layouts)
-        self.__doc__ = f"Convert {family} backbones to mmseg's names.\n\nReads these layouts:\n\n\b\n{listed}"
+        listed = "\n\n".join(f"{layout.name}: {layout.description}." for layout in self.layouts)
+        self.__doc__ = f"Convert {family} backbones to mmseg's names.\n\nReads these layouts:\n\n{listed}"
 
     def layout_of(self, names: Collection[str]) -> str | None:
         """The description of the layout that has all names of a file; ``None`` if no layout has."""

@@ -7,16 +7,18 @@ from typing import Any
 import click
 
 from segplug.cli.model import model_options, trust_artifact_option
-from segplug.cli.parameters import FiniteRange, GreedyOption, WholeRange, common_options
+from segplug.cli.parameters import FiniteRange, Flag, GreedyOption, WholeRange, common_options
 from segplug.cli.source_flags import ModelCommand
 from segplug.limits import MOST_BATCH, MOST_THREADS
 
 __all__ = ["command"]
 
 
-def _number(flag: str, default: int, text: str, *, least: int = 1, most: int | None = None) -> click.Option:
+def _number(
+    flag: str, default: int, text: str, *, group: str = "serve", least: int = 1, most: int | None = None
+) -> Flag:
     kind = WholeRange(least, most)
-    return click.Option([flag], type=kind, default=default, show_default=True, metavar="N", help=text)
+    return Flag([flag], group=group, type=kind, default=default, show_default=True, metavar="N", help=text)
 
 
 def _parameters() -> list[click.Parameter]:
@@ -24,26 +26,36 @@ def _parameters() -> list[click.Parameter]:
         click.Argument(["subject"], metavar="ARTIFACT|CONFIG"),
         *model_options(),
         trust_artifact_option(),
-        click.Option(
-            ["--name"], metavar="NAME", help="The model's name in URLs. Default: the name in its metadata."
+        Flag(
+            ["--name"],
+            group="model",
+            metavar="NAME",
+            help="The model's name in URLs. Default: the name in its metadata.",
         ),
-        click.Option(
+        Flag(
             ["--backend"],
+            group="backend",
             metavar="TARGET",
             help="The infer target that runs the model. Default: the format's own; pytorch for a config.",
         ),
         GreedyOption(
-            ["--backend-options"], key_values=True, metavar="KEY=VALUE", help="Options of the backend."
+            ["--backend-options"],
+            group="backend",
+            key_values=True,
+            metavar="KEY=VALUE",
+            help="Options of the backend.",
         ),
-        click.Option(["--device"], help="cpu, cuda, cuda:1, ... Default: the backend's own."),
-        click.Option(
+        Flag(["--device"], group="backend", help="cpu, cuda, cuda:1, ... Default: the backend's own."),
+        Flag(
             ["--threads"],
+            group="backend",
             type=WholeRange(1, MOST_THREADS),
             metavar="N",
             help="Threads of the engine. Default: the library's own.",
         ),
-        click.Option(
+        Flag(
             ["--host"],
+            group="serve",
             default="127.0.0.1",
             show_default=True,
             help="The address to listen on. 0.0.0.0: other machines can connect.",
@@ -53,10 +65,12 @@ def _parameters() -> list[click.Parameter]:
             "--batch-size",
             1,
             "The largest number of images in one batch, if the model takes it.",
+            group="backend",
             most=MOST_BATCH,
         ),
-        click.Option(
+        Flag(
             ["--max-delay"],
+            group="backend",
             type=FiniteRange(0, 60_000),
             default=0,
             show_default=True,
@@ -77,22 +91,25 @@ def _parameters() -> list[click.Parameter]:
         _number(
             "--max-decoded", 1 << 28, "Largest decoded image, in bytes: pixels x channels x bytes of a value."
         ),
-        click.Option(
+        Flag(
             ["--unknown-below"],
+            group="output",
             type=FiniteRange(0, 1),
             metavar="P",
             help="Labels of a lower probability become unknown (255), unless a request says otherwise.",
         ),
-        click.Option(
+        Flag(
             ["--timeout"],
+            group="serve",
             type=FiniteRange(0.1, 3600),
             default=60,
             show_default=True,
             metavar="S",
             help="Seconds that a request may take, from its header to its answer.",
         ),
-        click.Option(
+        Flag(
             ["--token-file"],
+            group="serve",
             type=click.Path(),
             metavar="FILE",
             help="A file with a token. Clients must send it as 'Authorization: Bearer TOKEN'.",
@@ -111,10 +128,10 @@ command = ModelCommand(
     "serve",
     callback=_run,
     params=_parameters(),
+    example="model.onnx --name street",
     help=(
         "Answer HTTP requests with a model's masks, until SIGTERM or Ctrl-C.\n\n"
         "\b\n"
-        "segplug serve model.onnx\n"
         "curl --data-binary @photo.jpg http://127.0.0.1:8080/predictions/NAME -o mask.png"
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

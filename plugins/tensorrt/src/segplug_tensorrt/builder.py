@@ -56,6 +56,7 @@ class TensorRTBuilder(EngineBuilder[Options]):
     """
 
     hook_version = 2
+    example = "model.onnx --output model.engine --fp16 --verify"
     options = Options
     reads = ("onnx",)
     suffix = ".engine"

@@ -24,6 +24,7 @@ class Benchmark(Report[Options]):
     """
 
     hook_version = 2
+    example = "CONFIG.py model.onnx --threads 2"
     options = Options
 
     @hookimpl

@@ -46,6 +46,7 @@ class ConfigReport(Report[Options]):
     """
 
     hook_version = 2
+    example = "CONFIG.py --graph"
     options = Options
 
     @hookimpl
@@ -69,6 +70,7 @@ class ConfigReport(Report[Options]):
             tables=(graph.table,) if graph else (),
             notes=graph.notes if graph else (),
             text=text,
+            text_language="python",
         )
 
 

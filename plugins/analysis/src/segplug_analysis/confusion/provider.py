@@ -55,6 +55,7 @@ class ConfusionReport(Report[Options]):
     """
 
     hook_version = 2
+    example = "run.npz --dataset CONFIG.py"
     options = Options
 
     @hookimpl

@@ -46,6 +46,7 @@ class Flops(Report[Options]):
     """
 
     hook_version = 2
+    example = "CONFIG.py --shape 512 1024"
     options = Options
 
     @hookimpl

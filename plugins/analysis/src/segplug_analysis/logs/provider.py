@@ -61,6 +61,7 @@ class Logs(Report[Options]):
     """
 
     hook_version = 2
+    example = "work_dir --keys mIoU loss --smooth 0.9"
     options = Options
 
     @hookimpl

@@ -74,6 +74,7 @@ class Parity(Report[Options]):
     """
 
     hook_version = 2
+    example = "CONFIG.py WEIGHTS.pth --dataset data"
     options = Options
 
     @hookimpl

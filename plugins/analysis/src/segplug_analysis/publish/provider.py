@@ -49,6 +49,7 @@ class Publish(WeightConverter[Options]):
     """
 
     hook_version = 2
+    example = "work_dir/latest.pth best.pth"
     options = Options
     renames = True
 

@@ -83,6 +83,7 @@ class ServingReport(Report[Options]):
     """
 
     hook_version = 2
+    example = "--url http://127.0.0.1:8080 --model-name street --image photo.jpg"
     options = Options
     needs_subjects = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-__all__ = ["encodable", "encodable_data", "is_encodable", "printable", "printable_line", "shortened"]
+__all__ = ["counted", "encodable", "encodable_data", "is_encodable", "printable", "printable_line", "shortened"]
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode: controls, invisible format characters, surrogates, line and paragraph separators."""
@@ -35,6 +35,11 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     r"""As :func:`printable`, on one line: line ends become ``\n``, tabs ``\t``."""
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``1 image``, ``2 images``; ``plural``: where it is not the noun and an ``s`` (``classes``)."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def shortened(text: str, most: int) -> str:

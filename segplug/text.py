@@ -8,7 +8,15 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-__all__ = ["counted", "encodable", "encodable_data", "is_encodable", "printable", "printable_line", "shortened"]
+__all__ = [
+    "counted",
+    "encodable",
+    "encodable_data",
+    "is_encodable",
+    "printable",
+    "printable_line",
+    "shortened",
+]
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode: controls, invisible format characters, surrogates, line and paragraph separators."""

@@ -6,26 +6,16 @@ With ``--json`` one JSON document goes to stdout, and everything for people goes
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from segplug.cli.printing import print_document
+from segplug.cli.stages import opened, stages_on
 from segplug.progress import Progress as ProgressHandle
 from segplug.reports.cells import cell_text, is_numeric_column
 from segplug.results import Table
@@ -138,24 +128,12 @@ class Output:
             print_document(data, indent=2)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-class _Handle:
-    def __init__(self, progress: Progress, task: Any) -> None:
-        self._progress, self._task = progress, task
-
-    def advance(self, steps: int = 1) -> None:
-        self._progress.advance(self._task, steps)
-
-
 class ConsoleReporter:
-    """Notes, warnings and progress on stderr; no progress bar when stderr is no terminal."""
+    """Notes, warnings and stages on stderr (:mod:`segplug.cli.stages`)."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._stages = stages_on(self._console)
 
     def note(self, message: str) -> None:
         self._console.print(Text(printable_line(message)))
@@ -163,17 +141,5 @@ class ConsoleReporter:
     def warn(self, message: str) -> None:
         self._console.print(Text(printable_line(f"warning: {message}")))
 
-    @contextmanager
-    def progress(self, description: str, total: int | None) -> Iterator[ProgressHandle]:
-        columns = (
-            SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line"),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        shown = self._console.is_terminal
-        with Progress(*columns, console=self._console, transient=True, disable=not shown) as progress:
-            yield _Handle(progress, progress.add_task(printable_line(description), total=total))
+    def progress(self, description: str, total: int | None) -> AbstractContextManager[ProgressHandle]:
+        return opened(self._stages, description, total)

@@ -6,6 +6,7 @@ import ast
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 PRINTERS = {
     "segplug/cli/output.py",
     "segplug/cli/printing.py",
+    "segplug/cli/stages.py",
     "segplug/cli/signals.py",  # one fixed line, where the rest of the command line is not imported yet
     "segplug/cli/streams.py",
     "segplug/serving/logs.py",
@@ -74,10 +76,14 @@ def test_a_bar_escapes_its_description(
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    shown, deadline = "", time.monotonic() + 30
     with ConsoleReporter().progress(HOSTILE, 3) as bar:
         bar.advance()
-    shown = capsys.readouterr().err
-    assert SHOWN in shown
+        while SHOWN not in shown:  # it is drawn a few times a second
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.01)
+            shown += capsys.readouterr().err
     assert not set("\x07\u202e\u2028\udcff") & set(shown)
 
 

@@ -1,13 +1,74 @@
-"""Colours of classes: given ones, or mmsegmentation's random ones."""
+"""Colours of classes: given ones, those of a data set or a file, or colours that are well told apart."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-__all__ = ["Palette", "choose_palette", "label_palette", "random_palette"]
+from segplug.errors import UsageError
+from segplug.palette_files import read_palette
+from segplug.palette_tables import DATASETS, DISTINCT
+
+__all__ = [
+    "PALETTE_NAMES",
+    "LabelColours",
+    "Palette",
+    "choose_palette",
+    "distinct_palette",
+    "label_colours",
+    "label_palette",
+    "named_palette",
+    "random_palette",
+]
 
 Palette = tuple[tuple[int, int, int], ...]
 """One RGB colour (0 to 255) for each class."""
+
+PALETTE_NAMES = ("distinct", *DATASETS)
+"""The names that :func:`named_palette` knows."""
+
+_BLACK = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class LabelColours:
+    """How labels are painted."""
+
+    palette: Palette
+    """One colour for each label."""
+    unpainted: frozenset[int] = frozenset()
+    """Labels whose pixels stay as they are in a painted image."""
+
+
+def distinct_palette(count: int) -> Palette:
+    """Colours that are well told apart, by colour-blind readers too; the first N are those of N classes.
+
+    None is black. There are 256; of more classes, every 256th has the same.
+    """
+    return tuple(itertools.islice(itertools.cycle(_colours(DISTINCT)), count))
+
+
+def named_palette(name: str, count: int) -> Palette:
+    """The palette of a name or a file.
+
+    Args:
+        name: One of :data:`PALETTE_NAMES`, or a file (:func:`segplug.palette_files.read_palette`). A name
+            wins over a file of the same name.
+        count: How many classes need a colour. Colours that are left over are not used.
+
+    Raises:
+        UsageError: there is no such palette, the file cannot be read, or it has too few colours.
+    """
+    if name == "distinct":
+        return distinct_palette(count)
+    colours = _colours(DATASETS[name]) if name in DATASETS else read_palette(name, names=PALETTE_NAMES)
+    if len(colours) < count:
+        raise UsageError(
+            f"the palette {name} has {len(colours)} colours, too few for {count} classes",
+            hint="--palette distinct has colours for any number of classes",
+        )
+    return colours[:count]
 
 
 def random_palette(num_classes: int) -> Palette:
@@ -19,13 +80,43 @@ def random_palette(num_classes: int) -> Palette:
 
 
 def choose_palette(palettes: Sequence[Palette], num_classes: int) -> Palette:
-    """The first palette that has a colour for every class, else the random one."""
-    return next((palette for palette in palettes if len(palette) >= num_classes > 0), ()) or random_palette(
-        max(num_classes, 1)
-    )
+    """The first palette that has a colour for every class, else colours that are well told apart."""
+    return _fitting(palettes, num_classes) or distinct_palette(max(num_classes, 1))
 
 
 def label_palette(palettes: Sequence[Palette], num_classes: int) -> Palette:
     """One colour for each label: as :func:`choose_palette`; of one class, label 0 is the rest, in black."""
     colours = choose_palette(palettes, num_classes)
-    return ((0, 0, 0), *colours) if num_classes == 1 else colours
+    return (_BLACK, *colours) if num_classes == 1 else colours
+
+
+def label_colours(palettes: Sequence[Palette], num_classes: int, classes: Sequence[str] = ()) -> LabelColours:
+    """One colour for each label, and the labels that are not painted.
+
+    Where no palette fits and there are two labels, a background and a thing, the background is not painted.
+    Label 0 is taken for the background if the model has one class, if its classes have no names, or if the
+    first of two is named background.
+
+    Args:
+        palettes: The palettes to choose from, as for :func:`choose_palette`.
+        num_classes: Number of classes.
+        classes: Their names; empty: they have none.
+    """
+    if not _fitting(palettes, num_classes) and _has_background(num_classes, classes):
+        return LabelColours((_BLACK, *distinct_palette(1)), frozenset({0}))
+    return LabelColours(label_palette(palettes, num_classes))
+
+
+def _has_background(num_classes: int, classes: Sequence[str]) -> bool:
+    if num_classes == 2 and classes:
+        return classes[0].strip().lower() in ("background", "bg")
+    return num_classes in (1, 2)
+
+
+def _fitting(palettes: Sequence[Palette], num_classes: int) -> Palette:
+    return next((palette for palette in palettes if len(palette) >= num_classes > 0), ())
+
+
+def _colours(text: str) -> Palette:
+    """The colours of a table: ``rrggbb`` for each label."""
+    return tuple((value >> 16, value >> 8 & 255, value & 255) for value in (int(c, 16) for c in text.split()))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from segplug.errors import UsageError
-from segplug.palette import Palette, label_palette
+from segplug.palette import LabelColours, Palette, label_colours, named_palette
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,12 +47,26 @@ class RunContext:
         named = self.dataset.info.classes or self.meta.classes
         return named or tuple(str(label) for label in range(self.meta.num_classes))
 
+    def colours(self, palette: str | None = None) -> LabelColours:
+        """How labels are painted.
+
+        Args:
+            palette: A name or file for :func:`segplug.palette.named_palette`. ``None``: the data set's
+                colours, else the model's, else such that are well told apart; see
+                :func:`segplug.palette.label_colours`.
+
+        Raises:
+            UsageError: there is no such palette, or it has too few colours.
+        """
+        count = len(self.classes)
+        given = () if palette is None else named_palette(palette, count)
+        palettes = (given, self.dataset.info.palette, self.meta.palette)
+        return label_colours(palettes, count, self.dataset.info.classes or self.meta.classes)
+
     @property
     def palette(self) -> Palette:
-        """One RGB colour for each label: the data set's, else the model's, else random ones, which are
-        always the same. Of a model of one class, label 0 is black.
-        """
-        return label_palette((self.dataset.info.palette, self.meta.palette), len(self.classes))
+        """One RGB colour for each label: those of :meth:`colours`."""
+        return self.colours().palette
 
     @property
     def ignored(self) -> int:

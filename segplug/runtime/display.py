@@ -79,7 +79,8 @@ class DisplaySink:
 
     def open(self, run: RunContext) -> None:
         self._view = Viewer(run.meta.decoding, self._bands, channels=run.meta.in_channels)
-        self._painter = Painter(run.palette, opacity=self._opacity)
+        colours = run.colours()
+        self._painter = Painter(colours.palette, opacity=self._opacity, unpainted=colours.unpainted)
         self._abandoned = run.abandoned
 
     def consume(self, result: ImageResult) -> Notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,17 +30,19 @@ class Painter:
     Args:
         palette: RGB colours (0 to 255), one for each label.
         opacity: Weight of the colour, in (0, 1].
+        unpainted: Labels whose pixels stay as they are.
 
     Raises:
         UsageError: the opacity is out of range.
     """
 
-    def __init__(self, palette: Palette, *, opacity: float = 0.5) -> None:
+    def __init__(self, palette: Palette, *, opacity: float = 0.5, unpainted: Collection[int] = ()) -> None:
         if not 0 < opacity <= 1:
             raise UsageError(f"the opacity must be above 0 and at most 1, not {opacity}")
         bgr = np.array([*palette, (0, 0, 0)], dtype=np.float64)[:, ::-1]
         pixels = np.arange(256, dtype=np.float64)
         blended = pixels[None, None, :] * (1 - opacity) + bgr.T[:, :, None] * opacity
+        blended[:, sorted(unpainted)] = pixels
         self._tables = blended.astype(np.uint8).reshape(3, -1)
         self._last = len(palette)
 

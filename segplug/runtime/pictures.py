@@ -69,7 +69,8 @@ class PaintSink:
     def open(self, run: RunContext) -> None:
         self._dataset = run.dataset
         self._view = Viewer(run.meta.decoding, self._bands, channels=run.meta.in_channels)
-        self._painter = Painter(run.palette, opacity=self._opacity)
+        colours = run.colours()
+        self._painter = Painter(colours.palette, opacity=self._opacity, unpainted=colours.unpainted)
         refuse_searched_folder(self._folder, run.dataset)
         names = [relative_path(run.dataset.name(index)) for index in range(len(run.dataset))]
         written = {suffix for suffix in {name.suffix for name in names} if _encoded(suffix, _PROBE)}

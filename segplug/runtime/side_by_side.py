@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segplug.palette import Palette, label_palette
+from segplug.palette import Palette, label_colours
 from segplug.runtime.display import DisplayWindow
 from segplug.runtime.paint import Painter
 from segplug.runtime.segment import Segmenter
@@ -39,7 +39,8 @@ def show_side_by_side(
     """
     meta = engines[0].spec.meta
     view = Viewer(meta.decoding, bands, channels=meta.in_channels)
-    painter = Painter(label_palette((colours, meta.palette), meta.num_classes))
+    labels = label_colours((colours, meta.palette), meta.num_classes, meta.classes)
+    painter = Painter(labels.palette, unpainted=labels.unpainted)
     segmenters = [Segmenter(engine) for engine in engines]
     names = " | ".join(engine.spec.backend for engine in engines)
     try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segplug.errors import UsageError
-from segplug.palette import choose_palette, random_palette
+from segplug.palette import choose_palette, distinct_palette, random_palette
 from segplug.runtime.paint import Painter
 
 PALETTE = ((128, 64, 128), (244, 35, 232), (7, 250, 1))
@@ -44,7 +44,7 @@ def test_without_a_palette_the_colours_are_mmsegs(mmseg):
 
 def test_the_first_palette_that_is_long_enough_is_taken():
     assert choose_palette([(), PALETTE[:2], PALETTE], 3) == PALETTE
-    assert choose_palette([PALETTE[:2]], 3) == random_palette(3)
+    assert choose_palette([PALETTE[:2]], 3) == distinct_palette(3)
 
 
 @pytest.mark.parametrize("opacity", [0, -0.5, 1.01])

@@ -14,7 +14,7 @@ from segplug.dataset import DatasetInfo, LabelFormat
 from segplug.engine import EngineSpec
 from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.model import ModelMeta
-from segplug.palette import random_palette
+from segplug.palette import distinct_palette
 from segplug.progress import QuietReporter
 from segplug.runtime.display import DisplaySink
 from segplug.runtime.folder import FolderDataset, ImageList
@@ -324,9 +324,9 @@ def test_parts_are_scored_apart():
     assert 0 < report.scores.metrics["mIoU"] < 1
 
 
-def test_painting_without_any_palette_uses_the_random_one(tmp_path):
+def test_painting_without_any_palette_uses_distinct_colours(tmp_path):
     meta = META.replace(palette=())
     image = _images(1)[0]
     run(_engine(meta), _Named([image], ["a.png"]), [PaintSink(tmp_path, opacity=1)])
-    expected = np.array(random_palette(3), np.uint8)[_labels_of(image)][..., ::-1]
+    expected = np.array(distinct_palette(3), np.uint8)[_labels_of(image)][..., ::-1]
     assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), expected)

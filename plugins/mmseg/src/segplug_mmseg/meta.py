@@ -12,6 +12,7 @@ from typing import Any
 from segplug.artifact import file_sha256
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Provenance
+from segplug.palette import random_palette
 from segplug.progress import Reporter
 from segplug.regular_files import expanded
 from segplug_mmseg.compat import import_mmseg, report_warnings
@@ -214,6 +215,8 @@ def _classes(
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
     """Class names and colours: of the checkpoint, else of the data set, else class 0, class 1, ...
 
+    Without a palette, mmseg paints with random colours that are always the same: they become the model's.
+
     A head of one class still tells it from the background, so mmseg scores it with one name or with two.
     """
     wanted = head.num_classes
@@ -226,7 +229,7 @@ def _classes(
     fitting = [source for source in named if len(source[1]) in accepted]
     if not named:
         reporter.warn("neither checkpoint nor config names the classes: they are called class 0, 1, ...")
-        return tuple(f"class {index}" for index in range(wanted)), ()
+        return tuple(f"class {index}" for index in range(wanted)), random_palette(wanted)
     if not fitting:
         origin, classes, _ = named[0]
         raise ModelError(
@@ -239,7 +242,9 @@ def _classes(
             f"{named[0][0]} names {len(named[0][1])} classes, not {wanted}: those of {origin} are used"
         )
     if len(palette) != len(classes):
-        palette = dataset.palette if len(dataset.palette) == len(classes) else ()
+        palette = dataset.palette
+    if len(palette) != len(classes):
+        palette = random_palette(len(classes))
     return classes, palette
 
 

@@ -1,0 +1,119 @@
+"""Which colour is which class, and how much of an image each class covers. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from segplug.palette import LabelColours, Palette, label_colours
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.model import ModelMeta
+
+__all__ = ["LegendEntry", "count_labels", "legend", "legend_entries"]
+
+_BLOCK = 1 << 22
+"""Pixels that are counted at once: NumPy counts a copy of eight bytes for each."""
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """One class in a legend."""
+
+    label: int
+    name: str
+    colour: tuple[int, int, int]
+    """RGB, 0 to 255."""
+    pixels: int | None = None
+    """How many pixels of the image have this label; ``None``: the legend belongs to no image."""
+    share: float | None = None
+    """The share of the image's pixels, 0 to 1; ``None`` as for ``pixels``."""
+    painted: bool = True
+    """Whether a painted image shows the colour. Otherwise these pixels stay as they are."""
+
+
+def legend(
+    meta: ModelMeta,
+    labels: npt.NDArray[Any] | None = None,
+    *,
+    palette: Palette | None = None,
+    unknown: int = 255,
+) -> tuple[LegendEntry, ...]:
+    """The legend of a model, or of one of its label maps.
+
+    Args:
+        meta: The model.
+        labels: Unsigned integer ``(H, W)``: only those that occur are listed, the largest first. ``None``:
+            all labels of the model, in their order.
+        palette: One RGB colour for each class; ``None``: the model's own, else :func:`label_colours`'.
+        unknown: The label of pixels that have no class.
+    """
+    colours = label_colours([palette or (), meta.palette], meta.num_classes, meta.classes)
+    counts = None if labels is None else count_labels(labels)
+    return legend_entries(meta.label_names, colours, counts, unknown=unknown)
+
+
+def legend_entries(
+    names: Sequence[str],
+    colours: LabelColours,
+    counts: npt.NDArray[np.int64] | None = None,
+    *,
+    unknown: int = 255,
+) -> tuple[LegendEntry, ...]:
+    """The legend of names and colours; see :func:`legend`.
+
+    Args:
+        names: One for each label; a label without one is called by its number, ``class 3``.
+        colours: How labels are painted; labels without a colour are black.
+        counts: The number of pixels of each label, from 0; see :func:`count_labels`.
+        unknown: The label of pixels that have no class.
+    """
+    if counts is None:
+        return tuple(_entry(label, names, colours, unknown) for label in range(len(colours.palette)))
+    total = int(counts.sum())
+    found = sorted((-int(pixels), label) for label, pixels in enumerate(counts) if pixels)
+    return tuple(
+        _entry(label, names, colours, unknown, pixels=-negative, share=-negative / total)
+        for negative, label in found
+    )
+
+
+def count_labels(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """How many pixels have each label, int64, from label 0 to the largest that occurs."""
+    import numpy as np
+
+    flat = labels.reshape(-1)
+    counts = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
+    for first in range(0, flat.size, _BLOCK):
+        counts += np.bincount(flat[first : first + _BLOCK], minlength=counts.size)
+    return counts
+
+
+def _entry(
+    label: int,
+    names: Sequence[str],
+    colours: LabelColours,
+    unknown: int,
+    *,
+    pixels: int | None = None,
+    share: float | None = None,
+) -> LegendEntry:
+    is_class = label < len(colours.palette)
+    if label < len(names):
+        name = names[label]
+    elif label in colours.unpainted:
+        name = "background"
+    else:
+        name = "unknown" if label == unknown else f"class {label}"
+    return LegendEntry(
+        label=label,
+        name=name,
+        colour=colours.palette[label] if is_class else (0, 0, 0),
+        pixels=pixels,
+        share=share,
+        painted=label not in colours.unpainted,
+    )

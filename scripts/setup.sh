@@ -17,8 +17,9 @@ fi
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
 echo "setting up $venv (the first time fetches torch, which takes minutes)"
-# mmcv 1.7.2 imports pkg_resources while it builds, so this environment builds with its own, older setuptools.
-pip install --quiet -c constraints.txt "setuptools" wheel
+# mmcv 1.7.2 imports pkg_resources while it builds, so this environment builds with its own, older setuptools;
+# segplug and its plugins build with flit_core.
+pip install --quiet -c constraints.txt setuptools wheel flit_core
 pip install --quiet -c constraints.txt torch numpy opencv-python
 
 case $mmcv in

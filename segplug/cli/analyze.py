@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from segplug.cli.given_command import given_command
 from segplug.cli.invocation import Invocation
 from segplug.cli.output import Output
 from segplug.cli.parameters import Flag, force_option
@@ -61,7 +62,7 @@ def run(call: Invocation) -> int:
         if spec.output and spec.name in call.own:
             output.say(f"wrote {call.own[spec.name]}")
     if values["html"]:
-        write_page(report, values["html"], force=values["force"])
+        write_page(report, values["html"], command=given_command(), force=values["force"])
         output.say(f"wrote {values['html']}")
     if values["csv"]:
         _write_sheets(report, values["csv"], output, force=values["force"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from segplug.cli.given_command import ARGUMENTS
 from segplug.cli.printing import print_document, print_line, print_text
 from segplug.errors import SegplugError
 from segplug.groups import HOOKS
@@ -145,6 +146,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
         os.getcwd()  # without a working folder, libraries fail in their own ways: PyTorch's ends the process
         # Not click's main(): it takes an EOFError of the work for an interrupt, a broken pipe for the end.
         with root.make_context("segplug", list(arguments)) as context:
+            context.meta[ARGUMENTS] = tuple(arguments)
             outcome = root.invoke(context)
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as ended:

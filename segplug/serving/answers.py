@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.legend import count_labels, legend_entries
 from segplug.runtime.libraries import opencv
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.model import ModelMeta
+    from segplug.palette import LabelColours, Palette
 
 __all__ = [
     "Answer",
     "class_shares",
+    "color_png",
     "confidence_png",
     "json_answer",
-    "mask_png",
     "png",
     "refusal",
 ]
@@ -39,13 +41,11 @@ class Answer:
     """Why the request was refused, in one line; empty for status 200."""
 
 
-def mask_png(labels: npt.NDArray[Any]) -> bytes:
-    """Encode labels ``(H, W)`` as a greyscale PNG of 8 bits, or of 16 bits if a label is above 255.
-
-    A mask has few labels in large regions: the fastest compression is nearly as small as the best.
-    """
-    fits_in_a_byte = labels.dtype.itemsize == 1 or labels.max() < 256
-    return png(labels.astype(np.uint8 if fits_in_a_byte else np.uint16))
+def color_png(labels: npt.NDArray[Any], palette: Palette) -> bytes:
+    """Encode labels ``(H, W)`` as a PNG of the classes' colours, RGB; labels without a colour are black."""
+    last = len(palette)
+    table = np.array([*palette, (0, 0, 0)], np.uint8)[:, ::-1]
+    return png(table[np.minimum(labels, last)])
 
 
 def confidence_png(confidence: npt.NDArray[np.float32]) -> bytes:
@@ -62,22 +62,23 @@ def png(image: npt.NDArray[Any]) -> bytes:
     return bytes(encoded)
 
 
-def class_shares(labels: npt.NDArray[Any], meta: ModelMeta, unknown: int) -> dict[str, Any]:
-    """The share of the image that each class covers; only classes that occur, largest first.
+def class_shares(
+    labels: npt.NDArray[Any], meta: ModelMeta, colours: LabelColours, unknown: int
+) -> dict[str, Any]:
+    """The colour of each class and the share of the image that it covers: those that occur, largest first.
 
     Pixels of the label ``unknown``, which is no class, are listed under that name.
     """
-    counts = np.bincount(labels.ravel())
-    names = {**dict(enumerate(meta.label_names)), unknown: "unknown"}
+    entries = legend_entries(meta.label_names, colours, count_labels(labels), unknown=unknown)
     found = [
         {
-            "label": int(label),
-            "name": names.get(int(label), str(label)),
-            "pixels": int(counts[label]),
-            "share": float(counts[label] / labels.size),
+            "label": entry.label,
+            "name": entry.name,
+            "colour": list(entry.colour),
+            "pixels": entry.pixels,
+            "share": entry.share,
         }
-        for label in np.argsort(-counts, kind="stable")
-        if counts[label]
+        for entry in entries
     ]
     height, width = labels.shape
     return {"model": meta.name, "height": height, "width": width, "classes": found}

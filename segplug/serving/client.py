@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
-import numpy as np
-
-from segplug.errors import ArtifactError, EngineError, UsageError
+from segplug.errors import ArtifactError, DatasetError, EngineError, UsageError
 from segplug.model import ModelMeta
 from segplug.serving.requests import CONTROLS
 from segplug.text import printable_line
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Reply", "decode_mask", "predictions_url"]
 
 _PREDICTIONS = "/predictions/"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_BITS = 24
+"""Where a PNG says how many bits a value has."""
 _VISIBLE = re.compile(r"[!-~]+")
 """ASCII without spaces, line ends and control characters."""
 _DURATION = re.compile(r"(?P<name>[\w.-]+)\s*;(?:.*;)?\s*dur=(?P<milliseconds>\d+(\.\d+)?)(\s*;.*)?")
@@ -90,7 +91,7 @@ class Client:
 
         Args:
             content: The file's bytes.
-            output: ``mask``, ``confidence``, ``painted`` or ``json``.
+            output: What to answer with (:data:`segplug.serving.requests.Output`).
             content_type: The type of ``content``; empty: ``application/octet-stream``.
             **controls: Other parameters (:data:`segplug.serving.requests.CONTROLS`).
 
@@ -188,19 +189,20 @@ class Client:
 
 
 def decode_mask(content: bytes, url: str) -> npt.NDArray[Any]:
-    """Decode a label mask that a server sent; unsigned integers ``(H, W)``.
+    """Decode a label mask that a server sent, with a palette or in grey; unsigned integers ``(H, W)``.
 
     Raises:
         EngineError: the content is not a PNG of one channel.
     """
-    from segplug.runtime.libraries import opencv
+    from segplug.runtime.reading import masks
 
-    cv2 = opencv()
-    mask: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    if mask is None or mask.ndim != 2:
-        raise EngineError(f"{url} answered with something that is no label mask")
-    labels: npt.NDArray[Any] = mask
-    return labels
+    try:
+        if not content.startswith(_PNG_START):
+            raise DatasetError("it is no PNG")
+        wide = content[_PNG_BITS] > 8
+        return masks.decode_mask(content, "the mask", wide=wide, nodata=False)
+    except (DatasetError, IndexError) as error:
+        raise EngineError(f"{url} answered with something that is no label mask") from error
 
 
 def predictions_url(

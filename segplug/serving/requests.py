@@ -30,9 +30,9 @@ __all__ = [
     "read_unknown_below",
 ]
 
-Output = Literal["mask", "confidence", "painted", "json", "meta"]
-"""What a client may ask for: a PNG of labels, a 16-bit PNG of their probabilities, a painted PNG, class
-shares, or the model's metadata."""
+Output = Literal["mask", "color", "painted", "confidence", "json", "meta"]
+"""What a client may ask for: a PNG of labels, one of their colours, the image with the colours over it, a
+16-bit PNG of the labels' probabilities, class shares, or the model's metadata."""
 
 CONTROLS = {
     "output": "X-Segplug-Output",

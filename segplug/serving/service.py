@@ -6,6 +6,7 @@ answers back. If one request of a batch fails, the others are still answered.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -23,7 +24,9 @@ from segplug.errors import (
     ShapeError,
     UsageError,
 )
-from segplug.palette import label_palette
+from segplug.legend import legend_entries
+from segplug.palette import Palette, label_colours
+from segplug.runtime.indexed_png import indexed_png
 from segplug.runtime.paint import Painter
 from segplug.runtime.postprocess import mark_unknown, require_scores
 from segplug.runtime.segment import Segmenter
@@ -32,9 +35,9 @@ from segplug.runtime.view import Viewer
 from segplug.serving.answers import (
     Answer,
     class_shares,
+    color_png,
     confidence_png,
     json_answer,
-    mask_png,
     png,
     refusal,
 )
@@ -49,6 +52,7 @@ from segplug.serving.requests import (
     read_output,
     read_unknown_below,
 )
+from segplug.version import __version__
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -100,6 +104,7 @@ class Service:
         limits: The limits of one image.
         batch_size: The largest batch for the engine; its images have one network size.
         unknown_below: Labels of a lower probability become unknown, unless a request says otherwise.
+        palette: One RGB colour for each class; ``None``: the model's own.
         reporter: Receives the runtime's warnings.
 
     Raises:
@@ -113,6 +118,7 @@ class Service:
         limits: Limits | None = None,
         batch_size: int = 1,
         unknown_below: float | None = None,
+        palette: Palette | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         self.meta = engine.spec.meta
@@ -125,7 +131,9 @@ class Service:
         self._segment = Segmenter(engine, batch_size=batch_size, reporter=reporter)
         self.batch_size = self._segment.group_size
         """The number of requests that are worth answering together."""
-        self._palette = label_palette([self.meta.palette], self.meta.num_classes)
+        self._colours = label_colours(
+            [palette or (), self.meta.palette], self.meta.num_classes, self.meta.classes
+        )
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer a batch of requests, in their order. A request that fails does not affect the others."""
@@ -158,13 +166,27 @@ class Service:
         try:
             output = read_output(request)
             if output == "meta":
-                return json_answer({"meta": self.meta.public().to_dict(), "backend": self.backend})
+                return json_answer(self._description())
             opacity, viewer = read_opacity(request), self._viewer(request)
             return Wanted(output, opacity, viewer, self._read_unknown_below(request, output))
         except RefusedRequestError as error:
             return refusal(error.status, error.message)
         except Exception:
             return _internal_error("reading a request")
+
+    def _description(self) -> dict[str, Any]:
+        """The answer to ``output=meta``."""
+        ignored = self._segment.ignored
+        entries = legend_entries(self.meta.label_names, self._colours, unknown=ignored)
+        shown = ("label", "name", "colour", "painted")
+        return {
+            "meta": self.meta.public().to_dict(),
+            "backend": self.backend,
+            "legend": [{name: getattr(entry, name) for name in shown} for entry in entries],
+            "unknown_label": ignored,
+            "limits": dataclasses.asdict(self._limits),
+            "segplug": __version__,
+        }
 
     def job(self, wanted: Wanted, image: npt.NDArray[Any], decoding: float) -> Job | Answer:
         """A job of what :meth:`check` returned and its image, or a refusal. Any thread may call it.
@@ -245,15 +267,20 @@ class Service:
         if wanted.unknown_below > 0:
             labels = mark_unknown(found, wanted.unknown_below, self._segment.ignored)
         if wanted.output == "json":
-            shares = class_shares(labels, self.meta, self._segment.ignored)
+            shares = class_shares(labels, self.meta, self._colours, self._segment.ignored)
             return json_answer(shares, headers={TIMING_HEADER: seconds.header(job, start)})
         if wanted.output == "painted":
-            body = png(Painter(self._palette, opacity=wanted.opacity)(wanted.viewer(job.image), labels))
+            paint = Painter(
+                self._colours.palette, opacity=wanted.opacity, unpainted=self._colours.unpainted
+            )
+            body = png(paint(wanted.viewer(job.image), labels))
+        elif wanted.output == "color":
+            body = color_png(labels, self._colours.palette)
         elif wanted.output == "confidence":
             assert found.confidence is not None
             body = confidence_png(found.confidence)
         else:
-            body = mask_png(labels)
+            body = indexed_png(labels, self._colours.palette, unknown=self._segment.ignored)
         return Answer(200, body, "image/png", {TIMING_HEADER: seconds.header(job, start)})
 
 

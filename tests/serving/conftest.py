@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from segplug.engine import EngineSpec
 from segplug.model import ModelMeta
@@ -44,6 +46,14 @@ def bright_engine(meta: ModelMeta = META, **axes) -> FunctionEngine:
 
 def encoded(image: np.ndarray, suffix: str = ".png") -> bytes:
     return cv2.imencode(suffix, image)[1].tobytes()
+
+
+def pixels(content: bytes) -> np.ndarray:
+    """The values of a PNG: labels where it has a palette, BGR where it has colours."""
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.mode == "P":
+            return np.asarray(picture)
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def noise(height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:

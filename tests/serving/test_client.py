@@ -12,7 +12,7 @@ import pytest
 from segplug.errors import EngineError, ShapeError, UsageError
 from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
-from segplug.serving.answers import Answer, mask_png, refusal
+from segplug.serving.answers import Answer, png, refusal
 from segplug.serving.client import Client, Reply, decode_mask, predictions_url
 from segplug.serving.remote_engine import RemoteEngine
 from segplug.serving.requests import Request
@@ -236,7 +236,7 @@ def test_a_server_is_scored_as_any_engine(remote) -> None:
         (refusal(503, "full"), EngineError, "answered 503: full"),
         (Answer(200, b"junk", "image/png"), EngineError, "no label mask"),
         (Answer(200, encoded(noise()), "image/png"), EngineError, "no label mask"),
-        (Answer(200, mask_png(np.zeros((3, 3), np.uint8)), "image/png"), EngineError, "a mask of"),
+        (Answer(200, png(np.zeros((3, 3), np.uint8)), "image/png"), EngineError, "a mask of"),
     ],
 )
 def test_a_server_that_answers_nonsense(service, answer, error, words) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,7 +14,7 @@ from segplug.serving.answers import Answer
 from segplug.serving.requests import Request
 from segplug.serving.service import Service
 from segplug.testing import FunctionEngine
-from tests.serving.conftest import META, bright, bright_engine, encoded, noise
+from tests.serving.conftest import META, bright, bright_engine, encoded, noise, pixels
 
 IMAGE = noise()
 
@@ -23,7 +22,7 @@ IMAGE = noise()
 def _decoded(answer: Answer) -> np.ndarray:
     assert answer.status == 200, answer.reason
     assert answer.content_type == "image/png"
-    return cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels(answer.body)
 
 
 def _probability(image: np.ndarray = IMAGE) -> np.ndarray:

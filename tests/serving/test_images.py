@@ -8,7 +8,6 @@ import json
 import threading
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -25,7 +24,7 @@ from segplug.serving.remote_engine import RemoteEngine
 from segplug.serving.requests import Limits, Request
 from segplug.serving.service import Service
 from segplug.testing import ArrayDataset, EngineConformance, FunctionEngine
-from tests.serving.conftest import encoded, http_server, noise
+from tests.serving.conftest import encoded, http_server, noise, pixels
 
 HEIGHT, WIDTH = 24, 32
 
@@ -91,7 +90,7 @@ def tiff(image: np.ndarray, **given: object) -> bytes:
 
 def _mask(answer: Answer) -> np.ndarray:
     assert answer.status == 200, answer.reason
-    return cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels(answer.body)
 
 
 def _local(kind: str, image: np.ndarray) -> np.ndarray:
@@ -155,7 +154,13 @@ def test_pixels_without_data_are_unknown() -> None:
     assert (labels[:6] == 255).all()
     assert (labels[6:] < 4).all()
     (unknown,) = [entry for entry in json.loads(shares.body)["classes"] if entry["name"] == "unknown"]
-    assert unknown == {"label": 255, "name": "unknown", "pixels": 6 * WIDTH, "share": 0.25}
+    assert unknown == {
+        "label": 255,
+        "name": "unknown",
+        "colour": [0, 0, 0],
+        "pixels": 6 * WIDTH,
+        "share": 0.25,
+    }
 
 
 def _npy_of(shape: tuple[int, ...], descr: str = "<f4") -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import textwrap
 import zlib
 
-import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from segplug.engine import Axis
 from segplug.errors import DeviceError
@@ -19,7 +20,8 @@ from segplug.serving.answers import Answer
 from segplug.serving.requests import Limits, Request
 from segplug.serving.served_model import serving_warnings
 from segplug.serving.service import Job, Service
-from tests.serving.conftest import META, bright, bright_engine, encoded, noise
+from segplug.version import __version__
+from tests.serving.conftest import META, bright, bright_engine, encoded, noise, pixels
 
 IMAGE = noise()
 
@@ -27,7 +29,7 @@ IMAGE = noise()
 def mask(answer) -> np.ndarray:
     assert answer.status == 200, answer.reason
     assert answer.content_type == "image/png"
-    return cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels(answer.body)
 
 
 def as_base64(image: np.ndarray) -> str:
@@ -174,8 +176,8 @@ def test_class_shares(service) -> None:
         "height": 10,
         "width": 10,
         "classes": [
-            {"label": 0, "name": "low", "pixels": 70, "share": 0.7},
-            {"label": 1, "name": "high", "pixels": 30, "share": 0.3},
+            {"label": 0, "name": "low", "colour": [0, 0, 0], "pixels": 70, "share": 0.7},
+            {"label": 1, "name": "high", "colour": [255, 0, 0], "pixels": 30, "share": 0.3},
         ],
     }
 
@@ -192,9 +194,35 @@ def test_a_painted_image(service) -> None:
     assert (mask(full) == (0, 0, 255)).all()
 
 
+def test_a_mask_has_the_colours_in_its_palette_and_the_labels_as_its_values() -> None:
+    service = Service(bright_engine(), palette=((10, 20, 30), (40, 50, 60)))
+    image = np.zeros((10, 10, 3), np.uint8)
+    image[:3] = 255
+    as_mask, as_colours, listed = service.answer(
+        [Request(encoded(image), output=output) for output in ("mask", "color", "json")]
+    )
+    with Image.open(io.BytesIO(as_mask.body)) as picture:
+        assert (picture.mode, picture.getpixel((0, 0)), picture.getpixel((0, 9))) == ("P", 1, 0)
+        shown = np.asarray(picture.convert("RGB"))
+    assert shown[0, 0].tolist() == [40, 50, 60]
+    assert shown[9, 0].tolist() == [10, 20, 30]
+    assert np.array_equal(mask(as_colours)[:, :, ::-1], shown)
+    assert [entry["colour"] for entry in json.loads(listed.body)["classes"]] == [[10, 20, 30], [40, 50, 60]]
+
+
 def test_the_meta_needs_no_image(service) -> None:
     (answer,) = service.answer([Request(None, output="meta")])
-    assert json.loads(answer.body) == {"meta": META.to_dict(), "backend": "bright"}
+    assert json.loads(answer.body) == {
+        "meta": META.to_dict(),
+        "backend": "bright",
+        "legend": [
+            {"label": 0, "name": "low", "colour": [0, 0, 0], "painted": True},
+            {"label": 1, "name": "high", "colour": [255, 0, 0], "painted": True},
+        ],
+        "unknown_label": 255,
+        "limits": {"bytes": 32 << 20, "pixels": 1 << 25, "edge": 16384, "decoded": 1 << 28},
+        "segplug": __version__,
+    }
 
 
 def test_labels_beyond_a_byte_are_kept() -> None:

@@ -30,7 +30,7 @@ from segplug.cli.root import run_command_line
 from segplug.engine import Engine
 from segplug.errors import DatasetError, EngineError, UsageError
 from segplug.model import Provenance
-from segplug.serving.answers import Answer, mask_png, refusal
+from segplug.serving.answers import Answer, png, refusal
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +330,7 @@ def test_a_map_of_differences_shows_every_pixel() -> None:
 def test_labels_beyond_the_palette_are_painted(engine: Engine, images: list[Path]) -> None:
     def beyond(number: int, body: bytes, answer: Answer) -> Answer:
         labels = np.full(cv2.imdecode(np.frombuffer(body, np.uint8), 1).shape[:2], 300, np.uint16)
-        return Answer(200, mask_png(labels), "image/png")
+        return Answer(200, png(labels), "image/png")
 
     with serve(engine, change_answer=beyond) as served:
         report = analyze(served, images[:1])

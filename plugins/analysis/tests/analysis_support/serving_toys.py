@@ -20,7 +20,7 @@ from segplug.api import Segplug
 from segplug.engine import Engine
 from segplug.model import ModelMeta
 from segplug.results import AnalyzeReport
-from segplug.serving.answers import Answer, mask_png, refusal
+from segplug.serving.answers import Answer, png, refusal
 from segplug.serving.client import decode_mask
 from segplug.serving.requests import Request
 from segplug.serving.service import Service
@@ -171,7 +171,7 @@ def serve(
 def with_mask(answer: Answer, change: Callable[[Any], Any]) -> Answer:
     """The answer with its labels changed."""
     labels = decode_mask(answer.body, "toy")
-    return Answer(200, mask_png(change(labels)), answer.content_type, answer.headers)
+    return Answer(200, png(change(labels)), answer.content_type, answer.headers)
 
 
 def write_pictures(folder: Path, count: int = 3) -> list[Path]:

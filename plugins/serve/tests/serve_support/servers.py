@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
+from PIL import Image
 
 
 @dataclass
@@ -31,8 +33,9 @@ class Answer:
 
     @property
     def image(self) -> np.ndarray:
+        """The labels of a mask; another picture as BGR or grey."""
         assert self.status == 200, self.body
-        return cv2.imdecode(np.frombuffer(self.body, np.uint8), cv2.IMREAD_UNCHANGED)
+        return pixels(self.body)
 
 
 @dataclass
@@ -100,6 +103,14 @@ def start(subject: Path, *options: str, log: Path, **environment: str) -> Runnin
         lines.append(line)
     said = json.loads("".join(lines))
     return Running(process, log, **said)
+
+
+def pixels(content: bytes) -> np.ndarray:
+    """The values of a PNG: labels where it has a palette, BGR where it has colours."""
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.mode == "P":
+            return np.asarray(picture)
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def form_of(**files: bytes) -> tuple[bytes, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from segplug.api import Segplug
 from segplug.runtime.postprocess import Prediction
@@ -42,8 +44,8 @@ def png_of(image: np.ndarray) -> bytes:
 
 
 def mask_of(content: bytes) -> np.ndarray:
-    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert mask is not None
+    with Image.open(io.BytesIO(content)) as picture:  # with a palette, which OpenCV would apply
+        mask = np.asarray(picture)
     assert mask.ndim == 2
     return mask
 

@@ -75,7 +75,8 @@ def plan_trace(request: ExportRequest[Any]) -> TracePlan:
         raise UsageError(reason, hint="give a smaller --shape")
     if not request.dynamic:
         return TracePlan(size, traced=size, free={})
-    limits = request.model.input_limits()
+    with request.reporter.progress("finding the sizes that the network takes", None):
+        limits = request.model.input_limits()
     if limits is not None and not _takes(limits, size):
         raise ShapeError(
             f"the network cannot take {size[0]}x{size[1]} images",

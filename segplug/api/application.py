@@ -1,4 +1,4 @@
-"""The Python API: what ``segplug run`` does, without the shell.
+"""The Python API: what the command line does, without the shell.
 
 ::
 
@@ -6,19 +6,19 @@
     model = sp.load_model("config.py", checkpoint="weights.pth")
     artifact = sp.export("onnx", model, output="model.onnx", shape=(512, 1024), dynamic=True)
     comparison = sp.verify(artifact, model)
-    report = sp.evaluate(artifact, backend="onnxruntime", dataset="config.py")
+    report = sp.evaluate(artifact, dataset="config.py")
+    result = sp.predict(artifact, "photo.jpg")
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from segplug.api.makers import Makers
-from segplug.api.making import check_numbers, check_smallest_input, image_paths
+from segplug.api.making import check_numbers, image_paths
 from segplug.api.outputs import staged_outputs
+from segplug.api.predict import Predicts
 from segplug.api.subjects import existing, request_field
 from segplug.groups import EXECUTOR_HOOK, SOURCE_HOOKS, hook_name
 from segplug.hookspecs import hookimpl
@@ -27,21 +27,20 @@ from segplug.model import ModelMeta, SegmentationModel
 from segplug.options import NoOptions
 from segplug.registry.discovery import entries
 from segplug.registry.formats import backend_of_artifact, read_meta
-from segplug.requests import AnalyzeRequest, CommandRequest, InferRequest, RunRequest
+from segplug.requests import AnalyzeRequest, CommandRequest, RunRequest
 from segplug.results import AnalyzeReport, Artifact, Precision
 from segplug.session import OnError, PathLike, Subject, Target
 
 if TYPE_CHECKING:
     from segplug.comparison import Comparison, Thresholds
     from segplug.dataset import Dataset
-    from segplug.engine import Engine
     from segplug.scores import RunReport
     from segplug.sink import Sink
 
 __all__ = ["Segplug"]
 
 
-class Segplug(Makers):
+class Segplug(Predicts):
     """Everything segplug does.
 
     Args:
@@ -57,57 +56,11 @@ class Segplug(Makers):
         """The installed targets of a hook, from metadata alone."""
         return entries(hook if hook in (*SOURCE_HOOKS, EXECUTOR_HOOK) else hook_name(hook))
 
-    @contextmanager
-    def open(
-        self,
-        what: Subject,
-        *,
-        backend: Target,
-        device: str | None = None,
-        threads: int | None = None,
-        want_logits: bool = False,
-        trust_artifact: bool = False,
-        allow_nonfinite: bool = False,
-        **options: Any,
-    ) -> Iterator[Engine]:
-        """Open an artifact (or wrap a model) with an ``infer`` target; closed with the context.
-
-        Args:
-            what: An artifact, its path, or a loaded model (with the ``pytorch`` backend).
-            backend: The ``infer`` target.
-            device: ``cpu``, ``cuda``, ``cuda:1``, ...; default: the backend's own.
-            threads: Threads of one engine run; default: the library's own.
-            want_logits: Give logits, where the backend can, even if the artifact gives labels.
-            trust_artifact: Open the artifact even if it may run code. Otherwise one that is a program is
-                checked first, and refused with :class:`segplug.errors.UntrustedError`.
-            allow_nonfinite: Open an artifact that gives labels even if weights in it are NaN, which is an
-                error otherwise where the backend can read them.
-            **options: The backend's own options.
-        """
-        check_numbers(threads=threads)
-        provider = self.registry.resolve("infer", backend)
-        request: InferRequest[Any] = InferRequest(
-            **request_field(provider, what),
-            device=provider.device(device),
-            threads=threads,
-            want_logits=want_logits,
-            trust_artifact=trust_artifact,
-            allow_nonfinite=allow_nonfinite,
-            options=provider.make_options(options),
-            **self._context(provider.entry),
-        )
-        engine: Engine = self._call_hook(provider, request)
-        try:
-            check_smallest_input(engine.spec)
-            yield engine
-        finally:
-            engine.close()
-
     def evaluate(
         self,
         what: Subject,
         *,
-        backend: Target,
+        backend: Target | None = None,
         dataset: Dataset | PathLike,
         metrics: Sequence[str] = ("mIoU",),
         sinks: Sequence[Sink] = (),
@@ -130,8 +83,8 @@ class Segplug(Makers):
         """Run and score on a data set.
 
         Args:
-            what: An artifact, its path, or a loaded model (with the ``pytorch`` backend).
-            backend: The ``infer`` target.
+            what: An artifact, its path, or a loaded model.
+            backend: The ``infer`` target; ``None``: as for :meth:`open`.
             dataset: What :meth:`load_dataset` returned, or a location for it.
             metrics: Of ``mIoU``, ``mDice``, ``mFscore``; empty: run without scoring.
             sinks: Further sinks for the results: :mod:`segplug.runtime.sinks`, ``.raw``.
@@ -156,7 +109,7 @@ class Segplug(Makers):
         from segplug.runtime.sinks import ScoreSink
 
         check_numbers(threads=threads, batch_size=batch_size)
-        provider = self.registry.resolve("infer", backend)
+        provider = self._backend(what, backend)
         runner = self.registry.resolve(EXECUTOR_HOOK, executor)
         subject = request_field(provider, what)
         provider.make_options(options)  # a wrong option is an error before the data set is opened

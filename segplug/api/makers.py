@@ -205,7 +205,8 @@ class Makers(Sources):
                 return product.describe(artifact, request)
 
             artifact = product.agreed(self.registry.call(provider, request, finish))
-            stage.commit(older=attached_files(final / artifact.path.name))
+            with self.reporter.progress("writing to disk", None):
+                stage.commit(older=attached_files(final / artifact.path.name))
             return replace(artifact, path=destination / artifact.path.name)
 
     def convert_weights(
@@ -308,5 +309,6 @@ class Makers(Sources):
             self.reporter.warn(
                 "an add-on changed the artifact after it was verified: it does not count as verified"
             )
-        stage.commit(older=older_parts(self.registry, provider.entry, final))
+        with self.reporter.progress("writing to disk", None):
+            stage.commit(older=older_parts(self.registry, provider.entry, final))
         return replace(artifact, path=request.destination)

@@ -68,9 +68,10 @@ class Sources(Caller):
             options=provider.make_options(options),
             **self._context(provider.entry),
         )
-        model: SegmentationModel = self._call_hook(provider, request)
-        if not structure_only:
-            self._check_weights(model, f"the weights of {_weights(request)}", allow_nonfinite)
+        with self.reporter.progress("loading the model", None):
+            model: SegmentationModel = self._call_hook(provider, request)
+            if not structure_only:
+                self._check_weights(model, f"the weights of {_weights(request)}", allow_nonfinite)
         load_arguments = LoadArguments(
             config=request.config,
             checkpoint=request.checkpoint,
@@ -192,7 +193,8 @@ class Sources(Caller):
             options=provider.make_options(options),
             **self._context(provider.entry),
         )
-        dataset: Dataset = self._call_hook(provider, request)
+        with self.reporter.progress("opening the data set", None):
+            dataset: Dataset = self._call_hook(provider, request)
         return dataset
 
 

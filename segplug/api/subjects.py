@@ -7,6 +7,7 @@ from typing import Any
 
 from segplug.errors import UsageError
 from segplug.installed import Provider
+from segplug.locations import has_scheme
 from segplug.model import SegmentationModel
 from segplug.regular_files import why_no_file
 from segplug.results import Artifact
@@ -14,7 +15,7 @@ from segplug.session import Subject
 from segplug.staging import recover
 from segplug.text import is_encodable
 
-__all__ = ["existing", "input_files", "output_path", "request_field", "require_text"]
+__all__ = ["existing", "input_files", "name_of", "output_path", "request_field", "require_text"]
 
 
 def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
@@ -30,9 +31,17 @@ def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
         return {"model": what}
     path = what.path if isinstance(what, Artifact) else Path(what)
     if provider.takes == "model":
-        raise UsageError(f"{named} takes a loaded model, not the file {path}")
+        raise UsageError(f"{named} takes a loaded model, not the file {path}", hint="load_model loads it")
     require_text(existing(path))
     return {"artifact": path}
+
+
+def name_of(what: Subject) -> str:
+    """What people call it: the name of a file, or the address of a server; the model in memory."""
+    if isinstance(what, SegmentationModel):
+        return "the model"
+    place = what.path if isinstance(what, Artifact) else what
+    return str(what) if has_scheme(str(place)) else Path(place).name
 
 
 def existing(path: Path) -> Path:

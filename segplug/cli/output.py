@@ -5,6 +5,7 @@ With ``--json`` one JSON document goes to stdout, and everything for people goes
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -132,7 +133,8 @@ class ConsoleReporter:
     """Notes, warnings and stages on stderr (:mod:`segplug.cli.stages`)."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        # The stream itself: where libraries are kept quiet, sys.stderr leads elsewhere for a while.
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self._stages = stages_on(self._console)
 
     def note(self, message: str) -> None:

@@ -121,7 +121,7 @@ def run(
             _ = context.ignored  # raises if no label is left
         with _opened(sinks, context):
             done = _restored(sinks, journal, stream.reader, recorder, allow_nonfinite)
-            with recorder.progress("images", len(dataset)) as progress:
+            with recorder.progress("running images", len(dataset)) as progress:
                 progress.advance(len(done))
                 todo = [index for index in range(len(dataset)) if index not in done]
                 consumer = Consumer(

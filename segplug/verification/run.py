@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segplug.comparison import Comparison, Thresholds
+from segplug.dates import now
 from segplug.engine import REFERENCE_BACKEND, Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.model import SegmentationModel
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from segplug.engine import Engine
     from segplug.installed import Provider
     from segplug.model import ModelMeta
-    from segplug.progress import Reporter
+    from segplug.progress import Progress, Reporter
 
     Inputs = Iterator[tuple[str, npt.NDArray[np.float32]]]
 
@@ -133,17 +135,23 @@ def _fitted(array: npt.NDArray[np.float32], candidate: Engine) -> npt.NDArray[np
 def _other_sizes(
     name: str, whole: npt.NDArray[np.float32], base: npt.NDArray[np.float32], candidate: Engine
 ) -> Inputs:
-    spec = candidate.spec
-    _, height, width = base.shape
+    for size in _sizes_beside((base.shape[1], base.shape[2]), candidate.spec):
+        yield _named(name, _filled(_resized(whole, *size), candidate))
+    if _takes_two(candidate.spec):
+        yield _named(name, np.ascontiguousarray(np.stack([base, base[:, :, ::-1]])))
+
+
+def _sizes_beside(size: tuple[int, int], spec: EngineSpec) -> list[tuple[int, int]]:
+    height, width = size
     sizes = [
         (_near(spec.height, height + height // 4 + 3), _near(spec.width, width + width // 4 + 3)),
         (_near(spec.height, height), _near(spec.width, (3 * width) // 4 + 1)),
     ]
-    for size in dict.fromkeys(sizes):
-        if size != (height, width):
-            yield _named(name, _filled(_resized(whole, *size), candidate))
-    if spec.batch.accepts(2) and not spec.batch.is_fixed:
-        yield _named(name, np.ascontiguousarray(np.stack([base, base[:, :, ::-1]])))
+    return [other for other in dict.fromkeys(sizes) if other != size]
+
+
+def _takes_two(spec: EngineSpec) -> bool:
+    return spec.batch.accepts(2) and not spec.batch.is_fixed
 
 
 def _near(axis: Axis, wanted: int) -> int:
@@ -304,15 +312,31 @@ def compare_engines(
         )
     meta = reference.spec.meta
     shown = verification_images(images, meta, candidate.spec.meta.input_size)
-    comparison = compare(
-        run_both(reference, candidate, comparison_inputs(shown, candidate), reporter),
-        precision=precision,
-        thresholds=thresholds,
-        threshold=meta.threshold,
-        logits=meta.scores == "logits",
-        reference=named,
-    )
+    inputs = comparison_inputs(shown, candidate)
+    first = next(inputs)
+    with reporter.progress("checking inputs", _count(images, first[1], candidate.spec)) as progress:
+        comparison = compare(
+            run_both(reference, candidate, _counted(chain([first], inputs), progress), reporter),
+            precision=precision,
+            thresholds=thresholds,
+            threshold=meta.threshold,
+            logits=meta.scores == "logits",
+            reference=named,
+        )
     return replace(comparison, not_compared=_not_compared(candidate.spec))
+
+
+def _count(images: Sequence[str | Path], first: npt.NDArray[np.float32], spec: EngineSpec) -> int:
+    """How many inputs :func:`comparison_inputs` gives, of which ``first`` is the first."""
+    others = len(_sizes_beside((first.shape[2], first.shape[3]), spec)) + _takes_two(spec)
+    return max(len(images), 1) + others
+
+
+def _counted(inputs: Inputs, progress: Progress) -> Inputs:
+    """The same; each is done when the next is asked for."""
+    for item in inputs:
+        yield item
+        progress.advance()
 
 
 def _not_compared(spec: EngineSpec) -> tuple[str, ...]:
@@ -366,6 +390,7 @@ def verified(
         trust_artifact=True,  # this call has made it
         **where,
     )
-    meta = artifact.meta.replace(verification=comparison.to_dict())
+    found = {"date": now().isoformat(), **comparison.to_dict()}
+    meta = artifact.meta.replace(verification=found)
     maker.method("write_meta")(artifact.path, meta)
     return replace(artifact, meta=meta)

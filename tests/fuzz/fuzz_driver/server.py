@@ -77,7 +77,7 @@ def _preload() -> None:
         "torch.fx.experimental.symbolic_shapes",
         "torch.onnx._internal.exporter._core",
         "cv2",
-        "rich.progress",
+        "rich.live",
     ):
         importlib.import_module(name)
     gc.collect()

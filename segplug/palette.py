@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ __all__ = [
     "label_colours",
     "label_palette",
     "named_palette",
+    "palette_key",
     "random_palette",
 ]
 
@@ -29,6 +31,9 @@ PALETTE_NAMES = ("distinct", *DATASETS)
 """The names that :func:`named_palette` knows."""
 
 _BLACK = (0, 0, 0)
+
+_BACKGROUNDS = ("background", "bg", "class 0")
+"""What the first of two classes is called if it is what is left beside the thing, or if nobody named it."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,24 @@ def named_palette(name: str, count: int) -> Palette:
     """
     if name == "distinct":
         return distinct_palette(count)
-    colours = _colours(DATASETS[name]) if name in DATASETS else read_palette(name, names=PALETTE_NAMES)
+    colours = _all_colours(name)
     if len(colours) < count:
         raise UsageError(
             f"the palette {name} has {len(colours)} colours, too few for {count} classes",
             hint="--palette distinct has colours for any number of classes",
         )
     return colours[:count]
+
+
+def palette_key(name: str) -> str:
+    """Identifies the colours of a palette, which may be a file that changes; raises as its reader does."""
+    return hashlib.sha256(str(_all_colours(name)).encode()).hexdigest()[:16]
+
+
+def _all_colours(name: str) -> Palette:
+    if name == "distinct":
+        return _colours(DISTINCT)
+    return _colours(DATASETS[name]) if name in DATASETS else read_palette(name, names=PALETTE_NAMES)
 
 
 def random_palette(num_classes: int) -> Palette:
@@ -94,8 +110,8 @@ def label_colours(palettes: Sequence[Palette], num_classes: int, classes: Sequen
     """One colour for each label, and the labels that are not painted.
 
     Where no palette fits and there are two labels, a background and a thing, the background is not painted.
-    Label 0 is taken for the background if the model has one class, if its classes have no names, or if the
-    first of two is named background.
+    Label 0 is taken for the background if the model has one class, or two whose first is named background or
+    not named.
 
     Args:
         palettes: The palettes to choose from, as for :func:`choose_palette`.
@@ -109,7 +125,7 @@ def label_colours(palettes: Sequence[Palette], num_classes: int, classes: Sequen
 
 def _has_background(num_classes: int, classes: Sequence[str]) -> bool:
     if num_classes == 2 and classes:
-        return classes[0].strip().lower() in ("background", "bg")
+        return classes[0].strip().lower() in _BACKGROUNDS
     return num_classes in (1, 2)
 
 

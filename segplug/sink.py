@@ -47,6 +47,14 @@ class RunContext:
         named = self.dataset.info.classes or self.meta.classes
         return named or tuple(str(label) for label in range(self.meta.num_classes))
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """A name for each label: the classes, ``background`` first for a model of one class.
+
+        Empty: neither the data set nor the model names them.
+        """
+        return self.meta.replace(classes=self.dataset.info.classes or self.meta.classes).label_names
+
     def colours(self, palette: str | None = None) -> LabelColours:
         """How labels are painted.
 

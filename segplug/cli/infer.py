@@ -25,10 +25,10 @@ from segplug.cli.parameters import (
     Flag,
     GreedyOption,
     WholeRange,
-    bands_option,
     force_option,
     key_values,
 )
+from segplug.cli.pictures import check_pictures, picture_options, picture_sinks
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 __all__ = ["example", "parameters", "run"]
 
 _METRICS = ("mIoU", "mDice", "mFscore")
+
+_WRITTEN = ("format_only", "out", "confidence", "color", "show_dir")
+_WORK = ("eval", *_WRITTEN, "show")
+"""The flags that ask for something."""
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -135,22 +139,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             metavar="P",
             help="Turn labels that are less probable than P into the ignored label of the data set.",
         ),
-        Flag(
-            ["--show-dir"],
-            group="output",
-            type=folder,
-            help="Write painted images to this folder: the class colours over the image.",
-        ),
-        Flag(["--show"], group="output", is_flag=True, help="Show each painted image in a window."),
-        Flag(
-            ["--opacity"],
-            group="output",
-            type=FiniteRange(0, 1, min_open=True),
-            default=0.5,
-            show_default=True,
-            help="Weight of the class colour over the image, above 0 and at most 1.",
-        ),
-        bands_option("painted images show"),
+        *picture_options(),
         Flag(
             ["--no-tta"],
             group="model",
@@ -261,17 +250,14 @@ def run(call: Invocation) -> int:
 
 
 def _check(provider: Provider, values: Mapping[str, Any]) -> None:
-    asked = [values[name] for name in ("eval", "format_only", "out", "confidence", "show_dir", "show")]
-    if not any(asked):
-        raise UsageError(
-            "nothing to do", hint="add --eval, --format-only, --out, --confidence, --show-dir or --show"
-        )
+    if not any(values[name] for name in _WORK):
+        flags = ["--" + name.replace("_", "-") for name in _WORK]
+        raise UsageError("nothing to do", hint=f"add {', '.join(flags[:-1])} or {flags[-1]}")
     if values["eval"] and values["format_only"]:
         raise UsageError("--eval and --format-only exclude each other", hint="run once for each")
     if values["label_suffix"] != ".png" and not values["format_only"]:
         raise UsageError("--label-suffix is the format of label maps", hint="add --format-only FOLDER")
-    if values["bands"] and not (values["show_dir"] or values["show"]):
-        raise UsageError("--bands says what painted images show", hint="add --show-dir FOLDER or --show")
+    check_pictures(values)
     if values["dataset"] and values["input_img"]:
         raise UsageError("--dataset and --input-img exclude each other")
     if values["eval"] and values["input_img"]:
@@ -299,9 +285,8 @@ def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:
 
 def _sinks(values: Mapping[str, Any]) -> list[Sink]:
     from segplug.runtime.confidence import ConfidenceSink
-    from segplug.runtime.display import DisplaySink
     from segplug.runtime.raw import RawSink
-    from segplug.runtime.sinks import LabelMapSink, PaintSink
+    from segplug.runtime.sinks import LabelMapSink
 
     chosen: list[Sink] = []
     if values["format_only"]:
@@ -310,12 +295,7 @@ def _sinks(values: Mapping[str, Any]) -> list[Sink]:
         chosen.append(RawSink(values["out"], force=values["force"]))
     if values["confidence"]:
         chosen.append(ConfidenceSink(values["confidence"]))
-    bands = values["bands"] or None
-    if values["show_dir"]:
-        chosen.append(PaintSink(values["show_dir"], opacity=values["opacity"], bands=bands))
-    if values["show"]:
-        chosen.append(DisplaySink(opacity=values["opacity"], bands=bands))
-    return chosen
+    return chosen + picture_sinks(values)
 
 
 def _print(output: Output, values: Mapping[str, Any], report: RunReport) -> None:
@@ -339,7 +319,7 @@ def _print(output: Output, values: Mapping[str, Any], report: RunReport) -> None
         )
     for line in report.approximations:
         output.say(f"approximate: {line}")
-    for name in ("format_only", "out", "confidence", "show_dir"):
+    for name in _WRITTEN:
         if values[name]:
             output.say(f"wrote {values[name]}")
 

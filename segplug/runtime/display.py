@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from segplug.errors import UsageError
+from segplug.runtime.drawing import Drawer, Part, PictureSettings
+from segplug.runtime.legend_picture import Place
 from segplug.runtime.libraries import opencv
-from segplug.runtime.paint import Painter
-from segplug.runtime.view import Viewer
 from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
@@ -64,13 +64,25 @@ class DisplaySink:
     """
 
     needs_image = True
-    needs_mask = False
     needs_confidence = False
 
-    def __init__(self, *, opacity: float = 0.5, bands: Sequence[int] | None = None) -> None:
-        self._opacity = opacity
-        self._bands = bands
-        Painter(((0, 0, 0),), opacity=opacity)
+    def __init__(
+        self,
+        *,
+        opacity: float = 0.5,
+        bands: Sequence[int] | None = None,
+        palette: str | None = None,
+        parts: Sequence[Part] = ("prediction",),
+        legend: Place | None = None,
+    ) -> None:
+        self._settings = PictureSettings(
+            opacity=opacity,
+            bands=None if bands is None else tuple(bands),
+            palette=palette,
+            parts=tuple(parts),
+            legend=legend,
+        )
+        self.needs_mask = self._settings.needs_mask
         self._window = DisplayWindow(instead="use --show-dir to write painted images")
 
     @property
@@ -78,15 +90,11 @@ class DisplaySink:
         return "window"
 
     def open(self, run: RunContext) -> None:
-        self._view = Viewer(run.meta.decoding, self._bands, channels=run.meta.in_channels)
-        colours = run.colours()
-        self._painter = Painter(colours.palette, opacity=self._opacity, unpainted=colours.unpainted)
+        self._draw = Drawer(self._settings, run)
         self._abandoned = run.abandoned
 
     def consume(self, result: ImageResult) -> Notes:
-        assert result.image is not None
-        painted = self._painter(self._view(result.image), result.labels)
-        self._window.show(painted, result.name, abandoned=self._abandoned.is_set)
+        self._window.show(self._draw(result), result.name, abandoned=self._abandoned.is_set)
         return {}
 
     def has(self, index: int, notes: Notes) -> bool:

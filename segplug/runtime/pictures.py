@@ -12,15 +12,17 @@ import numpy as np
 from segplug.commits import state_of
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import OutputFolders, refuse_special, write_bytes
+from segplug.palette import palette_key
 from segplug.runtime.dataset_files import (
     input_files,
     refuse_dataset_file,
     refuse_searched_folder,
     relative_path,
 )
+from segplug.runtime.drawing import Drawer, Part, PictureSettings
+from segplug.runtime.indexed_png import indexed_png
+from segplug.runtime.legend_picture import Place
 from segplug.runtime.libraries import opencv, pillow
-from segplug.runtime.paint import Painter
-from segplug.runtime.view import Viewer
 from segplug.sink import ImageResult, Notes, RunContext
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from segplug.dataset import Dataset
 
 __all__ = [
+    "ColourMapSink",
     "LabelMapSink",
     "PaintSink",
     "StemSink",
@@ -37,6 +40,9 @@ __all__ = [
     "label_map_files",
     "state_note",
 ]
+
+_COLOURS = 256
+"""Of a PNG's palette, at most."""
 
 _PROBE = np.zeros((64, 64, 3), np.uint8)
 """Encoded to find out whether OpenCV writes colour images of a format."""
@@ -49,28 +55,46 @@ class PaintSink:
         folder: The output folder; made if it does not exist.
         opacity: Weight of the colours, in (0, 1].
         bands: The channels to show; see :class:`segplug.runtime.view.Viewer`.
+        palette: A name or a file for :func:`segplug.palette.named_palette`; ``None``: the data set's colours,
+            else the model's.
+        parts: What each picture shows, from left to right: :data:`segplug.runtime.drawing.PARTS`.
+        legend: ``right`` or ``below``; ``None``: none, and a picture of one part has the image's size.
+
+    Raises:
+        UsageError: one of them is wrong.
     """
 
     needs_image = True
-    needs_mask = False
     needs_confidence = False
 
-    def __init__(self, folder: Path, *, opacity: float = 0.5, bands: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        opacity: float = 0.5,
+        bands: Sequence[int] | None = None,
+        palette: str | None = None,
+        parts: Sequence[Part] = ("prediction",),
+        legend: Place | None = None,
+    ) -> None:
         self._folder = folder
-        self._opacity = opacity
-        self._bands = None if bands is None else tuple(bands)
+        self._settings = PictureSettings(
+            opacity=opacity,
+            bands=None if bands is None else tuple(bands),
+            palette=palette,
+            parts=tuple(parts),
+            legend=legend,
+        )
+        self.needs_mask = self._settings.needs_mask
         self._folders = OutputFolders()
-        Painter(((0, 0, 0),), opacity=opacity)  # refuses a bad opacity before anything is loaded
 
     @property
     def key(self) -> str:
-        return f"paint {self._folder.resolve()} {self._opacity} {self._bands}"
+        return f"paint {self._folder.resolve()} {self._settings.key}"
 
     def open(self, run: RunContext) -> None:
         self._dataset = run.dataset
-        self._view = Viewer(run.meta.decoding, self._bands, channels=run.meta.in_channels)
-        colours = run.colours()
-        self._painter = Painter(colours.palette, opacity=self._opacity, unpainted=colours.unpainted)
+        self._draw = Drawer(self._settings, run)
         refuse_searched_folder(self._folder, run.dataset)
         names = [relative_path(run.dataset.name(index)) for index in range(len(run.dataset))]
         written = {suffix for suffix in {name.suffix for name in names} if _encoded(suffix, _PROBE)}
@@ -81,8 +105,7 @@ class PaintSink:
         self._folders.make(self._folder)
 
     def consume(self, result: ImageResult) -> Notes:
-        assert result.image is not None
-        painted = self._painter(self._view(result.image), result.labels)
+        painted = self._draw(result)
         relative = self._targets[result.index]
         content = _encoded(relative.suffix, painted)
         if content is None:  # for example, it is too large for the format
@@ -232,6 +255,44 @@ class LabelMapSink(StemSink):
 
         source = next(iter(input_files(self._dataset, result.index, mask=False)), None)
         return encode_label_tif(ids, source=source, ignored=self._nodata)
+
+
+class ColourMapSink(StemSink):
+    """Writes each label map as ``<stem>.png`` with the colours as its palette; the values are the labels.
+
+    Args:
+        folder: The output folder; made if it does not exist.
+        palette: A name or a file for :func:`segplug.palette.named_palette`; ``None``: the data set's colours,
+            else the model's.
+
+    Raises:
+        UsageError: there is no such palette.
+    """
+
+    what = "coloured label maps"
+
+    def __init__(self, folder: Path, *, palette: str | None = None) -> None:
+        super().__init__(folder, ".png")
+        self._palette = palette
+        self._key = "" if palette is None else palette_key(palette)
+
+    @property
+    def key(self) -> str:
+        return f"{super().key} {self._key}"
+
+    def open(self, run: RunContext) -> None:
+        self._colours = run.colours(self._palette).palette
+        self._unknown = run.dataset.info.ignore_index
+        if max(len(self._colours), self._unknown + 1) > _COLOURS:
+            raise UsageError(
+                f"coloured label maps are PNG of at most {_COLOURS} colours, and there are "
+                f"{len(self._colours)} labels and the ignored label {self._unknown}",
+                hint="--show-dir FOLDER --opacity 1 writes colours, --format-only FOLDER the labels",
+            )
+        super().open(run)
+
+    def encoded(self, result: ImageResult) -> bytes:
+        return indexed_png(result.labels, self._colours, unknown=self._unknown)
 
 
 def _nodata(run: RunContext, ids: npt.NDArray[Any] | None) -> int | None:

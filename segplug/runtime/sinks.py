@@ -13,12 +13,12 @@ import numpy as np
 
 from segplug.errors import UsageError
 from segplug.options import require_number
-from segplug.runtime.pictures import LabelMapSink, PaintSink
+from segplug.runtime.pictures import ColourMapSink, LabelMapSink, PaintSink
 from segplug.runtime.score import check_metrics, count, score
 from segplug.scores import Counts, Scores
 from segplug.sink import ImageResult, Notes, RunContext, Sink
 
-__all__ = ["ImageResult", "LabelMapSink", "PaintSink", "RunContext", "ScoreSink", "Sink"]
+__all__ = ["ColourMapSink", "ImageResult", "LabelMapSink", "PaintSink", "RunContext", "ScoreSink", "Sink"]
 
 
 class ScoreSink:

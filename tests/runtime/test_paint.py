@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segplug.errors import UsageError
-from segplug.palette import choose_palette, distinct_palette, random_palette
+from segplug.palette import choose_palette, distinct_palette, label_colours, random_palette
 from segplug.runtime.paint import Painter
 
 PALETTE = ((128, 64, 128), (244, 35, 232), (7, 250, 1))
@@ -60,3 +60,23 @@ def test_a_large_image_is_painted_in_blocks_of_rows():
     painter = Painter([(1, 2, 3), (200, 100, 0), (9, 9, 9)], opacity=0.3)
     rows = [painter(image[row : row + 1], labels[row : row + 1]) for row in range(700)]
     assert np.array_equal(painter(image, labels), np.concatenate(rows))
+
+
+@pytest.mark.parametrize("classes", [(), ("class 0", "class 1"), ("Background", "cat"), ("cat",)])
+def test_without_a_palette_the_background_of_two_labels_keeps_the_image(classes):
+    colours = label_colours([()], len(classes) or 2, classes)
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    labels = np.array([[0, 1, 0, 1]] * 4, np.uint8)
+    painted = Painter(colours.palette, opacity=1, unpainted=colours.unpainted)(image, labels)
+    assert np.array_equal(painted[:, ::2], image[:, ::2])
+    assert (painted[:, 1::2] == distinct_palette(1)[0][::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("palette", "classes"),
+    [((), ("cat", "dog")), (PALETTE[:2], ("background", "cat")), ((), ("background", "cat", "dog"))],
+)
+def test_with_a_palette_or_other_classes_every_label_is_painted(palette, classes):
+    colours = label_colours([palette], len(classes), classes)
+    assert colours.unpainted == frozenset()
+    assert colours.palette == (palette or distinct_palette(len(classes)))

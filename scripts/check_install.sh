@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# Install segplug as README.md says, and do a small job with it: for each kind of user in a clean virtual environment.
+#
+#   scripts/check_install.sh [--newest-pip] [KIND...]
+#
+# README's section "Install" names the kinds (a comment `# KIND: ...` above a line) and holds the lines, which are run
+# as they are written there, in a copy of this checkout. Without KIND, all of them. The environments use the pip that
+# Python brings, or with --newest-pip the newest one. Needs Python 3.11 or later, git and the package registries; about
+# 2 GB in TMPDIR while it runs, which is removed at the end.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-$(command -v python3.11 || command -v python3)}
+minutes=15 # for one line of README, or one job
+
+fail() {
+    echo "check_install.sh: $1" >&2
+    [ -z "${2:-}" ] || { echo "--- the last lines of its output:" && tail -n 40 "$2"; } >&2
+    exit 1
+}
+
+# What README says.
+
+install_section() { sed -n '/^## Install$/,/^## /p' "$root/README.md"; }
+
+kinds_in_readme() { install_section | sed -n 's/^# \([a-z]*\): .*/\1/p'; }
+
+line_of() { install_section | sed -n "/^# $1: /{n;p;}"; }
+
+# The small jobs. Each runs in the folder $work, which holds photo.png.
+
+make_photo() {
+    python -c "
+import cv2, numpy
+rows, columns = numpy.mgrid[:96, :128]
+cv2.imwrite('photo.png', numpy.dstack([rows, columns, rows + columns]).astype('uint8'))"
+}
+
+job_onnx() {
+    not_importable torch mmcv mmseg onnx
+    # A file of another tool: the library that writes it stays outside of the environment.
+    pip install --quiet --target onnx_writer -c "$copy/constraints.txt" onnx
+    PYTHONPATH=onnx_writer python - <<'MODEL'
+import numpy
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+weights = numpy.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype("float32")
+graph = helper.make_graph(
+    [helper.make_node("Conv", ["image", "weights"], ["scores"], pads=[1, 1, 1, 1])],
+    "small",
+    [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, "height", "width"])],
+    [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 4, "height", "width"])],
+    [numpy_helper.from_array(weights, "weights")],
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+onnx.save(model, "model.onnx")
+MODEL
+    segplug run infer onnxruntime model.onnx --input-img photo.png --show-dir painted \
+        --output-kind logits --mean 0 --std 255
+    is_there painted/photo.png
+}
+
+job_torch() {
+    not_importable mmcv mmseg
+    cat >net.py <<'NET'
+from torch import nn
+
+
+def build() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1))
+NET
+    segplug run export onnx python:net.py:build --output model.onnx --shape 64 96 --mean 0 --std 255 --verify
+    segplug run infer onnxruntime model.onnx --input-img photo.png --show-dir painted
+    is_there painted/photo.png
+}
+
+job_mmseg() {
+    segplug run export onnx "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
+        --output model.onnx --shape 128 256 --verify
+    segplug run infer pytorch "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
+        --input-img photo.png --show-dir painted
+    is_there painted/photo.png
+}
+
+not_importable() {
+    python - "$@" <<'CHECK'
+import importlib.util
+import sys
+
+found = [name for name in sys.argv[1:] if importlib.util.find_spec(name)]
+sys.exit(f"these should not be installed: {', '.join(found)}" if found else 0)
+CHECK
+}
+
+is_there() { [ -s "$1" ] || { echo "$1 was not written" && return 1; }; }
+
+export -f make_photo not_importable is_there
+for job in $(compgen -A function job_); do export -f "${job?}"; done
+
+# One kind.
+
+check() {
+    local kind=$1 line started seconds
+    line=$(line_of "$kind")
+    [ -n "$line" ] || fail "README.md has no line for '$kind' under '## Install'; it has: $(kinds_in_readme | xargs)"
+    declare -F "job_$kind" >/dev/null || fail "there is no job_$kind for the kind '$kind' in README.md"
+    echo "== $kind: $line"
+
+    venv=$folder/venv work=$folder/work
+    rm -rf "$venv" "$work" && mkdir "$work"
+    "$python" -m venv "$venv"
+    if [ -n "$newest_pip" ]; then "$venv/bin/python" -m pip install --quiet --upgrade pip; fi
+    started=$SECONDS
+    in_environment "$copy" "$line" >"$folder/log" 2>&1 ||
+        fail "$kind: this line failed, or took longer than $minutes minutes: $line" "$folder/log"
+    seconds=$((SECONDS - started))
+    echo "   installed in $seconds s, $(du -sm "$venv" | cut -f1) MB, with $("$venv/bin/pip" --version | cut -d' ' -f1,2)"
+
+    started=$SECONDS
+    in_environment "$work" "segplug plugins list --check; make_photo; job_$kind" >"$folder/log" 2>&1 || fail "$kind: its job failed" "$folder/log"
+    echo "   its job took $((SECONDS - started)) s"
+
+    list_files >"$folder/after"
+    diff "$folder/before" "$folder/after" >"$folder/log" || fail "$kind: the checkout has other files now" "$folder/log"
+}
+
+# Run a line of bash in a folder and in the environment, in a shell of its own, where `set -e` works behind `||`, too.
+# pip gets a cache of downloads, but none of built wheels: mmcv is built.
+in_environment() (
+    cd "$1"
+    unset PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_NO_BUILD_ISOLATION PYTHONPATH
+    export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH PIP_CACHE_DIR=$folder/cache PIP_DISABLE_PIP_VERSION_CHECK=1 copy
+    timeout "$((minutes * 60))" bash -euo pipefail -c "$2"
+)
+
+list_files() { (cd "$copy" && find . | sort); }
+
+newest_pip=""
+if [ "${1:-}" = --newest-pip ]; then newest_pip=yes && shift; fi
+mapfile -t kinds < <(if [ $# -gt 0 ]; then printf '%s\n' "$@"; else kinds_in_readme; fi)
+[ "${#kinds[@]}" -gt 0 ] || fail "README.md has no section '## Install' with lines like '# KIND: ...'"
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+copy=$folder/segplug
+mkdir "$copy" "$folder/cache"
+(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T -) 2>/dev/null |
+    tar -x -C "$copy"
+list_files >"$folder/before"
+downloads=$("$python" -m pip cache dir 2>/dev/null || true)
+for part in http http-v2; do
+    if [ -d "$downloads/$part" ]; then ln -s "$downloads/$part" "$folder/cache/$part"; fi
+done
+
+for kind in "${kinds[@]}"; do check "$kind"; done
+echo "== installed as README.md says: ${kinds[*]}"

@@ -20,6 +20,7 @@ _MODULES = {
     "EngineSpec": "segplug.engine",
     "ModelMeta": "segplug.model",
     "Segplug": "segplug.api",
+    "Segmentation": "segplug.api.segmentation",
     "SegmentationModel": "segplug.model",
     "hookimpl": "segplug.hookspecs",
     "option": "segplug.options",
@@ -29,6 +30,7 @@ __all__ = [*sorted(_MODULES), "__version__"]
 
 if TYPE_CHECKING:
     from segplug.api import Segplug as Segplug
+    from segplug.api.segmentation import Segmentation as Segmentation
     from segplug.comparison import Comparison as Comparison
     from segplug.engine import Axis as Axis
     from segplug.engine import Engine as Engine

@@ -168,6 +168,9 @@ def default_backend(providers: Providers, what: Subject) -> tuple[Provider, tupl
     except UsageError as error:
         if is_path and not path.is_dir() and (reason := why_no_file(path)):
             raise UsageError(reason) from error
+        if str(what).startswith(("http://", "https://")):
+            names = " or ".join(entry.name for entry in _usable("infer") if entry.facts.takes == "url")
+            raise UsageError(f"say which backend reaches the server {what}", hint=names or None) from error
         raise UsageError(f"no installed backend opens {path}", hint=_hint(path)) from error
     return providers.provider("infer", REFERENCE_BACKEND), ()
 

@@ -36,6 +36,7 @@ __all__ = [
     "mark_unknown",
     "planes_at_image_size",
     "require_scores",
+    "scores_at_image_size",
 ]
 
 
@@ -63,6 +64,8 @@ class Prediction:
     undefined: Undefined = None
     """The pixels ``(H, W)`` whose scores are not finite: their labels mean nothing, their confidence is 0.
     ``None``: there are none, or the engine gives labels, which cannot tell."""
+    logits: npt.NDArray[np.float32] | None = None
+    """The scores of every class, float32 ``(C, H, W)``; ``None``: not asked for."""
 
 
 def require_scores(spec: EngineSpec, what: str) -> None:
@@ -189,6 +192,15 @@ def planes_at_image_size(output: NetworkOutput, meta: ModelMeta) -> Any:
     if planes.shape[1:] == geometry.original:
         return planes
     return ResizedPlanes(planes, geometry.original, align_corners=meta.align_corners)
+
+
+def scores_at_image_size(output: NetworkOutput, meta: ModelMeta) -> npt.NDArray[np.float32]:
+    """The scores of an image at its own size, from which its labels are taken, float32 ``(C, H, W)``."""
+    planes = planes_at_image_size(output, meta)
+    scores = np.empty((len(planes), *output.geometry.original), np.float32)
+    for index in range(len(planes)):
+        scores[index] = _mirrored(planes[index], output.geometry)
+    return scores
 
 
 def _of_label(

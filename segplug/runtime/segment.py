@@ -17,6 +17,7 @@ from segplug.runtime.postprocess import (
     average_views,
     mark_ignored,
     require_scores,
+    scores_at_image_size,
 )
 from segplug.runtime.preprocess import Prepared, Preprocessor
 from segplug.runtime.runner import Runner
@@ -93,23 +94,42 @@ class ModelRunner:
 class Segmenter:
     """Predicts the labels of images in memory. If one image fails, the others still get theirs.
 
-    Test-time augmentation is not applied. Used by one thread at a time.
+    Used by one thread at a time.
 
     Args:
         engine: The engine; the caller closes it.
         batch_size: Images of one network size that are run together.
         reporter: Gets the warnings.
+        tta: Whether to run the model's test-time augmentation, if it has one.
+        allow_nonfinite: Give pixels whose scores are NaN or infinite the label :attr:`ignored`, in place of
+            an error.
+
+    Raises:
+        UsageError: there is test-time augmentation to run, and the engine gives labels.
     """
 
-    def __init__(self, engine: Engine, *, batch_size: int = 1, reporter: Reporter | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        batch_size: int = 1,
+        reporter: Reporter | None = None,
+        tta: bool = False,
+        allow_nonfinite: bool = False,
+    ) -> None:
         reporter = reporter or QuietReporter()
         self.runner = Runner(engine)
-        self._model = ModelRunner(self.runner, batch_size, reporter)
+        self._model = ModelRunner(self.runner, batch_size, reporter, tta=tta)
+        self.views = self._model.views
+        """How many views of an image are averaged; 0: no test-time augmentation."""
         self.group_size = self._model.group_size
         """Largest number of images that are run together; 1 with a sliding window."""
         meta = engine.spec.meta
-        self._with_confidence = Postprocessor(meta, reporter, confidence=True)
-        self._postprocess = Postprocessor(meta, reporter)
+        self._meta = meta
+        self._with_confidence = Postprocessor(
+            meta, reporter, confidence=True, allow_nonfinite=allow_nonfinite
+        )
+        self._postprocess = Postprocessor(meta, reporter, allow_nonfinite=allow_nonfinite)
         self.ignored = IGNORED if meta.num_labels <= IGNORED else 65535
         """The label of pixels that have no data."""
 
@@ -118,6 +138,7 @@ class Segmenter:
         images: Sequence[npt.NDArray[Any]],
         *,
         confidence: bool = False,
+        logits: bool = False,
         names: Sequence[str] | None = None,
     ) -> list[Prediction | Exception]:
         """Segment images of any sizes.
@@ -125,6 +146,7 @@ class Segmenter:
         Args:
             images: ``(H, W, C)`` each, of any numeric type; masked arrays where pixels have no data.
             confidence: Whether to compute the probability of each label, too.
+            logits: Whether to keep the scores of every class, too.
             names: The names of the images in messages; default: their numbers.
 
         Returns:
@@ -133,10 +155,12 @@ class Segmenter:
             infinite. Pixels without data have the label :attr:`ignored`.
 
         Raises:
-            UsageError: the confidence is asked for, and the engine gives labels.
+            UsageError: the confidence or the logits are asked for, and the engine gives labels.
         """
         if confidence:
             require_scores(self.runner.spec, "the confidence")
+        if logits:
+            require_scores(self.runner.spec, "logits")
         results: dict[int, Prediction | Exception] = {}
         prepared: dict[int, tuple[Prepared, ...]] = {}
         samples: dict[int, Sample] = {}
@@ -149,14 +173,32 @@ class Segmenter:
         postprocess = self._with_confidence if confidence else self._postprocess
         for group in _groups(prepared, self._model.group_size):
             for index, output in self._outputs(group).items():
-                result = _predicted(output, postprocess, _name(names, index))
-                results[index] = self._without_nodata(result, samples[index])
+                results[index] = self._predicted(
+                    output, samples[index], postprocess, _name(names, index), logits=logits
+                )
         return [results[index] for index in range(len(images))]
 
-    def _without_nodata(self, result: Prediction | Exception, sample: Sample) -> Prediction | Exception:
-        if isinstance(result, Exception) or sample.nodata is None:
-            return result
-        return Prediction(mark_ignored(result.labels, sample.nodata, self.ignored), result.confidence)
+    def _predicted(
+        self,
+        output: NetworkOutput | Exception,
+        sample: Sample,
+        postprocess: Postprocessor,
+        name: str,
+        *,
+        logits: bool,
+    ) -> Prediction | Exception:
+        if isinstance(output, Exception):
+            return output
+        try:
+            prediction = postprocess(output, name)
+            scores = scores_at_image_size(output, self._meta) if logits else None
+        except Exception as error:
+            return error
+        labels = prediction.labels
+        for unknown in (prediction.undefined, sample.nodata):
+            if unknown is not None:
+                labels = mark_ignored(labels, unknown, self.ignored)
+        return Prediction(labels, prediction.confidence, prediction.undefined, scores)
 
     def _outputs(self, group: dict[int, tuple[Prepared, ...]]) -> dict[int, NetworkOutput | Exception]:
         try:
@@ -167,17 +209,6 @@ class Segmenter:
             # A batch can fail where a single image does not, for example for lack of memory.
             single = [self._outputs({index: item}) for index, item in group.items()]
             return {index: result for results in single for index, result in results.items()}
-
-
-def _predicted(
-    output: NetworkOutput | Exception, postprocess: Postprocessor, name: str
-) -> Prediction | Exception:
-    if isinstance(output, Exception):
-        return output
-    try:
-        return postprocess(output, name)
-    except Exception as error:
-        return error
 
 
 def _name(names: Sequence[str] | None, index: int) -> str:

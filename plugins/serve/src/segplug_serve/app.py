@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from segplug.serving.service import Job, Service, Wanted
     from segplug_serve.batcher import Batcher
     from segplug_serve.metrics import Metrics
+    from segplug_serve.page import Page
     from segplug_serve.readers import Readers
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class Server:
         images: The memory of decoded images.
         settings: The model's name, and what clients may do.
         metrics: Counts the requests.
+        page: What browsers show; ``None``: nothing.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Server:
         images: Pool,
         settings: ServerSettings,
         metrics: Metrics,
+        page: Page | None = None,
     ) -> None:
+        self._page = page
         self._service, self._readers, self._batcher = service, readers, batcher
         self._settings, self._metrics = settings, metrics
         self._bodies = Shared(memory_of_bodies(settings.limits))
@@ -121,19 +125,24 @@ class Server:
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._show_metrics),
+                *(self._page.routes(self._respond) if self._page else ()),
             ],
             exception_handlers={HTTPException: _http_error, Exception: _internal_error},
         )
         routes.router.redirect_slashes = False
         token = self._settings.token
-        protected = routes if token is None else RequireToken(routes, token)
+        public = self._page.public_paths if self._page else ()
+        protected = routes if token is None else RequireToken(routes, token, public)
         return RequestMetrics(DrainRequestBody(protected), self._metrics)
+
+    def _respond(self, answer: Answer) -> Response:
+        return PredictionResponse(answer, self._unread, ExitStack())
 
     async def _predict(self, request: Request) -> Response:
         deadline = asyncio.get_running_loop().time() + self._settings.timeout
         wanted = self._service.check(PredictionRequest(None, **controls(request.scope)))
         if isinstance(wanted, Answer):
-            return PredictionResponse(wanted, self._unread, ExitStack())
+            return self._respond(wanted)
         with ExitStack() as held:
             job = await self._read(request, wanted, deadline, held)
             answer = (

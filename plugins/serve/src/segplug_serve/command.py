@@ -8,6 +8,7 @@ import click
 
 from segplug.cli.model import model_options, trust_artifact_option
 from segplug.cli.parameters import FiniteRange, Flag, GreedyOption, WholeRange, common_options
+from segplug.cli.pictures import palette_option
 from segplug.cli.source_flags import ModelCommand
 from segplug.limits import MOST_BATCH, MOST_THREADS
 
@@ -52,6 +53,20 @@ def _parameters() -> list[click.Parameter]:
             type=WholeRange(1, MOST_THREADS),
             metavar="N",
             help="Threads of the engine. Default: the library's own.",
+        ),
+        palette_option(),
+        Flag(
+            ["--samples"],
+            group="serve",
+            type=click.Path(),
+            metavar="FOLDER",
+            help="Offer the image files of this folder on the page, to everybody who may send images.",
+        ),
+        Flag(
+            ["--no-page"],
+            group="serve",
+            is_flag=True,
+            help="Serve no page for browsers at /, and none about the API at /docs.",
         ),
         Flag(
             ["--host"],
@@ -130,7 +145,9 @@ command = ModelCommand(
     params=_parameters(),
     example="model.onnx --name street",
     help=(
-        "Answer HTTP requests with a model's masks, until SIGTERM or Ctrl-C.\n\n"
+        "Answer HTTP requests with a model's masks, until SIGTERM or Ctrl-C. The server's address, opened "
+        "in a "
+        "browser, is a page to drop a photo on.\n\n"
         "\b\n"
         "curl --data-binary @photo.jpg http://127.0.0.1:8080/predictions/NAME -o mask.png"
     ),

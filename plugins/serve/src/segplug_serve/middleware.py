@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ __all__ = [
     "refusal_response",
 ]
 
-_NO_TOKEN_NEEDED = ("/health", "/ready")
+_PROBES = frozenset({"/health", "/ready"})
 """The addresses that health probes ask: probes send no token."""
 
 _DRAIN_SECONDS = 2.0
@@ -111,15 +112,17 @@ class RequireToken:
     Args:
         app: The application that is protected.
         token: Clients send it as ``Authorization: Bearer TOKEN``.
+        public: Other addresses that need no token.
     """
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, public: Collection[str] = ()) -> None:
         self._app = app
+        self._public = _PROBES.union(public)
         self._expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("authorization", "").encode("latin-1")
-        if scope["path"] in _NO_TOKEN_NEEDED or hmac.compare_digest(given, self._expected):
+        if scope["path"] in self._public or hmac.compare_digest(given, self._expected):
             await self._app(scope, receive, send)
             return
         response = refusal_response(401, "this server requires a token", {"WWW-Authenticate": "Bearer"})

@@ -17,7 +17,9 @@ from segplug.cli.output import Output
 from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
+from segplug.palette import named_palette
 from segplug.regular_files import read_regular_text
+from segplug.runtime.libraries import pillow
 from segplug.runtime.postprocess import require_scores
 from segplug.serving.logs import log_handler
 from segplug.serving.requests import Limits
@@ -28,7 +30,10 @@ from segplug_serve.batcher import Batcher
 from segplug_serve.lifecycle import Workers, address_of, bind, ended, run
 from segplug_serve.memory import Pool
 from segplug_serve.metrics import Metrics
+from segplug_serve.openapi import openapi_document
+from segplug_serve.page import Page
 from segplug_serve.readers import BYTES_OF_ANSWER, Readers
+from segplug_serve.samples import MOST_SAMPLES, find_samples
 
 __all__ = ["serve"]
 
@@ -56,16 +61,23 @@ def serve(session: Segplug, values: Mapping[str, Any]) -> int:
         session.reporter.warn(
             "everybody who reaches this address can use the server: restrict it with --token-file"
         )
+    if values["no_page"] and values["samples"] is not None:
+        raise UsageError("--samples are offered on the page, which --no-page leaves out")
+    pillow()  # it writes the masks; the first request need not wait for its import
     with bind(values["host"], values["port"]) as sock, _open_engine(session, values) as engine:
         server, workers, name = _build_server(session, engine, values, token)
         address = address_of(sock)
 
         def ready() -> None:
             url = f"{address}/predictions/{name}"
+            page = None if values["no_page"] else f"{address}/"
             output.say(f"serving {name} on {engine.spec.backend} at {address}; stop with Ctrl-C")
+            if page:
+                output.say(f"  open {page} in a browser to drop a photo on the page, or send one:")
             header = ' -H "Authorization: Bearer TOKEN"' if token else ""
             output.say(f"  curl{header} --data-binary @photo.jpg {url} -o mask.png")
-            output.document({"address": address, "url": url, "model": name, "backend": engine.spec.backend})
+            backend = engine.spec.backend
+            output.document({"address": address, "url": url, "page": page, "model": name, "backend": backend})
 
         if not run(server.app(), workers, sock, timeout=values["timeout"], ready=ready):
             _log.error("the model is still running: the process ends without closing it")
@@ -82,11 +94,13 @@ def _build_server(
     limits = Limits(values["max_bytes"], values["max_pixels"], values["max_edge"], values["max_decoded"])
     if values["unknown_below"] is not None:
         require_scores(engine.spec, "--unknown-below")
+    palette = values["palette"]
     service = Service(
         engine,
         limits=limits,
         batch_size=values["batch_size"],
         unknown_below=values["unknown_below"],
+        palette=None if palette is None else named_palette(palette, engine.spec.meta.num_classes),
         reporter=session.reporter,
     )
     for note in serving_warnings(engine.spec):
@@ -109,8 +123,26 @@ def _build_server(
         metrics=metrics,
     )
     settings = ServerSettings(name, limits, values["queue"], values["timeout"], token)
-    server = Server(service, readers, batcher, images=images, settings=settings, metrics=metrics)
+    page = None if values["no_page"] else _page(session, service, settings, values["samples"])
+    server = Server(service, readers, batcher, images=images, settings=settings, metrics=metrics, page=page)
     return server, Workers(readers, batcher), name
+
+
+def _page(session: Segplug, service: Service, settings: ServerSettings, folder: str | None) -> Page:
+    samples, left_out = find_samples(service.meta, settings.limits, folder)
+    if left_out:
+        session.reporter.warn(
+            f"--samples {folder}: the page offers the first {MOST_SAMPLES} images; {left_out} more are left "
+            f"out"
+        )
+    document = openapi_document(
+        settings.name,
+        limits=settings.limits,
+        timeout=settings.timeout,
+        max_requests=settings.max_requests,
+        token=settings.token is not None,
+    )
+    return Page(samples, document)
 
 
 @contextmanager

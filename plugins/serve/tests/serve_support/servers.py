@@ -46,6 +46,7 @@ class Running:
     log: Path
     url: str
     address: str
+    page: str | None
     model: str
     backend: str
 

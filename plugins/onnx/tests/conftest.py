@@ -80,12 +80,12 @@ def tiny() -> SegmentationModel:
 
 @pytest.fixture(scope="session")
 def static_labels(export: Callable[..., Artifact], tiny: SegmentationModel) -> Artifact:
-    return export(tiny)
+    return export(tiny, output_kind="labels")
 
 
 @pytest.fixture(scope="session")
 def dynamic_labels(export: Callable[..., Artifact], tiny: SegmentationModel) -> Artifact:
-    return export(tiny, dynamic=True)
+    return export(tiny, dynamic=True, output_kind="labels")
 
 
 @pytest.fixture(scope="session")

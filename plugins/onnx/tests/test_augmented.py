@@ -19,7 +19,7 @@ class Warnings(QuietReporter):
 
 @pytest.mark.parametrize(
     ("augmented", "kind", "warned"),
-    [(True, "auto", True), (True, "labels", True), (True, "logits", False), (False, "labels", False)],
+    [(True, "auto", False), (True, "labels", True), (True, "logits", False), (False, "labels", False)],
 )
 def test_labels_of_an_augmented_model_are_warned_about(export, model_of, augmented, kind, warned):
     model = model_of()

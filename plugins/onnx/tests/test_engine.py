@@ -283,7 +283,7 @@ def test_options_of_a_file_with_other_preprocessing(export, model_of, images):
     model = model_of(in_channels=4, decoding=Decoding.for_channels(4), preprocessing=(resize, norm))
     artifact = export(model)
     agreed = Options(mean=(0.5,), std=(0.25,) * 4, resize=(32, 48), decoding="bands", in_channels=4)
-    assert open_engine(artifact, options=agreed).run(images(1, 32, 48, 4)).shape == (1, 32, 48)
+    assert open_engine(artifact, options=agreed).run(images(1, 32, 48, 4)).shape == (1, 4, 32, 48)
     for given in ({"mean": (0.5,) * 3}, {"channel_order": "bgr"}, {"decoding": "color"}, {"in_channels": 3}):
         with pytest.raises(UsageError, match=r"but the metadata in .* has"):
             open_engine(artifact, options=Options(**given))

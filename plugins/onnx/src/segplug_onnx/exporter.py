@@ -12,6 +12,7 @@ from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
+from segplug.preprocessing import Resize
 from segplug.providers import Exporter
 from segplug.requests import ExportRequest
 from segplug.results import Artifact
@@ -21,6 +22,8 @@ from segplug_onnx import metadata
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
+
+    from segplug.description import FileDescription
 
 __all__ = ["Options", "provider"]
 
@@ -40,9 +43,9 @@ class Options:
     )
     output_kind: Literal["auto", "labels", "logits"] = option(
         "auto",
-        help="The output: the label of each pixel, or the scores of all classes (logits, or probabilities if "
-        "the model gives those). 'auto': labels, but scores for sliding-window inference, which averages "
-        "those of overlapping windows.",
+        help="The output: the scores of all classes (logits, or probabilities if the model gives those), "
+        "exact for images of any size, or the label of each pixel, a smaller output. 'auto': labels where "
+        "they are as exact (--dynamic, and a model that resizes no image), else scores.",
     )
     show: bool = option(False, help="Print the graph.")
 
@@ -56,6 +59,7 @@ class OnnxExporter(Exporter[Options]):
     """
 
     hook_version = 2
+    example = "CONFIG.py --checkpoint WEIGHTS.pth --output model.onnx --shape 512 1024 --dynamic --verify"
     options = Options
     verify_with = "onnxruntime"
     output_flags = ("--output-file",)
@@ -63,21 +67,27 @@ class OnnxExporter(Exporter[Options]):
     @hookimpl
     def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as ONNX; see :func:`segplug.hookspecs.export`."""
-        kind = _output_kind(request.options, request.model.meta)
-        if kind == "labels" and request.model.meta.tta:
+        meta = request.model.meta
+        if request.options.output_kind == "labels" and meta.inference.mode == "slide":
+            raise UsageError(
+                "sliding-window inference needs scores: the labels of overlapping windows cannot be averaged",
+                hint="leave out --output-kind",
+            )
+        if request.options.output_kind == "labels" and meta.tta:
             request.reporter.warn(
                 "the model's test-time augmentation needs scores, and this file gives labels: export with "
                 "--output-kind logits, or run it with --no-tta"
             )
-        with request.reporter.progress("exporting", None):
-            plan = plan_trace(request)
-            with explain_size_errors(request, plan.size):
-                model = _trace_model(request, plan, kind)
-            meta = _artifact_meta(request, plan, kind)
-            if request.options.show:
-                from segplug_onnx.show import format_graph
+        plan = plan_trace(request)
+        kind = _output_kind(request.options, meta, plan)
+        with explain_size_errors(request, plan.size):
+            model = _trace_model(request, plan, kind)
+        meta = _artifact_meta(request, plan, kind)
+        if request.options.show:
+            from segplug_onnx.show import format_graph
 
-                request.reporter.note(format_graph(model))
+            request.reporter.note(format_graph(model))
+        with request.reporter.progress("writing", None):
             _write(request, model, meta)
         return request.made(meta)
 
@@ -89,17 +99,22 @@ class OnnxExporter(Exporter[Options]):
         """Read the metadata inside a file, a few hundred bytes of it; another tool's file has none."""
         return metadata.read_meta(path)
 
+    def describe(self, path: Path) -> FileDescription:
+        """Read the graph's inputs, outputs and operators, of another tool's file, too."""
+        from segplug_onnx.description import describe
 
-def _output_kind(options: Options, meta: ModelMeta) -> OutputKind:
-    slides = meta.inference.mode == "slide"
-    if options.output_kind == "auto":
-        return "logits" if slides else "labels"
-    if slides and options.output_kind == "labels":
-        raise UsageError(
-            "sliding-window inference needs scores: the labels of overlapping windows cannot be averaged",
-            hint="leave out --output-kind",
-        )
-    return options.output_kind
+        return describe(path, described=metadata.read_meta(path) is not None)
+
+
+def _output_kind(options: Options, meta: ModelMeta, plan: TracePlan) -> OutputKind:
+    """What the file gives. Labels can only be resized by nearest neighbour: they are exact if the network's
+    input always has the image's own size.
+    """
+    if options.output_kind != "auto":
+        return options.output_kind
+    own_size = plan.sizes_vary and not any(isinstance(step, Resize) for step in meta.preprocessing)
+    needs_scores = meta.inference.mode == "slide" or meta.tta
+    return "labels" if own_size and not needs_scores else "logits"
 
 
 def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputKind) -> ir.Model:
@@ -117,6 +132,7 @@ def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputK
         opset=request.options.opset,
         free=plan.free,
         multiple_of=plan.multiple_of,
+        reporter=request.reporter,
     )
     if kind == "logits":
         return trace(heads.ScoresOnly(network), outputs=("output",))

@@ -18,6 +18,7 @@ from onnxscript import opset18 as ops
 from torch import nn
 
 from segplug.errors import ModelError, ShapeError, UsageError, first_line
+from segplug.progress import Reporter
 from segplug.quiet import quiet
 
 __all__ = ["trace"]
@@ -33,6 +34,7 @@ def trace(
     opset: int,
     free: Mapping[int, str],
     multiple_of: int = 1,
+    reporter: Reporter,
 ) -> ir.Model:
     """Trace ``network`` and return its graph, with input ``input`` and the named outputs.
 
@@ -43,6 +45,7 @@ def trace(
         opset: The operator set that the graph must use.
         free: The axes of the input that may vary, and their names in the graph.
         multiple_of: Free heights and widths are multiples of this.
+        reporter: Gets the progress.
 
     Raises:
         ShapeError: the network itself does not accept the sample's shape.
@@ -51,26 +54,29 @@ def trace(
     """
     with quiet(), torch.no_grad():
         try:
-            program = torch.onnx.export(
-                network,
-                (sample,),
-                dynamo=True,
-                opset_version=opset,
-                input_names=["input"],
-                output_names=list(outputs),
-                dynamic_shapes=(_dimensions(free, multiple_of),) if free else None,
-                custom_translation_table={operator.floordiv: _floor_division},
-                external_data=False,
-                optimize=True,
-                verify=False,
-                verbose=False,
-            )
-        except MemoryError:
+            with reporter.progress("tracing", None):
+                program = torch.onnx.export(
+                    network,
+                    (sample,),
+                    dynamo=True,
+                    opset_version=opset,
+                    input_names=["input"],
+                    output_names=list(outputs),
+                    dynamic_shapes=(_dimensions(free, multiple_of),) if free else None,
+                    custom_translation_table={operator.floordiv: _floor_division},
+                    external_data=False,
+                    optimize=False,
+                    verify=False,
+                    verbose=False,
+                )
+            if program is None:
+                raise ModelError("torch.onnx.export returned nothing")
+            with reporter.progress("optimising", None):
+                program.optimize()
+        except (MemoryError, ModelError):
             raise
         except Exception as error:
             raise _export_error(network, sample, error, free) from error
-    if program is None:
-        raise ModelError("torch.onnx.export returned nothing")
     model: ir.Model = program.model
     _tidy(model)
     _check(model, opset, free)

@@ -19,6 +19,7 @@ __all__ = [
     "RefusedError",
     "SegplugError",
     "ShapeError",
+    "SpaceError",
     "UntrustedError",
     "UsageError",
     "VerificationError",
@@ -82,6 +83,10 @@ class DatasetError(SegplugError):
 
 class ArtifactError(SegplugError):
     """An artifact is damaged, of another format, or could not be written."""
+
+
+class SpaceError(ArtifactError):
+    """The disk has no room for what is going to be written."""
 
 
 class UntrustedError(ArtifactError):

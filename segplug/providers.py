@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         InferRequest,
         LoadDatasetRequest,
         LoadModelRequest,
+        MakePlan,
         PackRequest,
         Request,
         RunRequest,
@@ -129,6 +130,17 @@ class Maker(BaseProvider[OptionsT]):
     precisions: tuple[Precision, ...] = ("fp32",)
     output_flags: tuple[str, ...] = ()
     precision_flags: ClassVar[Mapping[str, Precision]] = {}
+
+    def check_plan(self, plan: MakePlan[OptionsT]) -> None:
+        """Called before the model is loaded, which takes long: refuse here what the hook itself would refuse.
+
+        Default: nothing is checked. What every maker needs has been: the output can be written, the images
+        are there, the precision is one of these.
+
+        Raises:
+            SegplugError: the plan cannot be met: options that do not go together, a missing device or library.
+        """
+        return
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
         """Replace the metadata of an artifact. Default: in the file ``<path>.json`` beside it.

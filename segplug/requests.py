@@ -35,6 +35,7 @@ __all__ = [
     "InferRequest",
     "LoadDatasetRequest",
     "LoadModelRequest",
+    "MakePlan",
     "PackRequest",
     "Request",
     "RunRequest",
@@ -185,6 +186,25 @@ class ExportRequest(SubjectRequest[OptionsT]):
     def made(self, meta: ModelMeta) -> Artifact:
         """The result: the artifact at ``output``. The core adds its parts, size and hash."""
         return Artifact(path=self.output, format=self.call.target, meta=meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakePlan(Generic[OptionsT]):
+    """What a maker is going to be asked for, before a model is loaded or an artifact is opened.
+
+    Attributes:
+        options: The target's own options.
+        destination: Where the artifact will lie.
+        precision: One of the provider's ``precisions``.
+        device: As in :class:`BuildEngineRequest`; ``None`` for an exporter.
+        images: The user's images, all of which are there.
+    """
+
+    options: OptionsT
+    destination: Path
+    precision: Precision
+    device: str | None
+    images: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from segplug.api.early import check_run, check_scoring
 from segplug.api.making import check_numbers, image_paths
 from segplug.api.outputs import staged_outputs
 from segplug.api.predict import Predicts
@@ -112,9 +113,11 @@ class Segplug(Predicts):
         provider = self._backend(what, backend)
         runner = self.registry.resolve(EXECUTOR_HOOK, executor)
         subject = request_field(provider, what)
-        provider.make_options(options)  # a wrong option is an error before the data set is opened
+        chosen = dict(executor_options or {})
+        check_run(provider, runner, device=device, options=options, executor_options=chosen)
         if isinstance(dataset, (str, Path)):
             dataset = self.load_dataset(dataset, cfg_options=cfg_options)
+        check_scoring(metrics, dataset)
         scoring = [ScoreSink(metrics, nan_to_num=nan_to_num, beta=beta)] if metrics else []
         request: RunRequest[Any] = RunRequest(
             **subject,
@@ -131,7 +134,7 @@ class Segplug(Predicts):
             unknown_below=unknown_below,
             allow_nonfinite=allow_nonfinite,
             trust_artifact=trust_artifact,
-            options=runner.make_options(dict(executor_options or {})),
+            options=runner.make_options(chosen),
             **self._context(runner.entry),
         )
         report: RunReport = self._call_hook(runner, request)

@@ -8,20 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug import files
-from segplug.api.making import (
-    Product,
-    all_inputs,
-    check_shape,
-    ensure_output,
-    image_paths,
-    precision_of,
-    refuse_elsewhere,
-)
+from segplug.api.early import check_making, least_weights, require_space, weights_of
+from segplug.api.making import Product, all_inputs, check_shape, refuse_elsewhere
 from segplug.api.sources import Sources
 from segplug.api.subjects import existing, input_files, output_path, request_field
 from segplug.errors import ArtifactError, PluginError, UsageError
 from segplug.installed import Provider
-from segplug.registry.formats import attached_files, older_parts, require_device, verification_backend
+from segplug.model import SegmentationModel
+from segplug.registry.formats import attached_files, backend_of_input, older_parts, require_device
 from segplug.registry.loading import entry_label
 from segplug.requests import BuildEngineRequest, ConvertWeightsRequest, ExportRequest, PackRequest
 from segplug.results import Artifact, ConversionReport, Precision
@@ -30,7 +24,6 @@ from segplug.staging import Stage, stage_file, stage_folder
 
 if TYPE_CHECKING:
     from segplug.comparison import Thresholds
-    from segplug.model import SegmentationModel
 
 __all__ = ["Makers"]
 
@@ -75,15 +68,20 @@ class Makers(Sources):
         provider = self.registry.resolve("export", target)
         if provider.packs:
             raise UsageError(f"export {provider.entry.target} packs for a server", hint="use Segplug.pack")
-        checked = provider.make_options(options)
-        chosen = precision_of(provider, precision)
         check_shape(shape)
-        images = image_paths(images)
-        destination = output_path(output)
-        files.refuse_input(destination, [*input_files(model), *images])
-        ensure_output(provider, destination, force=force)
-        if verify:
-            verification_backend(self.registry, provider.entry)
+        plan = check_making(
+            self.registry,
+            provider,
+            output=output,
+            inputs=input_files(model),
+            precision=precision,
+            images=images,
+            verify=verify,
+            force=force,
+            options=options,
+            weights=weights_of(model),
+        )
+        destination, images = plan.destination, plan.images
         inputs = all_inputs(self.registry, model, images)
         with stage_file(destination, force=force, inputs=inputs) as stage:
             request: ExportRequest[Any] = ExportRequest(
@@ -92,9 +90,9 @@ class Makers(Sources):
                 destination=destination,
                 shape=shape,
                 dynamic=dynamic,
-                precision=chosen,
+                precision=plan.precision,
                 sample=tracing_input(images[0], model.meta, shape) if images else None,
-                options=checked,
+                options=plan.options,
                 **self._context(provider.entry),
             )
             return self._made(provider, request, stage, verify, images, thresholds)
@@ -133,25 +131,32 @@ class Makers(Sources):
         """
         provider = self.registry.resolve("build_engine", target)
         subject = request_field(provider, what)
-        checked = provider.make_options(options)
-        chosen = precision_of(provider, precision)
-        images = image_paths(images)
-        destination = output_path(output)
+        if verify and not isinstance(what, SegmentationModel):
+            require_device(backend_of_input(self.registry, provider.entry, subject["artifact"]), None)
+        plan = check_making(
+            self.registry,
+            provider,
+            output=output,
+            inputs=all_inputs(self.registry, what),
+            precision=precision,
+            images=images,
+            verify=verify,
+            force=force,
+            options=options,
+            device=device,
+        )
+        destination, images = plan.destination, plan.images
         inputs = all_inputs(self.registry, what, images)
-        files.refuse_input(destination, inputs)
-        ensure_output(provider, destination, force=force)
-        if verify:
-            require_device(verification_backend(self.registry, provider.entry), device)
         with stage_file(destination, force=force, inputs=inputs) as stage:
             request: BuildEngineRequest[Any] = BuildEngineRequest(
                 output=stage.output,
                 destination=destination,
                 **subject,
-                precision=chosen,
+                precision=plan.precision,
                 device=device,
-                images=images,
+                images=plan.images,
                 trust_artifact=trust_artifact,
-                options=checked,
+                options=plan.options,
                 **self._context(provider.entry),
             )
             return self._made(provider, request, stage, verify, images, thresholds)
@@ -184,6 +189,9 @@ class Makers(Sources):
         destination, levels = output_path(folder), provider.attribute("shared_levels")
         final = Path.cwd() / destination  # an add-on may change the working folder
         inputs = all_inputs(self.registry, what)
+        if not isinstance(what, SegmentationModel):
+            copied = sum(path.stat().st_size for path in inputs if path.is_file())
+            require_space(destination / "model", copied * 9 // 10)  # an archive is a little smaller
         with (
             files.making_folder(destination),
             stage_folder(destination, force=force, shared_levels=levels, inputs=inputs) as stage,
@@ -232,6 +240,8 @@ class Makers(Sources):
         files.refuse_input(final, [checkpoint])
         existing(Path(checkpoint))
         checked = provider.make_options(options)
+        if provider.method("writes")(checked):
+            require_space(final, least_weights(checkpoint))
         may_exist = provider.attribute("renames") or not provider.method("writes")(checked)
         folder = Path.cwd() / final.parent  # an add-on may change the working folder
         with stage_file(final, force=force, inputs=[Path(checkpoint)], may_exist=may_exist) as stage:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segplug.api.calling import Caller
+from segplug.api.early import check_checkpoint
 from segplug.errors import NonfiniteError, UsageError
 from segplug.model import LoadArguments, SegmentationModel
 from segplug.requests import LoadDatasetRequest, LoadModelRequest
@@ -56,6 +57,7 @@ class Sources(Caller):
             **options: The source's own options.
         """
         provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)
+        check_checkpoint(checkpoint)
         request: LoadModelRequest[Any] = LoadModelRequest(
             config=str(config),
             checkpoint=None if checkpoint is None else str(checkpoint),

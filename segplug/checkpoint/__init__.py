@@ -24,7 +24,7 @@ are read into memory. PyTorch is imported when a file is read or written.
 
 from segplug.checkpoint.finite import refuse_nonfinite
 from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, first_sentence
-from segplug.checkpoint.reading import Checkpoint, read_checkpoint
+from segplug.checkpoint.reading import Checkpoint, read_checkpoint, require_checkpoint
 from segplug.checkpoint.writing import check_weights_suffix, write_pickle, write_safetensors, write_weights
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "first_sentence",
     "read_checkpoint",
     "refuse_nonfinite",
+    "require_checkpoint",
     "write_pickle",
     "write_safetensors",
     "write_weights",

@@ -18,7 +18,7 @@ from segplug.regular_files import expanded, why_no_file
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Checkpoint", "read_checkpoint"]
+__all__ = ["Checkpoint", "read_checkpoint", "require_checkpoint"]
 
 _PARALLEL = "module."
 
@@ -53,11 +53,7 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
         CheckpointError: it is damaged, no checkpoint, or holds types that are not known as harmless.
         MissingDependencyError: PyTorch (or safetensors) is not installed.
     """
-    path = expanded(location)
-    if path.is_dir():
-        raise UsageError(f"{location} is a folder; name the file in it", hint=_files_in(path))
-    if reason := why_no_file(path, "checkpoint"):
-        raise UsageError(reason)
+    path = require_checkpoint(location)
     with _needed_libraries():
         if is_index(path):
             found = _read_shards(path, location, trust=trust)
@@ -66,6 +62,20 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
             found = _read_file(path, location, trust=trust)
         _check_repeats(found)
         return _remove_parallel_prefix(found)
+
+
+def require_checkpoint(location: str) -> Path:
+    """The path of a checkpoint, which is there; it is not opened.
+
+    Raises:
+        UsageError: there is no such file, or it is a folder.
+    """
+    path = expanded(location)
+    if path.is_dir():
+        raise UsageError(f"{location} is a folder; name the file in it", hint=_files_in(path))
+    if reason := why_no_file(path, "checkpoint"):
+        raise UsageError(reason)
+    return path
 
 
 def _check_repeats(checkpoint: Checkpoint) -> None:

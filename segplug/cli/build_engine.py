@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.api import Segplug
+from segplug.api.early import check_checkpoint, check_making, least_weights
 from segplug.api.making import ensure_output
+from segplug.api.subjects import existing
 from segplug.cli.artifacts import (
     artifact_options,
     precision_of,
@@ -83,11 +85,30 @@ def run(call: Invocation) -> int:
     output, values = call.output, call.values
     precision = precision_of(call.provider, values)
     thresholds = thresholds_of(values, precision)
+    subject: Any = values["subject"]
+    from_model = call.provider.takes == "model"
+    checkpoint = values["checkpoint"] if from_model else None
+    if from_model:
+        check_checkpoint(checkpoint)
+    else:
+        existing(Path(subject))
     ensure_output(call.provider, values["output"], force=values["force"])
     window = _window(call.session, call.provider, values)
     images, colours = _images(call.session, values)
-    subject: Any = values["subject"]
-    if call.provider.takes == "model":
+    check_making(
+        call.session.registry,
+        call.provider,
+        output=values["output"],
+        inputs=[subject, checkpoint],
+        precision=precision,
+        images=images,
+        verify=values["verify"],
+        force=values["force"],
+        options=call.own,
+        device=values["device"],
+        weights=least_weights(checkpoint),
+    )
+    if from_model:
         subject = load_model(call.session, subject, values)
     artifact = call.session.build_engine(
         call.provider,

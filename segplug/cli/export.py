@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from segplug.api.making import ensure_output
+from segplug.api.early import check_checkpoint, check_making, least_weights
 from segplug.cli.artifacts import (
     artifact_options,
     precision_of,
@@ -60,7 +60,19 @@ def run(call: Invocation) -> int:
     thresholds = thresholds_of(values, precision)
     shape = shape_of(values["shape"])
     # Before the model is loaded, which takes a while.
-    ensure_output(call.provider, values["output"], force=values["force"])
+    check_checkpoint(values["checkpoint"])
+    check_making(
+        call.session.registry,
+        call.provider,
+        output=values["output"],
+        inputs=[values["config"], values["checkpoint"]],
+        precision=precision,
+        images=values["input_img"],
+        verify=values["verify"],
+        force=values["force"],
+        options=call.own,
+        weights=least_weights(values["checkpoint"]),
+    )
     artifact = call.session.export(
         call.provider,
         load_model(call.session, values["config"], values),

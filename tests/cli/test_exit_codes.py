@@ -73,6 +73,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (*INFER, *DATASET, "--dataset-options", "img_dir=none", *SCORE),
         (*INFER, *DATASET, "--dataset-options", "mask_dir=none", *SCORE),
         (*INFER, "--dataset", "two", *SCORE),
+        (*INFER, *DATASET, *SCORE),  # without masks
         (*INFER, *DATASET, "--eval", "none"),
         (*INFER, *DATASET, *SCORE, "--executor", "none"),
         (*INFER, *DATASET),
@@ -102,7 +103,7 @@ def test_a_wrong_command_is_2(arguments: tuple[str, ...], capsys: pytest.Capture
 @pytest.mark.parametrize(
     "arguments",
     [
-        (*INFER, *DATASET, *SCORE),  # damaged
+        (*INFER, *DATASET, "--show-dir", "p"),  # damaged
         (*INFER, "--dataset", "empty", *SCORE),  # the folder is there, and has no image
         ("infer", "http", "http://127.0.0.1:9", "--input-img", "images/a.png", "--show-dir", "p"),
         ("convert_weights", "publish", "w.pth", "o.pth"),

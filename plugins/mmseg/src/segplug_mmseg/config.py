@@ -50,6 +50,7 @@ def read_config(
     path = config_path(location)
     if reason := why_no_file(path, "config"):
         raise UsageError(reason)
+    overrides = parse_cfg_options(cfg_options or {})
     import_mmseg()
     from mmcv import Config
 
@@ -66,7 +67,7 @@ def read_config(
         raise _unreadable(location, error) from error
     model = config.get("model")
     _refuse_next_generation(location, keys=[*config, *(model if isinstance(model, dict) else ())])
-    _merge(config, parse_cfg_options(cfg_options or {}))
+    _merge(config, overrides)
     return config
 
 

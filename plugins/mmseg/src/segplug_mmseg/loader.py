@@ -82,6 +82,8 @@ class MmsegModels(ModelSource[NoOptions]):
             return self._load(request)
 
     def _load(self, request: LoadModelRequest[NoOptions]) -> SegmentationModel:
+        # First of all: a config that is not there is an error before the libraries are imported.
+        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
         from segplug_torch.devices import resolve_device
         from segplug_torch.limits import find_input_limits
         from segplug_torch.norms import revert_sync_batchnorm
@@ -92,7 +94,6 @@ class MmsegModels(ModelSource[NoOptions]):
         from segplug_mmseg.network import TensorSegmentor
 
         device = resolve_device(request.device)
-        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
         settings = configs.runnable_model(config, request.config, for_training=request.for_training)
         checkpoint = None
         if request.checkpoint is not None:

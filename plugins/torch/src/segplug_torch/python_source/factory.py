@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, SegplugError, UsageError, is_interrupt
 from segplug.options import nearest
 from segplug.regular_files import expanded, why_no_file
 from segplug_torch.errors import one_line, raised_in
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["Factory", "call_factory", "find_factory"]
 
@@ -61,6 +62,8 @@ def find_factory(location: str) -> Factory:
     with _importable(folder):
         module = _load_file(module_name) if _is_file(module_name) else _import(module_name)
         found = _look_up(module, module_name, attribute)
+    from torch import nn  # not before: a module that is not there is an error at once
+
     if isinstance(found, nn.Module) or not callable(found):
         raise UsageError(
             f"{module_name}:{attribute} is no function or class, but of type {type(found).__name__}",
@@ -85,6 +88,8 @@ def call_factory(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
     _check_arguments(factory, keywords)
     with _importable(factory.folder), _one_line(f"{factory.location} cannot make its network"):
         network = factory.function(**keywords)
+    from torch import nn
+
     if not isinstance(network, nn.Module):
         raise ModelError(
             f"{factory.location} returned no torch.nn.Module, but the type {type(network).__name__}"

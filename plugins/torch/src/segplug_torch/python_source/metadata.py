@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.artifact import file_sha256
 from segplug.errors import ModelError, UsageError
@@ -16,9 +16,11 @@ from segplug.progress import Reporter
 from segplug.regular_files import expanded
 from segplug.requests import LoadModelRequest
 from segplug.undescribed import class_names, image_steps, names_file, numbered_classes
-from segplug_torch.python_source.contract import Scores
 from segplug_torch.python_source.factory import Factory
 from segplug_torch.python_source.options import Options
+
+if TYPE_CHECKING:
+    from segplug_torch.python_source.contract import Scores
 
 __all__ = ["input_files", "make_meta", "nominal_size"]
 

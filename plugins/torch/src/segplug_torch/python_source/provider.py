@@ -37,6 +37,12 @@ class PythonModels(ModelSource[Options]):
     @hookimpl
     def load_model(self, request: LoadModelRequest[Options]) -> SegmentationModel:
         """Call the factory, revert synchronised norms, load the checkpoint strictly, check the network."""
+        from segplug_torch.python_source.factory import call_factory, find_factory
+        from segplug_torch.python_source.metadata import input_files, make_meta, nominal_size
+
+        options = request.options
+        size = nominal_size(options)
+        factory = find_factory(request.config)
         from segplug.checkpoint import read_checkpoint
         from segplug.model import SegmentationModel
         from segplug_torch.devices import resolve_device
@@ -44,14 +50,9 @@ class PythonModels(ModelSource[Options]):
         from segplug_torch.limits import find_input_limits
         from segplug_torch.norms import revert_sync_batchnorm
         from segplug_torch.python_source.contract import find_scores
-        from segplug_torch.python_source.factory import call_factory, find_factory
-        from segplug_torch.python_source.metadata import input_files, make_meta, nominal_size
         from segplug_torch.weights import load_weights
 
-        options = request.options
         device = resolve_device(request.device)
-        size = nominal_size(options)
-        factory = find_factory(request.config)
         network = revert_sync_batchnorm(call_factory(factory, request.cfg_options))
         if request.checkpoint is not None:
             load_weights(network, read_checkpoint(request.checkpoint, trust=request.trust_checkpoint))

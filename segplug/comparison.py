@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from segplug.errors import UsageError
+from segplug.text import counted
 
-__all__ = ["Comparison", "Thresholds"]
+__all__ = ["Comparison", "Thresholds", "verification_in_words"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ class Comparison:
     not_compared: tuple[str, ...] = ()
     """What the figures say nothing about, one line each."""
 
+    def __repr__(self) -> str:
+        return f"<Comparison {'; '.join(verification_in_words(self.to_dict()))}>"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON types."""
         data = asdict(self)
@@ -73,3 +79,38 @@ class Comparison:
         data["not_compared"] = list(self.not_compared)
         data["worst_pixel"] = None if self.worst_pixel is None else list(self.worst_pixel)
         return data
+
+
+def verification_in_words(verification: Mapping[str, Any] | None) -> list[str]:
+    """The outcome of a verification, one line for each fact.
+
+    Args:
+        verification: ``Comparison.to_dict()``, perhaps with a ``date``, as metadata holds it; entries may be
+            missing. ``None``: never compared.
+    """
+    if verification is None:
+        return ["never compared with what it was made from"]
+    found = defaultdict(lambda: "?", {key: str(value) for key, value in verification.items()})
+    when = f", on {found['date'][:10]}" if "date" in verification else ""
+    outcome = "yes, against" if verification.get("passed") else "FAILED, against"
+    lines = [f"{outcome} {found['reference']}{when}"]
+    if verification.get("pixels"):
+        inputs = verification.get("inputs")
+        count = len(inputs) if isinstance(inputs, (list, tuple)) else 0
+        lines.append(
+            f"{counted(count, 'input')}, {_shown(verification['pixels'], ',')} pixels: label agreement "
+            f"{_shown(verification.get('label_agreement'), '.6f')}"
+        )
+    limits = verification.get("thresholds")
+    if verification.get("logits_compared") and isinstance(limits, Mapping):
+        by_hand = ", set by hand" if verification.get("thresholds_by_hand") else ""
+        lines.append(
+            f"largest logit difference {_shown(verification.get('relative_difference'), '.2g')} of the range "
+            f"(allowed for {found['precision']}: {_shown(limits.get('logits'), 'g')}{by_hand})"
+        )
+    failures = verification.get("failures")
+    return lines + [str(line) for line in failures] if isinstance(failures, (list, tuple)) else lines
+
+
+def _shown(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, (int, float)) else "?"

@@ -64,6 +64,15 @@ class Axis:
         text = f"{self.minimum}..{'' if self.maximum is None else self.maximum}"
         return text if self.multiple_of == 1 else f"{text} in steps of {self.multiple_of}"
 
+    def in_words(self) -> str:
+        """``any size``, ``1 to 4``, ``32 and more, multiples of 32``."""
+        steps = "" if self.multiple_of == 1 else f", multiples of {self.multiple_of}"
+        if self.is_fixed:
+            return str(self.minimum)
+        if self.maximum is not None:
+            return f"{self.minimum} to {self.maximum}{steps}"
+        return f"{self.minimum} and more{steps}" if self.minimum > 1 else f"any size{steps}"
+
 
 def limit_axes(height: Axis, width: Axis, limits: InputLimits | None) -> tuple[Axis, Axis]:
     """The axes of a file's input, limited to the sizes that the network in it takes."""

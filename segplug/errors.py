@@ -20,6 +20,7 @@ __all__ = [
     "SegplugError",
     "ShapeError",
     "SpaceError",
+    "UntrustedCheckpointError",
     "UntrustedError",
     "UsageError",
     "VerificationError",
@@ -71,6 +72,10 @@ class ModelError(SegplugError):
 
 class CheckpointError(ModelError):
     """A checkpoint is unreadable, unsafe, or belongs to another model."""
+
+
+class UntrustedCheckpointError(CheckpointError):
+    """A checkpoint holds more than plain data, and the user has not said to trust it."""
 
 
 class ShapeError(SegplugError):

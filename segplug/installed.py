@@ -73,6 +73,10 @@ class Entry:
     reason: str = ""
     """Why the status is not ``available``; or, for an older hook version, when it will not be any more."""
 
+    def __repr__(self) -> str:
+        status = "" if self.status == "available" else f", {self.status}"
+        return f"<Entry {self.hook} {self.target}: {self.distribution} {self.version}{status}>"
+
     @property
     def qualified(self) -> str:
         """The name that is unique even when two distributions claim the target."""

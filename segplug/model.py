@@ -15,9 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from segplug.comparison import verification_in_words
 from segplug.errors import ArtifactError
 from segplug.limits import MOST_CHANNELS, why_no_input
+from segplug.model_parts import Inference, InputLimits, Provenance
+from segplug.notebook import Facts, Legend, facts_html
 from segplug.older_metadata import UPGRADES
+from segplug.palette import label_colours
 from segplug.preprocessing import (
     Decoding,
     Edges,
@@ -27,7 +31,7 @@ from segplug.preprocessing import (
     find_steps,
     steps_from_data,
 )
-from segplug.text import encodable, encodable_data
+from segplug.text import counted, encodable, encodable_data
 from segplug.validation import AtLeastOne, Byte, Finite, NotNegative, checked, fault, refuse_deep
 
 if TYPE_CHECKING:
@@ -56,52 +60,6 @@ META_ENTRY = "segplug.meta"
 """The key of the metadata in files that have named entries (ONNX ``metadata_props``)."""
 
 _WHAT = "the model metadata"
-
-
-@dataclass(frozen=True)
-class Inference:
-    """How the network runs on an image: whole, or on sliding windows whose logits are averaged."""
-
-    mode: Literal["whole", "slide"] = "whole"
-    crop_size: Edges | None = None
-    """Window (height, width); required for ``slide``."""
-    stride: Edges | None = None
-    """Step (height, width); required for ``slide``."""
-
-
-@dataclass(frozen=True)
-class InputLimits:
-    """The input sizes that the network itself takes, in any format. Pixels."""
-
-    minimum: Edges = (1, 1)
-    """Smallest (height, width); a pooling kernel or a chain of strides can require one."""
-    multiple_of: AtLeastOne = 1
-    """Height and width are multiples of this."""
-    maximum: Edges | None = None
-    """Largest (height, width); equal to ``minimum`` if only one size is possible. ``None``: no limit."""
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether only one size is taken."""
-        return self.minimum == self.maximum
-
-    def __str__(self) -> str:
-        if self.is_fixed:
-            return f"{self.minimum[0]}x{self.minimum[1]} only"
-        text = f"{self.minimum[0]}x{self.minimum[1]} and larger"
-        if self.maximum is not None:
-            text = f"{self.minimum[0]}x{self.minimum[1]} to {self.maximum[0]}x{self.maximum[1]}"
-        return text if self.multiple_of == 1 else f"{text}, multiples of {self.multiple_of}"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a model came from. Hashes are SHA-256 hex digests of the files as they were read."""
-
-    config: str | None = None
-    config_sha256: str | None = None
-    checkpoint: str | None = None
-    checkpoint_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +108,8 @@ class ModelMeta:
     versions: Mapping[str, str] = field(default_factory=dict)
     """The versions of the distributions that made the model or artifact, by their names."""
     verification: Mapping[str, Any] | None = None
-    """The comparison with what it was made from (``Comparison.to_dict``); ``None``: never compared."""
+    """The comparison with what it was made from (``Comparison.to_dict``) and its ``date``; ``None``: never
+    compared."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """JSON data that only the plugin of a format uses, under the plugin's name."""
     schema_version: AtLeastOne = SCHEMA_VERSION
@@ -178,6 +137,54 @@ class ModelMeta:
         if len(self.classes) == 1 and self.num_labels == 2:
             return ("background", *self.classes)
         return self.classes
+
+    def __repr__(self) -> str:
+        state = "verified" if (self.verification or {}).get("passed") else "not verified"
+        return (
+            f"<ModelMeta {self.name}: {counted(self.num_classes, 'class', 'classes')}, "
+            f"images of {counted(self.in_channels, 'channel')}, {self.inference.mode}, {state}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"Model {self.name}", self.facts(), self.legend())
+
+    def legend(self) -> Legend:
+        """Each label's name and the colour in which it is painted; ``None``: it is not painted."""
+        shown = label_colours([self.palette], self.num_classes, self.classes)
+        colours = (None if label in shown.unpainted else colour for label, colour in enumerate(shown.palette))
+        return tuple(zip(self.label_names, colours, strict=False))
+
+    def facts(self) -> Facts:
+        """What the metadata says, in words; without the classes, which :meth:`legend` has."""
+        steps = [step.in_words() for step in self.preprocessing]
+        views = counted(len(self.tta), "view")
+        versions = [f"{name} {version}" for name, version in sorted(self.versions.items())]
+        found = {
+            "images": [f"{counted(self.in_channels, 'channel')}. {self.decoding.in_words()}"],
+            "preprocessing": [f"{place}. {step}" for place, step in enumerate(steps, start=1)] or ["none"],
+            "input size": []
+            if self.input_size is None
+            else ["{}x{} (height x width)".format(*self.input_size)],
+            "sizes taken": [] if self.input_limits is None else [str(self.input_limits)],
+            "inference": [self.inference.in_words()],
+            "test-time augmentation": [f"the probabilities of {views} are averaged"] if self.tta else [],
+            "scores": [self._scores_in_words()],
+            "ignored label": ["0 of the masks; all others are one less"] if self.reduce_zero_label else [],
+            "verified": verification_in_words(self.verification),
+            "approximate": list(self.approximations),
+            "made from": [self.provenance.in_words()] if self.provenance.in_words() else [],
+            "made with": [", ".join(versions)] if versions else [],
+        }
+        return tuple((what, tuple(lines)) for what, lines in found.items() if lines)
+
+    def _scores_in_words(self) -> str:
+        channels = counted(self.out_channels, "channel")
+        if self.out_channels == 1:
+            limit = 0.5 if self.threshold is None else self.threshold
+            return f"{self.scores}, {channels}: foreground where the probability is above {limit:g}"
+        stride = "" if self.output_stride == 1 else f", at 1/{self.output_stride} of the input's size"
+        last = f", {self.activation} still to be applied" if self.scores == "logits" else ""
+        return f"{self.scores}, {channels}{stride}{last}"
 
     def extra_as(self, key: str, kind: type[ExtraT], *, file: Path) -> ExtraT:
         """``extra[key]`` as a dataclass whose fields all have defaults; the defaults if it is not there.
@@ -379,3 +386,15 @@ class SegmentationModel:
     """What it was read from besides its config and checkpoint, such as its code: no output replaces them."""
     call: Call | None = None
     """The call that loaded it."""
+
+    def __repr__(self) -> str:
+        return f"<SegmentationModel {self.meta.name}: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        facts = (("network", (self._summary(),)), *self.meta.facts())
+        return facts_html(f"Model {self.meta.name}", facts, self.meta.legend())
+
+    def _summary(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.module.parameters())
+        classes = counted(self.meta.num_classes, "class", "classes")
+        return f"{type(self.module).__name__}, {classes}, {parameters:,} parameters, on {self.device}"

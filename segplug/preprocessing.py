@@ -66,6 +66,20 @@ class Decoding:
         """Whether the first three of three or more channels are blue, green and red."""
         return self.library in ("opencv", "pillow", "turbojpeg") and self.loader is None
 
+    def in_words(self) -> str:
+        """One short sentence."""
+        if self.loader is not None:
+            return f"Read with the loader '{self.loader}' of the model's own code, or from .npy."
+        if self.library in ("tifffile", "bands"):
+            how = "TIFF with tifffile" if self.library == "tifffile" else "all channels in the file's order"
+            return f"Read {how}, type unchanged."
+        library = {"opencv": "OpenCV", "pillow": "Pillow", "turbojpeg": "TurboJPEG"}[self.library]
+        kind = {"color": "8-bit BGR", "grayscale": "8-bit grey"}.get(
+            self.color.split("_")[0], "as in the file"
+        )
+        turned = ", not turned by EXIF" if self.color.endswith("ignore_orientation") else ""
+        return f"Read with {library}, {kind}{turned}."
+
 
 class Step:
     """One step of preprocessing: one of the dataclasses below."""
@@ -77,6 +91,10 @@ class Step:
         """JSON types: the kind under ``step``, and all fields."""
         return {"step": self.name, **dataclasses.asdict(self)}  # type: ignore[call-overload]
 
+    def in_words(self) -> str:
+        """One short sentence."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Convert(Step):
@@ -84,6 +102,10 @@ class Convert(Step):
 
     name: ClassVar[str] = "convert"
     dtype: Literal["float32"] = "float32"
+
+    def in_words(self) -> str:
+        """One short sentence."""
+        return f"Convert to {self.dtype}."
 
 
 @dataclass(frozen=True)
@@ -116,6 +138,22 @@ class Resize(Step):
     filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
     """One of the algorithm's :data:`RESIZE_FILTERS`."""
 
+    def in_words(self) -> str:
+        """One short sentence."""
+        if self.scale is None:
+            parts = [f"Resize by {self.ratio:g}" if self.ratio != 1 else "Resize"]
+        elif self.fit == "exact":
+            parts = [f"Resize to {_edges(self.scale)} (width x height)"]
+        elif self.fit == "inside":
+            parts = [f"Resize to fit into {max(self.scale)}x{min(self.scale)}, keeping the ratio"]
+        else:
+            parts = [f"Resize the short edge to {min(self.scale)}, keeping the ratio"]
+        if self.min_size is not None:
+            parts.append(f"the short edge at least {self.min_size}")
+        if self.multiple_of is not None:
+            parts.append(f"both edges raised to multiples of {self.multiple_of}")
+        return f"{', '.join(parts)} ({_LIBRARIES[self.algorithm]}, {self.filter})."
+
 
 @dataclass(frozen=True)
 class Flip(Step):
@@ -123,6 +161,10 @@ class Flip(Step):
 
     name: ClassVar[str] = "flip"
     direction: Literal["horizontal", "vertical"] = "horizontal"
+
+    def in_words(self) -> str:
+        """One short sentence."""
+        return f"Flip {self.direction}ly; the output is flipped back."
 
 
 @dataclass(frozen=True)
@@ -140,6 +182,16 @@ class Pad(Step):
     cut: bool = True
     """Whether the padding is cut from the output before it is resized to the image's own size."""
 
+    def in_words(self) -> str:
+        """One short sentence."""
+        if self.size is not None:
+            target = f"at least {_edges(self.size)} (height x width)"
+        else:
+            target = f"multiples of {self.divisor}"
+        values = _numbers(self.value) if any(self.value) else "0"
+        kept = "" if self.cut else "; the output keeps the padding"
+        return f"Pad at the bottom and right to {target} with {values}{kept}."
+
 
 @dataclass(frozen=True)
 class ChannelOrder(Step):
@@ -147,6 +199,12 @@ class ChannelOrder(Step):
 
     name: ClassVar[str] = "channel_order"
     order: tuple[NotNegative, ...] = (2, 1, 0)
+
+    def in_words(self) -> str:
+        """One short sentence."""
+        if self.order == (2, 1, 0):
+            return "Reverse the channels (BGR to RGB)."
+        return f"Reorder the channels: {' '.join(str(channel + 1) for channel in self.order)}."
 
 
 @dataclass(frozen=True)
@@ -158,6 +216,10 @@ class Scale(Step):
     operation: Literal["multiply", "divide"] = "divide"
     dtype: Literal["float32", "float64"] = "float32"
     """The type in which it is computed."""
+
+    def in_words(self) -> str:
+        """One short sentence."""
+        return f"{'Multiply' if self.operation == 'multiply' else 'Divide'} by {self.factor:g}."
 
 
 @dataclass(frozen=True)
@@ -173,6 +235,10 @@ class Normalize(Step):
     float32, times ``1 / std`` in float64, rounded to float32. ``division``, of PyTorch and NumPy: ``(x -
     mean) / std``, all in float32."""
 
+    def in_words(self) -> str:
+        """One short sentence."""
+        return f"Subtract {_numbers(self.mean)}, divide by {_numbers(self.std)}."
+
 
 STEPS: Mapping[str, type[Step]] = {
     kind.name: kind for kind in (Convert, Resize, Flip, Pad, ChannelOrder, Scale, Normalize)
@@ -186,6 +252,18 @@ RESIZE_FILTERS: Mapping[str, tuple[str, ...]] = {
     "torchvision": ("bilinear", "bicubic"),
 }
 """The filters of each algorithm of :class:`Resize`."""
+
+
+_LIBRARIES = {"opencv": "OpenCV", "pillow": "Pillow", "torchvision": "torchvision"}
+
+
+def _edges(edges: Edges) -> str:
+    return f"{edges[0]}x{edges[1]}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """One number if all are equal."""
+    return " ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
 StepT = TypeVar("StepT", bound=Step)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import torch
 
     from segplug.dataset import Dataset
+    from segplug.description import FileDescription
     from segplug.engine import Engine
     from segplug.model import ModelMeta, SegmentationModel
     from segplug.requests import (
@@ -161,6 +162,20 @@ class Maker(BaseProvider[OptionsT]):
         """
         return read_sidecar(path)
 
+    def describe(self, path: Path) -> FileDescription | None:
+        """What a file says of itself besides its metadata, for ``segplug info``. Default: nothing is known.
+
+        It runs nothing that a file holds, reads little of a large one, and also describes files of other
+        tools.
+
+        Returns:
+            ``None`` if the file is of another maker, or of no kind that this one knows.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        return None
+
 
 class Exporter(Maker[OptionsT]):
     """Writes a loaded model in another format. Hook ``export``, group ``segplug.export``.
@@ -211,6 +226,10 @@ class Packer(BaseProvider[OptionsT]):
         Raises:
             ArtifactError: the metadata is damaged.
         """
+        return None
+
+    def describe(self, path: Path) -> FileDescription | None:
+        """As :meth:`Maker.describe`, for a package."""
         return None
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError
+from segplug.notebook import facts_html
+from segplug.text import counted, in_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +101,17 @@ class Artifact:
     size: int = 0
     sha256: str = ""
     call: Call | None = None
+
+    def __repr__(self) -> str:
+        return f"<Artifact {self.path.name}: {self.format}, {in_bytes(self.size)}, of {self.meta!r}>"
+
+    def _repr_html_(self) -> str:
+        facts = (
+            ("file", (str(self.path),)),
+            ("format", (f"{self.format}, {in_bytes(self.size)} in {counted(len(self.files), 'file')}",)),
+            *self.meta.facts(),
+        )
+        return facts_html(f"Artifact {self.path.name}", facts, self.meta.legend())
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -194,3 +207,9 @@ class AnalyzeReport:
     text: str = ""
     text_language: str = ""
     call: Call | None = None
+
+    def __repr__(self) -> str:
+        holds = [counted(len(self.tables), "table"), counted(len(self.figures), "figure")]
+        if self.failures:
+            holds.append(counted(len(self.failures), "failure"))
+        return f"<AnalyzeReport {self.title}: {', '.join(holds)}>"

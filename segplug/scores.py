@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from segplug.notebook import Facts, facts_html
+from segplug.text import counted
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -148,6 +151,24 @@ class RunReport:
     approximations: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     call: Call | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunReport {', '.join(text for _, (text,) in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        facts = list(self._facts())
+        if self.warnings:
+            facts.append(("warnings", self.warnings))
+        return facts_html("Run", tuple(facts))
+
+    def _facts(self) -> Facts:
+        found = {"images": counted(self.images, "image"), "rate": f"{self.images_per_second:.1f} images/s"}
+        if self.skipped:
+            found["skipped"] = f"{len(self.skipped)} skipped"
+        if self.scores is not None:
+            summary = {name: value for name, value in self.scores.metrics.items() if "." not in name}
+            found["scores"] = ", ".join(f"{name} {value:.4f}" for name, value in summary.items())
+        return tuple((what, (text,)) for what, text in found.items())
 
     @property
     def images_per_second(self) -> float:

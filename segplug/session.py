@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segplug.comparison import Comparison, Thresholds
     from segplug.dataset import Dataset
     from segplug.engine import Engine
+    from segplug.info import FileInfo
     from segplug.model import ModelMeta
     from segplug.progress import Reporter
     from segplug.results import AnalyzeReport, BackboneFit, ConversionReport
@@ -273,6 +274,10 @@ class Session(Protocol):
 
     def read_meta(self, path: PathLike) -> ModelMeta | None:
         """The metadata of an artifact of any format, by its path; ``None`` if it has none."""
+        ...
+
+    def info(self, path: PathLike) -> FileInfo:
+        """What a model file is, of segplug or of another tool. Nothing that it holds is run."""
         ...
 
     def convert_weights(

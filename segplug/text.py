@@ -12,6 +12,7 @@ __all__ = [
     "counted",
     "encodable",
     "encodable_data",
+    "in_bytes",
     "is_encodable",
     "printable",
     "printable_line",
@@ -48,6 +49,13 @@ def printable_line(text: str) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """``1 image``, ``2 images``; ``plural``: where it is not the noun and an ``s`` (``classes``)."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def in_bytes(size: int) -> str:
+    """A size for people: ``2.2 MB``, ``813 bytes``."""
+    if size < 1000:
+        return counted(size, "byte")
+    return f"{size / 1e3:.1f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def shortened(text: str, most: int) -> str:

@@ -21,20 +21,24 @@ from segplug.api.making import check_numbers, image_paths
 from segplug.api.outputs import staged_outputs
 from segplug.api.predict import Predicts
 from segplug.api.subjects import existing, request_field
-from segplug.groups import EXECUTOR_HOOK, SOURCE_HOOKS, hook_name
+from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS, hook_name
 from segplug.hookspecs import hookimpl
 from segplug.installed import Entry, Provider
 from segplug.model import ModelMeta, SegmentationModel
+from segplug.notebook import facts_html
 from segplug.options import NoOptions
-from segplug.registry.discovery import entries
+from segplug.registry.discovery import addon_entries, all_entries, entries
 from segplug.registry.formats import backend_of_artifact, read_meta
 from segplug.requests import AnalyzeRequest, CommandRequest, RunRequest
 from segplug.results import AnalyzeReport, Artifact, Precision
 from segplug.session import OnError, PathLike, Subject, Target
+from segplug.text import counted
+from segplug.version import __version__
 
 if TYPE_CHECKING:
     from segplug.comparison import Comparison, Thresholds
     from segplug.dataset import Dataset
+    from segplug.info import FileInfo
     from segplug.scores import RunReport
     from segplug.sink import Sink
 
@@ -52,6 +56,16 @@ class Segplug(Predicts):
 
     Every method may raise :class:`segplug.errors.SegplugError`.
     """
+
+    def __repr__(self) -> str:
+        addons = sorted(entry.target for entry in addon_entries())
+        used = [name for name in addons if name not in self.registry.without_addons]
+        return f"<Segplug {__version__}: {counted(len(all_entries()), 'target')}, add-ons: {_listed(used)}>"
+
+    def _repr_html_(self) -> str:
+        found = {hook: _listed([entry.name for entry in entries(hook)]) for hook in HOOKS}
+        facts = tuple((hook, (names,)) for hook, names in found.items())
+        return facts_html(f"segplug {__version__}", facts)
 
     def targets(self, hook: str) -> tuple[Entry, ...]:
         """The installed targets of a hook, from metadata alone."""
@@ -244,6 +258,22 @@ class Segplug(Predicts):
         """
         return read_meta(self.registry, existing(Path(path)))
 
+    def info(self, path: PathLike) -> FileInfo:
+        """What a model file is, of segplug or of another tool. Nothing that it holds is run.
+
+        Args:
+            path: An artifact or a package (also its folder), a checkpoint, or a config.
+
+        Raises:
+            UsageError: there is no such file, or no installed plugin knows what it is.
+            ArtifactError: it is damaged.
+            CheckpointError: the checkpoint is damaged.
+            MissingDependencyError: reading it needs a library that is not installed.
+        """
+        from segplug.api.inspection import inspect
+
+        return inspect(self.registry, path)
+
     def call_command(self, entry: Entry, parameters: Mapping[str, Any], run: Callable[[Segplug], int]) -> int:
         """Run a plugin's own command, with all add-ons around it.
 
@@ -259,6 +289,10 @@ class Segplug(Predicts):
         )
         code: int = self._call_hook(provider, request)
         return code
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 class _Command:

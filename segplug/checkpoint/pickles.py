@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segplug.checkpoint.formats import first_sentence
-from segplug.errors import CheckpointError
+from segplug.errors import CheckpointError, UntrustedCheckpointError
 from segplug.regular_files import open_regular
 from segplug.text import is_encodable
 
@@ -99,7 +99,7 @@ def _refusal(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
         what = "something that the restricted unpickler cannot read"
     else:
         return CheckpointError(f"{location} is damaged or no PyTorch checkpoint")
-    return CheckpointError(f"the checkpoint {location} holds {what}", hint=_TRUST)
+    return UntrustedCheckpointError(f"the checkpoint {location} holds {what}", hint=_TRUST)
 
 
 def _harmless_types() -> list[Any]:

@@ -7,25 +7,35 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from rich.cells import cell_len
+from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from segplug.cli.printing import print_document
 from segplug.cli.stages import opened, stages_on
+from segplug.legend import LegendEntry, share_text
+from segplug.notebook import Facts, Legend
 from segplug.progress import Progress as ProgressHandle
 from segplug.reports.cells import cell_text, is_numeric_column
 from segplug.results import Table
-from segplug.text import printable, printable_line
+from segplug.text import printable, printable_line, shortened
 
 __all__ = ["ConsoleReporter", "Output"]
 
 
 _FEW_ROWS = 8
+_MOST_LABELS = 60
+"""How many labels are listed; the JSON document has all."""
+_MOST_SHARES = 12
+"""How many classes of an image are listed; the JSON document has all."""
+_LONGEST_NAME = 40
+"""Characters of a class in such a list."""
 _NARROWEST_TEXT = 12
 """Characters in which a text is still readable when it is broken."""
 
@@ -117,6 +127,52 @@ class Output:
         for row in table.rows:
             shown.add_row(*(Text(printable(cell_text(value))) for value in row))
         self.console.print(shown)
+
+    def facts(self, facts: Facts) -> None:
+        """Facts as two columns: what, and its lines. In a terminal long lines are broken between words."""
+        indent = max((len(what) for what, _ in facts), default=0) + 2
+        for what, lines in facts:
+            head = Text(f"{printable_line(what):<{indent}}", style="bold")
+            for line in lines:
+                for part in self._broken(printable_line(line), self.console.width - indent):
+                    self.console.print(head + Text(part), soft_wrap=True)
+                    head = Text(" " * indent)
+
+    def _broken(self, line: str, width: int) -> list[str]:
+        """A line as it is; in a terminal as lines of at most ``width``, with long words and paths whole."""
+        if not self.console.is_terminal or width < _NARROWEST_TEXT:
+            return [line]
+        return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+    def colours(self, legend: Legend) -> None:
+        """The names of labels, each with its number and a block of its colour where colours are shown."""
+        coloured = self.console.is_terminal and not self.console.no_color
+        entries = []
+        for label, (name, colour) in enumerate(legend[:_MOST_LABELS]):
+            entry = Text(f"{label} {printable_line(name)}")
+            if coloured and colour is not None:
+                entry = Text("  ", style=f"on rgb({colour[0]},{colour[1]},{colour[2]})") + Text(" ") + entry
+            entries.append(entry)
+        if len(legend) > _MOST_LABELS:
+            entries.append(Text(f"and {len(legend) - _MOST_LABELS} more"))
+        self.console.print(Columns(entries, padding=(0, 3)) if coloured else Text(", ").join(entries))
+
+    def legend(self, entries: Sequence[LegendEntry]) -> None:
+        """Classes with their shares, one a line, each with a block of its colour where colours are shown."""
+        coloured = self.console.is_terminal and not self.console.no_color
+        shown = entries[:_MOST_SHARES]
+        names = [shortened(printable_line(entry.name), _LONGEST_NAME) for entry in shown]
+        width = max(map(cell_len, names), default=0)
+        for entry, name in zip(shown, names, strict=True):
+            line = Text("  ")
+            if coloured:
+                block = "on rgb({},{},{})".format(*entry.colour) if entry.painted else ""
+                line += Text("  ", style=block) + Text(" ")
+            line += Text(f"{name}{' ' * (width - cell_len(name))}  {share_text(entry.share or 0):>7}")
+            self.console.print(line, soft_wrap=True)
+        if len(entries) > _MOST_SHARES:
+            rest = share_text(sum(entry.share or 0 for entry in entries[_MOST_SHARES:]))
+            self.say(f"  and {len(entries) - _MOST_SHARES} more, {rest} in all")
 
     def tables(self, tables: Iterable[Table]) -> None:
         """Several tables."""

@@ -32,6 +32,8 @@ class _LazyRoot(click.Group):
     """The hooks, segplug's own commands, and the commands of plugins; each is imported when it is used."""
 
     _OWN: ClassVar[dict[str, tuple[str, str]]] = {
+        "predict": ("segplug.cli.predict", "Paint images and videos with a model's labels."),
+        "info": ("segplug.cli.info", "Tell what a model file is, and what to do with it."),
         "plugins": ("segplug.cli.plugins", "List the installed plugins, and check them."),
     }
     """A command of segplug's own: the module, which has it under the same name, and its line in the help."""
@@ -122,6 +124,7 @@ def _around(entry: Entry, command: click.Command) -> click.Command:
         "Take a trained semantic-segmentation model to production.\n\n"
         "\b\n"
         "segplug export onnx CONFIG --checkpoint WEIGHTS --output model.onnx --verify\n"
+        "segplug predict model.onnx photo.jpg\n"
         "segplug infer model.onnx --dataset CONFIG --eval mIoU\n"
         "segplug plugins list"
     ),

@@ -32,6 +32,7 @@ __all__ = [
     "default_backend",
     "files_of",
     "has_suffix",
+    "makers_for",
     "makers_of",
     "older_parts",
     "read_meta",
@@ -117,7 +118,7 @@ def _stem(artifact: Path, suffix: str) -> tuple[str, ...]:
 def files_of(providers: Providers, path: Path) -> tuple[Path, ...]:
     """A file with its sidecar and the files that it does not open without, as far as that can be known."""
     found = [path, sidecar_path(path)]
-    for maker in _makers_by_suffix(path):
+    for maker in makers_for(path):
         if maker.facts.verify_with:
             with suppress(SegplugError):  # damaged, or no plugin: what opens it says so
                 backend = providers.provider("infer", maker.facts.verify_with)
@@ -176,7 +177,7 @@ def default_backend(providers: Providers, what: Subject) -> tuple[Provider, tupl
 
 
 def _in_order(path: Path, fitting: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    named = [maker.facts.verify_with for maker in _makers_by_suffix(path)]
+    named = [maker.facts.verify_with for maker in makers_for(path)]
     return tuple(
         sorted(fitting, key=lambda entry: named.index(entry.target) if entry.target in named else len(named))
     )
@@ -230,7 +231,7 @@ def read_meta(providers: Providers, path: Path) -> ModelMeta | None:
         ArtifactError: the metadata is damaged.
         PluginError: the plugin of its format is broken.
     """
-    for maker in _makers_by_suffix(path):
+    for maker in makers_for(path):
         found: ModelMeta | None = providers.load(maker).method("read_meta")(path)
         if found is not None:
             return found
@@ -245,7 +246,7 @@ def backend_of_artifact(providers: Providers, artifact: Artifact | str | Path) -
         VerificationError: its maker names none.
     """
     if not isinstance(artifact, Artifact):
-        named = [maker for maker in _makers_by_suffix(Path(artifact)) if maker.facts.verify_with]
+        named = [maker for maker in makers_for(Path(artifact)) if maker.facts.verify_with]
         if not named:
             raise UsageError(f"say which backend opens {artifact}", hint="backend='onnxruntime'")
         return verification_backend(providers, named[0])
@@ -301,7 +302,7 @@ def _route(formats: tuple[str, ...], seen: frozenset[str] = frozenset()) -> tupl
     return None
 
 
-def _makers_by_suffix(path: Path) -> Iterator[Entry]:
+def makers_for(path: Path) -> Iterator[Entry]:
     """The makers whose artifacts end as ``path`` does, the longest suffix first; for a folder, also those
     whose packages end in nothing.
     """

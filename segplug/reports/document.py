@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
+from segplug.dates import now
 from segplug.reports.code_html import code_html
 from segplug.reports.markup import escaped, figure_html, picture_html, table_html
 from segplug.results import Figure, Table
@@ -83,6 +82,8 @@ class Pictures:
     """Pictures beside each other; each opens in its full size."""
 
     items: tuple[Picture, ...]
+    are_one_row: bool = False
+    """Whether they are to be compared: four share a row, two on a phone."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _part(part: Part, numbers: Iterator[int]) -> Iterator[str]:
     elif isinstance(part, Figure):
         yield from figure_html(part, f"figure-{next(numbers)}")
     elif isinstance(part, Pictures):
-        yield '<div class="pictures">'
+        yield f'<div class="pictures{" row" if part.are_one_row else ""}">'
         for item in part.items:
             alt = item.alt or item.title
             yield from picture_html(
@@ -207,7 +208,7 @@ def _legend(legend: Legend) -> Iterator[str]:
 
 
 def _foot(command: str) -> Iterator[str]:
-    written = _now()
+    written = now()
     yield "<footer>"
     yield (
         f"<p>Made by segplug {escaped(__version__)} on "
@@ -217,11 +218,3 @@ def _foot(command: str) -> Iterator[str]:
     if command:
         yield f'<pre class="command"><code>{escaped(command)}</code></pre>'
     yield "</footer>"
-
-
-def _now() -> datetime:
-    """The local time, or the one that builds which must repeat set (reproducible-builds.org)."""
-    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if fixed.isdecimal():
-        return datetime.fromtimestamp(int(fixed), timezone.utc)
-    return datetime.now().astimezone().replace(microsecond=0)

@@ -78,6 +78,23 @@ def test_a_package(target: str, make: Make) -> None:
     assert str(made.path.parent.parent) not in found.to_json()
 
 
+@pytest.mark.parametrize("target", [*EXPORTED, *PACKED])
+def test_what_a_file_or_a_package_is(target: str, make: Make) -> None:
+    made = make(target)
+    found = Segplug().info(made.path)
+    assert (found.kind, found.format, found.path) == ("artifact", target, made.path)
+    assert found.legend == made.meta.legend()
+    assert found.size >= made.size > 0
+    if target in EXPORTED:
+        assert [one.shape for one in found.inputs] == ["1 x 3 x 16 x 24"]
+        assert [one.shape for one in found.outputs] == ["1 x 2 x 16 x 24"]
+        assert [backend.reason for backend in found.backends] == [""]
+        assert found.next[0] == f"segplug predict {made.path} photo.jpg"
+    else:
+        assert found.backends == ()
+        assert found.next[0].startswith(("torchserve", "tritonserver"))
+
+
 @pytest.mark.parametrize("name", sorted(set(BUILT.values())))
 def test_an_engine_with_its_sidecar(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"an engine")

@@ -295,3 +295,60 @@ def test_only_decoders_of_pictures_give_bgr(decoding: Decoding, bgr: bool) -> No
 )
 def test_the_usual_decoding_of_so_many_channels(channels: int, decoding: Decoding) -> None:
     assert Decoding.for_channels(channels) == decoding
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (FULL["convert"], "Convert to float32."),
+        (
+            FULL["resize"],
+            "Resize to fit into 2048x512, keeping the ratio, the short edge at least 640, both edges raised "
+            "to multiples of 32 (Pillow, lanczos).",
+        ),
+        (Resize(scale=(480, 360)), "Resize to 480x360 (width x height) (OpenCV, bilinear)."),
+        (
+            Resize(scale=(520, 520), fit="shortest"),
+            "Resize the short edge to 520, keeping the ratio (OpenCV, bilinear).",
+        ),
+        (Resize(ratio=0.5), "Resize by 0.5 (OpenCV, bilinear)."),
+        (FULL["flip"], "Flip vertically; the output is flipped back."),
+        (
+            FULL["pad"],
+            "Pad at the bottom and right to at least 64x96 (height x width) with 1.5 -2 3.25; the output keeps "
+            "the padding.",
+        ),
+        (Pad(divisor=32), "Pad at the bottom and right to multiples of 32 with 0."),
+        (FULL["channel_order"], "Reorder the channels: 2 3 1."),
+        (ChannelOrder(), "Reverse the channels (BGR to RGB)."),
+        (FULL["scale"], "Multiply by 10000."),
+        (Normalize((127.5,) * 3, (127.5,) * 3), "Subtract 127.5, divide by 127.5."),
+        (Normalize((1.0, 2.0), (3.0, 4.5)), "Subtract 1 2, divide by 3 4.5."),
+    ],
+)
+def test_steps_in_words(step: Step, words: str) -> None:
+    assert step.in_words() == words
+
+
+def test_every_kind_of_step_has_words() -> None:
+    for step in FULL.values():
+        assert step.in_words().endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("decoding", "words"),
+    [
+        (Decoding(), "Read with OpenCV, 8-bit BGR."),
+        (Decoding(library="pillow", color="grayscale"), "Read with Pillow, 8-bit grey."),
+        (Decoding(color="unchanged"), "Read with OpenCV, as in the file."),
+        (Decoding(color="color_ignore_orientation"), "Read with OpenCV, 8-bit BGR, not turned by EXIF."),
+        (Decoding(library="tifffile"), "Read TIFF with tifffile, type unchanged."),
+        (Decoding(library="bands"), "Read all channels in the file's order, type unchanged."),
+        (
+            Decoding(loader="LoadScan"),
+            "Read with the loader 'LoadScan' of the model's own code, or from .npy.",
+        ),
+    ],
+)
+def test_decoding_in_words(decoding: Decoding, words: str) -> None:
+    assert decoding.in_words() == words

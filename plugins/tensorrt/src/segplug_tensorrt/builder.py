@@ -21,6 +21,7 @@ from segplug.providers import EngineBuilder
 from segplug.requests import BuildEngineRequest
 from segplug.results import Artifact, Precision
 from segplug_tensorrt.building import Settings, build, parse
+from segplug_tensorrt.description import describe
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 from segplug_tensorrt.library import Library, load_library
 from segplug_tensorrt.options import BuildOptions
@@ -28,6 +29,7 @@ from segplug_tensorrt.profiles import parse_shapes, plan_profiles, warn_of_one_s
 from segplug_tensorrt.record import Record
 
 if TYPE_CHECKING:
+    from segplug.description import FileDescription
     from segplug_tensorrt.graphs.converted import Converted
 
 __all__ = ["Options", "provider"]
@@ -66,6 +68,10 @@ class TensorRTBuilder(EngineBuilder[Options]):
     output_flags = ("--trt-file",)
     precision_flags: ClassVar[Mapping[str, Precision]] = {"--fp16": "fp16"}
 
+    def describe(self, path: Path) -> FileDescription | None:
+        """Read the record beside an engine."""
+        return describe(path, from_model=False)
+
     @hookimpl
     def build_engine(self, request: BuildEngineRequest[Options]) -> Artifact:
         """Build ``request.artifact``; see :func:`segplug.hookspecs.build_engine`."""
@@ -91,7 +97,8 @@ class TensorRTBuilder(EngineBuilder[Options]):
         settings = Settings(profiles, options.workspace_size, options.timing_cache, gpu)
         with scratch_folder() as folder:
             graph = _write_graph(request, source, folder)
-            parsed = parse(library, graph, request.reporter, verbose=options.verbose)
+            with request.reporter.progress("reading the graph", None):
+                parsed = parse(library, graph, request.reporter, verbose=options.verbose)
             plan = build(library, parsed, settings, request.reporter)
         for warning in parsed.log.warnings():
             request.reporter.warn(warning)
@@ -184,24 +191,27 @@ def _write_graph(request: BuildEngineRequest[Options], source: _OnnxFile, folder
 
     model: Any = onnx.load(source.path)
     if precision == "int8":
-        from segplug_tensorrt.calibration import calibration_batches
-        from segplug_tensorrt.graphs import int8
-
-        count = request.options.calibration_images
-        batches = calibration_batches(source.meta, source.input, source.shape, request, count)
-        converted = int8.convert(model, batches)
-    elif precision == "bf16":
-        from segplug_tensorrt.graphs import bf16
-
-        converted = bf16.convert(model)
+        converted = _calibrated(model, request, source)
     else:
-        from segplug_tensorrt.graphs import fp16
+        from segplug_tensorrt.graphs import bf16, fp16
 
-        converted = fp16.convert(model)
+        with request.reporter.progress(f"converting the graph to {precision}", None):
+            converted = bf16.convert(model) if precision == "bf16" else fp16.convert(model)
     _report(converted, precision, request.reporter)
     path = folder / "graph.onnx"
     onnx.save(converted.model, path)
     return path
+
+
+def _calibrated(model: Any, request: BuildEngineRequest[Options], source: _OnnxFile) -> Converted:
+    """The graph in int8."""
+    from segplug_tensorrt.calibration import calibration_batches
+    from segplug_tensorrt.graphs import int8
+
+    count = min(request.options.calibration_images, len(request.images))
+    with request.reporter.progress("calibrating on images", count) as progress:
+        batches = calibration_batches(source.meta, source.input, source.shape, request, count, progress)
+        return int8.convert(model, batches)
 
 
 def _report(converted: Converted, precision: Precision, reporter: Reporter) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from segplug.errors import DeviceError, UsageError
 from segplug.hookspecs import hookimpl
@@ -12,12 +13,16 @@ from segplug.model import InputLimits, ModelMeta
 from segplug.providers import EngineBuilder
 from segplug.requests import BuildEngineRequest
 from segplug.results import Artifact
+from segplug_tensorrt.description import describe
 from segplug_tensorrt.driver import cuda_version, find_gpu
 from segplug_tensorrt.library import load_library
 from segplug_tensorrt.log import get_log
 from segplug_tensorrt.options import BuildOptions
 from segplug_tensorrt.profiles import Profile, Shape, parse_shapes, plan_profiles, warn_of_one_size
 from segplug_tensorrt.record import Record
+
+if TYPE_CHECKING:
+    from segplug.description import FileDescription
 
 __all__ = ["provider"]
 
@@ -39,6 +44,10 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
     precisions = ("fp32", "fp16", "bf16")
     precision_flags: ClassVar = {"--fp16": "fp16"}
 
+    def describe(self, path: Path) -> FileDescription | None:
+        """Read the record beside an engine."""
+        return describe(path, from_model=True)
+
     @hookimpl
     def build_engine(self, request: BuildEngineRequest[BuildOptions]) -> Artifact:
         """Build ``request.model``; see :func:`segplug.hookspecs.build_engine`."""
@@ -58,10 +67,12 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
         limits = model.input_limits() if shapes.sizes_vary else None
         profile = shapes.profile(limits)
         warn_of_one_size([profile], model.meta, request.reporter)
-        with torch_compile.on_gpu(gpu) as device, request.reporter.progress("building", None):
-            network = torch_compile.TypedNetwork(model.exportable(), device, request.precision)
-            program = torch_compile.export(network, request, profile)
-            plan = compiler.build(program, profile, options, device)
+        with torch_compile.on_gpu(gpu) as device:
+            with request.reporter.progress("tracing", None):
+                network = torch_compile.TypedNetwork(model.exportable(), device, request.precision)
+                program = torch_compile.export(network, request, profile)
+            with request.reporter.progress("building the engine", None):
+                plan = compiler.build(program, profile, options, device)
             image, scores = compiler.tensors_of(plan)
         for warning in log.warnings():
             request.reporter.warn(warning)

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -21,7 +22,7 @@ from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.regular_files import open_regular, why_no_file
 
-__all__ = ["Kind", "read_checked", "read_meta", "write_file", "write_meta"]
+__all__ = ["Contents", "Kind", "read_checked", "read_contents", "read_meta", "write_file", "write_meta"]
 
 Kind = Literal["torchscript", "export", "aot"]
 
@@ -37,6 +38,10 @@ _TARGETS = {"torchscript": "torchscript", "export": "torch-export", "aot": "torc
 _META = f"extra/{META_ENTRY}"
 _ROOT = "model"
 """The folder of all entries. PyTorch itself names it after the file, and takes any name."""
+
+_CODE = ("code/", "models/")
+_WEIGHTS = ("data/", "constants/")
+"""Where PyTorch puts code and tensors. A ``.pt2`` has its weights in ``data/weights/``."""
 
 _SOURCE_PATHS = ".debug_pkl"
 """The entries that map each line of a TorchScript file to the network's source code."""
@@ -73,6 +78,42 @@ def read_meta(path: Path, target: str) -> ModelMeta | None:
     """
     with _opened(path) as archive:
         return _meta(path, archive) if _TARGETS.get(_kind(archive)) == target else None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds, from the names and sizes of its entries."""
+
+    what: str
+    """The kind of file in a few words: ``a TorchScript file``."""
+    code: int
+    """Bytes of a TorchScript file's code, or of a program's graph."""
+    weights: int
+    """Bytes of its tensors."""
+
+
+def read_contents(path: Path, target: str) -> Contents | None:
+    """What a file of segplug or of another tool holds; nothing in it is run.
+
+    Args:
+        path: The file.
+        target: The ``export`` target whose kind of file is meant.
+
+    Returns:
+        ``None`` if the file is of another kind.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: it is no file of PyTorch's, or is cut.
+    """
+    with _opened(path) as archive:
+        kind = _kind(archive)
+        if _TARGETS.get(kind) != target:
+            return None
+        sizes = {_inner(info.filename): info.file_size for info in archive.infolist()}
+        code = sum(size for name, size in sizes.items() if name.startswith(_CODE))
+        weights = sum(size for name, size in sizes.items() if name.startswith(_WEIGHTS))
+        return Contents(_WORDS[kind], code, weights)
 
 
 def read_checked(path: Path, target: str) -> tuple[Kind, ModelMeta]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
@@ -15,6 +15,9 @@ from segplug.requests import ExportRequest
 from segplug.results import Artifact
 from segplug.tracing import explain_size_errors
 from segplug_torchscript import archive, packing
+
+if TYPE_CHECKING:
+    from segplug.description import FileDescription
 
 __all__ = ["Options", "provider"]
 
@@ -59,28 +62,28 @@ class TorchExportExporter(Exporter[Options]):
         device = resolve_device(request.model.device)
         if options.aot:
             programs.require_compiler()
-        with request.reporter.progress("compiling" if options.aot else "exporting", None):
-            sample = packing.sample(request, plan.batch, plan.traced)
-            with explain_size_errors(request, plan.size):
-                program = programs.export(request.model.exportable(), sample, plan.free, plan.multiple_of)
-            if options.show:
-                request.reporter.note(programs.as_text(program))
-            if plan.sizes_vary:
-                limits = programs.limits_of(program, plan.limits, plan.multiple_of)
-                if plan.limits not in (None, limits):
-                    request.reporter.note(f"the program takes {limits}; the network itself {plan.limits}")
-                plan = replace(plan, limits=limits)
-            inputs = inputs_for(plan, plan.limits)
-            details: dict[str, Any] = {"machine": programs.machine(device)} if options.aot else {}
-            meta = packing.completed(request, plan, _TARGET, inputs, compiled=options.aot, **details)
-            save = programs.save_compiled if options.aot else programs.save_program
+        sample = packing.sample(request, plan.batch, plan.traced)
+        with request.reporter.progress("tracing", None), explain_size_errors(request, plan.size):
+            program = programs.export(request.model.exportable(), sample, plan.free, plan.multiple_of)
+        if options.show:
+            request.reporter.note(programs.as_text(program))
+        if plan.sizes_vary:
+            limits = programs.limits_of(program, plan.limits, plan.multiple_of)
+            if plan.limits not in (None, limits):
+                request.reporter.note(f"the program takes {limits}; the network itself {plan.limits}")
+            plan = replace(plan, limits=limits)
+        inputs = inputs_for(plan, plan.limits)
+        details: dict[str, Any] = {"machine": programs.machine(device)} if options.aot else {}
+        meta = packing.completed(request, plan, _TARGET, inputs, compiled=options.aot, **details)
+        save = programs.save_compiled if options.aot else programs.save_program
+        with request.reporter.progress("compiling and writing" if options.aot else "writing", None):
             packing.write(request, meta, partial(save, program))
             function = (
                 programs.load_compiled(request.output, device, details["machine"])
                 if options.aot
                 else programs.load_program(request.output, device)
             )
-            check_at_inputs(request, function, inputs, hint="export for one --shape without --dynamic")
+        check_at_inputs(request, function, inputs, hint="export for one --shape without --dynamic")
         return request.made(meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
@@ -90,6 +93,12 @@ class TorchExportExporter(Exporter[Options]):
     def read_meta(self, path: Path) -> ModelMeta | None:
         """Read the metadata inside a file; a file of another tool or target has none."""
         return archive.read_meta(path, _TARGET)
+
+    def describe(self, path: Path) -> FileDescription | None:
+        """Read what a file holds, of another tool's file, too."""
+        from segplug_torchscript.description import describe
+
+        return describe(path, _TARGET)
 
 
 provider = TorchExportExporter()

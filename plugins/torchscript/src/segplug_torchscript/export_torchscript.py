@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
@@ -14,6 +15,9 @@ from segplug.requests import ExportRequest
 from segplug.results import Artifact
 from segplug.tracing import explain_size_errors
 from segplug_torchscript import archive, packing
+
+if TYPE_CHECKING:
+    from segplug.description import FileDescription
 
 __all__ = ["Options", "provider"]
 
@@ -57,18 +61,18 @@ class TorchScriptExporter(Exporter[Options]):
         from segplug_torchscript import jit
         from segplug_torchscript.size_checks import check_at_inputs, inputs_for
 
-        with request.reporter.progress("exporting", None):
-            sample = packing.sample(request, plan.batch, plan.size)
-            with explain_size_errors(request, plan.size):
-                module = jit.trace(request.model.exportable(), sample, optimize=options.optimize)
-            if options.show:
-                request.reporter.note(jit.as_text(module))
-            inputs = inputs_for(plan, plan.limits)
-            meta = packing.completed(request, plan, _TARGET, inputs, optimized=options.optimize)
+        sample = packing.sample(request, plan.batch, plan.size)
+        with request.reporter.progress("tracing", None), explain_size_errors(request, plan.size):
+            module = jit.trace(request.model.exportable(), sample, optimize=options.optimize)
+        if options.show:
+            request.reporter.note(jit.as_text(module))
+        inputs = inputs_for(plan, plan.limits)
+        meta = packing.completed(request, plan, _TARGET, inputs, optimized=options.optimize)
+        with request.reporter.progress("writing", None):
             packing.write(request, meta, partial(jit.save, module))
             opened = jit.load(request.output, resolve_device(request.model.device))
-            hint = _HINT if plan.free else "try export torch-export"
-            check_at_inputs(request, opened, inputs, hint=hint)
+        hint = _HINT if plan.free else "try export torch-export"
+        check_at_inputs(request, opened, inputs, hint=hint)
         return request.made(meta)
 
     def write_meta(self, path: Path, meta: ModelMeta) -> None:
@@ -78,6 +82,12 @@ class TorchScriptExporter(Exporter[Options]):
     def read_meta(self, path: Path) -> ModelMeta | None:
         """Read the metadata inside a file; a file of another tool or target has none."""
         return archive.read_meta(path, _TARGET)
+
+    def describe(self, path: Path) -> FileDescription | None:
+        """Read what a file holds, of another tool's file, too."""
+        from segplug_torchscript.description import describe
+
+        return describe(path, _TARGET)
 
 
 provider = TorchScriptExporter()

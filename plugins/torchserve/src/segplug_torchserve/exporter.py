@@ -20,6 +20,7 @@ from segplug.requests import PackRequest
 from segplug.results import Artifact
 
 if TYPE_CHECKING:
+    from segplug.description import FileDescription
     from segplug.model import ModelMeta
     from segplug.serving.served_model import ServedModel
 
@@ -115,6 +116,12 @@ class TorchServePacker(Packer[Options]):
         from segplug_torchserve.archive import read_meta
 
         return read_meta(path)
+
+    def describe(self, path: Path) -> FileDescription:
+        """Read an archive's manifest and the names of its files."""
+        from segplug_torchserve.archive import describe
+
+        return describe(path)
 
 
 def _pack(request: PackRequest[Options], folder: Path, name: str, config: str) -> Artifact:

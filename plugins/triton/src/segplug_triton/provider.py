@@ -22,6 +22,8 @@ from segplug_triton.signature import Packable
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+    from segplug.description import FileDescription
+
 __all__ = ["Options", "provider"]
 
 
@@ -70,9 +72,10 @@ class TritonPacker(Packer[Options]):
         config = _config(existing, name, kind, packed, options)
         _warn(request, path, packed)
         written = ModelFolder(request.output / name)
-        written.add_version(options.model_version, packed.files)
-        if not existing.has_config(config):
-            written.write_config(config)
+        with request.reporter.progress("packing", None):
+            written.add_version(options.model_version, packed.files)
+            if not existing.has_config(config):
+                written.write_config(config)
         return request.made(written.path, packed.meta or ModelMeta(name=name))
 
     def read_meta(self, path: Path) -> ModelMeta | None:
@@ -82,6 +85,16 @@ class TritonPacker(Packer[Options]):
             return None
         _require_schema()
         return folder.meta()
+
+    def describe(self, path: Path) -> FileDescription | None:
+        """Read the ``config.pbtxt`` of a model's folder, of another tool's, too."""
+        folder = ModelFolder(path)
+        if not folder.is_model:
+            return None
+        _require_schema()
+        from segplug_triton.description import describe
+
+        return describe(folder)
 
 
 def _require_schema() -> None:

@@ -1,0 +1,64 @@
+"""Describe a TorchScript file or a torch.export program, without PyTorch and without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from segplug.description import FileDescription, NamedAxis, TensorDescription
+from segplug.engine import Axis
+from segplug.model import ModelMeta
+from segplug_torchscript import archive, packing
+
+__all__ = ["describe"]
+
+
+def describe(path: Path, target: str) -> FileDescription | None:
+    """The input and output that the metadata of segplug says, and what the file holds.
+
+    Args:
+        path: The file.
+        target: The ``export`` target that may have made it.
+
+    Returns:
+        ``None`` if it is of another kind.
+
+    Raises:
+        ArtifactError: it is no file of PyTorch's, is cut, or its metadata is damaged.
+    """
+    contents = archive.read_contents(path, target)
+    if contents is None:
+        return None
+    meta = archive.read_meta(path, target)
+    what = contents.what.removeprefix("a ")
+    details: dict[str, Any] = {"bytes of code": contents.code, "bytes of weights": contents.weights}
+    if meta is None:
+        note = (
+            "segplug did not write this file: it has no metadata of classes and preprocessing, and infer "
+            f"{target} does not open it. export {target} makes a file from a model and its weights."
+        )
+        return FileDescription(what, details=details, notes=(note,))
+    own = meta.extra_as(target, packing.Details, file=path)
+    if own.machine:
+        details |= {"compiled for": dict(own.machine)}
+    inputs, outputs = _tensors(meta, packing.axes(meta, target, path))
+    return FileDescription(what, (inputs,), (outputs,), details)
+
+
+def _tensors(meta: ModelMeta, axes: dict[str, Axis]) -> tuple[TensorDescription, TensorDescription]:
+    """Images in, scores out; the scores have the input's height and width divided by the stride."""
+    batch = NamedAxis(axes["batch"], "batch")
+    image = [NamedAxis(axes[name], name) for name in ("height", "width")]
+    scores = [_divided(axis, meta.output_stride) for axis in image]
+    channels = (NamedAxis(Axis.fixed(count)) for count in (meta.in_channels, meta.out_channels))
+    (first, second) = channels
+    return (
+        TensorDescription("input", "float32", (batch, first, *image)),
+        TensorDescription("output", "float32", (batch, second, *scores)),
+    )
+
+
+def _divided(axis: NamedAxis, stride: int) -> NamedAxis:
+    if axis.sizes.is_fixed:
+        return NamedAxis(Axis.fixed(-(-axis.sizes.minimum // stride)))
+    return axis if stride == 1 else NamedAxis(Axis(), f"{axis.name}/{stride}")

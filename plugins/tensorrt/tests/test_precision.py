@@ -17,6 +17,7 @@ from tensorrt_support.tiny import tiny
 from segplug import Segplug
 from segplug.errors import UsageError
 from segplug.preprocessing import usual_steps
+from segplug.progress import QuietReporter
 from segplug.requests import BuildEngineRequest
 from segplug.testing.requests import make_request
 
@@ -226,7 +227,8 @@ def test_calibration_reads_images_as_the_model_does(channels, make, tmp_path):
     source = make(shape=("n", channels, "h", "w"), preprocessing=usual_steps(mean, std))
     meta = Segplug().read_meta(source)
     request = make_request(BuildEngineRequest, artifact=source, output=tmp_path / "m.engine", images=(path,))
-    (batch,) = calibration_batches(meta, "input", (-1, channels, -1, -1), request, 16)
+    with QuietReporter().progress("calibrating", 1) as progress:
+        (batch,) = calibration_batches(meta, "input", (-1, channels, -1, -1), request, 16, progress)
     expected = ((stored - mean.astype(np.float32)) / std.astype(np.float32)).transpose(2, 0, 1)[None]
     assert batch["input"].dtype == np.float32
     assert np.allclose(batch["input"], expected, atol=1e-4)
@@ -271,7 +273,8 @@ def test_scores_hold_on_real_weights(name, data_dir, tmp_path, monkeypatch):
     images = tuple(sorted((data_dir / "camvid_train" / "train").iterdir()))
     request = make_request(BuildEngineRequest, artifact=source, output=tmp_path / "m.engine", images=images)
     graph = onnx.load(source)
-    batches = calibration_batches(meta, "input", (-1, 3, -1, -1), request, 16)
+    with QuietReporter().progress("calibrating", 1) as progress:
+        batches = calibration_batches(meta, "input", (-1, 3, -1, -1), request, 16, progress)
     onnx.save(fp16.convert(graph).model, tmp_path / "fp16.onnx")
     onnx.save(int8.convert(graph, batches).model, tmp_path / "int8.onnx")
     scores = {}

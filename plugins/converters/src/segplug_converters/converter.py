@@ -122,13 +122,15 @@ class Converter(WeightConverter[Options]):
         options = request.options
         _check_options(options)
         check_weights_suffix(request.destination)
-        checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
-        if not options.allow_nonfinite:
-            refuse_nonfinite(checkpoint.state, f"the weights of {request.checkpoint}")
+        with request.reporter.progress("reading the weights", None):
+            checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
+            if not options.allow_nonfinite:
+                refuse_nonfinite(checkpoint.state, f"the weights of {request.checkpoint}")
         given, others = dict(checkpoint.state), tuple(checkpoint.rest)
         del checkpoint  # it would keep tensors in memory that apply_plan removes from given
-        plan = self._plan(request, given, options)
-        state, variant, fit = self._converted(request, plan, given, options)
+        with request.reporter.progress("converting", None):
+            plan = self._plan(request, given, options)
+            state, variant, fit = self._converted(request, plan, given, options)
         notes = (*plan.layout.notes, *variant.notes, *_notes(others, variant, fit, options))
         report = ConversionReport(
             destination=None if options.dry_run else request.output,
@@ -137,7 +139,8 @@ class Converter(WeightConverter[Options]):
             notes=notes,
         )
         if not options.dry_run:
-            write_weights(request.output, state)
+            with request.reporter.progress("writing", None):
+                write_weights(request.output, state)
         return report
 
     def _plan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata as distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,7 @@ from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.preprocessing import Resize
 from segplug.providers import Exporter
-from segplug.requests import ExportRequest
+from segplug.requests import ExportRequest, MakePlan
 from segplug.results import Artifact
 from segplug.tracing import TracePlan, explain_size_errors, plan_trace
 from segplug_onnx import metadata
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Options", "provider"]
 
 OutputKind = Literal["labels", "logits"]
+
+_NEEDED = ("torch", "onnx_ir", "onnxscript")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class OnnxExporter(Exporter[Options]):
     options = Options
     verify_with = "onnxruntime"
     output_flags = ("--output-file",)
+
+    def check_plan(self, plan: MakePlan[Options]) -> None:
+        """What is installed."""
+        if missing := [name for name in _NEEDED if find_spec(name) is None]:
+            raise _not_installed(missing[0])
 
     @hookimpl
     def export(self, request: ExportRequest[Options]) -> Artifact:
@@ -121,9 +129,7 @@ def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputK
     try:
         from segplug_onnx import heads, tracing
     except ImportError as error:
-        raise MissingDependencyError(
-            f"export onnx needs {error.name}", hint="pip install 'segplug-onnx[export]'"
-        ) from error
+        raise _not_installed(error.name) from error
 
     network = request.model.exportable()
     trace = partial(
@@ -140,6 +146,10 @@ def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputK
     model = trace(heads.WithLabels(network, request.model.meta), outputs=("output", "logits"))
     model.graph.outputs.pop()
     return model
+
+
+def _not_installed(name: str | None) -> MissingDependencyError:
+    return MissingDependencyError(f"export onnx needs {name}", hint="pip install 'segplug-onnx[export]'")
 
 
 def _sample(plan: TracePlan, network: torch.nn.Module, channels: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ from segplug.options import option
 from segplug.preprocessing import Decoding
 from segplug.progress import Reporter
 from segplug.providers import EngineBuilder
-from segplug.requests import BuildEngineRequest
+from segplug.requests import BuildEngineRequest, MakePlan
 from segplug.results import Artifact, Precision
 from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.description import describe
@@ -72,16 +72,20 @@ class TensorRTBuilder(EngineBuilder[Options]):
         """Read the record beside an engine."""
         return describe(path, from_model=False)
 
-    @hookimpl
-    def build_engine(self, request: BuildEngineRequest[Options]) -> Artifact:
-        """Build ``request.artifact``; see :func:`segplug.hookspecs.build_engine`."""
-        options, precision = request.options, request.precision
-        if precision == "int8" and not request.images:
+    def check_plan(self, plan: MakePlan[Options]) -> None:
+        """The images to calibrate on, the library and the GPU."""
+        if plan.precision == "int8" and not plan.images:
             raise UsageError(
                 "int8 must be calibrated on images, and none are given",
                 hint="give some with --input-img or --dataset",
             )
-        library = load_library(None if options.flavor == "auto" else options.flavor)
+        _gpu(_library(plan.options), plan.device)
+
+    @hookimpl
+    def build_engine(self, request: BuildEngineRequest[Options]) -> Artifact:
+        """Build ``request.artifact``; see :func:`segplug.hookspecs.build_engine`."""
+        options, precision = request.options, request.precision
+        library = _library(options)
         gpu = _gpu(library, request.device)
         source = _OnnxFile.read(request.file)
         channels = source.meta.in_channels
@@ -119,6 +123,10 @@ class TensorRTBuilder(EngineBuilder[Options]):
         request.output.write_bytes(plan)
         self.write_meta(request.output, meta)
         return request.made(meta)
+
+
+def _library(options: Options) -> Library:
+    return load_library(None if options.flavor == "auto" else options.flavor)
 
 
 def _gpu(library: Library, device: str | None) -> Gpu | None:

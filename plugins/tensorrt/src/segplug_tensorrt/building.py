@@ -120,7 +120,11 @@ def build(library: Library, parsed: Parsed, settings: Settings, reporter: Report
     cache = None
     if settings.timing_cache is not None:
         cache = set_timing_cache(config, settings.timing_cache)
-    with stdout_to_stderr(), interruptible() as interruption, reporter.progress("building", None) as bar:
+    with (
+        stdout_to_stderr(),
+        interruptible() as interruption,
+        reporter.progress("building the engine", None) as bar,
+    ):
         config.progress_monitor = make_monitor(trt, bar, interruption)
         plan = parsed.builder.build_serialized_network(parsed.network, config)
     if plan is None:

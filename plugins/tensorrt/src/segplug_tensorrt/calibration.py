@@ -9,6 +9,7 @@ import numpy as np
 
 from segplug.engine import Axis, EngineSpec
 from segplug.model import ModelMeta
+from segplug.progress import Progress
 from segplug.requests import BuildEngineRequest
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ __all__ = ["calibration_batches"]
 
 
 def calibration_batches(
-    meta: ModelMeta, name: str, shape: Sequence[int], request: BuildEngineRequest[Any], count: int
+    meta: ModelMeta,
+    name: str,
+    shape: Sequence[int],
+    request: BuildEngineRequest[Any],
+    count: int,
+    progress: Progress,
 ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
     """Preprocessed images, one for each batch; for sliding-window inference, their windows.
 
@@ -30,6 +36,7 @@ def calibration_batches(
         shape: The graph's input shape, -1 for an axis that varies.
         request: The request with the images.
         count: Take at most this many of them, evenly spread.
+        progress: Advances once for each image.
     """
     from segplug.runtime.folder import ImageList
     from segplug.runtime.preprocess import Preprocessor
@@ -45,6 +52,7 @@ def calibration_batches(
         whole = prepare(image, images.name(index)).array
         for array in _windows(whole, meta) if slides else [whole]:
             yield {name: np.repeat(array[None], max(shape[0], 1), axis=0)}
+        progress.advance()
 
 
 def _windows(array: npt.NDArray[np.float32], meta: ModelMeta) -> Iterator[npt.NDArray[np.float32]]:

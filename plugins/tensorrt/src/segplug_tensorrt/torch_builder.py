@@ -11,7 +11,7 @@ from segplug.errors import DeviceError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import InputLimits, ModelMeta
 from segplug.providers import EngineBuilder
-from segplug.requests import BuildEngineRequest
+from segplug.requests import BuildEngineRequest, MakePlan
 from segplug.results import Artifact
 from segplug_tensorrt.description import describe
 from segplug_tensorrt.driver import cuda_version, find_gpu
@@ -48,16 +48,23 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
         """Read the record beside an engine."""
         return describe(path, from_model=True)
 
+    def check_plan(self, plan: MakePlan[BuildOptions]) -> None:
+        """The GPU, and what is installed."""
+        if plan.device == "cpu":
+            raise DeviceError("TensorRT builds on a GPU only", hint="use --device cuda")
+        from segplug_tensorrt import torch_compile
+
+        torch_compile.require_packages()
+        find_gpu(plan.device or "cuda:0")
+        load_library("tensorrt")
+
     @hookimpl
     def build_engine(self, request: BuildEngineRequest[BuildOptions]) -> Artifact:
         """Build ``request.model``; see :func:`segplug.hookspecs.build_engine`."""
         model, options = request.loaded, request.options
-        if request.device == "cpu":
-            raise DeviceError("TensorRT builds on a GPU only", hint="use --device cuda")
         shapes = _Shapes.read(options, model.meta)
         from segplug_tensorrt import torch_compile
 
-        torch_compile.require_packages()
         gpu = find_gpu(request.device or "cuda:0")
         library = load_library("tensorrt")
         log = get_log(library.module, request.reporter, verbose=options.verbose)

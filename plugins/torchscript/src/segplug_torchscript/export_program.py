@@ -11,9 +11,9 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.providers import Exporter
-from segplug.requests import ExportRequest
+from segplug.requests import ExportRequest, MakePlan
 from segplug.results import Artifact
-from segplug.tracing import explain_size_errors
+from segplug.tracing import explain_size_errors, plan_trace
 from segplug_torchscript import archive, packing
 
 if TYPE_CHECKING:
@@ -49,19 +49,25 @@ class TorchExportExporter(Exporter[Options]):
     suffix = _SUFFIX
     output_flags = ("--output-file",)
 
+    def check_plan(self, plan: MakePlan[Options]) -> None:
+        """The suffix, and what is installed."""
+        packing.check_plan(plan, _TARGET, _SUFFIX)
+        if plan.options.aot:
+            from segplug_torchscript import programs
+
+            programs.require_compiler()
+
     @hookimpl
     def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as a program; see :func:`segplug.hookspecs.export`."""
         options = request.options
-        plan = packing.planned(request, _TARGET, _SUFFIX)
+        plan = plan_trace(request)
         from segplug_torch.devices import resolve_device
 
         from segplug_torchscript import programs
         from segplug_torchscript.size_checks import check_at_inputs, inputs_for
 
         device = resolve_device(request.model.device)
-        if options.aot:
-            programs.require_compiler()
         sample = packing.sample(request, plan.batch, plan.traced)
         with request.reporter.progress("tracing", None), explain_size_errors(request, plan.size):
             program = programs.export(request.model.exportable(), sample, plan.free, plan.multiple_of)

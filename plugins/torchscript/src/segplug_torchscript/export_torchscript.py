@@ -11,9 +11,9 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.providers import Exporter
-from segplug.requests import ExportRequest
+from segplug.requests import ExportRequest, MakePlan
 from segplug.results import Artifact
-from segplug.tracing import explain_size_errors
+from segplug.tracing import explain_size_errors, plan_trace
 from segplug_torchscript import archive, packing
 
 if TYPE_CHECKING:
@@ -51,11 +51,15 @@ class TorchScriptExporter(Exporter[Options]):
     suffix = _SUFFIX
     output_flags = ("--output-file",)
 
+    def check_plan(self, plan: MakePlan[Options]) -> None:
+        """The suffix, and what is installed."""
+        packing.check_plan(plan, _TARGET, _SUFFIX)
+
     @hookimpl
     def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as TorchScript; see :func:`segplug.hookspecs.export`."""
         options = request.options
-        plan = packing.planned(request, _TARGET, _SUFFIX)
+        plan = plan_trace(request)
         from segplug_torch.devices import resolve_device
 
         from segplug_torchscript import jit

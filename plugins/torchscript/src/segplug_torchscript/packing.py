@@ -13,8 +13,8 @@ from segplug.engine import Axis
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.model import ModelMeta
 from segplug.quiet import quiet
-from segplug.requests import ExportRequest
-from segplug.tracing import TracePlan, plan_trace
+from segplug.requests import ExportRequest, MakePlan
+from segplug.tracing import TracePlan
 from segplug_torchscript import archive
 
 if TYPE_CHECKING:
@@ -22,22 +22,21 @@ if TYPE_CHECKING:
 
     from segplug_torchscript.size_checks import Shape
 
-__all__ = ["Details", "axes", "completed", "planned", "require_torch", "sample", "write"]
+__all__ = ["Details", "axes", "check_plan", "completed", "require_torch", "sample", "write"]
 
 
-def planned(request: ExportRequest[Any], target: str, suffix: str) -> TracePlan:
-    """Check the request before any work, and decide what to trace.
+def check_plan(plan: MakePlan[Any], target: str, suffix: str) -> None:
+    """Check what both exporters need.
 
     Raises:
-        UsageError: the request cannot be met.
-        ShapeError: the network cannot take the size.
+        UsageError: the output has another suffix.
+        MissingDependencyError: PyTorch is not installed.
     """
-    if request.destination.suffix != suffix:
+    if plan.destination.suffix != suffix:
         raise UsageError(
-            f"export {target} writes {suffix} files, and {request.destination} does not end in {suffix}"
+            f"export {target} writes {suffix} files, and {plan.destination} does not end in {suffix}"
         )
     require_torch(f"export {target}")
-    return plan_trace(request)
 
 
 def require_torch(target: str) -> None:

@@ -75,14 +75,17 @@ def check_at_inputs(
         ModelError: the file gives other results, or none.
     """
     meta = request.model.meta
-    for shape in inputs:
-        pairs = _pairs(request, candidate, shape, hint)
-        comparison = compare(pairs, threshold=meta.threshold, logits=meta.scores == "logits")
-        if not comparison.passed:
-            raise ModelError(
-                f"the traced network differs from the original at {_words(shape)}: {comparison.failures[0]}",
-                hint=hint,
-            )
+    with request.reporter.progress("comparing sizes with the network", len(inputs)) as progress:
+        for shape in inputs:
+            pairs = _pairs(request, candidate, shape, hint)
+            comparison = compare(pairs, threshold=meta.threshold, logits=meta.scores == "logits")
+            if not comparison.passed:
+                raise ModelError(
+                    f"the traced network differs from the original at {_words(shape)}: "
+                    f"{comparison.failures[0]}",
+                    hint=hint,
+                )
+            progress.advance()
 
 
 def _pairs(request: ExportRequest[Any], candidate: Function, shape: Shape, hint: str) -> Iterator[Pair]:

@@ -103,7 +103,8 @@ def _graph(session: Session, location: str, options: Options) -> _Graph:
     if shape is None:
         raise UsageError("the config has no input size", hint="add --shape HEIGHT WIDTH")
     channels = model.meta.in_channels
-    records = trace_modules(model.module, channels, shape)
+    with session.reporter.progress("running the modules", None):
+        records = trace_modules(model.module, channels, shape)
     unused = any(not record.calls and record.parameters for record in records)
     return _Graph(
         data={"shape": [1, channels, *shape], "modules": [asdict(record) for record in records]},

@@ -58,7 +58,8 @@ class Flops(Report[Options]):
         shape = given_size(options.shape)
         (subject,) = request.subjects
         if Path(subject).suffix.lower() == ".onnx":
-            name, complexity = _of_onnx(Path(subject), shape, options)
+            with request.reporter.progress("counting", None):
+                name, complexity = _of_onnx(Path(subject), shape, options)
         else:
             name, complexity = _of_config(subject, shape, request.session, options)
         from segplug_analysis.flops.report import as_report
@@ -81,7 +82,8 @@ def _of_config(
         raise UsageError(f"{subject} says no input size", hint="give --shape H W")
     if reason := why_no_input(shape, channels=model.meta.in_channels):
         raise UsageError(reason, hint="give a smaller --shape")
-    complexity = count_network(model.module, model.meta.in_channels, shape)
+    with session.reporter.progress("counting", None):
+        complexity = count_network(model.module, model.meta.in_channels, shape)
     notes = (*complexity.notes, *notes_on_model(model.meta, shape))
     return model.meta.name, dataclasses.replace(complexity, notes=notes)
 

@@ -71,7 +71,8 @@ def make_files(cache: ArtifactCache, trial: Trial) -> Outcome:
         refused = UsageError(f"{trial.backend} runs the loaded model itself, in fp32")
         return Outcome(trial, error=None if trial.precision == "fp32" else refused)
     try:
-        return Outcome(trial, tuple(cache.files_for(trial)))
+        with cache.session.reporter.progress(f"making files for {trial.name}", None):
+            return Outcome(trial, tuple(cache.files_for(trial)))
     except Exception as error:
         return Outcome(trial, error=_as_segplug_error(trial, error))
 
@@ -102,7 +103,8 @@ def run_reference(job: Job, pytorch: Provider, device: str) -> Reference:
 
     if job.reuses_runs and (saved := load(record, saved_reference)) is not None:
         return saved
-    report = job.evaluate(job.model, pytorch, device, RawSink(labels, force=True))
+    with job.session.reporter.progress(f"running {REFERENCE_BACKEND}, the reference", None):
+        report = job.evaluate(job.model, pytorch, device, RawSink(labels, force=True))
     reference = Reference(RunNumbers.of(report), device, labels, _digest(labels), key)
     save(record, {"numbers": reference.numbers.to_dict(), "labels": reference.digest})
     return reference
@@ -140,7 +142,10 @@ def run_trial(job: Job, made: Outcome, reference: Reference) -> Outcome:
     sink = CompareSink(reference.labels, keep=job.images)
     try:
         trusted = job.trust_artifact or not (made.files and made.files[-1].reused)
-        report = job.evaluate(file or job.model, trial.provider, trial.device, sink, trust_artifact=trusted)
+        with job.session.reporter.progress(f"running {trial.name}", None):
+            report = job.evaluate(
+                file or job.model, trial.provider, trial.device, sink, trust_artifact=trusted
+            )
     except DatasetError:
         raise
     except Exception as error:

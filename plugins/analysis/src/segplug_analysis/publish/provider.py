@@ -61,14 +61,18 @@ class Publish(WeightConverter[Options]):
 
         options = request.options
         wanted = _with_suffix(request.destination, safetensors=options.safetensors)
-        checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
-        content = published(checkpoint, averaged=options.ema, keeps_versions=not options.safetensors)
-        if not options.allow_nonfinite:
-            refuse_nonfinite(content.state, f"the weights of {request.checkpoint}")
+        with request.reporter.progress("reading the weights", None):
+            checkpoint = read_checkpoint(str(request.checkpoint), trust=options.trust_checkpoint)
+            content = published(checkpoint, averaged=options.ema, keeps_versions=not options.safetensors)
+            if not options.allow_nonfinite:
+                refuse_nonfinite(content.state, f"the weights of {request.checkpoint}")
         _report_averages(content.averages, request, published=options.ema)
         written = request.output.with_name(wanted.name)
-        write(content, written)
-        if not same_bits(content.state, read_checkpoint(str(written)).state):
+        with request.reporter.progress("writing", None):
+            write(content, written)
+        with request.reporter.progress("reading the file back", None):
+            same = same_bits(content.state, read_checkpoint(str(written)).state)
+        if not same:
             raise CheckpointError(f"the file written from {request.checkpoint} reads back with other weights")
         digest = file_sha256(written)
         final = written.rename(written.with_stem(f"{written.stem}-{digest[:_HASH_DIGITS]}"))

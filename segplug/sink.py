@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.model import ModelMeta
     from segplug.progress import Reporter
+    from segplug.scores import Skipped
 
 __all__ = ["ImageResult", "Notes", "RunContext", "Sink"]
 
@@ -38,6 +39,8 @@ class RunContext:
     reporter: Reporter
     spool: Path | None
     """A folder that is kept if the run is interrupted; ``None``: this run cannot be resumed."""
+    skipped: list[Skipped] = field(default_factory=list)
+    """The images that were left out, and why; complete when the sinks are closed."""
     abandoned: threading.Event = field(default_factory=threading.Event)
     """Set when the run ends early: a sink that waits for something stops waiting."""
 

@@ -30,7 +30,7 @@ from segplug.cli.parameters import (
     force_option,
     key_values,
 )
-from segplug.cli.pictures import check_pictures, picture_options, picture_sinks
+from segplug.cli.pictures import check_pictures, picture_options, picture_sinks, report_options, report_sinks
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
@@ -48,7 +48,7 @@ __all__ = ["example", "parameters", "run"]
 
 _METRICS = ("mIoU", "mDice", "mFscore")
 
-_WRITTEN = ("format_only", "out", "confidence", "color", "show_dir")
+_WRITTEN = ("format_only", "out", "confidence", "color", "show_dir", "report")
 _WORK = ("eval", *_WRITTEN, "show")
 """The flags that ask for something."""
 
@@ -142,6 +142,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             help="Turn labels that are less probable than P into the ignored label of the data set.",
         ),
         *picture_options(),
+        *report_options(),
         Flag(
             ["--no-tta"],
             group="model",
@@ -193,7 +194,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             help="Options of the executor (segplug plugins show NAME).",
         ),
         Flag(["--resume"], group="run", is_flag=True, help="Continue an interrupted run of the same kind."),
-        force_option("Replace the output of --out if it exists."),
+        force_option("Replace the output of --out and --report if it exists."),
     ]
 
 
@@ -232,7 +233,7 @@ def run(call: Invocation) -> int:
         check_checkpoint(values["checkpoint"])
     else:
         request_field(call.provider, what)
-    sinks, dataset = _sinks(values), _dataset(call.session, values)
+    sinks, dataset = _sinks(call.provider, values), _dataset(call.session, values)
     check_scoring(values["eval"], dataset)
     if call.provider.takes == "model":
         what = load_model(call.session, what, values)
@@ -298,7 +299,7 @@ def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:
     )
 
 
-def _sinks(values: Mapping[str, Any]) -> list[Sink]:
+def _sinks(provider: Provider, values: Mapping[str, Any]) -> list[Sink]:
     from segplug.runtime.confidence import ConfidenceSink
     from segplug.runtime.raw import RawSink
     from segplug.runtime.sinks import LabelMapSink
@@ -310,7 +311,7 @@ def _sinks(values: Mapping[str, Any]) -> list[Sink]:
         chosen.append(RawSink(values["out"], force=values["force"]))
     if values["confidence"]:
         chosen.append(ConfidenceSink(values["confidence"]))
-    return chosen + picture_sinks(values)
+    return [*chosen, *picture_sinks(values), *report_sinks(values, provider)]
 
 
 def _print(output: Output, values: Mapping[str, Any], report: RunReport) -> None:

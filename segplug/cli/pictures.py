@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segplug.cli.given_command import given_command
 from segplug.cli.grouped_help import Flag
-from segplug.cli.parameters import FiniteRange, GreedyOption, bands_option
+from segplug.cli.parameters import FiniteRange, GreedyOption, WholeRange, bands_option
 from segplug.errors import UsageError
 from segplug.palette import PALETTE_NAMES
 
 if TYPE_CHECKING:
+    from segplug.installed import Provider
     from segplug.sink import Sink
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "palette_option",
     "picture_options",
     "picture_sinks",
+    "report_options",
+    "report_sinks",
 ]
 
 _PARTS = ("image", "truth", "prediction", "difference")
@@ -99,6 +103,27 @@ def picture_options() -> list[click.Option]:
     ]
 
 
+def report_options() -> list[click.Option]:
+    """The flags for the page of a run."""
+    return [
+        Flag(
+            ["--report"],
+            group="output",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE.html",
+            help="Write one page about the run: scores, confusion matrix, worst and best images, settings.",
+        ),
+        Flag(
+            ["--report-images"],
+            group="output",
+            type=WholeRange(0, 200),
+            default=16,
+            show_default=True,
+            help="How many images the page of --report shows: three quarters the worst, the rest the best.",
+        ),
+    ]
+
+
 def check_pictures(values: Mapping[str, Any]) -> None:
     """Refuse flags that say how to show what is not shown."""
     shown = values["show_dir"] or values["show"]
@@ -106,10 +131,12 @@ def check_pictures(values: Mapping[str, Any]) -> None:
         raise UsageError("--show-parts says what painted images show", hint=_SHOWN)
     if values["legend"] != "none" and not shown:
         raise UsageError("--legend says where the legend of painted images is", hint=_SHOWN)
-    if values["bands"] and not shown:
+    if values["bands"] and not (shown or values["report"]):
         raise UsageError("--bands says what painted images show", hint=_SHOWN)
-    if values["palette"] is not None and not (shown or values["color"]):
-        raise UsageError("--palette gives the colours of pictures", hint=f"{_SHOWN}, or --color FOLDER")
+    if values["palette"] is not None and not (shown or values["color"] or values["report"]):
+        raise UsageError(
+            "--palette gives the colours of pictures", hint=f"{_SHOWN}, or --color FOLDER, or --report FILE"
+        )
 
 
 def picture_sinks(values: Mapping[str, Any]) -> list[Sink]:
@@ -132,3 +159,35 @@ def picture_sinks(values: Mapping[str, Any]) -> list[Sink]:
     if values["show"]:
         chosen.append(DisplaySink(**settings))
     return chosen
+
+
+def report_sinks(values: Mapping[str, Any], provider: Provider) -> list[Sink]:
+    """The sink of ``--report``, if it is given."""
+    if not values["report"]:
+        return []
+    from segplug.reports.run_report import ReportSink
+
+    entry, unknown = provider.entry, values["unknown_below"]
+    settings = {
+        "file": values["subject"],
+        "weights": values.get("checkpoint") or "",
+        "backend": f"{entry.target} ({entry.distribution} {entry.version})",
+        "device": values["device"],
+        "batch size": str(values["batch_size"]),
+        "labels become unknown below": "" if unknown is None else f"{unknown:g}",
+    }
+    return [
+        ReportSink(
+            values["report"],
+            metrics=values["eval"] or ("mIoU",),
+            nan_to_num=values["nan_to_num"],
+            beta=values["beta"],
+            images=values["report_images"],
+            opacity=values["opacity"],
+            bands=values["bands"] or None,
+            palette=values["palette"],
+            settings=settings,
+            command=given_command(),
+            force=values["force"],
+        )
+    ]

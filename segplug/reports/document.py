@@ -201,7 +201,7 @@ def _paragraphs(text: str, mark: str = "") -> Iterator[str]:
 def _legend(legend: Legend) -> Iterator[str]:
     yield '<ul class="legend">'
     for entry in legend.entries:
-        colour = "rgb({}, {}, {})".format(*entry.colour)
+        colour = "rgb({}, {}, {})".format(*entry.colour) if entry.painted else "none"
         share = "" if entry.share is None else f' <span class="share">{entry.share:.1%}</span>'
         yield f'<li><i style="background: {colour}"></i>{escaped(entry.name)}{share}</li>'
     yield "</ul>"

@@ -91,10 +91,10 @@ class Drawer:
             wanted = " and ".join(part for part in ("truth", "difference") if part in settings.parts)
             raise UsageError(f"the data set {info.name} has no masks, so there is no {wanted} to show")
         self._settings = settings
-        self._view = Viewer(run.meta.decoding, settings.bands, channels=run.meta.in_channels)
-        self._colours = run.colours(settings.palette)
+        self.view = Viewer(run.meta.decoding, settings.bands, channels=run.meta.in_channels)
+        self.colours = run.colours(settings.palette)
         self._painter = Painter(
-            self._colours.palette, opacity=settings.opacity, unpainted=self._colours.unpainted
+            self.colours.palette, opacity=settings.opacity, unpainted=self.colours.unpainted
         )
         self._names = run.label_names
         self._ignored = info.ignore_index
@@ -102,22 +102,39 @@ class Drawer:
     def __call__(self, result: ImageResult) -> npt.NDArray[np.uint8]:
         """The picture of a result, uint8 ``(h, w, 3)``, BGR."""
         assert result.image is not None
-        base = self._view(result.image)
-        panels = [self._panel(part, base, result) for part in self._settings.parts]
+        panels = self.panels(self.view(result.image), result.labels, result.mask)
         picture = panels[0] if len(panels) == 1 else np.hstack(panels)
         if self._settings.legend is None:
             return picture
         return with_legend(picture, self._legend(result), place=self._settings.legend)
 
-    def _panel(self, part: Part, base: npt.NDArray[np.uint8], result: ImageResult) -> npt.NDArray[np.uint8]:
+    def panels(
+        self, image: npt.NDArray[np.uint8], labels: npt.NDArray[Any], mask: npt.NDArray[Any] | None
+    ) -> list[npt.NDArray[np.uint8]]:
+        """The picture of each part.
+
+        Args:
+            image: uint8 ``(H, W, 3)``, BGR, of :attr:`view`.
+            labels: The prediction, unsigned integer ``(H, W)``.
+            mask: The truth, unsigned integer ``(H, W)``; only needed if a part shows it.
+        """
+        return [self._panel(part, image, labels, mask) for part in self._settings.parts]
+
+    def _panel(
+        self,
+        part: Part,
+        image: npt.NDArray[np.uint8],
+        labels: npt.NDArray[Any],
+        mask: npt.NDArray[Any] | None,
+    ) -> npt.NDArray[np.uint8]:
         if part == "image":
-            return base
+            return image
         if part == "prediction":
-            return self._painter(base, result.labels)
-        assert result.mask is not None
+            return self._painter(image, labels)
+        assert mask is not None
         if part == "truth":
-            return self._painter(base, result.mask)
-        return mark_differences(base, result.labels, result.mask, ignored=self._ignored)
+            return self._painter(image, mask)
+        return mark_differences(image, labels, mask, ignored=self._ignored)
 
     def _legend(self, result: ImageResult) -> tuple[LegendEntry, ...]:
         """The classes of the prediction with their shares, then those that only the truth has."""
@@ -132,7 +149,7 @@ class Drawer:
         return entries
 
     def _entries(self, labels: npt.NDArray[Any]) -> tuple[LegendEntry, ...]:
-        return legend_entries(self._names, self._colours, count_labels(labels), unknown=self._ignored)
+        return legend_entries(self._names, self.colours, count_labels(labels), unknown=self._ignored)
 
 
 def mark_differences(

@@ -116,7 +116,8 @@ def run(
     key = run_key and " ".join([run_key, f"views {model.views}", f"unknown below {unknown_below}"])
     start = time.perf_counter()
     with _settings(), _journal(dataset, names, sinks, key, resume, recorder) as journal:
-        context = RunContext(runner.spec.meta, dataset, recorder, journal.spool if journal else None)
+        spool = journal.spool if journal else None
+        context = RunContext(runner.spec.meta, dataset, recorder, spool, stream.skipped)
         if unknown_below is not None or allow_nonfinite:
             _ = context.ignored  # raises if no label is left
         with _opened(sinks, context):
@@ -137,11 +138,11 @@ def run(
                     for output in outputs:
                         consumer.put(output)
             _refuse_all_skipped(stream.skipped, dataset)
-    nonfinite = (
-        *(Nonfinite(names[index], count) for index, count in done.items() if count),
-        *consumer.nonfinite,
-    )
-    _warn(recorder, nonfinite, stream.stretched, len(todo))
+            nonfinite = (
+                *(Nonfinite(names[index], count) for index, count in done.items() if count),
+                *consumer.nonfinite,
+            )
+            _warn(recorder, nonfinite, stream.stretched, len(todo))  # before the sinks write reports
     return RunReport(
         images=len(dataset) - len(stream.skipped),
         resumed=len(done),
@@ -177,7 +178,7 @@ class _EngineOutputs:
             decoding,
             model.preprocess,
             keep_image=any(sink.needs_image for sink in sinks),
-            read_mask=any(sink.needs_mask for sink in sinks),
+            read_mask=any(sink.needs_mask for sink in sinks) and dataset.info.has_masks,
             readers=readers or (min(usual_readers(), _READERS_OF_VIEWS) if model.views else None),
         )
         self._on_error = on_error

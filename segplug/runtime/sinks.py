@@ -18,7 +18,16 @@ from segplug.runtime.score import check_metrics, count, score
 from segplug.scores import Counts, Scores
 from segplug.sink import ImageResult, Notes, RunContext, Sink
 
-__all__ = ["ColourMapSink", "ImageResult", "LabelMapSink", "PaintSink", "RunContext", "ScoreSink", "Sink"]
+__all__ = [
+    "ColourMapSink",
+    "ImageResult",
+    "LabelMapSink",
+    "PaintSink",
+    "RunContext",
+    "ScoreSink",
+    "Sink",
+    "require_same_classes",
+]
 
 
 class ScoreSink:
@@ -57,15 +66,8 @@ class ScoreSink:
         info = run.dataset.info
         if not info.has_masks:
             raise UsageError(f"the data set {info.name} has no masks, so there is nothing to score against")
+        require_same_classes(run)
         self._classes = run.classes
-        predicted = run.meta.num_classes
-        if not self._classes:
-            raise UsageError("neither the data set nor the model names the classes")
-        if predicted and predicted != len(self._classes):
-            raise UsageError(
-                f"the model predicts {predicted} classes, the data set {info.name} has {len(self._classes)}",
-                hint="use the data set that the model was trained for",
-            )
         if info.classes and run.meta.classes and info.classes != run.meta.classes:
             differing = next(
                 f"{ours} and {theirs}"
@@ -122,6 +124,23 @@ class ScoreSink:
                 nan_to_num=self._nan_to_num,
                 beta=self._beta,
             )
+
+
+def require_same_classes(run: RunContext) -> None:
+    """Check that the model and the data set have the same number of classes.
+
+    Raises:
+        UsageError: they do not, or there are none.
+    """
+    if not run.classes:
+        raise UsageError("neither the data set nor the model names the classes")
+    predicted = run.meta.num_classes
+    if predicted and predicted != len(run.classes):
+        raise UsageError(
+            f"the model predicts {predicted} classes, the data set {run.dataset.info.name} has "
+            f"{len(run.classes)}",
+            hint="use the data set that the model was trained for",
+        )
 
 
 def _sparse(counts: Counts) -> Notes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from segplug.model import ModelMeta
 
-__all__ = ["LegendEntry", "count_labels", "legend", "legend_entries"]
+__all__ = ["LegendEntry", "count_labels", "legend", "legend_entries", "share_text"]
 
 _BLOCK = 1 << 22
 """Pixels that are counted at once: NumPy counts a copy of eight bytes for each."""
@@ -91,6 +91,11 @@ def count_labels(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     for first in range(0, flat.size, _BLOCK):
         counts += np.bincount(flat[first : first + _BLOCK], minlength=counts.size)
     return counts
+
+
+def share_text(share: float) -> str:
+    """A share of an image in percent: a class that occurs is never shown as 0 %."""
+    return "< 0.1 %" if 0 < share < 0.001 else f"{share:.1%}".replace("%", " %")
 
 
 def _entry(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import ArtifactError, UsageError
 from segplug.files import ensure_free, making_folder, write_bytes
-from segplug.legend import LegendEntry, count_labels, legend_entries
+from segplug.legend import LegendEntry, count_labels, legend_entries, share_text
 from segplug.palette import LabelColours
 from segplug.text import printable_line
 
@@ -140,8 +140,6 @@ class Segmentation:
 
 def shares_text(entries: tuple[LegendEntry, ...]) -> str:
     """The largest classes of a legend in one line: ``road 43.1 %, sky 20.2 %, car 9.0 %, 5 more``."""
-    from segplug.runtime.legend_picture import share_text
-
     named = [f"{printable_line(entry.name)} {share_text(entry.share or 0)}" for entry in entries[:_LISTED]]
     more = [f"{len(entries) - _LISTED} more"] if len(entries) > _LISTED else []
     return ", ".join(named + more)
@@ -156,8 +154,6 @@ def _swatch(entry: LegendEntry) -> str:
 
 
 def _line(entry: LegendEntry) -> str:
-    from segplug.runtime.legend_picture import share_text
-
     return escape(f"{printable_line(entry.name)} {share_text(entry.share or 0)}")
 
 

@@ -79,9 +79,13 @@ class GreedyCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _refuse_empty(args)
+        return super().parse_args(ctx, list(self.spread(ctx, args)))
+
+    def spread(self, ctx: click.Context, args: Sequence[str]) -> Iterator[str]:
+        """The arguments as click takes them: with a flag before each value of a :class:`GreedyOption`."""
         options = [option for option in self.get_params(ctx) if isinstance(option, GreedyOption)]
         greedy = {name: option for option in options for name in option.opts if name.startswith("-")}
-        return super().parse_args(ctx, list(_spread(args, greedy)))
+        return _spread(args, greedy)
 
 
 def bands_option(what: str) -> click.Option:

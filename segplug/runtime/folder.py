@@ -29,11 +29,19 @@ if TYPE_CHECKING:
     from segplug.preprocessing import Decoding
     from segplug.requests import LoadDatasetRequest
 
-__all__ = ["FolderDataset", "FolderOptions", "ImageList", "provider"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "FolderDataset",
+    "FolderOptions",
+    "ImageList",
+    "find_images",
+    "provider",
+]
 
 _IMAGE_FOLDER = "images"
 _MASK_FOLDERS = ("masks", "annotations", "labels")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
+"""What the names of image files end in that are found in a folder."""
 _MASK_SUFFIX = ".png"
 _NAMED = 3
 """How many names an error message lists."""
@@ -50,7 +58,7 @@ class FolderOptions:
         None, help="Folder of the masks, relative to the data set; default: masks, annotations or labels."
     )
     img_suffix: tuple[str, ...] = option(
-        _SUFFIXES, help="How image file names end, e.g. _leftImg8bit.png.", metavar="SUFFIX"
+        IMAGE_SUFFIXES, help="How image file names end, e.g. _leftImg8bit.png.", metavar="SUFFIX"
     )
     mask_suffix: str | None = option(
         None,
@@ -92,7 +100,7 @@ class FolderDataset:
         options = options or FolderOptions()
         self._images = _image_folder(root, options)
         masks = _mask_folder(root, options)
-        found = _files(self._images, options.img_suffix, leave_out=masks)
+        found = find_images(self._images, options.img_suffix, leave_out=masks)
         if not found:
             raise DatasetError(
                 f"there is no image in {self._images}", hint=f"looked for {', '.join(options.img_suffix)}"
@@ -233,7 +241,7 @@ def _existing(folder: Path, kind: str) -> Path:
     return folder
 
 
-def _files(folder: Path, suffixes: Sequence[str], *, leave_out: Path | None) -> list[tuple[str, str]]:
+def find_images(folder: Path, suffixes: Sequence[str], *, leave_out: Path | None) -> list[tuple[str, str]]:
     """(relative name, its suffix) of every image below ``folder``, sorted by name."""
     found: list[tuple[str, str]] = []
     seen: set[str] = set()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from segplug.legend import share_text
 from segplug.runtime.libraries import pillow, pillow_font
 from segplug.text import printable_line, shortened
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from segplug.legend import LegendEntry
 
-__all__ = ["Place", "share_text", "with_legend"]
+__all__ = ["Place", "with_legend"]
 
 Place = Literal["right", "below"]
 
@@ -129,11 +130,6 @@ def _draw(
 def _text(entry: LegendEntry) -> str:
     name = shortened(printable_line(entry.name), _LONGEST)
     return name if entry.share is None else f"{name}  {share_text(entry.share)}"
-
-
-def share_text(share: float) -> str:
-    """A share of an image in percent: a class that occurs is never shown as 0 %."""
-    return "< 0.1 %" if 0 < share < 0.001 else f"{share:.1%}".replace("%", " %")
 
 
 def _filled(image: npt.NDArray[np.uint8], *, height: int = 0, width: int = 0) -> npt.NDArray[np.uint8]:

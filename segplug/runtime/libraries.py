@@ -9,7 +9,7 @@ from typing import Any
 
 from segplug.errors import MissingDependencyError, first_line
 
-__all__ = ["TIFF_HINT", "opencv", "pillow", "pillow_font", "rasterio", "tifffile", "turbojpeg"]
+__all__ = ["TIFF_HINT", "opencv", "pillow", "pillow_font", "pyav", "rasterio", "tifffile", "turbojpeg"]
 
 TIFF_HINT = 'pip install "segplug[tiff]"'
 """How to install tifffile and imagecodecs."""
@@ -45,6 +45,11 @@ def _allow_large_images(module: Any) -> None:
 def tifffile() -> Any:
     """The ``tifffile`` module; raises :class:`MissingDependencyError` if it is not installed."""
     return _module("tifffile", "TIFF of any channels and type needs tifffile", TIFF_HINT)
+
+
+def pyav() -> Any:
+    """The ``av`` module; raises :class:`MissingDependencyError` if it is not installed."""
+    return _module("av", "video needs PyAV", 'pip install "segplug[video]"')
 
 
 def rasterio() -> Any | None:

@@ -34,6 +34,7 @@ READERS = {
     "imread",
     "module.open",
     "module.TiffFile",
+    "av.open",
     "zipfile.ZipFile",
     "ZipFile",
     "zipfile.is_zipfile",
@@ -107,6 +108,7 @@ ALLOWED = {
     ("segplug/runtime/reading/npy.py", "np.load"): MEMORY,
     ("segplug/runtime/reading/tiff.py", "module.TiffFile"): MEMORY,
     ("segplug/runtime/reading/usual.py", "Image.open"): MEMORY,
+    ("segplug/runtime/video.py", "av.open"): MEMORY,
     ("segplug/temporary.py", "?.read_text"): SYSTEM,
 }
 

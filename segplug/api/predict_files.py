@@ -1,0 +1,272 @@
+"""Predict files: painted images and label maps of images, painted videos of videos."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segplug.api.predict import colours_of
+from segplug.api.predict_inputs import GivenImages
+from segplug.api.segmentation import SavedFiles, Segmentation
+from segplug.errors import UsageError
+from segplug.files import OutputFolders, ensure_free, writing
+from segplug.legend import LegendEntry, count_labels, legend_entries
+from segplug.runtime.paint import Painter
+from segplug.runtime.reading import given_image
+from segplug.runtime.segment import Segmenter
+from segplug.runtime.video import Camera, Frame, Video, VideoWriter
+from segplug.runtime.view import Viewer
+from segplug.sink import ImageResult, Notes, RunContext
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from segplug.engine import Engine
+    from segplug.progress import Reporter
+    from segplug.runtime.legend_picture import Place
+
+__all__ = ["Look", "PredictedImage", "PredictedVideo", "PredictionSink", "ensure_targets", "predict_video"]
+
+VIDEO_END = "_painted.mp4"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How results are shown."""
+
+    palette: str | None = None
+    """A name or a file for :func:`segplug.palette.named_palette`; ``None``: the model's own colours."""
+    opacity: float = 0.5
+    bands: tuple[int, ...] | None = None
+    """The channels to show; see :class:`segplug.runtime.view.Viewer`."""
+    legend: Place | None = "right"
+    """Where painted images have their legend."""
+
+
+@dataclass(frozen=True)
+class PredictedImage:
+    """The result of one image file."""
+
+    name: str
+    size: tuple[int, int]
+    """(height, width)."""
+    legend: tuple[LegendEntry, ...]
+    """The classes that occur, the largest first."""
+    files: SavedFiles
+
+
+@dataclass(frozen=True)
+class PredictedVideo:
+    """The result of one video."""
+
+    name: str
+    size: tuple[int, int]
+    """(height, width)."""
+    frames: int
+    legend: tuple[LegendEntry, ...]
+    """The classes that occur, with their pixels in all frames."""
+    file: Path
+    without_sound: bool
+    """Whether the video has sound that was left out."""
+
+
+def ensure_targets(folder: Path, targets: Sequence[PurePosixPath], ends: Sequence[str], force: bool) -> None:
+    """Check, before any work is done, that results can be written.
+
+    Raises:
+        UsageError: one is there already, and ``force`` is not set, or it cannot be replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", hint="name another with --output")
+    for target in targets:
+        for end in ends:
+            path = folder / f"{target}{end}"
+            if path.parent.is_dir():
+                ensure_free(path, force=force)
+
+
+class PredictionSink:
+    """Writes the painted image and the label map of each image, and keeps its legend.
+
+    Args:
+        folder: Where to; made if it is not there.
+        look: How the results are shown.
+        force: Replace older files.
+    """
+
+    needs_image = True
+    needs_mask = False
+    needs_confidence = False
+
+    def __init__(self, folder: Path, look: Look, *, force: bool) -> None:
+        self._folder = folder
+        self._look = look
+        self._force = force
+        self._folders = OutputFolders()
+        self.predicted: list[PredictedImage] = []
+        self.total: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        """The pixels of each label, in all images."""
+        self.legend: Callable[[], tuple[LegendEntry, ...]] = tuple
+
+    @property
+    def key(self) -> str:
+        return f"predictions {self._folder.resolve()}"
+
+    def open(self, run: RunContext) -> None:
+        assert isinstance(run.dataset, GivenImages)
+        self._images = run.dataset.images
+        self._view = Viewer(run.meta.decoding, self._look.bands, channels=run.meta.in_channels)
+        self._names, self._unknown = run.label_names, run.ignored
+        self._colours = run.colours(self._look.palette)
+        self.legend = lambda: legend_entries(self._names, self._colours, self.total, unknown=self._unknown)
+        self._folders.make(self._folder)
+
+    def consume(self, result: ImageResult) -> Notes:
+        assert result.image is not None
+        target = self._images[result.index].target
+        found = Segmentation(
+            name=result.name,
+            labels=result.labels,
+            image=self._view(result.image)[:, :, ::-1],
+            classes=self._names,
+            colours=self._colours,
+            unknown=self._unknown,
+            opacity=self._look.opacity,
+        )
+        folder = self._folder / target.parent
+        self._folders.make(folder)
+        files = found.save(folder, name=target.name, legend=self._look.legend, force=self._force)
+        height, width = result.labels.shape
+        self.predicted.append(PredictedImage(result.name, (height, width), found.legend, files))
+        self.total = _added(self.total, count_labels(result.labels))
+        return {}
+
+    def has(self, index: int, notes: Notes) -> bool:
+        return False
+
+    def restore(self, index: int, notes: Notes) -> None:
+        raise AssertionError("predictions are not resumed")
+
+    def close(self, *, finished: bool) -> None:
+        if not finished:
+            self._folders.remove_empty()
+
+
+def predict_video(
+    engine: Engine,
+    source: Video | Camera,
+    target: Path,
+    look: Look,
+    *,
+    reporter: Reporter,
+    force: bool = False,
+    tta: bool = True,
+    allow_nonfinite: bool = False,
+) -> PredictedVideo:
+    """Paint a video, frame by frame.
+
+    Args:
+        engine: The model.
+        source: The frames; the caller closes it.
+        target: The MP4 file to write.
+        look: How it is painted.
+        reporter: Gets warnings and progress.
+        force: Replace the file if it is there.
+        tta: Run the model's test-time augmentation, if it has one.
+        allow_nonfinite: Go on if scores are NaN or infinite; see :class:`segplug.runtime.segment.Segmenter`.
+
+    Raises:
+        DatasetError: the video is damaged.
+        NonfiniteError: scores are not finite, and that is not allowed.
+        UsageError: the file is there already, and ``force`` is not set.
+    """
+    meta = engine.spec.meta
+    colours = colours_of(meta, look.palette)
+    segment = Segmenter(engine, reporter=reporter, tta=tta, allow_nonfinite=allow_nonfinite)
+    view = Viewer(meta.decoding, look.bands, channels=meta.in_channels)
+    paint = Painter(colours.palette, opacity=look.opacity, unpainted=colours.unpainted)
+    total: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+    frames, size = 0, (0, 0)
+
+    with (
+        writing(target, force=force) as temporary,
+        contextlib.closing(VideoWriter(temporary, source)) as writer,
+        _Behind() as behind,
+        reporter.progress(f"frames of {source.path.name}", source.frames) as progress,
+    ):
+        for part in _ahead(source.parts()):
+            if not isinstance(part, Frame):
+                behind(writer.packet, part)
+                continue
+            frames += 1
+            pixels = given_image(part.pixels, meta.decoding)
+            (found,) = segment([pixels], names=[f"{source.path.name}, frame {frames}"])
+            if isinstance(found, Exception):
+                raise found
+            behind(_write, writer, part, view(pixels), found.labels, paint)
+            total = _added(total, count_labels(found.labels))
+            size = part.pixels.shape[:2]
+            progress.advance()
+        behind.finish()
+        writer.finish()
+    legend = legend_entries(meta.label_names, colours, total, unknown=segment.ignored)
+    return PredictedVideo(source.path.name, size, frames, legend, target, writer.leaves_sound_out)
+
+
+def _write(
+    writer: VideoWriter,
+    frame: Frame,
+    shown: npt.NDArray[np.uint8],
+    labels: npt.NDArray[Any],
+    paint: Painter,
+) -> None:
+    painted = np.ascontiguousarray(paint(shown, labels)[:, :, ::-1])
+    writer.picture(replace(frame, pixels=painted))
+
+
+def _added(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The sum of two lists of counts, of which one may be shorter."""
+    total = np.zeros(max(len(one), len(other)), np.int64)
+    total[: len(one)] += one
+    total[: len(other)] += other
+    return total
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items; a thread gets the next one while the caller works on one."""
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="segplug-frames") as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item
+
+
+class _Behind:
+    """A thread that does the caller's last piece of work while the caller does the next."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="segplug-video")
+        self._last: Future[None] | None = None
+
+    def __call__(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Wait for the last piece of work, and begin another; raises what the last one raised."""
+        self.finish()
+        self._last = self._pool.submit(work, *arguments)
+
+    def finish(self) -> None:
+        """Wait for the last piece of work."""
+        if self._last is not None:
+            self._last.result()
+
+    def __enter__(self) -> _Behind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True)

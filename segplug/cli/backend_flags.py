@@ -1,0 +1,89 @@
+"""The options of a model's backend as flags: ``segplug predict foreign.onnx photo.jpg --mean 0 --std 255``.
+
+The backend is the one that ``--backend`` names, or the one that the model's file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segplug.cli.parameters import option_from_spec
+from segplug.cli.source_flags import ModelCommand
+from segplug.engine import REFERENCE_BACKEND
+
+if TYPE_CHECKING:
+    from segplug.installed import Entry, Provider
+
+__all__ = ["BackendCommand", "chosen_backend", "given_flags"]
+
+_CHOSEN = "segplug.backend"
+_FLAGS = "segplug.backend_flags"
+"""Keys in the context of a command."""
+
+_PREFIX = "backend_flag_"
+
+
+class BackendCommand(ModelCommand):
+    """A command of a ``model``, with the flags of the model's backend.
+
+    Its parameters are, among others, ``model``, ``backend`` and ``source``.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        chosen = _choose(self._first_look(args))
+        if chosen is not None:
+            ctx.meta[_CHOSEN] = chosen
+            ctx.meta[_FLAGS] = _flags_of(chosen[0], self.params)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *ctx.meta.get(_FLAGS, ())]
+
+    def _first_look(self, args: Sequence[str]) -> Mapping[str, Any]:
+        """The arguments as they are, of the command's own flags, before the backend's are known."""
+        ctx = click.Context(self, ignore_unknown_options=True, allow_extra_args=True)
+        try:
+            found: Mapping[str, Any] = self.make_parser(ctx).parse_args(list(self.spread(ctx, args)))[0]
+        except click.UsageError:  # said when the arguments are parsed in full
+            return {}
+        return found
+
+
+def chosen_backend() -> tuple[Provider, tuple[Entry, ...]]:
+    """The backend of the present command's model, and the others that open it, too."""
+    chosen: tuple[Provider, tuple[Entry, ...]] = click.get_current_context().meta[_CHOSEN]
+    return chosen
+
+
+def given_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The backend's own options that were given, by name."""
+    found = {name.removeprefix(_PREFIX): value for name, value in values.items() if name.startswith(_PREFIX)}
+    return {name: value for name, value in found.items() if value is not None and value != ()}
+
+
+def _choose(given: Mapping[str, Any]) -> tuple[Provider, tuple[Entry, ...]] | None:
+    from segplug.registry.formats import default_backend
+    from segplug.registry.registry import Registry
+
+    # What is not given is a sentinel of click's, in later releases.
+    model, backend, source = (
+        value if isinstance(value := given.get(name), str) else "" for name in ("model", "backend", "source")
+    )
+    if backend or source:
+        return Registry().provider("infer", backend or REFERENCE_BACKEND), ()
+    return default_backend(Registry(), model) if model else None
+
+
+def _flags_of(backend: Provider, own: Sequence[click.Parameter]) -> list[click.Option]:
+    """A flag for each option of the backend that is no flag of the command already."""
+    taken = {name for parameter in own for name in parameter.opts}
+    flags = []
+    for spec in backend.option_specs:
+        flag = option_from_spec(spec, group=backend.entry.target)
+        if not taken & set(flag.opts):
+            flag.name = f"{_PREFIX}{spec.name}"
+            flags.append(flag)
+    return flags

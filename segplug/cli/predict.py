@@ -1,0 +1,282 @@
+"""``segplug predict MODEL IMAGE...``: paint images and videos, and write their label maps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segplug.api import Segplug
+from segplug.cli.backend_flags import BackendCommand, chosen_backend, given_flags
+from segplug.cli.choice import choice_line
+from segplug.cli.model import MODEL_FLAGS, load_model, model_options, trust_artifact_option
+from segplug.cli.output import ConsoleReporter, Output
+from segplug.cli.parameters import (
+    Flag,
+    WholeRange,
+    addon_settings,
+    bands_option,
+    common_options,
+    force_option,
+)
+from segplug.cli.pictures import legend_option, opacity_option, palette_option
+from segplug.cli.predict_output import ImageResults, print_results, results_document
+from segplug.errors import UsageError
+from segplug.limits import MOST_THREADS
+
+if TYPE_CHECKING:
+    from segplug.api.predict_files import Look, PredictedVideo
+    from segplug.api.predict_inputs import Inputs
+    from segplug.installed import Provider
+    from segplug.runtime.video import Camera, Video
+    from segplug.session import Subject
+
+__all__ = ["predict"]
+
+_MOST_STDIN = 1 << 28
+"""Bytes of an image on standard input."""
+
+
+def _parameters() -> list[click.Parameter]:
+    return [
+        click.Argument(["model"], metavar="MODEL"),
+        click.Argument(["image"], metavar="[IMAGE...]", nargs=-1),
+        *model_options(scores=True),
+        trust_artifact_option(),
+        Flag(
+            ["--no-tta"],
+            group="model",
+            is_flag=True,
+            help="Leave out the test-time augmentation that the model's test pipeline asks for.",
+        ),
+        Flag(
+            ["--camera"],
+            group="data",
+            type=WholeRange(0),
+            metavar="N",
+            help="Paint what a camera sees until Ctrl-C, in place of images. 0: the first camera.",
+        ),
+        Flag(
+            ["--output"],
+            group="output",
+            type=click.Path(path_type=Path, file_okay=False),
+            default="predictions",
+            show_default=True,
+            help="The folder for the results; made if it is not there.",
+        ),
+        legend_option("right"),
+        opacity_option(),
+        palette_option(),
+        bands_option("painted images show"),
+        force_option("Replace results of an earlier call."),
+        Flag(
+            ["--backend"],
+            group="backend",
+            metavar="TARGET",
+            help="The infer target that runs the model. Default: the file says it; pytorch for a config.",
+        ),
+        Flag(["--device"], group="backend", help="cpu, cuda, cuda:1, ... Default: the backend's own."),
+        Flag(
+            ["--threads"],
+            group="backend",
+            type=WholeRange(1, MOST_THREADS),
+            help="CPU threads of one engine run. Default: the library's own.",
+        ),
+        Flag(
+            ["--on-error"],
+            group="run",
+            type=click.Choice(["stop", "skip"]),
+            default="stop",
+            show_default=True,
+            help="At an unreadable image, stop, or skip it and list it at the end.",
+        ),
+        *common_options(),
+    ]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One call of the command."""
+
+    session: Segplug
+    model: Subject
+    backend: Provider
+    look: Look
+    values: Mapping[str, Any]
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """How the model is opened, as keywords of the API."""
+        names = ("device", "threads", "trust_artifact", "allow_nonfinite")
+        return {
+            "backend": self.backend,
+            **{name: self.values[name] for name in names},
+            **given_flags(self.values),
+        }
+
+
+def _run(**values: Any) -> int:
+    from segplug.api.predict_files import Look
+
+    # As in `segplug infer`: threads of OpenMP that wait do not spin.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    backend, others = chosen_backend()
+    _check(backend, values)
+    look = Look(
+        values["palette"],
+        values["opacity"],
+        tuple(values["bands"]) or None,
+        None if values["legend"] == "none" else values["legend"],
+    )
+    inputs = _inputs(values)
+    reporter = ConsoleReporter()
+    session = Segplug(reporter=reporter, **addon_settings(values))
+    backend.make_options(given_flags(values))
+    output = Output(as_json=values["json"])
+    reporter.note(choice_line(backend, others))
+    model: Any = load_model(session, values["model"], values) if backend.takes == "model" else values["model"]
+    work = _Work(session, model, backend, look, values)
+    images = _predict_images(work, inputs) if inputs.images else None
+    videos = _predict_videos(work, inputs) if inputs.videos or values["camera"] is not None else []
+    print_results(output, values["output"], images, videos)
+    output.document(results_document(backend, images, videos))
+    return 0
+
+
+def _check(backend: Provider, values: Mapping[str, Any]) -> None:
+    if backend.takes != "model":
+        if given := [f"--{flag.replace('_', '-')}" for flag in MODEL_FLAGS if values[flag]]:
+            for flag in given:
+                if flag != "--allow-nonfinite":
+                    raise UsageError(f"{flag} is for a config; {values['model']} is none")
+    elif values["trust_artifact"]:
+        raise UsageError(f"--trust-artifact is for an artifact; {values['model']} is none")
+    if values["camera"] is not None and values["image"]:
+        raise UsageError("--camera and images exclude each other")
+    if values["camera"] is None and not values["image"]:
+        raise UsageError(
+            "nothing to predict", hint="name images, a folder or a video, or - for standard input"
+        )
+
+
+def _inputs(values: Mapping[str, Any]) -> Inputs:
+    """What is to be predicted, once it is sure that the results can be written."""
+    from segplug.api.predict_files import VIDEO_END, ensure_targets
+    from segplug.api.predict_inputs import find_inputs
+    from segplug.api.segmentation import LABELS_END, PAINTED_END
+
+    stdin = _standard_input() if "-" in values["image"] else None
+    inputs = find_inputs(values["image"], values["output"], stdin=stdin)
+    folder, force = values["output"], values["force"]
+    ensure_targets(folder, [image.target for image in inputs.images], (PAINTED_END, LABELS_END), force)
+    videos = [target for _, target in inputs.videos]
+    if values["camera"] is not None:
+        videos.append(PurePosixPath(f"camera{values['camera']}"))
+    ensure_targets(folder, videos, (VIDEO_END,), force)
+    return inputs
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("- means an image on standard input, and there is none", hint="... < photo.jpg")
+    content = sys.stdin.buffer.read(_MOST_STDIN + 1)
+    if not content:
+        raise UsageError("standard input is empty: an image is expected")
+    if len(content) > _MOST_STDIN:
+        raise UsageError(f"the image on standard input has more than {_MOST_STDIN >> 20} MiB")
+    return content
+
+
+def _predict_images(work: _Work, inputs: Inputs) -> ImageResults:
+    from segplug.api.predict_files import PredictionSink
+    from segplug.api.predict_inputs import GivenImages
+
+    sink = PredictionSink(work.values["output"], work.look, force=work.values["force"])
+    report = work.session.evaluate(
+        work.model,
+        dataset=GivenImages(inputs.images),
+        metrics=(),
+        sinks=[sink],
+        on_error=work.values["on_error"],
+        tta=not work.values["no_tta"],
+        **work.running,
+    )
+    return ImageResults(sink.predicted, sink.legend(), report)
+
+
+def _predict_videos(work: _Work, inputs: Inputs) -> list[PredictedVideo]:
+    from segplug.api.predict_files import VIDEO_END, predict_video
+    from segplug.files import making_folder
+    from segplug.runtime.video import Camera, Video
+
+    done = []
+    with work.session.open(work.model, **work.running) as engine:
+        sources: list[tuple[Any, PurePosixPath]] = list(inputs.videos)
+        if work.values["camera"] is not None:
+            sources.append((work.values["camera"], PurePosixPath(f"camera{work.values['camera']}")))
+        for where, name in sources:
+            target = work.values["output"] / f"{name}{VIDEO_END}"
+            source: Video | Camera = Camera(where) if isinstance(where, int) else Video(where)
+            with (
+                contextlib.closing(source),
+                _until_stopped(source),
+                making_folder(target.parent),
+            ):
+                done.append(
+                    predict_video(
+                        engine,
+                        source,
+                        target,
+                        work.look,
+                        reporter=work.session.reporter,
+                        force=work.values["force"],
+                        tta=not work.values["no_tta"],
+                        allow_nonfinite=work.values["allow_nonfinite"],
+                    )
+                )
+    return done
+
+
+@contextlib.contextmanager
+def _until_stopped(source: Video | Camera) -> Iterator[None]:
+    """Ctrl-C ends a camera's video, which is then written; a second one interrupts the command."""
+    from segplug.runtime.video import Camera
+
+    if not isinstance(source, Camera) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        source.stopped = True
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+predict = BackendCommand(
+    "predict",
+    callback=_run,
+    params=_parameters(),
+    help=(
+        "Paint images and videos with a model's labels.\n\n"
+        "MODEL is an artifact of any format, or a config with --checkpoint. IMAGE is a file, a folder, a "
+        "video, or - for standard input. For each image, NAME_painted.png and NAME_labels.png are written, "
+        "for a video NAME_painted.mp4. A file of another tool needs a few options: segplug predict MODEL "
+        "--help lists those of its backend."
+    ),
+    example="model.onnx photo.jpg",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)

@@ -167,8 +167,8 @@ class Output:
             line = Text("  ")
             if coloured:
                 block = "on rgb({},{},{})".format(*entry.colour) if entry.painted else ""
-                line += Text("  ", style=block) + Text(" ")
-            line += Text(f"{name}{' ' * (width - cell_len(name))}  {share_text(entry.share or 0):>7}")
+                line.append("  ", style=block).append(" ")
+            line.append(f"{name}{' ' * (width - cell_len(name))}  {share_text(entry.share or 0):>7}")
             self.console.print(line, soft_wrap=True)
         if len(entries) > _MOST_SHARES:
             rest = share_text(sum(entry.share or 0 for entry in entries[_MOST_SHARES:]))

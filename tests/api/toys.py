@@ -21,6 +21,7 @@ TOYS = """
     from segplug.testing import FunctionEngine
 
     requests = []
+    loaded = []
 
     @dataclass(frozen=True)
     class Options:
@@ -47,6 +48,10 @@ TOYS = """
         precisions = ("fp16", "fp32")
         output_flags = ("--toy-file",)
         precision_flags = {"--half": "fp16", "--single": "fp32"}
+
+        def check_plan(self, plan):
+            if plan.options.fail == "early":
+                raise UsageError(f"{plan.destination.name} cannot be made in {plan.precision}")
 
         @hookimpl
         def export(self, request):
@@ -168,6 +173,8 @@ TOYS = """
         @hookimpl
         def load_model(self, request):
             import torch
+
+            loaded.append(request)
 
             class Network(torch.nn.Module):
                 def forward(self, images):

@@ -26,6 +26,7 @@ __all__ = [
     "ensure_free",
     "ensure_free_folder",
     "making_folder",
+    "making_parents",
     "refuse_input",
     "refuse_special",
     "scratch_folder",
@@ -44,8 +45,8 @@ def ensure_free(path: Path, *, force: bool) -> None:
     """Check, before any work is done, that the file ``path`` can be written.
 
     Raises:
-        UsageError: its folder does not exist, it is a folder, it exists and ``force`` is not set, or the
-            system does not allow such a name.
+        UsageError: its folder cannot be written to or made, it is a folder, it exists and ``force`` is not
+            set, or the system does not allow such a name.
     """
     try:
         path.lstat()
@@ -78,8 +79,8 @@ def ensure_free_folder(path: Path, *, force: bool) -> None:
     """Check, before any work is done, that a whole folder can be written at ``path``.
 
     Raises:
-        UsageError: the folder that it lies in does not exist, it is a file or a link, or it exists and
-            ``force`` is not set.
+        UsageError: the folder that it lies in cannot be written to or made, it is a file or a link, or it
+            exists and ``force`` is not set.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UsageError(f"{path} is not a folder; name another one")
@@ -103,17 +104,18 @@ def ensure_folder(path: Path) -> None:
     """Check, before any work is done, that ``path`` is a folder, or that one can be made there.
 
     Raises:
-        UsageError: it is a file, or the folder that it lies in does not exist.
+        UsageError: it is a file, or the folder that it lies in cannot be written to or made.
     """
     if not path.is_dir():
         ensure_free_folder(path, force=True)
 
 
 def _ensure_parent(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise UsageError(f"the folder of {path} does not exist", hint=f"mkdir -p {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"the folder of {path} cannot be written to")
+    folder = next((folder for folder in path.parents if os.path.lexists(folder)), path.parent)
+    if not folder.is_dir():
+        raise UsageError(f"the folder of {path} cannot be made: {folder} is no folder")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder {folder} of {path} cannot be written to")
 
 
 def _ensure_absent(path: Path, *, force: bool) -> None:
@@ -153,7 +155,7 @@ def writing(path: Path, *, force: bool) -> Iterator[Path]:
 
     Yields a temporary path in a folder beside ``path``, with the same name. When the block succeeds, the file
     there is flushed to disk and renamed to ``path``. When it fails, everything that was written is removed,
-    and ``path`` is as it was.
+    and ``path`` is as it was. Folders that ``path`` lies in are made.
 
     Args:
         path: The file to write.
@@ -271,19 +273,31 @@ class OutputFolders:
 
 
 @contextmanager
-def making_folder(path: Path, *, parents: bool = False) -> Iterator[None]:
-    """Make a folder if it does not exist; if the block fails, remove it again, unless something is in it.
-
-    Args:
-        path: The folder.
-        parents: Make the folders that it lies in, too.
+def making_parents(path: Path) -> Iterator[None]:
+    """Make the folders that ``path`` lies in, if they do not exist; those that stay empty are removed again.
 
     Raises:
-        UsageError: it is a file, or (without ``parents``) the folder that it lies in does not exist.
+        ArtifactError: they cannot be made.
+    """
+    folders = OutputFolders()
+    try:
+        folders.make(path.parent)
+        yield
+    finally:
+        folders.remove_empty()
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[None]:
+    """Make a folder, and those that it lies in, if they do not exist.
+
+    If the block fails, they are removed again, unless something is in them.
+
+    Raises:
+        UsageError: it is a file.
         ArtifactError: it cannot be made.
     """
-    if not parents:
-        ensure_folder(path)
+    ensure_folder(path)
     folders = OutputFolders()
     try:
         folders.make(path)
@@ -338,7 +352,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
 def _temporary_folder(path: Path) -> Iterator[Path]:
     """A folder beside ``path`` for the time of the block; errors of the system in it are those of writing."""
     try:
-        with temporary_folder(path.parent) as folder:
+        with making_parents(path), temporary_folder(path.parent) as folder:
             yield folder
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -26,7 +26,13 @@ from segplug.commits import (
     state_of,
 )
 from segplug.errors import ArtifactError, SegplugError, UsageError
-from segplug.files import cannot_write, ensure_free, ensure_free_folder, ensure_replaceable_folder
+from segplug.files import (
+    cannot_write,
+    ensure_free,
+    ensure_free_folder,
+    ensure_replaceable_folder,
+    making_parents,
+)
 from segplug.temporary import PREFIX, remove_abandoned, temporary_folder
 
 __all__ = ["Stage", "recover", "stage_file", "stage_folder"]
@@ -217,7 +223,8 @@ def stage_file(
     """A stage for one artifact, a file or a folder, with further files beside it.
 
     The hook writes ``stage.output``, which has the name of ``destination``, and may write further files
-    beside it. Without :meth:`Stage.commit`, the block changes nothing.
+    beside it. Without :meth:`Stage.commit`, the block changes nothing. Folders that ``destination`` lies in
+    are made.
 
     Args:
         destination: Where the artifact will lie.
@@ -239,7 +246,10 @@ def stage_file(
         ensure_replaceable_folder(destination, force=force or may_exist)
     else:
         ensure_free(destination, force=force or may_exist)
-    with _temporary(base, destination, destination.parent) as temporary:
+    with (
+        making_parents(started_in / destination),
+        _temporary(base, destination, destination.parent) as temporary,
+    ):
         root = temporary / _NEW
         root.mkdir()
         yield Stage(

@@ -107,7 +107,7 @@ class Segmentation:
         if Path(name).name != name:
             raise UsageError(f"{name!r} is no name of a file")
         files = SavedFiles(Path(folder) / (name + PAINTED_END), Path(folder) / (name + LABELS_END))
-        with making_folder(Path(folder), parents=True):
+        with making_folder(Path(folder)):
             for path in (files.painted, files.labels):
                 ensure_free(path, force=force)
             painted = self.painted[:, :, ::-1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.files import ensure_free, write_bytes, writing
+from segplug.files import ensure_free, making_parents, write_bytes, writing
 from segplug.runtime.pictures import is_unchanged, state_note
 from segplug.sink import ImageResult, Notes, RunContext
 from segplug.temporary import remove_abandoned, temporary_folder
@@ -64,6 +64,7 @@ class RawSink:
             return
         try:
             remove_abandoned(self._path.parent)
+            self._own_spool.enter_context(making_parents(self._path))
             self._spool = self._own_spool.enter_context(temporary_folder(self._path.parent))
         except OSError as error:
             raise ArtifactError(f"cannot write {self._path}: {error.strerror or error}") from error

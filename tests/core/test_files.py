@@ -80,12 +80,26 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert path.read_bytes() == b"theirs"
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with (
-        pytest.raises(UsageError, match="mkdir -p"),
-        files.writing(tmp_path / "no" / "m.onnx", force=False),
-    ):
-        pass
+def test_a_missing_folder_is_made_and_stays_only_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "m.onnx"
+    with pytest.raises(RuntimeError), files.writing(path, force=False) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert names(tmp_path) == []
+    with files.writing(path, force=False) as temporary:
+        temporary.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for parent in ("link", "link/deep"):
+        with pytest.raises(UsageError, match=r"cannot be made: .*link is no folder"):
+            files.ensure_free(tmp_path / parent / "m.onnx", force=False)
+    for parent in ("file", "file/deep"):
+        with pytest.raises(UsageError, match=r"Not a directory"):
+            files.ensure_free(tmp_path / parent / "m.onnx", force=False)
 
 
 def test_an_input_is_never_an_output(tmp_path: Path) -> None:
@@ -160,6 +174,9 @@ def test_a_new_folder_is_removed_if_the_block_fails(tmp_path: Path) -> None:
     assert names(tmp_path) == []
     with files.making_folder(tmp_path / "store"):
         pass
+    with pytest.raises(RuntimeError), files.making_folder(tmp_path / "store" / "a" / "b"):
+        raise RuntimeError
+    assert names(tmp_path) == ["store"]
     with pytest.raises(RuntimeError), files.making_folder(tmp_path / "store"):
         raise RuntimeError
     assert names(tmp_path) == ["store"]

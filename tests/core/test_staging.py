@@ -110,7 +110,7 @@ def test_what_may_be_written_is_checked_first(tmp_path: Path) -> None:
         ("folder", False, "already exists"),
         ("pipe", True, "is a pipe, which is not replaced"),
         ("link", True, "is a folder"),
-        ("no/m.onnx", True, "mkdir -p"),
+        ("m.onnx/m.onnx", True, "Not a directory"),
         ("folder/..", True, "has no name"),
     ]:
         with pytest.raises(UsageError, match=message), stage_file(tmp_path / name, force=force):

@@ -119,8 +119,8 @@ def test_sheets_need_a_folder(tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is not a folder"):
         write_sheets(REPORT.tables, tmp_path / "file")
-    with pytest.raises(UsageError, match="does not exist"):
-        write_sheets(REPORT.tables, tmp_path / "no" / "csv")
+    with pytest.raises(UsageError, match="is no folder"):
+        write_sheets(REPORT.tables, tmp_path / "file" / "csv")
 
 
 FAILING = """

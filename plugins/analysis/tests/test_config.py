@@ -81,7 +81,7 @@ def test_the_graph_for_people(capsys):
         (("none.py",), 2, "there is no config none.py"),
         (("a.txt",), 2, "no installed source reads a model from a.txt"),
         (("a.py", "b.py"), 2, "takes one config, not 2"),
-        (("a.py", "--out", "no/out.py"), 2, "does not exist"),
+        (("a.py", "--out", "a.py/out.py"), 2, "Not a directory"),
         (("a.py", "--out", "a.py", "--force"), 2, "is an input"),
         (("a.py", "--shape", "64"), 2, "--shape is only used with --graph (add --graph)"),
         (("a.py", "--approximate"), 2, "--approximate is only used with --graph (add --graph)"),

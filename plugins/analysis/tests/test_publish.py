@@ -336,7 +336,7 @@ def test_a_published_checkpoint_of_a_real_network_loads_again(data_dir, tmp_path
         (("no.pth", "out.pth"), 2, "there is no file"),
         (("text.pth", "out.pth"), 1, "damaged or no PyTorch checkpoint"),
         (("bomb.pth", "out.pth"), 1, "not known to be harmless"),
-        (("latest.pth", "no/out.pth"), 2, "does not exist"),
+        (("latest.pth", "latest.pth/out.pth"), 2, "Not a directory"),
         (("latest.pth", "latest.pth", "--force"), 2, "is an input"),
         (("latest.pth", "out.safetensors"), 2, "add --safetensors"),
         (("latest.pth", "out.pth", "--safetensors"), 2, "name it out.safetensors"),

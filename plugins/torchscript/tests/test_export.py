@@ -27,7 +27,7 @@ from segplug import Segplug
 from segplug.artifact import file_sha256
 from segplug.cli.root import run_command_line
 from segplug.engine import Axis
-from segplug.errors import ArtifactError, ModelError, ShapeError, UsageError
+from segplug.errors import ModelError, ShapeError, UsageError
 from segplug.model import META_ENTRY, Inference, InputLimits
 from segplug.progress import QuietReporter
 
@@ -306,6 +306,6 @@ def test_a_full_disk_leaves_nothing(target, tmp_path):
     assert everything_in(tmp_path) == []
 
 
-def test_a_folder_that_is_not_there(export, tiny, target, tmp_path):
-    with pytest.raises((UsageError, ArtifactError), match="does not exist"):
-        export(target, tiny, tmp_path / "none" / f"m{SUFFIXES[target]}")
+def test_a_folder_that_is_not_there_is_made(export, tiny, target, tmp_path):
+    made = export(target, tiny, tmp_path / "new" / "deep" / f"m{SUFFIXES[target]}")
+    assert everything_in(tmp_path / "new" / "deep") == [made.path.name]

@@ -128,7 +128,7 @@ class Parity(Report[Options]):
             bands=bands,
         )
         form = find_form(job)
-        with making_folder(job.folder, parents=True):
+        with making_folder(job.folder):
             cache = ArtifactCache(
                 job.folder, session, model, job.identity, form, job.device, job.force, options.trust_artifact
             )

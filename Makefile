@@ -5,17 +5,22 @@
 # make test-gpu  the tests that need a GPU, and one table of their results (docs/tensorrt-gpu.md)
 # make lint      ruff, mypy, which module may import which, and whether the manifests fit
 # make matrix    export every family of mmseg and write docs/support-matrix.md (an hour or two on 2 cores)
-# Everything sets itself up in .venv first, test-gpu in .venv-gpu.
+# Everything sets itself up first: the demo in .venv-demo, which is small, test-gpu in .venv-gpu, all else in .venv.
 
 PYTHON ?= python3
 VENV := .venv
+DEMO := .venv-demo
 FULL := .venv-full
 GPU := .venv-gpu
 BIN := $(VENV)/bin
 PLUGINS := torch mmseg onnx analysis converters torchscript torchserve triton serve tensorrt
+DEMO_PLUGINS := torch mmseg onnx serve
 GPU_PLUGINS := torch mmseg onnx torchscript tensorrt
 # Two processes with one thread each. Tests of one file stay in one process, which shares what they set up.
 IN_PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Ctrl-C and SIGTERM end the command and all that it has started, with one line.
+STOPPABLE := @exec env MAKE_PID=$$PPID $(PYTHON) scripts/stoppable.py
+SETUP := $(STOPPABLE) env PYTHON=$(PYTHON) sh scripts/setup.sh
 # An interpreter that has everything, in place of the environment that test-gpu sets up.
 GPU_PYTHON ?=
 GPU_REPORT ?= build/gpu.md
@@ -26,11 +31,15 @@ SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%
 setup: $(VENV)/.done
 
 $(VENV)/.done: $(SOURCES)
-	PYTHON=$(PYTHON) sh scripts/setup.sh $(VENV) lite $(PLUGINS)
-	touch $@
+	$(SETUP) $(VENV) lite $(PLUGINS)
+	@touch $@
 
-demo: setup
-	$(BIN)/python demo/run.py
+$(DEMO)/.done: $(SOURCES)
+	$(SETUP) $(DEMO) demo $(DEMO_PLUGINS)
+	@touch $@
+
+demo: $(DEMO)/.done
+	$(STOPPABLE) $(DEMO)/bin/python demo/run.py
 
 test: setup
 	$(IN_PARALLEL) --dist loadfile -m "not slow and not nightly"
@@ -59,8 +68,8 @@ matrix: setup
 
 # The compiled mmcv-full in an environment of its own: about 20 minutes to build on 2 cores.
 $(FULL)/.done: $(SOURCES)
-	PYTHON=$(PYTHON) sh scripts/setup.sh $(FULL) full $(PLUGINS)
-	touch $@
+	$(SETUP) $(FULL) full $(PLUGINS)
+	@touch $@
 
 test-full: $(FULL)/.done
 	$(FULL)/bin/python -c "import mmcv._ext"
@@ -68,12 +77,12 @@ test-full: $(FULL)/.done
 
 # CUDA's torch, TensorRT and TensorRT-RTX, onnxruntime-gpu: some gigabytes.
 $(GPU)/.done: $(SOURCES)
-	PYTHON=$(PYTHON) sh scripts/setup.sh $(GPU) gpu $(GPU_PLUGINS)
-	touch $@
+	$(SETUP) $(GPU) gpu $(GPU_PLUGINS)
+	@touch $@
 
 test-gpu: $(if $(GPU_PYTHON),,$(GPU)/.done)
 	$(or $(GPU_PYTHON),$(GPU)/bin/python) -m pytest -m gpu tests/gpu $(GPU_PLUGINS:%=plugins/%/tests) \
 		--gpu-report $(GPU_REPORT)
 
 clean:
-	rm -rf $(VENV) $(FULL) $(GPU) demo/out demo/data
+	rm -rf $(VENV) $(DEMO) $(FULL) $(GPU) demo/out demo/data

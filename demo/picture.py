@@ -30,7 +30,7 @@ def main() -> None:
     data = ROOT / "demo" / "data"
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        segplug("infer", "onnxruntime", ONNX, "--dataset", CONFIG, "--format-only", folder)
+        segplug([], "infer", "onnxruntime", ONNX, "--dataset", CONFIG, "--format-only", folder)
         for name in SCENES:
             image = cv2.imread(str(data / "images" / "test" / name))
             truth = read_colours(data / "masks" / "test" / name)

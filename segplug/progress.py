@@ -1,4 +1,4 @@
-"""Notes, warnings and progress of long work, for its caller.
+"""Notes, warnings and stages of long work, for its caller.
 
 Providers and the runtime send them to a :class:`Reporter`. The command line shows them on stderr; the
 Python API shows nothing unless it is given a reporter.
@@ -13,7 +13,7 @@ __all__ = ["Progress", "QuietReporter", "Recorder", "Reporter"]
 
 
 class Progress(Protocol):
-    """One running task."""
+    """A stage that is open."""
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` more of the total are done."""
@@ -32,7 +32,12 @@ class Reporter(Protocol):
         ...
 
     def progress(self, description: str, total: int | None) -> AbstractContextManager[Progress]:
-        """Show a task of ``total`` steps (``None``: unknown) while the context is open."""
+        """Show a stage of long work while the context is open; stages may follow or contain each other.
+
+        Args:
+            description: What is done, in a few words: ``loading the model``.
+            total: How many steps are counted with ``advance``; ``None``: none are.
+        """
         ...
 
 

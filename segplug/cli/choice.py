@@ -9,7 +9,7 @@ from segplug.installed import Entry, Provider
 __all__ = ["CHOICE", "choice_line"]
 
 CHOICE = "segplug.choice"
-"""The key of the line in the context of a command, which prints it when the work begins."""
+"""The key of the line in the context of a command, which prints it with its results."""
 
 
 def choice_line(backend: Provider, others: Sequence[Entry]) -> str:

@@ -237,8 +237,6 @@ def run(call: Invocation) -> int:
     check_scoring(values["eval"], dataset)
     if call.provider.takes == "model":
         what = load_model(call.session, what, values)
-    if call.choice:
-        call.session.reporter.note(call.choice)
     report = call.session.evaluate(
         what,
         backend=call.provider,
@@ -260,6 +258,8 @@ def run(call: Invocation) -> int:
         trust_artifact=values.get("trust_artifact", False),
         **call.own,
     )
+    if call.choice:
+        output.say(call.choice)
     _print(output, values, report)
     output.document(_document(call.provider.entry.target, report))
     return 0

@@ -26,4 +26,4 @@ class Invocation:
     own: Mapping[str, Any]
     """The options that the target declares, where they were given."""
     choice: str = ""
-    """One line to say when the work begins: which backend was chosen. Empty: the user named it."""
+    """One line to say with the results: which backend was chosen. Empty: the user named it."""

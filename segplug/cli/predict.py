@@ -31,6 +31,7 @@ from segplug.cli.pictures import legend_option, opacity_option, palette_option
 from segplug.cli.predict_output import ImageResults, print_results, results_document
 from segplug.errors import UsageError
 from segplug.limits import MOST_THREADS
+from segplug.palette import named_palette
 
 if TYPE_CHECKING:
     from segplug.api.predict_files import Look, PredictedVideo
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
+_CONFIG_FLAGS = tuple(flag for flag in MODEL_FLAGS if flag != "allow_nonfinite")
+"""The parameters that say how a config is loaded."""
 _MOST_STDIN = 1 << 28
 """Bytes of an image on standard input."""
 
@@ -65,7 +68,7 @@ def _parameters() -> list[click.Parameter]:
             help="Paint what a camera sees until Ctrl-C, in place of images. 0: the first camera.",
         ),
         Flag(
-            ["--output"],
+            ["--output", "predictions"],
             group="output",
             type=click.Path(path_type=Path, file_okay=False),
             default="predictions",
@@ -136,35 +139,34 @@ def _run(**values: Any) -> int:
         tuple(values["bands"]) or None,
         None if values["legend"] == "none" else values["legend"],
     )
-    inputs = _inputs(values)
-    reporter = ConsoleReporter()
-    session = Segplug(reporter=reporter, **addon_settings(values))
     backend.make_options(given_flags(values))
+    inputs = _inputs(values)
+    session = Segplug(reporter=ConsoleReporter(), **addon_settings(values))
     output = Output(as_json=values["json"])
-    reporter.note(choice_line(backend, others))
     model: Any = load_model(session, values["model"], values) if backend.takes == "model" else values["model"]
     work = _Work(session, model, backend, look, values)
     images = _predict_images(work, inputs) if inputs.images else None
     videos = _predict_videos(work, inputs) if inputs.videos or values["camera"] is not None else []
-    print_results(output, values["output"], images, videos)
+    output.say(choice_line(backend, others))
+    print_results(output, values["predictions"], images, videos)
     output.document(results_document(backend, images, videos))
     return 0
 
 
 def _check(backend: Provider, values: Mapping[str, Any]) -> None:
-    if backend.takes != "model":
-        if given := [f"--{flag.replace('_', '-')}" for flag in MODEL_FLAGS if values[flag]]:
-            for flag in given:
-                if flag != "--allow-nonfinite":
-                    raise UsageError(f"{flag} is for a config; {values['model']} is none")
-    elif values["trust_artifact"]:
-        raise UsageError(f"--trust-artifact is for an artifact; {values['model']} is none")
+    is_config = backend.takes == "model"
+    for flag in ("trust_artifact",) if is_config else _CONFIG_FLAGS:
+        if values[flag]:
+            kind = "an artifact" if is_config else "a config"
+            raise UsageError(f"--{flag.replace('_', '-')} is for {kind}; {values['model']} is none")
     if values["camera"] is not None and values["image"]:
         raise UsageError("--camera and images exclude each other")
     if values["camera"] is None and not values["image"]:
         raise UsageError(
             "nothing to predict", hint="name images, a folder or a video, or - for standard input"
         )
+    if values["palette"] is not None:
+        named_palette(values["palette"], 0)  # whether there is one; the model says how many colours it needs
 
 
 def _inputs(values: Mapping[str, Any]) -> Inputs:
@@ -172,15 +174,18 @@ def _inputs(values: Mapping[str, Any]) -> Inputs:
     from segplug.api.predict_files import VIDEO_END, ensure_targets
     from segplug.api.predict_inputs import find_inputs
     from segplug.api.segmentation import LABELS_END, PAINTED_END
+    from segplug.runtime.video import Video
 
     stdin = _standard_input() if "-" in values["image"] else None
-    inputs = find_inputs(values["image"], values["output"], stdin=stdin)
-    folder, force = values["output"], values["force"]
+    inputs = find_inputs(values["image"], values["predictions"], stdin=stdin)
+    folder, force = values["predictions"], values["force"]
     ensure_targets(folder, [image.target for image in inputs.images], (PAINTED_END, LABELS_END), force)
     videos = [target for _, target in inputs.videos]
     if values["camera"] is not None:
         videos.append(PurePosixPath(f"camera{values['camera']}"))
     ensure_targets(folder, videos, (VIDEO_END,), force)
+    for path, _ in inputs.videos:  # before a model is loaded
+        Video(path).close()
     return inputs
 
 
@@ -199,7 +204,7 @@ def _predict_images(work: _Work, inputs: Inputs) -> ImageResults:
     from segplug.api.predict_files import PredictionSink
     from segplug.api.predict_inputs import GivenImages
 
-    sink = PredictionSink(work.values["output"], work.look, force=work.values["force"])
+    sink = PredictionSink(work.values["predictions"], work.look, force=work.values["force"])
     report = work.session.evaluate(
         work.model,
         dataset=GivenImages(inputs.images),
@@ -223,7 +228,7 @@ def _predict_videos(work: _Work, inputs: Inputs) -> list[PredictedVideo]:
         if work.values["camera"] is not None:
             sources.append((work.values["camera"], PurePosixPath(f"camera{work.values['camera']}")))
         for where, name in sources:
-            target = work.values["output"] / f"{name}{VIDEO_END}"
+            target = work.values["predictions"] / f"{name}{VIDEO_END}"
             source: Video | Camera = Camera(where) if isinstance(where, int) else Video(where)
             with (
                 contextlib.closing(source),

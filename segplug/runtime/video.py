@@ -198,13 +198,12 @@ class VideoWriter:
         self._sound: Any = None
         self._early: list[Any] = []
         sound = source.sound
-        if sound is not None and sound.codec_context.name in _SOUND:
-            self._sound = self._container.add_stream_from_template(sound)
+        self._keeps_sound = sound is not None and sound.codec_context.name in _SOUND
 
     @property
     def leaves_sound_out(self) -> bool:
         """Whether the source has sound that an MP4 file does not hold."""
-        return self._source.sound is not None and self._sound is None
+        return self._source.sound is not None and not self._keeps_sound
 
     def picture(self, frame: Frame) -> None:
         """Write one frame; all have the size of the first.
@@ -219,20 +218,18 @@ class VideoWriter:
             picture = picture.reformat(format=self._stream.pix_fmt, dst_colorspace="itu709")
             picture.pts, picture.time_base = frame.time, self._source.clock
             self._container.mux(self._stream.encode(picture))
-            for packet in self._early:
-                self._container.mux(packet)
-            self._early.clear()
+            while self._early:
+                self._mux_sound(self._early.pop(0))
 
     def packet(self, packet: Any) -> None:
         """Write one packet of sound as it is, if an MP4 file holds such."""
-        if self._sound is None or packet.dts is None:
+        if not self._keeps_sound or packet.dts is None:
             return
-        packet.stream = self._sound
         if self._stream is None:  # the first packet begins the file, and all streams must be known by then
             self._early.append(packet)
             return
         with self._written():
-            self._container.mux(packet)
+            self._mux_sound(packet)
 
     def finish(self) -> None:
         """Write what is left. Without this, the file cannot be used."""
@@ -246,12 +243,16 @@ class VideoWriter:
         with contextlib.suppress(self._av.error.FFmpegError):  # finish() says it, or another error came first
             self._container.close()
 
+    def _mux_sound(self, packet: Any) -> None:
+        packet.stream = self._sound
+        self._container.mux(packet)
+
     @contextmanager
     def _written(self) -> Iterator[None]:
         try:
             yield
         except self._av.error.FFmpegError as error:
-            raise ArtifactError(f"cannot write {self._path.name}: {first_line(error)}") from error
+            raise ArtifactError(f"cannot write {self._path.name}: {_reason(error)}") from error
 
     def _start(self, height: int, width: int) -> Any:
         try:
@@ -268,6 +269,8 @@ class VideoWriter:
         context.time_base = self._source.clock
         context.colorspace = context.color_primaries = context.color_trc = _ITU709
         context.color_range = _VIDEO_RANGE
+        if self._keeps_sound:
+            self._sound = self._container.add_stream_from_template(self._source.sound)
         return stream
 
 
@@ -283,7 +286,12 @@ def _named(path: Path) -> Iterator[None]:
     """Errors of FFmpeg as those of a file."""
     try:
         yield
-    except pyav().error.FFmpegError as error:
+    except (pyav().error.FFmpegError, OSError) as error:  # OSError: damaged files lead to places outside
         raise DatasetError(
-            f"the video {path} is damaged, or of a format that FFmpeg does not read: {first_line(error)}"
+            f"the video {path} is damaged, or of a format that FFmpeg does not read: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What FFmpeg or the system says, without numbers."""
+    return getattr(error, "strerror", None) or first_line(error)

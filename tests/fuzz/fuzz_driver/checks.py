@@ -16,7 +16,17 @@ from fuzz_driver.running import MOST_BYTES, MOST_SECONDS, Outcome
 __all__ = ["faults_of", "open_outputs"]
 
 _LONGEST_ERROR = 1000
-_KEPT = frozenset({"show_dir", "format_only", "confidence", "work_dir", "timing_cache", "engine_cache"})
+_KEPT = frozenset(
+    {
+        "show_dir",
+        "format_only",
+        "confidence",
+        "work_dir",
+        "predictions",
+        "timing_cache",
+        "engine_cache",
+    }
+)
 """Options whose files may stay when the command fails: finished images, and caches."""
 
 _REPORTED = re.compile(rb"FAILED|NOT VERIFIED|broken|outdated|duplicate|does not fit|failures")

@@ -91,6 +91,10 @@ _OTHERS: Mapping[str, tuple[Word, ...]] = {
     "plugins list": ("--json",),
     "plugins manifest": ("--check", "segplug-onnx"),
     "plugins show": ("onnx",),
+    "predict": (
+        *(Input("tiny.onnx"), Input("data/images/0.png")),
+        *("--output", Output("out/predictions", keeps="predictions")),
+    ),
     "serve": (Input("tiny.onnx"), "--port", "0", "--threads", "1"),
 }
 

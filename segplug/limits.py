@@ -13,6 +13,7 @@ __all__ = [
     "MOST_CHANNELS",
     "MOST_CLIENTS",
     "MOST_PIXELS",
+    "MOST_REPORT_IMAGES",
     "MOST_RUNS",
     "MOST_THREADS",
     "MOST_VALUES",
@@ -31,6 +32,8 @@ MOST_VALUES = 1 << 30
 """Values of a network's input, all images of a batch together: 4 GiB as float32."""
 MOST_BATCH = 4096
 """Images in one batch, or under way at a time."""
+MOST_REPORT_IMAGES = 200
+"""Images on the page of a run, about 150 kB each: browsers open larger pages slowly."""
 MOST_RUNS = 1_000_000
 """Runs, requests or the like that are repeated to measure a time."""
 MOST_CLIENTS = 1024

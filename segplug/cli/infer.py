@@ -30,7 +30,14 @@ from segplug.cli.parameters import (
     force_option,
     key_values,
 )
-from segplug.cli.pictures import check_pictures, picture_options, picture_sinks, report_options, report_sinks
+from segplug.cli.pictures import (
+    check_masks,
+    check_pictures,
+    picture_options,
+    picture_sinks,
+    report_options,
+    report_sinks,
+)
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
@@ -235,6 +242,7 @@ def run(call: Invocation) -> int:
         request_field(call.provider, what)
     sinks, dataset = _sinks(call.provider, values), _dataset(call.session, values)
     check_scoring(values["eval"], dataset)
+    check_masks(values, dataset)
     if call.provider.takes == "model":
         what = load_model(call.session, what, values)
     report = call.session.evaluate(

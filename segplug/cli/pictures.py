@@ -12,13 +12,16 @@ from segplug.cli.given_command import given_command
 from segplug.cli.grouped_help import Flag
 from segplug.cli.parameters import FiniteRange, GreedyOption, WholeRange, bands_option
 from segplug.errors import UsageError
+from segplug.limits import MOST_REPORT_IMAGES
 from segplug.palette import PALETTE_NAMES
 
 if TYPE_CHECKING:
+    from segplug.dataset import Dataset
     from segplug.installed import Provider
     from segplug.sink import Sink
 
 __all__ = [
+    "check_masks",
     "check_pictures",
     "legend_option",
     "opacity_option",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 _PARTS = ("image", "truth", "prediction", "difference")
+_REPORT_IMAGES = 16
 _SHOWN = "add --show-dir FOLDER or --show"
 
 
@@ -116,10 +120,10 @@ def report_options() -> list[click.Option]:
         Flag(
             ["--report-images"],
             group="output",
-            type=WholeRange(0, 200),
-            default=16,
-            show_default=True,
-            help="How many images the page of --report shows: three quarters the worst, the rest the best.",
+            type=WholeRange(0, MOST_REPORT_IMAGES),
+            metavar="N",
+            help="How many images the page of --report shows: three quarters the worst, the rest the best. "
+            f"Default: {_REPORT_IMAGES}.",
         ),
     ]
 
@@ -133,10 +137,19 @@ def check_pictures(values: Mapping[str, Any]) -> None:
         raise UsageError("--legend says where the legend of painted images is", hint=_SHOWN)
     if values["bands"] and not (shown or values["report"]):
         raise UsageError("--bands says what painted images show", hint=_SHOWN)
+    if values["report_images"] is not None and not values["report"]:
+        raise UsageError("--report-images says what a page shows", hint="add --report FILE.html")
     if values["palette"] is not None and not (shown or values["color"] or values["report"]):
         raise UsageError(
             "--palette gives the colours of pictures", hint=f"{_SHOWN}, or --color FOLDER, or --report FILE"
         )
+
+
+def check_masks(values: Mapping[str, Any], dataset: Dataset) -> None:
+    """Refuse parts of pictures that a data set lacks, before a model is loaded."""
+    from segplug.runtime.drawing import require_masks
+
+    require_masks(values["show_parts"], dataset.info)
 
 
 def picture_sinks(values: Mapping[str, Any]) -> list[Sink]:
@@ -182,7 +195,7 @@ def report_sinks(values: Mapping[str, Any], provider: Provider) -> list[Sink]:
             metrics=values["eval"] or ("mIoU",),
             nan_to_num=values["nan_to_num"],
             beta=values["beta"],
-            images=values["report_images"],
+            images=_REPORT_IMAGES if values["report_images"] is None else values["report_images"],
             opacity=values["opacity"],
             bands=values["bands"] or None,
             palette=values["palette"],

@@ -96,14 +96,15 @@ def _sections(facts: RunFacts) -> Iterator[Section]:
         yield Section("Which classes are confused", tuple(_confusion(names, facts.pairs)))
     elif facts.pixels is not None:
         yield Section("Classes", (_shares(names, facts.pixels),))
-    legend = Legend(_legend(facts))
+    legend: tuple[Part, ...] = (Legend(_legend(facts)),)
     for title, text, images in (
         ("Worst images", "The images with the lowest mIoU, the lowest first.", facts.worst),
         ("Best images", "The images with the highest mIoU, the highest first.", facts.best),
         ("Images", "Evenly spread over the data set.", facts.examples),
     ):
         if images:
-            yield Section(title, (Prose(text), legend, *_images(images)))
+            yield Section(title, (Prose(text), *legend, *_images(images)))
+            legend = ()  # once on the page: it may be long
     rows = tuple(facts.settings.items())
     yield Section("This run", (Table("", ("what", "value"), rows),))
     if facts.skipped:

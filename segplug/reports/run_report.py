@@ -13,6 +13,7 @@ import numpy as np
 from segplug.errors import SegplugError, UsageError
 from segplug.files import ensure_free, write_bytes, write_text
 from segplug.legend import legend_entries
+from segplug.limits import MOST_REPORT_IMAGES
 from segplug.progress import Recorder
 from segplug.regular_files import read_regular
 from segplug.reports.document import render
@@ -28,10 +29,7 @@ from segplug.sink import ImageResult, Notes, RunContext
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["MOST_IMAGES", "ReportSink"]
-
-MOST_IMAGES = 200
-"""More would make a page that browsers are slow to open: an image takes about 150 kB."""
+__all__ = ["ReportSink"]
 
 _COMPARED: tuple[Part, ...] = ("image", "truth", "prediction", "difference")
 _PREDICTED: tuple[Part, ...] = ("image", "prediction")
@@ -85,8 +83,8 @@ class ReportSink:
         command: str = "",
         force: bool = False,
     ) -> None:
-        if not 0 <= images <= MOST_IMAGES:
-            raise UsageError(f"a report shows 0 to {MOST_IMAGES} images, not {images}")
+        if not 0 <= images <= MOST_REPORT_IMAGES:
+            raise UsageError(f"a report shows 0 to {MOST_REPORT_IMAGES} images, not {images}")
         ensure_free(path, force=force)
         self._path, self._force = path, force
         self._metrics = check_metrics(metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,14 +19,17 @@ from segplug.runtime.view import Viewer
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from segplug.dataset import DatasetInfo
     from segplug.sink import ImageResult, RunContext
 
-__all__ = ["PARTS", "Drawer", "Part", "PictureSettings", "mark_differences"]
+__all__ = ["PARTS", "Drawer", "Part", "PictureSettings", "mark_differences", "require_masks"]
 
 Part = Literal["image", "truth", "prediction", "difference"]
 
 PARTS: tuple[Part, ...] = get_args(Part)
 """What a picture may show."""
+
+_OF_MASKS = ("truth", "difference")
 
 _MARK = (0, 94, 213)
 """Vermilion (BGR), which colour-blind readers can tell from grey."""
@@ -70,7 +74,7 @@ class PictureSettings:
     @property
     def needs_mask(self) -> bool:
         """Whether a part shows the mask."""
-        return "truth" in self.parts or "difference" in self.parts
+        return any(part in _OF_MASKS for part in self.parts)
 
 
 class Drawer:
@@ -87,9 +91,7 @@ class Drawer:
 
     def __init__(self, settings: PictureSettings, run: RunContext) -> None:
         info = run.dataset.info
-        if settings.needs_mask and not info.has_masks:
-            wanted = " and ".join(part for part in ("truth", "difference") if part in settings.parts)
-            raise UsageError(f"the data set {info.name} has no masks, so there is no {wanted} to show")
+        require_masks(settings.parts, info)
         self._settings = settings
         self.view = Viewer(run.meta.decoding, settings.bands, channels=run.meta.in_channels)
         self.colours = run.colours(settings.palette)
@@ -150,6 +152,13 @@ class Drawer:
 
     def _entries(self, labels: npt.NDArray[Any]) -> tuple[LegendEntry, ...]:
         return legend_entries(self._names, self.colours, count_labels(labels), unknown=self._ignored)
+
+
+def require_masks(parts: Sequence[str], info: DatasetInfo) -> None:
+    """Raise :class:`UsageError` if parts of a picture need masks, and the data set has none."""
+    if not info.has_masks and any(part in _OF_MASKS for part in parts):
+        wanted = " and no ".join(part for part in _OF_MASKS if part in parts)
+        raise UsageError(f"the data set {info.name} has no masks, so there is no {wanted} to show")
 
 
 def mark_differences(

@@ -38,6 +38,8 @@ OUTPUTS = {
     "label maps in one file": ("infer onnxruntime m.onnx --dataset ds --out out/o.npz", "o.npz"),
     "label maps": ("infer onnxruntime m.onnx --dataset ds --format-only out", "a.png"),
     "painted images": ("infer onnxruntime m.onnx --dataset ds --show-dir out", "a.png"),
+    "coloured label maps": ("infer onnxruntime m.onnx --dataset ds --color out", "a.png"),
+    "a run's page": ("infer onnxruntime m.onnx --dataset ds --report out/r.html", "r.html"),
     "confidences": ("infer onnxruntime logits.onnx --dataset ds --confidence out", "a.npy"),
     "published weights": ("convert_weights publish good.pth out/w.pth", "w-*.pth"),
     "a page": ("analyze flops m.onnx --html out/f.html", "f.html"),

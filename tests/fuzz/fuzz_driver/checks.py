@@ -19,6 +19,7 @@ _LONGEST_ERROR = 1000
 _KEPT = frozenset(
     {
         "show_dir",
+        "color",
         "format_only",
         "confidence",
         "work_dir",

@@ -125,6 +125,12 @@ def _words(command: Command, rng: Random) -> tuple[Word, ...]:
                 ("--input-img", Input("data/images/0.png"), "--out", Output("out/labels.npz")),
                 (*_DATA, "--show-dir", Output("out/painted", keeps="show_dir")),
                 (*_DATA, "--format-only", Output("out/maps", keeps="format_only")),
+                (*_DATA, "--color", Output("out/colours", keeps="color"), "--palette", "distinct"),
+                (*_DATA, "--report", Output("out/run.html"), "--report-images", "1"),
+                (
+                    *(*_DATA, "--show-dir", Output("out/painted", keeps="show_dir")),
+                    *("--show-parts", "image", "truth", "difference", "--legend", "below"),
+                ),
             )
         )
         return *subject, *asked

@@ -56,9 +56,9 @@ graph = helper.make_graph(
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 onnx.save(model, "model.onnx")
 MODEL
-    segplug run infer onnxruntime model.onnx --input-img photo.png --show-dir painted \
-        --output-kind logits --mean 0 --std 255
-    is_there painted/photo.png
+    segplug info model.onnx
+    segplug predict model.onnx photo.png --output-kind logits --mean 0 --std 255
+    is_there predictions/photo_painted.png
 }
 
 job_torch() {
@@ -70,17 +70,16 @@ from torch import nn
 def build() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1))
 NET
-    segplug run export onnx python:net.py:build --output model.onnx --shape 64 96 --mean 0 --std 255 --verify
-    segplug run infer onnxruntime model.onnx --input-img photo.png --show-dir painted
-    is_there painted/photo.png
+    segplug export onnx python:net.py:build --output model.onnx --shape 64 96 --mean 0 --std 255 --verify
+    segplug predict model.onnx photo.png
+    is_there predictions/photo_painted.png
 }
 
 job_mmseg() {
-    segplug run export onnx "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
+    segplug export onnx "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
         --output model.onnx --shape 128 256 --verify
-    segplug run infer pytorch "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
-        --input-img photo.png --show-dir painted
-    is_there painted/photo.png
+    segplug predict "$copy/demo/config.py" photo.png --checkpoint "$copy/demo/weights.pth"
+    is_there predictions/photo_painted.png
 }
 
 not_importable() {

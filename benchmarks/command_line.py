@@ -26,10 +26,10 @@ SEGPLUG = str(Path(PYTHON).with_name("segplug"))
 BASE = (PYTHON, "-c", "import click")
 COMMANDS = {
     "segplug --help": ("--help",),
-    "segplug run export --help": ("run", "export", "--help"),
+    "segplug export --help": ("export", "--help"),
     "segplug plugins list": ("plugins", "list"),
 }
-LIMITS = {"segplug --help": 2.0, "segplug run export --help": 2.5, "segplug plugins list": 3.5}
+LIMITS = {"segplug --help": 2.0, "segplug export --help": 2.5, "segplug plugins list": 3.5}
 
 
 def main() -> None:

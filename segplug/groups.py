@@ -16,13 +16,13 @@ __all__ = [
 PROJECT = "segplug"
 
 HOOKS = ("export", "build_engine", "infer", "convert_weights", "analyze")
-"""The hooks that a user calls: ``segplug run <hook> <target>``."""
+"""The hooks that a user calls: ``segplug <hook> <target>``."""
 
 SOURCE_HOOKS = ("load_model", "load_dataset")
 """The hooks that load models and data sets for the hooks above."""
 
 EXECUTOR_HOOK = "run"
-"""The hook that runs a model or artifact on a data set: ``segplug run infer`` calls it."""
+"""The hook that runs a model or artifact on a data set: ``segplug infer`` calls it."""
 
 ADDON_GROUP = "segplug.addon"
 

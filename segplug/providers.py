@@ -196,7 +196,7 @@ class Exporter(Maker[OptionsT]):
 class Packer(BaseProvider[OptionsT]):
     """Packs an artifact, or a model's config and weights, for a server. Hook and group ``segplug.export``.
 
-    ``segplug run export <target>`` has ``--output-folder`` and ``--force`` then, and none of the flags of
+    ``segplug export <target>`` has ``--output-folder`` and ``--force`` then, and none of the flags of
     tracing; from Python it is :meth:`segplug.Segplug.pack`.
 
     Attributes:

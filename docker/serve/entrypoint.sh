@@ -19,7 +19,7 @@ fail() {
 [ -d "$store" ] || fail "there is no folder $store: mount one, or set MODEL_STORE"
 [ -f "$config" ] || fail "there is no file $config"
 set -- "$store"/*.mar
-[ -f "$1" ] || fail "no archive (.mar) is in $store: segplug run export torchserve ... --output-folder $store"
+[ -f "$1" ] || fail "no archive (.mar) is in $store: segplug export torchserve ... --output-folder $store"
 if [ -z "${MODELS:-}" ]; then
     # Not "all": TorchServe would also take every folder there for a model.
     MODELS=

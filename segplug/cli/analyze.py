@@ -1,4 +1,4 @@
-"""``segplug run analyze <target> SUBJECT...``."""
+"""``segplug analyze <target> SUBJECT...``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``segplug run build_engine <target> ARTIFACT|CONFIG``: build, verify, show."""
+"""``segplug build_engine <target> ARTIFACT|CONFIG``: build, verify, show."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _window(session: Segplug, provider: Provider, values: Mapping[str, Any]) -> 
     Viewer(Decoding(), values["bands"] or None)  # refuses another number of bands before anything is built
 
     require_device(verification_backend(session.registry, provider.entry), values["device"])
-    return DisplayWindow(instead="use segplug run infer with --show-dir to write painted images")
+    return DisplayWindow(instead="use segplug infer with --show-dir to write painted images")
 
 
 def _images(session: Segplug, values: Mapping[str, Any]) -> tuple[list[Path], Palette]:

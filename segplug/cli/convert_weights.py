@@ -1,4 +1,4 @@
-"""``segplug run convert_weights <target> SRC DST``."""
+"""``segplug convert_weights <target> SRC DST``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``segplug run export <target> CONFIG``."""
+"""``segplug export <target> CONFIG``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``segplug run infer <target> ARTIFACT|CONFIG``: run, score, paint, write."""
+"""``segplug infer <target> ARTIFACT|CONFIG``: run, score, paint, write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``segplug run export <target>`` where the target packs an artifact or a config for a server."""
+"""``segplug export <target>`` where the target packs an artifact or a config for a server."""
 
 from __future__ import annotations
 

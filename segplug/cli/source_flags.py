@@ -1,4 +1,4 @@
-"""The options of a model's source as flags: ``segplug run export onnx python:nets:UNet --mean 0 0 0``.
+"""The options of a model's source as flags: ``segplug export onnx python:nets:UNet --mean 0 0 0``.
 
 A location that begins with the name of a source and a colon chooses this source, as ``--source`` does.
 The command then has the flags that this source declares, beside ``--source-options KEY=VALUE``.

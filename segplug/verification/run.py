@@ -303,7 +303,7 @@ def compare_engines(
     """
     if candidate.spec.input != "tensor":
         raise UsageError(
-            f"{candidate.spec.backend} gives no logits to compare", hint="segplug run analyze serving"
+            f"{candidate.spec.backend} gives no logits to compare", hint="segplug analyze serving"
         )
     if reference.spec.output != "logits":
         raise UsageError(

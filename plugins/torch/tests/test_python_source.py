@@ -455,7 +455,7 @@ def test_a_server_is_given_an_exported_file_instead(here, tmp_path):
     model = load(checkpoint="w.pth")
     with pytest.raises(UsageError, match="python:nets:Net cannot be packed") as caught:
         Segplug().pack("torchserve", model, folder=tmp_path / "store", model_name="net")
-    assert "segplug run export onnx" in caught.value.hint
+    assert "segplug export onnx" in caught.value.hint
 
 
 def test_segplug_without_this_plugin_says_what_to_install(here, monkeypatch):

@@ -1,4 +1,4 @@
-"""``segplug run export triton`` as a user types it."""
+"""``segplug export triton`` as a user types it."""
 
 from __future__ import annotations
 

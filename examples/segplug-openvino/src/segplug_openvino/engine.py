@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Flags of ``segplug run infer openvino`` and keywords of ``Segplug.open(backend="openvino")``."""
+    """Flags of ``segplug infer openvino`` and keywords of ``Segplug.open(backend="openvino")``."""
 
     arithmetic: Literal["f32", "bf16", "f16"] = option(
         "f32",
@@ -76,7 +76,7 @@ class OpenVino(Backend[Options]):
 def _spec(model: openvino.Model, path: Path, backend: str) -> EngineSpec:
     where = ["framework", "segplug.meta"]  # where OpenVINO keeps an ONNX file's metadata
     if not model.has_rt_info(where):
-        raise ArtifactError(f"{path} was not exported by segplug", hint="segplug run export onnx ...")
+        raise ArtifactError(f"{path} was not exported by segplug", hint="segplug export onnx ...")
     meta = ModelMeta.from_json(model.get_rt_info(where).value, file=path)
     batch, _, height, width = (_axis(dimension) for dimension in model.input(0).partial_shape)
     return EngineSpec(

@@ -53,7 +53,7 @@ def serve(session: Segplug, values: Mapping[str, Any]) -> int:
     """
     handler = log_handler(sys.stderr, "%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    # As in `segplug run infer`: OpenMP threads that wait actively would slow the decoding of images down.
+    # As in `segplug infer`: OpenMP threads that wait actively would slow the decoding of images down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     output = Output(as_json=values["json"])
     token = _read_token(values["token_file"])

@@ -8,7 +8,7 @@ __all__ = ["provider"]
 
 
 class TorchServeBackend(RemoteBackend):
-    """Runs images on a TorchServe whose model was packed by `segplug run export torchserve`.
+    """Runs images on a TorchServe whose model was packed by `segplug export torchserve`.
 
     Images are sent as PNG, those of other channels or types as .npy, and label masks come back. The server
     does the preprocessing and sliding.

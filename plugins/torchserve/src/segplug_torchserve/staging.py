@@ -102,7 +102,7 @@ def _stage_model(
     except UsageError as error:
         raise UsageError(
             f"{arguments.config} cannot be packed: {error.message}",
-            hint="export an artifact first, such as segplug run export onnx, and pack that",
+            hint="export an artifact first, such as segplug export onnx, and pack that",
         ) from error
     (folder / config).write_text(text, encoding="utf-8")
     _copy(expanded(arguments.checkpoint), folder / checkpoint)

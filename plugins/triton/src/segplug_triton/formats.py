@@ -64,7 +64,7 @@ _KINDS = (
 _REFUSED = {
     ".pt2": "Triton only runs .pt2 files that its own PyTorch compiled; pack ONNX or TorchScript",
     ".xml": "Triton's OpenVINO backend is unreliable with batches; pack the ONNX file that it was made from",
-    ".pth": "a checkpoint is not an artifact; export it first: segplug run export onnx",
+    ".pth": "a checkpoint is not an artifact; export it first: segplug export onnx",
 }
 
 

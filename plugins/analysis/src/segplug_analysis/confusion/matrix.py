@@ -107,7 +107,7 @@ def count_confusion(
 ) -> Confusion:
     """Compare every result with its mask, one image in memory at a time.
 
-    Where an image has no data, its mask is ignored, as ``segplug run infer`` does.
+    Where an image has no data, its mask is ignored, as ``segplug infer`` does.
 
     Raises:
         DatasetError: a mask cannot be read; a result is of another size than its mask, or holds a

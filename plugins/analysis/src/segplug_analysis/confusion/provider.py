@@ -50,7 +50,7 @@ class Options:
 class ConfusionReport(Report[Options]):
     """Shows which classes a model confuses: confusion matrix, scores, most confused pairs.
 
-    The SUBJECT has the predictions: the .npz of `segplug run infer --out`, the folder of --format-only, or
+    The SUBJECT has the predictions: the .npz of `segplug infer --out`, the folder of --format-only, or
     the .pkl of mmseg's own test tool. Predictions of the ignored label are none: such pixels count as missed.
     """
 

@@ -90,7 +90,7 @@ def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bo
 
 
 class _Archive:
-    """The file of ``segplug run infer ... --out``: an array for each image, under its name."""
+    """The file of ``segplug infer ... --out``: an array for each image, under its name."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         self._path = path

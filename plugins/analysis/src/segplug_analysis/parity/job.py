@@ -61,7 +61,7 @@ class Job:
     def evaluate(
         self, what: Any, backend: Provider, device: str, *sinks: Sink, trust_artifact: bool = False
     ) -> RunReport:
-        """Score on the data set, as ``segplug run infer --no-tta`` does."""
+        """Score on the data set, as ``segplug infer --no-tta`` does."""
         return self.session.evaluate(
             what,
             backend=backend,

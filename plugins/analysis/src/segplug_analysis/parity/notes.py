@@ -44,7 +44,7 @@ def _how_to_read(job: Job, form: Form) -> Iterator[str]:
     yield f"files are exported {sizes} and give {form.output_kind}: {form.reason}"
     views = len(job.model.meta.tta)
     yield (
-        f"scores are fractions, as `segplug run infer --eval mIoU{' --no-tta' if views else ''}` gives them; "
+        f"scores are fractions, as `segplug infer --eval mIoU{' --no-tta' if views else ''}` gives them; "
         "differences are percentage points, the backend's score minus PyTorch's"
     )
     yield from views_note(views, "PyTorch and the backends run one view of each image")
@@ -55,7 +55,7 @@ def _how_to_read(job: Job, form: Form) -> Iterator[str]:
     threads = job.threads or "the library's default"
     yield (
         f"engine ms/image (threads: {threads}) is the engine's time in the scoring run, "
-        "with the first image, while other threads read and score; `segplug run analyze benchmark` measures "
+        "with the first image, while other threads read and score; `segplug analyze benchmark` measures "
         "engines without other work"
     )
 

@@ -80,7 +80,7 @@ class Parity(Report[Options]):
     @hookimpl
     def analyze(self, request: AnalyzeRequest[Options]) -> AnalyzeReport:
         """Compare the backends; see :func:`segplug.hookspecs.analyze`."""
-        # As in `segplug run infer`, for the same speed: threads that wait do not spin.
+        # As in `segplug infer`, for the same speed: threads that wait do not spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from segplug.files import making_folder
         from segplug_analysis.parity.artifact_cache import ArtifactCache
@@ -152,7 +152,7 @@ def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str]:
     if len(request.subjects) != 2:
         raise UsageError(
             f"analyze parity takes a config and its checkpoint, not {len(request.subjects)} files",
-            hint="segplug run analyze parity CONFIG CHECKPOINT --dataset FOLDER",
+            hint="segplug analyze parity CONFIG CHECKPOINT --dataset FOLDER",
         )
     for subject in request.subjects:
         if not has_scheme(subject) and (reason := why_no_file(expanded(subject))):

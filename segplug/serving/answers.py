@@ -43,9 +43,8 @@ class Answer:
 
 def color_png(labels: npt.NDArray[Any], palette: Palette) -> bytes:
     """Encode labels ``(H, W)`` as a PNG of the classes' colours, RGB; labels without a colour are black."""
-    last = len(palette)
-    table = np.array([*palette, (0, 0, 0)], np.uint8)[:, ::-1]
-    return png(table[np.minimum(labels, last)])
+    bgr = np.array([*palette, (0, 0, 0)], np.uint8)[:, ::-1]
+    return png(np.take(bgr, labels, axis=0, mode="clip"))
 
 
 def confidence_png(confidence: npt.NDArray[np.float32]) -> bytes:

@@ -270,9 +270,7 @@ class Service:
             shares = class_shares(labels, self.meta, self._colours, self._segment.ignored)
             return json_answer(shares, headers={TIMING_HEADER: seconds.header(job, start)})
         if wanted.output == "painted":
-            paint = Painter(
-                self._colours.palette, opacity=wanted.opacity, unpainted=self._colours.unpainted
-            )
+            paint = Painter(self._colours.palette, opacity=wanted.opacity, unpainted=self._colours.unpainted)
             body = png(paint(wanted.viewer(job.image), labels))
         elif wanted.output == "color":
             body = color_png(labels, self._colours.palette)

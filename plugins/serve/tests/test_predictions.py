@@ -112,7 +112,7 @@ def test_the_model_describes_itself(server):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("POST", "/predictions/other", 404),
         ("POST", "/predictions/", 404),
         ("DELETE", "/models", 405),

@@ -29,8 +29,10 @@ async function open() {
   const video = byId("video");
   const constraints = { audio: false, video: { facingMode: "environment", width: { ideal: 1920 } } };
   video.srcObject = await navigator.mediaDevices.getUserMedia(constraints);
+  byId("shoot").disabled = true;
   byId("camera-dialog").showModal();
   await video.play();
+  byId("shoot").disabled = false;
 }
 
 function stop() {

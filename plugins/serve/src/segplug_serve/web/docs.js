@@ -16,7 +16,7 @@ async function start() {
 function pathParts(path, operations, api) {
   return Object.entries(operations).map(([method, operation]) => {
     const id = `api-${operation.operationId}`;
-    const title = make("h2", { id }, make("span", { class: "method", text: method.toUpperCase() }), make("code", { text: path }));
+    const title = make("h2", { id }, make("span", { class: "method", text: method.toUpperCase() }), " ", make("code", { text: path }));
     const parts = [title, make("p", { text: operation.summary })];
     if (operation.requestBody && method === "post") {
       parts.push(...examples(path, api), ...bodyParts(operation.requestBody));

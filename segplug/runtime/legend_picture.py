@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from segplug.legend import share_text
-from segplug.runtime.libraries import pillow, pillow_font
+from segplug.runtime.fonts import can_draw, font_for
+from segplug.runtime.libraries import pillow
 from segplug.text import printable_line, shortened
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def with_legend(
 
     Args:
         image_bgr: uint8 ``(H, W, 3)``, BGR; not changed.
-        entries: The classes, in order; without any, the image is returned as it is.
+        entries: The classes, in order; without any, the image is returned as it is. A name that no font here
+            can draw is shown as ``class 3``.
         place: ``right`` or ``below``.
 
     Returns:
@@ -63,8 +65,12 @@ def _legend(
     With a ``height`` it goes down its columns, with a ``width`` along its rows. What does not fit makes it
     larger.
     """
-    font = pillow_font(size)
     texts = [_text(entry) for entry in entries]
+    font = font_for(frozenset().union(*texts), size)
+    texts = [
+        text if can_draw(font, text) else _text(replace(entry, name=f"class {entry.label}"))
+        for entry, text in zip(entries, texts, strict=True)
+    ]
     layout = _Layout(
         row=round(size * 1.6),
         swatch=round(size * 1.1),

@@ -9,7 +9,7 @@ from typing import Any
 
 from segplug.errors import MissingDependencyError, first_line
 
-__all__ = ["TIFF_HINT", "opencv", "pillow", "pillow_font", "pyav", "rasterio", "tifffile", "turbojpeg"]
+__all__ = ["TIFF_HINT", "opencv", "pillow", "pyav", "rasterio", "tifffile", "turbojpeg"]
 
 TIFF_HINT = 'pip install "segplug[tiff]"'
 """How to install tifffile and imagecodecs."""
@@ -25,15 +25,6 @@ def pillow() -> Any:
     module = _module("PIL.Image", "running an engine needs Pillow", 'pip install "segplug[runtime]"')
     _allow_large_images(module)
     return module
-
-
-@functools.lru_cache(maxsize=16)
-def pillow_font(size: int) -> Any:
-    """The font that Pillow brings, ``size`` pixels high."""
-    pillow()
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
 
 
 @functools.cache

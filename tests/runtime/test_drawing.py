@@ -15,6 +15,7 @@ from segplug.errors import UsageError
 from segplug.legend import LegendEntry, legend
 from segplug.model import ModelMeta
 from segplug.palette import distinct_palette, named_palette
+from segplug.runtime import fonts
 from segplug.runtime.indexed_png import indexed_png
 from segplug.runtime.legend_picture import with_legend
 from segplug.runtime.paint import Painter
@@ -105,6 +106,19 @@ def test_an_odd_name_is_drawn_without_an_error():
     entries = (LegendEntry(0, "a\n\x1b\u202e\udcff猫🐈", (1, 2, 3)),)
     assert with_legend(IMAGE, entries).shape[1] > IMAGE.shape[1]
     assert with_legend(IMAGE, ()) is IMAGE
+
+
+def test_a_name_that_no_font_can_draw_is_a_number(monkeypatch):
+    monkeypatch.setattr("segplug.runtime.fonts._FONTS", ("no-such-font.ttf",))
+    for cached in (fonts.font_for, fonts._of_system):
+        cached.cache_clear()
+    drawn, plain = (
+        with_legend(IMAGE, (LegendEntry(4, name, (1, 2, 3)), LegendEntry(5, "tree", (4, 5, 6))))
+        for name in ("猫", "class 4")
+    )
+    assert np.array_equal(drawn, plain)
+    for cached in (fonts.font_for, fonts._of_system):
+        cached.cache_clear()
 
 
 @pytest.mark.parametrize("labels", [np.zeros((3, 3), np.uint8), LABELS, np.full((2, 2), 255, np.uint8)])

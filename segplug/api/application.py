@@ -26,7 +26,7 @@ from segplug.hookspecs import hookimpl
 from segplug.installed import Entry, Provider
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.notebook import facts_html
-from segplug.options import NoOptions
+from segplug.options import NoOptions, require_number
 from segplug.registry.discovery import addon_entries, all_entries, entries
 from segplug.registry.formats import backend_of_artifact, read_meta
 from segplug.requests import AnalyzeRequest, CommandRequest, RunRequest
@@ -124,6 +124,8 @@ class Segplug(Predicts):
         from segplug.runtime.sinks import ScoreSink
 
         check_numbers(threads=threads, batch_size=batch_size)
+        require_number("unknown_below", unknown_below, least=0, most=1)
+        scoring = [ScoreSink(metrics, nan_to_num=nan_to_num, beta=beta)] if metrics else []
         provider = self._backend(what, backend)
         runner = self.registry.resolve(EXECUTOR_HOOK, executor)
         subject = request_field(provider, what)
@@ -132,7 +134,6 @@ class Segplug(Predicts):
         if isinstance(dataset, (str, Path)):
             dataset = self.load_dataset(dataset, cfg_options=cfg_options)
         check_scoring(metrics, dataset)
-        scoring = [ScoreSink(metrics, nan_to_num=nan_to_num, beta=beta)] if metrics else []
         request: RunRequest[Any] = RunRequest(
             **subject,
             backend=provider.entry.qualified,

@@ -21,7 +21,9 @@ UNVERIFIED = "release rules: only verified artifacts are released"
 
 
 @pytest.fixture(autouse=True)
-def toys(install_plugin) -> Any:
+def toys(install_plugin, tmp_path, monkeypatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pth").touch()
     return install_toys(install_plugin)
 
 

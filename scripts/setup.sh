@@ -102,7 +102,7 @@ case $kind in
 demo) core="[runtime]" tools="" what="segplug with $# plugins, and what they need" ;;
 gpu) core="[runtime]" tools="pytest hypothesis" what="segplug with $# plugins, and tools for tests" ;;
 *)
-    core="[runtime,tiff,geo]" tools="pytest hypothesis ruff mypy import-linter pytest-xdist openvino"
+    core="[runtime,tiff,geo,video]" tools="pytest hypothesis ruff mypy import-linter pytest-xdist openvino"
     what="segplug with $# plugins, and tools for tests"
     ;;
 esac

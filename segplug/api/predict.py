@@ -203,5 +203,5 @@ def _read(image: Any, meta: ModelMeta, order: ArrayOrder) -> tuple[str, npt.NDAr
     if isinstance(image, (str, Path)):
         return os.path.basename(image), read_image(Path(image), meta.decoding)
     file = getattr(image, "filename", None)  # of a Pillow image that was read from one
-    name = os.path.basename(file) if isinstance(file, str) and file else "image"
+    name = os.path.basename(file) if isinstance(file, str) and file else "array"
     return name, given_image(image, meta.decoding, order=order)

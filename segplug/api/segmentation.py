@@ -134,7 +134,7 @@ class Segmentation:
             f'<figure style="margin:0"><img src="data:image/png;base64,{content}" alt="{name}, painted" '
             'style="max-width:100%;height:auto">'
             f'<figcaption style="font-size:90%"><div>{name}, {height}x{width}</div>'
-            f'<div style="columns:12em auto">{rows}</div></figcaption></figure>'
+            f'<div style="columns:12em auto;line-height:1.6">{rows}</div></figcaption></figure>'
         )
 
 

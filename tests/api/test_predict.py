@@ -78,7 +78,7 @@ def test_a_path_an_array_and_a_pillow_image_are_one_image(tmp_path: Path) -> Non
         assert np.array_equal(result.labels, wanted)
         assert np.array_equal(result.image, image), "what is painted over is RGB"
         assert tuple(result.painted[0, 0]) == ((200 + 255) // 2, 5, 10)
-    assert [result.name for result in results] == [*["a.png"] * 2, *["image"] * 2, "a.png", *["image"] * 2]
+    assert [result.name for result in results] == [*["a.png"] * 2, *["array"] * 2, "a.png", *["array"] * 2]
 
 
 def test_a_pillow_image_is_turned_as_its_file_is(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_scores_that_are_not_finite() -> None:
         batch[:, :, 0, 0] = np.nan
         return batch
 
-    with pytest.raises(NonfiniteError, match="of the image image"):
+    with pytest.raises(NonfiniteError, match="of the image array"):
         predict(photo(), engine(function=broken))
     result = predict(photo(), engine(function=broken), allow_nonfinite=True)
     assert result.labels[0, 0] == result.unknown == 255
@@ -224,13 +224,13 @@ def test_a_result_is_written_once(tmp_path: Path) -> None:
         assert painted.size == (40, 30)
     with pytest.raises(UsageError, match="is no name of a file"):
         result.save(tmp_path, name="../a")
-    assert result.save(tmp_path).labels == tmp_path / "image_labels.png"
+    assert result.save(tmp_path).labels == tmp_path / "array_labels.png"
 
 
 def test_a_notebook_shows_the_picture_and_the_legend() -> None:
     meta = COLOURS.replace(classes=("<b>red</b>", "green", "blue"))
     result = predict(photo(), engine(meta))
-    assert repr(result) == "<Segmentation of image: 6x8, <b>red</b> 50.0 %, green 50.0 %>"
+    assert repr(result) == "<Segmentation of array: 6x8, <b>red</b> 50.0 %, green 50.0 %>"
     page = result._repr_html_()
     assert "&lt;b&gt;red&lt;/b&gt; 50.0 %" in page
     assert "<b>" not in page

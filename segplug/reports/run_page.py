@@ -49,6 +49,9 @@ class RunFacts:
     images: int
     command: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    """What is known of the run."""
+    model: Mapping[str, str] = field(default_factory=dict)
+    """What is known of the model."""
     scores: Scores | None = None
     """``None``: there are no masks."""
     pairs: npt.NDArray[np.int64] | None = None
@@ -105,8 +108,8 @@ def _sections(facts: RunFacts) -> Iterator[Section]:
         if images:
             yield Section(title, (Prose(text), *legend, *_images(images)))
             legend = ()  # once on the page: it may be long
-    rows = tuple(facts.settings.items())
-    yield Section("This run", (Table("", ("what", "value"), rows),))
+    for title, rows in (("The run", facts.settings), ("The model", facts.model)):
+        yield Section(title, (Table("", ("what", "value"), tuple(rows.items())),))
     if facts.skipped:
         skipped = tuple((item.name, item.reason) for item in facts.skipped)
         yield Section("Images that were left out", (Table("", ("image", "why"), skipped),))

@@ -158,6 +158,7 @@ class ReportSink:
             images=self._done,
             command=self._command,
             settings=self._table(),
+            model={name: "\n".join(lines) for name, lines in run.meta.public().facts()},
             skipped=tuple(run.skipped),
             warnings=tuple(run.reporter.warnings) if isinstance(run.reporter, Recorder) else (),
         )
@@ -181,17 +182,13 @@ class ReportSink:
 
     def _table(self) -> dict[str, str]:
         """What the page says about the run."""
-        meta, info = self._run.meta.public(), self._run.dataset.info
+        info = self._run.dataset.info
         seconds = time.perf_counter() - self._started
         resumed = f", {self._resumed} of them from the interrupted run" if self._resumed else ""
-        made_from = [meta.provenance.config, meta.provenance.checkpoint]
         rows = {
-            "model": meta.name,
-            "made from": ", ".join(name for name in made_from if name),
             "data set": info.name,
             "images": f"{self._done:,}{resumed}",
             "time": f"{seconds:.1f} s, {(self._done - self._resumed) / max(seconds, 1e-9):.1f} images/s",
-            "differs from its framework": "; ".join(meta.approximations),
         }
         return {name: value for name, value in (rows | self._settings).items() if value}
 

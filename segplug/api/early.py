@@ -13,7 +13,7 @@ from segplug.api.subjects import output_path
 from segplug.checkpoint import SAFETENSORS, require_checkpoint
 from segplug.dataset import Dataset
 from segplug.errors import SpaceError, UsageError
-from segplug.files import refuse_input
+from segplug.files import ensure_folder, refuse_input
 from segplug.installed import Provider
 from segplug.locations import has_scheme
 from segplug.model import SegmentationModel
@@ -21,11 +21,13 @@ from segplug.registry.formats import require_device, verification_backend
 from segplug.regular_files import expanded, is_regular, open_regular
 from segplug.requests import MakePlan
 from segplug.results import Precision
+from segplug.runtime.folder import LAYOUT
 from segplug.session import PathLike, Providers
 
 __all__ = [
     "check_checkpoint",
     "check_making",
+    "check_packing",
     "check_run",
     "check_scoring",
     "least_weights",
@@ -104,6 +106,28 @@ def check_making(
     return plan
 
 
+def check_packing(
+    packer: Provider, *, folder: PathLike, options: Mapping[str, Any], copied: PathLike | None
+) -> None:
+    """Check a call of a packer that is given a model.
+
+    Args:
+        packer: The packer.
+        folder: The server's folder of models.
+        options: The packer's own options, keyword to value.
+        copied: The checkpoint, which is packed with the config.
+
+    Raises:
+        UsageError: the checkpoint is not there, the folder cannot be written, or an option is wrong.
+        SpaceError: the disk has no room for it.
+    """
+    packer.make_options(dict(options))
+    check_checkpoint(copied)
+    destination = output_path(folder)
+    ensure_folder(destination)
+    require_space(destination / "model", least_weights(copied))
+
+
 def check_run(
     backend: Provider,
     executor: Provider,
@@ -136,7 +160,8 @@ def check_scoring(metrics: Collection[str], dataset: Dataset) -> None:
     """Check that a data set has masks, if it is scored; raises :class:`UsageError` if not."""
     if metrics and not dataset.info.has_masks:
         raise UsageError(
-            f"the data set {dataset.info.name} has no masks, so there is nothing to score against"
+            f"the data set {dataset.info.name} has no masks, so there is nothing to score against",
+            hint=LAYOUT,
         )
 
 

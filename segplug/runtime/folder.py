@@ -22,6 +22,7 @@ from segplug.hookspecs import hookimpl
 from segplug.options import option
 from segplug.providers import Confidence, DatasetSource
 from segplug.regular_files import is_regular, read_regular_text, why_no_file
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LAYOUT",
     "FolderDataset",
     "FolderOptions",
     "ImageList",
@@ -40,8 +42,14 @@ __all__ = [
 
 _IMAGE_FOLDER = "images"
 _MASK_FOLDERS = ("masks", "annotations", "labels")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".npy")
 """What the names of image files end in that are found in a folder."""
+LAYOUT = (
+    "a data set is a folder with images and masks (or annotations, or labels) in it: the mask of "
+    "images/a/b.jpg is masks/a/b.png, one label for each pixel; --dataset-options img_dir=... mask_dir=... "
+    "name other folders"
+)
+"""How a folder is a data set, for errors."""
 _MASK_SUFFIX = ".png"
 _NAMED = 3
 """How many names an error message lists."""
@@ -103,7 +111,8 @@ class FolderDataset:
         found = find_images(self._images, options.img_suffix, leave_out=masks)
         if not found:
             raise DatasetError(
-                f"there is no image in {self._images}", hint=f"looked for {', '.join(options.img_suffix)}"
+                f"there is no image in {self._images}{_what_else(self._images)}",
+                hint=f"looked for {', '.join(options.img_suffix)}; {LAYOUT}",
             )
         self._names = [name for name, _ in found]
         suffix = options.mask_suffix
@@ -269,10 +278,18 @@ def _masks_of(images: Sequence[tuple[str, str]], folder: Path, suffix: str | Non
     if missing:
         wanted = masks[[name for name, _ in images].index(missing[0])].name
         raise DatasetError(
-            f"{len(missing)} of {len(images)} images have no mask in {folder}: {_listing(missing)}",
+            f"{len(missing)} of {counted(len(images), 'image')} without a mask in {folder}: "
+            f"{_listing(missing)}",
             hint=f"the mask of {missing[0]} should be {wanted}, or give mask_suffix (--dataset-options)",
         )
     return masks
+
+
+def _what_else(folder: Path) -> str:
+    """What the files in a folder end in, the commonest first: ``, whose files end in .heic (12)``."""
+    ends = Counter(Path(name).suffix.lower() for _, _, files in os.walk(folder) for name in files)
+    listed = [f"{end} ({count})" for end, count in ends.most_common(_NAMED) if end]
+    return f", whose files end in {', '.join(listed)}" if listed else ""
 
 
 def _listing(names: Sequence[str]) -> str:

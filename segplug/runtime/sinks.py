@@ -13,6 +13,7 @@ import numpy as np
 
 from segplug.errors import UsageError
 from segplug.options import require_number
+from segplug.runtime.folder import LAYOUT
 from segplug.runtime.pictures import ColourMapSink, LabelMapSink, PaintSink
 from segplug.runtime.score import check_metrics, count, score
 from segplug.scores import Counts, Scores
@@ -65,7 +66,9 @@ class ScoreSink:
     def open(self, run: RunContext) -> None:
         info = run.dataset.info
         if not info.has_masks:
-            raise UsageError(f"the data set {info.name} has no masks, so there is nothing to score against")
+            raise UsageError(
+                f"the data set {info.name} has no masks, so there is nothing to score against", hint=LAYOUT
+            )
         require_same_classes(run)
         self._classes = run.classes
         if info.classes and run.meta.classes and info.classes != run.meta.classes:

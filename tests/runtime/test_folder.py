@@ -94,14 +94,20 @@ def test_images_and_masks_may_share_a_folder(tmp_path):
 def test_images_without_masks_are_an_error_that_names_the_first_few(folder):
     for name in "defgh":
         _write(folder / "images" / f"{name}.jpg")
-    with pytest.raises(DatasetError, match=r"5 of 8 images have no mask.*d\.jpg, e\.jpg, f\.jpg and 2 more"):
+    with pytest.raises(
+        DatasetError, match=r"5 of 8 images without a mask.*d\.jpg, e\.jpg, f\.jpg and 2 more"
+    ):
         FolderDataset(folder)
 
 
 def test_missing_folders_and_no_images_are_errors(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         FolderDataset(tmp_path / "none")
-    with pytest.raises(DatasetError, match="no image in"):
+    with pytest.raises(DatasetError, match=r"no image in .*: the mask of images/a/b.jpg is masks/a/b.png"):
+        FolderDataset(tmp_path)
+    for name in ("a.heic", "b.HEIC", "notes"):
+        (tmp_path / name).touch()
+    with pytest.raises(DatasetError, match=r"whose files end in \.heic \(2\) \(looked for \.png"):
         FolderDataset(tmp_path)
     with pytest.raises(UsageError, match=r"image folder .*nowhere does not exist"):
         FolderDataset(tmp_path, FolderOptions(img_dir="nowhere"))

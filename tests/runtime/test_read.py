@@ -96,7 +96,7 @@ def test_no_file_an_empty_one_and_one_that_is_no_image_are_refused(tmp_path):
             read(tmp_path / "missing.png")
         with pytest.raises(DatasetError, match=r"empty\.png is empty"):
             read(tmp_path / "empty.png")
-        with pytest.raises(DatasetError, match=r"text\.png is not an image"):
+        with pytest.raises(DatasetError, match=r"text\.png is text, not an image"):
             read(tmp_path / "text.png")
 
 

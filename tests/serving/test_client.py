@@ -62,7 +62,7 @@ def test_a_server_that_requires_a_token() -> None:
 def test_a_refusal_has_a_reason(url) -> None:
     reply = Client(url).post(b"no image")
     assert reply.status == 400
-    assert "no known format" in reply.reason
+    assert "is text, not an image" in reply.reason
 
 
 def test_connections_are_reused_and_renewed(service) -> None:

@@ -76,7 +76,7 @@ RADIANCE = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 90000 +X 90000\n"
 HOSTILE = {
     "nothing": (Request(None), 400, "no image"),
     "empty": (Request(b""), 400, "no image"),
-    "no image": (Request(b"hello there"), 400, "no known format"),
+    "no image": (Request(b"hello there"), 400, "is text, not an image"),
     "cut off": (Request(encoded(noise(64, 64))[:-200]), 400, "cut off"),
     "cut jpeg": (Request(encoded(noise(64, 64), ".jpg")[:-200]), 400, "cut off"),
     "bomb": (Request(png_of_size(16000, 16000)), 413, "more than 33554432 pixels"),
@@ -100,17 +100,17 @@ HOSTILE = {
         400,
         "too many values",
     ),
-    "a netpbm that lies": (Request(b"P4\n16000#16000\n 5\n" + bytes(10000)), 400, "no known format"),
+    "a netpbm that lies": (Request(b"P4\n16000#16000\n 5\n" + bytes(10000)), 400, "is a netpbm image, and only"),
     "a radiance that lies": (
         Request(RADIANCE.ljust(2048) + b"PCD_" + bytes(4000)),
         400,
-        "no known format",
+        "is a Radiance HDR image, and only",
     ),
     "a bitmap that is a PhotoCD": (Request(b"BM".ljust(2048, b"\0") + b"PCD_" + bytes(4000)), 400, "damaged"),
     "radiance": (
         Request(RADIANCE),
         400,
-        "no known format",
+        "is a Radiance HDR image, and only",
     ),
 }
 
@@ -214,6 +214,7 @@ def test_the_meta_needs_no_image(service) -> None:
     (answer,) = service.answer([Request(None, output="meta")])
     assert json.loads(answer.body) == {
         "meta": META.to_dict(),
+        "facts": {what: list(lines) for what, lines in META.facts()},
         "backend": "bright",
         "legend": [
             {"label": 0, "name": "low", "colour": [0, 0, 0], "painted": True},

@@ -10,6 +10,7 @@ import numpy as np
 
 from segplug.errors import DatasetError, first_line
 from segplug.runtime.libraries import pillow
+from segplug.runtime.reading.format_names import not_read
 from segplug.runtime.reading.limits import Limits, channels_of
 from segplug.runtime.reading.npy import decode_npy, is_npy
 from segplug.runtime.reading.pixels import find_missing, plain
@@ -88,7 +89,9 @@ def _stored(content: bytes, what: str, ignored: int) -> tuple[npt.NDArray[Any], 
     except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
         if header is None:
             detail = "" if isinstance(error, Image.UnidentifiedImageError) else f": {first_line(error)}"
-            raise DatasetError(f"{what} is not an image, or is damaged{detail}") from error
+            raise not_read(content, what, "which Pillow does not read") or DatasetError(
+                f"{what} is not an image, or is damaged{detail}"
+            ) from error
     else:
         if header is None or header.photometric == _MIN_IS_WHITE or _is_label(header.nodata, ignored):
             return stored, None

@@ -18,6 +18,7 @@ from segplug.runtime.reading.cost import (
     check_png_cost,
     has_jpeg_end,
 )
+from segplug.runtime.reading.format_names import not_read
 from segplug.runtime.reading.limits import MAX_PIXELS, Limits, channels_of
 from segplug.runtime.reading.pixels import mask_missing, plain
 from segplug.runtime.reading.tiff_header import TiffHeader, is_tiff, read_header
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_usual", "decode_usual"]
 
+_ANIMATED = ("GIF", "WEBP")
+"""Formats in which a file of several frames is an animation; in others, they are pages or previews."""
 _PNG_END = b"IEND\xaeB`\x82"
 _SIGNATURES = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -81,8 +84,10 @@ def check_usual(content: bytes, what: str, limits: Limits) -> TiffHeader | None:
     known = next((name for name, signature in _SIGNATURES.items() if signature.match(content)), None)
     if limits.edge is not None and known is None:
         formats = ", ".join((*_SIGNATURES, "TIFF", ".npy"))
-        raise DatasetError(f"{what} is damaged, or of no known format: {formats} are")
-    width, height = _png_size(content) or _other_size(content, known)
+        raise not_read(content, what, f"and only {formats} are read") or DatasetError(
+            f"{what} is damaged, or of no known format: {formats} are"
+        )
+    width, height = _png_size(content) or _other_size(content, what, known)
     if width and height:
         limits.check(what, (height, width), 1, resized=True)
     elif limits.edge is not None:
@@ -116,10 +121,13 @@ def _with_opencv(
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     except cv2.error as error:
         raise DatasetError(f"{what} cannot be decoded: {error.err or error}") from error
-    if image is None:
-        raise DatasetError(
-            f"{what} is not an image, or is damaged" if header is None else _refused(what, header)
+    if image is None and header is None:
+        raise not_read(content, what, "which the installed OpenCV does not read") or DatasetError(
+            f"{what} is not an image, or is damaged"
         )
+    if image is None:
+        assert header is not None
+        raise DatasetError(_refused(what, header))
     if header is not None and flag == flags["unchanged"] and image.ndim == 2 and header.channels > 2:
         raise DatasetError(
             f"{what} is a TIFF of {channels_of(header.channels)} of {header.dtype}, of which OpenCV gives "
@@ -139,7 +147,9 @@ def _with_pillow(content: bytes, what: str, decoding: Decoding) -> npt.NDArray[A
         with Image.open(io.BytesIO(content)) as picture:
             return _as_mmcv(picture, decoding.color)
     except Image.UnidentifiedImageError as error:
-        raise DatasetError(f"{what} is not an image that Pillow reads, or is damaged") from error
+        raise not_read(content, what, "which Pillow does not read") or DatasetError(
+            f"{what} is not an image that Pillow reads, or is damaged"
+        ) from error
     except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
         raise DatasetError(f"{what} cannot be decoded with Pillow: {first_line(error)}") from error
 
@@ -200,17 +210,23 @@ def _is_grey_with_alpha(content: bytes) -> bool:
     return content.startswith(PNG_START) and content[25:26] == b"\x04"
 
 
-def _other_size(content: bytes, known: str | None) -> tuple[int, int]:
+def _other_size(content: bytes, what: str, known: str | None) -> tuple[int, int]:
     Image = pillow()
     try:
         # Choose the format by the signature, as OpenCV does: Pillow alone may choose another one.
         with Image.open(io.BytesIO(content), formats=None if known is None else [known]) as picture:
             size: tuple[int, int] = picture.size
-            return size
+            frames = picture.n_frames if picture.format in _ANIMATED else 1
     except Image.DecompressionBombError:
         return MAX_PIXELS + 1, 1
     except Exception:  # Pillow cannot read it: OpenCV's decoder decides
         return 0, 0
+    if frames > 1:
+        raise DatasetError(
+            f"{what} is an animation of {frames} frames, and an image is expected",
+            hint="save the frame that is meant as PNG, or all of them as a video for segplug predict",
+        )
+    return size
 
 
 def _is_cut_off(content: bytes) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from segplug.api.early import check_packing
 from segplug.cli.artifacts import report_artifact, report_written
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import MODEL_FLAGS, load_model, model_options, trust_artifact_option
@@ -45,6 +46,7 @@ def run(call: Invocation) -> int:
     output, values = call.output, call.values
     subject: Any = values["subject"]
     if call.provider.takes == "either" and call.session.reads_model(subject):
+        check_packing(call.provider, folder=values["folder"], options=call.own, copied=values["checkpoint"])
         subject = load_model(call.session, subject, values)
     elif any(values.get(flag) for flag in MODEL_FLAGS):
         raise UsageError(

@@ -58,6 +58,7 @@ class RawSink:
 
     def open(self, run: RunContext) -> None:
         self._dataset: Dataset = run.dataset
+        self._reporter = run.reporter
         self._done: list[int] = []
         if run.spool is not None:
             self._spool = run.spool
@@ -92,10 +93,12 @@ class RawSink:
         with (
             writing(self._path, force=self._force) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+            self._reporter.progress(f"writing {self._path.name}", len(self._done)) as progress,
         ):
             for index in sorted(self._done):
                 with zipfile.ZipFile(self._piece(index)) as piece:
                     archive.writestr(encodable(self._dataset.name(index)) + ".npy", piece.read("labels.npy"))
+                progress.advance()
 
     def _piece(self, index: int) -> Path:
         return self._spool / f"{index}.zip"

@@ -18,6 +18,7 @@ from segplug.cli.parameters import key_values
 from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
 from segplug.palette import named_palette
+from segplug.registry.formats import require_device
 from segplug.regular_files import read_regular_text
 from segplug.runtime.libraries import pillow
 from segplug.runtime.postprocess import require_scores
@@ -56,6 +57,7 @@ def serve(session: Segplug, values: Mapping[str, Any]) -> int:
     # As in `segplug infer`: OpenMP threads that wait actively would slow the decoding of images down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     output = Output(as_json=values["json"])
+    _check_name(values["name"])
     token = _read_token(values["token_file"])
     if token is None and values["host"] not in _LOOPBACK:
         session.reporter.warn(
@@ -148,9 +150,13 @@ def _page(session: Segplug, service: Service, settings: ServerSettings, folder: 
 @contextmanager
 def _open_engine(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine]:
     path, backend = values["subject"], values["backend"]
+    options: dict[str, Any] = dict(key_values(values["backend_options"], flag="--backend-options"))
     subject: Any
     if session.reads_model(path):
-        subject, backend = load_model(session, path, values), backend or REFERENCE_BACKEND
+        backend = session.registry.provider("infer", backend or REFERENCE_BACKEND)
+        backend.make_options(options)
+        require_device(backend, values["device"])  # before the model is loaded, which takes a while
+        subject = load_model(session, path, values)
     else:
         subject = Path(path)
         if not subject.exists():
@@ -158,7 +164,6 @@ def _open_engine(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine
         if given := [f"--{flag.replace('_', '-')}" for flag in MODEL_FLAGS if values[flag]]:
             raise UsageError(f"{given[0]} is for a config; {subject} is an artifact")
         backend = choose_backend(session, subject, backend)
-    options: dict[str, Any] = dict(key_values(values["backend_options"], flag="--backend-options"))
     with session.open(
         subject,
         backend=backend,
@@ -171,14 +176,17 @@ def _open_engine(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine
 
 
 def _model_name(given: str | None, engine: Engine) -> str:
-    if given is None:
-        return re.sub(r"[^\w.-]+", "_", engine.spec.meta.name, flags=re.ASCII).strip("._") or "model"
-    if not re.fullmatch(r"[\w.-]+", given, re.ASCII):
+    if given is not None:
+        return given
+    return re.sub(r"[^\w.-]+", "_", engine.spec.meta.name, flags=re.ASCII).strip("._") or "model"
+
+
+def _check_name(given: str | None) -> None:
+    if given is not None and not re.fullmatch(r"[\w.-]+", given, re.ASCII):
         raise UsageError(
             f"--name '{given}' is not a valid model name",
             hint="it is a part of URLs: use letters, digits, . _ -",
         )
-    return given
 
 
 def _read_token(path: str | None) -> str | None:

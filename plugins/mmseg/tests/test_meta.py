@@ -11,6 +11,7 @@ from segplug_mmseg.meta import Head, read_meta
 
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta
+from segplug.palette import random_palette
 from segplug.preprocessing import ChannelOrder, Decoding, Normalize, Resize, find_steps
 from segplug.progress import QuietReporter
 
@@ -142,6 +143,7 @@ def test_classes_of_a_data_set_class_whose_files_are_not_there(config_file):
 def test_no_names_anywhere(config_file):
     meta, warnings = meta_of(config_file, {"data": {"_delete_": True}})
     assert meta.classes == ("class 0", "class 1", "class 2")
+    assert meta.palette == random_palette(3)  # as mmseg paints without a palette
     assert "names the classes" in warnings[0]
 
 

@@ -179,8 +179,10 @@ class Service:
         ignored = self._segment.ignored
         entries = legend_entries(self.meta.label_names, self._colours, unknown=ignored)
         shown = ("label", "name", "colour", "painted")
+        public = self.meta.public()
         return {
-            "meta": self.meta.public().to_dict(),
+            "meta": public.to_dict(),
+            "facts": {what: list(lines) for what, lines in public.facts()},
             "backend": self.backend,
             "legend": [{name: getattr(entry, name) for name in shown} for entry in entries],
             "unknown_label": ignored,

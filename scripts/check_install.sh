@@ -102,8 +102,6 @@ for job in $(compgen -A function job_); do export -f "${job?}"; done
 check() {
     local kind=$1 line started seconds
     line=$(line_of "$kind")
-    [ -n "$line" ] || fail "README.md has no line for '$kind' under '## Install'; it has: $(kinds_in_readme | xargs)"
-    declare -F "job_$kind" >/dev/null || fail "there is no job_$kind for the kind '$kind' in README.md"
     echo "== $kind: $line"
 
     venv=$folder/venv work=$folder/work
@@ -139,6 +137,10 @@ newest_pip=""
 if [ "${1:-}" = --newest-pip ]; then newest_pip=yes && shift; fi
 mapfile -t kinds < <(if [ $# -gt 0 ]; then printf '%s\n' "$@"; else kinds_in_readme; fi)
 [ "${#kinds[@]}" -gt 0 ] || fail "README.md has no section '## Install' with lines like '# KIND: ...'"
+for kind in "${kinds[@]}"; do
+    [ -n "$(line_of "$kind")" ] || fail "README.md has no line for '$kind'; its kinds are: $(kinds_in_readme | xargs)"
+    declare -F "job_$kind" >/dev/null || fail "there is no job_$kind for the kind '$kind' of README.md"
+done
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

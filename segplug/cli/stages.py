@@ -124,8 +124,8 @@ def opened(stages: Stages, description: str, total: int | None) -> Iterator[Stag
     """A stage that is shown while the context is open."""
     stage = Stage(printable_line(description), total)
     finished = False
-    stages.open(stage)
     try:
+        stages.open(stage)  # a signal may come in it
         yield stage
         finished = True
     finally:
@@ -152,7 +152,7 @@ class _Log:
 
     def close(self, stage: Stage, *, finished: bool) -> None:
         with self._changed:
-            self._open.remove(stage)
+            self._open = [other for other in self._open if other is not stage]
             self._changed.notify()
 
     def _watch(self) -> None:
@@ -203,7 +203,7 @@ class _Live:
 
     def close(self, stage: Stage, *, finished: bool) -> None:
         with self._lock:
-            self._open.remove(stage)
+            self._open = [other for other in self._open if other is not stage]
             if not self._open and self._live is not None:
                 live, self._live = self._live, None
                 try:

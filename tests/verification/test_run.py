@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 from segplug.comparison import Comparison
-from segplug.engine import EngineSpec
+from segplug.engine import Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.model import ModelMeta
 from segplug.preprocessing import Decoding, Normalize, Scale, usual_steps
 from segplug.progress import QuietReporter
 from segplug.testing import FunctionEngine
 from segplug.verification.compare import compare
-from segplug.verification.run import comparison_inputs, run_both, tracing_input, verification_images
+from segplug.verification.run import (
+    compare_engines,
+    comparison_inputs,
+    run_both,
+    tracing_input,
+    verification_images,
+)
 
 STEPS = usual_steps((0, 0, 0), (50, 60, 70))
 META = ModelMeta(name="m", classes=("a", "b", "c"), out_channels=3, preprocessing=STEPS)
@@ -60,6 +69,40 @@ def test_frozen_sizes_are_a_failed_comparison_and_no_crash() -> None:
     assert not result.passed
     assert len(result.failures) == 2
     assert "does not run image 1x43x63" in result.failures[0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "images", "count"),
+    [
+        ({}, 1, 4),  # the image, two other sizes, two at once
+        ({}, 3, 6),
+        ({"batch": Axis.fixed(1)}, 2, 4),
+        ({"height": Axis.fixed(32), "width": Axis.fixed(48)}, 1, 2),
+    ],
+)
+def test_the_inputs_are_counted_before_they_are_run(
+    sizes: dict[str, Axis], images: int, count: int, tmp_path: Path
+) -> None:
+    class Counting(QuietReporter):
+        counted: ClassVar[list[int | None]] = []
+        steps = 0
+
+        def progress(self, description: str, total: int | None) -> Any:
+            self.counted.append(total)
+            return nullcontext(self)
+
+        def advance(self, steps: int = 1) -> None:
+            self.steps += steps
+
+    files = []
+    for place in range(images):
+        files.append(tmp_path / f"{place}.npy")
+        np.save(files[-1], np.zeros((32, 48, 3), np.uint8))
+    candidate, reporter = Pass(), Counting()
+    candidate.spec = replace(Pass.spec, **sizes)
+    compare_engines(Pass(), candidate, files, precision="fp32", thresholds=None, named="x", reporter=reporter)
+    assert reporter.counted == [count]
+    assert reporter.steps == count
 
 
 def _at_stride(batch: np.ndarray) -> np.ndarray:

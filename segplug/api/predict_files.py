@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,11 +13,12 @@ import numpy as np
 
 from segplug.api.predict import colours_of
 from segplug.api.predict_inputs import GivenImages
-from segplug.api.segmentation import SavedFiles, Segmentation
+from segplug.api.segmentation import LABELS_END, PAINTED_END, SavedFiles, Segmentation
 from segplug.errors import UsageError
 from segplug.files import OutputFolders, ensure_free, writing
 from segplug.legend import LegendEntry, count_labels, legend_entries
 from segplug.runtime.paint import Painter
+from segplug.runtime.pictures import is_unchanged, state_note
 from segplug.runtime.reading import given_image
 from segplug.runtime.segment import Segmenter
 from segplug.runtime.video import Camera, Frame, Video, VideoWriter
@@ -109,14 +110,22 @@ class PredictionSink:
         self._look = look
         self._force = force
         self._folders = OutputFolders()
-        self.predicted: list[PredictedImage] = []
-        self.total: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        """The pixels of each label, in all images."""
-        self.legend: Callable[[], tuple[LegendEntry, ...]] = tuple
+        self._predicted: dict[int, PredictedImage] = {}
+        self._total: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
     @property
     def key(self) -> str:
-        return f"predictions {self._folder.resolve()}"
+        return f"predictions {self._folder.resolve()} {self._look}"
+
+    @property
+    def predicted(self) -> list[PredictedImage]:
+        """The images with a result, in their order."""
+        return [image for _, image in sorted(self._predicted.items())]
+
+    @property
+    def legend(self) -> tuple[LegendEntry, ...]:
+        """The classes that occur in any of the images, with their pixels in all."""
+        return legend_entries(self._names, self._colours, self._total, unknown=self._unknown)
 
     def open(self, run: RunContext) -> None:
         assert isinstance(run.dataset, GivenImages)
@@ -124,7 +133,6 @@ class PredictionSink:
         self._view = Viewer(run.meta.decoding, self._look.bands, channels=run.meta.in_channels)
         self._names, self._unknown = run.label_names, run.ignored
         self._colours = run.colours(self._look.palette)
-        self.legend = lambda: legend_entries(self._names, self._colours, self.total, unknown=self._unknown)
         self._folders.make(self._folder)
 
     def consume(self, result: ImageResult) -> Notes:
@@ -142,20 +150,52 @@ class PredictionSink:
         folder = self._folder / target.parent
         self._folders.make(folder)
         files = found.save(folder, name=target.name, legend=self._look.legend, force=self._force)
+        counts = count_labels(result.labels)
         height, width = result.labels.shape
-        self.predicted.append(PredictedImage(result.name, (height, width), found.legend, files))
-        self.total = _added(self.total, count_labels(result.labels))
-        return {}
+        self._add(result.index, (height, width), counts, files)
+        return {
+            "size": [height, width],
+            "pixels": counts.tolist(),
+            **{kind: state_note(path) for kind, path in vars(files).items()},
+        }
 
     def has(self, index: int, notes: Notes) -> bool:
-        return False
+        files = vars(self._files(index))
+        return all(is_unchanged(path, notes.get(kind, {})) for kind, path in files.items()) and _is_whole(
+            notes
+        )
 
     def restore(self, index: int, notes: Notes) -> None:
-        raise AssertionError("predictions are not resumed")
+        self._force = True  # what the interrupted run has begun is its own
+        height, width = notes["size"]
+        self._add(index, (height, width), np.array(notes["pixels"], np.int64), self._files(index))
+
+    def _files(self, index: int) -> SavedFiles:
+        target = self._images[index].target
+        return SavedFiles(*(self._folder / f"{target}{end}" for end in (PAINTED_END, LABELS_END)))
+
+    def _add(
+        self, index: int, size: tuple[int, int], counts: npt.NDArray[np.int64], files: SavedFiles
+    ) -> None:
+        legend = legend_entries(self._names, self._colours, counts, unknown=self._unknown)
+        self._predicted[index] = PredictedImage(self._images[index].name, size, legend, files)
+        self._total = _added(self._total, counts)
 
     def close(self, *, finished: bool) -> None:
         if not finished:
             self._folders.remove_empty()
+
+
+def _is_whole(notes: Notes) -> bool:
+    """Whether the notes of an interrupted run are those of an image: the journal may have changed."""
+    size, pixels = notes.get("size"), notes.get("pixels")
+    if not (isinstance(size, list) and isinstance(pixels, list) and 0 < len(pixels) <= 1 << 16):
+        return False
+    return (
+        len(size) == 2
+        and all(type(value) is int and 0 <= value < 1 << 40 for value in (*size, *pixels))
+        and sum(pixels) == size[0] * size[1]
+    )
 
 
 def predict_video(
@@ -198,9 +238,10 @@ def predict_video(
         writing(target, force=force) as temporary,
         contextlib.closing(VideoWriter(temporary, source)) as writer,
         _Behind() as behind,
+        contextlib.closing(_ahead(source.parts())) as parts,
         reporter.progress(f"frames of {source.path.name}", source.frames) as progress,
     ):
-        for part in _ahead(source.parts()):
+        for part in parts:
             if not isinstance(part, Frame):
                 behind(writer.packet, part)
                 continue
@@ -238,7 +279,7 @@ def _added(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDAr
     return total
 
 
-def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+def _ahead(items: Iterator[Any]) -> Generator[Any, None, None]:
     """The same items; a thread gets the next one while the caller works on one."""
     end = object()
     with ThreadPoolExecutor(1, thread_name_prefix="segplug-frames") as pool:

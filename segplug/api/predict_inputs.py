@@ -51,7 +51,10 @@ class GivenImages:
 
     def __init__(self, images: Sequence[GivenImage]) -> None:
         self.images = tuple(images)
-        listed = [os.path.abspath(image.source) if isinstance(image.source, Path) else "" for image in images]
+        listed = [
+            os.path.abspath(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
+            for source in (image.source for image in images)
+        ]
         fingerprint = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
         self._info = DatasetInfo("images", (), has_masks=False, fingerprint=fingerprint, listed=True)
 
@@ -64,6 +67,11 @@ class GivenImages:
 
     def name(self, index: int) -> str:
         return self.images[index].name
+
+    def image_path(self, index: int) -> Path | None:
+        """The file of the image, by which an interrupted run knows whether it changed; ``None``: no file."""
+        source = self.images[index].source
+        return source if isinstance(source, Path) else None
 
     def read_image(self, index: int, decoding: Decoding) -> npt.NDArray[Any]:
         from segplug.runtime.reading import decode_image, read_image

@@ -101,6 +101,12 @@ def _parameters() -> list[click.Parameter]:
             show_default=True,
             help="At an unreadable image, stop, or skip it and list it at the end.",
         ),
+        Flag(
+            ["--resume"],
+            group="run",
+            is_flag=True,
+            help="Continue an interrupted call of the same kind; a video begins again.",
+        ),
         *common_options(),
     ]
 
@@ -179,7 +185,8 @@ def _inputs(values: Mapping[str, Any]) -> Inputs:
     stdin = _standard_input() if "-" in values["image"] else None
     inputs = find_inputs(values["image"], values["predictions"], stdin=stdin)
     folder, force = values["predictions"], values["force"]
-    ensure_targets(folder, [image.target for image in inputs.images], (PAINTED_END, LABELS_END), force)
+    targets = [image.target for image in inputs.images]
+    ensure_targets(folder, targets, (PAINTED_END, LABELS_END), force or values["resume"])
     videos = [target for _, target in inputs.videos]
     if values["camera"] is not None:
         videos.append(PurePosixPath(f"camera{values['camera']}"))
@@ -211,10 +218,11 @@ def _predict_images(work: _Work, inputs: Inputs) -> ImageResults:
         metrics=(),
         sinks=[sink],
         on_error=work.values["on_error"],
+        resume=work.values["resume"],
         tta=not work.values["no_tta"],
         **work.running,
     )
-    return ImageResults(sink.predicted, sink.legend(), report)
+    return ImageResults(sink.predicted, sink.legend, report)
 
 
 def _predict_videos(work: _Work, inputs: Inputs) -> list[PredictedVideo]:

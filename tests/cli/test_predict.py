@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segplug import Segmentation
 from segplug.cli.root import run_command_line
 
 BACKEND = """
@@ -191,10 +192,10 @@ def test_an_unreadable_image_stops_the_run_or_is_skipped(work: Path, capsys) -> 
     assert predict("m.colours", "red.png", "text.png") == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "the image text.png is not an image" in err
+    assert "the image text.png is text, not an image" in err
     assert written() == ["red_labels.png", "red_painted.png"]
     assert predict("m.colours", "text.png", "red.png", "--on-error", "skip", "--force") == 0
-    assert "skipped: the image text.png is not an image" in capsys.readouterr().out
+    assert "skipped: the image text.png is text" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -243,6 +244,35 @@ def test_results_are_replaced_only_where_that_is_asked_for(work: Path, capsys) -
     assert written() == ["red_labels.png"]
     assert predict("m.colours", "red.png", "--force") == 0
     assert labels("predictions/red_labels.png").shape == (6, 8)
+
+
+def test_an_interrupted_call_is_continued(work: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, done = Segmentation.save, []
+
+    def interrupted(self: Segmentation, *arguments: Any, **keywords: Any) -> Any:
+        done.append(self.name)
+        files = save(self, *arguments, **keywords)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return files
+
+    monkeypatch.setattr(Segmentation, "save", interrupted)
+    assert predict("m.colours", "photos") == 130
+    capsys.readouterr()
+    assert len(written()) == 4
+    first = os.stat("predictions/a_labels.png").st_mtime_ns
+    assert predict("m.colours", "photos") == 2
+    assert "already exists" in capsys.readouterr().err
+    assert predict("m.colours", "photos", "--resume", "--json") == 0
+    found = document(capsys)
+    assert done[2:] == ["photos/b.jpg", "photos/more/a.png"]
+    assert (len(found["images"]), found["run"]["resumed"]) == (3, 1)
+    assert found["images"][0]["name"] == "photos/a.png"
+    assert sum(entry["pixels"] for entry in found["images"][0]["classes"]) == 20 * 30
+    assert sum(entry["pixels"] for entry in found["classes"]) == 3 * 20 * 30
+    assert os.stat("predictions/a_labels.png").st_mtime_ns == first
+    assert predict("m.colours", "photos", "--resume") == 2
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_a_video_is_painted(work: Path, capsys) -> None:

@@ -325,6 +325,7 @@ MAY_CAST = {
     "segplug/runtime/paint.py": "a view for people",
     "segplug/runtime/view.py": "a view for people",
     "segplug/verification/sample.py": "the sample picture",
+    "segplug/runtime/indexed_png.py": "labels",
     "segplug/runtime/pictures.py": "labels",
     "segplug/runtime/planes.py": "labels",
     "segplug/runtime/postprocess.py": "labels",

@@ -95,7 +95,10 @@ _OTHERS: Mapping[str, tuple[Word, ...]] = {
         *(Input("tiny.onnx"), Input("data/images/0.png")),
         *("--output", Output("out/predictions", keeps="predictions")),
     ),
-    "serve": (Input("tiny.onnx"), "--port", "0", "--threads", "1"),
+    "serve": (
+        *(Input("tiny.onnx"), "--port", "0", "--threads", "1"),
+        *("--samples", Input("data/images"), "--palette", "distinct"),
+    ),
 }
 
 

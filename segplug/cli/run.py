@@ -33,7 +33,7 @@ def hook_command(word: str) -> click.Group:
         hook,
         name=hook,
         help=SUMMARIES[hook],
-        subcommand_metavar="TARGET ...",
+        subcommand_metavar="[TARGET] MODEL ..." if hook == "infer" else "TARGET ...",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -89,6 +89,15 @@ class _Targets(click.Group):
 
 class _Backends(_Targets):
     """The targets of ``infer``. A model may stand in their place: then the file decides."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(
+                "Without a target, the model's name says it, and also the options: "
+                f"{ctx.command_path} model.onnx --help"
+            )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -256,6 +256,7 @@ HEAVY = (
         ("run",),
         ("run", "export", "--help"),
         ("infer",),
+        ("predict", "--help"),
         ("plugins", "list"),
         ("--version",),
     ],

@@ -25,6 +25,7 @@ __all__ = [
     "Figure",
     "Precision",
     "ResizedTensor",
+    "Screen",
     "Table",
 ]
 
@@ -169,6 +170,16 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Screen:
+    """What shows characters: a terminal, or a file that holds its output."""
+
+    columns: int
+    """Characters of a line."""
+    colour: bool
+    """Whether it shows colours: a terminal does, unless ``NO_COLOR`` is set."""
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture of a report's data; it is drawn only if it is shown or written."""
 
@@ -178,8 +189,9 @@ class Figure:
     media_type: Literal["image/png", "image/svg+xml", "image/jpeg"] = "image/png"
     description: str = ""
     """What the picture shows, as text for people who cannot see it."""
-    text: str = ""
-    """The picture in characters, for terminals: lines without colour codes. Empty: none."""
+    text: Callable[[Screen], str] | None = None
+    """Draws the picture in characters: lines that fit the screen, with ANSI colours only if it has colours.
+    ``None``: it has no such form."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ def _show(report: AnalyzeReport, output: Output) -> None:
         output.say(report.title)
     for figure in report.figures:
         if figure.text:
-            output.text(figure.text)
+            output.drawing(figure.text(output.screen))
     output.tables(table for table in report.tables if not table.only_csv)
     output.notes(report.notes)
     for failure in report.failures:

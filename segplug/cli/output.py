@@ -5,6 +5,7 @@ With ``--json`` one JSON document goes to stdout, and everything for people goes
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -23,11 +24,14 @@ from segplug.legend import LegendEntry, share_text
 from segplug.notebook import Facts, Legend
 from segplug.progress import Progress as ProgressHandle
 from segplug.reports.cells import cell_text, is_numeric_column
-from segplug.results import Table
+from segplug.results import Screen, Table
 from segplug.text import printable, printable_line, shortened
 
 __all__ = ["ConsoleReporter", "Output"]
 
+
+_COLOUR_CODE = re.compile(r"(\x1b\[[0-9;]*m)")
+"""What sets a colour on a terminal. The parentheses keep it when a text is split there."""
 
 _FEW_ROWS = 8
 _MOST_LABELS = 60
@@ -89,6 +93,23 @@ class Output:
     def text(self, text: str) -> None:
         """Several lines for people."""
         self.console.print(Text(printable(text)), soft_wrap=True)
+
+    @property
+    def screen(self) -> Screen:
+        """What shows the output for people."""
+        return Screen(self.console.width, colour=self._has_colours)
+
+    @property
+    def _has_colours(self) -> bool:
+        return self.console.color_system is not None and not self.console.no_color
+
+    def drawing(self, text: str) -> None:
+        """Lines that were drawn for :attr:`screen`. Of their codes only colours are obeyed."""
+        safe = "".join(
+            part if _COLOUR_CODE.fullmatch(part) else printable(part) for part in _COLOUR_CODE.split(text)
+        )
+        shown = Text.from_ansi(safe) if self._has_colours else Text(_COLOUR_CODE.sub("", safe))
+        self.console.print(shown, soft_wrap=True)
 
     def notes(self, notes: Iterable[str]) -> None:
         """Print notes, one paragraph each.

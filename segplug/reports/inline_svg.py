@@ -35,6 +35,8 @@ _ATTRIBUTES = frozenset(
     """.split()  # noqa: SIM905
 )
 
+_LENGTH = re.compile(r"[0-9.]+(px|pt|mm|cm|in)")
+
 _RASTER = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 
 _OWN_ADDRESS = re.compile(r"url\(\s*(?P<quote>['\"]?)#(?P<name>[^'\"()\s]+)(?P=quote)\s*\)")
@@ -58,7 +60,10 @@ def inline_svg(content: bytes, prefix: str, description: str) -> str | None:
     if root.tag != f"{_SVG}svg":
         return None
     children = "".join(_element(child, prefix) for child in root)
-    attributes = {name: root.get(name, "") for name in ("viewBox", "width") if root.get(name)}
+    attributes = {"viewBox": root.get("viewBox", "")}
+    width = _LENGTH.fullmatch(root.get("width", ""))
+    if width:
+        attributes["style"] = f"max-width: {width[0]}"
     attributes |= {"role": "img", "aria-label": printable(description)}
     return f"<svg{_as_text(attributes)}>{children}</svg>"
 

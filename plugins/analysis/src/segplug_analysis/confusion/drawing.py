@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug_analysis.confusion.matrix import Confusion, Normalize
-from segplug_analysis.pictures import Kind, encode, font_notes, new_figure, plain_text, styled
+from segplug_analysis.pictures import (
+    INK,
+    Kind,
+    encode,
+    font_notes,
+    new_figure,
+    page_styled,
+    page_svg,
+    plain_text,
+    styled,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,11 +37,38 @@ _CELL = 0.135
 _NAMED = 180
 """With more classes the cells get smaller and not all are named: larger pictures need too much memory."""
 
-_RIGHT, _WRONG = "Blues", "Oranges"
-"""Two colour scales: in one, the large numbers of the diagonal would make all others pale. Colour-blind
-readers can tell the two apart."""
 
-_NO_PIXELS = "0.88"
+@dataclass(frozen=True)
+class _Colours:
+    """Two colour scales: in one, the large numbers of the diagonal would make all others pale. Colour-blind
+    readers can tell the two apart.
+    """
+
+    right: Any
+    wrong: Any
+    no_pixels: Any
+    """Of classes without pixels."""
+    edges: Any
+    text: str
+    """On pale cells; it is white on strong ones."""
+
+
+_FILE_COLOURS = _Colours("Blues", "Oranges", no_pixels="0.88", edges="0.8", text="black")
+
+
+def _page_colours() -> _Colours:
+    """Colours that let a page's background through where numbers are small, whether it is light or dark."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    def scale(red: float, green: float, blue: float) -> LinearSegmentedColormap:
+        ends = [(red, green, blue, 0.0), (red, green, blue, 1.0)]
+        return LinearSegmentedColormap.from_list("page", ends)
+
+    grey = (0.5, 0.5, 0.5)
+    return _Colours(
+        scale(0.03, 0.37, 0.70), scale(0.80, 0.29, 0.04), no_pixels=(*grey, 0.2), edges=(*grey, 0.4), text=INK
+    )
+
 
 _LONGEST_NAME = 28
 
@@ -99,32 +136,47 @@ class ConfusionPicture:
     def encoded(self, kind: Kind) -> bytes:
         """The picture as the content of a file."""
         layout = _layout(len(self.confusion.classes))
-        side = layout.cell * len(self.confusion.classes) + layout.margin
         with styled("white"):
-            figure = new_figure(max(side + 0.6, 6.5), max(side - 0.2, 5.0), fixed_aspect=True)
-            self._draw(figure, layout)
+            figure = self._figure(layout)
+            self._draw(figure, layout, _FILE_COLOURS)
+            figure.suptitle(plain_text(self.title), fontsize=layout.labels + 4, wrap=True)
             return encode(figure, kind)
 
-    def _draw(self, figure: Figure, layout: _Layout) -> None:
+    def for_page(self) -> bytes:
+        """The picture as SVG in a page's own style, which shows the title."""
+        layout = _layout(len(self.confusion.classes))
+        with page_styled():
+            figure = self._figure(layout)
+            self._draw(figure, layout, _page_colours())
+            return page_svg(figure)
+
+    def _figure(self, layout: _Layout) -> Figure:
+        side = layout.cell * len(self.confusion.classes) + layout.margin
+        return new_figure(max(side + 0.6, 6.5), max(side - 0.2, 5.0), fixed_aspect=True)
+
+    def _draw(self, figure: Figure, layout: _Layout, colours: _Colours) -> None:
         axes = figure.subplots()
         values = self.confusion.normalized(self.normalize) * (1 if self.normalize == "none" else 100)
         diagonal = np.eye(len(values), dtype=bool)
-        axes.set_facecolor(_NO_PIXELS)
+        axes.set_facecolor(colours.no_pixels)
+        axes.grid(visible=False)
         images = []
-        for right, colours, label in ((True, _RIGHT, "correct (diagonal)"), (False, _WRONG, "confused")):
+        for right, scale_colours, label in (
+            (True, colours.right, "correct (diagonal)"),
+            (False, colours.wrong, "confused"),
+        ):
             shown = np.where(diagonal == right, values, np.nan)
             norm, scale = self._norm(shown, diagonal=right)
             visible = np.ma.masked_invalid(np.maximum(shown, norm.vmin))  # a log axis has no 0
-            image = axes.imshow(visible, cmap=colours, norm=norm, interpolation="nearest")
+            image = _cells(axes, visible, cmap=scale_colours, norm=norm)
             images.append(image)
             bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.015)
             bar.set_label(f"{label}{scale}", fontsize=layout.labels)
             bar.ax.tick_params(labelsize=layout.labels)
-        _name_classes(axes, self.confusion.classes, layout)
+        _name_classes(axes, self.confusion.classes, layout, colours)
         if len(values) <= _ANNOTATED:
-            self._annotate(axes, values, images)
+            self._annotate(axes, values, images, colours)
         # The unit is above the matrix: beside the colour bar of a small matrix it would be too long.
-        figure.suptitle(plain_text(self.title), fontsize=layout.labels + 4, wrap=True)
         axes.set_title(self.unit, fontsize=layout.labels + 1, pad=10)
 
     def _norm(self, shown: npt.NDArray[np.float64], *, diagonal: bool) -> tuple[Any, str]:
@@ -139,7 +191,9 @@ class ConfusionPicture:
             )
         return LogNorm(highest * _LOG_RANGE, highest), ", log scale"
 
-    def _annotate(self, axes: Any, values: npt.NDArray[np.float64], images: Sequence[Any]) -> None:
+    def _annotate(
+        self, axes: Any, values: npt.NDArray[np.float64], images: Sequence[Any], colours: _Colours
+    ) -> None:
         for row, column in np.argwhere(np.isfinite(values) & (values > 0)).tolist():
             image = images[0 if row == column else 1]
             colour = image.cmap(image.norm(values[row, column]))
@@ -150,11 +204,21 @@ class ConfusionPicture:
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if _luminance(colour) < 0.45 else "black",
+                color="white" if _is_strong(colour) else colours.text,
             ).set_in_layout(False)  # it is within the axes: the layout needs no room for it
 
 
-def _name_classes(axes: Any, classes: Sequence[str], layout: _Layout) -> None:
+def _cells(axes: Any, values: Any, **look: Any) -> Any:
+    """The cells as shapes, which stay sharp at any size; of many classes, as one image in their place."""
+    if len(values) > _ANNOTATED:
+        return axes.imshow(values, interpolation="nearest", **look)
+    edges = np.arange(len(values) + 1) - 0.5
+    cells = axes.pcolormesh(edges, edges, values, **look)
+    axes.set(aspect="equal", xlim=(edges[0], edges[-1]), ylim=(edges[-1], edges[0]))
+    return cells
+
+
+def _name_classes(axes: Any, classes: Sequence[str], layout: _Layout, colours: _Colours) -> None:
     names = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in classes]
     positions = range(0, len(names), layout.step)
     shown = [plain_text(names[position]) for position in positions]
@@ -170,7 +234,7 @@ def _name_classes(axes: Any, classes: Sequence[str], layout: _Layout) -> None:
     edges = np.arange(-0.5, len(names))
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
-    axes.grid(which="minor", color="0.8", linewidth=0.4)
+    axes.grid(which="minor", color=colours.edges, linewidth=0.4)
     axes.tick_params(which="minor", length=0)
 
 
@@ -185,6 +249,7 @@ def _cell_text(value: float, *, percent: bool) -> str:
     return f"{value:.0f}"
 
 
-def _luminance(colour: Sequence[float]) -> float:
-    red, green, blue = colour[:3]
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+def _is_strong(colour: Sequence[float]) -> bool:
+    """Whether text on a cell is white: on a dark colour that hides what is behind it."""
+    red, green, blue, opacity = colour
+    return opacity > 0.7 and 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45

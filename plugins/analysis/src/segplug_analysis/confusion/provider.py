@@ -87,7 +87,7 @@ class ConfusionReport(Report[Options]):
             figures=(
                 Figure(
                     title=title,
-                    draw=lambda: picture.encoded("svg"),
+                    draw=picture.for_page,
                     media_type="image/svg+xml",
                     description=f"Confusion matrix: rows true, columns predicted, in {picture.unit}",
                 ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segplug_analysis.logs.chart import text_chart
+from segplug_analysis.logs.curve import is_drawable
 from segplug_analysis.logs.series import Series, Unit, panels_of
 from segplug_analysis.logs.window import open_window
 from segplug_analysis.pictures import (
@@ -19,16 +19,24 @@ from segplug_analysis.pictures import (
     font_notes,
     line_looks,
     new_figure,
+    page_styled,
+    page_svg,
     plain_text,
     styled,
 )
+from segplug_analysis.terminal import Line, line_chart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from segplug.results import Screen
+
 __all__ = ["CurvePicture"]
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 7.5, 3.4
+_PAGE_WIDTH, _PAGE_HEIGHT = 6.5, 2.7
+"""Width of the picture in a page, whose texts are still readable on a phone, and height of its panels."""
+
 _LETTER = 0.085
 """Width of a letter of the legend, in inches."""
 
@@ -65,15 +73,36 @@ class CurvePicture:
             self._draw(figure)
             return encode(figure, kind)
 
+    def for_page(self) -> bytes:
+        """The picture as SVG in a page's own style, with the legends above the panels."""
+        panels = self._panels()
+        heights = [_PAGE_HEIGHT + _rows(members) * _LINE for members in panels.values()]
+        with page_styled():
+            figure = new_figure(_PAGE_WIDTH, sum(heights) + 0.4)
+            self._draw_panels(figure, panels, heights, legend_above=True)
+            return page_svg(figure)
+
     def show(self) -> None:
         """Show the picture in a window until it is closed."""
         with styled(self.style):
             open_window(self._draw, self._size())
 
-    def text(self) -> str:
-        """The picture as text."""
-        panels = panels_of(self.series).items()
-        return "\n\n".join(text_chart(name, one, self.unit, log_y=self.log_y) for name, one in panels)
+    def text(self, screen: Screen) -> str:
+        """The picture in characters, one chart for each panel."""
+        return "\n\n".join(
+            line_chart(
+                name, [self._line(one) for one in members], screen, x_label=self.unit, log_y=self.log_y
+            )
+            for name, members in panels_of(self.series).items()
+        )
+
+    def _line(self, one: Series) -> Line:
+        points = [
+            (x, y)
+            for x, y in zip(one.x, one.values, strict=True)
+            if is_drawable(y) and (y > 0 or not self.log_y)
+        ]
+        return Line(one.label, [x for x, _ in points], [y for _, y in points])
 
     def notes(self) -> list[str]:
         """Notes on what the picture does not show."""
@@ -103,6 +132,17 @@ class CurvePicture:
     def _draw(self, figure: Figure) -> None:
         panels = self._panels()
         heights = [_height(members) for members in panels.values()]
+        self._draw_panels(figure, panels, heights, legend_above=False)
+        figure.suptitle(plain_text(self.title))
+
+    def _draw_panels(
+        self,
+        figure: Figure,
+        panels: Mapping[str, Sequence[Series]],
+        heights: Sequence[float],
+        *,
+        legend_above: bool,
+    ) -> None:
         all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (name, members) in zip(all_axes, panels.items(), strict=True):
             looks = line_looks(len(members))
@@ -111,9 +151,23 @@ class CurvePicture:
             axes.margins(x=0.01)
             if self.log_y:
                 _make_logarithmic(axes)
-            _add_legend(axes, lines[:_NAMED], [_shortened(one.label) for one in members[:_NAMED]])
+            place = (
+                {"loc": "lower left", "bbox_to_anchor": (0.0, 1.02), "ncols": _page_columns(members)}
+                if legend_above
+                else {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "ncols": _columns(len(members))}
+            )
+            _add_legend(axes, lines[:_NAMED], [_shortened(one.label) for one in members[:_NAMED]], place)
         all_axes[-1].set_xlabel(self.unit)
-        figure.suptitle(plain_text(self.title))
+
+
+def _page_columns(members: Sequence[Series]) -> int:
+    """Columns of a legend that is as wide as a page's picture."""
+    longest = max(len(_shortened(one.label)) for one in members)
+    return max(int((_PAGE_WIDTH - 0.8) / (longest * _LETTER + 0.7)), 1)
+
+
+def _rows(members: Sequence[Series]) -> int:
+    return math.ceil(min(len(members), _NAMED) / _page_columns(members))
 
 
 def _columns(curves: int) -> int:
@@ -132,16 +186,8 @@ def _shortened(label: str) -> str:
     return f"{label[: half - 1]}…{label[-half:]}"
 
 
-def _add_legend(axes: Any, lines: Sequence[Any], labels: Sequence[str]) -> None:
-    legend = axes.legend(
-        lines,
-        ["-"] * len(lines),
-        ncols=_columns(len(lines)),
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        borderaxespad=0.0,
-        frameon=False,
-    )
+def _add_legend(axes: Any, lines: Sequence[Any], labels: Sequence[str], place: Mapping[str, Any]) -> None:
+    legend = axes.legend(lines, ["-"] * len(lines), borderaxespad=0.0, frameon=False, **place)
     # Set afterwards: matplotlib leaves out lines whose label begins with an underscore.
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(plain_text(label))

@@ -89,10 +89,10 @@ class Logs(Report[Options]):
             figures=(
                 Figure(
                     title=title,
-                    draw=lambda: picture.encoded("svg"),
+                    draw=picture.for_page,
                     media_type="image/svg+xml",
                     description=f"Curves over the {unit}: " + ", ".join(one.label for one in series),
-                    text=picture.text(),
+                    text=picture.text,
                 ),
             ),
             notes=(

@@ -41,9 +41,9 @@ def _figure(measured: Measurements, one: Agreement) -> Figure:
             "and in grey with marks where the two differ"
         ),
         # A few near-ties need no text on the screen.
-        text=""
+        text=None
         if one.comparison.passed
-        else f"{title}, at these places:\n{difference_map(one.expected != one.served)}",
+        else lambda screen: f"{title}, at these places:\n{difference_map(one.expected != one.served)}",
     )
 
 

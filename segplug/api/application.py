@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from segplug.api.early import check_run, check_scoring
+from segplug.api.early import check_run
 from segplug.api.making import check_numbers, image_paths
 from segplug.api.outputs import staged_outputs
 from segplug.api.predict import Predicts
@@ -129,11 +129,11 @@ class Segplug(Predicts):
         provider = self._backend(what, backend)
         runner = self.registry.resolve(EXECUTOR_HOOK, executor)
         subject = request_field(provider, what)
-        chosen = dict(executor_options or {})
-        check_run(provider, runner, device=device, options=options, executor_options=chosen)
+        provider.make_options(options)
+        run_options = runner.make_options(dict(executor_options or {}))
         if isinstance(dataset, (str, Path)):
             dataset = self.load_dataset(dataset, cfg_options=cfg_options)
-        check_scoring(metrics, dataset)
+        check_run(provider, runner, dataset, metrics=metrics, device=device)
         request: RunRequest[Any] = RunRequest(
             **subject,
             backend=provider.entry.qualified,
@@ -149,7 +149,7 @@ class Segplug(Predicts):
             unknown_below=unknown_below,
             allow_nonfinite=allow_nonfinite,
             trust_artifact=trust_artifact,
-            options=runner.make_options(chosen),
+            options=run_options,
             **self._context(runner.entry),
         )
         report: RunReport = self._call_hook(runner, request)

@@ -29,7 +29,6 @@ __all__ = [
     "check_making",
     "check_packing",
     "check_run",
-    "check_scoring",
     "least_weights",
     "require_space",
     "weights_of",
@@ -125,44 +124,38 @@ def check_packing(
     check_checkpoint(copied)
     destination = output_path(folder)
     ensure_folder(destination)
-    require_space(destination / "model", least_weights(copied))
+    require_space(destination, least_weights(copied))
 
 
 def check_run(
     backend: Provider,
     executor: Provider,
+    dataset: Dataset,
     *,
+    metrics: Collection[str],
     device: str | None,
-    options: Mapping[str, Any],
-    executor_options: Mapping[str, Any],
 ) -> None:
-    """Check a run on a data set.
+    """Check a run on a data set, once the data set is open.
 
     Args:
         backend: The backend.
         executor: What runs the job. Only ``local`` does so here: another one may have other devices.
+        dataset: The data set.
+        metrics: What is scored.
         device: Where the backend runs; ``None``: its own default.
-        options: The backend's own options, keyword to value.
-        executor_options: The executor's own options.
 
     Raises:
-        UsageError: an option is wrong.
+        UsageError: the data set is scored, and has no masks.
         DeviceError: the device is not there.
         MissingDependencyError: a library of the backend is not installed.
     """
-    backend.make_options(dict(options))
-    executor.make_options(dict(executor_options))
-    if executor.entry.target == _HERE:
-        require_device(backend, device)
-
-
-def check_scoring(metrics: Collection[str], dataset: Dataset) -> None:
-    """Check that a data set has masks, if it is scored; raises :class:`UsageError` if not."""
     if metrics and not dataset.info.has_masks:
         raise UsageError(
             f"the data set {dataset.info.name} has no masks, so there is nothing to score against",
             hint=LAYOUT,
         )
+    if executor.entry.target == _HERE:
+        require_device(backend, device)
 
 
 def check_checkpoint(checkpoint: PathLike | None) -> None:
@@ -209,7 +202,7 @@ def require_space(destination: Path, need: int) -> None:
     """
     place = destination.absolute()
     try:
-        have = shutil.disk_usage(next(folder for folder in place.parents if folder.is_dir())).free
+        have = shutil.disk_usage(next(path for path in (place, *place.parents) if path.is_dir())).free
     except (OSError, StopIteration):  # what writes there says what is wrong
         return
     if need > have:

@@ -191,7 +191,7 @@ class Makers(Sources):
         inputs = all_inputs(self.registry, what)
         if not isinstance(what, SegmentationModel):
             copied = sum(path.stat().st_size for path in inputs if path.is_file())
-            require_space(destination / "model", copied * 9 // 10)  # an archive is a little smaller
+            require_space(destination, copied * 9 // 10)  # an archive is a little smaller
         with (
             files.making_folder(destination),
             stage_folder(destination, force=force, shared_levels=levels, inputs=inputs) as stage,

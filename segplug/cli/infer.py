@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.api import Segplug
-from segplug.api.early import check_checkpoint, check_run, check_scoring
+from segplug.api.early import check_checkpoint, check_run
 from segplug.api.subjects import request_field
 from segplug.cli.invocation import Invocation
 from segplug.cli.model import (
@@ -229,20 +229,15 @@ def run(call: Invocation) -> int:
     executor_options = key_values(values["executor_options"], flag="--executor-options")
     what: Any = values["subject"]
     # All that can be wrong is found before the model is loaded, which takes a while.
-    check_run(
-        call.provider,
-        executor,
-        device=values["device"],
-        options=call.own,
-        executor_options=executor_options,
-    )
+    call.provider.make_options(dict(call.own))
+    executor.make_options(dict(executor_options))
     if call.provider.takes == "model":
         check_checkpoint(values["checkpoint"])
     else:
         request_field(call.provider, what)
     sinks, dataset = _sinks(call.provider, values), _dataset(call.session, values)
-    check_scoring(values["eval"], dataset)
     check_masks(values, dataset)
+    check_run(call.provider, executor, dataset, metrics=values["eval"], device=values["device"])
     if call.provider.takes == "model":
         what = load_model(call.session, what, values)
     report = call.session.evaluate(

@@ -156,7 +156,12 @@ class Camera:
     def __init__(self, number: int) -> None:
         cv2 = opencv()
         self.path = Path(f"camera{number}")
-        self._capture = cv2.VideoCapture(number)
+        log = cv2.utils.logging
+        level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # which backends it tries, and how each of them fails
+        try:
+            self._capture = cv2.VideoCapture(number)
+        finally:
+            log.setLogLevel(level)
         self.stopped = False
         """Set to end with the present frame."""
         if not self._capture.isOpened():

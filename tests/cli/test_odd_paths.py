@@ -29,6 +29,9 @@ COMMANDS = (
     "run analyze confusion {path}.npz --dataset images",
     "run analyze benchmark {path}.py m.onnx",
     "run analyze parity {path}.py w.pth",
+    "predict {path}.onnx a.png",
+    "predict m.onnx {path}.png",
+    "predict m.onnx a.png --output {path}",
     "serve {path}.onnx --port 0",
 )
 

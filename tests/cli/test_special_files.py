@@ -39,6 +39,9 @@ COMMANDS = {
     "class names": "infer onnxruntime bare.onnx --input-img a.png --out out.npz --classes {special}.txt",
     "class names of a data set": "infer onnxruntime m.onnx --dataset good --out out.npz "
     "--dataset-options classes={special}.txt",
+    "predict": "predict {special}.onnx photo.png --output out",
+    "predict an image": "predict m.onnx {special}.png --output out",
+    "predict a video": "predict m.onnx {special}.mp4 --output out",
     "export onnx": "export onnx {special}.py --output out.onnx",
     "export of a module": "export onnx python:{special}.py:net --output out.onnx",
     "a checkpoint": "export onnx python:net.py:net --checkpoint {special}.pth --shape 8 8 --output out.onnx",

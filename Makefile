@@ -39,7 +39,7 @@ $(DEMO)/.done: $(SOURCES)
 	@touch $@
 
 demo: $(DEMO)/.done
-	$(STOPPABLE) $(DEMO)/bin/python demo/run.py
+	$(STOPPABLE) $(DEMO)/bin/python demo
 
 test: setup
 	$(IN_PARALLEL) --dist loadfile -m "not slow and not nightly"

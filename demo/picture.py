@@ -1,6 +1,6 @@
 """Make docs/images/demo.png: some test scenes, their ground truth and the labels of the exported ONNX file.
 
-Run demo/run.py first, which exports the file.
+Run `make demo` first, which exports the file.
 """
 
 from __future__ import annotations

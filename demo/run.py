@@ -1,7 +1,7 @@
 """Run the main job as a user does on the command line: export, verify, score, paint. Then write a page of it.
 
 Each step says what it does, prints its command, and says how long it took. All commands run in the
-repository's root. Ctrl-C and SIGTERM end it.
+repository's root.
 """
 
 from __future__ import annotations
@@ -140,12 +140,3 @@ def segplug(commands: list[str], *arguments: str) -> dict[str, Any]:
         sys.exit(child.returncode)  # the command has printed the error
     result: dict[str, Any] = json.loads(answer)
     return result
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)

@@ -150,7 +150,7 @@ def test_the_demo_ends_with_a_page_and_commands_that_work(tmp_path: Path) -> Non
     pytest.importorskip("segplug_serve")
     shutil.copytree(DEMO, tmp_path / "demo", ignore=shutil.ignore_patterns("out", "data", "__pycache__"))
     done = subprocess.run(
-        [sys.executable, "demo/run.py"], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "demo"], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True
     )
     titles = re.findall(r"(?m)^\[(\d)/6\] (\w+)", done.stdout)
     assert [int(number) for number, _ in titles] == [1, 2, 3, 4, 5, 6]

@@ -39,6 +39,12 @@ _LENGTH = re.compile(r"[0-9.]+(px|pt|mm|cm|in)")
 
 _RASTER = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 
+_FUNCTION = re.compile(r"([^\s:;,()]*)\s*\(")
+
+_FUNCTIONS = frozenset(
+    {"hsl", "matrix", "rgb", "rgba", "rotate", "scale", "skewx", "skewy", "translate", "var"}
+)
+
 _OWN_ADDRESS = re.compile(r"url\(\s*(?P<quote>['\"]?)#(?P<name>[^'\"()\s]+)(?P=quote)\s*\)")
 
 
@@ -100,9 +106,9 @@ def _attributes(element: Element, prefix: str) -> dict[str, str]:
 
 
 def _is_plain(value: str) -> bool:
-    """Whether a value names nothing outside of the drawing, also after CSS's escapes."""
+    """Whether a value names nothing outside of the drawing: some functions of CSS fetch an address."""
     rest = _OWN_ADDRESS.sub("", value).lower()
-    return not any(word in rest for word in ("url", "\\", "@", "image(", "src(", "/*"))
+    return set(_FUNCTION.findall(rest)) <= _FUNCTIONS and not any(mark in rest for mark in ("\\", "@", "/*"))
 
 
 def _as_text(attributes: dict[str, str]) -> str:

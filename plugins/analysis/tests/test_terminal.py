@@ -24,7 +24,7 @@ def test_a_chart_fits_the_screen_and_has_codes_only_where_they_are_shown(columns
         assert ("\x1b[" in text) is colour
         plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
         assert "\x1b" not in plain
-        assert max(map(len, plain.split("\n"))) <= columns
+        assert columns - 2 <= max(map(len, plain.split("\n"))) <= columns if columns < 120 else 120
 
 
 def test_axes_have_round_numbers() -> None:

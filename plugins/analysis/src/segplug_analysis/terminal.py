@@ -104,8 +104,8 @@ def bar_chart(title: str, bars: Sequence[Bar], screen: Screen, *, x_label: str) 
 def _empty_figure() -> Any:
     import plotext
 
-    # plotext has one figure for the whole process.
-    figure = plotext.figure
+    plotext.terminal.limit(False, False)  # the screen's size is known here, and may be that of a log
+    figure = plotext.figure  # one for the whole process
     figure.clear()
     figure.theme("colorless")
     return figure

@@ -53,12 +53,15 @@ class _Colours:
     """On pale cells; it is white on strong ones."""
 
 
-_FILE_COLOURS = _Colours("Blues", "Oranges", no_pixels="0.88", edges="0.8", text="black")
+def _file_colours() -> _Colours:
+    from matplotlib.colors import ListedColormap
+
+    return _Colours("Blues", "Oranges", no_pixels=ListedColormap(["0.88"]), edges="0.8", text="black")
 
 
 def _page_colours() -> _Colours:
     """Colours that let a page's background through where numbers are small, whether it is light or dark."""
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 
     def scale(red: float, green: float, blue: float) -> LinearSegmentedColormap:
         ends = [(red, green, blue, 0.0), (red, green, blue, 1.0)]
@@ -66,7 +69,11 @@ def _page_colours() -> _Colours:
 
     grey = (0.5, 0.5, 0.5)
     return _Colours(
-        scale(0.03, 0.37, 0.70), scale(0.80, 0.29, 0.04), no_pixels=(*grey, 0.2), edges=(*grey, 0.4), text=INK
+        scale(0.03, 0.37, 0.70),
+        scale(0.80, 0.29, 0.04),
+        no_pixels=ListedColormap([(*grey, 0.25)]),
+        edges=(*grey, 0.4),
+        text=INK,
     )
 
 
@@ -138,7 +145,7 @@ class ConfusionPicture:
         layout = _layout(len(self.confusion.classes))
         with styled("white"):
             figure = self._figure(layout)
-            self._draw(figure, layout, _FILE_COLOURS)
+            self._draw(figure, layout, _file_colours())
             figure.suptitle(plain_text(self.title), fontsize=layout.labels + 4, wrap=True)
             return encode(figure, kind)
 
@@ -158,7 +165,6 @@ class ConfusionPicture:
         axes = figure.subplots()
         values = self.confusion.normalized(self.normalize) * (1 if self.normalize == "none" else 100)
         diagonal = np.eye(len(values), dtype=bool)
-        axes.set_facecolor(colours.no_pixels)
         axes.grid(visible=False)
         images = []
         for right, scale_colours, label in (
@@ -173,6 +179,7 @@ class ConfusionPicture:
             bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.015)
             bar.set_label(f"{label}{scale}", fontsize=layout.labels)
             bar.ax.tick_params(labelsize=layout.labels)
+        _cells(axes, np.ma.masked_array(np.ones_like(values), np.isfinite(values)), cmap=colours.no_pixels)
         _name_classes(axes, self.confusion.classes, layout, colours)
         if len(values) <= _ANNOTATED:
             self._annotate(axes, values, images, colours)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from segplug.results import AnalyzeReport
+from segplug.text import counted
 from segplug_analysis.flops.tables import SMALL, per_module, per_operator, shown_modules, totals
 from segplug_analysis.flops.tally import Complexity, ModuleCost, OperatorCost
 
@@ -26,7 +27,7 @@ def as_report(name: str, complexity: Complexity, *, depth: int) -> AnalyzeReport
     modules, operators = complexity.modules(), complexity.operators()
     shown, left_out = shown_modules(modules, complexity, depth)
     return AnalyzeReport(
-        title=f"{name} at {height}x{width}",
+        title=f"MACs, FLOPs and parameters of {name} at {height}x{width}",
         data=_data(name, complexity, modules, operators),
         tables=(totals(complexity), per_module(shown, complexity), per_operator(operators, complexity)),
         notes=(
@@ -47,13 +48,15 @@ def _one_pass(complexity: Complexity) -> str:
 def _left_out(count: int) -> Iterator[str]:
     if count:
         yield (
-            f"{count} modules with less than {SMALL:.1%} of the FLOPs and of the parameters are left out of "
-            "the table; --json has them."
+            f"{counted(count, 'module')} with less than {SMALL:.1%} of the FLOPs and of the parameters: "
+            "not in the table; --json has all."
         )
 
 
 def _not_counted(operators: list[OperatorCost]) -> Iterator[str]:
-    names = ", ".join(f"{cost.operator} ({cost.calls} calls)" for cost in operators if cost.how is None)
+    names = ", ".join(
+        f"{cost.operator} ({counted(cost.calls, 'call')})" for cost in operators if cost.how is None
+    )
     if names:
         yield f"NOT counted, because there is no rule for them: {names}. The totals are too low."
 

@@ -146,7 +146,8 @@ class ReportSink:
 
     def close(self, *, finished: bool) -> None:
         if finished:
-            write_text(self._path, render(run_page(self._facts())), force=self._force)
+            with self._run.reporter.progress(f"writing {self._path.name}", None):
+                write_text(self._path, render(run_page(self._facts())), force=self._force)
 
     def _facts(self) -> RunFacts:
         run, tally = self._run, self._tally

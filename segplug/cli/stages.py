@@ -35,6 +35,9 @@ _SAID_AFTER = 0.5
 _COUNT_EVERY, _TIME_EVERY = 10.0, 60.0
 """Seconds between lines of a log about one stage: where its steps are counted, and where they are not."""
 
+_LINES, _LONGEST_SILENCE = 60, 300.0
+"""In long work lines come further apart, up to these seconds: CI ends jobs that are silent for 10 minutes."""
+
 _KEPT_FROM = 1.0
 """Seconds that a stage must have taken to leave a line on a terminal."""
 
@@ -166,7 +169,8 @@ class _Log:
             self._watched = False
 
     def _say(self, stage: Stage, now: float) -> None:
-        stage.next_line = now + (_TIME_EVERY if stage.total is None else _COUNT_EVERY)
+        every = _TIME_EVERY if stage.total is None else _COUNT_EVERY
+        stage.next_line = now + max(every, min(stage.seconds / _LINES, _LONGEST_SILENCE))
         if not stage.said:
             stage.said = True
             began = datetime.now() - timedelta(seconds=now - stage.started)

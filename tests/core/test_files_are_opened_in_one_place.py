@@ -90,6 +90,7 @@ ALLOWED = {
     ("plugins/torchserve/src/segplug_torchserve/archive.py", "zipfile.ZipFile"): MEMORY,
     ("plugins/torchserve/src/segplug_torchserve/exporter.py", "shutil.copyfile"): OWN,
     ("plugins/triton/src/segplug_triton/onnx_file.py", "onnxruntime.InferenceSession"): CHECKED,
+    ("segplug/api/early.py", "zipfile.ZipFile"): MEMORY,
     ("segplug/checkpoint/npz.py", "zipfile.ZipFile"): MEMORY,
     ("segplug/checkpoint/pickles.py", "torch.load"): CHECKED,
     ("segplug/checkpoint/reading.py", "safe_open"): CHECKED,

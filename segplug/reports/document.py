@@ -203,7 +203,8 @@ def _legend(legend: Legend) -> Iterator[str]:
     for entry in legend.entries:
         colour = "rgb({}, {}, {})".format(*entry.colour) if entry.painted else "none"
         share = "" if entry.share is None else f' <span class="share">{entry.share:.1%}</span>'
-        yield f'<li><i style="background: {colour}"></i>{escaped(entry.name)}{share}</li>'
+        name = escaped(entry.name if entry.painted else f"{entry.name} (not painted)")
+        yield f'<li><i style="background: {colour}"></i>{name}{share}</li>'
     yield "</ul>"
 
 

@@ -232,3 +232,13 @@ def test_damaged_notes_of_a_journal_are_not_taken(tmp_path, note):
         run(_engine(after=0), _set(3), [sink])  # opened by the run
     assert sink.has(0, {"pairs": [[0, 1, 5], [3, 3, 1]]})
     assert not sink.has(0, {"pairs": note})
+
+
+def test_a_background_that_is_not_painted_is_called_so(tmp_path):
+    meta = ModelMeta("two", out_channels=2, in_channels=2)
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 2), dtype=np.uint8)
+    engine = FunctionEngine(EngineSpec(meta, "logits", backend="test"), lambda batch: batch.copy())
+    run(engine, ArrayDataset([image]), [ReportSink(tmp_path / "r.html")])
+    text = (tmp_path / "r.html").read_text()
+    assert '<i style="background: none"></i>background (not painted)' in text
+    assert '<i style="background: rgb(230, 159, 0)"></i>class 1<' in text

@@ -48,9 +48,7 @@ def main() -> None:
         drawn = write_split(ROOT / "demo" / "data", "test", TEST_SCENES)
         console.print(f"{drawn} drawn, {TEST_SCENES - drawn} were there already, in demo/data")
 
-    with step(
-        done, "Export: a config and a checkpoint of mmsegmentation to one ONNX file, compared with PyTorch"
-    ) as commands:
+    with step(done, "Export: config and checkpoint to one ONNX file, compared with PyTorch") as commands:
         export = segplug(
             commands,
             *("export", "onnx", CONFIG, "--checkpoint", WEIGHTS, "--output", ONNX, "--shape", "256", "512"),

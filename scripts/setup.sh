@@ -58,7 +58,7 @@ compile=--compile
 [ "$kind" != demo ] || compile=--no-compile
 install() { pip install -qq "$compile" -c constraints.txt "$@"; }
 
-echo "setting up $venv: $steps steps, about $size GB; it takes minutes where pip has to fetch the packages"
+echo "setting up $venv: $steps steps, $size GB; minutes if packages must be fetched"
 
 make_environment() {
     # activate is the last file that venv writes.

@@ -44,6 +44,10 @@ class SegplugError(Exception):
         self.message = " ".join(message.split())
         self.hint = " ".join(hint.split()) if hint else None
 
+    def add_hint(self, hint: str) -> None:
+        """Say one more thing to do, if ``hint`` is not empty."""
+        self.hint = "; ".join(filter(None, (self.hint, hint))) or None
+
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 

@@ -165,8 +165,9 @@ def run_command_line(arguments: Sequence[str]) -> int:
         where = f" (see {usage.command_path} --help)" if usage else ""
         message = " ".join(error.format_message().split()) + where
         return _failed(message, "UsageError", 2, debug, as_json)
-    except KeyboardInterrupt:
-        return _failed("interrupted", "KeyboardInterrupt", 130, debug, as_json)
+    except KeyboardInterrupt as interrupt:
+        message = " ".join(["interrupted", *(f"({how_to_go_on})" for how_to_go_on in interrupt.args)])
+        return _failed(message, "KeyboardInterrupt", 130, debug, as_json)
     except FileNotFoundError:
         if _has_working_folder():
             raise

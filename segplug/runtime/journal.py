@@ -29,6 +29,7 @@ import msgspec
 
 from segplug.locks import Lock, lock_path
 from segplug.progress import Reporter
+from segplug.text import counted
 
 __all__ = ["Entry", "Journal", "fingerprint_of", "state_folder"]
 
@@ -86,6 +87,7 @@ class Journal:
         self._lock: Lock | None = None
         self._hash = ""
         self._is_empty = True
+        self._finished: set[int] = set()
         self._folder = state_folder() / fingerprint[:32]
         _prune(self._folder)
         try:
@@ -112,6 +114,7 @@ class Journal:
             )
         if not self.done:
             self._restart(fingerprint)
+        self._finished = set(self.done)
         spool = self._folder / "spool"
         spool.mkdir(exist_ok=True)
         self.spool = spool
@@ -165,8 +168,18 @@ class Journal:
             line = {"index": index, "notes": entry.notes, "files": entry.files}
             self._write(line | ({"nonfinite": entry.nonfinite} if entry.nonfinite else {}))
             self._is_empty = False
+            self._finished.add(index)
         except OSError as error:
             self._give_up(error)
+
+    def how_to_go_on(self) -> str:
+        """How a run that ends now can be continued; empty: no image is done, or it cannot be."""
+        if self._file is None or not self._finished:
+            return ""
+        if len(self._finished) == self._images:
+            return "all images are done: --resume writes what is missing"
+        done = f"{len(self._finished)} of {counted(self._images, 'image')}"
+        return f"{done} done: --resume goes on with the others"
 
     def _write(self, content: Mapping[str, Any]) -> None:
         assert self._file is not None

@@ -182,6 +182,7 @@ class _EngineOutputs:
             readers=readers or (min(usual_readers(), _READERS_OF_VIEWS) if model.views else None),
         )
         self._on_error = on_error
+        self._several = len(dataset) > 1
         self.skipped: list[Skipped] = []
         self._stretched: Counter[tuple[Size, Size]] = Counter()
 
@@ -207,6 +208,8 @@ class _EngineOutputs:
                 yield item
                 continue
             if self._on_error == "stop":
+                if self._several:
+                    item.error.add_hint("--on-error skip leaves such images out, and lists them")
                 raise item.error
             self.skipped.append(Skipped(item.name, str(item.error)))
             progress.advance()
@@ -255,6 +258,12 @@ def _journal(
     try:
         yield journal
         finished = True
+    except SegplugError as error:
+        error.add_hint(journal.how_to_go_on())
+        raise
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = tuple(filter(None, (journal.how_to_go_on(),)))  # the command line shows it
+        raise
     finally:
         journal.close(finished=finished)
 

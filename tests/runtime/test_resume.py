@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,13 @@ import cv2
 import numpy as np
 import pytest
 
+from segplug.cli.root import root, run_command_line
 from segplug.dataset import DatasetInfo
 from segplug.engine import EngineSpec
 from segplug.errors import DatasetError
 from segplug.model import ModelMeta
 from segplug.progress import QuietReporter
-from segplug.runtime.folder import FolderDataset
+from segplug.runtime.folder import FolderDataset, ImageList
 from segplug.runtime.journal import Entry, Journal, state_folder
 from segplug.runtime.pipeline import run
 from segplug.runtime.raw import RawSink
@@ -346,3 +348,34 @@ def test_a_process_that_is_ended_loses_nothing(tmp_path, ended_by):
     for name in painted:
         whole = (tmp_path / "whole" / "painted" / name).read_bytes()
         assert (tmp_path / "killed" / "painted" / name).read_bytes() == whole
+
+
+def test_a_run_that_stops_says_how_to_go_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run(_interrupted(6), _set(10), [], run_key="k")
+    (how,) = stopped.value.args
+    assert re.fullmatch(r"[3-6] of 10 images done: --resume goes on with the others", how)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run(_interrupted(6), _set(10), [])  # no journal
+    assert stopped.value.args == ()
+    folder = _files(tmp_path, 4)
+    (folder / "images" / "03.png").write_bytes(b"\x00 no image")
+    with pytest.raises(DatasetError) as error:
+        run(_engine(), FolderDataset(folder), [ScoreSink()], run_key="k")
+    assert error.value.hint == (
+        "--on-error skip leaves such images out, and lists them; "
+        "3 of 4 images done: --resume goes on with the others"
+    )
+    with pytest.raises(DatasetError) as error:
+        run(_engine(), ImageList([folder / "images" / "03.png"]), [], run_key="k")
+    assert error.value.hint is None
+
+
+def test_the_command_line_says_it(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt("3 of 10 images done: --resume goes on with the others")
+
+    monkeypatch.setattr(root, "invoke", interrupt)
+    assert run_command_line(["plugins", "list"]) == 130
+    printed = capsys.readouterr().err
+    assert printed == "error: interrupted (3 of 10 images done: --resume goes on with the others)\n"

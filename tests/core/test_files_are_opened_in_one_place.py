@@ -75,6 +75,7 @@ ALLOWED = {
     ("plugins/mmseg/src/segplug_mmseg/config.py", "Config.fromfile"): CHECKED,
     ("plugins/onnx/src/segplug_onnx/session.py", "onnxruntime.InferenceSession"): CHECKED,
     ("plugins/onnx/src/segplug_onnx/undefined.py", "mmap.mmap"): MEMORY,
+    ("plugins/serve/src/segplug_serve/page.py", "?.read_bytes"): OWN,
     ("plugins/serve/src/segplug_serve/reader.py", "?.read_text"): SYSTEM,
     ("plugins/tensorrt/src/segplug_tensorrt/builder.py", "onnx.load"): CHECKED,
     ("plugins/tensorrt/src/segplug_tensorrt/building.py", "?.parse_from_file"): CHECKED,

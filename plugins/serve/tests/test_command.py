@@ -34,7 +34,7 @@ def test_a_port_in_use_is_reported_before_the_model_is_opened(capsys, project):
     [
         (["nothing.onnx"], 2, "there is no file nothing.onnx"),
         (["damaged.onnx"], 1, "damaged.onnx"),
-        (["other.txt"], 2, "*.txt"),
+        (["other.txt"], 2, "no installed backend opens other.txt"),
         (["tiny.onnx", "--backend", "nope"], 2, "no target 'nope'"),
         (["tiny.onnx", "--checkpoint", "x.pth"], 2, "--checkpoint is for a config"),
         (["tiny.onnx", "--cfg-options", "a=1"], 2, "--cfg-options is for a config"),

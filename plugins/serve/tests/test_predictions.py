@@ -158,7 +158,8 @@ def test_hostile_requests_do_not_affect_others(server, expected):
 
 def test_the_log_warns_once_that_labels_are_resized(started, project, tmp_path):
     session, path = Segplug(), tmp_path / "labels.onnx"
-    session.export("onnx", session.load_model(project.config, checkpoint=project.checkpoint), output=path)
+    model = session.load_model(project.config, checkpoint=project.checkpoint)
+    session.export("onnx", model, output=path, output_kind="labels")
     server: Running = started(path, "--threads", "1")
     for size in ((96, 128), (24, 32)):
         assert server.post(png(picture(1, *size))).status == 200

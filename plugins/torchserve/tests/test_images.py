@@ -137,7 +137,7 @@ def test_settings_of_the_archive(bands_file, prediction, tmp_path, caplog):
 
 
 def test_unknown_labels_need_scores(model, tmp_path):
-    labels = Segplug().export("onnx", model, output=tmp_path / "labels.onnx").path
+    labels = Segplug().export("onnx", model, output=tmp_path / "labels.onnx", output_kind="labels").path
     with pytest.raises(UsageError, match="--unknown-below needs the scores"):
         Segplug().pack("torchserve", labels, folder=tmp_path / "store", unknown_below=0.5)
     assert not (tmp_path / "store").exists()

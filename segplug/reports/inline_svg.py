@@ -35,7 +35,10 @@ _ATTRIBUTES = frozenset(
     """.split()  # noqa: SIM905
 )
 
-_LENGTH = re.compile(r"[0-9.]+(px|pt|mm|cm|in)")
+_LENGTH = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>px|pt|mm|cm|in)")
+
+_SMALLEST = 0.57
+"""How far a narrow window shrinks a drawing: its texts can still be read. Then it scrolls sideways."""
 
 _RASTER = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 
@@ -69,7 +72,8 @@ def inline_svg(content: bytes, prefix: str, description: str) -> str | None:
     attributes = {"viewBox": root.get("viewBox", "")}
     width = _LENGTH.fullmatch(root.get("width", ""))
     if width:
-        attributes["style"] = f"max-width: {width[0]}"
+        least = f"{float(width['number']) * _SMALLEST:.0f}{width['unit']}"
+        attributes["style"] = f"max-width: {width[0]}; min-width: {least}"
     attributes |= {"role": "img", "aria-label": printable(description)}
     return f"<svg{_as_text(attributes)}>{children}</svg>"
 

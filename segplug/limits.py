@@ -33,7 +33,7 @@ MOST_VALUES = 1 << 30
 MOST_BATCH = 4096
 """Images in one batch, or under way at a time."""
 MOST_REPORT_IMAGES = 200
-"""Images on the page of a run, about 150 kB each: browsers open larger pages slowly."""
+"""Images on the page of a run, 200 to 350 kB each: browsers open larger pages slowly."""
 MOST_RUNS = 1_000_000
 """Runs, requests or the like that are repeated to measure a time."""
 MOST_CLIENTS = 1024

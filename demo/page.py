@@ -285,7 +285,7 @@ def _next(job: Job) -> tuple[Code | Prose, ...]:
     return (
         _commands(
             {
-                "Paint an image, with a legend; a photo, a folder and a video work, too": (predict,),
+                "Paint an image, with a legend; a photo and a folder work, too": (predict,),
                 "A page to drop a photo on, at http://127.0.0.1:8080": (serve,),
                 "What the file says of itself": (info,),
                 "One page with the confusion matrix, the worst and the best images": (page,),

@@ -147,3 +147,8 @@ def test_what_is_no_svg_is_shown_as_a_picture(content: bytes) -> None:
     assert inline_svg(content, "f", "d") is None
     page = render(Page("t", sections=(Section("", (Figure("f", lambda: content, "image/svg+xml"),)),)))
     assert 'src="data:image/svg+xml;base64,' in page
+
+
+def test_words_between_backquotes_are_code() -> None:
+    page = render(Page("t", sections=(Section("", (Bullets(("use `a <b>`, not ` or `c",)),)),)))
+    assert "<li>use <code>a &lt;b&gt;</code>, not <code> or </code>c</li>" in page

@@ -48,7 +48,7 @@ ECHO = """
                     "settings": dict(request.options.cfg_options or {}),
                 },
                 tables=(Table("keys", ("key", "depth"), rows),),
-                figures=(Figure("curve", lambda: b"png", text="_/- drawn"),),
+                figures=(Figure("curve", lambda: b"png", text=lambda screen: "_/- drawn"),),
                 notes=("[depth] is not height",),
             )
 

@@ -26,11 +26,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The command line, in an environment in which only the example is installed in addition."""
     site = tmp_path_factory.mktemp("site")
-    source = tmp_path_factory.mktemp("source") / "segplug-openvino"
-    # Building in place would leave a build folder in the sources.
-    subprocess.run(["cp", "-r", str(EXAMPLE), str(source)], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", str(site), str(source)], check=True)
+    subprocess.run([*pip, "--target", str(site), str(EXAMPLE)], check=True)
 
     def command(
         *arguments: object, module: str = "segplug", **variables: str
@@ -141,8 +138,8 @@ def test_its_rule_cannot_be_switched_off(run: Run, tmp_path: Path) -> None:
 def test_a_device_that_it_does_not_have(run: Run, exported: Path, scenes: Path) -> None:
     done = run("run", "infer", "openvino", exported, *data(scenes), "--device", "npu")
     assert done.returncode == 1
-    assert "OpenVINO has CPU" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.splitlines()[-1] == "error: OpenVINO has CPU, not NPU"
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -37,14 +38,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Prose:
-    """Text in paragraphs; an empty line ends one."""
+    """Text in paragraphs; an empty line ends one. What is between backquotes is code."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Bullets:
-    """Sentences that belong together, as a list."""
+    """Sentences that belong together, as a list. What is between backquotes is code."""
 
     items: tuple[str, ...]
 
@@ -170,7 +171,7 @@ def _part(part: Part, numbers: Iterator[int]) -> Iterator[str]:
         yield from _paragraphs(part.text)
     elif isinstance(part, Bullets):
         yield "<ul>"
-        yield from (f"<li>{escaped(item)}</li>" for item in part.items)
+        yield from (f"<li>{_sentence(item)}</li>" for item in part.items)
         yield "</ul>"
     elif isinstance(part, Failure):
         yield f'<p class="failure"><strong>Failed:</strong> {escaped(part.text)}</p>'
@@ -195,7 +196,11 @@ def _part(part: Part, numbers: Iterator[int]) -> Iterator[str]:
 def _paragraphs(text: str, mark: str = "") -> Iterator[str]:
     for paragraph in text.split("\n\n"):
         if paragraph.strip():
-            yield f"<p{mark}>{escaped(paragraph.strip())}</p>"
+            yield f"<p{mark}>{_sentence(paragraph.strip())}</p>"
+
+
+def _sentence(text: str) -> str:
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escaped(text))
 
 
 def _legend(legend: Legend) -> Iterator[str]:
@@ -217,5 +222,7 @@ def _foot(command: str) -> Iterator[str]:
         f"{' with' if command else '.'}</p>"
     )
     if command:
-        yield f'<pre class="command"><code>{escaped(command)}</code></pre>'
+        # Lines end between words only, also where a word has hyphens.
+        words = " ".join(f"<span>{escaped(word)}</span>" for word in command.split(" "))
+        yield f'<pre class="command"><code>{words}</code></pre>'
     yield "</footer>"

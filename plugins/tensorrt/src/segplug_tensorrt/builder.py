@@ -219,7 +219,7 @@ def _calibrated(model: Any, request: BuildEngineRequest[Options], source: _OnnxF
     count = min(request.options.calibration_images, len(request.images))
     with request.reporter.progress("calibrating on images", count) as progress:
         batches = calibration_batches(source.meta, source.input, source.shape, request, count, progress)
-        return int8.convert(model, batches)
+        return int8.convert(model, batches, request.reporter)
 
 
 def _report(converted: Converted, precision: Precision, reporter: Reporter) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from segplug.files import scratch_folder, temporary_files_in
+from segplug.progress import Progress, QuietReporter, Reporter
 from segplug.quiet import quiet
 from segplug_tensorrt.graphs.converted import Converted
 from segplug_tensorrt.graphs.sensitive import WEIGHTED, sensitive_nodes
@@ -25,7 +26,7 @@ _Saved = dict[str, Path]
 """The inputs of one batch: name to file."""
 
 
-def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
+def convert(model: onnx.ModelProto, batches: Iterable[Batch], reporter: Reporter | None = None) -> Converted:
     """Quantise weights (one scale for each channel) and activations to 8 bits, both symmetric.
 
     Some layers stay in floating point: the classifier, because no later layer averages its errors out;
@@ -35,6 +36,7 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     Args:
         model: With its weights. It is not changed.
         batches: Inputs by name, to calibrate the ranges of the activations.
+        reporter: Gets the progress.
     """
     import numpy as np
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
@@ -43,9 +45,10 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """Gives the batches of the range that was set; they wait in files."""
 
-        def __init__(self, saved: Sequence[_Saved]) -> None:
+        def __init__(self, saved: Sequence[_Saved], progress: Progress) -> None:
             self._saved = saved
             self._next = iter(saved)
+            self._progress = progress
 
         def __len__(self) -> int:
             return len(self._saved)
@@ -55,7 +58,10 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
 
         def get_next(self) -> Batch | None:
             saved = next(self._next, None)
-            return None if saved is None else {name: np.load(path) for name, path in saved.items()}
+            if saved is None:
+                return None
+            self._progress.advance()
+            return {name: np.load(path) for name, path in saved.items()}
 
     named = onnx.ModelProto()
     named.CopyFrom(model)
@@ -65,29 +71,30 @@ def convert(model: onnx.ModelProto, batches: Iterable[Batch]) -> Converted:
     sensitive = sensitive_nodes(named)
     static: Any = quantize
     with scratch_folder() as folder, temporary_files_in(folder), quiet():
-        output = folder / "int8.onnx"
-        static(
-            named,
-            output,
-            Reader(_save(batches, folder)),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(WEIGHTED),
-            nodes_to_exclude=[*not_quantised, *sensitive],
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={
-                "ActivationSymmetric": True,
-                "WeightSymmetric": True,
-                "QuantizeBias": False,
-                "AddQDQPairToWeight": True,
-                "CalibPercentile": 99.99,
-                # One batch at a time: all layers' outputs of all batches at once took 16 GB for 16 images
-                # of 480x360.
-                "CalibStridedMinMax": 1,
-            },
-        )
+        output, saved = folder / "int8.onnx", _save(batches, folder)
+        with (reporter or QuietReporter()).progress("running batches", len(saved)) as progress:
+            static(
+                named,
+                output,
+                Reader(saved, progress),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(WEIGHTED),
+                nodes_to_exclude=[*not_quantised, *sensitive],
+                per_channel=True,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.Percentile,
+                extra_options={
+                    "ActivationSymmetric": True,
+                    "WeightSymmetric": True,
+                    "QuantizeBias": False,
+                    "AddQDQPairToWeight": True,
+                    "CalibPercentile": 99.99,
+                    # One batch at a time: all layers' outputs of all batches at once took 16 GB for 16 images
+                    # of 480x360.
+                    "CalibStridedMinMax": 1,
+                },
+            )
         quantised = onnx.load(output)
     del quantised.metadata_props[:]
     quantised.metadata_props.extend(model.metadata_props)

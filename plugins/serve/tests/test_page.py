@@ -146,6 +146,20 @@ def test_refusals_are_shown_in_the_servers_words_and_explained(tab, server) -> N
 
 
 @pytest.mark.slow
+def test_a_server_that_is_gone_is_said_and_can_be_tried_again(tab, started, project: Project) -> None:
+    server: Running = started(project.artifact(".onnx"))
+    found = tab(server.page)
+    found.page.wait_for_selector("#card:not([hidden])")
+    server.stop()
+    found.drop("a.png", png(picture(1)))
+    found.page.wait_for_selector("h2 >> text=No answer")
+    again = started(project.artifact(".onnx"), "--port", str(server.port))
+    assert again.page == server.page
+    found.page.get_by_role("button", name="Try again").click()
+    found.page.wait_for_selector(SHOWN)
+
+
+@pytest.mark.slow
 def test_the_token_is_asked_for_and_kept_in_the_tab(tab, started, project: Project, tmp_path) -> None:
     (tmp_path / "token").write_text("s3cret")
     server: Running = started(project.artifact(".onnx"), "--token-file", str(tmp_path / "token"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from importlib.resources import files
@@ -9,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from PIL import Image
 from segplug_serve.openapi import openapi_document
 from segplug_serve.samples import MOST_SAMPLES, find_samples
 from serve_support.bands import METAS
@@ -17,6 +19,7 @@ from serve_support.servers import Running, picture, png
 
 from segplug.errors import UsageError
 from segplug.model import ModelMeta
+from segplug.palette import distinct_palette
 from segplug.serving.requests import CONTROLS, Limits, Output, Request, read_image
 
 WEB = files("segplug_serve").joinpath("web")
@@ -58,14 +61,20 @@ def test_a_listed_sample_is_an_image_that_the_server_takes(server) -> None:
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_no_page_leaves_all_of_it_out(started, project: Project) -> None:
-    server: Running = started(project.artifact(".onnx"), "--no-page")
+def test_no_page_leaves_all_of_it_out_and_a_palette_colours_masks(started, project: Project) -> None:
+    server: Running = started(project.artifact(".onnx"), "--no-page", "--palette", "distinct")
     assert server.page is None
     for path in ("/", "/docs", "/page/app.js", "/openapi.json", "/samples", "/samples/0"):
         answer = server.ask("GET", path)
         assert answer.status == 404
         assert answer.json["error"].endswith("/models lists the model's addresses")
-    assert server.post(png(picture(1))).status == 200
+    shares = server.post(png(picture(1)), "?output=json").json["classes"]
+    colours = distinct_palette(4)
+    assert {entry["label"]: tuple(entry["colour"]) for entry in shares}.items() <= dict(
+        enumerate(colours)
+    ).items()
+    with Image.open(io.BytesIO(server.post(png(picture(1))).body)) as mask:
+        assert tuple(mask.getpalette()[:12]) == tuple(value for colour in colours for value in colour)
 
 
 def test_the_files_name_only_each_other_and_hold_no_inline_code() -> None:

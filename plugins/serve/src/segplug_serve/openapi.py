@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from segplug import __version__
 from segplug.serving.requests import CONTROLS, Limits, Output
-from segplug.version import __version__
 
 __all__ = ["openapi_document"]
 

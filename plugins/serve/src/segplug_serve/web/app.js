@@ -37,7 +37,18 @@ async function start() {
   offerSamples(segment).catch(showProblem);
 }
 
-const started = start().catch(showProblem);
+let started = start();
+started.catch(showProblem);
+
+/** What the page needs of the server, which may not have been there when the page was opened. */
+async function ready() {
+  try {
+    await started;
+  } catch {
+    started = start();
+    await started;
+  }
+}
 
 /**
  * Send an image and show its mask.
@@ -51,8 +62,7 @@ async function segment(given, url = null) {
   const times = { begun: performance.now() };
   try {
     byId("problem").hidden = true;
-    await started;
-    if (server === null) return;
+    await ready();
     const file = await given();
     const source = { name: file.name, url, file };
     document.body.classList.add("busy");

@@ -33,6 +33,18 @@ __all__ = ["ConsoleReporter", "Output"]
 _COLOUR_CODE = re.compile(r"(\x1b\[[0-9;]*m)")
 """What sets a colour on a terminal. The parentheses keep it when a text is split there."""
 
+_IN_ASCII = str.maketrans(
+    {
+        **dict.fromkeys("\u2500\u2501", "-"),
+        "\u2502": "|",
+        **dict.fromkeys("\u250c\u2510\u2514\u2518\u251c\u2524\u252c\u2534\u253c", "+"),
+        "\u2588": "#",
+        **dict.fromkeys(map(chr, range(0x2801, 0x2900)), "*"),  # the points of braille
+        "\u2800": " ",
+    }
+)
+"""What stands for the characters of drawings where the terminal's encoding lacks them."""
+
 _FEW_ROWS = 8
 _MOST_LABELS = 60
 """How many labels are listed; the JSON document has all."""
@@ -108,6 +120,8 @@ class Output:
         safe = "".join(
             part if _COLOUR_CODE.fullmatch(part) else printable(part) for part in _COLOUR_CODE.split(text)
         )
+        if not self.console.encoding.startswith("utf"):
+            safe = safe.translate(_IN_ASCII)
         shown = Text.from_ansi(safe) if self._has_colours else Text(_COLOUR_CODE.sub("", safe))
         self.console.print(shown, soft_wrap=True)
 

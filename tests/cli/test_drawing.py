@@ -28,3 +28,9 @@ def test_only_colours_reach_the_terminal(monkeypatch, capsys, settings, colour) 
     assert "\x1b]8" not in printed
     assert "\x1b[2J" not in printed
     assert r"\x1b[2J" in printed
+
+
+def test_a_terminal_without_their_characters_shows_drawings_in_ascii(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("rich.console.Console.encoding", property(lambda console: "ascii"))
+    Output(as_json=False).drawing("┌─┐\n2┤⠑⠀█\n└┬┘ ━━ a")
+    assert capsys.readouterr().out == "+-+\n2+* #\n+++ -- a\n"

@@ -285,7 +285,7 @@ def test_a_file_that_is_no_image_is_an_error_before_any_is_sent(
     text.write_text("no picture")
     np.save(bands, np.zeros((8, 8, 4), np.uint16))
     with serve(engine) as served:
-        with pytest.raises(DatasetError, match=r"a\.jpg is not an image"):
+        with pytest.raises(DatasetError, match=r"a\.jpg is text, not an image"):
             analyze(served, [images[0], text])
         with pytest.raises(DatasetError, match=r"bands\.npy has 4 channels.*3"):
             analyze(served, [images[0], bands])

@@ -7,10 +7,13 @@ import itertools
 import matplotlib
 import pytest
 from segplug_analysis.pictures import (
+    INK,
     encode,
     font_notes,
     line_looks,
     new_figure,
+    page_styled,
+    page_svg,
     picture_kind,
     plain_text,
     styled,
@@ -68,11 +71,29 @@ def test_a_colour_blind_reader_tells_lines_apart():
         assert distance**0.5 > 0.1 or one.linestyle != other.linestyle, (one, other)
 
 
-def test_every_line_stands_out_from_white():
+def luminance(colour):
+    red, green, blue = rgb_linear(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_line_stands_out_from_white_and_from_a_dark_page():
     for look in line_looks(10):
-        red, green, blue = rgb_linear(look.color)
-        contrast = 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
-        assert contrast > 2, look
+        assert 1.05 / (luminance(look.color) + 0.05) > 2, look
+        assert (luminance(look.color) + 0.05) / (luminance("#15181c") + 0.05) > 3, look
+
+
+def test_a_picture_for_a_page_has_the_colours_of_the_page_and_its_texts_as_text():
+    with page_styled():
+        made = new_figure(2, 2)
+        axes = made.subplots()
+        axes.plot([1, 2], [3, 4])
+        axes.set_xlabel(plain_text("<i> & $x$"))
+        svg = page_svg(made).decode()
+    assert ">&lt;i&gt; &amp; $x$</text>" in svg
+    assert "fill: currentColor" in svg
+    assert "stroke: var(--line, #ccc)" in svg
+    assert "#ffffff" not in svg
+    assert INK not in svg
 
 
 def test_the_name_of_a_picture_says_its_format(tmp_path):

@@ -309,7 +309,8 @@ class _Versioned:
 def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
     """The places of values that do not go with other values, and why. Each value is right alone."""
     if meta.palette and meta.num_classes and len(meta.palette) != meta.num_classes:
-        yield "palette", f"it has {len(meta.palette)} colours for {meta.num_classes} classes"
+        colours = counted(len(meta.palette), "colour")
+        yield "palette", f"it has {colours} for {counted(meta.num_classes, 'class', 'classes')}"
     for place, steps in (("preprocessing", meta.preprocessing), *(("tta", view) for view in meta.tta)):
         reason = check_channels(steps, meta.in_channels)
         if reason is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from segplug.errors import UsageError
 from segplug.palette_files import read_palette
 from segplug.palette_tables import DATASETS, DISTINCT
+from segplug.text import counted
 
 __all__ = [
     "PALETTE_NAMES",
@@ -70,7 +71,8 @@ def named_palette(name: str, count: int) -> Palette:
     colours = _all_colours(name)
     if len(colours) < count:
         raise UsageError(
-            f"the palette {name} has {len(colours)} colours, too few for {count} classes",
+            f"the palette {name} has {counted(len(colours), 'colour')}, too few for "
+            f"{counted(count, 'class', 'classes')}",
             hint="--palette distinct has colours for any number of classes",
         )
     return colours[:count]

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
+from segplug.text import counted
 from segplug.validation import AboveZero, AtLeastOne, Finite, NotNegative, checked, fault
 
 __all__ = [
@@ -340,7 +341,7 @@ def _contradiction(step: Step) -> str | None:
     if isinstance(step, Pad) and (step.size is None) == (step.divisor is None):
         return "exactly one of size and divisor is expected"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
-        return f"mean has {len(step.mean)} values, std {len(step.std)}"
+        return f"mean has {counted(len(step.mean), 'value')}, std {len(step.std)}"
     if isinstance(step, Resize) and step.filter not in RESIZE_FILTERS[step.algorithm]:
         return f"{step.algorithm} has no filter '{step.filter}'"
     if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
@@ -356,6 +357,9 @@ def check_channels(steps: Sequence[Step], channels: int) -> str | None:
             if values is None or (field == "value" and not values):  # a Pad may have none
                 continue
             if len(values) != channels:
-                number = "1 value" if len(values) == 1 else f"{len(values)} values"
-                return f"the {field} of step '{step.name}' has {number}, the images have {channels} channels"
+                number = counted(len(values), "value")
+                return (
+                    f"the {field} of step '{step.name}' has {number}, the images have "
+                    f"{counted(channels, 'channel')}"
+                )
     return None

@@ -10,6 +10,7 @@ from typing import Literal
 from segplug.errors import UsageError
 from segplug.preprocessing import Decoding, Pad, Resize, Step, usual_steps
 from segplug.regular_files import expanded, read_regular_text
+from segplug.text import counted
 
 __all__ = [
     "CLASSES_HELP",
@@ -169,7 +170,7 @@ def _per_channel(
     values = (default,) if given is None else tuple(given)
     if len(values) not in (1, channels):
         raise UsageError(
-            f"{name} has {len(values)} values, and the network takes {_counted(channels)}",
+            f"{name} has {counted(len(values), 'value')}, and the network takes {_counted(channels)}",
             hint="give one value for each channel, or one for all",
         )
     if not all(map(math.isfinite, values)):
@@ -178,4 +179,4 @@ def _per_channel(
 
 
 def _counted(channels: int) -> str:
-    return "1 channel" if channels == 1 else f"{channels} channels"
+    return counted(channels, "channel")

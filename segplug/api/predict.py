@@ -19,6 +19,7 @@ from segplug.palette import label_colours, named_palette
 from segplug.registry.formats import default_backend
 from segplug.requests import InferRequest
 from segplug.session import PathLike, Subject, Target
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -182,7 +183,10 @@ def colours_of(meta: ModelMeta, palette: str | Palette | None) -> LabelColours:
     if isinstance(palette, str):
         palette = named_palette(palette, meta.num_classes)
     elif palette is not None and len(palette) < meta.num_classes:
-        raise UsageError(f"the palette has {len(palette)} colours for {meta.num_classes} classes")
+        raise UsageError(
+            f"the palette has {counted(len(palette), 'colour')} for "
+            f"{counted(meta.num_classes, 'class', 'classes')}"
+        )
     return label_colours([palette or (), meta.palette], meta.num_classes, meta.classes)
 
 

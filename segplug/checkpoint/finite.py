@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import NonfiniteError
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,8 @@ def refuse_nonfinite(state: Mapping[str, Any], what: str) -> None:
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     values = sum(found.values())
     raise NonfiniteError(
-        f"{what} hold NaN or infinity, {values} values in {len(found)} tensors: {listed}{more}",
+        f"{what} hold NaN or infinity, {counted(values, 'value')} in "
+        f"{counted(len(found), 'tensor')}: {listed}{more}",
         hint="labels would mean nothing: take an earlier checkpoint; --allow-nonfinite reads it all the same",
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segplug.errors import CheckpointError, UsageError
 from segplug.regular_files import is_regular, read_regular_text
+from segplug.text import counted
 
 __all__ = ["check_is_no_shard", "check_names", "is_index", "read_index"]
 
@@ -68,7 +69,9 @@ def check_is_no_shard(path: Path, location: str) -> None:
         except CheckpointError:  # a damaged index that the user did not name
             continue
         if path.name in files and len(files) > 1:
-            raise UsageError(f"{location} is one of {len(files)} files of a checkpoint", hint=f"give {index}")
+            raise UsageError(
+                f"{location} is one of {counted(len(files), 'file')} of a checkpoint", hint=f"give {index}"
+            )
 
 
 def _weight_map(path: Path, location: str) -> Mapping[str, str]:

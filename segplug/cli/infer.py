@@ -45,6 +45,7 @@ from segplug.limits import MOST_BATCH, MOST_THREADS
 from segplug.options import as_keywords
 from segplug.registry.formats import makers_of
 from segplug.results import Table
+from segplug.text import counted
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -324,17 +325,20 @@ def _print(output: Output, values: Mapping[str, Any], report: RunReport) -> None
         rows = tuple((item.name, item.reason) for item in report.skipped)
         output.table(Table(f"{len(rows)} skipped", ("image", "why"), rows))
     resumed = f", {report.resumed} of them from the interrupted run" if report.resumed else ""
-    output.say(f"{report.images} images{resumed}, {report.images_per_second:.1f} images/s")
+    output.say(f"{counted(report.images, 'image')}{resumed}, {report.images_per_second:.1f} images/s")
     if report.unknown_share is not None:
         limit = values["unknown_below"]
         output.say(
             f"unknown: {report.unknown_share:.1%} of the pixels have labels less probable than {limit:g}"
         )
     if report.views:
-        output.say(f"test-time augmentation: the probabilities of {report.views} views are averaged")
+        output.say(
+            f"test-time augmentation: the probabilities of {counted(report.views, 'view')} are averaged"
+        )
     if report.views_left_out:
         output.say(
-            f"without the test-time augmentation of the model's pipeline ({report.views_left_out} views)"
+            "without the test-time augmentation of the model's pipeline "
+            f"({counted(report.views_left_out, 'view')})"
         )
     for line in report.approximations:
         output.say(f"approximate: {line}")

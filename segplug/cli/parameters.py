@@ -14,6 +14,7 @@ from segplug.cli.grouped_help import Flag, write_example, write_groups
 from segplug.errors import PluginError, UsageError
 from segplug.limits import why_no_input
 from segplug.options import OptionSpec
+from segplug.text import counted
 
 __all__ = [
     "FiniteNumber",
@@ -342,7 +343,7 @@ def shape_of(values: Sequence[int]) -> tuple[int, int] | None:
     if not values:
         return None
     if len(values) > 2:
-        raise UsageError(f"--shape takes height and width, not {len(values)} numbers")
+        raise UsageError(f"--shape takes height and width, not {counted(len(values), 'number')}")
     if reason := why_no_input((values[0], values[-1]), channels=1):
         raise UsageError(f"--shape: {reason}")
     return values[0], values[-1]

@@ -146,7 +146,8 @@ class Journal:
             good += len(line)
         if line.endswith(b"\n"):  # else it was being written when the process was killed
             self._reporter.note(
-                f"the journal of the interrupted run is damaged after {len(self.done)} images: the others "
+                "the journal of the interrupted run is damaged after "
+                f"{counted(len(self.done), 'image')}: the others "
                 "are computed again"
             )
         self._file.truncate(good)

@@ -27,6 +27,7 @@ from segplug.runtime.sinks import ScoreSink
 from segplug.scores import Nonfinite, RunReport, Skipped, Stretched
 from segplug.session import OnError
 from segplug.sink import RunContext, Sink
+from segplug.text import counted
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -324,8 +325,8 @@ def _restored(
         done[index] = entry.nonfinite
     if len(done) < len(entries):
         reporter.note(
-            f"{len(entries) - len(done)} images of the interrupted run are computed again: their files "
-            "changed, their results are gone, or their scores are not finite"
+            f"computed again: {counted(len(entries) - len(done), 'image')} of the interrupted run, since "
+            "files changed, results are gone, or scores are not finite"
         )
     return done
 
@@ -338,10 +339,10 @@ def _warn(
 ) -> None:
     """Warn of what makes scores differ from the model's own."""
     if nonfinite:
-        listed = ", ".join(f"{item.name} ({item.pixels} pixels)" for item in nonfinite[:_NAMED])
+        listed = ", ".join(f"{item.name} ({counted(item.pixels, 'pixel')})" for item in nonfinite[:_NAMED])
         more = f" and {len(nonfinite) - _NAMED} more" if len(nonfinite) > _NAMED else ""
         reporter.warn(
-            f"the scores of {len(nonfinite)} images are NaN or infinite in "
+            f"the scores of {counted(len(nonfinite), 'image')} are NaN or infinite in "
             f"{sum(item.pixels for item in nonfinite)} pixels, which get the ignored label: {listed}{more}"
         )
     if stretched:
@@ -349,7 +350,8 @@ def _warn(
         more = f" and {len(sizes) - _NAMED} more sizes" if len(sizes) > _NAMED else ""
         height, width = stretched[0].to
         reporter.warn(
-            f"{sum(item.images for item in stretched)} of {images} images were stretched to {height}x{width} "
+            f"{sum(item.images for item in stretched)} of {counted(images, 'image')} stretched "
+            f"to {height}x{width} "
             f"(height x width), in place of {', '.join(sizes[:_NAMED])}{more}"
         )
 
@@ -360,7 +362,7 @@ def _names(dataset: Dataset) -> list[str]:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DatasetError(
-            f"the data set {dataset.info.name} lists {len(twice)} images more than once; "
+            f"the data set {dataset.info.name} lists {counted(len(twice), 'image')} more than once; "
             f"the first is {twice[0]}"
         )
     return names
@@ -368,4 +370,6 @@ def _names(dataset: Dataset) -> list[str]:
 
 def _refuse_all_skipped(skipped: Sequence[Skipped], dataset: Dataset) -> None:
     if skipped and len(skipped) == len(dataset):
-        raise DatasetError(f"all {len(dataset)} images were skipped; the first: {skipped[0].reason}")
+        raise DatasetError(
+            f"no image is left: {counted(len(dataset), 'image')} skipped; the first: {skipped[0].reason}"
+        )

@@ -17,6 +17,7 @@ from segplug.runtime.pointwise import Tables, apply_pointwise, is_pointwise
 from segplug.runtime.reading.limits import MAX_PIXELS
 from segplug.runtime.resizing import resize_image
 from segplug.runtime.sizes import Geometry, Plan, Size, plan_sizes, round_up
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -247,7 +248,7 @@ def _check_image(image: npt.NDArray[Any], channels: int, name: str) -> None:
 
 
 def _number(channels: int) -> str:
-    return "1 channel" if channels == 1 else f"{channels} channels"
+    return counted(channels, "channel")
 
 
 def _fits(spec: EngineSpec, size: Size) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from segplug.errors import DatasetError, MissingDependencyError
 from segplug.runtime import pillow_form
 from segplug.runtime.libraries import opencv, pillow
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -79,7 +80,7 @@ def _with_opencv(image: npt.NDArray[Any], size: Size, filter_name: str, name: st
         ]
     except cv2.error as error:
         raise DatasetError(
-            f"OpenCV cannot resize the image {name}, {image.dtype} with {channels} channels: "
+            f"OpenCV cannot resize the image {name}, {image.dtype} with {counted(channels, 'channel')}: "
             f"{error.err or error}",
             hint=None if image.dtype.name in _OPENCV_TYPES else f"it takes {', '.join(_OPENCV_TYPES)}",
         ) from error

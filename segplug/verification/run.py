@@ -27,6 +27,7 @@ from segplug.registry.formats import backend_of_artifact, backend_of_input, veri
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Artifact
 from segplug.session import PathLike, Session, Subject, Target
+from segplug.text import counted
 from segplug.verification.compare import Pair, compare
 from segplug.verification.stability import perturbed_runs
 
@@ -349,7 +350,7 @@ def _not_compared(spec: EngineSpec) -> tuple[str, ...]:
         if fixed_size_warning(spec.meta, size) is not None:
             lines.append(f"what stretching images to {size[0]}x{size[1]} (height x width) changes")
     if spec.meta.tta:
-        lines.append(f"the model's test-time augmentation ({len(spec.meta.tta)} views)")
+        lines.append(f"the model's test-time augmentation ({counted(len(spec.meta.tta), 'view')})")
     return tuple(lines)
 
 

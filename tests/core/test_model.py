@@ -117,7 +117,7 @@ def test_fields_that_are_not_there_have_their_defaults() -> None:
             [[1, 2, 0.5], [4, 5, 6]],
             "palette[0][2]: a whole number from 0 to 255 is expected, not 0.5",
         ),
-        ("palette", [[1, 2, 3]], "palette: it has 1 colours for 2 classes"),
+        ("palette", [[1, 2, 3]], "palette: it has 1 colour for 2 classes"),
         ("in_channels", 0, "in_channels: a whole number of at least 1 is expected, not 0"),
         ("in_channels", 3.0, "in_channels: a whole number of at least 1 is expected, not 3.0"),
         (
@@ -289,7 +289,7 @@ def test_a_head_of_one_channel_has_two_labels_whatever_its_classes(meta, classes
 def test_a_model_of_one_class_has_one_colour() -> None:
     meta = ModelMeta("x", classes=("vessel",), palette=((9, 9, 9),), out_channels=1)
     assert ModelMeta.from_dict(meta.to_dict()) == meta
-    with pytest.raises(ArtifactError, match="palette: it has 2 colours for 1 classes"):
+    with pytest.raises(ArtifactError, match="palette: it has 2 colours for 1 class"):
         ModelMeta.from_dict(meta.to_dict() | {"palette": [[0, 0, 0], [9, 9, 9]]})
 
 

@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from segplug.model import ModelMeta, Provenance
-from segplug.text import encodable_data, is_encodable, printable, printable_line
+from segplug.text import counted, encodable_data, in_bytes, is_encodable, printable, printable_line
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,17 @@ def test_data_can_be_written_as_utf_8() -> None:
     assert meta.provenance.config == "c\udcff.py"
     meta.to_json().encode("utf-8")
     assert meta.to_dict()["provenance"]["config"] == r"c\xff.py"
+
+
+def test_counted_nouns() -> None:
+    assert [counted(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [counted(count, "class", "classes") for count in (1, 3)] == ["1 class", "3 classes"]
+
+
+def test_sizes_for_people() -> None:
+    assert [in_bytes(size) for size in (1, 999, 1000, 2_345_678)] == [
+        "1 byte",
+        "999 bytes",
+        "1.0 kB",
+        "2.3 MB",
+    ]

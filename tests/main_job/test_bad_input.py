@@ -77,9 +77,9 @@ def test_a_checkpoint_of_another_model(fail: Fail, project, tmp_path: Path) -> N
     torch.save(state, other)
     line = fail(*export(project, tmp_path, "--checkpoint", other), code=1)
     for expected in (
-        "1 keys missing",
-        "1 keys unexpected",
-        "1 keys of another shape",
+        "1 key missing",
+        "1 key unexpected",
+        "1 key of another shape",
         "unknown.weight",
         "conv_seg.bias",
     ):

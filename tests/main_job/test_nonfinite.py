@@ -66,7 +66,7 @@ def test_each_command_that_loads_it_names_the_tensor(damaged, project, capsys, t
     out, err = capsys.readouterr()
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
-    assert f"the weights of {source}.pth hold NaN or infinity, 1 values in 1 tensors" in lines[0]
+    assert f"the weights of {source}.pth hold NaN or infinity, 1 value in 1 tensor" in lines[0]
     assert NAMED[source] in lines[0]
     assert "--allow-nonfinite" in lines[0]
     assert out == ""

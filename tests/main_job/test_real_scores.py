@@ -70,7 +70,7 @@ def test_another_size_than_the_pipelines_is_said_by_all_who_see_it(data_dir: Pat
     assert report.scores is not None
     assert report.scores.metrics["mIoU"] < 0.35
     assert report.stretched == (Stretched((360, 480), (180, 240), 21),)
-    assert any("21 of 21 images were stretched to 180x240" in line for line in report.warnings)
+    assert any("21 of 21 images stretched to 180x240" in line for line in report.warnings)
 
 
 def _agreement(results: Path, golden: Path) -> float:

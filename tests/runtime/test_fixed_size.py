@@ -91,7 +91,7 @@ def test_a_run_counts_the_images_that_it_stretches_and_their_sizes():
     first, counted = report.warnings
     assert "and all others of another size are stretched" in first
     assert "--dynamic" in first
-    said = "3 of 4 images were stretched to 8x12 (height x width), in place of 16x24 (2), 9x9 (1)"
+    said = "3 of 4 images stretched to 8x12 (height x width), in place of 16x24 (2), 9x9 (1)"
     assert counted == said
     found = json.loads(json.dumps(report.to_dict()))
     assert found["stretched"][0] == {"size": [16, 24], "to": [8, 12], "images": 2}

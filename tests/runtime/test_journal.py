@@ -220,7 +220,7 @@ def test_a_damaged_journal_is_named_once(journal: Path, whole: str) -> None:
     report = run(engine, dataset(), [ScoreSink()], run_key="k", resume=True, reporter=reporter)
     assert report.resumed == 1
     assert [note for note in notes if "damaged" in note] == [
-        "the journal of the interrupted run is damaged after 1 images: the others are computed again"
+        "the journal of the interrupted run is damaged after 1 image: the others are computed again"
     ]
 
 

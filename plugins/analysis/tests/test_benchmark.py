@@ -251,7 +251,7 @@ def test_what_cannot_be_timed_is_refused_before_anything_runs(
         (("nothing.py",), {}, "there is no file nothing.py"),
         ((str(WEIGHTS),), {}, "no installed backend opens .*weights.pth"),
         ((str(CONFIG),), {"backend": ("onnxruntime",)}, "none of the backends onnxruntime runs the config"),
-        ((str(CONFIG),), {"checkpoint": (str(WEIGHTS),) * 2}, "names 2 files for 1 configs"),
+        ((str(CONFIG),), {"checkpoint": (str(WEIGHTS),) * 2}, "names 2 files for 1 config"),
         ((str(CONFIG),), {"checkpoint": ("no.pth",)}, "there is no file no.pth"),
     ],
 )

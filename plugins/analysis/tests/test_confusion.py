@@ -197,7 +197,7 @@ def test_results_and_images_that_do_not_belong_together(dataset, predicted, tmp_
     np.savez(path, **{"a.png": predicted["a.png"], "c.png": predicted["a.png"]})
     assert command(path, dataset) == 1
     printed = capsys.readouterr().err
-    assert "1 of its 2 images have no result (sub/b.png) and 1 results have no image (c.png)" in printed
+    assert "1 of its 2 images without a result (sub/b.png) and 1 result without an image (c.png)" in printed
 
 
 @pytest.mark.parametrize(

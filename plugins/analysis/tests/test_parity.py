@@ -318,7 +318,7 @@ def test_a_data_set_that_cannot_be_scored(
 @pytest.mark.parametrize(
     ("subjects", "words"),
     [
-        ((CONFIG,), "takes a config and its checkpoint, not 1 files"),
+        ((CONFIG,), "takes a config and its checkpoint, not 1 file"),
         ((CONFIG, "no.pth"), "there is no file no.pth"),
         ((WEIGHTS, CONFIG), "no installed source reads a"),
     ],

@@ -370,7 +370,7 @@ def test_a_name_without_a_suffix_gets_one(tmp_path):
 def test_weights_that_are_nan_or_infinite_are_refused_or_kept_bit_for_bit(tmp_path):
     odd = torch.tensor([float("nan"), float("-inf"), -0.0, 1e-45])
     source = training_run(tmp_path, state_dict=STATE | {"backbone.bn.running_mean": odd})
-    with pytest.raises(NonfiniteError, match=r"2 values in 1 tensors: backbone\.bn\.running_mean \(2 of 4\)"):
+    with pytest.raises(NonfiniteError, match=r"2 values in 1 tensor: backbone\.bn\.running_mean \(2 of 4\)"):
         publish(source, tmp_path / "best.pth")
     assert [path.name for path in tmp_path.iterdir()] == ["latest.pth"]
     published, _ = publish(source, tmp_path / "best.pth", allow_nonfinite=True)

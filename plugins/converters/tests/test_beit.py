@@ -360,11 +360,11 @@ def in_one_row(network: torch.nn.Module, *names: str) -> State:
         ),
         (
             lambda: without(beit_networks.timm_beit("timm").state_dict(), "blocks.1.attn.relative"),
-            "1 tensors missing .blocks.1.attn.relative_position_bias_table",
+            "1 tensor missing .blocks.1.attn.relative_position_bias_table",
         ),
         (
             lambda: without(beit_networks.timm_beit("timm-shared").state_dict(), "norm.bias"),
-            "1 tensors missing .norm.bias",
+            "1 tensor missing .norm.bias",
         ),
         (
             lambda: without(beit_networks.timm_beit("timm-shared").state_dict(), "rel_pos_bias"),
@@ -390,11 +390,11 @@ def in_one_row(network: torch.nn.Module, *names: str) -> State:
         ),
         (
             lambda: beit_networks.timm_beit("timm", use_shared_rel_pos_bias=True).state_dict(),
-            "1 tensors that no rule knows .rel_pos_bias.relative_position_bias_table",
+            "1 tensor that no rule knows .rel_pos_bias.relative_position_bias_table",
         ),
         (
             lambda: beit_networks.timm_beit("timm", use_abs_pos_emb=True).state_dict(),
-            "1 tensors that no rule knows .pos_embed",
+            "1 tensor that no rule knows .pos_embed",
         ),
     ],
 )

@@ -309,7 +309,7 @@ class TestLeftOver:
         state = {name: tensor for name, tensor in vit.items() if name != "blocks.1.mlp.fc2.weight"}
         write_weights(tmp_path / "vit.pth", state)
         result = run("vit", "vit.pth", "mmseg.pth", "--allow-unknown")
-        refused(result, "1 tensors missing (blocks.1.mlp.fc2.weight)")
+        refused(result, "1 tensor missing (blocks.1.mlp.fc2.weight)")
 
 
 class TestBadInput:

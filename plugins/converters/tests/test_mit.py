@@ -259,7 +259,7 @@ def without(state: State, *parts: str) -> State:
             lambda state: without(state, "block3.0.mlp.dwconv"),
             "2 tensors missing .block3.0.mlp.dwconv.dwconv",
         ),
-        (lambda state: without(state, "block1.0.attn.q.bias"), "1 tensors missing .block1.0.attn.q.bias"),
+        (lambda state: without(state, "block1.0.attn.q.bias"), "1 tensor missing .block1.0.attn.q.bias"),
         (
             lambda state: {**state, "block1.0.mlp.fc1.weight": torch.ones(64, 16, 1)},
             "block1.0.mlp.fc1.weight cannot become .*it has 3 dimensions, not 2",

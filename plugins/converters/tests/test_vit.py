@@ -234,7 +234,7 @@ class TestRefused:
     def test_files_that_lost_a_tensor(self, lost: str, tmp_path: Path) -> None:
         state = vit_networks.timm_vit().state_dict()
         del state[lost]
-        with pytest.raises(CheckpointError, match=rf"1 tensors missing \({lost}\)"):
+        with pytest.raises(CheckpointError, match=rf"1 tensor missing \({lost}\)"):
             converted("vit", state, tmp_path)
 
     @pytest.mark.parametrize("allow_unknown", [False, True])

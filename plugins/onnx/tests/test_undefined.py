@@ -50,7 +50,7 @@ def test_each_type_of_weights(tmp_path, kind, raw):
     mask = _tensor("mask", kind, [1, -np.inf, np.inf], raw=raw)
     refuse_undefined(_save(tmp_path / "a.onnx", sound, mask))
     bad = _tensor("bad", kind, [1, np.nan, 3, np.nan], raw=raw)
-    with pytest.raises(NonfiniteError, match=r"hold NaN, 2 values in 1 tensors: bad \(2\)"):
+    with pytest.raises(NonfiniteError, match=r"hold NaN, 2 values in 1 tensor: bad \(2\)"):
         refuse_undefined(_save(tmp_path / "b.onnx", sound, bad, mask))
 
 
@@ -76,7 +76,7 @@ def test_a_file_of_labels_is_refused_unless_that_is_allowed(export, sick, tmp_pa
     command += ["--show-dir", str(tmp_path / "shown")]
     assert run_command_line(command) == 1
     said = capsys.readouterr().err
-    assert f"the weights in {path} hold NaN, 1 values in 1 tensors" in said
+    assert f"the weights in {path} hold NaN, 1 value in 1 tensor" in said
     assert not (tmp_path / "shown").exists()
     assert run_command_line([*command, "--allow-nonfinite"]) == 0
     with Segplug().open(path, backend="onnxruntime", want_logits=True) as engine:

@@ -23,7 +23,7 @@ def test_weights_of_another_model_are_counted_and_named():
     assert str(caught.value) == (
         "the checkpoint w.pth is of another model: 2 keys missing (0.weight, 0.bias); "
         "5 keys unexpected (other.0, other.1, other.2, ...); "
-        "1 keys of another shape (2.weight 5x4x1x1 for 2x4x1x1)"
+        "1 key of another shape (2.weight 5x4x1x1 for 2x4x1x1)"
     )
 
 
@@ -42,7 +42,7 @@ def test_keys_that_a_module_renames_itself_are_no_error():
 def test_extra_tensors_are_ignored_where_the_caller_allows_it():
     module = nn.BatchNorm2d(2)
     state = {**module.state_dict(), "head.weight": torch.ones(1), "old.num_batches_tracked": torch.tensor(5)}
-    with pytest.raises(CheckpointError, match=r"1 keys unexpected \(head.weight\)"):
+    with pytest.raises(CheckpointError, match=r"1 key unexpected \(head.weight\)"):
         load_weights(module, Checkpoint("w.pth", state))
     ignored = load_weights(module, Checkpoint("w.pth", state), is_extra=lambda name: name.startswith("head."))
     assert ignored == ["head.weight", "old.num_batches_tracked"]

@@ -10,6 +10,7 @@ import numpy as np
 from segplug.errors import UsageError
 from segplug.runtime.libraries import opencv
 from segplug.runtime.reading.pixels import is_number, plain
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -115,7 +116,7 @@ def _bytes(image: npt.NDArray[Any], wants_grey: bool, order: ArrayOrder) -> npt.
         )
     channels = image.shape[2]
     if channels not in (1, 3, 4):
-        raise UsageError(f"the model takes images of colours or greys, not of {channels} channels")
+        raise UsageError(f"the model takes images of colours or greys, not of {counted(channels, 'channel')}")
     if wants_grey:
         return image if channels == 1 else _grey(image[:, :, :3], order)
     if channels == 3 and order == "bgr":

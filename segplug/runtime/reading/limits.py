@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from segplug.errors import DatasetError
 from segplug.limits import MOST_PIXELS
+from segplug.text import counted
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Limits", "TooLargeError", "channels_of"]
 
@@ -93,4 +94,4 @@ class Limits:
 
 def channels_of(number: int) -> str:
     """``1 channel``, ``4 channels``."""
-    return "1 channel" if number == 1 else f"{number} channels"
+    return counted(number, "channel")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from segplug.text import counted
+
 __all__ = ["approximation_notes", "views_note"]
 
 
@@ -20,4 +22,4 @@ def views_note(views: int, what: str) -> Iterator[str]:
         what: What this means for the numbers of the report.
     """
     if views:
-        yield f"without the test-time augmentation of the model's pipeline ({views} views): {what}"
+        yield f"without the test-time augmentation of the model's pipeline ({counted(views, 'view')}): {what}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from segplug.errors import UsageError
 from segplug.limits import why_no_input
+from segplug.text import counted
 
 __all__ = ["given_size"]
 
@@ -17,7 +18,7 @@ def given_size(numbers: Sequence[int]) -> tuple[int, int] | None:
         UsageError: there are more numbers.
     """
     if len(numbers) > 2:
-        raise UsageError(f"--shape takes height and width, not {len(numbers)} numbers")
+        raise UsageError(f"--shape takes height and width, not {counted(len(numbers), 'number')}")
     if not numbers:
         return None
     size = numbers[0], numbers[-1]

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from segplug.errors import CheckpointError
 from segplug.results import BackboneFit
+from segplug.text import counted
 from segplug_converters.names import group_names
 from segplug_converters.plan import Plan
 from segplug_converters.shapes import format_shape
@@ -20,9 +21,11 @@ def incomplete_plan(plan: Plan, source: str, *, keeps_unknown: bool) -> Checkpoi
     """``source`` holds tensors that no rule knows, or lacks tensors that the rules need."""
     parts = []
     if plan.unknown and not keeps_unknown:
-        parts.append(f"{len(plan.unknown)} tensors that no rule knows ({_format_names(plan.unknown)})")
+        parts.append(
+            f"{counted(len(plan.unknown), 'tensor')} that no rule knows ({_format_names(plan.unknown)})"
+        )
     if plan.missing:
-        parts.append(f"{len(plan.missing)} tensors missing ({_format_names(plan.missing)})")
+        parts.append(f"{counted(len(plan.missing), 'tensor')} missing ({_format_names(plan.missing)})")
     hint = "if the network computes with them, it is not mmseg's; --allow-unknown keeps them all the same"
     if plan.missing:
         hint = "it is another network, or in another layout" if plan.unknown else "is the file whole?"

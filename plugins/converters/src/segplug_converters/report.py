@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from segplug.results import BackboneFit, Table
+from segplug.text import counted
 from segplug_converters.names import group_names
 from segplug_converters.plan import Dropped, Plan, Step
 from segplug_converters.rules import Make, Move
@@ -119,5 +120,5 @@ def _summary(plan: Plan, variant: Variant, fit: BackboneFit | None) -> Table:
         ("backbone settings", format_settings(variant.backbone)),
     ]
     if fit is not None:
-        rows.append(("check", f"{len(fit.state)} tensors loaded strictly into {fit.backbone}"))
+        rows.append(("check", f"{counted(len(fit.state), 'tensor')} loaded strictly into {fit.backbone}"))
     return Table("weights", ("", ""), tuple(rows))

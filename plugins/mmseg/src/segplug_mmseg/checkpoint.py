@@ -7,6 +7,7 @@ from torch import nn
 
 from segplug.checkpoint import Checkpoint
 from segplug.progress import Reporter
+from segplug.text import counted
 
 __all__ = ["load_segmentor"]
 
@@ -23,7 +24,9 @@ def load_segmentor(segmentor: nn.Module, checkpoint: Checkpoint, *, reporter: Re
     ignored = load_weights(segmentor, checkpoint, is_extra=_is_for_training)
     if ignored:
         heads = sorted({name.split(".")[0] if "." in name else "ema" for name in ignored})
-        reporter.note(f"{checkpoint.path}: ignored {len(ignored)} tensors for training ({', '.join(heads)})")
+        reporter.note(
+            f"{checkpoint.path}: ignored {counted(len(ignored), 'tensor')} for training ({', '.join(heads)})"
+        )
 
 
 def _is_for_training(name: str) -> bool:

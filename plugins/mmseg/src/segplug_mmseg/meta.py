@@ -15,6 +15,7 @@ from segplug.model import Inference, ModelMeta, Provenance
 from segplug.palette import random_palette
 from segplug.progress import Reporter
 from segplug.regular_files import expanded
+from segplug.text import counted
 from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline import data_settings, find_transform, read_pipeline
@@ -233,13 +234,14 @@ def _classes(
     if not fitting:
         origin, classes, _ = named[0]
         raise ModelError(
-            f"{origin} names {len(classes)} classes, the network has {wanted}",
+            f"{origin} names {counted(len(classes), 'class', 'classes')}, the network has {wanted}",
             hint="set data.test.classes or num_classes of the decode head with --cfg-options",
         )
     origin, classes, palette = fitting[0]
     if fitting[0] is not named[0]:
         reporter.warn(
-            f"{named[0][0]} names {len(named[0][1])} classes, not {wanted}: those of {origin} are used"
+            f"{named[0][0]} names {counted(len(named[0][1]), 'class', 'classes')}, not "
+            f"{wanted}: those of {origin} are used"
         )
     if len(palette) != len(classes):
         palette = dataset.palette

@@ -11,6 +11,7 @@ from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
 from segplug.options import option, unknown
 from segplug.preprocessing import ChannelOrder, Normalize, Resize, find_steps
+from segplug.text import counted
 from segplug.undescribed import (
     CLASSES_HELP,
     DECODING_HELP,
@@ -285,7 +286,8 @@ def _refuse_scores(path: Path, output: Any, layout: Layout | None) -> None:
     channels = _channels(output.shape, channels_last=layout is not None and layout.last)
     if channels is not None:
         raise UsageError(
-            f"--output-kind is labels, but the output {output.name} of {path} has {channels} channels of "
+            f"--output-kind is labels, but the output {output.name} of {path} has "
+            f"{counted(channels, 'channel')} of "
             "floats: these are scores",
             hint="--output-kind logits, or probabilities after a softmax or sigmoid",
         )
@@ -309,7 +311,9 @@ def _meta(
     classes = class_names(options.classes or ())
     labels = 2 if channels == 1 else channels or len(classes)
     if len(classes) not in (0, labels) and not (channels == 1 and len(classes) == 1):
-        raise UsageError(f"--classes names {len(classes)} classes, but {path} has {labels}")
+        raise UsageError(
+            f"--classes names {counted(len(classes), 'class', 'classes')}, but {path} has {labels}"
+        )
     target = size or options.resize
     decoding, preprocessing = image_steps(
         in_channels,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from segplug.text import counted
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -22,7 +24,10 @@ def format_graph(model: ir.Model) -> str:
     counts = Counter(node.op_type for node in graph.all_nodes())
     lines.append("  " + ", ".join(f"{count} {name}" for name, count in counts.most_common()))
     size = sum(tensor.nbytes for tensor in weights)
-    lines.append(f"  {counts.total()} nodes, {len(weights)} tensors of weights, {size / 1e6:.2f} MB")
+    lines.append(
+        f"  {counted(counts.total(), 'node')}, {counted(len(weights), 'tensor')} of weights, "
+        f"{size / 1e6:.2f} MB"
+    )
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from segplug.errors import NonfiniteError
 from segplug.regular_files import open_regular
+from segplug.text import counted
 from segplug_onnx.metadata import MODEL_GRAPH
 from segplug_onnx.wire import Field, MalformedError, fields
 
@@ -47,7 +48,7 @@ def refuse_undefined(path: Path) -> None:
             return
     if not found:
         return
-    values = f"{sum(found.values())} values in {len(found)} tensors"
+    values = f"{counted(sum(found.values()), 'value')} in {counted(len(found), 'tensor')}"
     listed = ", ".join(f"{name} ({count})" for name, count in [*found.items()][:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     raise NonfiniteError(

@@ -20,6 +20,7 @@ from segplug.progress import Reporter
 from segplug.providers import EngineBuilder
 from segplug.requests import BuildEngineRequest, MakePlan
 from segplug.results import Artifact, Precision
+from segplug.text import counted
 from segplug_tensorrt.building import Settings, build, parse
 from segplug_tensorrt.description import describe
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
@@ -172,7 +173,8 @@ class _OnnxFile:
             meta = ModelMeta.from_json(entry, file=path)
         if meta.in_channels != channels:
             raise ArtifactError(
-                f"the input of {path} has {channels} channels, and its metadata says {meta.in_channels}"
+                f"the input of {path} has {counted(channels, 'channel')}, and its metadata "
+                f"says {meta.in_channels}"
             )
         return cls(path, meta, image.name, shape)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.errors import UsageError
 from segplug.limits import why_no_input
 from segplug.model import InputLimits
+from segplug.text import counted
 
 if TYPE_CHECKING:
     from segplug.model import ModelMeta
@@ -76,7 +77,7 @@ def parse_shapes(words: Sequence[str], flag: str, channels: int) -> tuple[Shape,
         if reason := why_no_input(shape[2:], channels=shape[1], batch=shape[0]):
             raise UsageError(f"{flag}: {reason}")
         if shape[1] != channels:
-            number = "1 channel" if channels == 1 else f"{channels} channels"
+            number = counted(channels, "channel")
             raise UsageError(
                 f"{flag}: the network takes images of {number}, and the second number of {_text(shape)} is "
                 f"{shape[1]}",

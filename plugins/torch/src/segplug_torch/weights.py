@@ -10,6 +10,7 @@ from torch import nn
 
 from segplug.checkpoint import Checkpoint, first_sentence
 from segplug.errors import CheckpointError
+from segplug.text import counted
 
 __all__ = ["load_weights"]
 
@@ -64,4 +65,4 @@ def _shape(tensor: torch.Tensor) -> str:
 
 def _count(names: list[str], what: str) -> str:
     first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} keys {what}" + (f" ({first})" if names else "")
+    return f"{counted(len(names), 'key')} {what}" + (f" ({first})" if names else "")

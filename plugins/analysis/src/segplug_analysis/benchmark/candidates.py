@@ -15,6 +15,7 @@ from segplug.locations import has_scheme
 from segplug.providers import Confidence
 from segplug.registry.formats import backends_for
 from segplug.regular_files import why_no_file
+from segplug.text import counted
 from segplug_analysis.benchmark.options import Options
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
         return [None] * len(configs)
     if len(given) != len(configs):
         raise UsageError(
-            f"--checkpoint names {len(given)} files for {len(configs)} configs",
+            f"--checkpoint names {counted(len(given), 'file')} for {counted(len(configs), 'config')}",
             hint="name one for each config, in the same order, or none",
         )
     return [*given]

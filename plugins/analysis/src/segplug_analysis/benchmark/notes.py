@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from segplug.text import counted
 from segplug_analysis.benchmark.measure import Plan
 from segplug_analysis.benchmark.processes import wait_policy
 from segplug_analysis.benchmark.statistics import Row
@@ -56,8 +57,8 @@ def _scope(rows: Sequence[Row]) -> str:
 
 
 def _procedure(plan: Plan, *, several: bool) -> str:
-    rounds = f" in {len(plan.blocks)} rounds" if plan.runs > 1 else ""
-    counted = (
+    rounds = f" in {counted(len(plan.blocks), 'round')}" if plan.runs > 1 else ""
+    timed = (
         f"{plan.runs} timed run{'s' * (plan.runs > 1)} of each engine{rounds}, after a first run and "
         f"{plan.warmup} warm-up runs; one more run before each round is not counted"
     )
@@ -67,7 +68,7 @@ def _procedure(plan: Plan, *, several: bool) -> str:
         "rounds' ratios, so that changes of the machine's speed cancel out; 'lowest' and 'highest' are the "
         "extremes of these ratios"
     )
-    return counted + turns * several
+    return timed + turns * several
 
 
 def _differences(rows: Sequence[Row]) -> Iterator[str]:

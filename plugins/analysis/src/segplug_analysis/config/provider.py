@@ -14,6 +14,7 @@ from segplug.options import option
 from segplug.providers import Report
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport, Table
+from segplug.text import counted
 from segplug_analysis.model_notes import approximation_notes
 from segplug_analysis.model_options import ModelOptions
 from segplug_analysis.sizes import given_size
@@ -118,7 +119,7 @@ def _graph(session: Session, location: str, options: Options) -> _Graph:
 
 
 def _counted(channels: int) -> str:
-    return "1 channel" if channels == 1 else f"{channels} channels"
+    return counted(channels, "channel")
 
 
 def _row(record: ModuleRecord) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.regular_files import why_no_file
 from segplug.runtime.pictures import id_table, label_map_files
 from segplug.runtime.reading import MAX_PIXELS, read_mask
-from segplug.text import encodable
+from segplug.text import counted, encodable
 from segplug_analysis.confusion.pickles import read_arrays
 
 if TYPE_CHECKING:
@@ -192,8 +192,8 @@ class _List:
         self._arrays = read_arrays(path, trust=trust)
         if len(self._arrays) != len(dataset):
             raise DatasetError(
-                f"{path} holds {len(self._arrays)} results, the data set {dataset.info.name} has "
-                f"{len(dataset)} images"
+                f"{path} holds {counted(len(self._arrays), 'result')}, the data set {dataset.info.name} has "
+                f"{counted(len(dataset), 'image')}"
             )
 
     def labels(self, index: int) -> npt.NDArray[Any]:
@@ -216,9 +216,11 @@ def _check_names(wanted: Sequence[str], found: Collection[str], where: str, data
         return
     faults = []
     if missing:
-        faults.append(f"{len(missing)} of its {len(wanted)} images have no result ({_listing(missing)})")
+        faults.append(
+            f"{len(missing)} of its {counted(len(wanted), 'image')} without a result ({_listing(missing)})"
+        )
     if extra:
-        faults.append(f"{len(extra)} results have no image ({_listing(extra)})")
+        faults.append(f"{counted(len(extra), 'result')} without an image ({_listing(extra)})")
     raise DatasetError(
         f"{where} does not belong to the data set {dataset}: {' and '.join(faults)}",
         hint="name the data set of these predictions",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from segplug.model import ModelMeta
 from segplug.preprocessing import Resize, find_steps
+from segplug.text import counted
 from segplug_analysis.model_notes import approximation_notes, views_note
 
 __all__ = ["notes_on_model"]
@@ -41,5 +42,5 @@ def _windows(meta: ModelMeta, shape: tuple[int, int]) -> Iterator[str]:
         width, height = resize.scale
         fills = "" if resize.fit == "exact" else " of exactly this size"
         count = len(windows((height, width), crop, stride))
-        note += f"; at the test size {height}x{width}, an image{fills} takes {count} windows"
+        note += f"; at the test size {height}x{width}, an image{fills} takes {counted(count, 'window')}"
     yield f"{note}."

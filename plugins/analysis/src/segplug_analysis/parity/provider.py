@@ -17,6 +17,7 @@ from segplug.providers import Report
 from segplug.regular_files import expanded, why_no_file
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
+from segplug.text import counted
 from segplug_analysis.bands import BANDS_HELP, checked_bands
 from segplug_analysis.model_options import ArtifactOptions
 
@@ -151,7 +152,7 @@ def _require_one_success(outcomes: Sequence[Outcome]) -> None:
 def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str]:
     if len(request.subjects) != 2:
         raise UsageError(
-            f"analyze parity takes a config and its checkpoint, not {len(request.subjects)} files",
+            f"analyze parity takes a config and its checkpoint, not {counted(len(request.subjects), 'file')}",
             hint="segplug analyze parity CONFIG CHECKPOINT --dataset FOLDER",
         )
     for subject in request.subjects:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.checkpoint import Checkpoint
 from segplug.errors import CheckpointError
+from segplug.text import counted
 from segplug_analysis.publish.averages import AVERAGE_KEYS, Averages, averaged_buffers, averages_of
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def published(checkpoint: Checkpoint, *, averaged: bool, keeps_versions: bool) -
 
     removed = [Removed(name, _why(name), _bytes(value)) for name, value in checkpoint.rest.items()]
     if buffers:
-        removed.append(Removed(f"{len(buffers)} tensors ema_*", _AVERAGES, _bytes(buffers)))
+        removed.append(Removed(f"{counted(len(buffers), 'tensor')} ema_*", _AVERAGES, _bytes(buffers)))
     if checkpoint.versions and not keeps_versions:
         removed.append(Removed("state_dict._metadata", "the format cannot hold layout versions", 0))
     meta = {}

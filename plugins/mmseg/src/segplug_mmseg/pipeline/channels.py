@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from segplug.errors import ModelError
+from segplug.text import counted
 from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline.loading import Loading
 from segplug_mmseg.pipeline.numbers import values
@@ -59,4 +60,4 @@ def _normalised(transforms: Any) -> Iterator[int]:
 
 
 def _channels(number: int) -> str:
-    return "1 channel" if number == 1 else f"{number} channels"
+    return counted(number, "channel")

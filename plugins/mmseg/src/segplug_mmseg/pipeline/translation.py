@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, cast
 
 from segplug.errors import ModelError
 from segplug.preprocessing import ChannelOrder, Flip, Normalize, Pad, Resize, Step
+from segplug.text import counted
 from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline.augmentation import View
 from segplug_mmseg.pipeline.loading import is_mmsegs
@@ -242,4 +243,4 @@ def _count(items: list[float], what: str) -> str:
 
 
 def _channels(number: int) -> str:
-    return "1 channel" if number == 1 else f"{number} channels"
+    return counted(number, "channel")

@@ -173,6 +173,11 @@ class Output:
                     self.console.print(head + Text(part), soft_wrap=True)
                     head = Text(" " * indent)
 
+    def paragraph(self, text: str, *, indent: int = 0) -> None:
+        """A text without line ends; in a terminal it is broken between words."""
+        for part in self._broken(printable_line(text), self.console.width - indent):
+            self.console.print(Text(" " * indent + part), soft_wrap=True)
+
     def _broken(self, line: str, width: int) -> list[str]:
         """A line as it is; in a terminal as lines of at most ``width``, with long words and paths whole."""
         if not self.console.is_terminal or width < _NARROWEST_TEXT:
@@ -181,7 +186,7 @@ class Output:
 
     def colours(self, legend: Legend) -> None:
         """The names of labels, each with its number and a block of its colour where colours are shown."""
-        coloured = self.console.is_terminal and not self.console.no_color
+        coloured = self._has_colours
         entries = []
         for label, (name, colour) in enumerate(legend[:_MOST_LABELS]):
             entry = Text(f"{label} {printable_line(name)}")
@@ -194,7 +199,7 @@ class Output:
 
     def legend(self, entries: Sequence[LegendEntry]) -> None:
         """Classes with their shares, one a line, each with a block of its colour where colours are shown."""
-        coloured = self.console.is_terminal and not self.console.no_color
+        coloured = self._has_colours
         shown = entries[:_MOST_SHARES]
         names = [shortened(printable_line(entry.name), _LONGEST_NAME) for entry in shown]
         width = max(map(cell_len, names), default=0)

@@ -154,7 +154,7 @@ def _print(output: Output, data: dict[str, Any]) -> None:
     for name, value in facts.items():
         output.say(f"  {name.replace('_', ' ')}: {_as_text(value)}")
     if data["help"]:
-        output.say("  " + " ".join(data["help"].split()))
+        output.paragraph(" ".join(data["help"].split()), indent=2)
     rows = tuple(
         (item["flag"], item["type"], item["default"] or "", item["help"]) for item in data["options"]
     )

@@ -139,7 +139,7 @@ class Maker(BaseProvider[OptionsT]):
         are there, the precision is one of these.
 
         Raises:
-            SegplugError: the plan cannot be met: options that do not go together, a missing device or library.
+            SegplugError: the plan cannot be met: options exclude each other, a device or library is missing.
         """
         return
 

@@ -20,7 +20,7 @@ def ensure_no_sheets(folder: Path, *, force: bool) -> None:
     """Check, before any work is done, that sheets can be written to ``folder``.
 
     Raises:
-        UsageError: it is a file, its parent cannot be written to, or it holds sheets and ``force`` is not set.
+        UsageError: it is a file, it cannot be made, or it holds sheets and ``force`` is not set.
     """
     ensure_folder(folder)
     if not force and any(folder.glob("*.csv")):

@@ -315,8 +315,8 @@ def test_the_usual_decoding_of_so_many_channels(channels: int, decoding: Decodin
         (FULL["flip"], "Flip vertically; the output is flipped back."),
         (
             FULL["pad"],
-            "Pad at the bottom and right to at least 64x96 (height x width) with 1.5 -2 3.25; the output keeps "
-            "the padding.",
+            "Pad at the bottom and right to at least 64x96 (height x width) with 1.5 -2 3.25; the output "
+            "keeps the padding.",
         ),
         (Pad(divisor=32), "Pad at the bottom and right to multiples of 32 with 0."),
         (FULL["channel_order"], "Reorder the channels: 2 3 1."),

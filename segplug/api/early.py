@@ -173,8 +173,8 @@ def least_weights(checkpoint: PathLike | None) -> int:
 
 
 def weights_of(model: SegmentationModel) -> int:
-    """Bytes of a loaded network's weights."""
-    return sum(tensor.nbytes for tensor in model.module.state_dict().values())
+    """Bytes of a loaded network's weights, each counted once."""
+    return sum(parameter.nbytes for parameter in model.module.parameters())
 
 
 def _is_published(path: Path) -> bool:

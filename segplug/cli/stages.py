@@ -59,11 +59,13 @@ class Stage:
     """When a log says it the next time."""
     said: bool = False
     _samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def advance(self, steps: int = 1) -> None:
-        """``steps`` more are done."""
-        self.done += steps
-        self._samples.append((time.monotonic(), self.done))
+        """``steps`` more are done. Any thread may call it."""
+        with self._lock:
+            self.done += steps
+            self._samples.append((time.monotonic(), self.done))
 
     @property
     def seconds(self) -> float:
@@ -73,7 +75,8 @@ class Stage:
     @property
     def rate(self) -> float | None:
         """Steps in a second, lately; the first are left out, since a resumed run has done many at once."""
-        samples = tuple(self._samples)
+        with self._lock:
+            samples = tuple(self._samples)
         if len(samples) < 2 or samples[-1][0] == samples[0][0]:
             return None
         return (samples[-1][1] - samples[0][1]) / (samples[-1][0] - samples[0][0])

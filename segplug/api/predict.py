@@ -139,13 +139,14 @@ class Predicts(Makers):
                 the label ``unknown`` of the result.
             **options: The backend's own options.
         """
+        import numpy as np
+
         from segplug.runtime.segment import Segmenter
         from segplug.runtime.view import Viewer
 
-        opening = {
-            **{"backend": backend, "device": device, "threads": threads, "trust_artifact": trust_artifact},
-            **options,
-        }
+        opening = dict(
+            backend=backend, device=device, threads=threads, trust_artifact=trust_artifact, **options
+        )
         opened = (
             _as_it_is(what, opening)
             if isinstance(what, Engine)
@@ -163,7 +164,7 @@ class Predicts(Makers):
         return Segmentation(
             name=name,
             labels=found.labels,
-            image=view(pixels)[:, :, ::-1],
+            image=np.ascontiguousarray(view(pixels)[:, :, ::-1]),
             classes=meta.label_names,
             colours=colours,
             unknown=segment.ignored,

@@ -30,24 +30,11 @@ if TYPE_CHECKING:
 
     from segplug.engine import Engine
     from segplug.progress import Reporter
-    from segplug.runtime.legend_picture import Place
+    from segplug.runtime.drawing import PictureSettings
 
-__all__ = ["Look", "PredictedImage", "PredictedVideo", "PredictionSink", "ensure_targets", "predict_video"]
+__all__ = ["PredictedImage", "PredictedVideo", "PredictionSink", "ensure_targets", "predict_video"]
 
 VIDEO_END = "_painted.mp4"
-
-
-@dataclass(frozen=True)
-class Look:
-    """How results are shown."""
-
-    palette: str | None = None
-    """A name or a file for :func:`segplug.palette.named_palette`; ``None``: the model's own colours."""
-    opacity: float = 0.5
-    bands: tuple[int, ...] | None = None
-    """The channels to show; see :class:`segplug.runtime.view.Viewer`."""
-    legend: Place | None = "right"
-    """Where painted images have their legend."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +84,7 @@ class PredictionSink:
 
     Args:
         folder: Where to; made if it is not there.
-        look: How the results are shown.
+        pictures: How the results are shown. Of its parts only the prediction is.
         force: Replace older files.
     """
 
@@ -105,9 +92,9 @@ class PredictionSink:
     needs_mask = False
     needs_confidence = False
 
-    def __init__(self, folder: Path, look: Look, *, force: bool) -> None:
+    def __init__(self, folder: Path, pictures: PictureSettings, *, force: bool) -> None:
         self._folder = folder
-        self._look = look
+        self._pictures = pictures
         self._force = force
         self._folders = OutputFolders()
         self._predicted: dict[int, PredictedImage] = {}
@@ -115,7 +102,7 @@ class PredictionSink:
 
     @property
     def key(self) -> str:
-        return f"predictions {self._folder.resolve()} {self._look}"
+        return f"predictions {self._folder.resolve()} {self._pictures.key}"
 
     @property
     def predicted(self) -> list[PredictedImage]:
@@ -130,9 +117,9 @@ class PredictionSink:
     def open(self, run: RunContext) -> None:
         assert isinstance(run.dataset, GivenImages)
         self._images = run.dataset.images
-        self._view = Viewer(run.meta.decoding, self._look.bands, channels=run.meta.in_channels)
+        self._view = Viewer(run.meta.decoding, self._pictures.bands, channels=run.meta.in_channels)
         self._names, self._unknown = run.label_names, run.ignored
-        self._colours = run.colours(self._look.palette)
+        self._colours = run.colours(self._pictures.palette)
         self._folders.make(self._folder)
 
     def consume(self, result: ImageResult) -> Notes:
@@ -145,11 +132,11 @@ class PredictionSink:
             classes=self._names,
             colours=self._colours,
             unknown=self._unknown,
-            opacity=self._look.opacity,
+            opacity=self._pictures.opacity,
         )
         folder = self._folder / target.parent
         self._folders.make(folder)
-        files = found.save(folder, name=target.name, legend=self._look.legend, force=self._force)
+        files = found.save(folder, name=target.name, legend=self._pictures.legend, force=self._force)
         counts = count_labels(result.labels)
         height, width = result.labels.shape
         self._add(result.index, (height, width), counts, files)
@@ -202,7 +189,7 @@ def predict_video(
     engine: Engine,
     source: Video | Camera,
     target: Path,
-    look: Look,
+    pictures: PictureSettings,
     *,
     reporter: Reporter,
     force: bool = False,
@@ -215,7 +202,7 @@ def predict_video(
         engine: The model.
         source: The frames; the caller closes it.
         target: The MP4 file to write.
-        look: How it is painted.
+        pictures: How it is painted: palette, opacity and bands.
         reporter: Gets warnings and progress.
         force: Replace the file if it is there.
         tta: Run the model's test-time augmentation, if it has one.
@@ -227,10 +214,10 @@ def predict_video(
         UsageError: the file is there already, and ``force`` is not set.
     """
     meta = engine.spec.meta
-    colours = colours_of(meta, look.palette)
+    colours = colours_of(meta, pictures.palette)
     segment = Segmenter(engine, reporter=reporter, tta=tta, allow_nonfinite=allow_nonfinite)
-    view = Viewer(meta.decoding, look.bands, channels=meta.in_channels)
-    paint = Painter(colours.palette, opacity=look.opacity, unpainted=colours.unpainted)
+    view = Viewer(meta.decoding, pictures.bands, channels=meta.in_channels)
+    paint = Painter(colours.palette, opacity=pictures.opacity, unpainted=colours.unpainted)
     total: npt.NDArray[np.int64] = np.zeros(0, np.int64)
     frames, size = 0, (0, 0)
 

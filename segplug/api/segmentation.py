@@ -69,10 +69,12 @@ class Segmentation:
     @cached_property
     def painted(self) -> npt.NDArray[np.uint8]:
         """The image with the colour of each label over it, uint8 ``(H, W, 3)``, RGB."""
+        import numpy as np
+
         from segplug.runtime.paint import Painter
 
         paint = Painter(self.colours.palette, opacity=self.opacity, unpainted=self.colours.unpainted)
-        return paint(self.image[:, :, ::-1], self.labels)[:, :, ::-1]
+        return np.ascontiguousarray(paint(self.image[:, :, ::-1], self.labels)[:, :, ::-1])
 
     @cached_property
     def legend(self) -> tuple[LegendEntry, ...]:

@@ -31,12 +31,12 @@ from segplug.cli.pictures import legend_option, opacity_option, palette_option
 from segplug.cli.predict_output import ImageResults, print_results, results_document
 from segplug.errors import UsageError
 from segplug.limits import MOST_THREADS
-from segplug.palette import named_palette
 
 if TYPE_CHECKING:
-    from segplug.api.predict_files import Look, PredictedVideo
+    from segplug.api.predict_files import PredictedVideo
     from segplug.api.predict_inputs import Inputs
     from segplug.installed import Provider
+    from segplug.runtime.drawing import PictureSettings
     from segplug.runtime.video import Camera, Video
     from segplug.session import Subject
 
@@ -118,7 +118,7 @@ class _Work:
     session: Segplug
     model: Subject
     backend: Provider
-    look: Look
+    pictures: PictureSettings
     values: Mapping[str, Any]
 
     @property
@@ -133,24 +133,24 @@ class _Work:
 
 
 def _run(**values: Any) -> int:
-    from segplug.api.predict_files import Look
+    from segplug.runtime.drawing import PictureSettings
 
     # As in `segplug infer`: threads of OpenMP that wait do not spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     backend, others = chosen_backend()
     _check(backend, values)
-    look = Look(
-        values["palette"],
-        values["opacity"],
-        tuple(values["bands"]) or None,
-        None if values["legend"] == "none" else values["legend"],
+    pictures = PictureSettings(
+        opacity=values["opacity"],
+        bands=values["bands"] or None,
+        palette=values["palette"],
+        legend=None if values["legend"] == "none" else values["legend"],
     )
     backend.make_options(given_flags(values))
     inputs = _inputs(values)
     session = Segplug(reporter=ConsoleReporter(), **addon_settings(values))
     output = Output(as_json=values["json"])
     model: Any = load_model(session, values["model"], values) if backend.takes == "model" else values["model"]
-    work = _Work(session, model, backend, look, values)
+    work = _Work(session, model, backend, pictures, values)
     images = _predict_images(work, inputs) if inputs.images else None
     videos = _predict_videos(work, inputs) if inputs.videos or values["camera"] is not None else []
     output.say(choice_line(backend, others))
@@ -171,8 +171,6 @@ def _check(backend: Provider, values: Mapping[str, Any]) -> None:
         raise UsageError(
             "nothing to predict", hint="name images, a folder or a video, or - for standard input"
         )
-    if values["palette"] is not None:
-        named_palette(values["palette"], 0)  # whether there is one; the model says how many colours it needs
 
 
 def _inputs(values: Mapping[str, Any]) -> Inputs:
@@ -211,7 +209,7 @@ def _predict_images(work: _Work, inputs: Inputs) -> ImageResults:
     from segplug.api.predict_files import PredictionSink
     from segplug.api.predict_inputs import GivenImages
 
-    sink = PredictionSink(work.values["predictions"], work.look, force=work.values["force"])
+    sink = PredictionSink(work.values["predictions"], work.pictures, force=work.values["force"])
     report = work.session.evaluate(
         work.model,
         dataset=GivenImages(inputs.images),
@@ -248,7 +246,7 @@ def _predict_videos(work: _Work, inputs: Inputs) -> list[PredictedVideo]:
                         engine,
                         source,
                         target,
-                        work.look,
+                        work.pictures,
                         reporter=work.session.reporter,
                         force=work.values["force"],
                         tta=not work.values["no_tta"],

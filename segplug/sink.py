@@ -114,7 +114,7 @@ class ImageResult:
     """The image, ``(H, W, C)`` of any numeric type, masked where pixels have no data; only if some sink
     ``needs_image``."""
     mask: npt.NDArray[Any] | None
-    """The mask, uint8 or uint16 ``(H, W)``; only if some sink ``needs_mask``."""
+    """The mask, uint8 or uint16 ``(H, W)``; only if some sink ``needs_mask`` and the data set has masks."""
     confidence: npt.NDArray[np.float32] | None = None
     """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; where the label became unknown, that
     of the label it had. At least if some sink ``needs_confidence``."""

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from segplug.comparison import verification_in_words
 from segplug.errors import ArtifactError
+from segplug.legend import LegendEntry, legend_entries
 from segplug.limits import MOST_CHANNELS, why_no_input
 from segplug.model_parts import Inference, InputLimits, Provenance
-from segplug.notebook import Facts, Legend, facts_html
+from segplug.notebook import Facts, facts_html
 from segplug.older_metadata import UPGRADES
 from segplug.palette import label_colours
 from segplug.preprocessing import (
@@ -148,11 +149,10 @@ class ModelMeta:
     def _repr_html_(self) -> str:
         return facts_html(f"Model {self.name}", self.facts(), self.legend())
 
-    def legend(self) -> Legend:
-        """Each label's name and the colour in which it is painted; ``None``: it is not painted."""
-        shown = label_colours([self.palette], self.num_classes, self.classes)
-        colours = (None if label in shown.unpainted else colour for label, colour in enumerate(shown.palette))
-        return tuple(zip(self.label_names, colours, strict=False))
+    def legend(self) -> tuple[LegendEntry, ...]:
+        """The name and the colour of each label; empty: the classes have no names."""
+        colours = label_colours([self.palette], self.num_classes, self.classes)
+        return legend_entries(self.label_names, colours) if self.label_names else ()
 
     def facts(self) -> Facts:
         """What the metadata says, in words; without the classes, which :meth:`legend` has."""
@@ -396,6 +396,7 @@ class SegmentationModel:
         return facts_html(f"Model {self.meta.name}", facts, self.meta.legend())
 
     def _summary(self) -> str:
-        parameters = sum(parameter.numel() for parameter in self.module.parameters())
+        # A repr never fails, whatever a source has put here.
+        values = sum(parameter.numel() for parameter in getattr(self.module, "parameters", tuple)())
         classes = counted(self.meta.num_classes, "class", "classes")
-        return f"{type(self.module).__name__}, {classes}, {parameters:,} parameters, on {self.device}"
+        return f"{type(self.module).__name__}, {classes}, {values:,} parameters, on {self.device}"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segplug.description import TensorDescription
+from segplug.legend import LegendEntry
 from segplug.model import ModelMeta
-from segplug.notebook import Facts, Legend, facts_html
+from segplug.notebook import Facts, facts_html
 from segplug.text import counted, in_bytes
 
 __all__ = ["FileInfo", "InstalledBackend"]
@@ -52,7 +53,7 @@ class FileInfo:
     """segplug's metadata in it or beside it."""
     inputs: tuple[TensorDescription, ...] = ()
     outputs: tuple[TensorDescription, ...] = ()
-    legend: Legend = ()
+    legend: tuple[LegendEntry, ...] = ()
     """The name of each label, and its colour where there is one."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """More facts of the format, by a few words for each: JSON types."""
@@ -94,8 +95,12 @@ class FileInfo:
             "inputs": [tensor.to_dict() for tensor in self.inputs],
             "outputs": [tensor.to_dict() for tensor in self.outputs],
             "labels": [
-                {"label": label, "name": name, "colour": colour and list(colour)}
-                for label, (name, colour) in enumerate(self.legend)
+                {
+                    "label": entry.label,
+                    "name": entry.name,
+                    "colour": list(entry.colour) if entry.painted else None,
+                }
+                for entry in self.legend
             ],
             "meta": self.meta and self.meta.to_dict(),
             "details": dict(self.details),

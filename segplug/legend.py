@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segplug.palette import LabelColours, Palette, label_colours
+from segplug.palette import LabelColours
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from segplug.model import ModelMeta
-
-__all__ = ["LegendEntry", "count_labels", "legend", "legend_entries", "share_text"]
+__all__ = ["LegendEntry", "count_labels", "legend_entries", "share_text"]
 
 _BLOCK = 1 << 22
 """Pixels that are counted at once: NumPy counts a copy of eight bytes for each."""
@@ -33,28 +31,7 @@ class LegendEntry:
     share: float | None = None
     """The share of the image's pixels, 0 to 1; ``None`` as for ``pixels``."""
     painted: bool = True
-    """Whether a painted image shows the colour. Otherwise these pixels stay as they are."""
-
-
-def legend(
-    meta: ModelMeta,
-    labels: npt.NDArray[Any] | None = None,
-    *,
-    palette: Palette | None = None,
-    unknown: int = 255,
-) -> tuple[LegendEntry, ...]:
-    """The legend of a model, or of one of its label maps.
-
-    Args:
-        meta: The model.
-        labels: Unsigned integer ``(H, W)``: only those that occur are listed, the largest first. ``None``:
-            all labels of the model, in their order.
-        palette: One RGB colour for each class; ``None``: the model's own, else :func:`label_colours`'.
-        unknown: The label of pixels that have no class.
-    """
-    colours = label_colours([palette or (), meta.palette], meta.num_classes, meta.classes)
-    counts = None if labels is None else count_labels(labels)
-    return legend_entries(meta.label_names, colours, counts, unknown=unknown)
+    """Whether painted images show the colour. Otherwise these pixels stay as they are, or it is not known."""
 
 
 def legend_entries(
@@ -64,12 +41,13 @@ def legend_entries(
     *,
     unknown: int = 255,
 ) -> tuple[LegendEntry, ...]:
-    """The legend of names and colours; see :func:`legend`.
+    """The legend of a model, or of one of its label maps.
 
     Args:
         names: One for each label; a label without one is called by its number, ``class 3``.
         colours: How labels are painted; labels without a colour are black.
-        counts: The number of pixels of each label, from 0; see :func:`count_labels`.
+        counts: The number of pixels of each label, from 0 (:func:`count_labels`): only labels that occur are
+            listed, the largest first. ``None``: all labels of the model, in their order.
         unknown: The label of pixels that have no class.
     """
     if counts is None:

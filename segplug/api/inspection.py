@@ -13,6 +13,7 @@ from segplug.description import FileDescription
 from segplug.errors import ArtifactError, PluginError, SegplugError, UntrustedCheckpointError, UsageError
 from segplug.info import FileInfo, InstalledBackend
 from segplug.installed import Entry
+from segplug.legend import LegendEntry
 from segplug.locations import has_scheme
 from segplug.registry.discovery import command_entries, entries
 from segplug.registry.formats import (
@@ -30,7 +31,6 @@ from segplug.text import counted
 if TYPE_CHECKING:
     from segplug.checkpoint import Checkpoint
     from segplug.model import ModelMeta
-    from segplug.notebook import Legend
 
 __all__ = ["inspect"]
 
@@ -209,7 +209,7 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
     return {what: value for what, value in found.items() if value not in ({}, [])}
 
 
-def _legend_of(checkpoint: Checkpoint) -> Legend:
+def _legend_of(checkpoint: Checkpoint) -> tuple[LegendEntry, ...]:
     """The classes that the training run noted, as mmcv and mmengine write them."""
     noted = checkpoint.meta.get("dataset_meta")
     notes: Mapping[str, Any] = noted if isinstance(noted, Mapping) else checkpoint.meta
@@ -220,8 +220,13 @@ def _legend_of(checkpoint: Checkpoint) -> Legend:
     if not (
         isinstance(colours, (list, tuple)) and len(colours) == len(names) and all(map(_is_colour, colours))
     ):
-        colours = (None,) * len(names)
-    return tuple((str(name), colour and tuple(colour)) for name, colour in zip(names, colours, strict=True))
+        return tuple(
+            LegendEntry(label, str(name), (0, 0, 0), painted=False) for label, name in enumerate(names)
+        )
+    return tuple(
+        LegendEntry(label, str(name), tuple(colour))
+        for label, (name, colour) in enumerate(zip(names, colours, strict=True))
+    )
 
 
 def _is_colour(value: Any) -> bool:

@@ -21,7 +21,7 @@ from rich.text import Text
 from segplug.cli.printing import print_document
 from segplug.cli.stages import opened, stages_on
 from segplug.legend import LegendEntry, share_text
-from segplug.notebook import Facts, Legend
+from segplug.notebook import Facts
 from segplug.progress import Progress as ProgressHandle
 from segplug.reports.cells import cell_text, is_numeric_column
 from segplug.results import Screen, Table
@@ -184,18 +184,18 @@ class Output:
             return [line]
         return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
 
-    def colours(self, legend: Legend) -> None:
+    def colours(self, legend: Sequence[LegendEntry]) -> None:
         """The names of labels, each with its number and a block of its colour where colours are shown."""
         coloured = self._has_colours
-        entries = []
-        for label, (name, colour) in enumerate(legend[:_MOST_LABELS]):
-            entry = Text(f"{label} {printable_line(name)}")
-            if coloured and colour is not None:
-                entry = Text("  ", style=f"on rgb({colour[0]},{colour[1]},{colour[2]})") + Text(" ") + entry
-            entries.append(entry)
+        shown = []
+        for entry in legend[:_MOST_LABELS]:
+            text = Text(f"{entry.label} {printable_line(entry.name)}")
+            if coloured and entry.painted:
+                text = Text("  ", style="on rgb({},{},{})".format(*entry.colour)) + Text(" ") + text
+            shown.append(text)
         if len(legend) > _MOST_LABELS:
-            entries.append(Text(f"and {len(legend) - _MOST_LABELS} more"))
-        self.console.print(Columns(entries, padding=(0, 3)) if coloured else Text(", ").join(entries))
+            shown.append(Text(f"and {len(legend) - _MOST_LABELS} more"))
+        self.console.print(Columns(shown, padding=(0, 3)) if coloured else Text(", ").join(shown))
 
     def legend(self, entries: Sequence[LegendEntry]) -> None:
         """Classes with their shares, one a line, each with a block of its colour where colours are shown."""

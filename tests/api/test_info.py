@@ -15,6 +15,7 @@ from segplug.artifact import write_sidecar
 from segplug.cli.root import run_command_line
 from segplug.errors import UsageError
 from segplug.info import FileInfo, InstalledBackend
+from segplug.legend import LegendEntry
 from segplug.preprocessing import Resize, usual_steps
 
 CLASSES = ("road", "<b>car</b>")
@@ -47,7 +48,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     )
     found = Segplug().info(path)
     assert (found.kind, found.format, found.what) == ("checkpoint", "pth", "PyTorch checkpoint")
-    assert found.legend == (("road", (1, 2, 3)), ("<b>car</b>", (4, 5, 6)))
+    assert found.legend == (LegendEntry(0, "road", (1, 2, 3)), LegendEntry(1, "<b>car</b>", (4, 5, 6)))
     assert found.details == {
         "tensors": 3,
         "values": 11,
@@ -64,7 +65,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
 )
 def test_a_palette_that_is_none(tmp_path: Path, palette: Any) -> None:
     found = Segplug().info(checkpoint(tmp_path / "w.pth", CLASSES=list(CLASSES), PALETTE=palette))
-    assert [colour for _, colour in found.legend] == [None, None]
+    assert [entry.painted for entry in found.legend] == [False, False]
 
 
 class Evil:

@@ -73,7 +73,10 @@ class Video:
             raise DatasetError(f"the video {path} cannot be read: {error.strerror or error}") from error
         try:
             with _named(path):
-                self._container = av.open(self._file, options={"format_whitelist": _FORMATS})
+                # Titles and the like may be in any encoding; they are not used.
+                self._container = av.open(
+                    self._file, options={"format_whitelist": _FORMATS}, metadata_errors="replace"
+                )
         except BaseException:
             self._file.close()
             raise
@@ -113,14 +116,23 @@ class Video:
     def parts(self) -> Iterator[Frame | Any]:
         """The frames, and between them the packets of the sound, in the order of the file.
 
+        Times only rise. Where those of the file do not (files that were joined, AVI), a frame comes as long
+        after the one before as is usual in this video.
+
         Raises:
             DatasetError: the file is damaged, or the size of its pictures changes.
         """
         streams = [self._stream, *([self.sound] if self.sound else [])]
         size: tuple[int, ...] | None = None
+        usual = max(round(1 / (self.rate * self.clock)), 1) if self.rate else 1
+        shown, heard = _Rising(), _Rising()
         with _named(self.path):
             for packet in self._container.demux(*streams):
                 if packet.stream is not self._stream:
+                    if packet.dts is not None:
+                        later = heard(packet.dts, packet.duration or 1) - packet.dts
+                        packet.dts += later
+                        packet.pts = packet.dts if packet.pts is None else packet.pts + later
                     yield packet
                     continue
                 for picture in packet.decode():
@@ -128,7 +140,7 @@ class Video:
                     if size not in (None, pixels.shape):
                         raise DatasetError(f"the size of the pictures in {self.path} changes")
                     size = pixels.shape
-                    yield Frame(pixels, picture.pts)
+                    yield Frame(pixels, shown(picture.pts, usual))
         if size is None:
             raise DatasetError(f"the video {self.path} holds no pictures")
 
@@ -136,6 +148,21 @@ class Video:
         """Close the file."""
         self._container.close()
         self._file.close()
+
+
+class _Rising:
+    """Times, each later than the one before: what writes a video takes no others."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def __call__(self, time: int | None, step: int) -> int:
+        """The time itself, or the last one and a step where it is missing or not later."""
+        if self._last is None:
+            self._last = time or 0
+        else:
+            self._last = time if time is not None and time > self._last else self._last + step
+        return self._last
 
 
 class Camera:

@@ -26,10 +26,13 @@ def make(
     times: tuple[int, ...] = (0, 1, 2, 3),
     turn: int = 0,
     sound: str = "",
+    title: str = "",
 ) -> Path:
     """A video of plain colours, ten pictures a second, the left half of each black."""
     height, width = size
     with av.open(str(path), "w") as file:
+        if title:
+            file.metadata["title"] = title
         stream = file.add_stream("libx264", rate=10, options={"crf": "1"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv444p"
         stream.codec_context.time_base = Fraction(1, 10)
@@ -102,6 +105,40 @@ def test_sound_is_kept_where_an_mp4_file_holds_it(tmp_path: Path) -> None:
     assert copy(make(tmp_path / "c.mkv", sound="pcm_s16le"), tmp_path / "d.mp4")
     with av.open(str(tmp_path / "d.mp4")) as file:
         assert not file.streams.audio
+
+
+def test_files_that_were_joined_are_one_video(tmp_path: Path) -> None:
+    part = make(tmp_path / "a.ts", sound="aac").read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part + part)
+    copy(tmp_path / "joined.ts", tmp_path / "b.mp4")
+    frames, source = read(tmp_path / "b.mp4")
+    times = [(frame.time - frames[0].time) * source.clock for frame in frames]
+    assert times == [Fraction(time, 10) for time in range(8)]
+    with av.open(str(tmp_path / "b.mp4")) as file:
+        assert len(list(file.decode(file.streams.audio[0]))) > 30
+
+
+def test_times_that_are_missing_or_fall_are_made_up(tmp_path: Path) -> None:
+    """AVI has no times, and FFmpeg's guesses at them are in no order where frames refer to later ones."""
+    with av.open(str(tmp_path / "a.avi"), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for value in range(12):
+            pixels = np.full((48, 64, 3), value * 20, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    copy(tmp_path / "a.avi", tmp_path / "b.mp4")
+    frames, _ = read(tmp_path / "b.mp4")
+    assert len(frames) == 12
+    shades = [frame.pixels.mean() for frame in frames]
+    assert shades == sorted(shades)
+
+
+def test_a_title_may_be_in_any_encoding(tmp_path: Path) -> None:
+    content = make(tmp_path / "a.mp4", title="a long title").read_bytes()
+    assert b"a long title" in content
+    (tmp_path / "b.mp4").write_bytes(content.replace(b"a long title", b"a long t\xeftle"))
+    assert len(read(tmp_path / "b.mp4")[0]) == 4
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:

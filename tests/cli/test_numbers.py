@@ -153,7 +153,7 @@ NAN = math.nan
         ({"threads": 10**20}, "threads"),
         ({"threads": NAN}, "threads"),
         ({"batch_size": 0}, "batch"),
-        ({"device": ""}, "device"),
+        ({"device": "", "metrics": ()}, "device"),
         ({"beta": NAN}, "beta"),
         ({"beta": math.inf}, "beta"),
         ({"beta": -1.0}, "beta"),

@@ -18,6 +18,7 @@ from segplug.cli.model import (
     cfg_options_option,
     load_model,
     model_options,
+    no_tta_option,
     trust_artifact_option,
 )
 from segplug.cli.output import Output
@@ -29,6 +30,7 @@ from segplug.cli.parameters import (
     WholeRange,
     force_option,
     key_values,
+    threads_option,
 )
 from segplug.cli.pictures import (
     check_masks,
@@ -41,7 +43,7 @@ from segplug.cli.pictures import (
 from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
-from segplug.limits import MOST_BATCH, MOST_THREADS
+from segplug.limits import MOST_BATCH
 from segplug.options import as_keywords
 from segplug.registry.formats import makers_of
 from segplug.results import Table
@@ -151,12 +153,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         *picture_options(),
         *report_options(),
-        Flag(
-            ["--no-tta"],
-            group="model",
-            is_flag=True,
-            help="Leave out the test-time augmentation that the model's test pipeline asks for.",
-        ),
+        no_tta_option(),
         Flag(
             ["--device"],
             group="backend",
@@ -164,12 +161,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             show_default=True,
             help="cpu, cuda, cuda:1, ...",
         ),
-        Flag(
-            ["--threads"],
-            group="backend",
-            type=WholeRange(1, MOST_THREADS),
-            help="CPU threads of one engine run. Default: the library's own.",
-        ),
+        threads_option(),
         Flag(
             ["--batch-size"],
             group="backend",

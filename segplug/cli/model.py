@@ -18,6 +18,7 @@ __all__ = [
     "cfg_options_option",
     "load_model",
     "model_options",
+    "no_tta_option",
     "trust_artifact_option",
 ]
 
@@ -95,6 +96,16 @@ def model_options(*, scores: bool = False) -> list[click.Parameter]:
             "python:nets:UNet, or with --source, each is a flag of its own, too.",
         ),
     ]
+
+
+def no_tta_option() -> click.Option:
+    """``--no-tta``, of the commands that run a model's test-time augmentation."""
+    return Flag(
+        ["--no-tta"],
+        group="model",
+        is_flag=True,
+        help="Leave out the test-time augmentation that the model's test pipeline asks for.",
+    )
 
 
 def trust_artifact_option() -> click.Option:

@@ -12,7 +12,7 @@ from click.types import FloatParamType, IntParamType
 
 from segplug.cli.grouped_help import Flag, write_example, write_groups
 from segplug.errors import PluginError, UsageError
-from segplug.limits import why_no_input
+from segplug.limits import MOST_THREADS, why_no_input
 from segplug.options import OptionSpec
 from segplug.text import counted
 
@@ -32,6 +32,7 @@ __all__ = [
     "key_values",
     "option_from_spec",
     "shape_of",
+    "threads_option",
     "with_declared",
 ]
 
@@ -98,6 +99,17 @@ def bands_option(what: str) -> click.Option:
         metavar="N",
         help=f"The channels that {what}, numbered from 1 as in the file: one (grey) or three (red, green, "
         "blue). Default: the first three; of one or two channels the first.",
+    )
+
+
+def threads_option() -> click.Option:
+    """``--threads``."""
+    return Flag(
+        ["--threads"],
+        group="backend",
+        type=WholeRange(1, MOST_THREADS),
+        metavar="N",
+        help="CPU threads of one engine run. Default: the library's own.",
     )
 
 

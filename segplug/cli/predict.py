@@ -17,7 +17,7 @@ import click
 from segplug.api import Segplug
 from segplug.cli.backend_flags import BackendCommand, chosen_backend, given_flags
 from segplug.cli.choice import choice_line
-from segplug.cli.model import MODEL_FLAGS, load_model, model_options, trust_artifact_option
+from segplug.cli.model import MODEL_FLAGS, load_model, model_options, no_tta_option, trust_artifact_option
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import (
     Flag,
@@ -26,11 +26,11 @@ from segplug.cli.parameters import (
     bands_option,
     common_options,
     force_option,
+    threads_option,
 )
 from segplug.cli.pictures import legend_option, opacity_option, palette_option
 from segplug.cli.predict_output import ImageResults, print_results, results_document
 from segplug.errors import UsageError
-from segplug.limits import MOST_THREADS
 
 if TYPE_CHECKING:
     from segplug.api.predict_files import PredictedVideo
@@ -54,12 +54,7 @@ def _parameters() -> list[click.Parameter]:
         click.Argument(["image"], metavar="[IMAGE...]", nargs=-1),
         *model_options(scores=True),
         trust_artifact_option(),
-        Flag(
-            ["--no-tta"],
-            group="model",
-            is_flag=True,
-            help="Leave out the test-time augmentation that the model's test pipeline asks for.",
-        ),
+        no_tta_option(),
         Flag(
             ["--camera"],
             group="data",
@@ -87,12 +82,7 @@ def _parameters() -> list[click.Parameter]:
             help="The infer target that runs the model. Default: the file says it; pytorch for a config.",
         ),
         Flag(["--device"], group="backend", help="cpu, cuda, cuda:1, ... Default: the backend's own."),
-        Flag(
-            ["--threads"],
-            group="backend",
-            type=WholeRange(1, MOST_THREADS),
-            help="CPU threads of one engine run. Default: the library's own.",
-        ),
+        threads_option(),
         Flag(
             ["--on-error"],
             group="run",

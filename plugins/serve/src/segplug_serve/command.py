@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from segplug.cli.model import model_options, trust_artifact_option
-from segplug.cli.parameters import FiniteRange, Flag, GreedyOption, WholeRange, common_options
+from segplug.cli.parameters import FiniteRange, Flag, GreedyOption, WholeRange, common_options, threads_option
 from segplug.cli.pictures import palette_option
 from segplug.cli.source_flags import ModelCommand
-from segplug.limits import MOST_BATCH, MOST_THREADS
+from segplug.limits import MOST_BATCH
 
 __all__ = ["command"]
 
@@ -47,13 +47,7 @@ def _parameters() -> list[click.Parameter]:
             help="Options of the backend.",
         ),
         Flag(["--device"], group="backend", help="cpu, cuda, cuda:1, ... Default: the backend's own."),
-        Flag(
-            ["--threads"],
-            group="backend",
-            type=WholeRange(1, MOST_THREADS),
-            metavar="N",
-            help="Threads of the engine. Default: the library's own.",
-        ),
+        threads_option(),
         palette_option(),
         Flag(
             ["--samples"],

@@ -116,6 +116,13 @@ def _ensure_parent(path: Path) -> None:
         raise UsageError(f"the folder of {path} cannot be made: {folder} is no folder")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"the folder {folder} of {path} cannot be written to")
+    for part in path.relative_to(folder).parts:  # in folders that are not there yet, no name is looked at
+        try:
+            (folder / part).lstat()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _ensure_absent(path: Path, *, force: bool) -> None:

@@ -74,9 +74,7 @@ def ensure_targets(folder: Path, targets: Sequence[PurePosixPath], ends: Sequenc
         raise UsageError(f"{folder} is no folder", hint="name another with --output")
     for target in targets:
         for end in ends:
-            path = folder / f"{target}{end}"
-            if path.parent.is_dir():
-                ensure_free(path, force=force)
+            ensure_free(folder / f"{target}{end}", force=force)
 
 
 class PredictionSink:

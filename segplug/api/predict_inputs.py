@@ -161,7 +161,8 @@ def _targets(places: Sequence[PurePosixPath]) -> list[PurePosixPath]:
     Raises:
         UsageError: two have the same name even so.
     """
-    stems = [place.with_suffix("") for place in places]
+    # Of the name "..jpg" nothing would be left.
+    stems = [place.with_suffix("") if place.stem.strip(".") else place for place in places]
     times = Counter(_as_compared(stem) for stem in stems)
     chosen = [
         stem if times[_as_compared(stem)] == 1 else place for stem, place in zip(stems, places, strict=True)

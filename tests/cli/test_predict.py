@@ -147,6 +147,12 @@ def test_names_that_would_clash_keep_their_suffix(work: Path) -> None:
     assert written() == [f"{name}_{kind}.png" for name in names for kind in ("labels", "painted")]
 
 
+def test_a_name_of_dots_keeps_its_suffix(work: Path) -> None:
+    Path("red.png").rename("..png")
+    assert predict("m.colours", "..png") == 0
+    assert written() == ["..png_labels.png", "..png_painted.png"]
+
+
 def test_an_image_on_standard_input(work: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     content = Path("red.png").read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -216,6 +222,7 @@ def test_an_unreadable_image_stops_the_run_or_is_skipped(work: Path, capsys) -> 
         ("m.colours red.png --palette none", "palette"),
         ("m.colours red.png --swaped", "Did you mean '--swapped'?"),
         ("m.colours red.png --output red.png", "is a file"),
+        (f"m.colours red.png long/{'n' * 250}.png", "_painted.png cannot be written: File name too long"),
         ("python:none:build red.png --trust-artifact", "--trust-artifact is for an artifact"),
         ("m.colours note.mp4", "the video note.mp4 is damaged, or of a format that FFmpeg does not read"),
     ],
@@ -224,6 +231,8 @@ def test_what_is_wrong_is_one_line(work: Path, capsys, arguments: str, reason: s
     Path("empty").mkdir()
     Path("other").mkdir()
     Path("note.mp4").write_text("a note")
+    Path("long").mkdir()
+    Path("long", f"{'n' * 250}.png").touch()
     Image.open("red.png").save("other/a.png")
     before = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
     code = predict(*arguments.split())

@@ -135,8 +135,7 @@ def _how_to_run(
     if "int" in outputs[0].type:
         kind = "labels --classes CLASSES.txt"
     return (
-        f"segplug infer onnxruntime {shlex.quote(str(path))} --input-img photo.jpg --show-dir painted{named} "
-        f"--output-kind {kind} --mean MEAN --std STD",
+        f"segplug predict {shlex.quote(str(path))} photo.jpg{named} --output-kind {kind} --mean MEAN --std STD",
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segplug.checkpoint.formats import CHECKPOINTS
 from segplug.description import FileDescription
 from segplug.errors import ArtifactError, PluginError, SegplugError, UntrustedCheckpointError, UsageError
 from segplug.info import FileInfo, InstalledBackend
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
-_CHECKPOINTS = {
-    ".pth": "PyTorch checkpoint",
-    ".pt": "PyTorch checkpoint",
-    ".ckpt": "PyTorch checkpoint",
-    ".bin": "PyTorch checkpoint",
-    ".safetensors": "safetensors file",
-    ".npz": "NumPy archive of weights",
-    ".index.json": "index of a checkpoint in several files",
-}
 _NOTES = ("mmseg_version", "mmengine_version", "epoch", "iter", "time", "seed", "exp_name")
 """The training run's notes that are told, where they are short texts or numbers."""
 _LONGEST_NOTE = 100
@@ -57,7 +49,7 @@ def inspect(providers: Providers, location: PathLike) -> FileInfo:
     path = expanded(str(location))
     if not path.is_dir() and (reason := why_no_file(path)):
         raise UsageError(reason)
-    suffix = next((end for end in _CHECKPOINTS if path.name.lower().endswith(end)), None)
+    suffix = next((end for end in CHECKPOINTS if path.name.lower().endswith(end)), None)
     try:
         found = _artifact(providers, path)
     except ArtifactError:
@@ -79,7 +71,7 @@ def _artifact(providers: Providers, path: Path) -> FileInfo | None:
     opened_by = backends_for(path)
     if description is None and meta is None and not opened_by:
         return None
-    if description is None and path.suffix.lower() in _CHECKPOINTS:
+    if description is None and path.suffix.lower() in CHECKPOINTS:
         return None  # a .pt without a network
     backends = tuple(_backends(providers, path))
     return FileInfo(
@@ -169,7 +161,7 @@ def _commands(
 def _checkpoint(path: Path, suffix: str) -> FileInfo:
     from segplug.checkpoint import read_checkpoint
 
-    what, notes, found = _CHECKPOINTS[suffix], [], None
+    what, notes, found = CHECKPOINTS[suffix], [], None
     try:
         found = read_checkpoint(str(path))
     except UntrustedCheckpointError as error:
@@ -265,4 +257,4 @@ def _known(path: Path) -> str:
     if path.is_dir():
         return "name a file, or the folder of one model"
     suffixes = {entry.facts.suffix for hook in ("export", "build_engine") for entry in entries(hook)} - {""}
-    return f"known are files of {', '.join(sorted({*suffixes, *_CHECKPOINTS}))}, and configs"
+    return f"known are files of {', '.join(sorted({*suffixes, *CHECKPOINTS}))}, and configs"

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["META_KEY", "NPZ", "PICKLES", "SAFETENSORS", "first_sentence"]
+__all__ = ["CHECKPOINTS", "META_KEY", "NPZ", "PICKLES", "SAFETENSORS", "first_sentence"]
 
 NPZ = ".npz"
 SAFETENSORS = ".safetensors"
 PICKLES = (".pth", ".pt")
+
+CHECKPOINTS = {
+    ".pth": "PyTorch checkpoint",
+    ".pt": "PyTorch checkpoint",
+    ".ckpt": "PyTorch checkpoint",
+    ".bin": "PyTorch checkpoint",
+    SAFETENSORS: "safetensors file",
+    NPZ: "NumPy archive of weights",
+    ".index.json": "index of a checkpoint in several files",
+}
+"""What the names of checkpoints end in that are read, and what such a file is."""
 
 META_KEY = "meta"
 """The key of the training run's notes; a ``.safetensors`` header holds them as JSON text."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from segplug.artifact import read_sidecar, sidecar_path
+from segplug.checkpoint.formats import CHECKPOINTS
 from segplug.companions import require_companion
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import ArtifactError, SegplugError, UsageError, VerificationError
@@ -50,8 +51,6 @@ _PLUGINS = {
     ".py": "segplug-mmseg",
 }
 """The plugin of this project that reads files of a suffix, where it is not installed."""
-_CHECKPOINTS = (".pth", ".ckpt", ".safetensors", ".npz", ".bin")
-"""What the names of files of weights alone end in."""
 
 
 def has_suffix(path: Path, suffix: str) -> bool:
@@ -185,10 +184,10 @@ def _in_order(path: Path, fitting: tuple[Entry, ...]) -> tuple[Entry, ...]:
 
 def _hint(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix in _CHECKPOINTS:
-        return "it holds weights alone: name the model's config, and the weights with --checkpoint"
     if suffix in _PLUGINS:
         return f"pip install {_PLUGINS[suffix]}"
+    if suffix in CHECKPOINTS:
+        return "it holds weights alone: name the model's config, and the weights with --checkpoint"
     formats = {name for backend in _usable("infer") for name in backend.facts.reads}
     ends = sorted({end for name in formats for end in _suffixes_of_format(name)})
     return f"those that are installed open {', '.join(ends)} files" if ends else "segplug plugins list"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from segplug.api.early import check_run
 from segplug.api.making import check_numbers, image_paths
 from segplug.api.outputs import staged_outputs
-from segplug.api.predict import Predicts
+from segplug.api.predict import Predictor
 from segplug.api.subjects import existing, request_field
 from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS, hook_name
 from segplug.hookspecs import hookimpl
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Segplug"]
 
 
-class Segplug(Predicts):
+class Segplug(Predictor):
     """Everything segplug does.
 
     Args:

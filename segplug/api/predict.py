@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from segplug.palette import LabelColours, Palette
     from segplug.runtime.reading import ArrayOrder
 
-__all__ = ["Predicts", "colours_of"]
+__all__ = ["Predictor", "colours_of"]
 
 
-class Predicts(Makers):
+class Predictor(Makers):
     """The part of :class:`segplug.Segplug` that opens models and predicts images."""
 
     def _backend(self, what: Subject, backend: Target | None) -> Provider:

@@ -80,7 +80,10 @@ def _from_json(text: str, path: str) -> list[Colour]:
 
 def _columns(lines: Sequence[str]) -> tuple[int, int, int] | None:
     """The places of red, green and blue in a CSV's rows; ``None``: its first line does not name them."""
-    names = [name.strip().lower() for name in next(csv.reader(lines[:1]), [])]
+    try:
+        names = [name.strip().lower() for name in next(csv.reader(lines[:1]), [])]
+    except csv.Error:
+        return None
     for wanted in (("r", "g", "b"), ("red", "green", "blue")):
         if all(name in names for name in wanted):
             red, green, blue = (names.index(name) for name in wanted)

@@ -93,6 +93,7 @@ def test_a_palette_file_has_one_of_a_few_forms(tmp_path, name, text):
         (b"[[1, 2, true]]", "colour 0 of the palette .* is no colour"),
         (b'{"road": [1, 2, 3]}', "is no list of colours"),
         (b"[1,", "is no JSON"),
+        (b"r" * 200_000 + b"\n1,2,3\n", "line 1 of the palette .* is no colour: rrr"),
         (b"r,g,b\n1,2\n", "row 1 of the palette .* is no colour"),
         (b"\xff\xfe", "is no text in UTF-8"),
     ],

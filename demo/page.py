@@ -296,10 +296,12 @@ def _next(job: Job) -> tuple[Code | Prose, ...]:
 
 def _own(job: Job) -> tuple[Code | Prose, ...]:
     export = f"{job.program} export onnx"
+    normalisation = "--mean 123.675 116.28 103.53 --std 58.395 57.12 57.375"
     module = (
-        f"{export} python:nets.unet:build --checkpoint WEIGHTS.pth --output model.onnx --verify "
-        "--mean 123.675 116.28 103.53 --std 58.395 57.12 57.375 --classes sky road car"
+        f"{export} python:nets.unet:build --checkpoint WEIGHTS.pth --output model.onnx --dynamic --verify "
+        f"{normalisation} --classes sky road car"
     )
+    foreign = f"{job.program} predict FOREIGN.onnx PHOTO.jpg --output-kind logits {normalisation}"
     return (
         Prose("Replace the names in capitals, and what belongs to your network."),
         _commands(
@@ -311,7 +313,7 @@ def _own(job: Job) -> tuple[Code | Prose, ...]:
                 "A plain PyTorch module, which the function build() in nets/unet.py makes": (module,),
                 "An ONNX file of another tool: what is in it, and a photo painted with it": (
                     f"{job.program} info FOREIGN.onnx",
-                    f"{job.program} predict FOREIGN.onnx PHOTO.jpg",
+                    foreign,
                 ),
                 "Scores on a folder of your images and masks": (
                     f"{job.program} infer model.onnx --dataset FOLDER --eval mIoU",

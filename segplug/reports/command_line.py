@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit, urlunsplit
 
 __all__ = ["command_line"]
 
 _SECRET = re.compile(
-    r"(^|[-_.])(token|password|passwd|secret|credentials?|api[-_]?key)($|[-_.])", re.IGNORECASE
+    r"(?:^|[-_.]|(?<=[a-z])(?=[A-Z]))"
+    r"(?i:token|password|passwd|secret|credentials?|auth|(?:api|access|private)[-_]?key)"
+    r"(?:$|[-_.]|(?=[A-Z]))"
 )
 """What a flag or a setting is called whose value is nobody else's business."""
+
+_ADDRESS = re.compile(r"(://)([^/?#\s]*@)?([^?#\s]*)([?#]\S*)?")
+"""From the ``://`` of an address on: user, host and path, query and fragment."""
 
 _HIDDEN = "..."
 
@@ -42,13 +46,10 @@ def _shown(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _without_secrets(word: str) -> str:
-    """An address without its user, password and query, each of which may hold a key."""
-    if "://" not in word:
-        return word
-    try:
-        parts = urlsplit(word)
-    except ValueError:
-        return _HIDDEN
-    host = parts.netloc.rpartition("@")
-    place = f"{_HIDDEN}@{host[2]}" if host[1] else parts.netloc
-    return urlunsplit((parts.scheme, place, parts.path, _HIDDEN if parts.query else "", ""))
+    """The addresses in it without user, password, query and fragment, each of which may hold a key."""
+
+    def shown(found: re.Match[str]) -> str:
+        start, user, place, query = found.groups()
+        return f"{start}{_HIDDEN + '@' if user else ''}{place}{'?' + _HIDDEN if query else ''}"
+
+    return _ADDRESS.sub(shown, word)

@@ -37,6 +37,8 @@ def test_a_command_can_be_pasted() -> None:
         ["--cfg-options", "data.root=https://user:s3cr3t@host/"],
         ["https://host/weights.pth?X-Amz-Signature=s3cr3t#s3cr3t"],
         ["http://[s3cr3t@"],
+        ["--cfg-options", "data.roots=[https://a:s3cr3t@host/x,https://host/y?key=s3cr3t]"],
+        ["--dataset-options", "hubToken=s3cr3t"],
         ["--password", "--s3cr3t"],
     ],
 )

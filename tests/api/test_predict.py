@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from segplug.engine import EngineSpec
 from segplug.errors import NonfiniteError, ShapeError, UsageError
 from segplug.model import ModelMeta
 from segplug.preprocessing import Decoding, Flip, usual_steps
+from segplug.runtime.reading import decode_image, given_image
 from segplug.testing import FunctionEngine
 
 COLOURS = ModelMeta(
@@ -106,6 +108,25 @@ def test_grey_and_colours_become_each_other() -> None:
     for image, order in ((photo(), "rgb"), (photo()[:, :, ::-1], "bgr")):
         assert predict(image, greys, array_order=order).image[0, 0, 0] == expected
     assert predict(Image.fromarray(photo()), greys).image[0, 0, 0] == expected
+
+
+@pytest.mark.parametrize("library", ["opencv", "pillow"])
+@pytest.mark.parametrize(
+    ("color", "mode"),
+    # LA only as colours: unchanged, OpenCV makes four channels of its two
+    [
+        ("color", "LA"),
+        *((color, mode) for color in ("color", "unchanged") for mode in ["RGB", "L", "RGBA", "P", "1"]),
+    ],
+)
+def test_a_picture_is_read_as_its_file_is(library: str, color: str, mode: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 7, 4 if "A" in mode else 3), np.uint8)
+    picture = Image.fromarray(noise).convert(mode)
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    decoding = Decoding(library=library, color=color)
+    read = decode_image(content.getvalue(), "a.png", decoding)
+    assert np.array_equal(given_image(picture, decoding), read)
 
 
 def test_other_models_take_what_their_files_have() -> None:

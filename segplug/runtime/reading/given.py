@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from segplug.errors import UsageError
-from segplug.runtime.libraries import opencv
+from segplug.runtime.libraries import opencv, pillow
 from segplug.runtime.reading.pixels import is_number, plain
+from segplug.runtime.reading.usual import as_mmcv
 from segplug.text import counted
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def given_image(what: Any, decoding: Decoding, *, order: ArrayOrder = "rgb") -> 
         UsageError: it is no image, or not of the kind that the model takes.
     """
     if is_picture(what):
+        if decoding.library == "pillow" and decoding.gives_bgr:
+            return _with_third_axis(as_mmcv(what, decoding.color))
         image, order = _of_picture(what, decoding), "rgb"
     else:
         image = _of_array(what)
@@ -55,7 +58,7 @@ def given_image(what: Any, decoding: Decoding, *, order: ArrayOrder = "rgb") -> 
             raise UsageError("this model takes the channels in the order of its files, not as BGR")
         return image
     if decoding.color != "unchanged":
-        return _bytes(image, decoding.color.startswith("grayscale"), order)
+        return _bytes(image, decoding, order)
     if order == "rgb" and image.shape[2] in (3, 4):
         return _with_channels(image, (2, 1, 0, 3)[: image.shape[2]])
     return image
@@ -83,7 +86,12 @@ def _of_picture(picture: Any, decoding: Decoding) -> npt.NDArray[Any]:
             picture = picture.convert("L" if picture.mode in ("1", "LA", "La") else "RGB")
     elif picture.mode in _OTHER_COLOURS:
         picture = picture.convert("RGB")
-    pixels = plain(np.array(picture))
+    elif picture.mode == "1":  # black and white are 0 and 255 in files, too
+        picture = picture.convert("L")
+    return _with_third_axis(plain(np.array(picture)))
+
+
+def _with_third_axis(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
@@ -95,7 +103,7 @@ def _of_array(what: Any) -> npt.NDArray[Any]:
             hint="a path, an array (H, W, C), or a Pillow image",
         )
     if array.ndim == 2:
-        array = array[:, :, None]
+        array = _with_third_axis(array)
     if array.ndim != 3 or not array.size:
         raise UsageError(f"an image is an array (H, W, C), not one of shape {array.shape}")
     if array.shape[0] in (1, 3, 4) and array.shape[2] > 4 and array.shape[1] > 4:
@@ -106,7 +114,7 @@ def _of_array(what: Any) -> npt.NDArray[Any]:
     return array
 
 
-def _bytes(image: npt.NDArray[Any], wants_grey: bool, order: ArrayOrder) -> npt.NDArray[Any]:
+def _bytes(image: npt.NDArray[Any], decoding: Decoding, order: ArrayOrder) -> npt.NDArray[Any]:
     """8-bit pixels as BGR or grey. A mask stays where it is."""
     if image.dtype != np.uint8:
         scaled = image.dtype.kind == "f" and 0 <= float(image.min()) <= float(image.max()) <= 1
@@ -117,8 +125,8 @@ def _bytes(image: npt.NDArray[Any], wants_grey: bool, order: ArrayOrder) -> npt.
     channels = image.shape[2]
     if channels not in (1, 3, 4):
         raise UsageError(f"the model takes images of colours or greys, not of {counted(channels, 'channel')}")
-    if wants_grey:
-        return image if channels == 1 else _grey(image[:, :, :3], order)
+    if decoding.color.startswith("grayscale"):
+        return image if channels == 1 else _grey(image[:, :, :3], decoding, order)
     if channels == 3 and order == "bgr":
         return image
     return _with_channels(image, (0, 0, 0) if channels == 1 else (2, 1, 0) if order == "rgb" else (0, 1, 2))
@@ -129,10 +137,15 @@ def _with_channels(image: npt.NDArray[Any], places: tuple[int, ...]) -> npt.NDAr
     return chosen if np.ma.isMaskedArray(image) else np.ascontiguousarray(chosen)
 
 
-def _grey(image: npt.NDArray[Any], order: ArrayOrder) -> npt.NDArray[Any]:
-    cv2 = opencv()
-    code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
-    grey: npt.NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(np.ma.getdata(image)), code)[:, :, None]
+def _grey(image: npt.NDArray[Any], decoding: Decoding, order: ArrayOrder) -> npt.NDArray[Any]:
+    """The grey of three colours, as the decoder's library rounds it."""
+    rgb = np.ascontiguousarray(np.ma.getdata(image)[:, :, :: 1 if order == "rgb" else -1])
+    grey: npt.NDArray[Any]
+    if decoding.library == "pillow":
+        grey = np.array(pillow().fromarray(rgb).convert("L"))[:, :, None]
+    else:
+        cv2 = opencv()
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[:, :, None]
     if not np.ma.isMaskedArray(image):
         return grey
     return np.ma.MaskedArray(grey, np.ma.getmaskarray(image).all(axis=2, keepdims=True))

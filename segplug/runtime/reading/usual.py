@@ -26,7 +26,7 @@ from segplug.runtime.reading.tiff_header import TiffHeader, is_tiff, read_header
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["check_usual", "decode_usual"]
+__all__ = ["as_mmcv", "check_usual", "decode_usual"]
 
 _ANIMATED = ("GIF", "WEBP")
 """Formats in which a file of several frames is an animation; in others, they are pages or previews."""
@@ -145,7 +145,7 @@ def _with_pillow(content: bytes, what: str, decoding: Decoding) -> npt.NDArray[A
     Image = pillow()
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            return _as_mmcv(picture, decoding.color)
+            return as_mmcv(picture, decoding.color)
     except Image.UnidentifiedImageError as error:
         raise not_read(content, what, "which Pillow does not read") or DatasetError(
             f"{what} is not an image that Pillow reads, or is damaged"
@@ -154,7 +154,7 @@ def _with_pillow(content: bytes, what: str, decoding: Decoding) -> npt.NDArray[A
         raise DatasetError(f"{what} cannot be decoded with Pillow: {first_line(error)}") from error
 
 
-def _as_mmcv(picture: Any, color: str) -> npt.NDArray[Any]:
+def as_mmcv(picture: Any, color: str) -> npt.NDArray[Any]:
     """The pixels of a Pillow image as ``mmcv.imfrombytes(..., backend="pillow")`` gives them."""
     if color == "unchanged":
         array = plain(np.array(picture))

@@ -282,7 +282,8 @@ class ColourMapSink(StemSink):
 
     def open(self, run: RunContext) -> None:
         self._colours = run.colours(self._palette).palette
-        self._unknown = run.dataset.info.ignore_index
+        nodata = _nodata(run, None)
+        self._unknown = _COLOURS - 1 if nodata is None else nodata
         if max(len(self._colours), self._unknown + 1) > _COLOURS:
             raise UsageError(
                 f"coloured label maps are PNG of at most {_COLOURS} colours, and there are "

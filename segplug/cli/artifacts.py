@@ -165,7 +165,7 @@ def report_verification(output: Output, artifact: Artifact) -> None:
         rows.append((f"left out, unstable in {reference}", f"{found['unstable']:.6f}"))
     output.table(Table(f"Compared with {reference}", ("what", "value"), tuple(rows)))
     for line in found.get("not_compared", ()):
-        output.say(f"not compared: {line}")
+        output.paragraph(f"not compared: {line}")
     if found.get("thresholds_by_hand"):
         limit = found["thresholds"]["logits"]
         output.say(f"the thresholds were set by hand: logits may differ by {limit:g} of their range")

@@ -56,6 +56,18 @@ _NARROWEST_TEXT = 12
 """Characters in which a text is still readable when it is broken."""
 
 
+def _filled(console: Console, head: str, text: str) -> str:
+    """A head and a text as one line; in a terminal broken between words, with later lines indented."""
+    line = printable_line(f"{head}{text}")
+    if not console.is_terminal:
+        return line
+    # Settings and paths stay whole, however long: they are there to be copied.
+    indent = " " * len(head)
+    return textwrap.fill(
+        line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _least_width(table: Table) -> int:
     """Characters that a table needs, with its texts and headings broken and its numbers whole."""
     width = 1
@@ -66,6 +78,12 @@ def _least_width(table: Table) -> int:
             longest = max([len(column), *(len(cell_text(row[position])) for row in table.rows)])
             width += 3 + min(longest, _NARROWEST_TEXT)
     return width
+
+
+def _whole_width(table: Table) -> int:
+    """Characters that a table needs without broken lines."""
+    cells = (table.columns, *(tuple(map(cell_text, row)) for row in table.rows))
+    return 1 + sum(3 + max(map(cell_len, column)) for column in zip(*cells, strict=True))
 
 
 def _number_width(table: Table, position: int) -> int:
@@ -132,31 +150,24 @@ class Output:
         line, which programs can search.
         """
         for note in notes:
-            line = printable_line(f"note: {note}")
-            if self.console.is_terminal:
-                # Settings and paths stay whole, however long: they are there to be copied.
-                line = textwrap.fill(
-                    line,
-                    self.console.width,
-                    subsequent_indent=" " * len("note: "),
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
-            self.text(line)
+            self.text(_filled(self.console, "note: ", note))
 
     def table(self, table: Table) -> None:
         """A table for people; numbers are right-aligned and never broken.
 
-        A table of few rows that is too wide for the terminal is transposed.
+        A table of few rows that is too wide for the terminal is transposed. In others the headings of
+        numbers are broken first, then texts.
         """
         if len(table.rows) <= _FEW_ROWS and _least_width(table) > self.console.width:
             table = _transposed(table)
+        is_tight = _whole_width(table) > self.console.width
         title = Text(printable_line(table.title)) if table.title else None
         shown = RichTable(title=title, title_justify="left")
         for position, column in enumerate(table.columns):
             heading = Text(printable(column))
             if is_numeric_column(table.rows, position):
-                shown.add_column(heading, justify="right", min_width=_number_width(table, position))
+                width = _number_width(table, position) if is_tight else None
+                shown.add_column(heading, justify="right", width=width)
             else:
                 shown.add_column(heading, overflow="fold")
         for row in table.rows:
@@ -237,7 +248,7 @@ class ConsoleReporter:
         self._console.print(Text(printable_line(message)))
 
     def warn(self, message: str) -> None:
-        self._console.print(Text(printable_line(f"warning: {message}")))
+        self._console.print(Text(_filled(self._console, "warning: ", message)))
 
     def progress(self, description: str, total: int | None) -> AbstractContextManager[ProgressHandle]:
         return opened(self._stages, description, total)

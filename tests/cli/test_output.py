@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segplug.cli.output import Output
+from segplug.cli.output import ConsoleReporter, Output
 from segplug.results import Table
 
 WIDE = Table(
@@ -43,6 +43,16 @@ def test_texts_are_broken_before_numbers(capsys) -> None:
     assert max(map(len, text.splitlines())) <= 60
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_headings_of_numbers_are_broken_before_texts(width: int, capsys) -> None:
+    columns = ("module", "class", "MACs (G)", "MACs (%)", "FLOPs (G)", "FLOPs (%)", "parameters (M)")
+    row = ("backbone.global_feature_extractor", "GlobalFeatureExtractor", 1.092, 60.56, 2.221, 59.5, 1.328)
+    lines = printed(Table("", columns, (row,) * 9), width, capsys).splitlines()
+    assert {len(line) for line in lines} == {width}
+    assert (lines[0][0], lines[0][-1]) == ("┏", "┓")
+    assert sum("1.092" in line for line in lines) == 9
+
+
 NOTE = f"set this in the backbone, {'word ' * 20}norm_cfg=dict(type='BN', eps=0.001) and {'x' * 70}"
 
 
@@ -58,6 +68,18 @@ def test_notes_are_wrapped_in_a_terminal(
     assert [line.strip() for line in lines if len(line) > 60] == ["x" * 70]
     assert " ".join(line.strip() for line in lines) == f"note: {NOTE}"
     assert last == "note: short [bold]"
+
+
+def test_warnings_are_wrapped_in_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    ConsoleReporter().warn("no checkpoint is given: the weights are random")
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: no checkpoint is given: the",
+        "         weights are random",
+    ]
 
 
 def test_notes_are_a_line_each_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from segplug.palette import PALETTE_NAMES
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
     from segplug.installed import Provider
+    from segplug.runtime.drawing import Part, PictureSettings
     from segplug.sink import Sink
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "opacity_option",
     "palette_option",
     "picture_options",
+    "picture_settings",
     "picture_sinks",
     "report_options",
     "report_sinks",
@@ -152,25 +154,34 @@ def check_masks(values: Mapping[str, Any], dataset: Dataset) -> None:
     require_masks(values["show_parts"], dataset.info)
 
 
+def picture_settings(
+    values: Mapping[str, Any], *, parts: tuple[Part, ...] = ("prediction",)
+) -> PictureSettings:
+    """What pictures show, from the flags ``--opacity``, ``--bands``, ``--palette`` and ``--legend``."""
+    from segplug.runtime.drawing import PictureSettings
+
+    return PictureSettings(
+        opacity=values["opacity"],
+        bands=values["bands"] or None,
+        palette=values["palette"],
+        parts=parts,
+        legend=None if values["legend"] == "none" else values["legend"],
+    )
+
+
 def picture_sinks(values: Mapping[str, Any]) -> list[Sink]:
     """The sinks of the flags for pictures."""
     from segplug.runtime.display import DisplaySink
     from segplug.runtime.sinks import ColourMapSink, PaintSink
 
-    settings: dict[str, Any] = {
-        "opacity": values["opacity"],
-        "bands": values["bands"] or None,
-        "palette": values["palette"],
-        "parts": values["show_parts"] or ("prediction",),
-        "legend": None if values["legend"] == "none" else values["legend"],
-    }
+    settings = picture_settings(values, parts=values["show_parts"] or ("prediction",))
     chosen: list[Sink] = []
     if values["color"]:
         chosen.append(ColourMapSink(values["color"], palette=values["palette"]))
     if values["show_dir"]:
-        chosen.append(PaintSink(values["show_dir"], **settings))
+        chosen.append(PaintSink(values["show_dir"], settings))
     if values["show"]:
-        chosen.append(DisplaySink(**settings))
+        chosen.append(DisplaySink(settings))
     return chosen
 
 
@@ -196,9 +207,7 @@ def report_sinks(values: Mapping[str, Any], provider: Provider) -> list[Sink]:
             nan_to_num=values["nan_to_num"],
             beta=values["beta"],
             images=_REPORT_IMAGES if values["report_images"] is None else values["report_images"],
-            opacity=values["opacity"],
-            bands=values["bands"] or None,
-            palette=values["palette"],
+            pictures=picture_settings(values),
             settings=settings,
             command=given_command(),
             force=values["force"],

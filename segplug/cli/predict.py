@@ -28,7 +28,7 @@ from segplug.cli.parameters import (
     force_option,
     threads_option,
 )
-from segplug.cli.pictures import legend_option, opacity_option, palette_option
+from segplug.cli.pictures import legend_option, opacity_option, palette_option, picture_settings
 from segplug.cli.predict_output import ImageResults, print_results, results_document
 from segplug.errors import UsageError
 
@@ -123,18 +123,11 @@ class _Work:
 
 
 def _run(**values: Any) -> int:
-    from segplug.runtime.drawing import PictureSettings
-
     # As in `segplug infer`: threads of OpenMP that wait do not spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     backend, others = chosen_backend()
     _check(backend, values)
-    pictures = PictureSettings(
-        opacity=values["opacity"],
-        bands=values["bands"] or None,
-        palette=values["palette"],
-        legend=None if values["legend"] == "none" else values["legend"],
-    )
+    pictures = picture_settings(values)
     backend.make_options(given_flags(values))
     inputs = _inputs(values)
     session = Segplug(reporter=ConsoleReporter(), **addon_settings(values))

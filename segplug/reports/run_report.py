@@ -52,10 +52,8 @@ class ReportSink:
         nan_to_num: The value for absent classes; ``None``: NaN.
         beta: Weight of recall in ``mFscore``.
         images: How many images the page shows: three quarters the worst, the rest the best.
-        opacity: Weight of the colours over the images, in (0, 1].
-        bands: The channels to show; see :class:`segplug.runtime.view.Viewer`.
-        palette: A name or a file for :func:`segplug.palette.named_palette`; ``None``: the data set's colours,
-            else the model's.
+        pictures: Opacity, channels and palette of the images; which parts are shown follows from the data
+            set. ``None``: the usual ones.
         settings: What the page says about the run besides what it knows itself, by name.
         command: The command that made it, for the foot.
         force: Replace the file if it exists.
@@ -76,9 +74,7 @@ class ReportSink:
         nan_to_num: float | None = None,
         beta: float = 1.0,
         images: int = 16,
-        opacity: float = 0.5,
-        bands: Sequence[int] | None = None,
-        palette: str | None = None,
+        pictures: PictureSettings | None = None,
         settings: Mapping[str, str] | None = None,
         command: str = "",
         force: bool = False,
@@ -90,9 +86,7 @@ class ReportSink:
         self._metrics = check_metrics(metrics)
         self._nan_to_num, self._beta = nan_to_num, beta
         self._images = images
-        self._pictures = PictureSettings(
-            opacity=opacity, bands=None if bands is None else tuple(bands), palette=palette
-        )
+        self._pictures = pictures or PictureSettings()
         self._settings = dict(settings or {})
         self._command = command
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from segplug.errors import UsageError
-from segplug.runtime.drawing import Drawer, Part, PictureSettings
-from segplug.runtime.legend_picture import Place
+from segplug.runtime.drawing import Drawer, PictureSettings
 from segplug.runtime.libraries import opencv
 from segplug.sink import ImageResult, Notes, RunContext
 
@@ -59,6 +58,9 @@ class DisplayWindow:
 class DisplaySink:
     """Shows each painted image in a window until a key is pressed.
 
+    Args:
+        pictures: What is shown; ``None``: the prediction in the data set's colours, else the model's.
+
     Raises:
         UsageError: there is no display, or this OpenCV is built without windows.
     """
@@ -66,22 +68,8 @@ class DisplaySink:
     needs_image = True
     needs_confidence = False
 
-    def __init__(
-        self,
-        *,
-        opacity: float = 0.5,
-        bands: Sequence[int] | None = None,
-        palette: str | None = None,
-        parts: Sequence[Part] = ("prediction",),
-        legend: Place | None = None,
-    ) -> None:
-        self._settings = PictureSettings(
-            opacity=opacity,
-            bands=None if bands is None else tuple(bands),
-            palette=palette,
-            parts=tuple(parts),
-            legend=legend,
-        )
+    def __init__(self, pictures: PictureSettings | None = None) -> None:
+        self._settings = pictures or PictureSettings()
         self.needs_mask = self._settings.needs_mask
         self._window = DisplayWindow(instead="use --show-dir to write painted images")
 

@@ -19,9 +19,8 @@ from segplug.runtime.dataset_files import (
     refuse_searched_folder,
     relative_path,
 )
-from segplug.runtime.drawing import Drawer, Part, PictureSettings
+from segplug.runtime.drawing import Drawer, PictureSettings
 from segplug.runtime.indexed_png import indexed_png
-from segplug.runtime.legend_picture import Place
 from segplug.runtime.libraries import opencv, pillow
 from segplug.sink import ImageResult, Notes, RunContext
 
@@ -53,38 +52,15 @@ class PaintSink:
 
     Args:
         folder: The output folder; made if it does not exist.
-        opacity: Weight of the colours, in (0, 1].
-        bands: The channels to show; see :class:`segplug.runtime.view.Viewer`.
-        palette: A name or a file for :func:`segplug.palette.named_palette`; ``None``: the data set's colours,
-            else the model's.
-        parts: What each picture shows, from left to right: :data:`segplug.runtime.drawing.PARTS`.
-        legend: ``right`` or ``below``; ``None``: none, and a picture of one part has the image's size.
-
-    Raises:
-        UsageError: one of them is wrong.
+        pictures: What they show; ``None``: the prediction in the data set's colours, else the model's.
     """
 
     needs_image = True
     needs_confidence = False
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        opacity: float = 0.5,
-        bands: Sequence[int] | None = None,
-        palette: str | None = None,
-        parts: Sequence[Part] = ("prediction",),
-        legend: Place | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, pictures: PictureSettings | None = None) -> None:
         self._folder = folder
-        self._settings = PictureSettings(
-            opacity=opacity,
-            bands=None if bands is None else tuple(bands),
-            palette=palette,
-            parts=tuple(parts),
-            legend=legend,
-        )
+        self._settings = pictures or PictureSettings()
         self.needs_mask = self._settings.needs_mask
         self._folders = OutputFolders()
 

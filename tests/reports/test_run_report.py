@@ -15,6 +15,7 @@ from segplug.engine import EngineSpec
 from segplug.errors import DatasetError, UsageError
 from segplug.model import ModelMeta
 from segplug.reports.run_report import ReportSink
+from segplug.runtime.drawing import PictureSettings
 from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import ScoreSink
 from segplug.testing.engines import ArrayDataset, FunctionEngine
@@ -216,7 +217,7 @@ def test_what_cannot_be_done_is_refused_before_the_run(tmp_path):
     with pytest.raises(UsageError, match="0 to 200 images, not 201"):
         ReportSink(tmp_path / "r.html", images=201)
     with pytest.raises(UsageError, match="there is no palette nowhere"):
-        ReportSink(tmp_path / "r.html", palette="nowhere")
+        ReportSink(tmp_path / "r.html", pictures=PictureSettings(palette="nowhere"))
     engine = _engine()
     four = DatasetInfo("four", ("a", "b", "c", "d"))
     with pytest.raises(UsageError, match="predicts 3 classes, the data set four has 4"):

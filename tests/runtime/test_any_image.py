@@ -14,6 +14,7 @@ from segplug.errors import DatasetError, UsageError
 from segplug.model import Inference, ModelMeta
 from segplug.preprocessing import Decoding, Flip, Normalize
 from segplug.runtime.confidence import ConfidenceSink
+from segplug.runtime.drawing import PictureSettings
 from segplug.runtime.pipeline import run
 from segplug.runtime.raw import RawSink
 from segplug.runtime.segment import Segmenter
@@ -360,7 +361,7 @@ def test_every_sink_takes_images_of_bands(tmp_path: Path, unknown_below: float |
     )
     sinks = [
         LabelMapSink(tmp_path / "labels"),
-        PaintSink(tmp_path / "painted", bands=(4, 2, 5)),
+        PaintSink(tmp_path / "painted", PictureSettings(bands=(4, 2, 5))),
         ConfidenceSink(tmp_path / "sure"),
         RawSink(tmp_path / "raw.npz"),
     ]

@@ -16,6 +16,7 @@ from segplug.legend import LegendEntry, count_labels, legend_entries
 from segplug.model import ModelMeta
 from segplug.palette import LabelColours, distinct_palette, label_colours, named_palette
 from segplug.runtime import fonts
+from segplug.runtime.drawing import PictureSettings
 from segplug.runtime.indexed_png import indexed_png
 from segplug.runtime.legend_picture import with_legend
 from segplug.runtime.paint import Painter
@@ -40,7 +41,7 @@ def _run(sink, meta=META, masks=(MASK,), **info):
 
 def test_parts_lie_side_by_side(tmp_path):
     parts = ("difference", "image", "prediction", "truth")
-    _run(PaintSink(tmp_path, opacity=0.4, parts=parts))
+    _run(PaintSink(tmp_path, PictureSettings(opacity=0.4, parts=parts)))
     difference, image, prediction, truth = np.hsplit(cv2.imread(str(tmp_path / "0000.png")), 4)
     paint = Painter(PALETTE, opacity=0.4)
     assert np.array_equal(image, IMAGE)
@@ -54,7 +55,7 @@ def test_parts_lie_side_by_side(tmp_path):
 
 def test_a_legend_leaves_the_pixels_of_the_picture(tmp_path):
     for legend_place in ("right", "below"):
-        _run(PaintSink(tmp_path / legend_place, legend=legend_place))
+        _run(PaintSink(tmp_path / legend_place, PictureSettings(legend=legend_place)))
     _run(PaintSink(tmp_path / "none"))
     plain = cv2.imread(str(tmp_path / "none" / "0000.png"))
     assert plain.shape == IMAGE.shape
@@ -157,7 +158,7 @@ def test_a_palette_file_that_changed_is_not_mixed_with_the_older_one(tmp_path):
     for text in ("1 2 3\n" * 3, "4 5 6\n" * 3):
         file.write_text(text)
         keys |= {
-            PaintSink(tmp_path / "p", palette=str(file)).key,
+            PaintSink(tmp_path / "p", PictureSettings(palette=str(file))).key,
             ColourMapSink(tmp_path, palette=str(file)).key,
         }
     assert len(keys) == 4
@@ -165,15 +166,15 @@ def test_a_palette_file_that_changed_is_not_mixed_with_the_older_one(tmp_path):
 
 def test_what_cannot_be_shown_is_refused_before_the_run(tmp_path):
     with pytest.raises(UsageError, match="has no masks, so there is no truth and no difference to show"):
-        _run(PaintSink(tmp_path, parts=("image", "truth", "difference")), masks=())
+        _run(PaintSink(tmp_path, PictureSettings(parts=("image", "truth", "difference"))), masks=())
     with pytest.raises(UsageError, match="a picture shows some of image, truth"):
-        PaintSink(tmp_path, parts=("mask",))
+        PaintSink(tmp_path, PictureSettings(parts=("mask",)))
     with pytest.raises(UsageError, match="a legend is right or below, not left"):
-        PaintSink(tmp_path, legend="left")
+        PaintSink(tmp_path, PictureSettings(legend="left"))
     with pytest.raises(UsageError, match="the palette potsdam has 6 colours, too few for 7 classes"):
         seven = META.replace(classes=tuple("abcdefg"), palette=(), out_channels=7)
         engine = FunctionEngine(EngineSpec(seven, "logits", backend="test"), lambda batch: batch)
-        run(engine, ArrayDataset([IMAGE]), [PaintSink(tmp_path, palette="potsdam")])
+        run(engine, ArrayDataset([IMAGE]), [PaintSink(tmp_path, PictureSettings(palette="potsdam"))])
     with pytest.raises(UsageError, match="at most 256 colours, and there are 300 labels"):
         many = META.replace(classes=tuple(map(str, range(300))), palette=(), out_channels=300)
         engine = FunctionEngine(EngineSpec(many, "logits", backend="test"), lambda batch: batch)

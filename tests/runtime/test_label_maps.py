@@ -10,6 +10,7 @@ from PIL import Image
 from segplug.dataset import DatasetInfo, LabelFormat
 from segplug.engine import EngineSpec
 from segplug.model import ModelMeta
+from segplug.runtime.drawing import PictureSettings
 from segplug.runtime.pipeline import run
 from segplug.runtime.sinks import LabelMapSink, PaintSink
 from segplug.testing import ArrayDataset, FunctionEngine
@@ -75,7 +76,7 @@ def test_a_model_of_one_class_is_painted_on_black(tmp_path):
     meta = ModelMeta("m", classes=("vessel",), palette=((9, 80, 200),), out_channels=1)
     labels = np.random.default_rng(0).integers(0, 2, (20, 30)).astype(np.uint8)
     engine = FunctionEngine(EngineSpec(meta, "logits"), lambda batch: batch[:, :1] - 0.5)
-    sinks = [LabelMapSink(tmp_path / "maps"), PaintSink(tmp_path / "painted", opacity=1)]
+    sinks = [LabelMapSink(tmp_path / "maps"), PaintSink(tmp_path / "painted", PictureSettings(opacity=1))]
     run(engine, ArrayDataset([_image(labels)]), sinks)
     with Image.open(tmp_path / "maps" / "0000.png") as picture:
         assert picture.getpalette()[:6] == [0, 0, 0, 9, 80, 200]

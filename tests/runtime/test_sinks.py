@@ -17,6 +17,7 @@ from segplug.model import ModelMeta
 from segplug.palette import distinct_palette
 from segplug.progress import QuietReporter
 from segplug.runtime.display import DisplaySink
+from segplug.runtime.drawing import PictureSettings
 from segplug.runtime.folder import FolderDataset, ImageList
 from segplug.runtime.paint import Painter
 from segplug.runtime.pipeline import run
@@ -55,7 +56,7 @@ class _Named(ArrayDataset):
 def test_painted_images_lie_under_the_same_names(tmp_path):
     images = _images()
     dataset = _Named(images, ["a.png", "sub/b.png", "sub/c.gifx"])
-    run(_engine(), dataset, [PaintSink(tmp_path / "out", opacity=0.3)])
+    run(_engine(), dataset, [PaintSink(tmp_path / "out", PictureSettings(opacity=0.3))])
     names = ["a.png", "sub/b.png", "sub/c.gifx.png"]
     files = sorted(p.relative_to(tmp_path / "out").as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert files == names
@@ -327,6 +328,6 @@ def test_parts_are_scored_apart():
 def test_painting_without_any_palette_uses_distinct_colours(tmp_path):
     meta = META.replace(palette=())
     image = _images(1)[0]
-    run(_engine(meta), _Named([image], ["a.png"]), [PaintSink(tmp_path, opacity=1)])
+    run(_engine(meta), _Named([image], ["a.png"]), [PaintSink(tmp_path, PictureSettings(opacity=1))])
     expected = np.array(distinct_palette(3), np.uint8)[_labels_of(image)][..., ::-1]
     assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), expected)

@@ -10,6 +10,7 @@ from segplug.engine import EngineSpec
 from segplug.errors import UsageError
 from segplug.model import ModelMeta
 from segplug.preprocessing import Decoding
+from segplug.runtime.drawing import PictureSettings
 from segplug.runtime.paint import Painter
 from segplug.runtime.pipeline import run
 from segplug.runtime.side_by_side import show_side_by_side
@@ -146,7 +147,7 @@ def test_painted_images_show_the_bands_that_are_asked_for(tmp_path) -> None:
     image = _image(5, "uint16") * np.uint16(100)
     palette = tuple((40 * i, 10, 255 - 40 * i) for i in range(5))
     engine = _engine(5, FILE, palette=palette)
-    run(engine, ArrayDataset([image]), [PaintSink(tmp_path, opacity=0.25, bands=(5, 1, 3))])
+    run(engine, ArrayDataset([image]), [PaintSink(tmp_path, PictureSettings(opacity=0.25, bands=(5, 1, 3)))])
     expected = Painter(palette, opacity=0.25)(Viewer(FILE, (5, 1, 3))(image), image.argmax(2))
     assert np.array_equal(cv2.imread(str(tmp_path / "0000.png")), expected)
 
@@ -154,13 +155,17 @@ def test_painted_images_show_the_bands_that_are_asked_for(tmp_path) -> None:
 def test_a_band_that_is_not_there_is_refused_before_any_work(tmp_path) -> None:
     engine = _engine(2, FILE)
     with pytest.raises(UsageError, match="band 3 is not there: there are bands 1 to 2"):
-        run(engine, ArrayDataset([_image(2)]), [PaintSink(tmp_path / "out", bands=(1, 2, 3))])
+        run(
+            engine, ArrayDataset([_image(2)]), [PaintSink(tmp_path / "out", PictureSettings(bands=(1, 2, 3)))]
+        )
     assert not engine.shapes
     assert not (tmp_path / "out").exists()
 
 
 def test_other_bands_are_another_run(tmp_path) -> None:
-    keys = {PaintSink(tmp_path, bands=bands).key for bands in (None, (1, 2, 3), (3, 2, 1), (1,))}
+    keys = {
+        PaintSink(tmp_path, PictureSettings(bands=bands)).key for bands in (None, (1, 2, 3), (3, 2, 1), (1,))
+    }
     assert len(keys) == 4
 
 

@@ -78,7 +78,7 @@ def ensure_targets(folder: Path, targets: Sequence[PurePosixPath], ends: Sequenc
 
 
 class PredictionSink:
-    """Writes the painted image and the label map of each image, and keeps its legend.
+    """Writes the painted image and the label map of each image, and keeps the pixels of its labels.
 
     Args:
         folder: Where to; made if it is not there.
@@ -95,17 +95,24 @@ class PredictionSink:
         self._pictures = pictures
         self._force = force
         self._folders = OutputFolders()
-        self._predicted: dict[int, PredictedImage] = {}
+        self._counts: dict[int, tuple[tuple[int, int], npt.NDArray[np.int64]]] = {}
+        """The size of each image with a result, and the pixels of its labels: folders may be large."""
         self._total: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
     @property
     def key(self) -> str:
         return f"predictions {self._folder.resolve()} {self._pictures.key}"
 
-    @property
-    def predicted(self) -> list[PredictedImage]:
+    def __len__(self) -> int:
+        """How many images have a result."""
+        return len(self._counts)
+
+    def __iter__(self) -> Iterator[PredictedImage]:
         """The images with a result, in their order."""
-        return [image for _, image in sorted(self._predicted.items())]
+        for index in sorted(self._counts):
+            size, counts = self._counts[index]
+            legend = legend_entries(self._names, self._colours, counts, unknown=self._unknown)
+            yield PredictedImage(self._images[index].name, size, legend, self._files(index))
 
     @property
     def legend(self) -> tuple[LegendEntry, ...]:
@@ -137,7 +144,7 @@ class PredictionSink:
         files = found.save(folder, name=target.name, legend=self._pictures.legend, force=self._force)
         counts = count_labels(result.labels)
         height, width = result.labels.shape
-        self._add(result.index, (height, width), counts, files)
+        self._add(result.index, (height, width), counts)
         return {
             "size": [height, width],
             "pixels": counts.tolist(),
@@ -153,17 +160,14 @@ class PredictionSink:
     def restore(self, index: int, notes: Notes) -> None:
         self._force = True  # what the interrupted run has begun is its own
         height, width = notes["size"]
-        self._add(index, (height, width), np.array(notes["pixels"], np.int64), self._files(index))
+        self._add(index, (height, width), np.array(notes["pixels"], np.int64))
 
     def _files(self, index: int) -> SavedFiles:
         target = self._images[index].target
         return SavedFiles(*(self._folder / f"{target}{end}" for end in (PAINTED_END, LABELS_END)))
 
-    def _add(
-        self, index: int, size: tuple[int, int], counts: npt.NDArray[np.int64], files: SavedFiles
-    ) -> None:
-        legend = legend_entries(self._names, self._colours, counts, unknown=self._unknown)
-        self._predicted[index] = PredictedImage(self._images[index].name, size, legend, files)
+    def _add(self, index: int, size: tuple[int, int], counts: npt.NDArray[np.int64]) -> None:
+        self._counts[index] = size, counts
         self._total = _added(self._total, counts)
 
     def close(self, *, finished: bool) -> None:

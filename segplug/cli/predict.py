@@ -138,7 +138,8 @@ def _run(**values: Any) -> int:
     videos = _predict_videos(work, inputs) if inputs.videos or values["camera"] is not None else []
     output.say(choice_line(backend, others))
     print_results(output, values["predictions"], images, videos)
-    output.document(results_document(backend, images, videos))
+    if output.as_json:
+        output.document(results_document(backend, images, videos))
     return 0
 
 
@@ -203,7 +204,7 @@ def _predict_images(work: _Work, inputs: Inputs) -> ImageResults:
         tta=not work.values["no_tta"],
         **work.running,
     )
-    return ImageResults(sink.predicted, sink.legend, report)
+    return ImageResults(sink, report)
 
 
 def _predict_videos(work: _Work, inputs: Inputs) -> list[PredictedVideo]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from segplug.cli.output import Output
 from segplug.text import counted
 
 if TYPE_CHECKING:
-    from segplug.api.predict_files import PredictedImage, PredictedVideo
+    from segplug.api.predict_files import PredictedVideo, PredictionSink
     from segplug.installed import Provider
     from segplug.legend import LegendEntry
     from segplug.scores import RunReport
@@ -26,8 +27,7 @@ _SHOWN = 10
 class ImageResults:
     """The results of all images."""
 
-    predicted: Sequence[PredictedImage]
-    legend: tuple[LegendEntry, ...]
+    predicted: PredictionSink
     report: RunReport
 
 
@@ -44,16 +44,17 @@ def print_results(
 def _print_images(output: Output, folder: Path, images: ImageResults) -> None:
     from segplug.api.segmentation import shares_text
 
-    first, *others = images.predicted
+    count = len(images.predicted)
+    first, *others = itertools.islice(images.predicted, _SHOWN)
     if others:
-        for item in images.predicted[:_SHOWN]:
+        for item in (first, *others):
             output.say(f"{item.name}: {shares_text(item.legend)}")
-        if len(images.predicted) > _SHOWN:
-            output.say(f"and {len(images.predicted) - _SHOWN} more (--json lists all)")
-        output.say(f"all {len(images.predicted)} images:")
+        if count > _SHOWN:
+            output.say(f"and {count - _SHOWN} more (--json lists all)")
+        output.say(f"all {count} images:")
     else:
         output.say("{}: {}x{}".format(first.name, *first.size))
-    output.legend(images.legend)
+    output.legend(images.predicted.legend)
     for skipped in images.report.skipped:
         output.say(f"skipped: {skipped.reason}")
     if images.report.views:
@@ -61,7 +62,7 @@ def _print_images(output: Output, folder: Path, images: ImageResults) -> None:
     for line in images.report.approximations:
         output.say(f"approximate: {line}")
     if others:
-        output.say(f"wrote {counted(2 * len(images.predicted), 'picture')} to {folder}")
+        output.say(f"wrote {counted(2 * count, 'picture')} to {folder}")
     else:
         output.say(f"wrote {first.files.painted}")
         output.say(f"wrote {first.files.labels}")
@@ -93,7 +94,7 @@ def results_document(
             }
             for item in (images.predicted if images else ())
         ],
-        "classes": _classes(images.legend if images else ()),
+        "classes": _classes(images.predicted.legend if images else ()),
         "videos": [
             {
                 "name": video.name,

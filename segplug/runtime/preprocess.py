@@ -230,7 +230,7 @@ def _check_image(image: npt.NDArray[Any], channels: int, name: str) -> None:
         raise DatasetError(f"the image {name} is {image.dtype} {image.shape}, not numbers (H, W, C)")
     if image.shape[2] != channels:
         raise DatasetError(
-            f"the image {name} has {_number(image.shape[2])}, the network takes {channels}",
+            f"the image {name} has {counted(image.shape[2], 'channel')}, the network takes {channels}",
             hint="give the images that the network was trained on",
         )
     if image.dtype.kind == "f" and not (finite := np.isfinite(image)).all():
@@ -245,10 +245,6 @@ def _check_image(image: npt.NDArray[Any], channels: int, name: str) -> None:
         largest = max(image.max(initial=0), -image.min(initial=0))
         if largest > np.finfo(np.float32).max:
             raise DatasetError(f"the image {name} holds {largest:g}, which is too large for float32")
-
-
-def _number(channels: int) -> str:
-    return counted(channels, "channel")
 
 
 def _fits(spec: EngineSpec, size: Size) -> bool:

@@ -9,7 +9,7 @@ from segplug.errors import DatasetError
 from segplug.limits import MOST_PIXELS
 from segplug.text import counted
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Limits", "TooLargeError", "channels_of"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Limits", "TooLargeError"]
 
 MAX_PIXELS = MOST_PIXELS
 """Larger images and masks are refused before they are decoded: a small file can hold a huge image."""
@@ -66,7 +66,9 @@ class Limits:
         height, width = shape[:2]
         channels = shape[2] if len(shape) == 3 else 1
         if min(height, width, channels) < 1:
-            raise DatasetError(f"{what} is damaged: it is {width}x{height} with {channels_of(channels)}")
+            raise DatasetError(
+                f"{what} is damaged: it is {width}x{height} with {counted(channels, 'channel')}"
+            )
         if not resized:
             self.check_channels(what, shape)
         if width * height > self.pixels:
@@ -75,7 +77,7 @@ class Limits:
             raise TooLargeError(f"{what} is {width}x{height}: edges of more than {self.edge} are not read")
         if width * height * channels * itemsize > self.bytes:
             raise TooLargeError(
-                f"{what} is {width}x{height} with {channels_of(channels)} of {itemsize} bytes: "
+                f"{what} is {width}x{height} with {counted(channels, 'channel')} of {itemsize} bytes: "
                 f"more than {self.bytes} bytes are not read"
             )
 
@@ -88,10 +90,5 @@ class Limits:
         if len(shape) == 3 and shape[0] == self.channels:
             hint = f"its shape is {tuple(shape)}: save it as (H, W, C), numpy.moveaxis(array, 0, -1)"
         raise DatasetError(
-            f"{what} has {channels_of(channels)}, the network takes {self.channels}", hint=hint
+            f"{what} has {counted(channels, 'channel')}, the network takes {self.channels}", hint=hint
         )
-
-
-def channels_of(number: int) -> str:
-    """``1 channel``, ``4 channels``."""
-    return counted(number, "channel")

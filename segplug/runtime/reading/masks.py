@@ -11,11 +11,12 @@ import numpy as np
 from segplug.errors import DatasetError, first_line
 from segplug.runtime.libraries import pillow
 from segplug.runtime.reading.format_names import not_read
-from segplug.runtime.reading.limits import Limits, channels_of
+from segplug.runtime.reading.limits import Limits
 from segplug.runtime.reading.npy import decode_npy, is_npy
 from segplug.runtime.reading.pixels import find_missing, plain
 from segplug.runtime.reading.tiff import decode_tiff
 from segplug.runtime.reading.usual import check_usual
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,7 +39,7 @@ def decode_mask(content: bytes, what: str, *, wide: bool, nodata: bool) -> npt.N
         missing = None if missing is None else missing[:, :, 0]
     if stored.ndim != 2:
         raise DatasetError(
-            f"{what} has {channels_of(stored.shape[-1])}",
+            f"{what} has {counted(stored.shape[-1], 'channel')}",
             hint="a mask has one channel that holds class indices",
         )
     ignored = 65535 if wide else 255

@@ -19,9 +19,10 @@ from segplug.runtime.reading.cost import (
     has_jpeg_end,
 )
 from segplug.runtime.reading.format_names import not_read
-from segplug.runtime.reading.limits import MAX_PIXELS, Limits, channels_of
+from segplug.runtime.reading.limits import MAX_PIXELS, Limits
 from segplug.runtime.reading.pixels import mask_missing, plain
 from segplug.runtime.reading.tiff_header import TiffHeader, is_tiff, read_header
+from segplug.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -111,7 +112,7 @@ def _with_opencv(
         "grayscale_ignore_orientation": cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_GRAYSCALE,
     }
     if header is not None and header.channels > 4:  # OpenCV would say so on the terminal by itself
-        raise DatasetError(f"{what} is a TIFF of {channels_of(header.channels)}: OpenCV reads up to 4")
+        raise DatasetError(f"{what} is a TIFF of {counted(header.channels, 'channel')}: OpenCV reads up to 4")
     try:
         flag = flags["unchanged" if decoding.library == "bands" else decoding.color]
         image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
@@ -130,8 +131,8 @@ def _with_opencv(
         raise DatasetError(_refused(what, header))
     if header is not None and flag == flags["unchanged"] and image.ndim == 2 and header.channels > 2:
         raise DatasetError(
-            f"{what} is a TIFF of {channels_of(header.channels)} of {header.dtype}, of which OpenCV gives "
-            "only the first"
+            f"{what} is a TIFF of {counted(header.channels, 'channel')} of {header.dtype}, of which OpenCV "
+            "gives only the first"
         )
     return image  # type: ignore[no-any-return]
 

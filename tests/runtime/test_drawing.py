@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segplug.cli import pictures
 from segplug.dataset import DatasetInfo
 from segplug.engine import EngineSpec
 from segplug.errors import UsageError
@@ -16,7 +17,7 @@ from segplug.legend import LegendEntry, count_labels, legend_entries
 from segplug.model import ModelMeta
 from segplug.palette import LabelColours, distinct_palette, label_colours, named_palette
 from segplug.runtime import fonts
-from segplug.runtime.drawing import PictureSettings
+from segplug.runtime.drawing import PARTS, PictureSettings
 from segplug.runtime.indexed_png import indexed_png
 from segplug.runtime.legend_picture import with_legend
 from segplug.runtime.paint import Painter
@@ -65,6 +66,10 @@ def test_a_legend_leaves_the_pixels_of_the_picture(tmp_path):
         assert picture.shape[larger] > plain.shape[larger]
         for colour in PALETTE:
             assert (picture == colour[::-1]).all(axis=2).sum() > 100  # the square in the legend
+
+
+def test_the_command_line_offers_every_part() -> None:
+    assert pictures._PARTS == PARTS
 
 
 def test_the_legend_of_a_label_map_has_what_occurs_the_largest_first():

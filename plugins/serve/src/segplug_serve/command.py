@@ -140,8 +140,7 @@ command = ModelCommand(
     example="model.onnx --name street",
     help=(
         "Answer HTTP requests with a model's masks, until SIGTERM or Ctrl-C. The server's address, opened "
-        "in a "
-        "browser, is a page to drop a photo on.\n\n"
+        "in a browser, is a page to drop a photo on.\n\n"
         "\b\n"
         "curl --data-binary @photo.jpg http://127.0.0.1:8080/predictions/NAME -o mask.png"
     ),

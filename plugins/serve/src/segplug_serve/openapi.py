@@ -11,8 +11,7 @@ __all__ = ["openapi_document"]
 
 _OUTPUTS: dict[Output, str] = {
     "mask": "a PNG with a palette, of the image's size, whose values are the labels; 16 bits in grey if a "
-    "label "
-    "is above 255",
+    "label is above 255",
     "color": "a PNG of the labels' colours",
     "painted": "a PNG of the image with the labels' colours over it",
     "confidence": "a PNG of 16 bits in grey: the probability of each pixel's label, times 65535",
@@ -137,30 +136,24 @@ def _refusals(limits: Limits, timeout: float, max_requests: int, *, token: bool)
     """The answers to refused requests; their words say what a person can do."""
     largest = (
         f"At most {_bytes(limits.bytes)} as a file, {limits.pixels:,} pixels, {limits.edge:,} pixels along "
-        f"an edge "
-        f"and {_bytes(limits.decoded)} when decoded are taken"
+        f"an edge and {_bytes(limits.decoded)} when decoded are taken"
     )
     words = {
         400: "The server cannot use this request. There is no image in it, the file is damaged or of a "
-        "format that "
-        "the server does not read, it has other channels than the model takes, or a parameter has a wrong "
-        "value. "
-        "Whole JPEG, PNG, WebP, BMP, TIFF and .npy files are taken.",
+        "format that the server does not read, it has other channels than the model takes, or a parameter "
+        "has a wrong value. Whole JPEG, PNG, WebP, BMP, TIFF and .npy files are taken.",
         401: "The server requires a token, and got none or a wrong one.",
         404: "There is nothing at this address.",
         408: f"The image was not received within {timeout:g} s.",
         413: f"The image is too large, or takes too long to decode. {largest}. Make it smaller, "
         "or ask whoever runs the server for higher limits.",
         415: "The file is of a type that the server does not take. JPEG, PNG, WebP, BMP, TIFF and .npy "
-        "files are "
-        "taken, or JSON with one of these in base64; TIFF needs a library on the server.",
-        422: "The image was read, but the model does not take it: not in this size, or not with values that "
-        "are "
-        "NaN or infinite.",
+        "files are taken, or JSON with one of these in base64; TIFF needs a library on the server.",
+        422: "The image was read, but the model does not take it: not in this size, or not with values "
+        "that are NaN or infinite.",
         500: "The server or its model failed with this image. The server's log has the reason.",
         503: f"The server is busy, with {max_requests} requests or with all of its memory, or the model "
-        f"cannot run "
-        "at the moment. Try again in a moment.",
+        "cannot run at the moment. Try again in a moment.",
         504: f"There was no answer within {timeout:g} s.",
     }
     if not token:
@@ -198,8 +191,7 @@ def _prediction(operation: str, refused: dict[str, Any]) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "description": "The image: a JPEG, PNG, WebP, BMP or TIFF file, or a .npy file with an array "
-            "(H, W, C), "
-            "read as the model's metadata says.",
+            "(H, W, C), read as the model's metadata says.",
             "content": content,
         },
         "responses": {
@@ -208,8 +200,7 @@ def _prediction(operation: str, refused: dict[str, Any]) -> dict[str, Any]:
                 "headers": {
                     "Server-Timing": {
                         "description": "Milliseconds of decoding, of the model, of the rest of the runtime "
-                        "and of "
-                        "encoding; the number of images in the batch.",
+                        "and of encoding; the number of images in the batch.",
                         "schema": {"type": "string"},
                     }
                 },

@@ -130,6 +130,7 @@ def test_refusals_are_shown_in_the_servers_words_and_explained(tab, server) -> N
             found.drop(name, content, kind)
         found.page.wait_for_selector(f"#problem:not([hidden]) >> text=status {status}")
         said = " ".join(found.texts("#problem"))
+        assert f"for {name} (status" in said
         if status != 413:
             assert server.post(content, content_type=kind).json["error"] in said
         assert (

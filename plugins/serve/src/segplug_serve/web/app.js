@@ -60,13 +60,15 @@ async function segment(given, url = null) {
   running = new AbortController();
   const { signal } = running;
   const times = { begun: performance.now() };
+  let name = "";
   try {
     byId("problem").hidden = true;
     await ready();
     const file = await given();
-    const source = { name: file.name, url, file };
+    if (signal.aborted) return;
+    name = file.name;
     document.body.classList.add("busy");
-    byId("status").textContent = `Sending ${file.name} …`;
+    byId("status").textContent = `Sending ${name} …`;
     refuseLarge(file);
     const photo = decodePhoto(file);
     photo.then((image) => image && !signal.aborted && showPreview(image));
@@ -78,13 +80,13 @@ async function segment(given, url = null) {
     await showBase(await photo, decoded, file, signal);
     times.based = performance.now();
     if (signal.aborted) return;
-    current = { ...source, mask };
+    current = { name, url, file, mask };
     showResult(decoded);
     times.shown = performance.now();
     showTiming(byId("timing"), answer.headers.get("Server-Timing"), times);
     performance.measure("segplug-result", { start: times.begun, end: times.shown });
   } catch (error) {
-    if (error.name !== "AbortError") showProblem(error, () => segment(given, url));
+    if (!signal.aborted) showProblem(error, () => segment(given, url), name);
   } finally {
     if (!signal.aborted) document.body.classList.remove("busy");
   }
@@ -178,9 +180,9 @@ async function savePainted() {
 }
 
 /** Show an error: the server's own words, what its status means, and a way to try again. */
-function showProblem(error, again = null) {
+function showProblem(error, again = null, name = "") {
   let title = "This page failed";
-  if (error instanceof Refused) title = `The server gave no mask (status ${error.status})`;
+  if (error instanceof Refused) title = `The server gave no mask${name && ` for ${name}`} (status ${error.status})`;
   else if (error instanceof Unreachable) title = "No answer";
   else console.error(error);
   const parts = [make("h2", { text: title }), make("p", { class: "reason", text: error.message })];

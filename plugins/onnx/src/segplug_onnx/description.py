@@ -134,9 +134,8 @@ def _how_to_run(
     kind = "probabilities" if last in ("Softmax", "Sigmoid") else "logits"
     if "int" in outputs[0].type:
         kind = "labels --classes CLASSES.txt"
-    return (
-        f"segplug predict {shlex.quote(str(path))} photo.jpg{named} --output-kind {kind} --mean MEAN --std STD",
-    )
+    model = shlex.quote(str(path))
+    return (f"segplug predict {model} photo.jpg{named} --output-kind {kind} --mean MEAN --std STD",)
 
 
 def _read_graph(file: BinaryIO, graph: Field, found: _Graph) -> None:

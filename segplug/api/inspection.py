@@ -16,6 +16,7 @@ from segplug.info import FileInfo, InstalledBackend
 from segplug.installed import Entry
 from segplug.legend import LegendEntry
 from segplug.locations import has_scheme
+from segplug.providers import Confidence
 from segplug.registry.discovery import command_entries, entries
 from segplug.registry.formats import (
     attached_files,
@@ -49,6 +50,8 @@ def inspect(providers: Providers, location: PathLike) -> FileInfo:
     path = expanded(str(location))
     if not path.is_dir() and (reason := why_no_file(path)):
         raise UsageError(reason)
+    if path.is_file() and path.stat().st_size == 0:
+        raise ArtifactError(f"{path} is empty")
     suffix = next((end for end in CHECKPOINTS if path.name.lower().endswith(end)), None)
     try:
         found = _artifact(providers, path)
@@ -232,17 +235,21 @@ def _is_colour(value: Any) -> bool:
 def _config(providers: Providers, path: Path) -> FileInfo:
     """A config of a source; it may be a program, and is not run."""
     try:
-        source = providers.source("load_model", str(path), None).entry
+        provider = providers.source("load_model", str(path), None)
     except UsageError as error:
         raise UsageError(f"no installed plugin knows what {path} is", hint=_known(path)) from error
-    file = shlex.quote(str(path))
+    source, file = provider.entry, shlex.quote(str(path))
+    is_whole = provider.method("accepts")(str(path)) >= Confidence.LIKELY
+    what = "config of a model" if is_whole else "perhaps a config of a model"
+    doubt = () if is_whole else ("it lacks what a whole config has: it may be a part of one, or damaged",)
     return FileInfo(
         path=path,
         kind="config",
         format=source.target,
-        what=f"config of a model, read by the source {source.target} ({source.distribution})",
+        what=f"{what}, read by the source {source.target} ({source.distribution})",
         files={path.name: path.stat().st_size},
         notes=(
+            *doubt,
             "a config may be a program: it was not run, so its classes and its network are not known here",
         ),
         next=(

@@ -200,7 +200,7 @@ class Output:
         coloured = self._has_colours
         shown = []
         for entry in legend[:_MOST_LABELS]:
-            text = Text(f"{entry.label} {printable_line(entry.name)}")
+            text = Text(f"{entry.label} {shortened(printable_line(entry.name), _LONGEST_NAME)}")
             if coloured and entry.painted:
                 text = Text("  ", style="on rgb({},{},{})".format(*entry.colour)) + Text(" ") + text
             shown.append(text)

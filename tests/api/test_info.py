@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from segplug import ModelMeta, Segplug
 from segplug.artifact import write_sidecar
 from segplug.cli.root import run_command_line
-from segplug.errors import UsageError
+from segplug.errors import ArtifactError, UsageError
 from segplug.info import FileInfo, InstalledBackend
 from segplug.legend import LegendEntry
 from segplug.preprocessing import Resize, usual_steps
@@ -93,6 +94,21 @@ def test_a_config_is_not_run(tmp_path: Path) -> None:
     assert "it was not run" in found.notes[0]
 
 
+def test_a_file_that_only_may_be_a_config_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    path.write_bytes(b"\x93\x00\xff")
+    found = Segplug().info(path)
+    assert found.what.startswith("perhaps a config")
+    assert "or damaged" in found.notes[0]
+
+
+@pytest.mark.parametrize("name", ["m.engine", "m.onnx", "w.pth", "net.py"])
+def test_an_empty_file_is_none_of_them(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ArtifactError, match=f"{name} is empty"):
+        Segplug().info(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["photo.png", "notes.txt", "folder"])
 def test_what_nobody_knows_is_one_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / name
@@ -144,6 +160,12 @@ def test_what_is_printed_and_the_document(engine: Path, capsys: pytest.CaptureFi
     assert document == json.loads(json.dumps(Segplug().info(engine).to_dict()))
     assert document["labels"][1] == {"label": 1, "name": "<b>car</b>", "colour": [0, 0, 142]}
     assert ModelMeta.from_dict(document["meta"]) == META
+
+
+def test_long_names_are_shortened_where_they_are_printed(engine: Path, capsys) -> None:
+    write_sidecar(engine, dataclasses.replace(META, classes=("n" * 10_000, "car")))
+    assert run_command_line(["info", str(engine)]) == 0
+    assert len(capsys.readouterr().out) < 3_000
 
 
 def test_views_are_short_and_escaped(engine: Path) -> None:

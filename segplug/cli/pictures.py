@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _PARTS = ("image", "truth", "prediction", "difference")
-"""Those of :data:`segplug.runtime.drawing.PARTS`, whose module needs NumPy: help texts wait for no library."""
+"""Those of :data:`segplug.runtime.drawing.PARTS`, whose module needs NumPy: help texts must not wait."""
 _REPORT_IMAGES = 16
 _SHOWN = "add --show-dir FOLDER or --show"
 

@@ -50,15 +50,17 @@ def _tensors(meta: ModelMeta, axes: dict[str, Axis]) -> tuple[TensorDescription,
     batch = NamedAxis(axes["batch"], "batch")
     image = [NamedAxis(axes[name], name) for name in ("height", "width")]
     scores = [_divided(axis, meta.output_stride) for axis in image]
-    channels = (NamedAxis(Axis.fixed(count)) for count in (meta.in_channels, meta.out_channels))
-    (first, second) = channels
     return (
-        TensorDescription("input", "float32", (batch, first, *image)),
-        TensorDescription("output", "float32", (batch, second, *scores)),
+        TensorDescription("input", "float32", (batch, _fixed(meta.in_channels), *image)),
+        TensorDescription("output", "float32", (batch, _fixed(meta.out_channels), *scores)),
     )
+
+
+def _fixed(size: int) -> NamedAxis:
+    return NamedAxis(Axis.fixed(size))
 
 
 def _divided(axis: NamedAxis, stride: int) -> NamedAxis:
     if axis.sizes.is_fixed:
-        return NamedAxis(Axis.fixed(-(-axis.sizes.minimum // stride)))
+        return _fixed(-(-axis.sizes.minimum // stride))
     return axis if stride == 1 else NamedAxis(Axis(), f"{axis.name}/{stride}")

@@ -110,16 +110,12 @@ def _graph(session: Session, location: str, options: Options) -> _Graph:
     return _Graph(
         data={"shape": [1, channels, *shape], "modules": [asdict(record) for record in records]},
         table=Table(
-            f"modules for an image of {shape[0]} x {shape[1]}, {_counted(channels)}",
+            f"modules for an image of {shape[0]} x {shape[1]}, {counted(channels, 'channel')}",
             ("module", "class", "output", "own parameters", "parameters"),
             tuple(_row(record) for record in records),
         ),
         notes=(*((_UNUSED,) if unused else ()), *approximation_notes(model.meta.approximations)),
     )
-
-
-def _counted(channels: int) -> str:
-    return counted(channels, "channel")
 
 
 def _row(record: ModuleRecord) -> tuple[Any, ...]:

@@ -175,7 +175,7 @@ def _labels_of_ids(info: DatasetInfo, num_classes: int) -> npt.NDArray[np.int32]
         raise DatasetError(
             f"the data set {info.name} writes the labels {_listing(same)} as one id, {twice}: the labels "
             "cannot be read back from its files",
-            hint="name an .npz that run infer wrote with --out",
+            hint="name an .npz that segplug infer wrote with --out",
         )
     labels = np.full(1 << 16, _NO_LABEL, np.int32)
     if 0 <= info.ignore_index < len(table):

@@ -31,9 +31,9 @@ def find_channels(
     """
     known, what = loading.channels, ""
     if known is not None:
-        what = f"{loading.how} ({_channels(known)})"
+        what = f"{loading.how} ({counted(known, 'channel')})"
     for count in _normalised(transforms):
-        normalises = f"normalises {_channels(count)}"
+        normalises = f"normalises {counted(count, 'channel')}"
         if known is not None and count != known:
             raise ModelError(f"the test pipeline {what}, but {normalises}", hint=_HINT)
         known, what = count, normalises
@@ -57,7 +57,3 @@ def _normalised(transforms: Any) -> Iterator[int]:
                 if len(values(transform[name])) != 1:
                     yield len(values(transform[name]))
         yield from _normalised(transform.get("transforms"))
-
-
-def _channels(number: int) -> str:
-    return counted(number, "channel")

@@ -147,7 +147,7 @@ class Translation:
             if len(value) != self._channels:
                 raise ModelError(
                     f"the test pipeline pads with {_count(value, 'value')}, the images have "
-                    f"{_channels(self._channels)}"
+                    f"{counted(self._channels, 'channel')}"
                 )
         elif value[0] and self._channels > _SCALAR_CHANNELS:
             raise ModelError(
@@ -200,7 +200,7 @@ class Translation:
         if len(numbers) != self._channels:
             raise ModelError(
                 f"the test pipeline normalises with {_count(numbers, 'value')} of {name}, the images have "
-                f"{_channels(self._channels)}"
+                f"{counted(self._channels, 'channel')}"
             )
         return tuple(numbers)
 
@@ -240,7 +240,3 @@ def _as_float32(number: float) -> float:
 
 def _count(items: list[float], what: str) -> str:
     return f"1 {what}" if len(items) == 1 else f"{len(items)} {what}s"
-
-
-def _channels(number: int) -> str:
-    return counted(number, "channel")

@@ -60,7 +60,8 @@ class Painter:
         rows = max(1, _BLOCK // max(1, image.shape[1]))
         for first in range(0, image.shape[0], rows):
             block = slice(first, first + rows)
-            base = np.minimum(labels[block], self._last).astype(np.intp)
+            base = labels[block].astype(np.intp)  # first: of 256 colours, the last is no uint8
+            np.minimum(base, self._last, out=base)
             base *= 256
             for channel, table in enumerate(self._tables):
                 painted[block, :, channel] = table[base + image[block, :, channel]]

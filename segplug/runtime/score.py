@@ -113,7 +113,8 @@ def _joint_histogram(
         columns = num_classes + 1
         joint = mask.astype(np.intp)
         joint *= columns
-        joint += np.minimum(prediction, num_classes).astype(np.intp)
+        predicted = prediction.astype(np.intp)  # first: 256 classes are no uint8
+        joint += np.minimum(predicted, num_classes, out=predicted)
     table = np.bincount(joint.reshape(-1), minlength=rows * columns)
     return table.reshape(rows, columns)
 

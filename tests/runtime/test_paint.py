@@ -42,6 +42,13 @@ def test_without_a_palette_the_colours_are_mmsegs(mmseg):
     assert np.array_equal(painted, _mmseg_paint(image, labels, None, 1.0))
 
 
+def test_every_label_of_eight_bits_may_have_a_colour():
+    labels = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    palette = [(value, 0, 255 - value) for value in range(256)]
+    painted = Painter(palette, opacity=1)(np.zeros((1, 256, 3), np.uint8), labels)
+    assert np.array_equal(painted[0, :, ::-1], palette)
+
+
 def test_the_first_palette_that_is_long_enough_is_taken():
     assert choose_palette([(), PALETTE[:2], PALETTE], 3) == PALETTE
     assert choose_palette([PALETTE[:2]], 3) == distinct_palette(3)

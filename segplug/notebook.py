@@ -14,6 +14,7 @@ Facts = tuple[tuple[str, tuple[str, ...]], ...]
 """What something is, in words: a name for each fact, and its lines."""
 
 _HEAD = "text-align:left;vertical-align:top;white-space:nowrap;padding-right:1em"
+_CELL = "text-align:left;overflow-wrap:anywhere"
 _MOST_NAMES = 60
 """How many labels a legend shows."""
 
@@ -22,7 +23,7 @@ def facts_html(title: str, facts: Facts, legend: Sequence[LegendEntry] = ()) -> 
     """A fragment of HTML that needs no style sheet; it takes the colours of the page around it."""
     rows = "".join(
         f'<tr><th style="{_HEAD}">{_text(what)}</th>'
-        f'<td style="text-align:left">{"<br>".join(map(_text, lines))}</td></tr>'
+        f'<td style="{_CELL}">{"<br>".join(map(_text, lines))}</td></tr>'
         for what, lines in facts
     )
     names = "".join(_entry(entry) for entry in legend[:_MOST_NAMES])

@@ -41,6 +41,7 @@ from segplug.cli.pictures import (
     report_sinks,
 )
 from segplug.errors import UsageError
+from segplug.files import refuse_input
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Provider
 from segplug.limits import MOST_BATCH
@@ -61,6 +62,8 @@ _METRICS = ("mIoU", "mDice", "mFscore")
 _WRITTEN = ("format_only", "out", "confidence", "color", "show_dir", "report")
 _WORK = ("eval", *_WRITTEN, "show")
 """The flags that ask for something."""
+_FOLDERS = ("format_only", "confidence", "color", "show_dir")
+"""The flags that name a folder, to which files with the names of the images are written."""
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:
@@ -270,6 +273,7 @@ def _check(provider: Provider, values: Mapping[str, Any]) -> None:
     if values["label_suffix"] != ".png" and not values["format_only"]:
         raise UsageError("--label-suffix is the format of label maps", hint="add --format-only FOLDER")
     check_pictures(values)
+    _check_places(values)
     if values["dataset"] and values["input_img"]:
         raise UsageError("--dataset and --input-img exclude each other")
     if values["eval"] and values["input_img"]:
@@ -279,6 +283,24 @@ def _check(provider: Provider, values: Mapping[str, Any]) -> None:
         raise UsageError("--cfg-options changes a config, and there is none here")
     if provider.takes != "model" and not (values["dataset"] or values["input_img"]):
         raise UsageError("nothing to run on", hint="add --dataset CONFIG|FOLDER or --input-img IMAGE ...")
+
+
+def _check_places(values: Mapping[str, Any]) -> None:
+    """Refuse outputs that would take the place of another, or of an input."""
+    flags: dict[Path, str] = {}
+    for name in _FOLDERS:
+        if values[name]:
+            flag = "--" + name.replace("_", "-")
+            other = flags.setdefault(values[name].resolve(), flag)
+            if other != flag:
+                raise UsageError(
+                    f"{other} and {flag} write files of the same names to {values[name]}",
+                    hint="give each a folder of its own",
+                )
+    inputs = [values.get(name) for name in ("subject", "checkpoint", "palette")]
+    for name in ("out", "report"):
+        if values[name]:
+            refuse_input(values[name], [*inputs, *(values["input_img"] or ())])
 
 
 def _dataset(session: Segplug, values: Mapping[str, Any]) -> Dataset:

@@ -47,7 +47,7 @@ class ReportSink:
     pixels of each pair of classes and the label maps of the images to show are kept, and nothing else.
 
     Args:
-        path: The file.
+        path: The file, ending in ``.html``.
         metrics: Some of ``mIoU``, ``mDice``, ``mFscore``.
         nan_to_num: The value for absent classes; ``None``: NaN.
         beta: Weight of recall in ``mFscore``.
@@ -81,6 +81,9 @@ class ReportSink:
     ) -> None:
         if not 0 <= images <= MOST_REPORT_IMAGES:
             raise UsageError(f"a report shows 0 to {MOST_REPORT_IMAGES} images, not {images}")
+        if path.suffix.lower() not in (".html", ".htm"):
+            # Images, masks and weights are not known here: ``force`` must not replace one of them.
+            raise UsageError(f"the report {path} does not end in .html", hint="name a page to write")
         ensure_free(path, force=force)
         self._path, self._force = path, force
         self._metrics = check_metrics(metrics)

@@ -360,3 +360,21 @@ def test_infer_takes_a_model_without_its_backend(work: Path, capsys) -> None:
     ):
         assert run_command_line(["infer", word, "--eval", "mIoU"]) == 2
         assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ("--report m.colours", "m.colours is an input"),
+        ("--report p.html --palette p.html", "p.html is an input"),
+        ("--report red.png", "red.png is an input"),
+        ("--report photos/a.png", "photos/a.png does not end in .html"),
+        ("--show-dir out --color photos/../out", "--color and --show-dir write files of the same names"),
+    ],
+)
+def test_infer_writes_over_no_input_and_no_other_output(work: Path, capsys, flags: str, reason: str) -> None:
+    Path("p.html").write_text("#ff0000\n#00ff00\n#0000ff\n")
+    before = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
+    assert run_command_line(["infer", "m.colours", "--input-img", "red.png", "--force", *flags.split()]) == 2
+    assert reason in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before

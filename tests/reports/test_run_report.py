@@ -214,6 +214,9 @@ def test_what_cannot_be_done_is_refused_before_the_run(tmp_path):
     (tmp_path / "there.html").write_text("mine")
     with pytest.raises(UsageError, match="exists"):
         ReportSink(tmp_path / "there.html")
+    (tmp_path / "model.onnx").write_text("mine")
+    with pytest.raises(UsageError, match=r"model\.onnx does not end in \.html"):
+        ReportSink(tmp_path / "model.onnx", force=True)
     with pytest.raises(UsageError, match="0 to 200 images, not 201"):
         ReportSink(tmp_path / "r.html", images=201)
     with pytest.raises(UsageError, match="there is no palette nowhere"):

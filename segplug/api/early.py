@@ -173,8 +173,9 @@ def least_weights(checkpoint: PathLike | None) -> int:
 
 
 def weights_of(model: SegmentationModel) -> int:
-    """Bytes of a loaded network's weights, each counted once."""
-    return sum(parameter.nbytes for parameter in model.module.parameters())
+    """Bytes of a loaded network's weights. Those that layers share count once; what is no tensor does not."""
+    tensors = [value for value in model.module.state_dict().values() if hasattr(value, "data_ptr")]
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
 def _is_published(path: Path) -> bool:

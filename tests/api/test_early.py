@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from segplug import Segplug
-from segplug.api.early import least_weights
+from segplug import ModelMeta, SegmentationModel, Segplug
+from segplug.api.early import least_weights, weights_of
 from segplug.cli.root import run_command_line
 from segplug.errors import SpaceError
 from tests.api.toys import install_toys
@@ -95,3 +95,11 @@ def test_the_least_that_weights_take(tmp_path: Path) -> None:
         0,
         0,
     ]
+
+
+def test_weights_that_layers_share_count_once() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(10, 10, bias=False), torch.nn.Linear(10, 10, bias=False))
+    model = SegmentationModel(network, ModelMeta("m"), exportable=lambda: network)
+    assert weights_of(model) == 800
+    network[1].weight = network[0].weight
+    assert weights_of(model) == 400

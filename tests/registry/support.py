@@ -86,9 +86,6 @@ class NoWeights:
     def state_dict(self):
         return {}
 
-    def parameters(self):
-        return []
-
 class Source(ModelSource[NoOptions]):
     '''Loads toy models.'''
     hook_version = 2

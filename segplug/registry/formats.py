@@ -171,6 +171,8 @@ def default_backend(providers: Providers, what: Subject) -> tuple[Provider, tupl
         if str(what).startswith(("http://", "https://")):
             names = " or ".join(entry.name for entry in _usable("infer") if entry.facts.takes == "url")
             raise UsageError(f"say which backend reaches the server {what}", hint=names or None) from error
+        if path.suffix.lower() == ".py" and _usable("load_model"):
+            raise  # no backend reads code: it says what the sources do
         raise UsageError(f"no installed backend opens {path}", hint=_hint(path)) from error
     return providers.provider("infer", REFERENCE_BACKEND), ()
 

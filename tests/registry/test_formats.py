@@ -187,12 +187,13 @@ def test_a_config_is_run_by_pytorch_itself(tmp_path) -> None:
         ("w.PTH", "no installed backend opens .*weights alone: name the model's config"),
         ("m.txt", r"no installed backend opens .*those that are installed open .*\.onnx.* files"),
         ("nothing:at.all", "no installed backend opens nothing:at.all"),
+        ("net.py", "no installed source reads a model from net.py .*python:net.py:NAME"),
     ],
 )
 def test_a_file_that_nothing_opens(name, reason, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
-    for file in ("w.PTH", "m.txt"):
+    for file in ("w.PTH", "m.txt", "net.py"):
         Path(file).write_text("something")
     with pytest.raises(UsageError, match=reason):
         default_backend(Registry(), name)

@@ -179,16 +179,35 @@ def colours_of(meta: ModelMeta, palette: str | Palette | None) -> LabelColours:
     """The colours of a model's labels: those of a palette, else its own.
 
     Raises:
-        UsageError: there is no such palette, or it has too few colours.
+        UsageError: there is no such palette, it has too few colours, or what is given are no colours.
     """
     if isinstance(palette, str):
         palette = named_palette(palette, meta.num_classes)
-    elif palette is not None and len(palette) < meta.num_classes:
-        raise UsageError(
-            f"the palette has {counted(len(palette), 'colour')} for "
-            f"{counted(meta.num_classes, 'class', 'classes')}"
-        )
+    elif palette is not None:
+        palette = _given_colours(palette)
+        if len(palette) < meta.num_classes:
+            raise UsageError(
+                f"the palette has {counted(len(palette), 'colour')} for "
+                f"{counted(meta.num_classes, 'class', 'classes')}"
+            )
     return label_colours([palette or (), meta.palette], meta.num_classes, meta.classes)
+
+
+def _given_colours(colours: Any) -> Palette:
+    """The colours of an array or a sequence."""
+    import numpy as np
+
+    try:
+        table = np.asarray(colours)
+        is_one = table.ndim == 2 and table.shape[1] == 3 and table.dtype.kind in "iu"
+    except (TypeError, ValueError):  # rows of different lengths
+        is_one = False
+    if not is_one or ((table < 0) | (table > 255)).any():
+        raise UsageError(
+            "a palette is one RGB colour for each class: three whole numbers from 0 to 255",
+            hint="or the name of a palette, or a file",
+        )
+    return tuple((red, green, blue) for red, green, blue in table.tolist())
 
 
 def _as_it_is(engine: Engine, opening: dict[str, Any]) -> nullcontext[Engine]:

@@ -219,12 +219,25 @@ def test_an_image_that_the_engine_does_not_take(tmp_path: Path) -> None:
         predict(photo(), engine(function=refuses))
 
 
+@pytest.mark.parametrize("colours", [5, [(1, 2)] * 3, [(1, 2, 3), (1, 2)] * 2, [(0, 0, 256)] * 3, np.eye(3)])
+def test_what_are_no_colours_is_refused(colours) -> None:
+    with pytest.raises(UsageError, match="a palette is one RGB colour for each class"):
+        predict(photo(), palette=colours)
+
+
+def test_an_order_of_colours_that_there_is_none_of_is_refused() -> None:
+    with pytest.raises(UsageError, match="there is no order of colours 'xyz'"):
+        predict(photo(), array_order="xyz")
+
+
 def test_colours_are_chosen() -> None:
     assert predict(photo(), palette=((9, 9, 9),) * 3).legend[0].colour == (9, 9, 9)
     assert predict(photo(), palette="distinct").legend[0].colour != (255, 0, 0)
     with pytest.raises(UsageError, match=r"1 colours? for 3 classes"):
         predict(photo(), palette=((9, 9, 9),))
     assert tuple(predict(photo(), opacity=1).painted[0, 0]) == (255, 0, 0)
+    table = np.array([(9, 8, 7), (6, 5, 4), (3, 2, 1)], np.uint8)
+    assert np.array_equal(predict(photo(), palette=table).colours.palette, table)
 
 
 def test_a_result_is_written_once(tmp_path: Path) -> None:

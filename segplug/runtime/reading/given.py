@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -45,8 +45,10 @@ def given_image(what: Any, decoding: Decoding, *, order: ArrayOrder = "rgb") -> 
         ``(H, W, C)``, a new array where anything had to be changed.
 
     Raises:
-        UsageError: it is no image, or not of the kind that the model takes.
+        UsageError: it is no image, or not of the kind that the model takes; or there is no such order.
     """
+    if order not in get_args(ArrayOrder):
+        raise UsageError(f"there is no order of colours {order!r}", hint="rgb or bgr")
     if is_picture(what):
         if decoding.library == "pillow" and decoding.gives_bgr:
             return _with_third_axis(as_mmcv(what, decoding.color))

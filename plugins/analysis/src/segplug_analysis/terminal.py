@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segplug.text import printable_line
+from segplug.text import counted, printable_line
 from segplug_analysis.pictures import line_looks
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def line_chart(
     _mark_axes(figure, named, log_y)
     drawn = _finished(figure, colour=screen.colour)
     more = len(lines) - len(named)
-    return "\n".join([drawn, *legend, *([f"  not drawn here: {more} more curves"] if more else [])])
+    return "\n".join([drawn, *legend, *([f"  not drawn here: {counted(more, 'more curve')}"] if more else [])])
 
 
 def bar_chart(title: str, bars: Sequence[Bar], screen: Screen, *, x_label: str) -> str:

@@ -287,8 +287,7 @@ def _refuse_scores(path: Path, output: Any, layout: Layout | None) -> None:
     if channels is not None:
         raise UsageError(
             f"--output-kind is labels, but the output {output.name} of {path} has "
-            f"{counted(channels, 'channel')} of "
-            "floats: these are scores",
+            f"{counted(channels, 'channel')} of floats: these are scores",
             hint="--output-kind logits, or probabilities after a softmax or sigmoid",
         )
 

@@ -85,9 +85,11 @@ class Video:
             raise DatasetError(f"the video {path} holds no pictures")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
-        if self._stream.width * self._stream.height > MAX_PIXELS:
+        try:
+            self._require_small(self._stream)
+        except TooLargeError:
             self.close()
-            raise TooLargeError(f"the pictures of {path} have more than {MAX_PIXELS} pixels")
+            raise
 
     @property
     def clock(self) -> Fraction:
@@ -121,6 +123,7 @@ class Video:
 
         Raises:
             DatasetError: the file is damaged, or the size of its pictures changes.
+            TooLargeError: one of the pictures is too large.
         """
         streams = [self._stream, *([self.sound] if self.sound else [])]
         size: tuple[int, ...] | None = None
@@ -136,6 +139,7 @@ class Video:
                     yield packet
                     continue
                 for picture in packet.decode():
+                    self._require_small(picture)  # the file's header may say another size
                     pixels = _upright(picture)
                     if size not in (None, pixels.shape):
                         raise DatasetError(f"the size of the pictures in {self.path} changes")
@@ -143,6 +147,10 @@ class Video:
                     yield Frame(pixels, shown(picture.pts, usual))
         if size is None:
             raise DatasetError(f"the video {self.path} holds no pictures")
+
+    def _require_small(self, picture: Any) -> None:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise TooLargeError(f"the pictures of {self.path} have more than {MAX_PIXELS} pixels")
 
     def close(self) -> None:
         """Close the file."""

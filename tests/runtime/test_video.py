@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segplug.errors import DatasetError, DeviceError
 from segplug.runtime import video
+from segplug.runtime.reading.limits import TooLargeError
 from segplug.runtime.video import Camera, Frame, Video, VideoWriter
 
 av = pytest.importorskip("av")
@@ -175,6 +178,27 @@ def test_frames_of_another_size_end_the_video(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(video, "_upright", lambda picture: np.zeros(next(sizes), np.uint8))
     with pytest.raises(DatasetError, match=r"the size of the pictures in .* changes"):
         read(make(tmp_path / "a.mp4"))
+
+
+def test_pictures_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file's header says that they are small."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p"
+        for number in range(2):
+            content = io.BytesIO()
+            Image.new("RGB", ((64, 48), (200, 200))[number]).save(content, "JPEG")
+            packet = av.Packet(content.getvalue())
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base = Fraction(1, 25)
+            file.mux(packet)
+    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 48)
+    with pytest.raises(TooLargeError, match="have more than 3072 pixels"):
+        read(path)
+    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 47)
+    with pytest.raises(TooLargeError, match="have more than"):
+        Video(path)
 
 
 class _StandIn:

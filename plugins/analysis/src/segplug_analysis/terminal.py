@@ -75,8 +75,9 @@ def line_chart(
         legend.append(f"  {sign} {printable_line(line.label)}")
     _mark_axes(figure, named, log_y)
     drawn = _finished(figure, colour=screen.colour)
-    more = len(lines) - len(named)
-    return "\n".join([drawn, *legend, *([f"  not drawn here: {counted(more, 'more curve')}"] if more else [])])
+    if more := len(lines) - len(named):
+        legend.append(f"  not drawn here: {counted(more, 'more curve')}")
+    return "\n".join([drawn, *legend])
 
 
 def bar_chart(title: str, bars: Sequence[Bar], screen: Screen, *, x_label: str) -> str:

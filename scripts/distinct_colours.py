@@ -1,6 +1,6 @@
 """Compute the colours of ``segplug.palette.distinct_palette``, and measure how far apart palettes are.
 
-    python scripts/distinct_colours.py            # the measurements that docs/images.md shows
+    python scripts/distinct_colours.py            # the measurements that docs/pictures.md shows
     python scripts/distinct_colours.py --compute  # the table of segplug/palette_tables.py
 
 The seven colours of Okabe and Ito that are not black come first. Each further colour is the one of a grid of

@@ -199,10 +199,10 @@ def _given_colours(colours: Any) -> Palette:
 
     try:
         table = np.asarray(colours)
-        is_one = table.ndim == 2 and table.shape[1] == 3 and table.dtype.kind in "iu"
+        are_colours = table.ndim == 2 and table.shape[1] == 3 and table.dtype.kind in "iu"
     except (TypeError, ValueError):  # rows of different lengths
-        is_one = False
-    if not is_one or ((table < 0) | (table > 255)).any():
+        are_colours = False
+    if not are_colours or ((table < 0) | (table > 255)).any():
         raise UsageError(
             "a palette is one RGB colour for each class: three whole numbers from 0 to 255",
             hint="or the name of a palette, or a file",

@@ -202,12 +202,13 @@ class Registry:
         names = names or "none; a plugin brings one, such as segplug-mmseg or segplug-torch"
         trouble = f"; {'; '.join(broken)}" if broken else ""
         missing = not has_scheme(location) and not os.path.lexists(os.path.expanduser(location))
-        is_module = what == "model" and not missing and location.endswith(".py")
-        function = f"; a function or class in it that makes a network is python:{location}:NAME"
+        function = ""
+        if what == "model" and not missing and location.endswith(".py"):
+            function = f"; a function or class in it that makes a network is python:{location}:NAME"
         raise UsageError(
             f"no installed source reads a {what} from {location}"
             + (": there is no such file or folder" if missing else ""),
-            hint=f"installed sources: {names}{trouble}" + function * is_module,
+            hint=f"installed sources: {names}{trouble}{function}",
         )
 
     def is_source(self, hook: str, location: str) -> bool:

@@ -58,7 +58,7 @@ def _parameters() -> list[click.Parameter]:
         Flag(
             ["--camera"],
             group="data",
-            type=WholeRange(0),
+            type=WholeRange(0, 99),
             metavar="N",
             help="Paint what a camera sees until Ctrl-C, in place of images. 0: the first camera.",
         ),

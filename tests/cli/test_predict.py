@@ -219,6 +219,7 @@ def test_an_unreadable_image_stops_the_run_or_is_skipped(work: Path, capsys) -> 
         ("m.colours photos/a.png photos/more/a.png other/a.png", "3 images have the name a.png"),
         ("m.colours red.png --checkpoint w.pth", "--checkpoint is for a config; m.colours is none"),
         ("m.colours red.png --camera 0", "--camera and images exclude each other"),
+        ("m.colours --camera 99999999999", "is not in the range 0<=x<=99"),
         ("m.colours red.png --palette none", "palette"),
         ("m.colours red.png --swaped", "Did you mean '--swapped'?"),
         ("m.colours red.png --output red.png", "is a file"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from segplug_tensorrt.profiles import Profile, parse_shapes, plan_profiles
+from segplug_tensorrt.profiles import Profile, engine_meta, parse_shapes, plan_profiles
 
 from segplug.errors import UsageError
+from segplug.model import InputLimits, ModelMeta
 
 FREE = (-1, 3, -1, -1)
 SMALL, LARGE = (1, 3, 32, 48), (4, 3, 64, 96)
@@ -88,3 +89,13 @@ def test_the_networks_own_limits(limits):
 def test_a_file_of_any_size_needs_shapes():
     with pytest.raises(UsageError, match="give --min-shape"):
         planned((), (), (), size=None)
+
+
+def test_an_engine_of_one_size_says_that_size_and_no_limits():
+    meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2, input_size=(360, 480))
+    limits = InputLimits((32, 32), 32)
+    one = Profile((1, 3, 64, 96), (2, 3, 64, 96), (4, 3, 64, 96))
+    made = engine_meta(meta, [one], limits)
+    assert (made.input_size, made.input_limits) == ((64, 96), None)
+    made = engine_meta(meta, [one, Profile((1, 3, 32, 32), (1, 3, 64, 96), (1, 3, 64, 96))], limits)
+    assert (made.input_size, made.input_limits) == ((360, 480), limits)

@@ -26,7 +26,7 @@ from segplug_tensorrt.description import describe
 from segplug_tensorrt.driver import Gpu, cuda_version, find_gpu
 from segplug_tensorrt.library import Library, load_library
 from segplug_tensorrt.options import BuildOptions
-from segplug_tensorrt.profiles import parse_shapes, plan_profiles, warn_of_one_size
+from segplug_tensorrt.profiles import engine_meta, parse_shapes, plan_profiles, warn_of_one_size
 from segplug_tensorrt.record import Record
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class TensorRTBuilder(EngineBuilder[Options]):
         if gpu is not None:
             record = record.with_gpu(gpu, cuda_version())
         versions = {**source.meta.versions, library.flavor: library.version}
-        meta = record.add_to(source.meta.replace(versions=versions, verification=None))
+        meta = engine_meta(source.meta, profiles, source.meta.input_limits)
+        meta = record.add_to(meta.replace(versions=versions))
         request.output.write_bytes(plan)
         self.write_meta(request.output, meta)
         return request.made(meta)

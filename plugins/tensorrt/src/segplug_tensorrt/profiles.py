@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from segplug.model import ModelMeta
     from segplug.progress import Reporter
 
-__all__ = ["Profile", "parse_shapes", "plan_profiles", "warn_of_one_size"]
+__all__ = ["Profile", "engine_meta", "parse_shapes", "plan_profiles", "warn_of_one_size"]
 
 Shape = tuple[int, int, int, int]
 """Batch, channels, height, width."""
@@ -34,6 +34,15 @@ class Profile:
     def to_dict(self) -> dict[str, list[int]]:
         """The profile in JSON types."""
         return {name: list(shape) for name, shape in asdict(self).items()}
+
+
+def engine_meta(meta: ModelMeta, profiles: Sequence[Profile], limits: InputLimits | None) -> ModelMeta:
+    """The metadata of an engine: the model's, with the one size that the engine takes, or with ``limits``."""
+    sizes = {shape[2:] for profile in profiles for shape in (profile.min, profile.max)}
+    if len(sizes) == 1:
+        (size,) = sizes
+        return meta.replace(input_size=size, input_limits=None, verification=None)
+    return meta.replace(input_limits=limits, verification=None)
 
 
 def parse_shapes(words: Sequence[str], flag: str, channels: int) -> tuple[Shape, ...]:

@@ -18,7 +18,14 @@ from segplug_tensorrt.driver import cuda_version, find_gpu
 from segplug_tensorrt.library import load_library
 from segplug_tensorrt.log import get_log
 from segplug_tensorrt.options import BuildOptions
-from segplug_tensorrt.profiles import Profile, Shape, parse_shapes, plan_profiles, warn_of_one_size
+from segplug_tensorrt.profiles import (
+    Profile,
+    Shape,
+    engine_meta,
+    parse_shapes,
+    plan_profiles,
+    warn_of_one_size,
+)
 from segplug_tensorrt.record import Record
 
 if TYPE_CHECKING:
@@ -94,7 +101,7 @@ class TorchTensorRTBuilder(EngineBuilder[BuildOptions]):
             plan_sha256=sha256(plan).hexdigest(),
         ).with_gpu(gpu, cuda_version())
         versions = {**model.meta.versions, library.flavor: library.version, **compiler.versions}
-        meta = record.add_to(_engine_meta(model.meta, profile, limits).replace(versions=versions))
+        meta = record.add_to(engine_meta(model.meta, [profile], limits).replace(versions=versions))
         request.output.write_bytes(plan)
         self.write_meta(request.output, meta)
         return request.made(meta)
@@ -153,14 +160,6 @@ class _Shapes:
             free, self.smallest, self.usual, self.largest, size=self.size, limits=limits
         )
         return profile
-
-
-def _engine_meta(meta: ModelMeta, profile: Profile, limits: InputLimits | None) -> ModelMeta:
-    """The model's metadata with the engine's input size and limits."""
-    fixed = profile.min[2:] == profile.max[2:]
-    return meta.replace(
-        input_size=profile.opt[2:] if fixed else meta.input_size, input_limits=limits, verification=None
-    )
 
 
 provider = TorchTensorRTBuilder()

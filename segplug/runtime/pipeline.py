@@ -281,7 +281,7 @@ def _opened(sinks: Sequence[Sink], context: RunContext) -> Iterator[None]:
         while opened:
             opened.pop(0).close(finished=True)
     finally:
-        for sink in opened:
+        for sink in reversed(opened):  # a folder that one made may hold those that later ones made
             sink.close(finished=False)
 
 

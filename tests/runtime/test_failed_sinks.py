@@ -110,6 +110,13 @@ def test_a_failed_run_removes_the_empty_folders_that_it_made(tmp_path, make, key
     assert (tmp_path / "new" / "out").is_dir()
 
 
+def test_a_folder_that_the_folders_of_several_sinks_lie_in_goes_too(tmp_path):
+    sinks = [LabelMapSink(tmp_path / "new" / "a"), PaintSink(tmp_path / "new" / "b")]
+    with pytest.raises(RuntimeError, match="broke"):
+        run(_broken_engine(), ArrayDataset(_images()), [*sinks, RawSink(tmp_path / "new" / "c.npz")])
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_folder_of_a_sink_goes_if_another_sink_cannot_be_opened(tmp_path):
     with pytest.raises(UsageError, match="no masks"):
         run(_engine(), ArrayDataset(_images()), [PaintSink(tmp_path / "out"), ScoreSink()])

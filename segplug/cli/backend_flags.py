@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segplug.cli.parameters import option_from_spec
+from segplug.cli.provider_flags import flags_of, given_flags
 from segplug.cli.source_flags import ModelCommand
 from segplug.engine import REFERENCE_BACKEND
 
 if TYPE_CHECKING:
     from segplug.installed import Entry, Provider
 
-__all__ = ["BackendCommand", "chosen_backend", "given_flags"]
+__all__ = ["BackendCommand", "chosen_backend", "given_backend_options"]
 
 _CHOSEN = "segplug.backend"
 _FLAGS = "segplug.backend_flags"
@@ -36,7 +36,8 @@ class BackendCommand(ModelCommand):
         chosen = _choose(self._first_look(args))
         if chosen is not None:
             ctx.meta[_CHOSEN] = chosen
-            ctx.meta[_FLAGS] = _flags_of(chosen[0], self.params)
+            backend = chosen[0]
+            ctx.meta[_FLAGS] = flags_of(backend, self.params, group=backend.entry.target, prefix=_PREFIX)
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -58,10 +59,9 @@ def chosen_backend() -> tuple[Provider, tuple[Entry, ...]]:
     return chosen
 
 
-def given_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+def given_backend_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """The backend's own options that were given, by name."""
-    found = {name.removeprefix(_PREFIX): value for name, value in values.items() if name.startswith(_PREFIX)}
-    return {name: value for name, value in found.items() if value is not None and value != ()}
+    return given_flags(values, _PREFIX)
 
 
 def _choose(given: Mapping[str, Any]) -> tuple[Provider, tuple[Entry, ...]] | None:
@@ -75,15 +75,3 @@ def _choose(given: Mapping[str, Any]) -> tuple[Provider, tuple[Entry, ...]] | No
     if backend or source:
         return Registry().provider("infer", backend or REFERENCE_BACKEND), ()
     return default_backend(Registry(), model) if model else None
-
-
-def _flags_of(backend: Provider, own: Sequence[click.Parameter]) -> list[click.Option]:
-    """A flag for each option of the backend that is no flag of the command already."""
-    taken = {name for parameter in own for name in parameter.opts}
-    flags = []
-    for spec in backend.option_specs:
-        flag = option_from_spec(spec, group=backend.entry.target)
-        if not taken & set(flag.opts):
-            flag.name = f"{_PREFIX}{spec.name}"
-            flags.append(flag)
-    return flags

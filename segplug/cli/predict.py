@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.api import Segplug
-from segplug.cli.backend_flags import BackendCommand, chosen_backend, given_flags
+from segplug.cli.backend_flags import BackendCommand, chosen_backend, given_backend_options
 from segplug.cli.choice import choice_line
 from segplug.cli.model import MODEL_FLAGS, load_model, model_options, no_tta_option, trust_artifact_option
 from segplug.cli.output import ConsoleReporter, Output
@@ -118,7 +118,7 @@ class _Work:
         return {
             "backend": self.backend,
             **{name: self.values[name] for name in names},
-            **given_flags(self.values),
+            **given_backend_options(self.values),
         }
 
 
@@ -128,7 +128,7 @@ def _run(**values: Any) -> int:
     backend, others = chosen_backend()
     _check(backend, values)
     pictures = picture_settings(values)
-    backend.make_options(given_flags(values))
+    backend.make_options(given_backend_options(values))
     inputs = _inputs(values)
     session = Segplug(reporter=ConsoleReporter(), **addon_settings(values))
     output = Output(as_json=values["json"])

@@ -6,13 +6,14 @@ The command then has the flags that this source declares, beside ``--source-opti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from segplug.cli.parameters import GreedyCommand, key_values, option_from_spec
+from segplug.cli.parameters import GreedyCommand, key_values
+from segplug.cli.provider_flags import flags_of, given_flags
 
 if TYPE_CHECKING:
     from segplug.installed import Provider
@@ -32,9 +33,11 @@ class ModelCommand(GreedyCommand):
         if any(parameter.name == "source_options" for parameter in self.params):
             source = _named_source(args)
             if source is not None:
-                ctx.meta[_FLAGS] = _flags_of(source, self.params)
+                group = f"the source {source.entry.target}"
+                ctx.meta[_FLAGS] = flags_of(source, self.params, group=group, prefix=_PREFIX)
         rest = super().parse_args(ctx, args)
-        given = _pop_source_flags(ctx.params)
+        given = given_flags(ctx.params, _PREFIX)
+        ctx.params = {name: value for name, value in ctx.params.items() if not name.startswith(_PREFIX)}
         if given:
             written = key_values(ctx.params["source_options"], flag="--source-options")
             ctx.params["source_options"] = {**written, **given}
@@ -55,22 +58,3 @@ def _named_source(args: Sequence[str]) -> Provider | None:
     asked += [name for name, colon, _ in (arg.partition(":") for arg in args) if colon and name in names]
     # An empty one is refused with all other empty arguments.
     return Registry().provider("load_model", asked[0]) if asked and asked[0] else None
-
-
-def _flags_of(source: Provider, own: Sequence[click.Parameter]) -> list[click.Option]:
-    """A flag for each option of the source that is no flag of the command already."""
-    taken = {name for parameter in own for name in parameter.opts}
-    flags = []
-    for spec in source.option_specs:
-        flag = option_from_spec(spec, group=f"the source {source.entry.target}")
-        if not taken & set(flag.opts):
-            flag.name = f"{_PREFIX}{spec.name}"
-            flags.append(flag)
-    return flags
-
-
-def _pop_source_flags(values: dict[str, Any]) -> Mapping[str, Any]:
-    """The values of the source's flags that were given, removed from the command's own."""
-    named = [name for name in values if name.startswith(_PREFIX)]
-    found = {name.removeprefix(_PREFIX): values.pop(name) for name in named}
-    return {name: value for name, value in found.items() if value is not None and value != ()}

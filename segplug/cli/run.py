@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from segplug.cli.choice import CHOICE, choice_line
 from segplug.cli.listing import write_entries
+from segplug.errors import UsageError
 from segplug.groups import HOOKS, hook_name
 from segplug.locations import has_scheme
 from segplug.registry.discovery import entries
@@ -109,14 +111,25 @@ class _Backends(_Targets):
         word = args[0]
         names = {name for entry in entries(self.hook) for name in (entry.target, entry.qualified)}
         if word in names:
+            _refuse_images(args[1:])
             if os.path.lexists(word):
                 ctx.meta[CHOICE] = f"{word} is a backend here; the file of this name is ./{word}"
             return super().resolve_command(ctx, args)
         if not _is_location(word):
             return super().resolve_command(ctx, args)
+        _refuse_images(args)
         backend, others = default_backend(Registry(), word)
         ctx.meta[CHOICE] = choice_line(backend, others)
         return backend.entry.name, target_command(backend), args
+
+
+def _refuse_images(words: Sequence[str]) -> None:
+    """Refuse a second word before all flags: it is taken for an image, as of ``segplug predict``."""
+    if len(words) > 1 and not any(word.startswith("-") for word in words[:2]):
+        raise UsageError(
+            f"infer takes one model, and {words[1]} stands behind it without a flag",
+            hint="images are given with --input-img; segplug predict MODEL IMAGE paints them",
+        )
 
 
 def _is_location(word: str) -> bool:

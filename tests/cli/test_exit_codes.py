@@ -108,6 +108,16 @@ def test_a_wrong_command_is_2(arguments: tuple[str, ...], capsys: pytest.Capture
     assert line.startswith("error: ")
 
 
+@pytest.mark.parametrize("arguments", [("infer", "m.onnx", "a.png"), (*INFER, "a.png", "--show-dir", "p")])
+def test_an_image_without_its_flag_is_told_how_to_be_given(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: infer takes one model, and a.png stands behind it without a flag")
+    assert "--input-img; segplug predict MODEL IMAGE" in line
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

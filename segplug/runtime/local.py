@@ -52,6 +52,7 @@ class LocalExecutor(Executor[NoOptions]):
                 tta=request.tta,
                 unknown_below=request.unknown_below,
                 allow_nonfinite=request.allow_nonfinite,
+                skip_hint=request.call.parent is None,  # a report that calls runs has no such option
                 reporter=request.reporter,
             )
 

@@ -66,6 +66,7 @@ def run(
     tta: bool = True,
     unknown_below: float | None = None,
     allow_nonfinite: bool = False,
+    skip_hint: bool = False,
     reporter: Reporter | None = None,
 ) -> RunReport:
     """Run ``engine`` on every image of ``dataset`` and pass the results to ``sinks``.
@@ -87,6 +88,7 @@ def run(
         unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
         allow_nonfinite: Go on if the scores of an image are NaN or infinite: such pixels get the data set's
             ignored label, and the report lists the images.
+        skip_hint: Name ``--on-error skip`` in the error of a damaged image: the caller has that option.
         reporter: Gets warnings and progress.
 
     Raises:
@@ -113,7 +115,7 @@ def run(
     if unknown_below is not None:
         require_scores(runner.spec, "unknown_below")
     model = ModelRunner(runner, batch_size, recorder, tta=tta)
-    stream = _EngineOutputs(dataset, sinks, model, runner.spec.meta.decoding, on_error, readers)
+    stream = _EngineOutputs(dataset, sinks, model, runner.spec.meta.decoding, on_error, skip_hint, readers)
     key = run_key and " ".join([run_key, f"views {model.views}", f"unknown below {unknown_below}"])
     start = time.perf_counter()
     with _settings(), _journal(dataset, names, sinks, key, resume, recorder) as journal:
@@ -171,6 +173,7 @@ class _EngineOutputs:
         model: ModelRunner,
         decoding: Decoding,
         on_error: OnError,
+        skip_hint: bool,
         readers: int | None,
     ) -> None:
         self._model = model
@@ -183,7 +186,7 @@ class _EngineOutputs:
             readers=readers or (min(usual_readers(), _READERS_OF_VIEWS) if model.views else None),
         )
         self._on_error = on_error
-        self._several = len(dataset) > 1
+        self._skip_hint = skip_hint and len(dataset) > 1
         self.skipped: list[Skipped] = []
         self._stretched: Counter[tuple[Size, Size]] = Counter()
 
@@ -209,7 +212,7 @@ class _EngineOutputs:
                 yield item
                 continue
             if self._on_error == "stop":
-                if self._several:
+                if self._skip_hint:
                     item.error.add_hint("--on-error skip leaves such images out, and lists them")
                 raise item.error
             self.skipped.append(Skipped(item.name, str(item.error)))

@@ -14,6 +14,7 @@ from segplug.errors import DatasetError
 from segplug.preprocessing import Resize
 from segplug.runtime.resizing import resize_image
 from segplug.runtime.sizes import plan_sizes
+from segplug.text import counted
 
 OPENCV = {
     "nearest": cv2.INTER_NEAREST,
@@ -155,7 +156,7 @@ def test_what_opencv_refuses_is_one_line_with_the_image(dtype: str, channels: in
     image = np.zeros((8, 8, channels), dtype)
     with pytest.raises(DatasetError) as raised:
         resize_image(image, (3, 5), Resize(filter=filter_name), "a.tif")
-    said = f"OpenCV cannot resize the image a.tif, {dtype} with {channels} channels: "
+    said = f"OpenCV cannot resize the image a.tif, {dtype} with {counted(channels, 'channel')}: "
     assert raised.value.message.startswith(said)
     assert "\n" not in raised.value.message
     assert raised.value.hint == (

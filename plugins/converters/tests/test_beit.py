@@ -368,7 +368,7 @@ def in_one_row(network: torch.nn.Module, *names: str) -> State:
         ),
         (
             lambda: without(beit_networks.timm_beit("timm-shared").state_dict(), "rel_pos_bias"),
-            "tensors missing .*relative_position_bias_table",
+            "tensors? missing .*relative_position_bias_table",
         ),
         (
             lambda: beit_networks.timm_beit("timm", img_size=(64, 96)).state_dict(),

@@ -248,7 +248,7 @@ class TestRefused:
         biases = tuple(f"{part}.bias" for part in lost)
         state = {name: tensor for name, tensor in whole.items() if not name.endswith(biases)}
         assert len(state) < len(whole)
-        with pytest.raises(CheckpointError, match=r"tensors missing \(encoder.*attention\.key\.bias"):
+        with pytest.raises(CheckpointError, match=r"tensors? missing \(encoder.*attention\.key\.bias"):
             converted("vit", state, tmp_path, allow_unknown=allow_unknown)
 
     @pytest.mark.parametrize("kind", ["timm", "timm-distilled", "timm-no-bias"])

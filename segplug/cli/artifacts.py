@@ -15,8 +15,7 @@ from segplug.comparison import Thresholds
 from segplug.errors import UsageError
 from segplug.installed import Provider
 from segplug.results import Artifact, Precision, Table
-from segplug.text import counted
-in_bytes
+from segplug.text import in_bytes
 from segplug.verification.compare import thresholds_for
 
 __all__ = [
@@ -116,8 +115,7 @@ def thresholds_of(values: Mapping[str, Any], precision: Precision) -> Thresholds
 
 def report_written(output: Output, artifact: Artifact) -> None:
     """Say which file was written, how large it is, and what it does not do as the model's framework does."""
-    output.say(f"wrote {artifact.path} ({counted
-in_bytes(artifact.size)})")
+    output.say(f"wrote {artifact.path} ({in_bytes(artifact.size)})")
     for line in artifact.meta.approximations:
         output.say(f"approximate: {line}")
 

@@ -66,6 +66,16 @@ class _Targets(click.Group):
         super().__init__(**attributes)
         self.hook = hook
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            words = self.subcommand_metavar.removesuffix(" ...")
+            raise UsageError(
+                f"{ctx.command_path} itself has no option {error.option_name}",
+                hint=f"flags come last: {ctx.command_path} {words} {error.option_name} ...",
+            ) from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({entry.target for entry in entries(self.hook)})
 

@@ -281,3 +281,16 @@ def test_the_core_itself_imports_no_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    [
+        (["infer", "--input-img", "a.png", "m.onnx"], "segplug infer [TARGET] MODEL --input-img ..."),
+        (["run", "export", "--verify", "onnx"], "segplug run export TARGET --verify ..."),
+    ],
+)
+def test_flags_before_the_target_are_told_their_place(arguments: list[str], right: str, capsys) -> None:
+    assert run_command_line(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"(flags come last: {right})")

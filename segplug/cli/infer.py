@@ -62,8 +62,8 @@ _METRICS = ("mIoU", "mDice", "mFscore")
 _WRITTEN = ("format_only", "out", "confidence", "color", "show_dir", "report")
 _WORK = ("eval", *_WRITTEN, "show")
 """The flags that ask for something."""
-_FOLDERS = ("format_only", "confidence", "color", "show_dir")
-"""The flags that name a folder, to which files with the names of the images are written."""
+_FOLDERS = ("format_only", "color", "show_dir")
+"""The flags that name a folder for pictures, which are called as the images are."""
 
 
 def parameters(provider: Provider) -> list[click.Parameter]:

@@ -139,7 +139,8 @@ def _network_size(request: ExportRequest[Any]) -> tuple[int, int]:
         size = _ANY_SIZE
     if size is None:
         raise UsageError(
-            "the model does not say its input size", hint="give --shape HEIGHT WIDTH, or --input-img IMAGE"
+            "the model does not say its input size",
+            hint="give --shape HEIGHT WIDTH, or --input-img IMAGE, or --dynamic for any size",
         )
     if min(size) < 1:
         raise UsageError(f"--shape takes two sizes in pixels, not {size[0]} {size[1]}")

@@ -122,11 +122,6 @@ class Segmentation:
         height, width = self.labels.shape
         return f"<Segmentation of {printable_line(self.name)}: {height}x{width}, {shares_text(self.legend)}>"
 
-    def _repr_png_(self) -> bytes:
-        from segplug.runtime.legend_picture import with_legend
-
-        return _png(with_legend(_reduced(self.painted[:, :, ::-1]), self.legend))
-
     def _repr_html_(self) -> str:
         content = base64.b64encode(_png(_reduced(self.painted[:, :, ::-1]))).decode("ascii")
         height, width = self.labels.shape

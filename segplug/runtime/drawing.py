@@ -99,7 +99,8 @@ class Drawer:
             self.colours.palette, opacity=settings.opacity, unpainted=self.colours.unpainted
         )
         self._names = run.label_names
-        self._ignored = info.ignore_index
+        # Of a list of images, 255 may be a class; a data set's own ignored label is that of its masks, too.
+        self._ignored = run.ignored if info.listed else info.ignore_index
 
     def __call__(self, result: ImageResult) -> npt.NDArray[np.uint8]:
         """The picture of a result, uint8 ``(h, w, 3)``, BGR."""

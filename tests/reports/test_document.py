@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from segplug.errors import UsageError
 from segplug.legend import LegendEntry
 from segplug.reports.document import (
     Bullets,
@@ -100,6 +101,9 @@ def test_numbers_sort_by_their_exact_value() -> None:
 def test_the_foot_has_the_date_with_its_zone_and_the_command(monkeypatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert '<time datetime="1970-01-02T00:00:00+00:00">' in render(_page("x"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 30)
+    with pytest.raises(UsageError, match="no number of seconds since 1970"):
+        render(_page("x"))
     monkeypatch.delenv("SOURCE_DATE_EPOCH")
     assert re.search(r'<time datetime="\d{4}-\d\d-\d\dT[\d:]+[+-]\d\d:\d\d">', render(_page("x")))
     assert "<pre" not in render(Page("t"))

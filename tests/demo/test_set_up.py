@@ -98,6 +98,8 @@ def test_signals_end_all_that_make_has_started_with_one_line(
     make = subprocess.Popen(
         ["make", "it"],
         cwd=tmp_path,
+        # As a user's own make, not as one that the make of `make test` has started.
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

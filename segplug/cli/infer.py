@@ -30,6 +30,7 @@ from segplug.cli.parameters import (
     WholeRange,
     force_option,
     key_values,
+    on_error_option,
     threads_option,
 )
 from segplug.cli.pictures import (
@@ -173,14 +174,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             show_default=True,
             help="Images of equal size that are run together.",
         ),
-        Flag(
-            ["--on-error"],
-            group="run",
-            type=click.Choice(["stop", "skip"]),
-            default="stop",
-            show_default=True,
-            help="At an unreadable image or mask, stop, or skip it and list it at the end.",
-        ),
+        on_error_option("image or mask"),
         Flag(
             ["--executor"],
             group="run",

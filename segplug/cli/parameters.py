@@ -30,6 +30,7 @@ __all__ = [
     "force_option",
     "given_options",
     "key_values",
+    "on_error_option",
     "option_from_spec",
     "shape_of",
     "threads_option",
@@ -99,6 +100,18 @@ def bands_option(what: str) -> click.Option:
         metavar="N",
         help=f"The channels that {what}, numbered from 1 as in the file: one (grey) or three (red, green, "
         "blue). Default: the first three; of one or two channels the first.",
+    )
+
+
+def on_error_option(what: str) -> click.Option:
+    """``--on-error``; ``what`` may be unreadable."""
+    return Flag(
+        ["--on-error"],
+        group="run",
+        type=click.Choice(["stop", "skip"]),
+        default="stop",
+        show_default=True,
+        help=f"At an unreadable {what}, stop, or skip it and list it at the end.",
     )
 
 

@@ -26,6 +26,7 @@ from segplug.cli.parameters import (
     bands_option,
     common_options,
     force_option,
+    on_error_option,
     threads_option,
 )
 from segplug.cli.pictures import legend_option, opacity_option, palette_option, picture_settings
@@ -83,14 +84,7 @@ def _parameters() -> list[click.Parameter]:
         ),
         Flag(["--device"], group="backend", help="cpu, cuda, cuda:1, ... Default: the backend's own."),
         threads_option(),
-        Flag(
-            ["--on-error"],
-            group="run",
-            type=click.Choice(["stop", "skip"]),
-            default="stop",
-            show_default=True,
-            help="At an unreadable image, stop, or skip it and list it at the end.",
-        ),
+        on_error_option("image"),
         Flag(
             ["--resume"],
             group="run",

@@ -147,6 +147,8 @@ def test_other_models_take_what_their_files_have() -> None:
     ("image", "reason"),
     [
         (np.ones((6, 8, 3), np.float32), r"8-bit pixels .*\(image \* 255\)"),
+        (np.full((6, 8, 3), 40_000, np.uint16), r"8-bit pixels .*values are 40000 to 40000: scale them"),
+        (np.full((6, 8, 3), 200, np.uint16), r"8-bit pixels .*\(image.astype\('uint8'\)\)"),
         (np.full((6, 8, 3), 300), "8-bit pixels"),
         (np.zeros((3, 6, 8), np.uint8), "looks like"),
         (np.zeros((1, 6, 8, 3), np.uint8), "not one of shape"),

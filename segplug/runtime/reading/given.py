@@ -119,10 +119,9 @@ def _of_array(what: Any) -> npt.NDArray[Any]:
 def _bytes(image: npt.NDArray[Any], decoding: Decoding, order: ArrayOrder) -> npt.NDArray[Any]:
     """8-bit pixels as BGR or grey. A mask stays where it is."""
     if image.dtype != np.uint8:
-        scaled = image.dtype.kind == "f" and 0 <= float(image.min()) <= float(image.max()) <= 1
         raise UsageError(
             f"the model takes 8-bit pixels of 0 to 255, and the array holds {image.dtype}",
-            hint="(image * 255).round().astype('uint8')" if scaled else "image.astype('uint8')",
+            hint=_to_bytes(image),
         )
     channels = image.shape[2]
     if channels not in (1, 3, 4):
@@ -132,6 +131,16 @@ def _bytes(image: npt.NDArray[Any], decoding: Decoding, order: ArrayOrder) -> np
     if channels == 3 and order == "bgr":
         return image
     return _with_channels(image, (0, 0, 0) if channels == 1 else (2, 1, 0) if order == "rgb" else (0, 1, 2))
+
+
+def _to_bytes(image: npt.NDArray[Any]) -> str:
+    """How an array becomes one of bytes without another picture: a cast cuts or wraps larger values."""
+    lowest, highest = float(image.min()), float(image.max())
+    if image.dtype.kind == "f" and 0 <= lowest <= highest <= 1:
+        return "(image * 255).round().astype('uint8')"
+    if 0 <= lowest <= highest <= 255:
+        return "image.astype('uint8')" if image.dtype.kind != "f" else "image.round().astype('uint8')"
+    return f"its values are {lowest:g} to {highest:g}: scale them as for the images of the training"
 
 
 def _with_channels(image: npt.NDArray[Any], places: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -86,7 +86,7 @@ try:
 except MissingDependencyError as error:
     print(error)
 """
-    assert 'pip install "segplug-mmseg[lite]"' in in_new_python(code)
+    assert '"segplug-mmseg[mmseg0]" for 0.x' in in_new_python(code)
 
 
 def test_another_generation_of_mmcv_is_refused(tmp_path):
@@ -101,7 +101,7 @@ try:
 except MissingDependencyError as error:
     print(error)
 """
-    assert "mmcv 2.1.0 is installed, mmsegmentation 0.30 needs mmcv 1.7" in in_new_python(code)
+    assert "mmcv 2.1.0 is installed, mmsegmentation 0.30.0 needs mmcv 1.7" in in_new_python(code)
 
 
 def test_a_compiled_operator_says_what_it_needs_when_it_is_called():

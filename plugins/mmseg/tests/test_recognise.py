@@ -10,8 +10,8 @@ import warnings
 
 import pytest
 from segplug_mmseg import datasets, loader
-from segplug_mmseg.config import read_config
-from segplug_mmseg.recognise import confidence
+from segplug_mmseg.recognise import DATA, MODEL, confidence
+from segplug_mmseg.v0.config import read_config
 
 from segplug import Segplug
 from segplug.errors import DatasetError, ModelError, UsageError
@@ -95,7 +95,7 @@ def test_a_file_is_known_by_what_its_top_level_sets(tmp_path, name, text, of_mod
 def test_what_cannot_be_parsed_is_possible_for_the_loader_says_what_is_wrong(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    assert confidence(str(path), "model") is POSSIBLE
+    assert confidence(str(path), MODEL) is POSSIBLE
     if len(content) < 1000:
         with pytest.raises(ModelError, match=f"cannot read the config .*{name}"):
             Segplug().load_model(path)
@@ -103,16 +103,16 @@ def test_what_cannot_be_parsed_is_possible_for_the_loader_says_what_is_wrong(tmp
 
 def test_files_that_are_not_there_and_folders(tmp_path, monkeypatch):
     for location in ("not/there/yet.yml", "~nobody-at-all/c.py", "a" * 300 + ".py", "a\0.py"):
-        assert confidence(location, "model") is POSSIBLE
+        assert confidence(location, MODEL) is POSSIBLE
     for location in (str(tmp_path), "model.onnx", "not/there", "python:package.module", "acme:c.py", ""):
-        assert confidence(location, "model") is NO
+        assert confidence(location, MODEL) is NO
     (tmp_path / "folder.py").mkdir()
-    assert confidence(str(tmp_path / "folder.py"), "model") is NO
+    assert confidence(str(tmp_path / "folder.py"), MODEL) is NO
     (tmp_path / "c.py").write_text("model = dict()")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert confidence("~/c.py", "model") is LIKELY
+    assert confidence("~/c.py", MODEL) is LIKELY
     os.mkfifo(tmp_path / "pipe.py")  # reading it would wait for ever
-    assert confidence(str(tmp_path / "pipe.py"), "model") is POSSIBLE
+    assert confidence(str(tmp_path / "pipe.py"), MODEL) is POSSIBLE
 
 
 def test_a_missing_config_is_named(tmp_path):
@@ -181,8 +181,8 @@ def test_a_config_of_mmsegmentation_1_reaches_the_error_that_names_it(tmp_path, 
     for name in ("c.py", "c.json"):
         if name == "c.json":
             (tmp_path / name).write_text(json.dumps({"default_scope": "mmseg", "model": {}}))
-        assert confidence(str(tmp_path / name), "model") is POSSIBLE
-        assert confidence(str(tmp_path / name), "data") is POSSIBLE
+        assert confidence(str(tmp_path / name), MODEL) >= POSSIBLE
+        assert confidence(str(tmp_path / name), DATA) >= POSSIBLE
         with pytest.raises(ModelError, match=r"config of mmsegmentation 1\.x"):
             Segplug().load_model(tmp_path / name)
 
@@ -190,10 +190,10 @@ def test_a_config_of_mmsegmentation_1_reaches_the_error_that_names_it(tmp_path, 
 def test_every_config_of_mmseg_is_accepted(mim_configs):
     configs = [path for path in mim_configs.glob("*/*.py") if path.parent.name != "_base_"]
     assert len(configs) > 600
-    doubted = [str(path) for path in configs if confidence(str(path), "model") is not LIKELY]
+    doubted = [str(path) for path in configs if confidence(str(path), MODEL) is not LIKELY]
     assert doubted == []
     parts = list(mim_configs.glob("_base_/*/*.py")) + list(mim_configs.glob("_base_/*.py"))
-    refused = [str(path) for path in parts if confidence(str(path), "model") is NO]
+    refused = [str(path) for path in parts if confidence(str(path), MODEL) is NO]
     assert parts
     assert refused == []
 
@@ -202,5 +202,5 @@ def test_a_model_that_only_the_last_base_sets(tmp_path):
     (tmp_path / "c.py").write_text("_base_ = './b.py'\n")
     (tmp_path / "b.py").write_text("_base_ = './a.py'\n")
     (tmp_path / "a.py").write_text("model = dict(type='X', depth=3)\n")
-    assert confidence(str(tmp_path / "c.py"), "model") is LIKELY
+    assert confidence(str(tmp_path / "c.py"), MODEL) is LIKELY
     assert read_config(str(tmp_path / "c.py")).model.depth == 3

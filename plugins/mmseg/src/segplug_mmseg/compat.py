@@ -1,10 +1,10 @@
-"""Import mmcv 1.x and mmsegmentation 0.30 beside today's PyTorch.
+"""Import mmcv and mmsegmentation beside today's PyTorch.
 
-mmsegmentation 0.30 imports two things that most users do not need and that are hard to install:
+mmsegmentation imports two things that most users do not need and that are hard to install:
 
-* ``mmcv._ext``, the compiled part of mmcv-full. One loss imports ``mmcv.ops``, which needs it. Only PSANet's
-  attention calls it, and :mod:`segplug_mmseg.ops` has that operator in plain torch.
-* ``torchvision``. ``mmcv.runner`` only lists model-zoo names with it.
+* ``mmcv._ext``, the compiled part of mmcv. Some losses and heads import ``mmcv.ops``, which needs it. Only
+  PSANet's attention calls it, and :mod:`segplug_mmseg.ops` has that operator in plain torch.
+* ``torchvision``. ``mmcv.runner`` of mmcv 1.x only lists model-zoo names with it.
 
 Where one of them is missing, a stand-in replaces it *while mmcv is imported*, and is removed afterwards:
 other libraries that ask "is it installed?" get the true answer.
@@ -13,23 +13,29 @@ other libraries that ask "is it installed?" get the true answer.
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import logging
 import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from segplug.errors import MissingDependencyError
 from segplug.progress import QuietReporter, Reporter
+from segplug_mmseg.installed import INSTALL, Name, installed_mmseg
 
 __all__ = ["has_compiled_ops", "import_mmseg", "report_warnings"]
 
-_INSTALL = 'pip install "segplug-mmseg[lite]"; or, with a compiler, "segplug-mmseg[full]"'
-_MODULES = ("mmcv.ops", "mmcv.runner", "mmseg.models", "mmseg.datasets", "mmseg.core")
+_MODULES: Mapping[Name, tuple[str, ...]] = {
+    "0.x": ("mmcv.ops", "mmcv.runner", "mmseg.models", "mmseg.datasets", "mmseg.core"),
+    "1.x": ("mmcv.ops", "mmseg.models", "mmseg.datasets", "mmseg.evaluation"),
+}
+_MMCV: Mapping[Name, tuple[str, str]] = {"0.x": ("1.", "mmcv 1.7"), "1.x": ("2.", "mmcv 2.1")}
+"""How the version of the mmcv that goes with a generation begins, and its name."""
 
 _ALIGN_REMARK = "When align_corners=True, the output would more aligned"
 
@@ -46,9 +52,10 @@ def import_mmseg() -> types.ModuleType:
     global _imported
     with _lock:
         if _imported is None:
-            _import_mmcv()
+            generation = installed_mmseg().generation
+            _import_mmcv(generation)
             with report_warnings(), _stand_ins():
-                for name in _MODULES:
+                for name in _MODULES[generation]:
                     _import(name)
             # Given again for every size of image; it is about training, and not about the results.
             warnings.filterwarnings("ignore", message=_ALIGN_REMARK, module=r"mmseg\.ops\.wrappers")
@@ -62,14 +69,15 @@ def has_compiled_ops() -> bool:
     return importlib.util.find_spec("mmcv._ext") is not None
 
 
-def _import_mmcv() -> None:
+def _import_mmcv(generation: Name) -> None:
     with report_warnings():
         mmcv = _import("mmcv")
     version = str(getattr(mmcv, "__version__", "unknown"))
-    if not version.startswith("1."):
+    beginning, wanted = _MMCV[generation]
+    if not version.startswith(beginning):
         raise MissingDependencyError(
-            f"mmcv {version} is installed, mmsegmentation 0.30 needs mmcv 1.7 (in an environment of its own)",
-            hint=_INSTALL,
+            f"mmcv {version} is installed, {installed_mmseg()} needs {wanted} (in an environment of its own)",
+            hint=INSTALL,
         )
 
 
@@ -78,11 +86,11 @@ def _import(name: str) -> types.ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or name
-        package = {"mmseg": "mmsegmentation 0.30", "mmcv": "mmcv 1.7.2"}.get(missing.split(".")[0], missing)
-        raise MissingDependencyError(f"{package} is not installed", hint=_INSTALL) from error
+        package = {"mmseg": "mmsegmentation"}.get(missing.split(".")[0], missing)
+        raise MissingDependencyError(f"{package} is not installed", hint=INSTALL) from error
     except (ImportError, AssertionError) as error:
         # mmseg asserts that mmcv's version suits it; a compiled mmcv-full of another torch raises.
-        raise MissingDependencyError(f"{name} cannot be imported: {error}", hint=_INSTALL) from error
+        raise MissingDependencyError(f"{name} cannot be imported: {error}", hint=INSTALL) from error
 
 
 @contextmanager
@@ -91,6 +99,8 @@ def _stand_ins() -> Iterator[None]:
     added: dict[str, types.ModuleType] = {}
     if "mmcv._ext" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:
         added["mmcv._ext"] = _MissingOps("mmcv._ext")
+        # mmcv 2 asks pkgutil for it, which wants to see where a module comes from.
+        added["mmcv._ext"].__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
     if not _torchvision_works():
         added["torchvision"] = _MissingTorchvision("torchvision")
     sys.modules.update(added)
@@ -169,7 +179,7 @@ def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
     are dropped.
     """
     reporter = reporter or QuietReporter()
-    loggers = [logging.getLogger(name) for name in ("mmcv", "mmseg", "mmcls")]
+    loggers = [logging.getLogger(name) for name in ("mmcv", "mmseg", "mmcls", "mmengine", "current")]
     for logger in loggers:
         logger.addFilter(_is_worth_reading)
     seen: dict[str, None] = {}

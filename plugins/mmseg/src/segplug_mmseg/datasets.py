@@ -1,4 +1,4 @@
-"""``load_dataset mmseg``: the test data of an mmsegmentation 0.30 config, read as mmseg reads them.
+"""``load_dataset mmseg``: the test data of an mmsegmentation config, read as mmsegmentation reads them.
 
 The classes of mmseg list the files, and read them where the config does so in a special way. Images of a
 usual ``LoadImageFromFile`` and index masks are read by segplug's runtime: equal arrays, and clear errors.
@@ -6,10 +6,8 @@ usual ``LoadImageFromFile`` and index masks are read by segplug's runtime: equal
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +16,22 @@ from segplug.errors import DatasetError
 from segplug.hookspecs import hookimpl
 from segplug.options import NoOptions
 from segplug.providers import Confidence, DatasetSource
-from segplug_mmseg import config as configs
-from segplug_mmseg.label_formats import label_format
-from segplug_mmseg.leaves import leaves
-from segplug_mmseg.meta import colours, names, palette_of_class
-from segplug_mmseg.parts import Part, open_part
-from segplug_mmseg.recognise import confidence
+from segplug_mmseg.explain import explained
+from segplug_mmseg.generation import installed_generation
+from segplug_mmseg.recognise import DATA, confidence
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from segplug.preprocessing import Decoding
     from segplug.requests import LoadDatasetRequest
+    from segplug_mmseg.generation import Part
 
 __all__ = ["MmsegDataset", "provider"]
 
 
 class MmsegDataset:
-    """A data set of mmsegmentation 0.30, or several one after the other. Any thread may read it."""
+    """A data set of mmsegmentation, or several one after the other. Any thread may read it."""
 
     def __init__(self, parts: list[Part], info: DatasetInfo) -> None:
         self._info = info
@@ -83,68 +79,52 @@ class MmsegDataset:
 
 
 class MmsegDatasets(DatasetSource[NoOptions]):
-    """Opens the test data (data.test) of an mmsegmentation 0.30 config (an mmcv 1.x file).
+    """Opens the test data of an mmsegmentation config: data.test of 0.x, test_dataloader of 1.x.
 
-    Images and masks are read, and labels mapped, as mmsegmentation scores them.
+    Images and masks are read, and labels mapped, as the installed mmsegmentation scores them.
     """
 
     hook_version = 2
 
     def accepts(self, location: str) -> Confidence:
-        """Likely for an mmcv config with ``data`` or a base; the file is parsed, and does not run."""
-        return confidence(location, "data")
+        """Likely for a config with test data or a base; the file is parsed, and does not run."""
+        return confidence(location, DATA)
 
     def palette(self, name: str) -> tuple[tuple[int, int, int], ...]:
         """The colours of one of mmseg's data set classes; empty if it has none of that name."""
-        return palette_of_class(name)
+        return installed_generation().palette_of_class(name)
 
     @hookimpl
     def load_dataset(self, request: LoadDatasetRequest[NoOptions]) -> MmsegDataset:
-        """List the files of ``data.test``."""
-        with configs.explained(DatasetError, f"cannot open data.test of {request.location}"):
+        """List the files of the test data."""
+        with explained(DatasetError, f"cannot open the test data of {request.location}"):
             return self._load(request)
 
     def _load(self, request: LoadDatasetRequest[NoOptions]) -> MmsegDataset:
-        config = configs.read_config(request.location, request.cfg_options, reporter=request.reporter)
-        data = config.get("data") or {}
-        if not isinstance(data, dict):
-            raise DatasetError(f"data of the config {request.location} must be a dict, not {data!r}")
-        test = data.get("test")
-        if not test:
-            raise DatasetError(
-                f"the config {request.location} has no data.test",
-                hint="set data.test.type, data.test.img_dir, ... with --cfg-options, or name a folder",
-            )
-        settings, separate = leaves(copy.deepcopy(test))
-        parts = [open_part(leaf, times, request.reporter) for leaf, times in settings]
+        generation = installed_generation()
+        config = generation.read_config(request.location, request.cfg_options, reporter=request.reporter)
+        parts, separate = generation.open_parts(config, request.location, request.reporter)
         return MmsegDataset(parts, _info(parts, separate))
 
 
 def _info(parts: list[Part], separate: bool) -> DatasetInfo:
-    first = parts[0].dataset
-    ignore_index = parts[0].ignore_index
-    if not isinstance(ignore_index, int):
-        raise DatasetError(f"data.test.ignore_index must be a label, not {ignore_index!r}")
-    classes, palette = names(first.CLASSES), colours(first.PALETTE)
+    first = parts[0]
+    if not isinstance(first.ignore_index, int):
+        raise DatasetError(f"{first.setting}.ignore_index must be a label, not {first.ignore_index!r}")
     for part in parts[1:]:
-        if names(part.dataset.CLASSES) != classes or part.ignore_index != ignore_index:
-            raise DatasetError("the data sets of data.test have different classes or ignore_index")
-    sizes = tuple((_title(part.dataset), len(list(part.indices()))) for part in parts)
+        if part.classes != first.classes or part.ignore_index != first.ignore_index:
+            raise DatasetError(f"the data sets of {first.setting} have different classes or ignore_index")
+    sizes = tuple((part.title, len(list(part.indices()))) for part in parts)
     return DatasetInfo(
         name=sizes[0][0] if len(parts) == 1 else f"{len(parts)} data sets",
-        classes=classes,
-        palette=palette if len(palette) == len(classes) else (),
-        ignore_index=ignore_index,
+        classes=first.classes,
+        palette=first.palette if len(first.palette) == len(first.classes) else (),
+        ignore_index=first.ignore_index,
         has_masks=all(part.has_masks for part in parts),
         parts=sizes if separate else (),
-        label_format=label_format([kind.__name__ for kind in type(first).__mro__], classes),
+        label_format=first.label_format,
         fingerprint=_fingerprint(parts),
     )
-
-
-def _title(dataset: Any) -> str:
-    folder = os.path.basename(os.path.normpath(dataset.img_dir)) if dataset.img_dir else ""
-    return f"{type(dataset).__name__} {folder}".strip()
 
 
 def _fingerprint(parts: list[Part]) -> str:

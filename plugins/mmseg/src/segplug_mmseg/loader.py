@@ -1,23 +1,23 @@
-"""``load_model mmseg``: an mmsegmentation 0.30 config and checkpoint as a :class:`SegmentationModel`."""
+"""``load_model mmseg``: an mmsegmentation config and checkpoint as a :class:`SegmentationModel`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segplug.errors import ModelError
 from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
 from segplug.options import NoOptions
 from segplug.providers import Confidence, ModelSource
-from segplug_mmseg import config as configs
-from segplug_mmseg.recognise import confidence
+from segplug_mmseg.explain import explained
+from segplug_mmseg.generation import installed_generation
+from segplug_mmseg.recognise import MODEL, confidence
 
 if TYPE_CHECKING:
     import torch
 
-    from segplug.progress import Reporter
     from segplug.requests import LoadModelRequest
     from segplug.results import BackboneFit
 
@@ -25,7 +25,7 @@ __all__ = ["provider"]
 
 
 class MmsegModels(ModelSource[NoOptions]):
-    """Loads a model from an mmsegmentation 0.30 config (an mmcv 1.x file) and its checkpoint.
+    """Loads a model from a config of mmsegmentation, 0.x or 1.x, and its checkpoint.
 
     Nothing is downloaded: without a checkpoint the weights are random. The test pipeline becomes the model's
     preprocessing, with mmseg's own numbers; a transform that cannot be expressed is an error, or is left out
@@ -35,14 +35,15 @@ class MmsegModels(ModelSource[NoOptions]):
     hook_version = 2
 
     def accepts(self, location: str) -> Confidence:
-        """Likely for an mmcv config with a ``model`` or a base; the file is parsed, and does not run."""
-        return confidence(location, "model")
+        """Likely for a config with a ``model`` or a base; the file is parsed, and does not run."""
+        return confidence(location, MODEL)
 
     def config_text(self, request: LoadModelRequest[NoOptions]) -> str:
         """The config with its bases and overrides, as Python that loads again."""
         from segplug_mmseg.config_text import as_python
 
-        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
+        generation = installed_generation()
+        config = generation.read_config(request.config, request.cfg_options, reporter=request.reporter)
         return as_python(config, location=request.config)
 
     def fit_backbone(
@@ -67,10 +68,13 @@ class MmsegModels(ModelSource[NoOptions]):
         """
         from segplug_mmseg.backbone import Uninitialised, find_backbone, fit, settings_of
 
-        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
-        settings = configs.runnable_model(config, request.config)
+        generation = installed_generation()
+        config = generation.read_config(request.config, request.cfg_options, reporter=request.reporter)
+        settings = generation.runnable_model(config, request.config)
         with Uninitialised():
-            segmentor = _build(settings, request.config, request.reporter, initialise=False)
+            segmentor = generation.build_segmentor(
+                settings, request.config, request.reporter, initialise=False
+            )
         backbone = find_backbone(segmentor, request.config)
         fitted = fit(backbone, state, optional)
         return replace(fitted, settings=settings_of(backbone, settings["backbone"]))
@@ -78,42 +82,50 @@ class MmsegModels(ModelSource[NoOptions]):
     @hookimpl
     def load_model(self, request: LoadModelRequest[NoOptions]) -> SegmentationModel:
         """Build the network, revert synchronised norms, load the checkpoint strictly."""
-        with configs.explained(ModelError, f"cannot load the model of {request.config}"):
+        with explained(ModelError, f"cannot load the model of {request.config}"):
             return self._load(request)
 
     def _load(self, request: LoadModelRequest[NoOptions]) -> SegmentationModel:
         # First of all: a config that is not there is an error before the libraries are imported.
-        config = configs.read_config(request.config, request.cfg_options, reporter=request.reporter)
+        generation = installed_generation()
+        config = generation.read_config(request.config, request.cfg_options, reporter=request.reporter)
         from segplug_torch.devices import resolve_device
         from segplug_torch.limits import find_input_limits
         from segplug_torch.norms import revert_sync_batchnorm
 
         from segplug.checkpoint import read_checkpoint
         from segplug_mmseg.checkpoint import load_segmentor
-        from segplug_mmseg.meta import Head, read_meta
+        from segplug_mmseg.meta import Head, make_meta
         from segplug_mmseg.network import TensorSegmentor
 
         device = resolve_device(request.device)
-        settings = configs.runnable_model(config, request.config, for_training=request.for_training)
+        settings = generation.runnable_model(config, request.config, for_training=request.for_training)
         checkpoint = None
         if request.checkpoint is not None:
             checkpoint = read_checkpoint(request.checkpoint, trust=request.trust_checkpoint)
         elif not request.structure_only:
             request.reporter.warn("no checkpoint is given: the weights are random")
         initialise = checkpoint is None and not request.structure_only
-        segmentor = _build(settings, request.config, request.reporter, initialise=initialise)
+        segmentor = generation.build_segmentor(
+            settings, request.config, request.reporter, initialise=initialise
+        )
         segmentor = revert_sync_batchnorm(segmentor)
         if checkpoint is not None:
             load_segmentor(segmentor, checkpoint, reporter=request.reporter)
         module = TensorSegmentor(segmentor).to(device).eval().requires_grad_(False)
-        meta = read_meta(
-            config,
+        head = Head.from_segmentor(segmentor)
+        meta = make_meta(
+            generation.read_facts(
+                config,
+                head=head,
+                takes=module.takes,
+                approximate=request.approximate,
+                reporter=request.reporter,
+            ),
             request.config,
-            head=Head.from_segmentor(segmentor),
+            head=head,
             checkpoint=request.checkpoint,
             checkpoint_meta=checkpoint.meta if checkpoint else None,
-            takes=module.takes,
-            approximate=request.approximate,
             reporter=request.reporter,
         )
         if request.cfg_options:  # the config's hash alone does not say what was built
@@ -126,18 +138,6 @@ class MmsegModels(ModelSource[NoOptions]):
             device=str(device),
             input_limits=lambda: find_input_limits(module, meta),
         )
-
-
-def _build(settings: Any, location: str, reporter: Reporter, *, initialise: bool) -> torch.nn.Module:
-    from mmseg.models import build_segmentor
-
-    from segplug_mmseg.compat import report_warnings
-
-    with configs.explained(ModelError, f"cannot build the model of {location}"), report_warnings(reporter):
-        segmentor: torch.nn.Module = build_segmentor(settings)
-        if initialise:
-            segmentor.init_weights()  # type: ignore[operator]
-    return segmentor
 
 
 def _exportable(module: torch.nn.Module) -> torch.nn.Module:

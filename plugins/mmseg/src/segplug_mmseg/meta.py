@@ -1,10 +1,10 @@
-"""The metadata of a model, read from its config, its checkpoint and its head."""
+"""The metadata of a model: from what its config says, its checkpoint and its head."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from segplug.palette import random_palette
 from segplug.progress import Reporter
 from segplug.regular_files import expanded
 from segplug.text import counted
-from segplug_mmseg.compat import import_mmseg, report_warnings
-from segplug_mmseg.config import is_list
-from segplug_mmseg.pipeline import data_settings, find_transform, read_pipeline
+from segplug_mmseg.pipeline.preprocessing import Preprocessing
+from segplug_mmseg.values import colours, is_list, names
 
-__all__ = ["Head", "class_facts", "colours", "names", "palette_of_class", "read_meta", "versions"]
+__all__ = ["ClassFacts", "ConfigFacts", "Head", "make_meta", "versions"]
 
 _DEFAULT_THRESHOLD = 0.3  # of mmseg's heads with one output channel
 
@@ -59,40 +58,54 @@ def _threshold(channels: int, given: float | None) -> float | None:
     return _DEFAULT_THRESHOLD if given is None else float(given)
 
 
-def read_meta(
-    config: Any,
+@dataclass(frozen=True)
+class ClassFacts:
+    """Facts about a data set from its class and config, without its files."""
+
+    type: str
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    reduce_zero_label: bool | None = None
+
+
+@dataclass(frozen=True)
+class ConfigFacts:
+    """What a config says about a model, besides the network."""
+
+    preprocessing: Preprocessing
+    dataset: ClassFacts
+    """Of its test data."""
+    reduce_zero_label: bool
+    """Whether the network was trained with the zero label as background."""
+    test_cfg: Any = None
+    """``model.test_cfg``."""
+
+
+def make_meta(
+    facts: ConfigFacts,
     location: str,
     *,
     head: Head,
     checkpoint: str | None = None,
     checkpoint_meta: Mapping[str, Any] | None = None,
-    takes: Callable[[int], bool] = lambda _: False,
-    approximate: bool = False,
     reporter: Reporter,
 ) -> ModelMeta:
     """Fill a :class:`ModelMeta`.
 
     Args:
-        config: The mmcv ``Config``, overrides merged.
+        facts: What the config says, overrides merged.
         location: The config's path.
         head: The network's input and output.
         checkpoint: Path of the weights, if there are any.
         checkpoint_meta: What the checkpoint's ``meta`` holds.
-        takes: Whether the network runs with so many input channels; asked only where its first convolution
-            and the test pipeline differ.
-        approximate: Leave out what of the test pipeline cannot be expressed, and list it.
         reporter: Gets a warning for what the config does not say.
 
     Raises:
-        ModelError: classes or images do not fit the network, a setting cannot be read, or the test pipeline
-            cannot be expressed.
+        ModelError: classes do not fit the network, or a setting cannot be read.
     """
-    preprocessing = read_pipeline(
-        config, reporter, network=head.in_channels, takes=takes, approximate=approximate
-    )
-    inference = _inference(config)
-    facts = class_facts(data_settings(config, "test"))
-    classes, palette = _classes(head, facts, checkpoint_meta or {}, reporter)
+    preprocessing = facts.preprocessing
+    inference = _inference(facts.test_cfg or {})
+    classes, palette = _classes(head, facts.dataset, checkpoint_meta or {}, reporter)
     return ModelMeta(
         name=Path(location).stem,
         classes=classes,
@@ -108,7 +121,7 @@ def read_meta(
         activation="sigmoid" if head.out_channels == 1 else "softmax",
         threshold=head.threshold,
         align_corners=head.align_corners,
-        reduce_zero_label=_reduces_zero_label(config, facts),
+        reduce_zero_label=facts.reduce_zero_label,
         provenance=Provenance(
             config=location,
             config_sha256=file_sha256(expanded(location)),
@@ -119,17 +132,23 @@ def read_meta(
     )
 
 
+_DISTRIBUTIONS = (
+    *("segplug-mmseg", "segplug-torch", "torch"),
+    *("mmsegmentation", "mmcv", "mmcv-full", "mmcv-lite", "mmengine", "mmdet", "mmpretrain", "mmcls"),
+    *("onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine"),
+)
+
+
 def versions() -> dict[str, str]:
     """The versions of the installed distributions that a model's results depend on."""
     found = {}
-    for name in ("segplug-mmseg", "segplug-torch", "mmsegmentation", "mmcv", "mmcv-full", "torch"):
+    for name in _DISTRIBUTIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
 
 
-def _inference(config: Any) -> Inference:
-    settings = config["model"].get("test_cfg") or config.get("test_cfg") or {}
+def _inference(settings: Any) -> Inference:
     if not isinstance(settings, dict):
         raise ModelError(f"model.test_cfg must be a dict, not {settings!r}")
     mode = settings.get("mode", "whole")
@@ -154,61 +173,6 @@ def _edges(value: Any) -> tuple[int, int]:
     if min(int(height), int(width)) < 1:
         raise ValueError("sizes are positive")
     return int(height), int(width)
-
-
-@dataclass(frozen=True)
-class ClassFacts:
-    """Facts about a data set from its class and config, without its files."""
-
-    type: str
-    classes: tuple[str, ...] = ()
-    palette: tuple[tuple[int, int, int], ...] = ()
-    reduce_zero_label: bool | None = None
-
-
-def class_facts(settings: Mapping[str, Any]) -> ClassFacts:
-    """The classes, the colours and the zero label of a data set's class; its files need not be there.
-
-    mmseg sets these before it looks for files. So the object is made with folders that do not exist, and
-    read after its constructor has failed.
-    """
-    from mmseg.datasets import DATASETS
-
-    name = str(settings.get("type", ""))
-    kind = DATASETS.get(name) if name else None
-    if kind is None:
-        return ClassFacts(type=name, classes=names(settings.get("classes")))
-    known = {key: settings[key] for key in ("classes", "palette", "reduce_zero_label") if key in settings}
-    dataset = kind.__new__(kind)
-    with contextlib.suppress(Exception), report_warnings():
-        dataset.__init__(pipeline=[], img_dir="/nowhere/segplug", **known)
-    return ClassFacts(
-        type=name,
-        classes=names(getattr(dataset, "CLASSES", None)),
-        palette=colours(getattr(dataset, "PALETTE", None)),
-        reduce_zero_label=getattr(dataset, "reduce_zero_label", None),
-    )
-
-
-def names(value: Any) -> tuple[str, ...]:
-    if value is None or isinstance(value, str) or not isinstance(value, Iterable):
-        return ()
-    return tuple(str(name) for name in value)
-
-
-def colours(value: Any) -> tuple[tuple[int, int, int], ...]:
-    try:
-        return tuple((int(r), int(g), int(b)) for r, g, b in value)
-    except (TypeError, ValueError):
-        return ()
-
-
-def palette_of_class(name: str) -> tuple[tuple[int, int, int], ...]:
-    """The colours of one of mmseg's data set classes; empty if it has none of that name."""
-    import_mmseg()
-    from mmseg.datasets import DATASETS
-
-    return colours(getattr(DATASETS.get(name), "PALETTE", None))
 
 
 def _classes(
@@ -248,12 +212,3 @@ def _classes(
     if len(palette) != len(classes):
         palette = random_palette(len(classes))
     return classes, palette
-
-
-def _reduces_zero_label(config: Any, dataset: ClassFacts) -> bool:
-    """As the network was trained: from the training pipeline, else from the data set's class."""
-    pipeline = data_settings(config, "train").get("pipeline") or config.get("train_pipeline")
-    loader = find_transform(pipeline, "LoadAnnotations")
-    if loader is not None:
-        return bool(loader.get("reduce_zero_label", False))
-    return bool(dataset.reduce_zero_label)

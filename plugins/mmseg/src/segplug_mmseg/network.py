@@ -27,8 +27,15 @@ class TensorSegmentor(nn.Module):
         self.segmentor: Any = segmentor
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.segmentor.encode_decode(images, None)
+        logits: torch.Tensor = self.segmentor.encode_decode(images, self._metas(images))
         return logits
+
+    def _metas(self, images: torch.Tensor) -> list[dict[str, Any]] | None:
+        """What segmentors of 1.x want to know of the images: their heads resize logits to that size."""
+        if not hasattr(self.segmentor, "data_preprocessor"):
+            return None
+        size = images.shape[2:]
+        return [{"img_shape": size, "pad_shape": size, "ori_shape": size}]
 
     def takes(self, channels: int) -> bool:
         """Whether the network runs with so many input channels. It is in eval mode."""

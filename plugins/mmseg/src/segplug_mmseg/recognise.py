@@ -14,19 +14,26 @@ from segplug.locations import has_scheme
 from segplug.providers import Confidence
 from segplug.regular_files import read_regular
 
-__all__ = ["confidence", "config_path", "signs_of_1x"]
+__all__ = ["DATA", "MODEL", "confidence", "config_path", "signs_of_1x"]
+
+MODEL = ("model",)
+DATA = ("data", "test_dataloader")
+"""The settings that a source needs, of which a config has one: its generation says which."""
 
 _BASE = "_base_"
 _ANYTHING = "*"
 """Stands for names that only running the config would show."""
 _DYNAMIC = ("exec", "globals", "locals", "vars")
 _PARTS = (
-    *("model", "data", "test_pipeline"),
+    *("model", "data", "test_pipeline", "test_dataloader", "train_dataloader"),
+    *("default_scope", "default_hooks"),
     *("custom_imports", "dist_params", "log_config", "lr_config", "optimizer_config", "checkpoint_config"),
     _ANYTHING,
 )
 """A file with one of these is a config, or a part of one: the loader says what it lacks."""
 _KEYS_OF_1X = ("default_scope", "train_dataloader", "test_dataloader", "test_evaluator", "data_preprocessor")
+_READ_BASE = b"read_base()"
+"""How new-style configs of mmengine import their bases."""
 _IMPORT_OF_1X = re.compile(rb"^[ \t]*(from|import) mmengine\b", re.MULTILINE)
 
 _LARGEST = 1 << 18
@@ -38,16 +45,15 @@ _OTHER_SCOPES = (
 )
 
 
-def confidence(location: str, setting: str) -> Confidence:
-    """How sure it is that ``location`` is a config of mmcv 1.x with a setting.
+def confidence(location: str, settings: tuple[str, ...]) -> Confidence:
+    """How sure it is that ``location`` is a config of mmsegmentation with a setting.
 
     A file that is not there, or that cannot be parsed, is possible: the loader then says what is wrong. So is
-    a part of a config, where overrides may add the setting, and a config of mmsegmentation 1.x, which the
-    loader refuses by name.
+    a part of a config, where overrides may add the setting.
 
     Args:
         location: A config as the user gave it.
-        setting: The setting that the source needs: ``model``, ``data``. A base may have it.
+        settings: :data:`MODEL` or :data:`DATA`. A base may have it.
     """
     path = config_path(location)
     read = _SETTINGS.get(path.suffix.lower())
@@ -60,11 +66,9 @@ def confidence(location: str, setting: str) -> Confidence:
         found = read(source)
     except (OSError, ImportError, SyntaxError, ValueError, RecursionError, MemoryError):
         return Confidence.POSSIBLE
-    if signs_of_1x(source, found):
-        return Confidence.POSSIBLE
-    if setting in found or _BASE in found:
+    if found.intersection((*settings, _BASE)) or _READ_BASE in source:
         return Confidence.LIKELY
-    return Confidence.POSSIBLE if found.intersection(_PARTS) else Confidence.NO
+    return Confidence.POSSIBLE if found.intersection(_PARTS) or signs_of_1x(source, found) else Confidence.NO
 
 
 def config_path(location: str) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from segplug_mmseg.pipeline import Preprocessing, read_pipeline
+from segplug_mmseg.pipeline.preprocessing import Preprocessing
+from segplug_mmseg.v0.pipeline import read_pipeline
 
 from segplug.progress import QuietReporter
 

@@ -14,7 +14,7 @@ import tifffile
 import torch
 from PIL import Image
 from segplug_mmseg.compat import import_mmseg, report_warnings
-from segplug_mmseg.config import read_config
+from segplug_mmseg.v0.config import read_config
 
 from segplug.testing import randomise
 

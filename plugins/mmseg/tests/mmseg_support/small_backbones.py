@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from segplug_mmseg.compat import report_warnings
-from segplug_mmseg.config import read_config, runnable_model
+from segplug_mmseg.v0.config import read_config, runnable_model
 
 __all__ = ["backbone_of", "weights_of", "write_config"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from segplug.errors import ModelError
 from segplug.text import counted
-from segplug_mmseg.config import is_list
-from segplug_mmseg.pipeline.loading import Loading
+from segplug_mmseg.pipeline.decoding import Loading
 from segplug_mmseg.pipeline.numbers import values
+from segplug_mmseg.values import is_list
 
 __all__ = ["find_channels"]
 

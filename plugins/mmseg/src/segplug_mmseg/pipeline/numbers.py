@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from segplug_mmseg.config import is_list
+from segplug_mmseg.values import is_list
 
 __all__ = ["UNLIMITED", "lists_scales", "pair", "positive", "read_scales", "scaled", "values"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from segplug.errors import DatasetError
 from segplug.regular_files import is_regular
-from segplug_mmseg import config as configs
+from segplug_mmseg.values import is_list
 
 __all__ = ["check_files", "leaves"]
 
@@ -19,7 +19,7 @@ def leaves(settings: Any) -> tuple[list[tuple[dict[str, Any], int]], bool]:
     Returns:
         The settings of every data set and how often it is repeated; whether they are scored separately.
     """
-    if configs.is_list(settings):
+    if is_list(settings):
         found = [leaf for item in settings for leaf in leaves(item)[0]]
         return found, len(found) > 1
     if not isinstance(settings, dict) or "type" not in settings:
@@ -35,7 +35,7 @@ def leaves(settings: Any) -> tuple[list[tuple[dict[str, Any], int]], bool]:
     if settings["type"] == "MultiImageMixDataset":
         raise DatasetError("data.test mixes images (MultiImageMixDataset): it has no masks to score against")
     separate = bool(settings.pop("separate_eval", True))
-    keys = [key for key in ("img_dir", "ann_dir", "split") if configs.is_list(settings.get(key))]
+    keys = [key for key in ("img_dir", "ann_dir", "split") if is_list(settings.get(key))]
     if not keys or keys == ["ann_dir"]:
         return [(settings, 1)], False
     counts = {len(settings[key]) for key in keys}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.config import read_config, runnable_model
 from segplug_mmseg.loader import provider
+from segplug_mmseg.v0.config import read_config, runnable_model
 from segplug_torch.norms import BatchNorm
 from torch import nn
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, cast
 from segplug.errors import ModelError
 from segplug.preprocessing import ChannelOrder, Flip, Normalize, Pad, Resize, Step
 from segplug.text import counted
-from segplug_mmseg.config import is_list
-from segplug_mmseg.pipeline.augmentation import View
-from segplug_mmseg.pipeline.loading import is_mmsegs
 from segplug_mmseg.pipeline.missing import Missing
 from segplug_mmseg.pipeline.numbers import UNLIMITED, pair, positive, read_scales, scaled, values
-from segplug_mmseg.pipeline.settings import transform_name
+from segplug_mmseg.pipeline.transforms import transform_name
+from segplug_mmseg.v0.pipeline.augmentation import View
+from segplug_mmseg.v0.pipeline.loading import is_mmsegs
+from segplug_mmseg.values import is_list
 
 __all__ = ["Translation", "has_no_effect"]
 

@@ -309,7 +309,7 @@ def test_a_data_set_without_masks(tmp_path):
         ({"ignore_index": "x"}, r"data\.test\.ignore_index must be a label, not 'x'"),
         ({"data_root": 5}, r"data\.test\.data_root must be a path, not 5"),
         ({"split": 5}, r"cannot open data\.test.*TypeError"),
-        ({"pipeline": 5}, r"cannot open data\.test of .*config\.py: TypeError"),
+        ({"pipeline": 5}, r"cannot open the test data of .*config\.py: TypeError"),
     ],
 )
 def test_data_that_cannot_be_opened_says_what_to_set(tmp_path, change, reason):

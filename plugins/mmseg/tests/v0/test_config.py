@@ -4,8 +4,9 @@ import sys
 import time
 
 import pytest
-from segplug_mmseg.config import explained, read_config, runnable_model
+from segplug_mmseg.explain import explained
 from segplug_mmseg.recognise import confidence
+from segplug_mmseg.v0.config import read_config, runnable_model
 
 from segplug.errors import ModelError, UsageError
 from segplug.providers import Confidence

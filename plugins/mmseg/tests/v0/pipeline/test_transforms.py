@@ -6,7 +6,7 @@ import mmcv
 import numpy as np
 import pytest
 from mmseg_support.pipelines import NORMALISE, augmented, read, steps_of
-from segplug_mmseg.pipeline import read_pipeline
+from segplug_mmseg.v0.pipeline import read_pipeline
 
 from segplug.errors import ModelError
 from segplug.model import ModelMeta

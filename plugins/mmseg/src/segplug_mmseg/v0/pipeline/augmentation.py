@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from segplug_mmseg.config import is_list
 from segplug_mmseg.pipeline.missing import Missing
 from segplug_mmseg.pipeline.numbers import lists_scales, read_scales, scaled
-from segplug_mmseg.pipeline.settings import transform_name
+from segplug_mmseg.pipeline.transforms import transform_name
+from segplug_mmseg.values import is_list
 
 __all__ = ["Direction", "View", "read_views"]
 

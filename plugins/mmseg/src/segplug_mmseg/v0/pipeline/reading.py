@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from segplug.errors import ModelError
-from segplug.preprocessing import Convert, Decoding, Resize, Step, find_steps
+from segplug.preprocessing import Convert, Decoding, Step
 from segplug.progress import Reporter
 from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.config import one_line
-from segplug_mmseg.pipeline.augmentation import View, read_views
+from segplug_mmseg.explain import one_line
 from segplug_mmseg.pipeline.channels import find_channels
-from segplug_mmseg.pipeline.loading import Loading, read_loader, split_loader
+from segplug_mmseg.pipeline.decoding import Loading
 from segplug_mmseg.pipeline.missing import Missing
-from segplug_mmseg.pipeline.numbers import UNLIMITED
-from segplug_mmseg.pipeline.settings import test_pipelines, transform_name
-from segplug_mmseg.pipeline.translation import Translation, has_no_effect
+from segplug_mmseg.pipeline.preprocessing import Preprocessing
+from segplug_mmseg.pipeline.transforms import transform_name
+from segplug_mmseg.v0.pipeline.augmentation import View, read_views
+from segplug_mmseg.v0.pipeline.loading import read_loader, split_loader
+from segplug_mmseg.v0.pipeline.settings import test_pipelines
+from segplug_mmseg.v0.pipeline.translation import Translation, has_no_effect
 
-__all__ = ["Preprocessing", "read_pipeline"]
+__all__ = ["read_pipeline"]
 
 _AUGMENTATION = "MultiScaleFlipAug"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What happens to a test image. The fields are those of ``ModelMeta``."""
-
-    in_channels: int = 3
-    decoding: Decoding = Decoding()
-    steps: tuple[Step, ...] = ()
-    tta: tuple[tuple[Step, ...], ...] = ()
-    approximations: tuple[str, ...] = ()
-
-    @property
-    def nominal_size(self) -> tuple[int, int] | None:
-        """The network's input (height, width) for an image that fills the test scale; ``None``: no scale."""
-        from segplug.runtime.sizes import plan_sizes
-
-        scale = next((resize.scale for resize in find_steps(self.steps, Resize) if resize.scale), None)
-        if scale is None or max(scale) >= UNLIMITED:
-            return None
-        return plan_sizes(self.steps, (scale[1], scale[0])).geometry.network
 
 
 def read_pipeline(

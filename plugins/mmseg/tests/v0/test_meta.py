@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.config import read_config, runnable_model
-from segplug_mmseg.meta import Head, read_meta
+from segplug_mmseg.meta import Head, make_meta
+from segplug_mmseg.v0.config import read_config, runnable_model
+from segplug_mmseg.v0.facts import read_facts
 
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta
@@ -29,7 +30,9 @@ def head_of(model: dict) -> Head:
 def meta_of(path: Path, options: dict | None = None, **arguments) -> tuple[ModelMeta, list[str]]:
     reporter = QuietReporter()
     config = read_config(str(path), options)
-    meta = read_meta(config, str(path), head=head_of(config.model), reporter=reporter, **arguments)
+    head = head_of(config.model)
+    facts = read_facts(config, head=head, reporter=reporter)
+    meta = make_meta(facts, str(path), head=head, reporter=reporter, **arguments)
     return meta, reporter.warnings
 
 
@@ -159,7 +162,8 @@ def test_every_config_of_mmseg(mim_configs):
         reporter = QuietReporter()
         config = read_config(str(path))
         head = head_of(config.model)
-        meta = read_meta(config, str(path), head=head, reporter=reporter)
+        facts = read_facts(config, head=head, reporter=reporter)
+        meta = make_meta(facts, str(path), head=head, reporter=reporter)
         assert runnable_model(config, str(path)).get("pretrained") is None
         assert len(meta.classes) == meta.out_channels == head.num_classes
         assert len(find_steps(meta.preprocessing, Resize)) >= 1

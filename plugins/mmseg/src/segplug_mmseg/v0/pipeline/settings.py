@@ -1,4 +1,4 @@
-"""Where a config keeps its pipelines, and the transforms in them."""
+"""Where a config keeps its test pipelines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from segplug.errors import ModelError
-from segplug_mmseg.config import is_list
+from segplug_mmseg.values import is_list
 
-__all__ = ["data_settings", "find_transform", "test_pipelines", "transform_name"]
+__all__ = ["data_settings", "test_pipelines"]
 
 
 def data_settings(config: Any, split: str) -> dict[str, Any]:
@@ -41,21 +41,3 @@ def _single(found: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(found, dict):
         repeated = found.get("dataset")
         yield from _single(repeated) if isinstance(repeated, dict) else (found,)
-
-
-def find_transform(pipeline: Any, name: str) -> dict[str, Any] | None:
-    """The first transform of a type in a pipeline, nested ones included."""
-    return next((step for step in _flat(pipeline) if step.get("type") == name), None)
-
-
-def _flat(pipeline: Any) -> Iterator[dict[str, Any]]:
-    for step in pipeline if is_list(pipeline) else ():
-        if isinstance(step, dict):
-            yield step
-            yield from _flat(step.get("transforms"))
-
-
-def transform_name(step: Any) -> str:
-    """The name of a transform: settings with a ``type``, which is a name or a class, or a callable."""
-    kind = step["type"] if isinstance(step, dict) else step
-    return kind if isinstance(kind, str) else getattr(kind, "__name__", type(kind).__name__)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from segplug.errors import DatasetError, SegplugError
 from segplug.regular_files import why_no_file
-from segplug_mmseg import config as configs
-from segplug_mmseg.leaves import check_files
+from segplug_mmseg.explain import explained, one_line
+from segplug_mmseg.label_formats import label_format
+from segplug_mmseg.v0.leaves import check_files, leaves
+from segplug_mmseg.values import colours, names
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from segplug.dataset import LabelFormat
     from segplug.preprocessing import Decoding
     from segplug.progress import Reporter
 
-__all__ = ["Part", "open_part"]
+__all__ = ["Part", "open_part", "open_parts"]
 
 _BYTE_LABELS = 256
 """Labels that fit into a byte, the type to which mmseg casts every mask."""
@@ -43,6 +47,29 @@ class Part:
     has_masks: bool = False
     labels: Any = field(default=None, repr=False)
     """Table from the values of a mask, as it was read, to labels; ``None``: the values are the labels."""
+
+    setting: ClassVar[str] = "data.test"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in label order."""
+        return names(self.dataset.CLASSES)
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """Their colours, if the class or the config has some."""
+        return colours(self.dataset.PALETTE)
+
+    @property
+    def title(self) -> str:
+        """The name of the class and of the images' folder."""
+        folder = os.path.basename(os.path.normpath(self.dataset.img_dir)) if self.dataset.img_dir else ""
+        return f"{type(self.dataset).__name__} {folder}".strip()
+
+    @property
+    def label_format(self) -> LabelFormat | None:
+        """The format in which the data set's evaluation server wants label maps."""
+        return label_format([kind.__name__ for kind in type(self.dataset).__mro__], self.classes)
 
     @property
     def wide(self) -> bool:
@@ -159,7 +186,31 @@ def _reading(path: Path, kind: str, read: Callable[[], npt.NDArray[Any]]) -> npt
     except SegplugError:
         raise
     except Exception as error:
-        raise DatasetError(f"the {kind} {path} cannot be read: {configs.one_line(error)}") from error
+        raise DatasetError(f"the {kind} {path} cannot be read: {one_line(error)}") from error
+
+
+def open_parts(config: Any, location: str, reporter: Reporter) -> tuple[list[Part], bool]:
+    """The data sets of ``data.test``; whether they are scored separately.
+
+    Args:
+        config: The mmcv ``Config``, overrides merged.
+        location: The config's path, for messages.
+        reporter: Gets warnings.
+
+    Raises:
+        DatasetError: there is no ``data.test``, or a data set of it cannot be opened.
+    """
+    data = config.get("data") or {}
+    if not isinstance(data, dict):
+        raise DatasetError(f"data of the config {location} must be a dict, not {data!r}")
+    test = data.get("test")
+    if not test:
+        raise DatasetError(
+            f"the config {location} has no data.test",
+            hint="set data.test.type, data.test.img_dir, ... with --cfg-options, or name a folder",
+        )
+    settings, separate = leaves(copy.deepcopy(test))
+    return [open_part(leaf, times, reporter) for leaf, times in settings], separate
 
 
 def open_part(settings: dict[str, Any], times: int, reporter: Reporter) -> Part:
@@ -176,13 +227,13 @@ def open_part(settings: dict[str, Any], times: int, reporter: Reporter) -> Part:
     from mmseg.datasets import CustomDataset, build_dataset
 
     from segplug_mmseg.compat import report_warnings
-    from segplug_mmseg.pipeline import split_loader
+    from segplug_mmseg.v0.pipeline import split_loader
 
     # mmseg only reads images here: the rest of the pipeline need not be buildable.
     loader, _ = split_loader(settings.get("pipeline") or [])
     settings["pipeline"] = [] if loader is None else [loader]
     check_files(settings)
-    with configs.explained(DatasetError, "cannot open data.test"), report_warnings(reporter):
+    with explained(DatasetError, "cannot open data.test"), report_warnings(reporter):
         dataset = build_dataset(settings, {"test_mode": True})
     if not isinstance(dataset, CustomDataset):
         raise DatasetError(f"{type(dataset).__name__} does not derive from mmseg's CustomDataset")

@@ -1,0 +1,1 @@
+"""The test pipeline of a config of mmsegmentation 1.x, as plain data."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from segplug.errors import DatasetError, SegplugError
-from segplug.regular_files import why_no_file
-from segplug_mmseg.explain import explained, one_line
+from segplug.errors import DatasetError
+from segplug_mmseg.explain import explained
+from segplug_mmseg.framework_reading import (
+    BYTE_LABELS,
+    WIDE_IGNORED,
+    chained,
+    image_of,
+    labels_of,
+    read_with,
+)
 from segplug_mmseg.label_formats import label_format
 from segplug_mmseg.v0.leaves import check_files, leaves
 from segplug_mmseg.values import colours, names
@@ -24,11 +31,6 @@ if TYPE_CHECKING:
     from segplug.progress import Reporter
 
 __all__ = ["Part", "open_part", "open_parts"]
-
-_BYTE_LABELS = 256
-"""Labels that fit into a byte, the type to which mmseg casts every mask."""
-
-_WIDE_IGNORED = 65535
 
 
 @dataclass
@@ -74,13 +76,13 @@ class Part:
     @property
     def wide(self) -> bool:
         """Whether there are more classes than a byte has values."""
-        return len(self.dataset.CLASSES) > _BYTE_LABELS
+        return len(self.dataset.CLASSES) > BYTE_LABELS
 
     @property
     def ignore_index(self) -> Any:
         """The label that is not scored. Where labels are wider than a byte, mmseg's 255 is a class."""
         index = self.dataset.ignore_index
-        return _WIDE_IGNORED if self.wide and index == _BYTE_LABELS - 1 else index
+        return WIDE_IGNORED if self.wide and index == BYTE_LABELS - 1 else index
 
     def indices(self) -> Iterator[int]:
         """The indices of the samples, repeated ones included."""
@@ -120,13 +122,8 @@ class Part:
         if not self.reads_images_itself:
             return np.asarray(read_image(path, decoding))  # mmseg knows no nodata value
         # The pipeline of the object ends after the loader.
-        found = _reading(path, "image", lambda: np.asarray(self.dataset[self._inner(index)]["img"]))
-        image: npt.NDArray[Any] = found[:, :, None] if found.ndim == 2 else found
-        if image.ndim != 3 or image.dtype.kind not in "iuf":
-            raise DatasetError(
-                f"the image {path} is loaded as {found.dtype} {found.shape}, not as numbers (H, W, C)"
-            )
-        return image
+        found = read_with(lambda: np.asarray(self.dataset[self._inner(index)]["img"]), path, "image")
+        return image_of(found, path)
 
     def read_mask(self, index: int) -> npt.NDArray[Any]:
         """The labels that mmseg scores against, uint8 ``(H, W)``; uint16 where there are more than 256."""
@@ -136,14 +133,12 @@ class Part:
         if path is None:
             raise DatasetError(f"there is no mask for {self.name(index)}")
         if self.reads_masks_itself:
-            mask = _reading(path, "mask", lambda: self.dataset.get_gt_seg_map_by_idx(self._inner(index)))
-            if mask.ndim != 2 or mask.dtype.name not in ("uint8", "uint16"):
-                raise DatasetError(f"the mask {path} is read as {mask.dtype} {mask.shape}, not as labels")
-            if self.wide and mask.dtype.name == "uint8":
-                raise DatasetError(
-                    f"the mask {path} is read as bytes, for {len(self.dataset.CLASSES)} classes",
-                    hint="leave out data.test.gt_seg_map_loader_cfg: mmseg's loader casts masks to uint8",
-                )
+            mask = labels_of(
+                read_with(lambda: self.dataset.get_gt_seg_map_by_idx(self._inner(index)), path, "mask"),
+                path,
+                classes=len(self.dataset.CLASSES),
+                setting="data.test.gt_seg_map_loader_cfg",
+            )
         else:
             mask = read_mask(path, wide=self.wide, nodata=False)  # mmseg knows no nodata value
         labels: npt.NDArray[Any] = mask if self.labels is None else self.labels[mask]
@@ -170,23 +165,6 @@ class Part:
 
 _LISTING = {"data_root", "img_dir", "ann_dir", "split", "test_mode"}
 """Settings that say which samples there are, not how they are read."""
-
-
-def _reading(path: Path, kind: str, read: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Read with mmseg's code, and name the file in its errors.
-
-    A loader may take the image from elsewhere than the disk: only what is there is judged.
-    """
-    if os.path.exists(path) and (reason := why_no_file(path, kind)):
-        raise DatasetError(reason)
-    try:
-        return read()
-    except FileNotFoundError as error:
-        raise DatasetError(f"the {kind} {path} does not exist") from error
-    except SegplugError:
-        raise
-    except Exception as error:
-        raise DatasetError(f"the {kind} {path} cannot be read: {one_line(error)}") from error
 
 
 def open_parts(config: Any, location: str, reporter: Reporter) -> tuple[list[Part], bool]:
@@ -314,8 +292,4 @@ def _label_table(part: Part) -> Any:
         reduces = dataset.gt_seg_map_loader.reduce_zero_label
         tables.append(label_table(mapping, reduce_zero_label=reduces, wide=part.wide))
     tables.append(label_table(reduce_zero_label=bool(dataset.reduce_zero_label), wide=part.wide))
-    labels = None
-    for table in tables:
-        if table is not None:
-            labels = table if labels is None else table[labels]
-    return labels
+    return chained(tables)

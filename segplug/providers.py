@@ -347,6 +347,17 @@ class ModelSource(BaseProvider[OptionsT]):
         """
         raise UsageError(f"the source {request.call.target} does not write its configs out")
 
+    def upgraded_text(self, request: LoadModelRequest[OptionsT]) -> str:
+        """As :meth:`config_text`, translated to the framework's next generation of configs.
+
+        Comments at its beginning say what that generation does otherwise.
+
+        Raises:
+            UsageError: the source knows one generation of configs (the default), or the config is of the
+                newest one.
+        """
+        raise UsageError(f"the source {request.call.target} has no older configs that could be upgraded")
+
     def fit_backbone(
         self,
         request: LoadModelRequest[OptionsT],

@@ -132,6 +132,17 @@ class Session(Protocol):
         """A config with everything it imports written out, in its source's own language."""
         ...
 
+    def upgraded_text(
+        self,
+        config: PathLike,
+        *,
+        cfg_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        **options: Any,
+    ) -> str:
+        """The same, translated to the next generation of its framework's configs."""
+        ...
+
     def fit_backbone(
         self,
         config: PathLike,

@@ -120,6 +120,38 @@ class Sources(Caller):
         Raises:
             UsageError: the source cannot write its configs out.
         """
+        return self._text("config_text", config, cfg_options, source, options)
+
+    def upgraded_text(
+        self,
+        config: PathLike,
+        *,
+        cfg_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        **options: Any,
+    ) -> str:
+        """As :meth:`config_text`, translated to the next generation of the framework's configs.
+
+        Args:
+            config: A config of an older generation.
+            cfg_options: Dotted key to value, with the keys of the older generation.
+            source: Chooses between sources that read the same files.
+            **options: The source's own options.
+
+        Raises:
+            UsageError: the source has no older generation of configs, or the config is not of one.
+            ModelError: something of it cannot be translated; it is named.
+        """
+        return self._text("upgraded_text", config, cfg_options, source, options)
+
+    def _text(
+        self,
+        method: str,
+        config: PathLike,
+        cfg_options: Mapping[str, Any] | None,
+        source: str | None,
+        options: Mapping[str, Any],
+    ) -> str:
         provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)
         request: LoadModelRequest[Any] = LoadModelRequest(
             config=str(config),
@@ -127,7 +159,7 @@ class Sources(Caller):
             options=provider.make_options(options),
             **self._context(provider.entry),
         )
-        return str(provider.method("config_text")(request))
+        return str(provider.method(method)(request))
 
     def fit_backbone(
         self,

@@ -26,7 +26,7 @@ __all__ = ["check_addon", "check_manifest", "check_provider", "checked_facts"]
 # The methods of a session that pass on a provider's options: an option cannot have the name of a keyword.
 _METHODS = {
     "infer": ("open", "evaluate", "verify"),
-    "load_model": ("load_model", "config_text", "fit_backbone"),
+    "load_model": ("load_model", "config_text", "upgraded_text", "fit_backbone"),
     "run": (),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from segplug.errors import ModelError
+from segplug.errors import ModelError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import SegmentationModel
 from segplug.options import NoOptions
@@ -45,6 +45,22 @@ class MmsegModels(ModelSource[NoOptions]):
         generation = installed_generation()
         config = generation.read_config(request.config, request.cfg_options, reporter=request.reporter)
         return as_python(config, location=request.config)
+
+    def upgraded_text(self, request: LoadModelRequest[NoOptions]) -> str:
+        """A config of 0.x as one of 1.x, as Python; comments say what 1.x does otherwise."""
+        from segplug_mmseg.config_text import as_python
+        from segplug_mmseg.v1.upgrade import is_old, upgrade
+
+        generation = installed_generation()
+        settings = generation.read_settings(request.config, request.cfg_options, reporter=request.reporter)
+        if not is_old(settings):
+            raise UsageError(
+                f"{request.config} is no config of mmsegmentation 0.x: there is nothing to upgrade",
+                hint="segplug analyze config without --upgrade writes it as it is",
+            )
+        upgraded = upgrade(settings, request.config)
+        comments = "".join(f"# {line}\n" for line in upgraded.comments)
+        return comments + as_python(upgraded.settings, location=request.config)
 
     def fit_backbone(
         self,

@@ -37,6 +37,10 @@ class Options(ModelOptions):
         minimum=1,
         metavar="H W",
     )
+    upgrade: bool = option(
+        False,
+        help="Translate the config to the next generation of its framework: mmsegmentation 0.x to 1.x.",
+    )
     out: Path | None = option(None, help="Write the config to this file.", metavar="FILE", output=True)
 
 
@@ -61,7 +65,8 @@ class ConfigReport(Report[Options]):
                 raise UsageError(f"{flag} is only used with --graph", hint="add --graph")
         (location,) = request.subjects
         session = request.session
-        text = session.config_text(location, **options.keywords(session.config_text))
+        write = session.upgraded_text if options.upgrade else session.config_text
+        text = write(location, **options.keywords(write))
         graph = _graph(session, location, options) if options.graph else None
         if options.out is not None:
             options.out.write_text(text, encoding="utf-8")

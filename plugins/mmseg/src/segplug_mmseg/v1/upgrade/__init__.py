@@ -52,6 +52,12 @@ class Upgraded:
     on_training: tuple[str, ...]
     """The same for training."""
 
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """All of them, after a line that says what the config is."""
+        head = "Translated from a config of mmsegmentation 0.x."
+        return (head, *self.on_prediction, *(f"Training: {line}" for line in self.on_training))
+
 
 def is_old(settings: Mapping[str, Any]) -> bool:
     """Whether settings are those of a config of 0.x: they have some that 1.x has not, and none of 1.x."""

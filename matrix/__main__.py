@@ -1,6 +1,7 @@
 """Export every family of mmsegmentation, compare with PyTorch, and write ``docs/support-matrix.md``.
 
     python -m matrix                          every family that has not passed with the installed versions
+    python -m matrix --source mmseg1          the families of 1.x, in an environment that has it
     python -m matrix --family setr --again    one family, even if it is up to date
     python -m matrix --shard 1/2              every second family; two shards may run at the same time
 
@@ -9,35 +10,46 @@ Ctrl-C stops it at any time. Measured rows are kept, and the next call continues
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from matrix.command import ROOT, Measurement, run, run_and_exit
 from matrix.document import render
-from matrix.measure import versions
-from matrix.rows import MODES, Row
+from matrix.rows import Row
+from matrix.sources import SOURCES
 
 
 def describe(row: Row) -> str:
     """A row that passed, in one line."""
-    return f"{row.exported_for}, difference {row.relative_difference:.1e}, {row.seconds:.0f} s"
+    export = f"{row.exported_for}, " if row.exported_for else ""
+    seconds = f", {row.seconds:.0f} s" if row.seconds is not None else ""
+    return f"{export}difference {row.relative_difference:.1e}{seconds}"
 
 
-EXPORTS = Measurement(
-    prog="python -m matrix",
-    description=__doc__,
-    data=ROOT / "docs" / "support-matrix.json",
-    kind=Row,
-    module="matrix.measure",
-    parts=MODES,
-    versions=versions,
-    render=render,
-    describe=describe,
-)
+def exports(name: str) -> Measurement[Row]:
+    """The measurement of a source."""
+    source = SOURCES[name]
+    return Measurement(
+        prog="python -m matrix",
+        description=__doc__,
+        data=ROOT / "docs" / f"{source.page}.json",
+        kind=Row,
+        module=("matrix.measure", name),
+        families=source.families,
+        parts=source.parts,
+        versions=source.versions,
+        render=partial(render, source),
+        describe=describe,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """See :func:`matrix.command.run`."""
-    return run(EXPORTS, arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--source", choices=sorted(SOURCES), default="mmseg0", help="default: %(default)s")
+    chosen, _ = parser.parse_known_args(arguments)
+    return run(exports(chosen.source), arguments, [parser])
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NoReturn
 
-from matrix.families import FAMILIES
+from matrix.families import Case
 from matrix.rows import M, Measured, add_rows, read_rows, row_of
 
 __all__ = ["ROOT", "Measurement", "choose_families", "run", "run_and_exit"]
@@ -29,8 +29,9 @@ class Measurement(Generic[M]):
     """The default file of rows."""
     kind: type[M]
     """The class of the rows."""
-    module: str
-    """The module that measures one family and prints its rows as JSON: ``python -m MODULE FAMILY``."""
+    module: tuple[str, ...]
+    """The module that measures one family, and arguments before the family's name: it prints rows as JSON."""
+    families: Mapping[str, Case]
     parts: tuple[str, ...]
     """The parts of a family, with one row for each: modes, precisions."""
     versions: Callable[[], dict[str, str]]
@@ -48,20 +49,32 @@ class Measurement(Generic[M]):
         for part in self.parts:
             if (family, part) not in {row.key for row in rows}:
                 yield self.kind(
-                    family, FAMILIES[family].config, part, passed=False, reason=end, versions=installed
+                    family, self.families[family].config, part, passed=False, reason=end, versions=installed
                 )
 
 
-def run(measurement: Measurement[M], arguments: Sequence[str] | None) -> int:
-    """Measure the chosen families and write the page. Returns 1 if one of their rows fails."""
-    options = _parser(measurement.prog, measurement.description, measurement.data).parse_args(arguments)
-    chosen = choose_families(options.family, options.shard)
+def run(
+    measurement: Measurement[M],
+    arguments: Sequence[str] | None,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> int:
+    """Measure the chosen families and write the page. Returns 1 if one of their rows fails.
+
+    Args:
+        measurement: What is measured.
+        arguments: Of the command line.
+        parents: Parsers of more options, which chose ``measurement``.
+    """
+    options = _parser(measurement, parents).parse_args(arguments)
+    chosen = choose_families(options.family or measurement.families, options.shard)
     kind, render = measurement.kind, measurement.render
     rows = read_rows(options.data, kind)
     installed = measurement.versions()
     for family in chosen:
         known = [rows.get((family, part)) for part in measurement.parts]
-        if not options.again and all(_is_current(row, installed) for row in known):
+        if not options.again and all(
+            _is_current(row, installed, measurement.families[family]) for row in known
+        ):
             print(f"{family}: up to date", flush=True)
             continue
         for row in measurement.rows_of(family, installed, options.minutes):
@@ -84,21 +97,26 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
         sys.exit("stopped; the next call continues from here")
 
 
-def _is_current(row: Measured | None, installed: dict[str, str]) -> bool:
+def _is_current(row: Measured | None, installed: dict[str, str], case: Case) -> bool:
     """Whether a row passed with this config and these versions. Failures are measured again."""
     if row is None or not row.passed:
         return False
-    return row.versions == installed and row.config == FAMILIES[row.family].config
+    return row.versions == installed and row.config == case.config
 
 
-def _parser(prog: str, description: str | None, data: Path) -> argparse.ArgumentParser:
+def _parser(
+    measurement: Measurement[Any], parents: Sequence[argparse.ArgumentParser]
+) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=measurement.prog,
+        description=measurement.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=list(parents),
     )
     made.add_argument(
         "--family",
         nargs="+",
-        choices=sorted(FAMILIES),
+        choices=sorted(measurement.families),
         metavar="NAME",
         help="families to measure; default: all",
     )
@@ -108,7 +126,10 @@ def _parser(prog: str, description: str | None, data: Path) -> argparse.Argument
     made.add_argument("--again", action="store_true", help="also measure families that are up to date")
     made.add_argument("--minutes", type=float, default=30.0, help="time limit for one family")
     made.add_argument(
-        "--data", type=Path, default=data, help="file of the rows; the page is written beside it, as .md"
+        "--data",
+        type=Path,
+        default=measurement.data,
+        help="file of the rows; the page is written beside it, as .md",
     )
     return made
 
@@ -123,15 +144,15 @@ def _shard(text: str) -> tuple[int, int]:
     return part, count
 
 
-def choose_families(named: Sequence[str] | None, shard: tuple[int, int]) -> list[str]:
-    """The given share of the named families, or of all."""
+def choose_families(named: Iterable[str], shard: tuple[int, int]) -> list[str]:
+    """The given share of the named families."""
     part, count = shard
-    return sorted(set(named or FAMILIES))[part - 1 :: count]
+    return sorted(set(named))[part - 1 :: count]
 
 
-def _run_module(module: str, family: str, minutes: float) -> tuple[list[dict[str, Any]], str]:
-    """Run ``python -m MODULE FAMILY``; returns the rows that it prints, and how it ended."""
-    command = [sys.executable, "-m", module, family]
+def _run_module(module: Sequence[str], family: str, minutes: float) -> tuple[list[dict[str, Any]], str]:
+    """Run ``python -m MODULE ARGUMENTS FAMILY``; returns the rows that it prints, and how it ended."""
+    command = [sys.executable, "-m", *module, family]
     try:
         process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes)
         output, end = process.stdout, _end(process.returncode, process.stderr)

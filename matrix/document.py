@@ -1,21 +1,27 @@
-"""The page of all exports: ``docs/support-matrix.md``."""
+"""The page of all exports of a source, such as ``docs/support-matrix.md``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from textwrap import fill
 
-from matrix.families import FAMILIES
 from matrix.page import write_page
-from matrix.rows import MODES, Row, Rows
+from matrix.rows import FORM, MODES, Row, Rows
+from matrix.sources import Source
 
 __all__ = ["render"]
 
-HEAD = """\
-# Support matrix
-
-`python -m matrix` measures the figures and writes this page. It exports one config of each of mmsegmentation
-0.30's families with `export onnx`: random weights, none of them zero, fp32, standard ONNX operators only.
-
+INTRODUCTION = (
+    "`{command}` measures the figures and writes this page. It exports one config of each of {framework}'s "
+    "families with `export onnx`: random weights, none of them zero, fp32, standard ONNX operators only."
+)
+FORM_HEAD = """\
+* **form**: nothing is exported. The network in its exportable form is compared with mmseg's own code, both in
+  PyTorch: the largest difference as a share of the largest logit. It is at most 1e-05, or 1e-04 where a
+  cause is named below.
+"""
+MODES_HEAD = """\
 * **static**: batch, height and width are fixed.
 * **dynamic**: one file for all sizes that the network itself takes, compared at several of them: smaller and
   larger than the exported size, not square, and a batch of two. "batch only": the network takes one size
@@ -29,9 +35,9 @@ figures leave out pixels that change in PyTorch already when the input is rounde
 *labels* gives their share if there are any. *s* is the time of the export alone.
 """
 
-COLUMNS = (
-    "family",
-    "config",
+COLUMNS = ("family", "config")
+FORM_COLUMNS = ("form",)
+MODES_COLUMNS = (
     "static",
     "diff",
     "dynamic",
@@ -45,18 +51,38 @@ COLUMNS = (
 )
 
 
-def render(rows: Rows) -> str:
-    """The whole page, in Markdown."""
-    return write_page(HEAD, COLUMNS, MODES, rows, _cells)
+def render(source: Source, rows: Rows) -> str:
+    """The whole page of a source, in Markdown."""
+    has_form = FORM in source.parts
+    introduction = INTRODUCTION.format(command=source.command, framework=source.framework)
+    head = f"# {source.title}\n\n{fill(introduction, 110, break_on_hyphens=False)}\n\n"
+    head += (FORM_HEAD if has_form else "") + MODES_HEAD
+    columns = (*COLUMNS, *(FORM_COLUMNS if has_form else ()), *MODES_COLUMNS)
+    return write_page(
+        head, source.families, columns, source.parts, rows, partial(_cells, source), _remarks(source)
+    )
 
 
-def _cells(family: str, rows: Rows) -> list[str]:
+def _remarks(source: Source) -> dict[str, list[str]]:
+    """What a reader has to know besides the figures: a title and its lines."""
+    cases = source.families.items()
+    found = {
+        "Why forms differ": [f"**{family}**: {case.cause}" for family, case in cases if case.cause],
+        "Remarks": [f"**{family}**: {case.note}" for family, case in cases if case.note],
+        "Not measured": [f"**{family}**: {reason}" for family, reason in source.left_out.items()],
+    }
+    return {title: lines for title, lines in found.items() if lines}
+
+
+def _cells(source: Source, family: str, rows: Rows) -> list[str]:
     static, dynamic, slide = (rows.get((family, mode)) for mode in MODES)
     measured = [row for row in (static, dynamic, slide) if row is not None]
-    configs = dict.fromkeys(row.config for row in measured) or [FAMILIES[family].config]
+    configs = dict.fromkeys(row.config for row in measured) or [source.families[family].config]
+    form = rows.get((family, FORM))
     return [
         family,
         ", ".join(f"`{config.removesuffix('.py')}`" for config in configs),
+        *([_mark(form, _difference(form))] if FORM in source.parts else ()),
         _mark(static, static.exported_for if static else ""),
         _difference(static),
         _mark(dynamic, _freedom(dynamic) if dynamic else ""),

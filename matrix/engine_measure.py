@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from matrix import measure
 from matrix.engine_rows import PRECISIONS, EngineRow
 from matrix.families import FAMILIES, Case
+from matrix.sources import SOURCES
 
 if TYPE_CHECKING:
     from segplug.model import ModelMeta
@@ -31,7 +32,7 @@ MADE_BY = ("segplug-tensorrt", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bind
 
 def versions() -> dict[str, str]:
     """The installed versions that a build depends on."""
-    found = measure.versions()
+    found = SOURCES["mmseg0"].versions()
     for name in MADE_BY:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

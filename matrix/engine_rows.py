@@ -62,7 +62,7 @@ COLUMNS = ("family", "config", "profile", "fp32 s", "fp32 MB", "fp16 s", "fp16 M
 
 def render(rows: Rows) -> str:
     """The whole page, in Markdown."""
-    return write_page(HEAD, COLUMNS, PRECISIONS, rows, _cells)
+    return write_page(HEAD, FAMILIES, COLUMNS, PRECISIONS, rows, _cells)
 
 
 def _cells(family: str, rows: Rows) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from matrix.command import ROOT, Measurement, run, run_and_exit
 from matrix.engine_measure import versions
 from matrix.engine_rows import PRECISIONS, EngineRow, render
+from matrix.families import FAMILIES
 
 
 def describe(row: EngineRow) -> str:
@@ -25,7 +26,8 @@ ENGINES = Measurement(
     description=__doc__,
     data=ROOT / "docs" / "tensorrt-engines.json",
     kind=EngineRow,
-    module="matrix.engine_measure",
+    module=("matrix.engine_measure",),
+    families=FAMILIES,
     parts=PRECISIONS,
     versions=versions,
     render=render,

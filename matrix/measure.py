@@ -1,4 +1,4 @@
-"""Export one family in each mode, compare, print each row as JSON: ``python -m matrix.measure FAMILY``.
+"""Measure one family, print each row as JSON: ``python -m matrix.measure SOURCE FAMILY``.
 
 Each family has a process of its own, so that a crash does not affect the others.
 """
@@ -11,69 +11,96 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
-from importlib import metadata
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matrix.families import FAMILIES, Case
-from matrix.rows import Row
+from matrix.families import Case
+from matrix.rows import FORM, Row
+from matrix.sources import SOURCES, Source
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from segplug.api import Segplug
     from segplug.comparison import Comparison
-    from segplug.model import SegmentationModel
+    from segplug.model import ModelMeta, SegmentationModel
     from segplug.results import Artifact
-
-MADE_BY = (
-    "segplug",
-    "segplug-torch",
-    "segplug-mmseg",
-    "segplug-onnx",
-    "mmsegmentation",
-    "mmcv",
-    "mmcv-full",
-    "torch",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-)
 
 LEAST_SIZES = 3
 """A file with free sizes must be compared at this many sizes at least."""
 
-
-def versions() -> dict[str, str]:
-    """The installed versions that a measurement depends on."""
-    found = {}
-    for name in MADE_BY:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+FORM_LIMIT, FORM_LIMIT_WITH_CAUSE = 1e-5, 1e-4
+"""The largest difference of an exportable form, as a share of the largest logit."""
 
 
-def measure(family: str, case: Case) -> Iterator[Row]:
-    """One row for each mode. A failed export gives a row with the reason."""
+def measure(source: Source, family: str) -> Iterator[Row]:
+    """One row for each part. A failed export gives a row with the reason."""
     from segplug import Segplug
     from segplug.errors import SegplugError
 
-    session = Segplug()
+    session, case = Segplug(), source.families[family]
+
+    @cache
+    def loaded(slides: bool) -> SegmentationModel:
+        return load(session, family, case, dict(case.window) if slides else {})
+
+    works = {FORM: _form, "static": _whole, "dynamic": _whole, "slide": _sliding}
     with tempfile.TemporaryDirectory() as folder:
-        for mode, work in (("static", _whole), ("dynamic", _whole), ("slide", _sliding)):
-            blank = Row(family, case.config, mode, passed=False, versions=versions(), cpus=os.cpu_count())
+        for part in source.parts:
+            blank = Row(
+                family, case.config, part, passed=False, versions=source.versions(), cpus=os.cpu_count()
+            )
             try:
-                yield work(session, case, blank, Path(folder) / f"{mode}.onnx")
+                yield works[part](
+                    session, loaded(part == "slide"), case, blank, Path(folder) / f"{part}.onnx"
+                )
             except Exception as error:  # the other modes are measured all the same
                 kind = "" if isinstance(error, SegplugError) else f"{type(error).__name__}: "
                 yield replace(blank, reason=kind + " ".join(str(error).split()))
 
 
-def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
+def _form(_: Segplug, model: SegmentationModel, case: Case, blank: Row, __: Path) -> Row:
+    """Compare the exportable form with the original in PyTorch, at the size of the export and another."""
+    import torch
+
+    form = model.exportable()
+    height, width = model.meta.inference.crop_size or case.size
+    compared: list[str] = []
+    found: list[float] = []
+    for size in ((height, width), (height + height // 4 + 3, width + width // 4 + 3)):
+        image = torch.from_numpy(_sample(model.meta, size))[None]
+        with torch.inference_mode():
+            try:
+                expected = model.module(image)
+            except Exception:  # a network may take one size only, and then raises anything
+                if not compared:
+                    raise
+                continue
+            difference = (form(image) - expected).abs().max() / expected.abs().max()
+        compared.append("sample 1x{}x{}".format(*size))
+        found.append(float(difference))
+    limit = FORM_LIMIT_WITH_CAUSE if case.cause else FORM_LIMIT
+    passed = max(found) <= limit
+    reason = None if passed else f"it differs by {max(found):.1e}, more than {limit:.0e}"
+    return replace(
+        blank, passed=passed, reason=reason, compared_at=tuple(compared), relative_difference=max(found)
+    )
+
+
+def _sample(meta: ModelMeta, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """The sample image in this size, preprocessed: ``(C, H, W)``."""
+    from segplug.runtime.preprocess import Preprocessor
+    from segplug.verification.run import verification_images
+
+    ((name, sample, resized),) = verification_images((), meta, size)
+    return Preprocessor(resized)(sample, name).array
+
+
+def _whole(session: Segplug, model: SegmentationModel, case: Case, blank: Row, file: Path) -> Row:
     """Static or dynamic: compare the file with the network, at several sizes if they are free."""
-    model = load(session, blank.family, case, {})
     slides = model.meta.inference.mode == "slide"
     shape = None if slides else case.size
     artifact, seconds = _exported(session, model, file, shape=shape, dynamic=blank.mode == "dynamic")
@@ -87,29 +114,29 @@ def _whole(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
     return row
 
 
-def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
+def _sliding(session: Segplug, model: SegmentationModel, case: Case, blank: Row, file: Path) -> Row:
     """Compare the runtime's slide inference on the file of one window with mmseg's own slide inference."""
     import torch
 
-    from segplug.runtime.preprocess import Preprocessor
     from segplug.runtime.runner import Runner
     from segplug.runtime.slide import Slider
     from segplug.verification.compare import Pair, compare
-    from segplug.verification.run import verification_images
     from segplug.verification.stability import perturbed_runs
 
-    model = load(session, blank.family, case, dict(case.window))
     artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)
     (crop_h, crop_w), (step_h, step_w) = model.meta.inference.crop_size, model.meta.inference.stride
     # Not a whole number of steps, so that the last window of each axis is moved back into the image.
     height, width = crop_h + step_h // 2 + 5, crop_w + step_w // 2 + 7
-    ((name, sample, meta),) = verification_images((), model.meta, (height, width))
-    image = Preprocessor(meta)(sample, name).array
+    image = _sample(model.meta, (height, width))
+    segmentor: Any = model.module.segmentor
+    is_old = not hasattr(segmentor, "data_preprocessor")
 
     def mmseg_logits(array: Any) -> Any:
         images = torch.from_numpy(array)[None]
         with torch.inference_mode():
-            return model.module.segmentor.slide_inference(images, [{}], False)[0].numpy()
+            if is_old:
+                return segmentor.slide_inference(images, [{}], False)[0].numpy()
+            return segmentor.slide_inference(images, [{}])[0].numpy()
 
     with session.open(artifact, backend="onnxruntime") as engine:
         actual = Slider(Runner(engine))(image)
@@ -122,12 +149,13 @@ def _sliding(session: Segplug, case: Case, blank: Row, file: Path) -> Row:
 
 
 def load(session: Segplug, family: str, case: Case, options: dict[str, object]) -> SegmentationModel:
+    """The network of a case, with random weights that depend on its parameters alone."""
     from segplug_mmseg.compat import import_mmseg
 
     from segplug.testing import randomise
 
     configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
-    model = session.load_model(configs / family / case.config, cfg_options=options)
+    model = session.load_model(configs / family / case.config, cfg_options=options, structure_only=True)
     randomise(model.module)
     return model
 
@@ -159,5 +187,5 @@ def _row(blank: Row, session: Segplug, artifact: Artifact, comparison: Compariso
 
 
 if __name__ == "__main__":
-    for row in measure(sys.argv[1], FAMILIES[sys.argv[1]]):
+    for row in measure(SOURCES[sys.argv[1]], sys.argv[2]):
         print(json.dumps(asdict(row)), flush=True)

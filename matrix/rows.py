@@ -11,19 +11,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-__all__ = ["MODES", "M", "Measured", "Row", "Rows", "add_rows", "read_rows", "row_of"]
+__all__ = ["FORM", "MODES", "M", "Measured", "Row", "Rows", "add_rows", "read_rows", "row_of"]
 
 MODES = ("static", "dynamic", "slide")
+FORM = "form"
+"""The exportable form beside the original, both in PyTorch: nothing is exported."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One export of one family, and the differences of its file from the network."""
+    """One export of one family, and the differences of its file from the network; or its exportable form."""
 
     family: str
     config: str
     mode: str
-    """One of ``MODES``."""
+    """One of ``MODES``, or ``FORM``."""
     passed: bool
     reason: str | None = None
     """Why it failed."""
@@ -34,7 +36,7 @@ class Row:
     compared_at: tuple[str, ...] = ()
     """Batch and size of each input of the comparison."""
     relative_difference: float | None = None
-    """Largest logit difference, as a share of the logits' range."""
+    """Largest logit difference, as a share of the logits' range; of a form, of the largest logit."""
     label_agreement: float | None = None
     firm_agreement: float | None = None
     """The share of equal labels among those that no allowed difference of the logits could change."""
@@ -56,7 +58,7 @@ class Row:
     @property
     def place(self) -> tuple[str, int]:
         """The row's place in the file."""
-        return self.family, MODES.index(self.mode)
+        return self.family, (FORM, *MODES).index(self.mode)
 
 
 Rows = Mapping[tuple[str, str], Row]

@@ -1,0 +1,77 @@
+"""What the matrix can measure: each source of models, with its families, its pages and its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from matrix import families, families_mmseg1
+from matrix.families import Case
+from matrix.rows import FORM, MODES
+
+__all__ = ["SOURCES", "Source"]
+
+MADE_BY = (
+    "segplug",
+    "segplug-torch",
+    "segplug-mmseg",
+    "segplug-onnx",
+    "mmsegmentation",
+    "torch",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One framework that models come from."""
+
+    framework: str
+    """Its name and version, as a page says it."""
+    page: str
+    """The name of its page and of its file of rows in ``docs``, without a suffix."""
+    title: str
+    command: str
+    families: Mapping[str, Case]
+    parts: tuple[str, ...]
+    """What is measured of each family: ``MODES``, and ``FORM``."""
+    made_by: tuple[str, ...]
+    """The distributions that a measurement depends on."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Families that are not measured, and why."""
+
+    def versions(self) -> dict[str, str]:
+        """The versions of those distributions that are installed."""
+        found = {}
+        for name in self.made_by:
+            with suppress(metadata.PackageNotFoundError):
+                found[name] = metadata.version(name)
+        return found
+
+
+SOURCES: Mapping[str, Source] = {
+    "mmseg0": Source(
+        framework="mmsegmentation 0.30",
+        page="support-matrix",
+        title="Support matrix",
+        command="python -m matrix",
+        families=families.FAMILIES,
+        parts=MODES,
+        made_by=(*MADE_BY, "mmcv", "mmcv-full"),
+    ),
+    "mmseg1": Source(
+        framework="mmsegmentation 1.2",
+        page="support-matrix-mmseg1",
+        title="Support matrix: mmsegmentation 1.x",
+        command="python -m matrix --source mmseg1",
+        families=families_mmseg1.FAMILIES,
+        parts=(FORM, *MODES),
+        made_by=(*MADE_BY, "onedl-mmsegmentation", "mmcv", "mmcv-lite", "mmengine", "mmdet", "mmpretrain"),
+        left_out=families_mmseg1.LEFT_OUT,
+    ),
+}

@@ -81,6 +81,8 @@ class ModelMeta:
     tta: tuple[tuple[Step, ...], ...] = ()
     """Test-time augmentation: the steps of each view of an image, in place of ``preprocessing``. The
     probabilities of all views are averaged. Empty: none. A view that counts twice is there twice."""
+    tta_by_default: bool = True
+    """Whether the views run unless a user says otherwise; else they run only where a user asks for them."""
     approximations: tuple[str, ...] = ()
     """What the source's framework does differently, one line each; only because the user asked for it."""
     input_size: Edges | None = None
@@ -133,6 +135,11 @@ class ModelMeta:
         return 2 if self.out_channels == 1 else self.out_channels or len(self.classes)
 
     @property
+    def default_tta(self) -> tuple[tuple[Step, ...], ...]:
+        """The views that run where a user says nothing; empty: the steps of ``preprocessing`` alone."""
+        return self.tta if self.tta_by_default else ()
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """A name for each label: the classes, ``background`` first for a model of one class."""
         if len(self.classes) == 1 and self.num_labels == 2:
@@ -158,6 +165,7 @@ class ModelMeta:
         """What the metadata says, in words; without the classes, which :meth:`legend` has."""
         steps = [step.in_words() for step in self.preprocessing]
         views = counted(len(self.tta), "view")
+        asked = "" if self.tta_by_default else " where it is asked for (--tta)"
         versions = [f"{name} {version}" for name, version in sorted(self.versions.items())]
         found = {
             "images": [f"{counted(self.in_channels, 'channel')}. {self.decoding.in_words()}"],
@@ -167,7 +175,9 @@ class ModelMeta:
             else ["{}x{} (height x width)".format(*self.input_size)],
             "sizes taken": [] if self.input_limits is None else [str(self.input_limits)],
             "inference": [self.inference.in_words()],
-            "test-time augmentation": [f"the probabilities of {views} are averaged"] if self.tta else [],
+            "test-time augmentation": [f"the probabilities of {views} are averaged{asked}"]
+            if self.tta
+            else [],
             "scores": [self._scores_in_words()],
             "ignored label": ["0 of the masks; all others are one less"] if self.reduce_zero_label else [],
             "verified": verification_in_words(self.verification),

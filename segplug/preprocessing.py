@@ -125,8 +125,13 @@ class Resize(Step):
     ``max(scale)``, the short edge at most ``min(scale)``, and one of them is equal. ``shortest``: the ratio
     is kept, and the short edge becomes ``min(scale)``."""
     ratio: AboveZero = 1.0
+    factors: tuple[AboveZero, AboveZero] | None = None
+    """(width, height). In place of ``scale``: the image's own size times these, each edge rounded half up."""
     min_size: AtLeastOne | None = None
     """With ``inside``: raises the short edge to at least this."""
+    max_size: AtLeastOne | None = None
+    """With ``shortest`` and ``half_up``: the long edge becomes at most this. The target is rounded, and the
+    image then fitted ``inside`` it, as mmsegmentation 1.x does: it may be smaller by some pixels."""
     multiple_of: AtLeastOne | None = None
     rounding: Literal["half_up", "down"] = "half_up"
     """Where the ratio is kept: ``half_up`` is ``int(edge * factor + 0.5)``, as mmcv computes it; ``down`` is
@@ -141,7 +146,9 @@ class Resize(Step):
 
     def in_words(self) -> str:
         """One short sentence."""
-        if self.scale is None:
+        if self.factors is not None:
+            parts = [f"Resize by {_factors(self.factors)}"]
+        elif self.scale is None:
             parts = [f"Resize by {self.ratio:g}" if self.ratio != 1 else "Resize"]
         elif self.fit == "exact":
             parts = [f"Resize to {_edges(self.scale)} (width x height)"]
@@ -151,6 +158,8 @@ class Resize(Step):
             parts = [f"Resize the short edge to {min(self.scale)}, keeping the ratio"]
         if self.min_size is not None:
             parts.append(f"the short edge at least {self.min_size}")
+        if self.max_size is not None:
+            parts.append(f"the long edge at most {self.max_size}")
         if self.multiple_of is not None:
             parts.append(f"both edges raised to multiples of {self.multiple_of}")
         return f"{', '.join(parts)} ({_LIBRARIES[self.algorithm]}, {self.filter})."
@@ -170,13 +179,15 @@ class Flip(Step):
 
 @dataclass(frozen=True)
 class Pad(Step):
-    """Pad at the bottom and right. Exactly one of the sizes is set."""
+    """Pad at the bottom and right. One of ``size``, ``divisor`` and ``square`` is set, or the last two."""
 
     name: ClassVar[str] = "pad"
     size: Edges | None = None
     """Fixed (height, width); images already larger in an axis keep that axis."""
     divisor: AtLeastOne | None = None
     """Pad each axis up to the next multiple of this."""
+    square: bool = False
+    """Pad the short edge to the long one first."""
     value: tuple[Finite, ...] = ()
     """One for each channel, in the order and units that the image has here; rounded half to even and limited
     to the range of an integer image. Empty: zeros."""
@@ -188,7 +199,9 @@ class Pad(Step):
         if self.size is not None:
             target = f"at least {_edges(self.size)} (height x width)"
         else:
-            target = f"multiples of {self.divisor}"
+            targets = ["a square"] if self.square else []
+            targets += [] if self.divisor is None else [f"multiples of {self.divisor}"]
+            target = " of ".join(targets)
         values = _numbers(self.value) if any(self.value) else "0"
         kept = "" if self.cut else "; the output keeps the padding"
         return f"Pad at the bottom and right to {target} with {values}{kept}."
@@ -260,6 +273,11 @@ _LIBRARIES = {"opencv": "OpenCV", "pillow": "Pillow", "torchvision": "torchvisio
 
 def _edges(edges: Edges) -> str:
     return f"{edges[0]}x{edges[1]}"
+
+
+def _factors(factors: tuple[float, float]) -> str:
+    width, height = factors
+    return f"{width:g}" if width == height else f"{width:g} in width and {height:g} in height"
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -338,14 +356,25 @@ def _step(entry: Any, place: str, what: str) -> Step:
 
 def _contradiction(step: Step) -> str | None:
     """Why the values of a step do not go together; ``None``: they do."""
-    if isinstance(step, Pad) and (step.size is None) == (step.divisor is None):
-        return "exactly one of size and divisor is expected"
+    if isinstance(step, Resize):
+        return _contradictory_resize(step)
+    if isinstance(step, Pad) and (step.size is None) == (step.divisor is None and not step.square):
+        return "exactly one of size and divisor is expected, or square"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
         return f"mean has {counted(len(step.mean), 'value')}, std {len(step.std)}"
-    if isinstance(step, Resize) and step.filter not in RESIZE_FILTERS[step.algorithm]:
-        return f"{step.algorithm} has no filter '{step.filter}'"
     if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
         return "every channel once is expected"
+    return None
+
+
+def _contradictory_resize(step: Resize) -> str | None:
+    if step.filter not in RESIZE_FILTERS[step.algorithm]:
+        return f"{step.algorithm} has no filter '{step.filter}'"
+    if step.factors is not None and (step.scale is not None or step.ratio != 1):
+        return "factors stand in place of scale and ratio"
+    kind = (step.fit, step.rounding, step.min_size)
+    if step.max_size is not None and (step.scale is None or kind != ("shortest", "half_up", None)):
+        return "max_size needs a scale, fit 'shortest' and rounding 'half_up', and no min_size"
     return None
 
 

@@ -291,7 +291,7 @@ class RunRequest(SubjectRequest[OptionsT]):
         batch_size: Images of equal size that are run together.
         on_error: ``stop``, or ``skip`` unreadable images, counting and listing them.
         resume: Go on where an interrupted run of the same kind stopped.
-        tta: Run the model's test-time augmentation, if it has one.
+        tta: Run the model's test-time augmentation; ``None``: if it is the model's default.
         unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
         allow_nonfinite: Go on if scores are NaN or infinite: such pixels get the data set's ignored label,
             and the report lists the images.
@@ -307,7 +307,7 @@ class RunRequest(SubjectRequest[OptionsT]):
     batch_size: int = 1
     on_error: OnError = "stop"
     resume: bool = False
-    tta: bool = True
+    tta: bool | None = None
     unknown_below: float | None = None
     allow_nonfinite: bool = False
     trust_artifact: bool = False

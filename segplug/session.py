@@ -251,7 +251,7 @@ class Session(Protocol):
         batch_size: int = 1,
         on_error: OnError = "stop",
         resume: bool = False,
-        tta: bool = True,
+        tta: bool | None = None,
         unknown_below: float | None = None,
         allow_nonfinite: bool = False,
         cfg_options: Mapping[str, Any] | None = None,

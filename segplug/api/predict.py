@@ -99,7 +99,7 @@ class Predictor(Makers):
         palette: str | Palette | None = None,
         opacity: float = 0.5,
         bands: Sequence[int] | None = None,
-        tta: bool = True,
+        tta: bool | None = None,
         device: str | None = None,
         threads: int | None = None,
         trust_artifact: bool = False,
@@ -131,7 +131,7 @@ class Predictor(Makers):
                 for each class. ``None``: the model's own, else colours that are well told apart.
             opacity: Weight of the colours in the painted image, above 0 and at most 1.
             bands: The channels that the painted image shows; see :class:`segplug.runtime.view.Viewer`.
-            tta: Run the model's test-time augmentation, if it has one.
+            tta: Run the model's test-time augmentation; ``None``: if it is the model's default.
             device: As for :meth:`open`.
             threads: As for :meth:`open`.
             trust_artifact: As for :meth:`open`.

@@ -195,7 +195,7 @@ def predict_video(
     *,
     reporter: Reporter,
     force: bool = False,
-    tta: bool = True,
+    tta: bool | None = None,
     allow_nonfinite: bool = False,
 ) -> PredictedVideo:
     """Paint a video, frame by frame.
@@ -207,7 +207,7 @@ def predict_video(
         pictures: How it is painted: palette, opacity and bands.
         reporter: Gets warnings and progress.
         force: Replace the file if it is there.
-        tta: Run the model's test-time augmentation, if it has one.
+        tta: Run the model's test-time augmentation; ``None``: if it is the model's default.
         allow_nonfinite: Go on if scores are NaN or infinite; see :class:`segplug.runtime.segment.Segmenter`.
 
     Raises:

@@ -18,8 +18,8 @@ from segplug.cli.model import (
     cfg_options_option,
     load_model,
     model_options,
-    no_tta_option,
     trust_artifact_option,
+    tta_option,
 )
 from segplug.cli.output import Output
 from segplug.cli.parameters import (
@@ -157,7 +157,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
         ),
         *picture_options(),
         *report_options(),
-        no_tta_option(),
+        tta_option(),
         Flag(
             ["--device"],
             group="backend",
@@ -241,7 +241,7 @@ def run(call: Invocation) -> int:
         batch_size=values["batch_size"],
         on_error=values["on_error"],
         resume=values["resume"],
-        tta=not values["no_tta"],
+        tta=values["tta"],
         unknown_below=values["unknown_below"],
         allow_nonfinite=values["allow_nonfinite"],
         nan_to_num=values["nan_to_num"],

@@ -18,8 +18,8 @@ __all__ = [
     "cfg_options_option",
     "load_model",
     "model_options",
-    "no_tta_option",
     "trust_artifact_option",
+    "tta_option",
 ]
 
 MODEL_FLAGS = (
@@ -98,13 +98,14 @@ def model_options(*, scores: bool = False) -> list[click.Parameter]:
     ]
 
 
-def no_tta_option() -> click.Option:
-    """``--no-tta``, of the commands that run a model's test-time augmentation."""
+def tta_option() -> click.Option:
+    """``--tta`` and ``--no-tta``, of the commands that run a model's test-time augmentation."""
     return Flag(
-        ["--no-tta"],
+        ["--tta/--no-tta"],
         group="model",
-        is_flag=True,
-        help="Leave out the test-time augmentation that the model's test pipeline asks for.",
+        default=None,
+        help="Run the model's test-time augmentation, or leave it out. Default: it runs if the model's test "
+        "pipeline has it (mmsegmentation 0.x), and not if it is apart (the tta_pipeline of 1.x).",
     )
 
 

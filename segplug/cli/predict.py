@@ -17,7 +17,7 @@ import click
 from segplug.api import Segplug
 from segplug.cli.backend_flags import BackendCommand, chosen_backend, given_backend_options
 from segplug.cli.choice import choice_line
-from segplug.cli.model import MODEL_FLAGS, load_model, model_options, no_tta_option, trust_artifact_option
+from segplug.cli.model import MODEL_FLAGS, load_model, model_options, trust_artifact_option, tta_option
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import (
     Flag,
@@ -55,7 +55,7 @@ def _parameters() -> list[click.Parameter]:
         click.Argument(["image"], metavar="[IMAGE...]", nargs=-1),
         *model_options(scores=True),
         trust_artifact_option(),
-        no_tta_option(),
+        tta_option(),
         Flag(
             ["--camera"],
             group="data",
@@ -195,7 +195,7 @@ def _predict_images(work: _Work, inputs: Inputs) -> ImageResults:
         sinks=[sink],
         on_error=work.values["on_error"],
         resume=work.values["resume"],
-        tta=not work.values["no_tta"],
+        tta=work.values["tta"],
         **work.running,
     )
     return ImageResults(sink, report)
@@ -227,7 +227,7 @@ def _predict_videos(work: _Work, inputs: Inputs) -> list[PredictedVideo]:
                         work.pictures,
                         reporter=work.session.reporter,
                         force=work.values["force"],
-                        tta=not work.values["no_tta"],
+                        tta=work.values["tta"],
                         allow_nonfinite=work.values["allow_nonfinite"],
                     )
                 )

@@ -63,7 +63,7 @@ def run(
     on_error: OnError = "stop",
     resume: bool = False,
     run_key: str = "",
-    tta: bool = True,
+    tta: bool | None = None,
     unknown_below: float | None = None,
     allow_nonfinite: bool = False,
     skip_hint: bool = False,
@@ -84,7 +84,7 @@ def run(
         resume: Continue an interrupted run with the same ``run_key``, data set and sinks.
         run_key: Identifies the artifact and the settings that change results; empty: there is no journal,
             and the run cannot be resumed.
-        tta: Whether to run the model's test-time augmentation, if it has one.
+        tta: Run the model's test-time augmentation; ``None``: if it is the model's default.
         unknown_below: Labels that are less probable than this become the data set's ignored label; 0 to 1.
         allow_nonfinite: Go on if the scores of an image are NaN or infinite: such pixels get the data set's
             ignored label, and the report lists the images.
@@ -155,7 +155,7 @@ def run(
         engine_seconds=runner.seconds,
         unknown_share=consumer.unknown_share,
         views=model.views,
-        views_left_out=0 if model.views else len(runner.spec.meta.tta),
+        views_left_out=0 if model.views else len(runner.spec.meta.default_tta),
         nonfinite=nonfinite,
         stretched=stream.stretched,
         approximations=runner.spec.meta.approximations,

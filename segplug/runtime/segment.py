@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.errors import UsageError
 from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.image_reader import Sample, split_masked
 from segplug.runtime.postprocess import (
@@ -26,7 +27,8 @@ from segplug.runtime.slide import Slider
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from segplug.engine import Engine
+    from segplug.engine import Engine, EngineSpec
+    from segplug.preprocessing import Step
 
 __all__ = ["IGNORED", "ModelRunner", "Segmenter"]
 
@@ -41,17 +43,21 @@ class ModelRunner:
         runner: The engine.
         batch_size: How many images of one network size to run together, if the engine takes so many.
         reporter: Gets the warnings.
-        tta: Whether to run all views of the model's test-time augmentation, and average them.
+        tta: Run all views of the model's test-time augmentation, and average them; ``None``: if it is the
+            model's default.
 
     Raises:
-        UsageError: the views are to be averaged, and the engine gives labels.
+        UsageError: the views are to be averaged, and the engine gives labels; or they are asked for, and
+            there are none.
     """
 
-    def __init__(self, runner: Runner, batch_size: int, reporter: Reporter, *, tta: bool = False) -> None:
+    def __init__(
+        self, runner: Runner, batch_size: int, reporter: Reporter, *, tta: bool | None = False
+    ) -> None:
         spec = runner.spec
         slides = spec.meta.inference.mode == "slide" and spec.input == "tensor"
         whole_spec = None if slides else spec
-        views = Counter(spec.meta.tta) if tta and spec.input == "tensor" else Counter()
+        views = Counter(_views(spec, tta))
         if views:
             require_scores(spec, "test-time augmentation (--no-tta leaves it out)")
         self._runner = runner
@@ -91,6 +97,25 @@ class ModelRunner:
         ]
 
 
+def _views(spec: EngineSpec, tta: bool | None) -> tuple[tuple[Step, ...], ...]:
+    """The views to run; empty: the model's steps without test-time augmentation."""
+    if spec.input == "image":
+        if tta:
+            raise UsageError(
+                f"{spec.backend} runs one view of each image, without test-time augmentation",
+                hint="leave out --tta (tta=True)",
+            )
+        return ()
+    if tta and not spec.meta.tta:
+        raise UsageError(
+            f"the model {spec.meta.name} has no test-time augmentation to run",
+            hint="leave out --tta (tta=True), or load the model from a config that has a tta_pipeline",
+        )
+    if tta is None:
+        return spec.meta.default_tta
+    return spec.meta.tta if tta else ()
+
+
 class Segmenter:
     """Predicts the labels of images in memory. If one image fails, the others still get theirs.
 
@@ -100,12 +125,12 @@ class Segmenter:
         engine: The engine; the caller closes it.
         batch_size: Images of one network size that are run together.
         reporter: Gets the warnings.
-        tta: Whether to run the model's test-time augmentation, if it has one.
+        tta: As for :class:`ModelRunner`.
         allow_nonfinite: Give pixels whose scores are NaN or infinite the label :attr:`ignored`, in place of
             an error.
 
     Raises:
-        UsageError: there is test-time augmentation to run, and the engine gives labels.
+        UsageError: as for :class:`ModelRunner`.
     """
 
     def __init__(
@@ -114,7 +139,7 @@ class Segmenter:
         *,
         batch_size: int = 1,
         reporter: Reporter | None = None,
-        tta: bool = False,
+        tta: bool | None = False,
         allow_nonfinite: bool = False,
     ) -> None:
         reporter = reporter or QuietReporter()

@@ -71,20 +71,37 @@ def _target(size: Size, resize: Resize) -> Size:
     scale: tuple[float, float]
     if resize.scale is not None:
         scale = resize.scale
+    elif resize.factors is not None:
+        scale = (int(width * resize.factors[0] + 0.5), int(height * resize.factors[1] + 0.5))
     elif resize.ratio == 1.0 and resize.min_size is None:
         return size
     else:
         scale = (int(width * resize.ratio), int(height * resize.ratio))
     if resize.fit == "exact":
         return max(int(scale[1]), 1), max(int(scale[0]), 1)
-    if resize.fit == "shortest":
+    if resize.fit == "shortest" and resize.max_size is None:
         return _in_ratio(size, min(scale), min(size), resize)
+    if resize.max_size is not None:
+        scale = _shortest(size, float(min(scale)), resize.max_size)
     if resize.min_size is not None:
         short = max(min(scale), resize.min_size)
         scale = (short * max(size) / min(size), short)
     if max(scale) / max(size) < min(scale) / min(size):
         return _in_ratio(size, max(scale), max(size), resize)
     return _in_ratio(size, min(scale), min(size), resize)
+
+
+def _shortest(size: Size, short: float, most: int) -> tuple[int, int]:
+    """The (width, height) that an image is fitted into, so that its short edge becomes ``short`` and its long
+    one at most ``most``: mmseg's ``ResizeShortestEdge``, in its order of operations.
+    """
+    height, width = map(float, size)
+    factor = short / min(size)
+    height, width = (short, factor * width) if height < width else (factor * height, short)
+    if max(height, width) > most:
+        factor = most / max(height, width)
+        height, width = height * factor, width * factor
+    return int(width + 0.5), int(height + 0.5)
 
 
 def _in_ratio(size: Size, new: float, old: int, resize: Resize) -> Size:
@@ -98,6 +115,8 @@ def _in_ratio(size: Size, new: float, old: int, resize: Resize) -> Size:
 def _padded(size: Size, pad: Pad) -> Size:
     if pad.size is not None:
         return max(size[0], pad.size[0]), max(size[1], pad.size[1])
+    if pad.square:
+        size = (max(size), max(size))
     divisor = pad.divisor or 1
     return round_up(size[0], divisor), round_up(size[1], divisor)
 

@@ -90,9 +90,10 @@ def serving_warnings(spec: EngineSpec) -> list[str]:
     That images are stretched to an artifact's only size is not among them: the runtime says it of the first.
     """
     found = [f"approximate: {line}" for line in spec.meta.approximations]
-    if spec.meta.tta:
+    if spec.meta.default_tta:
         found.append(
-            f"test-time augmentation (views: {len(spec.meta.tta)}) is left out on a server, as with --no-tta"
+            f"test-time augmentation (views: {len(spec.meta.default_tta)}) is left out on a server, as with "
+            "--no-tta"
         )
     if spec.output == "labels" and spec.input == "tensor":
         found.append(

@@ -349,8 +349,8 @@ def _not_compared(spec: EngineSpec) -> tuple[str, ...]:
         size = spec.height.minimum, spec.width.minimum
         if fixed_size_warning(spec.meta, size) is not None:
             lines.append(f"what stretching images to {size[0]}x{size[1]} (height x width) changes")
-    if spec.meta.tta:
-        lines.append(f"the model's test-time augmentation ({counted(len(spec.meta.tta), 'view')})")
+    if spec.meta.default_tta:
+        lines.append(f"the model's test-time augmentation ({counted(len(spec.meta.default_tta), 'view')})")
     return tuple(lines)
 
 

@@ -49,7 +49,9 @@ BACKEND = """
         def infer(self, request):
             meta = META
             if request.artifact.name.startswith("views"):
-                meta = META.replace(tta=((*META.preprocessing, Flip()), META.preprocessing))
+                default = "asked" not in request.artifact.name
+                views = ((*META.preprocessing, Flip()), META.preprocessing)
+                meta = META.replace(tta=views, tta_by_default=default)
             order = [1, 0, 2] if request.options.swapped else [0, 1, 2]
             return FunctionEngine(EngineSpec(meta, "logits"), lambda batch: batch[:, order].copy())
 
@@ -125,12 +127,23 @@ def test_a_folder_keeps_its_folders_and_leaves_out_earlier_results(work: Path, c
     assert {"label", "name", "colour", "pixels", "share"} == set(found["images"][0]["classes"][0])
 
 
-@pytest.mark.parametrize("more", [(), ("--no-tta",)])
-def test_labels_are_those_of_infer(work: Path, capsys, more: tuple[str, ...]) -> None:
-    assert predict("views.colours", "photos", *more) == 0
-    averaged = "the probabilities of 2 views are averaged" in capsys.readouterr().out
-    assert averaged is not bool(more)
-    command = ["infer", "runs", "views.colours", "--dataset", "photos", "--out", "maps.npz", *more]
+@pytest.mark.parametrize(
+    ("name", "more", "averages"),
+    [
+        ("views.colours", (), True),
+        ("views.colours", ("--no-tta",), False),
+        ("views.colours", ("--tta",), True),
+        ("views-asked.colours", (), False),
+        ("views-asked.colours", ("--tta",), True),
+    ],
+)
+def test_labels_are_those_of_infer(
+    work: Path, capsys, name: str, more: tuple[str, ...], averages: bool
+) -> None:
+    Path(name).write_bytes(Path("views.colours").read_bytes())
+    assert predict(name, "photos", *more) == 0
+    assert ("the probabilities of 2 views are averaged" in capsys.readouterr().out) is averages
+    command = ["infer", "runs", name, "--dataset", "photos", "--out", "maps.npz", *more]
     assert run_command_line(command) == 0
     maps = dict(np.load("maps.npz"))
     assert len(maps) == 3
@@ -138,6 +151,17 @@ def test_labels_are_those_of_infer(work: Path, capsys, more: tuple[str, ...]) ->
         assert np.array_equal(
             labels(Path("predictions", name).with_suffix("").as_posix() + "_labels.png"), expected
         )
+
+
+@pytest.mark.parametrize("command", ["predict", "infer"])
+def test_views_that_are_not_there_are_one_line(work: Path, capsys, command: str) -> None:
+    made = ["--show-dir", "made"] if command == "infer" else ["--output", "made"]
+    given = ["m.colours", "--input-img", "red.png"] if command == "infer" else ["m.colours", "red.png"]
+    assert run_command_line([command, *given, "--tta", *made]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) <= 2
+    assert "has no test-time augmentation to run" in said[0]
+    assert not Path("made").exists()
 
 
 def test_names_that_would_clash_keep_their_suffix(work: Path) -> None:

@@ -146,7 +146,7 @@ def test_the_numbers_are_those_of_schema_1(changes: dict[str, Any], size: tuple[
         ({"mean": None}, "preprocessing[1] is wrong at mean"),
         ({"resize": [64, 64]}, "preprocessing[0]: an object is expected"),
         ({"resize": {"scael": [8, 8]}}, "preprocessing[0]: 'scael' is none of scale"),
-        ({"pad": {}}, "preprocessing[2]: exactly one of size and divisor is expected"),
+        ({"pad": {}}, "preprocessing[2]: exactly one of size and divisor is expected, or square"),
         ({"pad": {"divisor": 8, "value": "x"}}, "preprocessing[2] is wrong at value[0]"),
         ({"pad": 32}, "preprocessing[2]: an object is expected"),
         ({"channel_ordre": "rgb"}, "'channel_ordre'"),

@@ -46,6 +46,13 @@ FULL: dict[str, Step] = {
     "normalize": Normalize((123.675, 0.1, -5.0), (58.395, 1e-3, 7.0), arithmetic="division"),
 }
 """Of each kind one step, whose fields all differ from the defaults."""
+ALONE = {
+    "resize.factors": Resize(factors=(0.5, 1.5), fit="inside"),
+    "resize.max_size": Resize((640, 480), fit="shortest", max_size=2560),
+    "pad.divisor": Pad(divisor=8),
+    "pad.square": Pad(square=True, divisor=8),
+}
+"""The fields that do not go together with others of :data:`FULL`."""
 
 
 def _read(*entries: Any) -> tuple[Step, ...]:
@@ -57,15 +64,16 @@ def test_every_kind_of_step_is_tested_with_every_field() -> None:
     for name, step in FULL.items():
         assert type(step) is STEPS[name]
         for field in dataclasses.fields(step):  # type: ignore[arg-type]
-            if f"{name}.{field.name}" not in ("convert.dtype", "pad.divisor"):  # which can be no other here
-                assert getattr(step, field.name) != field.default, f"{name}.{field.name} is the default"
+            full = f"{name}.{field.name}"
+            if full != "convert.dtype":  # which can be no other
+                assert getattr(ALONE.get(full, step), field.name) != field.default, f"{full} is the default"
 
 
-@pytest.mark.parametrize("name", FULL)
-def test_round_trip(name: str) -> None:
-    data = json.loads(json.dumps(FULL[name].to_dict()))
-    assert data["step"] == name
-    assert _read(data) == (FULL[name],)
+@pytest.mark.parametrize("step", [*FULL.values(), *ALONE.values()])
+def test_round_trip(step: Step) -> None:
+    data = json.loads(json.dumps(step.to_dict()))
+    assert data["step"] == step.name
+    assert _read(data) == (step,)
 
 
 @pytest.mark.parametrize("name", sorted(set(STEPS) - {"normalize", "pad"}))
@@ -170,10 +178,28 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
             {"step": "resize", "filter": "nearest", "algorithm": "torchvision"},
             "[1]: torchvision has no filter 'nearest'",
         ),
-        ({"step": "pad"}, "[1]: exactly one of size and divisor is expected"),
         (
-            {"step": "pad", "size": [8, 8], "divisor": 8},
-            "[1]: exactly one of size and divisor is expected",
+            {"step": "resize", "scale": [8, 8], "factors": [1, 1]},
+            "[1]: factors stand in place of scale and ratio",
+        ),
+        (
+            {"step": "resize", "factors": [1, 0]},
+            "[1] is wrong at factors[1]: a finite number above 0 is expected, not 0",
+        ),
+        *(
+            (
+                {"step": "resize", "scale": [8, 8], "fit": "shortest", "max_size": 9} | other,
+                "[1]: max_size needs a scale, fit 'shortest' and rounding 'half_up', and no min_size",
+            )
+            for other in ({"scale": None}, {"fit": "inside"}, {"rounding": "down"}, {"min_size": 4})
+        ),
+        ({"step": "pad"}, "[1]: exactly one of size and divisor is expected, or square"),
+        *(
+            (
+                {"step": "pad", "size": [8, 8]} | other,
+                "[1]: exactly one of size and divisor is expected, or square",
+            )
+            for other in ({"divisor": 8}, {"square": True})
         ),
         (
             {"step": "pad", "divisor": True},
@@ -312,6 +338,12 @@ def test_the_usual_decoding_of_so_many_channels(channels: int, decoding: Decodin
             "Resize the short edge to 520, keeping the ratio (OpenCV, bilinear).",
         ),
         (Resize(ratio=0.5), "Resize by 0.5 (OpenCV, bilinear)."),
+        (Resize(factors=(2, 2)), "Resize by 2 (OpenCV, bilinear)."),
+        (ALONE["resize.factors"], "Resize by 0.5 in width and 1.5 in height (OpenCV, bilinear)."),
+        (
+            ALONE["resize.max_size"],
+            "Resize the short edge to 480, keeping the ratio, the long edge at most 2560 (OpenCV, bilinear).",
+        ),
         (FULL["flip"], "Flip vertically; the output is flipped back."),
         (
             FULL["pad"],
@@ -319,6 +351,8 @@ def test_the_usual_decoding_of_so_many_channels(channels: int, decoding: Decodin
             "keeps the padding.",
         ),
         (Pad(divisor=32), "Pad at the bottom and right to multiples of 32 with 0."),
+        (Pad(square=True), "Pad at the bottom and right to a square with 0."),
+        (ALONE["pad.square"], "Pad at the bottom and right to a square of multiples of 8 with 0."),
         (FULL["channel_order"], "Reorder the channels: 2 3 1."),
         (ChannelOrder(), "Reverse the channels (BGR to RGB)."),
         (FULL["scale"], "Multiply by 10000."),

@@ -221,6 +221,13 @@ def _geometry(size: tuple[int, int], *steps: Step) -> tuple[Any, ...]:
         ((Pad(size=(25, 25)), Pad(divisor=32)), (20, 30), (32, 32)),
         ((Pad(size=(25, 25)), Pad(divisor=32, cut=False)), (32, 32), (32, 32)),
         ((Pad(size=(25, 25), cut=False), Pad(divisor=32)), (25, 30), (32, 32)),
+        ((Pad(square=True),), (20, 30), (30, 30)),
+        ((Pad(square=True, divisor=16, cut=False),), (32, 32), (32, 32)),
+        ((Resize(factors=(0.25, 0.25)),), (5, 8), (5, 8)),  # half up
+        ((Resize(factors=(0.5, 2.0)),), (40, 15), (40, 15)),
+        ((Resize(factors=(0.5, 2.0), fit="inside"),), (15, 23), (15, 23)),
+        ((Resize((40, 40), "shortest", max_size=100),), (40, 60), (40, 60)),
+        ((Resize((40, 40), "shortest", max_size=47),), (31, 47), (31, 47)),
         # a resize takes all of the image, padding included
         ((Pad(divisor=32), Resize((64, 64))), (64, 64), (64, 64)),
         ((Pad(divisor=32), Resize((64, 64)), Pad(size=(70, 70))), (64, 64), (70, 70)),

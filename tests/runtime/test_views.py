@@ -195,7 +195,7 @@ def test_labels_are_those_of_mmsegs_aug_test(mmseg, photo, classes, inference, d
     assert (plain != expected).mean() > 0.01, "the views make a difference here"
 
 
-def _labels(image: np.ndarray, meta: ModelMeta, *, tta: bool = True, engine=None) -> np.ndarray:
+def _labels(image: np.ndarray, meta: ModelMeta, *, tta: bool | None = True, engine=None) -> np.ndarray:
     model = ModelRunner(Runner(engine or _engine(meta)), 1, QuietReporter(), tta=tta)
     (output,) = model.run([model.preprocess(image, "a")])
     return Postprocessor(meta)(output).labels
@@ -308,6 +308,30 @@ def test_a_run_without_views_says_which_it_was(photo) -> None:
         assert np.array_equal(result.labels, _labels(image, meta, tta=False))
     report = run(_engine(_meta()), ArrayDataset(_images(photo)), [_Collect()])
     assert (report.views, report.views_left_out) == (0, 0)
+
+
+def test_views_that_are_no_default_run_where_they_are_asked_for(photo) -> None:
+    meta = _meta(VIEW, (Flip(), *VIEW), tta_by_default=False)
+    engine, images = _engine(meta), ArrayDataset(_images(photo))
+    report = run(engine, images, [])
+    assert (report.views, report.views_left_out, len(engine.shapes)) == (0, 0, len(images))
+    sink = _Collect()
+    report = run(_engine(meta), images, [sink], tta=True)
+    assert (report.views, report.views_left_out) == (2, 0)
+    for image, result in zip(_images(photo), sink.results, strict=True):
+        assert np.array_equal(result.labels, _labels(image, meta.replace(tta_by_default=True), tta=None))
+    assert Segmenter(_engine(meta), tta=None).views == 0
+    assert Segmenter(_engine(meta), tta=True).views == 2
+
+
+def test_views_that_are_not_there_are_refused(photo) -> None:
+    engine = _engine(_meta())
+    with pytest.raises(UsageError, match=r"^the model m has no test-time augmentation to run .*--tta"):
+        run(engine, ArrayDataset(_images(photo)), [], tta=True)
+    assert not engine.shapes
+    spec = EngineSpec(_meta(VIEW, (Flip(), *VIEW)), "labels", input="image", backend="server")
+    with pytest.raises(UsageError, match=r"^server runs one view of each image.*leave out --tta"):
+        Segmenter(FunctionEngine(spec, lambda batch: batch.argmax(3)), tta=True)
 
 
 def test_an_engine_that_gives_labels_is_refused_by_name(photo) -> None:

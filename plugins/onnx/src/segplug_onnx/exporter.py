@@ -81,7 +81,7 @@ class OnnxExporter(Exporter[Options]):
                 "sliding-window inference needs scores: the labels of overlapping windows cannot be averaged",
                 hint="leave out --output-kind",
             )
-        if request.options.output_kind == "labels" and meta.tta:
+        if request.options.output_kind == "labels" and meta.default_tta:
             request.reporter.warn(
                 "the model's test-time augmentation needs scores, and this file gives labels: export with "
                 "--output-kind logits, or run it with --no-tta"
@@ -121,7 +121,7 @@ def _output_kind(options: Options, meta: ModelMeta, plan: TracePlan) -> OutputKi
     if options.output_kind != "auto":
         return options.output_kind
     own_size = plan.sizes_vary and not any(isinstance(step, Resize) for step in meta.preprocessing)
-    needs_scores = meta.inference.mode == "slide" or meta.tta
+    needs_scores = meta.inference.mode == "slide" or meta.default_tta
     return "labels" if own_size and not needs_scores else "logits"
 
 

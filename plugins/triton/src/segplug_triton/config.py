@@ -25,7 +25,16 @@ _DEFAULT_MAX_BATCH = 4
 MAX_INT = 2**31 - 1
 """The largest integer in the schema."""
 
-_NOT_SHARED = ("name", "provenance", "versions", "verification", "extra", "tta", "approximations")
+_NOT_SHARED = (
+    "name",
+    "provenance",
+    "versions",
+    "verification",
+    "extra",
+    "tta",
+    "tta_by_default",
+    "approximations",
+)
 """The metadata that may differ between the versions of a model. Clients compute with none of it."""
 
 

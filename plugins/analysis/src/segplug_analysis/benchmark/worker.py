@@ -137,7 +137,7 @@ def _describe(engine: Engine) -> dict[str, Any]:
         "channels": spec.meta.in_channels,
         "nominal_size": spec.meta.input_size,
         "slides": spec.meta.inference.mode == "slide",
-        "views": len(spec.meta.tta),
+        "views": len(spec.meta.default_tta),
         "approximations": spec.meta.approximations,
         "torch_threads": _torch("get_num_threads"),
     }

@@ -22,7 +22,7 @@ def notes_on_model(meta: ModelMeta | None, shape: tuple[int, int]) -> Iterator[s
     if meta is None:
         return
     yield from _windows(meta, shape)
-    yield from views_note(len(meta.tta), "the numbers are for one view of an image")
+    yield from views_note(len(meta.default_tta), "the numbers are for one view of an image")
     yield from approximation_notes(meta.approximations)
 
 

@@ -25,7 +25,7 @@ def as_data(
             "checkpoint": provenance.checkpoint,
             "checkpoint_sha256": provenance.checkpoint_sha256,
             "approximations": list(job.model.meta.approximations),
-            "views_left_out": len(job.model.meta.tta),
+            "views_left_out": len(job.model.meta.default_tta),
         },
         "dataset": {
             "name": info.name,

@@ -42,7 +42,7 @@ def notes_of(
 def _how_to_read(job: Job, form: Form) -> Iterator[str]:
     sizes = "for any size" if form.size is None else f"for {form.size_text} (height x width)"
     yield f"files are exported {sizes} and give {form.output_kind}: {form.reason}"
-    views = len(job.model.meta.tta)
+    views = len(job.model.meta.default_tta)
     yield (
         f"scores are fractions, as `segplug infer --eval mIoU{' --no-tta' if views else ''}` gives them; "
         "differences are percentage points, the backend's score minus PyTorch's"

@@ -23,7 +23,7 @@ def as_data(measured: Measurements, numbers: Sequence[LevelNumbers]) -> dict[str
         "served": {
             "name": measured.meta.name,
             "classes": list(measured.meta.classes),
-            "views_left_out": len(measured.meta.tta),
+            "views_left_out": len(measured.meta.default_tta),
             "approximations": list(measured.meta.approximations),
         },
         "reference": None

@@ -25,7 +25,7 @@ def notes_of(measured: Measurements, numbers: Sequence[LevelNumbers]) -> Iterato
     metas = [meta for meta in (measured.model, measured.meta) if meta is not None]
     yield from approximation_notes(line for meta in metas for line in meta.approximations)
     yield from _comparison(measured)
-    yield from views_note(max(len(meta.tta) for meta in metas), "servers run one view of each image")
+    yield from views_note(max(len(meta.default_tta) for meta in metas), "servers run one view of each image")
     yield _where(measured)
     yield _how(measured)
     yield from _time_inside(numbers)

@@ -163,28 +163,23 @@ _NOISE = (
     "torch.meshgrid: in an upcoming release",
     "In MMCV v1.4.4, we modified the default value",
     "No pre-trained weights",
+    "`reduce_zero_label` will be deprecated",
+    "``build_",  # such as build_loss: 1.x says of its own calls that they would be deprecated soon
 )
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, FutureWarning)
 
 
-def _is_worth_reading(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE)
-
-
 @contextmanager
 def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
-    """Send the warnings of mmcv and mmseg to ``reporter``, one line each, while the block runs.
+    """Send the warnings of mmcv, mmengine and mmseg to ``reporter``, one line each, while the block runs.
 
     Log lines below WARNING, deprecation notes for developers and a few fixed remarks about training
     are dropped.
     """
     reporter = reporter or QuietReporter()
-    loggers = [logging.getLogger(name) for name in ("mmcv", "mmseg", "mmcls", "mmengine", "current")]
-    for logger in loggers:
-        logger.addFilter(_is_worth_reading)
     seen: dict[str, None] = {}
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with _filtered_logs(seen), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
         for warning in caught:
@@ -192,7 +187,32 @@ def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
             if not issubclass(warning.category, _FOR_DEVELOPERS) and not text.startswith(_NOISE):
                 seen[text] = None
     finally:
-        for logger in loggers:
-            logger.removeFilter(_is_worth_reading)
         for text in seen:
             reporter.warn(text)
+
+
+@contextmanager
+def _filtered_logs(seen: dict[str, None]) -> Iterator[None]:
+    """Drop log lines that are not worth reading; those of mmengine's own logger go to ``seen``."""
+
+    def is_worth_reading(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE)
+
+    def is_kept(record: logging.LogRecord) -> bool:
+        # This logger writes warnings to stdout, where the results of a command are.
+        if is_worth_reading(record):
+            seen[" ".join(record.getMessage().split())] = None
+        return False
+
+    filters: list[tuple[logging.Logger, Callable[[logging.LogRecord], bool]]] = [
+        (logging.getLogger(name), is_worth_reading) for name in ("mmcv", "mmseg", "mmcls")
+    ]
+    if "mmengine.logging" in sys.modules:
+        filters.append((sys.modules["mmengine.logging"].MMLogger.get_current_instance(), is_kept))
+    for logger, keep in filters:
+        logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        for logger, keep in filters:
+            logger.removeFilter(keep)

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 from segplug.errors import SegplugError, is_interrupt
 
-__all__ = ["explained", "one_line"]
+__all__ = ["INSTALL_IT", "explained", "one_line"]
+
+INSTALL_IT = "install it, or set PYTHONPATH so that Python finds it"
+"""What to do about a module that a config needs."""
 
 
 @contextlib.contextmanager
@@ -26,7 +29,8 @@ def explained(kind: type[SegplugError], what: str) -> Iterator[None]:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        raise kind(f"{what}: {one_line(error)}") from error
+        hint = INSTALL_IT if isinstance(error, ImportError) else None
+        raise kind(f"{what}: {one_line(error)}", hint=hint) from error
 
 
 def one_line(error: BaseException) -> str:

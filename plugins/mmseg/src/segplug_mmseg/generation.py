@@ -31,11 +31,21 @@ class Generation(Protocol):
     def read_config(
         self, location: str, cfg_options: Mapping[str, Any] | None = None, *, reporter: Reporter | None = None
     ) -> Any:
-        """The config with its bases and overrides.
+        """The config with its bases and overrides, as this generation has it: an older one is upgraded.
 
         Raises:
             UsageError: the file is not there, or an override cannot be applied.
-            ModelError: it cannot be read.
+            ModelError: it cannot be read, or not be upgraded.
+        """
+
+    def read_settings(
+        self, location: str, cfg_options: Mapping[str, Any] | None = None, *, reporter: Reporter | None = None
+    ) -> Mapping[str, Any]:
+        """The settings of a config with its bases and overrides, as they are, and as one file can hold them.
+
+        Raises:
+            UsageError: the file is not there, or an override cannot be applied.
+            ModelError: it cannot be read, or it has a class where a file can hold no more than its name.
         """
 
     def runnable_model(self, config: Any, location: str, *, for_training: bool = False) -> Any:

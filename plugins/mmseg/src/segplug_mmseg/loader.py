@@ -43,8 +43,8 @@ class MmsegModels(ModelSource[NoOptions]):
         from segplug_mmseg.config_text import as_python
 
         generation = installed_generation()
-        config = generation.read_config(request.config, request.cfg_options, reporter=request.reporter)
-        return as_python(config, location=request.config)
+        settings = generation.read_settings(request.config, request.cfg_options, reporter=request.reporter)
+        return as_python(settings, location=request.config)
 
     def upgraded_text(self, request: LoadModelRequest[NoOptions]) -> str:
         """A config of 0.x as one of 1.x, as Python; comments say what 1.x does otherwise."""

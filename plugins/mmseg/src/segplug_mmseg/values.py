@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["colours", "is_list", "names"]
+__all__ = ["colours", "is_list", "names", "type_name"]
 
 
 def is_list(value: Any) -> bool:
@@ -26,3 +26,13 @@ def colours(value: Any) -> tuple[tuple[int, int, int], ...]:
         return tuple((int(r), int(g), int(b)) for r, g, b in value)
     except (TypeError, ValueError):
         return ()
+
+
+def type_name(kind: Any) -> str:
+    """The name of the class that a ``type`` of mmsegmentation 1.x means; empty if it means none.
+
+    It may be a class, or its name, or its name behind a scope or a module (``mmdet.X``, ``pkg.module.X``).
+    """
+    if isinstance(kind, str):
+        return kind.rpartition(".")[2]
+    return str(getattr(kind, "__name__", ""))

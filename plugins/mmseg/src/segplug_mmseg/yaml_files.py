@@ -1,16 +1,18 @@
 """Read YAML files as plain data: a tag can call any function, and a few lines of aliases can mean gigabytes.
 
-mmcv itself reads configs, and the bases of configs, with PyYAML's full loader.
+mmcv and mmengine themselves read configs, and the bases of configs, with PyYAML's full loader.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 from segplug.errors import ModelError, first_line
+from segplug_mmseg.installed import installed_mmseg
 
 __all__ = ["YamlError", "plain_yaml", "read_plain_yaml", "refuse_excess"]
 
@@ -19,7 +21,7 @@ _MOST_NODES = 200_000
 _DEEPEST = 100
 _MOST_TEXT = 8 << 20
 _TUPLE = "tag:yaml.org,2002:python/tuple"
-"""The one tag of Python's that mmcv writes itself."""
+"""The one tag of Python's that mmcv and mmengine write themselves."""
 
 
 class YamlError(ModelError):
@@ -100,11 +102,11 @@ def refuse_excess(text: str) -> None:
 
 @contextmanager
 def plain_yaml() -> Iterator[None]:
-    """Let mmcv read YAML as plain data while the block runs."""
-    from mmcv.fileio import io
-    from mmcv.fileio.handlers import YamlHandler
+    """Let mmcv, or mmengine, read YAML as plain data while the block runs."""
+    fileio = "mmcv.fileio" if installed_mmseg().generation == "0.x" else "mmengine.fileio"
+    io = importlib.import_module(f"{fileio}.io")
 
-    class Plain(YamlHandler):  # type: ignore[misc]
+    class Plain(importlib.import_module(f"{fileio}.handlers").YamlHandler):  # type: ignore[misc]
         def load_from_fileobj(self, file: Any, **_: Any) -> Any:
             return read_plain_yaml(file.read())
 

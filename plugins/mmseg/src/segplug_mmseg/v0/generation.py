@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.errors import ModelError
 from segplug_mmseg.compat import report_warnings
 from segplug_mmseg.explain import explained
-from segplug_mmseg.v0.config import read_config, runnable_model
+from segplug_mmseg.v0.config import read_config, read_settings, runnable_model
 from segplug_mmseg.v0.facts import palette_of_class, read_facts
 from segplug_mmseg.v0.parts import open_parts
 
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from segplug.progress import Reporter
 
-__all__ = ["build_segmentor", "open_parts", "palette_of_class", "read_config", "read_facts", "runnable_model"]
+__all__ = [
+    "build_segmentor",
+    "open_parts",
+    "palette_of_class",
+    "read_config",
+    "read_facts",
+    "read_settings",
+    "runnable_model",
+]
 
 
 def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initialise: bool) -> nn.Module:

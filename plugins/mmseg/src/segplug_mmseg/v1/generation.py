@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from segplug.errors import ModelError
 from segplug_mmseg.compat import report_warnings
 from segplug_mmseg.explain import explained
-from segplug_mmseg.v1.config import read_config, runnable_model
+from segplug_mmseg.v1.config import read_config, read_settings, runnable_model
 from segplug_mmseg.v1.facts import palette_of_class, read_facts
+from segplug_mmseg.v1.opening import open_parts
 
 if TYPE_CHECKING:
     from torch import nn
 
     from segplug.progress import Reporter
 
-__all__ = ["build_segmentor", "palette_of_class", "read_config", "read_facts", "runnable_model"]
+__all__ = [
+    "build_segmentor",
+    "open_parts",
+    "palette_of_class",
+    "read_config",
+    "read_facts",
+    "read_settings",
+    "runnable_model",
+]
+
+_lock = threading.RLock()
+"""One network is built at a time: where mmengine looks for classes is a global setting."""
 
 
 def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initialise: bool) -> nn.Module:
     """The network of settings; see :meth:`segplug_mmseg.generation.Generation.build_segmentor`."""
-    from mmengine.registry import init_default_scope
+    from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
-    init_default_scope("mmseg")
-    with explained(ModelError, f"cannot build the model of {location}"), report_warnings(reporter):
+    with (
+        _lock,
+        explained(ModelError, f"cannot build the model of {location}"),
+        report_warnings(reporter),
+        contextlib.redirect_stdout(io.StringIO()),  # some of mmseg's networks print their settings
+        DefaultScope.overwrite_default_scope(settings.get("_scope_") or "mmseg"),
+        _no_downloads(),
+    ):
         segmentor: nn.Module = MODELS.build(settings)
         if initialise:
             segmentor.init_weights()  # type: ignore[operator]
     return segmentor
+
+
+@contextlib.contextmanager
+def _no_downloads() -> Iterator[None]:
+    """Let mmengine read checkpoints from disk only, while the block runs; a network may load its own."""
+    from mmengine.runner import CheckpointLoader
+
+    def refuse(filename: str, *_: Any, **__: Any) -> Any:
+        raise ModelError(f"the network wants to download {filename}; segplug downloads nothing")
+
+    remote = dict.fromkeys((scheme for scheme in CheckpointLoader._schemes if scheme), refuse)
+    with mock.patch.dict(CheckpointLoader._schemes, remote):
+        yield

@@ -23,7 +23,7 @@ fail() {
 
 install_section() { sed -n '/^## Install$/,/^## /p' "$root/README.md"; }
 
-kinds_in_readme() { install_section | sed -n 's/^# \([a-z]*\): .*/\1/p'; }
+kinds_in_readme() { install_section | sed -n 's/^# \([a-z0-9]*\): .*/\1/p'; }
 
 line_of() { install_section | sed -n "/^# $1: /{n;p;}"; }
 
@@ -75,8 +75,18 @@ NET
     is_there predictions/photo_painted.png
 }
 
-job_mmseg() {
+job_mmseg0() {
     segplug export onnx "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
+        --output model.onnx --shape 128 256 --verify
+    segplug predict "$copy/demo/config.py" photo.png --checkpoint "$copy/demo/weights.pth"
+    is_there predictions/photo_painted.png
+}
+
+# A config from mmsegmentation's own wheel, and one of mmsegmentation 0.x with its weights.
+job_mmseg1() {
+    local configs
+    configs=$(python -c "import importlib.util; print(importlib.util.find_spec('mmseg').submodule_search_locations[0])")/.mim/configs
+    segplug export onnx "$configs/fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py" \
         --output model.onnx --shape 128 256 --verify
     segplug predict "$copy/demo/config.py" photo.png --checkpoint "$copy/demo/weights.pth"
     is_there predictions/photo_painted.png

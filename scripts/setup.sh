@@ -1,8 +1,9 @@
 #!/bin/sh
 # Make a virtual environment with the core and the named plugins of this repository, editable.
-#   sh scripts/setup.sh VENV demo|lite|full|gpu PLUGIN...
+#   sh scripts/setup.sh VENV demo|lite|full|gpu|mmseg1|onedl PLUGIN...
 # demo has what the plugins need, and no more. lite and full have everything that the tests want, and say which mmcv;
-# gpu is lite with what runs on a GPU instead. The next set-up continues one that was interrupted.
+# gpu is lite with what runs on a GPU instead. These have mmsegmentation 0.30; mmseg1 has 1.2.2, with mmdet and
+# mmpretrain, and onedl its fork. The next set-up continues one that was interrupted.
 set -eu
 
 venv=$1 kind=$2
@@ -19,8 +20,9 @@ case $kind in
 demo) steps=4 size=1.2 ;;
 lite | full) steps=7 size=3 ;;
 gpu) steps=6 size=9 ;;
+mmseg1 | onedl) steps=5 size=1.8 ;;
 *)
-    echo "setup.sh: '$kind' is none of demo, lite, full and gpu" >&2
+    echo "setup.sh: '$kind' is none of demo, lite, full, gpu, mmseg1 and onedl" >&2
     exit 1
     ;;
 esac
@@ -56,7 +58,10 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 # The demo imports few of the modules that it installs: each is compiled when it is first imported.
 compile=--compile
 [ "$kind" != demo ] || compile=--no-compile
-install() { pip install -qq "$compile" -c constraints.txt "$@"; }
+generation=""
+case $kind in mmseg1 | onedl) generation="-c constraints-mmseg1.txt" ;; esac
+# shellcheck disable=SC2086
+install() { pip install -qq "$compile" -c constraints.txt $generation "$@"; }
 
 echo "setting up $venv: $steps steps, $size GB; minutes if packages must be fetched"
 
@@ -73,14 +78,31 @@ make_environment() {
 }
 step "a Python environment" make_environment
 
+# The environment of the tests has the same versions of the largest packages: their files are on the disk once.
+# What is not there, or of another version, pip installs.
+link_packages() {
+    [ -e .venv/.done ] || return 0
+    "$venv/bin/python" scripts/link_packages.py .venv "$venv" torch numpy opencv-python scipy pandas sympy \
+        onnx onnxruntime matplotlib fonttools pillow imagecodecs networkx
+}
+case $kind in mmseg1 | onedl) step "the largest packages of .venv, if there are: linked" link_packages ;; esac
+
 step "PyTorch, NumPy and OpenCV: the largest part" install torch numpy opencv-python
 
 install_mmcv_full() {
     export MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-2}"
     install --no-build-isolation mmcv-full
 }
+# onedl-mmcv compiles for very long as it is installed. mmcv-lite has its Python files, but asks for mmengine, which
+# onedl-mmengine would overwrite; all else that it asks for, onedl-mmengine and onedl-mmsegmentation do.
+install_onedl() {
+    install onedl-mmsegmentation onedl-mmengine
+    install --no-deps mmcv-lite
+}
 case $kind in
 full) step "mmcv-full 1.7.2, compiled: about 40 CPU minutes" install_mmcv_full ;;
+mmseg1) step "mmsegmentation 1.2.2, mmdet and mmpretrain" install mmsegmentation mmengine mmcv-lite mmdet mmpretrain ;;
+onedl) step "onedl-mmsegmentation, the fork" install_onedl ;;
 *) step "mmcv 1.7.2, built from its source" install --no-build-isolation mmcv ;;
 esac
 
@@ -88,7 +110,15 @@ extras() {
     case $1 in
     onnx) echo "[export]" ;;
     analysis) echo "[models,onnx]" ;;
-    mmseg) [ "$kind" = demo ] || echo "[resize]" ;;
+    mmseg)
+        case $kind in
+        demo) echo "[mmseg0]" ;;
+        full) echo "[mmseg0-full,resize]" ;;
+        mmseg1) echo "[mmseg1,resize]" ;;
+        onedl) echo "[resize]" ;;
+        *) echo "[mmseg0,resize]" ;;
+        esac
+        ;;
     torchserve) echo "[server]" ;;
     triton) echo "[onnx]" ;;
     tensorrt) echo "[rtx]" ;; # its wheels build engines without a GPU
@@ -101,6 +131,9 @@ done
 case $kind in
 demo) core="[runtime]" tools="" what="segplug with $# plugins, and what they need" ;;
 gpu) core="[runtime]" tools="pytest hypothesis" what="segplug with $# plugins, and tools for tests" ;;
+mmseg1 | onedl)
+    core="[runtime,tiff]" tools="pytest hypothesis pytest-xdist" what="segplug with $# plugins, and tools for tests"
+    ;;
 *)
     core="[runtime,tiff,geo,video]" tools="pytest hypothesis ruff mypy import-linter pytest-xdist openvino"
     what="segplug with $# plugins, and tools for tests"
@@ -109,7 +142,7 @@ esac
 # shellcheck disable=SC2086
 step "$what" install --no-build-isolation -e ".$core" $packages $tools
 
-[ "$kind" != demo ] || exit 0
+case $kind in demo | mmseg1 | onedl) exit 0 ;; esac
 
 # TensorRT's wheels fetch its libraries as they are built, which is not possible everywhere; and a version of
 # torch_tensorrt goes with one of torch and some of TensorRT, so the two come together.

@@ -47,6 +47,8 @@ class DatasetInfo:
     listed: bool = False
     """Whether the user named each image. Otherwise they may have been found by searching folders, and no
     results are written there."""
+    masks_hint: str | None = None
+    """Without masks: what to set to get them, for the error where they are wanted."""
 
 
 @runtime_checkable

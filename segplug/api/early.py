@@ -152,7 +152,7 @@ def check_run(
     if metrics and not dataset.info.has_masks:
         raise UsageError(
             f"the data set {dataset.info.name} has no masks, so there is nothing to score against",
-            hint=LAYOUT,
+            hint=dataset.info.masks_hint or LAYOUT,
         )
     if executor.entry.target == _HERE:
         require_device(backend, device)

@@ -67,7 +67,8 @@ class ScoreSink:
         info = run.dataset.info
         if not info.has_masks:
             raise UsageError(
-                f"the data set {info.name} has no masks, so there is nothing to score against", hint=LAYOUT
+                f"the data set {info.name} has no masks, so there is nothing to score against",
+                hint=info.masks_hint or LAYOUT,
             )
         require_same_classes(run)
         self._classes = run.classes

@@ -121,6 +121,7 @@ def _info(parts: list[Part], separate: bool) -> DatasetInfo:
         palette=first.palette if len(first.palette) == len(first.classes) else (),
         ignore_index=first.ignore_index,
         has_masks=all(part.has_masks for part in parts),
+        masks_hint=next((part.masks_hint for part in parts if not part.has_masks), None),
         parts=sizes if separate else (),
         label_format=first.label_format,
         fingerprint=_fingerprint(parts),

@@ -130,6 +130,10 @@ class Part(Protocol):
     def has_masks(self) -> bool:
         """Whether there are masks."""
 
+    @property
+    def masks_hint(self) -> str:
+        """Without masks: what to set to get them."""
+
     def indices(self) -> Iterator[int]:
         """The indices of the samples, repeated ones included."""
 

@@ -51,6 +51,7 @@ class Part:
     """Table from the values of a mask, as it was read, to labels; ``None``: the values are the labels."""
 
     setting: ClassVar[str] = "data.test"
+    masks_hint: ClassVar[str] = "set data.test.data_root or data.test.ann_dir with --cfg-options"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,9 @@ def _build(settings: dict[str, Any]) -> Any:
     from mmseg.registry import DATASETS
 
     try:
-        dataset = DATASETS.build({**settings, "pipeline": []})
+        # mmengine cannot serialise a list without samples.
+        plain = {"serialize_data": False} if _takes(settings["type"], "serialize_data") else {}
+        dataset = DATASETS.build({**settings, **plain, "pipeline": []})
         dataset.full_init()
     except FileNotFoundError as error:
         raise DatasetError(
@@ -103,6 +106,15 @@ def _build(settings: dict[str, Any]) -> Any:
             hint=f"set --cfg-options {SETTING}.data_root=... or {SETTING}.data_prefix.img_path=...",
         ) from error
     return dataset
+
+
+def _takes(kind: Any, name: str) -> bool:
+    """Whether a class takes an argument of this name, or any."""
+    from mmseg.registry import DATASETS
+
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    parameters = inspect.signature(kind).parameters.values() if isinstance(kind, type) else ()
+    return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _samples(dataset: Any) -> tuple[tuple[Sample, ...], bool]:
@@ -130,13 +142,13 @@ def _raise_empty(part: Part) -> None:
 def _set_readers(part: Part, *, plain: bool) -> None:
     dataset, pipeline = part.dataset, part.pipeline
     reads_itself = _overrides(dataset, "__getitem__", "prepare_data")
-    if pipeline.images is not None and (reads_itself or not usual_images(pipeline.images)):
-        part.images = Reader(dataset, (pipeline.images,))
+    if pipeline.images is not None:
+        images = Reader(dataset, (pipeline.images,))
+        part.images = images if reads_itself or not usual_images(pipeline.images) else None
     loader = pipeline.masks or {"type": "LoadAnnotations"}
-    if pipeline.whole:
-        part.masks = Reader(dataset, pipeline.whole)
-    elif reads_itself or not plain or not usual_masks(loader):
-        part.masks = Reader(dataset, (loader,))
+    masks = Reader(dataset, pipeline.whole or (loader,))
+    if pipeline.whole or reads_itself or not plain or not usual_masks(loader):
+        part.masks = masks
     else:
         part.labels = _label_table(part)
 
@@ -166,17 +178,11 @@ def _label_table(part: Part) -> Any:
 
 
 def _has_masks(part: Part, reporter: Reporter) -> bool:
-    if part.pipeline.whole and part.masks is not None:
-        found = part.masks.loads_masks()
-    else:
-        found = all(sample.mask is not None for sample in part.samples) and _on_disk(part, reporter)
-    if found and part.evaluator.formats_only:
-        reporter.note(
-            "masks are not read: test_evaluator only formats results; to score, set "
-            "--cfg-options test_evaluator.format_only=False"
-        )
+    if part.evaluator.formats_only:
         return False
-    return found
+    if part.pipeline.whole and part.masks is not None:
+        return part.masks.loads_masks()
+    return all(sample.mask is not None for sample in part.samples) and _on_disk(part, reporter)
 
 
 def _on_disk(part: Part, reporter: Reporter) -> bool:

@@ -99,6 +99,13 @@ class Part:
         return bool(getattr(self.dataset, "reduce_zero_label", False))
 
     @property
+    def masks_hint(self) -> str:
+        """Without masks: what to set to get them."""
+        if self.evaluator.formats_only:
+            return "set --cfg-options test_evaluator.format_only=False"
+        return f"set {SETTING}.data_root or {SETTING}.data_prefix.seg_map_path with --cfg-options"
+
+    @property
     def wide(self) -> bool:
         """Whether there are more classes than a byte has values."""
         return len(self.classes) > BYTE_LABELS

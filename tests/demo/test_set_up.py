@@ -1,4 +1,4 @@
-"""How the demo is set up, with an interpreter that installs nothing, and how signals end it."""
+"""How environments are set up, with an interpreter that installs nothing, and how signals end it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def set_up(folder: Path, kind: str = "demo", **environment: str) -> subprocess.CompletedProcess[str]:
     given = {**os.environ, "PYTHON": str(folder / "python"), "CALLS": str(folder / "calls"), **environment}
     return subprocess.run(
-        ["sh", str(SETUP), "env", "demo", "torch", "mmseg", "onnx"],
+        ["sh", str(SETUP), "env", kind, "torch", "mmseg", "onnx"],
         cwd=folder,
         env=given,
         capture_output=True,
@@ -58,8 +58,31 @@ def test_each_step_is_told_and_only_what_the_demo_needs_is_installed(folder: Pat
     assert all(line.endswith(" s") for line in steps[1::2])
     assert "noise" not in done.stdout + done.stderr
     calls = (folder / "calls").read_text()
-    assert "-e .[runtime] -e ./plugins/torch -e ./plugins/mmseg -e ./plugins/onnx[export]\n" in calls
+    assert "-e .[runtime] -e ./plugins/torch -e ./plugins/mmseg[mmseg0] -e ./plugins/onnx[export]\n" in calls
     assert "pytest" not in calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "others"),
+    [
+        (
+            "mmseg1",
+            [" mmsegmentation mmengine mmcv-lite mmdet", "plugins/mmseg[mmseg1,"],
+            ["onedl", "mmcv\n"],
+        ),
+        ("onedl", [" onedl-mmsegmentation onedl-mmengine\n", "--no-deps mmcv-lite\n"], [" mmseg", "mmseg1]"]),
+    ],
+)
+def test_one_environment_has_one_mmsegmentation(
+    folder: Path, kind: str, wanted: list[str], others: list[str]
+) -> None:
+    done = set_up(folder, kind)
+    assert done.returncode == 0, done.stderr
+    calls = (folder / "calls").read_text()
+    assert all("-c constraints.txt -c constraints-mmseg1.txt" in call for call in calls.splitlines())
+    assert all(part in calls for part in wanted)
+    assert not any(part in calls for part in others)
+    assert "[mmseg0" not in calls
 
 
 def test_what_fails_is_shown_and_ends_the_set_up(folder: Path) -> None:

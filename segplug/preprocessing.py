@@ -125,13 +125,8 @@ class Resize(Step):
     ``max(scale)``, the short edge at most ``min(scale)``, and one of them is equal. ``shortest``: the ratio
     is kept, and the short edge becomes ``min(scale)``."""
     ratio: AboveZero = 1.0
-    factors: tuple[AboveZero, AboveZero] | None = None
-    """(width, height). In place of ``scale``: the image's own size times these, each edge rounded half up."""
     min_size: AtLeastOne | None = None
     """With ``inside``: raises the short edge to at least this."""
-    max_size: AtLeastOne | None = None
-    """With ``shortest`` and ``half_up``: the long edge becomes at most this. The target is rounded, and the
-    image then fitted ``inside`` it, as mmsegmentation 1.x does: it may be smaller by some pixels."""
     multiple_of: AtLeastOne | None = None
     rounding: Literal["half_up", "down"] = "half_up"
     """Where the ratio is kept: ``half_up`` is ``int(edge * factor + 0.5)``, as mmcv computes it; ``down`` is
@@ -143,6 +138,11 @@ class Resize(Step):
     (``bicubic``)."""
     filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
     """One of the algorithm's :data:`RESIZE_FILTERS`."""
+    factors: tuple[AboveZero, AboveZero] | None = None
+    """(width, height). In place of ``scale``: the image's own size times these, each edge rounded half up."""
+    max_size: AtLeastOne | None = None
+    """With ``shortest`` and ``half_up``: the long edge becomes at most this. The target is rounded, and the
+    image then fitted ``inside`` it, as mmsegmentation 1.x does: it may be smaller by some pixels."""
 
     def in_words(self) -> str:
         """One short sentence."""
@@ -186,13 +186,13 @@ class Pad(Step):
     """Fixed (height, width); images already larger in an axis keep that axis."""
     divisor: AtLeastOne | None = None
     """Pad each axis up to the next multiple of this."""
-    square: bool = False
-    """Pad the short edge to the long one first."""
     value: tuple[Finite, ...] = ()
     """One for each channel, in the order and units that the image has here; rounded half to even and limited
     to the range of an integer image. Empty: zeros."""
     cut: bool = True
     """Whether the padding is cut from the output before it is resized to the image's own size."""
+    square: bool = False
+    """Pad the short edge to the long one first."""
 
     def in_words(self) -> str:
         """One short sentence."""

@@ -18,6 +18,7 @@ class Preprocessing:
     decoding: Decoding = Decoding()
     steps: tuple[Step, ...] = ()
     tta: tuple[tuple[Step, ...], ...] = ()
+    tta_by_default: bool = True
     approximations: tuple[str, ...] = ()
 
     @property

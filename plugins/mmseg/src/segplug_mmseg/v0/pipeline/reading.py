@@ -10,7 +10,7 @@ from segplug.preprocessing import Convert, Decoding, Step
 from segplug.progress import Reporter
 from segplug_mmseg.compat import import_mmseg
 from segplug_mmseg.explain import one_line
-from segplug_mmseg.pipeline.channels import find_channels
+from segplug_mmseg.pipeline.channels import find_channels, normalised_channels
 from segplug_mmseg.pipeline.decoding import Loading
 from segplug_mmseg.pipeline.missing import Missing
 from segplug_mmseg.pipeline.preprocessing import Preprocessing
@@ -50,7 +50,7 @@ def read_pipeline(
     missing = Missing(approximate)
     try:
         loading, transforms = _find(config, network, missing, reporter)
-        channels = find_channels(loading, transforms, network, takes)
+        channels = find_channels(loading, normalised_channels(transforms), network, takes)
         plain, views = _translate(transforms, channels, missing)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ModelError(f"the test pipeline of the config cannot be read: {one_line(error)}") from error

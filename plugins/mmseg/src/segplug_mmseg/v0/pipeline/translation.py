@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, cast
 
-from segplug.errors import ModelError
-from segplug.preprocessing import ChannelOrder, Flip, Normalize, Pad, Resize, Step
-from segplug.text import counted
+from segplug.preprocessing import Flip, Pad, Resize, Step
 from segplug_mmseg.pipeline.missing import Missing
-from segplug_mmseg.pipeline.numbers import UNLIMITED, pair, positive, read_scales, scaled, values
+from segplug_mmseg.pipeline.normalising import normalised
+from segplug_mmseg.pipeline.numbers import UNLIMITED, pair, positive, read_scales, scaled
+from segplug_mmseg.pipeline.padding import pad_value
 from segplug_mmseg.pipeline.transforms import transform_name
 from segplug_mmseg.v0.pipeline.augmentation import View
 from segplug_mmseg.v0.pipeline.loading import is_mmsegs
-from segplug_mmseg.values import is_list
 
 __all__ = ["Translation", "has_no_effect"]
 
@@ -34,9 +32,6 @@ _BY_CHANCE = {"RandomCutOut", "RandomMosaic", "RandomRotate"}
 
 _FILTERS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 Filter = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
-
-_SCALAR_CHANNELS = 4
-"""Up to so many channels, OpenCV takes one number as the value of the first; the others get zeros."""
 
 
 class Translation:
@@ -133,30 +128,11 @@ class Translation:
         size, divisor = transform.get("size"), transform.get("size_divisor")
         if (size is None) == (divisor is None):
             raise ValueError("Pad needs either size or size_divisor")
-        value = self._pad_value(transform.get("pad_val", 0))
+        value = pad_value(transform.get("pad_val", 0), self._channels)
         if size is not None:
             self._change_size(Pad(size=pair(size), value=value))
         else:
             self._change_size(Pad(divisor=positive(divisor), value=value))
-
-    def _pad_value(self, given: Any) -> tuple[float, ...]:
-        value = values(given)
-        if not all(map(math.isfinite, value)):
-            raise ModelError(f"the test pipeline pads with a value that is not finite: {given}")
-        if is_list(given):
-            if len(value) != self._channels:
-                raise ModelError(
-                    f"the test pipeline pads with {_count(value, 'value')}, the images have "
-                    f"{counted(self._channels, 'channel')}"
-                )
-        elif value[0] and self._channels > _SCALAR_CHANNELS:
-            raise ModelError(
-                f"the test pipeline pads {self._channels} channels with one value, which mmcv refuses",
-                hint="give a pad_val of one value for each channel",
-            )
-        else:  # as OpenCV takes it: the other channels get zeros
-            value += [0.0] * (self._channels - 1)
-        return tuple(value) if any(value) else ()
 
     def _random_flip(self, transform: dict[str, Any]) -> None:
         if self._view is not None:
@@ -178,31 +154,8 @@ class Translation:
             self._missing.leave_out(f"RandomFlip(prob={chance})")
 
     def _normalize(self, transform: dict[str, Any]) -> None:
-        mean, std = (self._per_channel(transform[name], name) for name in ("mean", "std"))
-        if min(map(_as_float32, std)) <= 0:
-            raise ModelError(f"the test pipeline normalises with a std that is not above 0: {list(std)}")
-        if transform.get("to_rgb", True):
-            if self._channels == 3:
-                self.steps.append(ChannelOrder((2, 1, 0)))
-            elif self._channels not in (1, 4):  # OpenCV converts those, and mmcv does not use the result
-                raise ModelError(
-                    f"the test pipeline normalises {self._channels} channels with to_rgb=True",
-                    hint="set to_rgb=False: mmcv refuses to reverse them",
-                )
-        self.steps.append(Normalize(mean, std, arithmetic="reciprocal"))
-
-    def _per_channel(self, given: Any, name: str) -> tuple[float, ...]:
-        numbers = values(given)
-        if not all(math.isfinite(_as_float32(number)) for number in numbers):
-            raise ModelError(f"the test pipeline normalises with a {name} that is not finite: {numbers}")
-        if len(numbers) == 1:
-            numbers *= self._channels
-        if len(numbers) != self._channels:
-            raise ModelError(
-                f"the test pipeline normalises with {_count(numbers, 'value')} of {name}, the images have "
-                f"{counted(self._channels, 'channel')}"
-            )
-        return tuple(numbers)
+        mean, std, to_rgb = transform["mean"], transform["std"], bool(transform.get("to_rgb", True))
+        self.steps += normalised(mean, std, to_rgb=to_rgb, channels=self._channels)
 
     def _change_size(self, step: Step) -> None:
         self.steps.append(step)
@@ -228,15 +181,3 @@ def has_no_effect(transform: Any) -> bool:
     if name == "Transpose":  # to put channels first is packing, as ImageToTensor does it
         return "img" not in transform["keys"] or tuple(transform["order"]) == (2, 0, 1)
     return name in _NO_EFFECT or (name in _BY_CHANCE and transform.get("prob") == 0)
-
-
-def _as_float32(number: float) -> float:
-    """The number as mmseg keeps it."""
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        return float(np.float32(number))
-
-
-def _count(items: list[float], what: str) -> str:
-    return f"1 {what}" if len(items) == 1 else f"{len(items)} {what}s"

@@ -25,9 +25,14 @@ _DICTS = (
     "addict.addict.Dict",
     "yacs.config.CfgNode",
 )
-_INERT = ("mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr")
-"""What mmengine's training saves beside the weights: the history of each number that it logs, which refers to
-its own methods. Stand-ins that do nothing take the place of both: no attribute is looked up."""
+_INERT = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler",
+    "builtins.getattr",
+)
+"""What mmengine's training saves beside the weights: the history of each number that it logs, and one
+scheduler, which refer to their own methods. A stand-in that does nothing takes the place of each: no
+attribute is looked up."""
 _VERSIONS = "_metadata"
 """The attribute by which a state dict holds the versions of its modules' layouts."""
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -104,7 +109,7 @@ def _refusal(location: str, reason: str, *, is_zip: bool) -> CheckpointError:
 
 def _harmless_types() -> list[Any]:
     """Types without side effects that such files hold: arrays and numbers of NumPy, dicts of configs, the
-    parsed arguments of training scripts, the history that mmengine logs.
+    parsed arguments of training scripts, the history and the scheduler of mmengine.
 
     A file names a type by its module when the file was written. The dicts become plain ones, so that no
     framework code runs.
@@ -119,13 +124,17 @@ def _harmless_types() -> list[Any]:
 
 
 def _forget_attributes(content: Any) -> None:
-    """Take all attributes off the dicts in a pickle but the versions of their layout.
+    """Take all attributes off the tensors and dicts in a pickle but the versions of a dict's layout.
 
-    A pickle may give a dict attributes with the names of its methods.
+    A pickle may give them attributes with the names of their methods.
     """
+    import torch
+
     waiting, seen = [content], set()
     while waiting:
         part = waiting.pop()
+        if isinstance(part, torch.Tensor):
+            vars(part).clear()
         if not isinstance(part, (dict, list, tuple)) or id(part) in seen:
             continue
         seen.add(id(part))

@@ -154,7 +154,7 @@ def _read_pickle(path: Path, location: str, *, trust: bool) -> Checkpoint:
     content = load_pickle(path, location, trust=trust)
     try:
         found = unwrap(content, location)
-    except (TypeError, AttributeError, ValueError) as error:  # a tensor has an attribute instead of a method
+    except (TypeError, AttributeError, ValueError) as error:  # objects of a file that the user trusts
         raise CheckpointError(f"{location} is damaged or no PyTorch checkpoint") from error
     return Checkpoint(location, found.state, found.meta, found.versions, found.rest)
 

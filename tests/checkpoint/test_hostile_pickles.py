@@ -117,10 +117,14 @@ def test_attributes_with_the_names_of_methods(tmp_path, name):
         assert not checkpoint.versions
 
 
-def test_a_tensor_with_an_attribute_instead_of_a_method(tmp_path):
-    weight = torch.ones(2)
-    path = saved(tmp_path / "w.pth", {"w": weight})
-    weight.detach = 5
-    path = saved(tmp_path / "w.pth", {"w": weight})
-    with pytest.raises(CheckpointError, match="damaged or no PyTorch checkpoint"):
-        read_checkpoint(path)
+@pytest.mark.parametrize("value", [5, OrderedDict, "numel"])
+@pytest.mark.parametrize("name", ["detach", "numel", "data_ptr"])
+def test_a_tensor_with_an_attribute_instead_of_a_method(tmp_path, name, value):
+    """Also a class, which can be called: what it gives is no tensor."""
+    weights = [torch.ones(2), torch.nn.Parameter(torch.ones(2))]
+    for weight in weights:
+        setattr(weight, name, value)
+    path = saved(tmp_path / "w.pth", {"state_dict": {"v": weights[0], "w": weights[1]}, "more": [weights[0]]})
+    read = read_checkpoint(path)
+    assert [read.state[key].tolist() for key in "vw"] == [[1, 1], [1, 1]]
+    assert not vars(read.rest["more"][0])

@@ -27,14 +27,16 @@ _OURS = ("mmseg.", "mmcv.", "mmengine.")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The transforms that read images and masks; the others need not be there."""
+    """The transforms that read images and masks; where the others are mmseg's, they are not needed."""
 
     images: Any = None
     """Loads images; ``None``: nothing does."""
     masks: Any = None
     """Loads masks: one of mmseg's; ``None``: nothing does."""
-    whole: tuple[Any, ...] = ()
-    """All transforms, where one of the user's own may change the labels of a mask."""
+    steps: tuple[Any, ...] = ()
+    """All transforms."""
+    relabels: bool = False
+    """Whether one of the user's own may load masks, or change their labels."""
     packs_zero_label: bool = True
     """Whether evaluators are told that the zero label was reduced."""
 
@@ -67,7 +69,8 @@ def read_pipeline(settings: Any) -> Pipeline:
     return Pipeline(
         images=images,
         masks=masks,
-        whole=tuple(steps) if any(own if masks is None else own[1:]) else (),
+        steps=tuple(steps),
+        relabels=any(own if masks is None else own[1:]),
         packs_zero_label="reduce_zero_label" in packer.get("meta_keys", ("reduce_zero_label",)),
     )
 

@@ -146,8 +146,9 @@ def _set_readers(part: Part, *, plain: bool) -> None:
         images = Reader(dataset, (pipeline.images,))
         part.images = images if reads_itself or not usual_images(pipeline.images) else None
     loader = pipeline.masks or {"type": "LoadAnnotations"}
-    masks = Reader(dataset, pipeline.whole or (loader,))
-    if pipeline.whole or reads_itself or not plain or not usual_masks(loader):
+    whole = pipeline.relabels or (reads_itself and pipeline.masks is not None)
+    masks = Reader(dataset, pipeline.steps if whole else (loader,))
+    if whole or not plain or not usual_masks(loader):
         part.masks = masks
     else:
         part.labels = _label_table(part)
@@ -180,7 +181,7 @@ def _label_table(part: Part) -> Any:
 def _has_masks(part: Part, reporter: Reporter) -> bool:
     if part.evaluator.formats_only:
         return False
-    if part.pipeline.whole and part.masks is not None:
+    if part.pipeline.relabels and part.masks is not None:
         return part.masks.loads_masks()
     return all(sample.mask is not None for sample in part.samples) and _on_disk(part, reporter)
 

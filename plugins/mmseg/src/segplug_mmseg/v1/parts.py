@@ -181,7 +181,7 @@ class Part:
         special = self.images is not None or self.masks is not None
         return {
             "type": f"{type(dataset).__module__}.{type(dataset).__qualname__}",
-            "pipeline": [pipeline.images, pipeline.masks, pipeline.whole],
+            "pipeline": [pipeline.images, pipeline.masks, pipeline.steps if pipeline.relabels else None],
             "reading": {key: self.settings[key] for key in self.settings if special and key not in _LISTING},
             "samples": [[os.path.abspath(sample.image), self._mask_text(sample)] for sample in self.samples],
             "times": self.times,

@@ -77,6 +77,10 @@ def upgrade_dataset(settings: Any, pipeline: Pipeline, reduces: Callable[[Any], 
         rest = without(settings, "separate_eval")
         return {**rest, "datasets": [upgraded(item) for item in as_list(settings.get("datasets"))]}
     if isinstance(settings.get("dataset"), (dict, list, tuple)):
+        if "skip_type_keys" in settings:
+            notes.on_training(
+                f"{kind}.skip_type_keys is as it was: its transforms may have other names in 1.x"
+            )
         found = {**settings, "dataset": upgraded(settings["dataset"])}
         return {**found, "pipeline": pipeline(settings)} if "pipeline" in settings else found
     parts = _separated(settings)

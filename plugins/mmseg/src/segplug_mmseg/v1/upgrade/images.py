@@ -21,7 +21,7 @@ class Images:
     pad: Mapping[str, Any] | None = None
     """Settings of its ``Pad``."""
     grey: bool = False
-    """Whether it loads images of one channel."""
+    """Whether images are known to have one channel."""
 
 
 def data_preprocessor(test: Images | None, train: Images | None, notes: Notes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from segplug_mmseg.v1.upgrade.training import TrainPipeline, upgrade_train_pipel
 __all__ = ["Data", "evaluator", "test_data", "train_data"]
 
 _IGNORED = 255
+_METRICS = ("mIoU", "mDice", "mFscore")
 _NOT_OF_A_LOADER = ("type", "samples_per_gpu", "workers_per_gpu", "shuffle", "dataset")
 
 
@@ -128,10 +129,12 @@ def evaluator(evaluation: Mapping[str, Any], settings: Any, split: str, notes: N
         notes: Refuses data sets that ignore different labels.
     """
     parts = leaves(settings)
-    found: dict[str, Any] = {
-        "type": "IoUMetric",
-        "iou_metrics": [str(name) for name in as_list(evaluation.get("metric", "mIoU"))],
-    }
+    given = [str(name) for name in as_list(evaluation.get("metric", "mIoU"))]
+    for name in given:
+        if name not in _METRICS:
+            notes.on_prediction(f"the metric {name} is none of IoUMetric's: it is left out")
+    known = [name for name in given if name in _METRICS]
+    found: dict[str, Any] = {"type": "IoUMetric", "iou_metrics": known or ["mIoU"]}
     ignored = {one.get("ignore_index", _IGNORED) for one in parts}
     if len(ignored) > 1:
         notes.refuse(f"the data sets of data.{split} have different ignore_index")

@@ -18,7 +18,9 @@ RUNTIME = (
 )
 """Settings of 0.x that :func:`upgrade_runtime` translates."""
 
+_LAUNCHER = ("gpu_ids", "gpus", "device")
 _BACKENDS = {"TensorboardLoggerHook": "TensorboardVisBackend", "WandbLoggerHook": "WandbVisBackend"}
+_OF_A_BACKEND = {"init_kwargs": "init_kwargs", "log_dir": "save_dir"}
 _TEXT_LOGGER = "TextLoggerHook"
 _BEST = ("save_best", "rule", "greater_keys", "less_keys")
 _EVALUATION = ("interval", "start", "metric", "pre_eval", "by_epoch", "efficient_test", *_BEST)
@@ -66,6 +68,9 @@ def upgrade_runtime(
     for key in evaluation:
         if key not in _EVALUATION:
             notes.on_training(f"evaluation.{key} has no counterpart in 1.x: it is left out")
+    for key in _LAUNCHER:
+        if settings.get(key) is not None:
+            notes.on_training(f"{key} is left out: in 1.x the launcher says it")
     if settings.get("momentum_config"):
         notes.on_training("momentum_config has no counterpart here: it is left out")
     if any(one[0] != "train" for one in as_list(settings.get("workflow"))):
@@ -78,7 +83,8 @@ def _logging(config: Mapping[str, Any], notes: Notes) -> tuple[list[dict[str, An
     for hook in as_list(config.get("hooks")):
         kind = hook.get("type")
         if kind in _BACKENDS:
-            backends.append({"type": _BACKENDS[kind]})
+            keywords = {name: hook[key] for key, name in _OF_A_BACKEND.items() if key in hook}
+            backends.append({"type": _BACKENDS[kind], **keywords})
         elif kind != _TEXT_LOGGER:
             notes.on_training(f"the logger {kind} has no counterpart in 1.x: it is left out")
     return backends, int(config.get("interval", 50))

@@ -12,6 +12,8 @@ __all__ = ["by_epoch", "length", "optim_wrapper", "param_scheduler", "train_loop
 
 _EPOCHS = "EpochBasedRunner"
 _WARMUP = ("warmup", "warmup_iters", "warmup_ratio", "warmup_by_epoch")
+_LOSS_SCALE = 512.0
+"""That of ``Fp16OptimizerHook``."""
 _CONSTRUCTORS = {"DefaultOptimizerConstructor": "DefaultOptimWrapperConstructor"}
 
 
@@ -59,21 +61,20 @@ def optim_wrapper(settings: Mapping[str, Any], notes: Notes) -> dict[str, Any] |
         constructor = optimizer["constructor"]
         found["constructor"] = _CONSTRUCTORS.get(constructor, constructor)
     config = dict(settings.get("optimizer_config") or {})
-    hook = config.pop("type", "OptimizerHook")
-    clip = config.pop("grad_clip", None)
-    found["clip_grad"] = clip
-    half = settings.get("fp16")
-    if config.pop("cumulative_iters", None) not in (None, 1):
-        found["accumulative_counts"] = settings["optimizer_config"]["cumulative_iters"]
-    if half is not None or "Fp16" in str(hook) or config.pop("use_fp16", False):
-        found["type"] = "AmpOptimWrapper"
-        scale = half.get("loss_scale", 512.0) if isinstance(half, dict) else config.get("loss_scale", 512.0)
-        found["loss_scale"] = scale
-    config.pop("loss_scale", None)
-    config.pop("distributed", None)
+    hook = str(config.pop("type", "OptimizerHook"))
+    found["clip_grad"] = config.pop("grad_clip", None)
+    steps = config.pop("cumulative_iters", 1)
+    if steps != 1:
+        found["accumulative_counts"] = steps
+    # 0.x has an empty `fp16` beside the hook, which says the scale.
+    half = dict(settings.get("fp16") or {}), config
+    if settings.get("fp16") is not None or "Fp16" in hook or config.get("use_fp16"):
+        scales = [one["loss_scale"] for one in half if "loss_scale" in one]
+        found |= {"type": "AmpOptimWrapper", "loss_scale": scales[-1] if scales else _LOSS_SCALE}
+    config = without(config, "loss_scale", "use_fp16", "distributed")
     for key in config:
         notes.on_training(f"optimizer_config.{key} has no counterpart in 1.x: it is left out")
-    if "Optimizer" not in str(hook):
+    if "Optimizer" not in hook:
         notes.on_training(f"optimizer_config has the type {hook}, which 1.x does not have")
     return found
 
@@ -93,10 +94,8 @@ def param_scheduler(settings: Mapping[str, Any], notes: Notes) -> list[dict[str,
     if found is None:
         notes.on_training(f"the learning rate policy {policy} has no counterpart in 1.x: it is left out")
     found = [] if found is None else [{**one, "by_epoch": epochs} for one in found]
-    if warmup["warmup"] and any(one.get("eta_min") for one in found):
-        notes.on_training(
-            "with a warm-up and min_lr, learning rates differ from those of 0.x by up to 1e-4 of them"
-        )
+    if warmup["warmup"] and any(one.get("eta_min") or one.get("eta_min_ratio") for one in found):
+        notes.on_training("with a warm-up and a least rate, learning rates differ slightly from those of 0.x")
     for key in config:
         notes.on_training(f"lr_config.{key} has no counterpart in 1.x: it is left out")
     return [*_warmup(warmup, notes), *found]

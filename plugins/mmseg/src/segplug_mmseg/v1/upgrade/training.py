@@ -56,7 +56,9 @@ def upgrade_train_pipeline(pipeline: list[Any], notes: Notes) -> TrainPipeline:
             if name == "LoadAnnotations":
                 reduces = bool(step.get("reduce_zero_label", False))
             steps += _translated(name, step, notes)
-    return TrainPipeline([*steps, {"type": "PackSegInputs"}], Images(normalize, pad), reduces)
+    if any(name in PACKING for name in names):  # a pipeline inside of another does not pack
+        steps.append({"type": "PackSegInputs"})
+    return TrainPipeline(steps, Images(normalize, pad), reduces)
 
 
 def _translated(name: str, step: Any, notes: Notes) -> list[Any]:

@@ -44,6 +44,8 @@ def passed_on(step: Any) -> Any:
     if not isinstance(step, dict):
         return step
     step = backend_args(step)
+    if step.get("type") == "RandomCrop" and isinstance(step.get("crop_size"), list):
+        step["crop_size"] = tuple(step["crop_size"])  # 1.x refuses lists
     if step.get("type") == "RandomFlip":
         if "flip_ratio" in step:  # its name in the first versions
             step["prob"] = step.pop("flip_ratio")

@@ -8,7 +8,7 @@ what training needs. What 1.x does not have is refused by name where predictions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segplug_mmseg.explain import one_line
@@ -102,9 +102,8 @@ def _upgraded(settings: dict[str, Any], notes: Notes) -> dict[str, Any]:
     test = test_data(data, "test", shared, notes)
     found = upgrade_runtime(settings, evaluation, notes, by_epoch=epochs)
     if "model" in settings:
-        preprocessor = data_preprocessor(
-            _test_images(settings, test, val, notes), _train_images(train), notes
-        )
+        images = _grey(_test_images(settings, test, val, notes), settings)
+        preprocessor = data_preprocessor(images, _grey(_train_images(train), settings), notes)
         found["model"] = upgrade_model(settings, preprocessor, notes)
     found |= _other(settings)
     found |= _pipelines(settings, train, test or val, notes)
@@ -115,6 +114,13 @@ def _upgraded(settings: dict[str, Any], notes: Notes) -> dict[str, Any]:
             found[f"{split}_evaluator"] = evaluator(evaluation, data[split], split, notes)
             found[f"{split}_cfg"] = {"type": "ValLoop" if split == "val" else "TestLoop"}
     return found
+
+
+def _grey(images: Images | None, settings: dict[str, Any]) -> Images | None:
+    model = settings["model"]
+    backbone = model.get("backbone") if isinstance(model, dict) else None
+    one = isinstance(backbone, dict) and backbone.get("in_channels") == 1
+    return replace(images, grey=True) if images is not None and one else images
 
 
 def _train_images(train: Data | None) -> Images | None:

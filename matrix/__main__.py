@@ -41,6 +41,7 @@ def exports(name: str) -> Measurement[Row]:
         versions=source.versions,
         render=partial(render, source),
         describe=describe,
+        missing=source.missing,
     )
 
 

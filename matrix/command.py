@@ -40,6 +40,8 @@ class Measurement(Generic[M]):
     """Returns the page."""
     describe: Callable[[M], str]
     """Describes a row that passed, in one line."""
+    missing: Callable[[], str | None] = lambda: None
+    """Returns why this environment cannot measure, or ``None``."""
 
     def rows_of(self, family: str, installed: dict[str, str], minutes: float) -> Iterator[M]:
         """The rows of one family. A part that its process did not print gets a failed row with the reason."""
@@ -65,7 +67,10 @@ def run(
         arguments: Of the command line.
         parents: Parsers of more options, which chose ``measurement``.
     """
-    options = _parser(measurement, parents).parse_args(arguments)
+    parser = _parser(measurement, parents)
+    options = parser.parse_args(arguments)
+    if reason := measurement.missing():
+        parser.error(reason)
     chosen = choose_families(options.family or measurement.families, options.shard)
     kind, render = measurement.kind, measurement.render
     rows = read_rows(options.data, kind)

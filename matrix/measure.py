@@ -17,16 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matrix.families import Case
+from matrix.inputs import sample_input
 from matrix.rows import FORM, Row
 from matrix.sources import SOURCES, Source
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from segplug.api import Segplug
     from segplug.comparison import Comparison
-    from segplug.model import ModelMeta, SegmentationModel
+    from segplug.model import SegmentationModel
     from segplug.results import Artifact
 
 LEAST_SIZES = 3
@@ -71,7 +69,7 @@ def _form(_: Segplug, model: SegmentationModel, case: Case, blank: Row, __: Path
     compared: list[str] = []
     found: list[float] = []
     for size in ((height, width), (height + height // 4 + 3, width + width // 4 + 3)):
-        image = torch.from_numpy(_sample(model.meta, size))[None]
+        image = torch.from_numpy(sample_input(model.meta, size))[None]
         with torch.inference_mode():
             try:
                 expected = model.module(image)
@@ -88,15 +86,6 @@ def _form(_: Segplug, model: SegmentationModel, case: Case, blank: Row, __: Path
     return replace(
         blank, passed=passed, reason=reason, compared_at=tuple(compared), relative_difference=max(found)
     )
-
-
-def _sample(meta: ModelMeta, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """The sample image in this size, preprocessed: ``(C, H, W)``."""
-    from segplug.runtime.preprocess import Preprocessor
-    from segplug.verification.run import verification_images
-
-    ((name, sample, resized),) = verification_images((), meta, size)
-    return Preprocessor(resized)(sample, name).array
 
 
 def _whole(session: Segplug, model: SegmentationModel, case: Case, blank: Row, file: Path) -> Row:
@@ -124,10 +113,13 @@ def _sliding(session: Segplug, model: SegmentationModel, case: Case, blank: Row,
     from segplug.verification.stability import perturbed_runs
 
     artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)
-    (crop_h, crop_w), (step_h, step_w) = model.meta.inference.crop_size, model.meta.inference.stride
+    windows = model.meta.inference
+    assert windows.crop_size is not None  # the options made it slide
+    assert windows.stride is not None
+    (crop_h, crop_w), (step_h, step_w) = windows.crop_size, windows.stride
     # Not a whole number of steps, so that the last window of each axis is moved back into the image.
     height, width = crop_h + step_h // 2 + 5, crop_w + step_w // 2 + 7
-    image = _sample(model.meta, (height, width))
+    image = sample_input(model.meta, (height, width))
     segmentor: Any = model.module.segmentor
     is_old = not hasattr(segmentor, "data_preprocessor")
 

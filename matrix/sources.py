@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 
 from matrix import families, families_mmseg1
@@ -42,6 +43,8 @@ class Source:
     """What is measured of each family: ``MODES``, and ``FORM``."""
     made_by: tuple[str, ...]
     """The distributions that a measurement depends on."""
+    missing: Callable[[], str | None]
+    """Returns why this environment cannot measure it, or ``None``."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Families that are not measured, and why."""
 
@@ -54,6 +57,20 @@ class Source:
         return found
 
 
+def _missing_mmseg(wanted: str) -> str | None:
+    from segplug_mmseg.installed import installed_mmseg
+
+    from segplug.errors import MissingDependencyError
+
+    try:
+        found = installed_mmseg()
+    except MissingDependencyError as error:
+        return str(error)
+    if found.generation == wanted:
+        return None
+    return f"{found} is installed: run it in an environment with mmsegmentation {wanted}"
+
+
 SOURCES: Mapping[str, Source] = {
     "mmseg0": Source(
         framework="mmsegmentation 0.30",
@@ -63,6 +80,7 @@ SOURCES: Mapping[str, Source] = {
         families=families.FAMILIES,
         parts=MODES,
         made_by=(*MADE_BY, "mmcv", "mmcv-full"),
+        missing=partial(_missing_mmseg, "0.x"),
     ),
     "mmseg1": Source(
         framework="mmsegmentation 1.2",
@@ -72,6 +90,7 @@ SOURCES: Mapping[str, Source] = {
         families=families_mmseg1.FAMILIES,
         parts=(FORM, *MODES),
         made_by=(*MADE_BY, "onedl-mmsegmentation", "mmcv", "mmcv-lite", "mmengine", "mmdet", "mmpretrain"),
+        missing=partial(_missing_mmseg, "1.x"),
         left_out=families_mmseg1.LEFT_OUT,
     ),
 }

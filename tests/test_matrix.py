@@ -18,7 +18,7 @@ from matrix.engine_measure import versions as engine_versions
 from matrix.engine_rows import PRECISIONS, EngineRow
 from matrix.engine_rows import render as render_engines
 from matrix.families import FAMILIES
-from matrix.rows import MODES, Row, add_rows, read_rows
+from matrix.rows import FORM, MODES, Row, add_rows, read_rows
 from matrix.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,9 +62,34 @@ def test_every_family_that_mmseg_carries_has_a_config():
         assert (configs / family / case.config).is_file()
 
 
-def test_the_page_in_the_docs_is_generated_from_its_rows():
-    rows = read_rows(ROOT / "docs" / "support-matrix.json", Row)
-    assert (ROOT / "docs" / "support-matrix.md").read_text() == render(rows)
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_page_in_the_docs_is_generated_from_its_rows(name):
+    page = ROOT / "docs" / f"{SOURCES[name].page}.md"
+    rows = read_rows(page.with_suffix(".json"), Row)
+    assert page.read_text() == render_source(SOURCES[name], rows)
+
+
+def test_a_source_that_is_not_installed_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        command.main(["--source", "mmseg1"])
+    assert end.value.code == 2
+    assert "mmsegmentation 0.30.0 is installed: run it in an environment with" in capsys.readouterr().err
+
+
+def test_the_page_of_1x_has_forms_causes_and_what_is_left_out():
+    source = SOURCES["mmseg1"]
+    case = replace(source.families["twins"], cause="sums are ordered otherwise", note="PCPVT")
+    shown = replace(source, families={"fcn": source.families["fcn"], "twins": case})
+    measured = {"passed": True, "relative_difference": 2.1e-6, "exported_for": "", "megabytes": None}
+    form = row("fcn", FORM, **measured, compared_at=("sample 1x128x192",))
+    page = render_source(shown, {form.key: form})
+    assert "`python -m matrix --source mmseg1` measures" in page
+    assert "form 1 of 2, static 0 of 2" in page
+    line = next(line for line in page.splitlines() if line.startswith("| fcn"))
+    assert line.split(" | ")[2:4] == ["2e-06", "not measured"]
+    assert "## Why forms differ\n\n* **twins**: sums are ordered otherwise\n" in page
+    assert "## Remarks\n\n* **twins**: PCPVT\n" in page
+    assert "* **vpd**: a depth estimator" in page
 
 
 def test_the_docs_show_that_every_family_passes_in_every_mode():

@@ -165,6 +165,17 @@ def test_a_folder_with_text_logs_only_says_what_is_read(tmp_path):
     assert ".log.json" in said
 
 
+def test_a_text_log_stands_for_the_numbers_beside_it(tmp_path):
+    of_mmcv = write(tmp_path / "mmcv" / "20230102_000000.log.json", train(50, 1.0))
+    _scalars(tmp_path / "mmengine" / "20240102_000000" / "vis_data", 3.0)
+    texts = (of_mmcv.with_suffix(""), tmp_path / "mmengine" / "20240102_000000" / "20240102_000000.log")
+    for text, value in zip(texts, (1.0, 3.0), strict=True):
+        text.write_text("text\n")
+        report = Segplug().analyze("logs", text)
+        assert report.data["curves"][0]["mean"] == [value]
+        assert labels(report) == [f"{text.stem} loss (train)"]
+
+
 def test_logs_of_both_frameworks_in_one_folder_are_two_runs(tmp_path):
     write(tmp_path / "20230102_000000.log.json", train(50, 1.0))
     _scalars(tmp_path / "20240102_000000" / "vis_data", 3.0)

@@ -305,6 +305,27 @@ def test_mmengine_saves_the_averages_as_the_networks_own(tmp_path):
     assert "ema_state_dict" in {item["what"] for item in data["removed"]}
 
 
+@pytest.mark.parametrize("safetensors", [False, True])
+def test_the_notes_of_mmengine(tmp_path, safetensors):
+    """A label map has numbers as keys, which JSON has not."""
+    dataset = {"classes": ("road", "sky"), "palette": [[1, 2, 3], [4, 5, 6]], "reduce_zero_label": False}
+    dataset["label_map"] = {np.int64(2): 1, 1: 255, 0: 0}
+    meta = {"dataset_meta": dataset, "mmengine_version": "0.10.7", "cfg": "model = dict()", "epoch": 0}
+    training = {"experiment_name": "a_20261201", "time": "20261201_000000", "seed": 1}
+    source = training_run(tmp_path, meta=meta | training, message_hub={}, param_schedulers=[{"last_step": 3}])
+    suffix = ".safetensors" if safetensors else ".pth"
+    path, data = publish(source, tmp_path / f"a{suffix}", safetensors=safetensors)
+    kept = read_checkpoint(str(path)).meta
+    assert set(kept) == set(meta)
+    assert tuple(kept["dataset_meta"]["classes"]) == ("road", "sky")
+    expected = {"2": 1, "1": 255, "0": 0} if safetensors else {2: 1, 1: 255, 0: 0}
+    assert kept["dataset_meta"]["label_map"] == expected
+    assert {item["what"] for item in data["removed"]} == {
+        *("optimizer", "message_hub", "param_schedulers"),
+        *(f"meta.{name}" for name in training),
+    }
+
+
 def test_averages_that_are_not_there_or_of_another_network(tmp_path):
     with pytest.raises(CheckpointError, match="holds no averaged weights"):
         publish(training_run(tmp_path), tmp_path / "a.pth", ema=True)

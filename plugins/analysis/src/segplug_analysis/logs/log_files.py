@@ -17,8 +17,9 @@ _LISTED = 10
 _PATTERNS = ("*.log.json", "scalars.json", "vis_data/scalars.json", "*/vis_data/scalars.json")
 """Patterns of log files in a folder; the first one with a match is used."""
 
+_TEXT = ".log"
 _TEXT_LOGS = ("*.log", "*/*.log")
-"""What both frameworks print: for people, not read here."""
+"""What both frameworks print: for people, not read here. The numbers are in another file beside it."""
 
 _STARTED = re.compile(r"\d{8}_\d{6}")
 """mmengine names the folder of each start of a run by its time."""
@@ -30,6 +31,8 @@ _COMMON_PARTS = frozenset({"vis_data", "scalars", "log", ""})
 def log_files(log: str) -> tuple[Path, ...]:
     """The files of one LOG, in the order in which they were written: a folder is one resumed run.
 
+    A text log stands for the file with its numbers, if that lies beside it.
+
     Raises:
         UsageError: it does not exist, or it is a folder without logs, or with those of several runs.
     """
@@ -37,7 +40,7 @@ def log_files(log: str) -> tuple[Path, ...]:
     if not path.is_dir():
         if reason := why_no_file(path, "log"):
             raise UsageError(reason)
-        return (path,)
+        return (_with_numbers(path),)
     for pattern in _PATTERNS:
         found = tuple(sorted(file for file in path.glob(pattern) if is_regular(file)))
         if found:
@@ -52,6 +55,14 @@ def log_files(log: str) -> tuple[Path, ...]:
             hint="mmcv writes a .log.json beside them, mmengine a vis_data/scalars.json",
         )
     raise UsageError(f"the folder {log} has no log", hint=f"looked for {', '.join(_PATTERNS)}")
+
+
+def _with_numbers(path: Path) -> Path:
+    """What mmcv or mmengine wrote beside a text log; other files, and text logs alone, as they are."""
+    if path.suffix != _TEXT:
+        return path
+    beside = (path.with_name(f"{path.name}.json"), path.parent / "vis_data" / "scalars.json")
+    return next((file for file in beside if is_regular(file)), path)
 
 
 def _has_logs(folder: Path) -> bool:

@@ -57,7 +57,8 @@ class Options:
 class Logs(Report[Options]):
     """Draws the curves of training logs: mmcv's .log.json and mmengine's scalars.json.
 
-    Each SUBJECT is one run: a file, or a folder with all files of a resumed run.
+    Each SUBJECT is one run: a file, or a folder with all files of a resumed run. A text log stands for the
+    file with its numbers beside it.
     """
 
     hook_version = 2

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Published", "Removed", "published"]
 
-_TRAINING_META = ("env_info", "hook_msgs", "seed", "exp_name", "time", "dataset_meta_path")
+_TRAINING_META = (
+    *("env_info", "hook_msgs", "seed", "exp_name", "time", "dataset_meta_path"),
+    "experiment_name",  # mmengine's
+)
 """Entries of ``meta`` about the training run and its machine."""
 
 
@@ -56,7 +59,8 @@ def published(checkpoint: Checkpoint, *, averaged: bool, keeps_versions: bool) -
     Args:
         checkpoint: The checkpoint as it was read.
         averaged: Choose the weights averaged over training.
-        keeps_versions: The format of the file can hold PyTorch's layout versions.
+        keeps_versions: The format of the file can hold PyTorch's layout versions, and mappings whose keys
+            are numbers.
 
     Raises:
         CheckpointError: ``averaged`` is set and there are no averaged weights; or a tensor is of a kind
@@ -79,7 +83,7 @@ def published(checkpoint: Checkpoint, *, averaged: bool, keeps_versions: bool) -
         removed.append(Removed("state_dict._metadata", "the format cannot hold layout versions", 0))
     meta = {}
     for name, value in checkpoint.meta.items():
-        converted = plain(value)
+        converted = plain(value, text_keys=not keeps_versions)
         if name in _TRAINING_META:
             removed.append(Removed(f"meta.{name}", "about the training run, not the model", _bytes(value)))
         elif converted is _NOT_PLAIN:
@@ -148,21 +152,25 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 _NOT_PLAIN = object()
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, *, text_keys: bool = False) -> Any:
     """Convert metadata to plain types, arrays of numpy to lists; ``_NOT_PLAIN``: that is not possible.
 
     Every value is made anew in exactly these types, and equal strings become one object: pickle writes one
-    object and two equal ones differently, and equal metadata must give equal bytes.
+    object and two equal ones differently, and equal metadata must give equal bytes. A key that is a whole
+    number stays one (mmengine's ``label_map``) unless ``text_keys``; others become text.
     """
     import numpy as np
 
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, Mapping):
-        items = {sys.intern(str(key)): plain(item) for key, item in value.items()}
+        items = {
+            _plain_key(key, text_keys=text_keys): plain(item, text_keys=text_keys)
+            for key, item in value.items()
+        }
         return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items.values()) else items
     if isinstance(value, (list, tuple)):
-        values = [plain(item) for item in value]
+        values = [plain(item, text_keys=text_keys) for item in value]
         if any(item is _NOT_PLAIN for item in values):
             return _NOT_PLAIN
         return tuple(values) if isinstance(value, tuple) else values
@@ -173,3 +181,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, int):
         return int(value)
     return float(value) if isinstance(value, float) else _NOT_PLAIN
+
+
+def _plain_key(key: Any, *, text_keys: bool) -> Any:
+    import numpy as np
+
+    is_whole = isinstance(key, (int, np.integer)) and not isinstance(key, bool)
+    return int(key) if is_whole and not text_keys else sys.intern(str(key))

@@ -83,6 +83,9 @@ class ModelMeta:
     probabilities of all views are averaged. Empty: none. A view that counts twice is there twice."""
     tta_by_default: bool = True
     """Whether the views run unless a user says otherwise; else they run only where a user asks for them."""
+    tta_activates: bool = False
+    """Whether ``activation`` is applied to the scores of each view even if they are ``probabilities``, as
+    mmsegmentation 1.x does to those of heads of queries."""
     approximations: tuple[str, ...] = ()
     """What the source's framework does differently, one line each; only because the user asked for it."""
     input_size: Edges | None = None

@@ -245,7 +245,7 @@ def average_views(views: Iterable[tuple[NetworkOutput, int]], meta: ModelMeta) -
         weights += weight
         for index in range(len(planes)):
             values[index] = planes[index]
-        if output.logits:
+        if output.logits or meta.tta_activates:
             with np.errstate(invalid="ignore", over="ignore"):
                 _activate(values)
         values *= np.float32(weight)

@@ -26,6 +26,7 @@ FULL = ModelMeta(
     ),
     tta=((Normalize((1.0,) * 3, (2.0,) * 3),), (Flip(), Normalize((1.0,) * 3, (2.0,) * 3))),
     tta_by_default=False,
+    tta_activates=True,
     approximations=("step 'CLAHE' is left out",),
     input_size=(64, 96),
     inference=Inference(mode="slide", crop_size=(64, 96), stride=(42, 42)),

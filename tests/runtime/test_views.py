@@ -310,6 +310,21 @@ def test_a_run_without_views_says_which_it_was(photo) -> None:
     assert (report.views, report.views_left_out) == (0, 0)
 
 
+def test_scores_of_queries_are_activated_view_by_view(photo) -> None:
+    """As mmseg's SegTTAModel does: softmax also over what is not logits."""
+    meta = _meta(VIEW, (Flip(), *VIEW), scores="probabilities", tta_activates=True)
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        return torch.from_numpy(_network(batch)).softmax(1).numpy()
+
+    engine = FunctionEngine(EngineSpec(meta, "logits", backend="test"), network)
+    model = ModelRunner(Runner(engine), 1, QuietReporter(), tta=True)
+    views = model.preprocess(photo(45, 61), "a")
+    (output,) = model.run([views])
+    parts = [torch.from_numpy(network(view.array[None])).softmax(1)[0].numpy() for view in views]
+    np.testing.assert_allclose(output.values, (parts[0] + parts[1][:, :, ::-1]) / 2, atol=1e-5)
+
+
 def test_views_that_are_no_default_run_where_they_are_asked_for(photo) -> None:
     meta = _meta(VIEW, (Flip(), *VIEW), tta_by_default=False)
     engine, images = _engine(meta), ArrayDataset(_images(photo))

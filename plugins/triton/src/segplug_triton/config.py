@@ -33,6 +33,7 @@ _NOT_SHARED = (
     "extra",
     "tta",
     "tta_by_default",
+    "tta_activates",
     "approximations",
 )
 """The metadata that may differ between the versions of a model. Clients compute with none of it."""

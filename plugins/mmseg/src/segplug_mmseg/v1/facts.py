@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from segplug.preprocessing import Decoding, usual_steps
 from segplug.progress import Reporter
+from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.meta import ClassFacts, ConfigFacts, Head
-from segplug_mmseg.pipeline.preprocessing import Preprocessing
+from segplug_mmseg.v1.pipeline import data_sets, read_pipeline, split_data, test_data
+from segplug_mmseg.v1.pipeline.transforms import default_scope, name_of
+from segplug_mmseg.values import colours, is_list, names, type_name
 
-__all__ = ["palette_of_class", "read_facts"]
+__all__ = ["class_facts", "palette_of_class", "read_facts"]
 
 
 def read_facts(
@@ -21,12 +24,84 @@ def read_facts(
     approximate: bool = False,
     reporter: Reporter,
 ) -> ConfigFacts:
-    """Read the data preprocessor, the test pipeline and the test data set's class."""
-    mean, std = config["model"]["data_preprocessor"]["mean"], config["model"]["data_preprocessor"]["std"]
-    preprocessing = Preprocessing(3, Decoding(), usual_steps(mean, std))
-    return ConfigFacts(preprocessing, ClassFacts(""), False, config["model"].get("test_cfg"))
+    """Read the test pipeline, the data preprocessor and the test data set's class.
+
+    Args:
+        config: The mmengine ``Config``, overrides merged.
+        head: The network's input and output.
+        takes: Whether the network runs with so many input channels; asked only where its first convolution
+            and the test pipeline differ.
+        approximate: Leave out what of the preprocessing cannot be expressed, and list it.
+        reporter: Gets a warning for what the config does not say.
+
+    Raises:
+        ModelError: images do not fit the network, a setting cannot be read, or the preprocessing cannot be
+            expressed.
+    """
+    preprocessing = read_pipeline(
+        config,
+        reporter,
+        network=head.in_channels,
+        takes=takes,
+        out_channels=head.out_channels,
+        approximate=approximate,
+    )
+    with default_scope(config):
+        dataset = class_facts(next(data_sets(test_data(config)), {}))
+        return ConfigFacts(
+            preprocessing=preprocessing,
+            dataset=dataset,
+            reduce_zero_label=_reduces_zero_label(config, dataset),
+            test_cfg=config["model"].get("test_cfg") or config.get("test_cfg"),
+        )
+
+
+def class_facts(settings: Mapping[str, Any]) -> ClassFacts:
+    """The classes, the colours and the zero label of a data set's class; its files need not be there.
+
+    mmseg sets these before it looks for files. So the object is made with folders that do not exist, and
+    read after its constructor has failed. Of a wrapper around several data sets, the first counts.
+    """
+    from mmengine.registry import DATASETS
+
+    settings = next(data_sets(settings), {})
+    given, kind = settings.get("metainfo"), settings.get("type", "")
+    name = type_name(kind)
+    if isinstance(kind, str) and kind:
+        with DATASETS.switch_scope_and_registry(settings.get("_scope_")) as registry:
+            kind = registry.get(kind)
+    if not isinstance(kind, type):
+        return ClassFacts(type=name, classes=names((given or {}).get("classes")))
+    known = {key: settings[key] for key in ("metainfo", "reduce_zero_label") if key in settings}
+    dataset: Any = object.__new__(kind)
+    with contextlib.suppress(Exception), report_warnings():
+        dataset.__init__(pipeline=[], lazy_init=True, **known)
+    found = getattr(dataset, "_metainfo", None) or {}
+    return ClassFacts(
+        type=name,
+        classes=names(found.get("classes")),
+        palette=colours(found.get("palette")),
+        reduce_zero_label=getattr(dataset, "reduce_zero_label", None),
+    )
 
 
 def palette_of_class(name: str) -> tuple[tuple[int, int, int], ...]:
     """The colours of one of mmseg's data set classes; empty if it has none of that name."""
-    return ()
+    import_mmseg()
+    from mmseg.registry import DATASETS
+
+    return colours(getattr(DATASETS.get(name), "METAINFO", {}).get("palette"))
+
+
+def _reduces_zero_label(config: Any, tested: ClassFacts) -> bool:
+    """As the network was trained: from the training pipeline, else from the class of a data set."""
+    trained = next(data_sets(split_data(config, "train")), None)
+    pipeline = (trained or {}).get("pipeline") or config.get("train_pipeline")
+    for step in pipeline if is_list(pipeline) else ():
+        if (
+            isinstance(step, dict)
+            and name_of(step) == "LoadAnnotations"
+            and step.get("reduce_zero_label") is not None
+        ):
+            return bool(step["reduce_zero_label"])
+    return bool((tested if trained is None else class_facts(trained)).reduce_zero_label)

@@ -25,7 +25,7 @@ from segplug_mmseg.recognise import config_path
 from segplug_mmseg.v1.packages import refuse_missing_packages
 from segplug_mmseg.v1.plain import plain_settings
 from segplug_mmseg.v1.tasks import refuse_other_tasks
-from segplug_mmseg.v1.upgrade import is_old, upgrade
+from segplug_mmseg.v1.upgrade import is_new_setting, is_old, upgrade
 from segplug_mmseg.values import type_name
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def read_config(
     )
     for line in upgraded.on_prediction:
         reporter.warn(line)
-    return Config(upgraded.settings, filename=str(config_path(location)))
+    config = Config(upgraded.settings, filename=str(config_path(location)))
+    _import_modules(config, location, reporter)
+    return config
 
 
 def read_settings(
@@ -91,9 +93,36 @@ def _read(location: str, cfg_options: Mapping[str, Any] | None, reporter: Report
 
     with _lock, reading(location, reporter), _standard_library_is_known():
         read_regular(path, most_bytes=MOST_TEXT)
-        config = Config.fromfile(str(path))
+        config = Config.fromfile(str(path), import_custom_modules=False)
+    if is_old(config._cfg_dict):
+        _refuse_new_overrides(location, overrides)
+    else:
+        _import_modules(config, location, reporter)
     merge(config, overrides)
     return config
+
+
+def _refuse_new_overrides(location: str, overrides: Mapping[str, Any]) -> None:
+    for key in overrides:
+        if is_new_setting(key):
+            raise UsageError(
+                f"--cfg-options {key}: {location} is a config of mmsegmentation 0.x, and has no such setting",
+                hint="name its own settings, such as data.test.data_root",
+            )
+
+
+def _import_modules(config: Config, location: str, reporter: Reporter | None) -> None:
+    """Import ``custom_imports``, with the errors of mmengine; under the names of 1.x in an upgraded config."""
+    from mmengine.utils import import_modules_from_strings
+
+    custom = config.get("custom_imports")
+    if not custom:
+        return
+    with reading(location, reporter):
+        try:
+            import_modules_from_strings(**custom)
+        except ImportError as error:
+            raise ImportError(f"Failed to import custom modules from {custom}") from error
 
 
 @contextlib.contextmanager

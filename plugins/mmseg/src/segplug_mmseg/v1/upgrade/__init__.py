@@ -22,7 +22,7 @@ from segplug_mmseg.v1.upgrade.schedule import by_epoch, optim_wrapper, param_sch
 from segplug_mmseg.v1.upgrade.testing import TestPipeline, upgrade_test_pipeline
 from segplug_mmseg.v1.upgrade.training import upgrade_train_pipeline
 
-__all__ = ["Upgraded", "is_old", "upgrade", "upgrade_config"]
+__all__ = ["Upgraded", "is_new_setting", "is_old", "upgrade", "upgrade_config"]
 
 _NEW = (
     *("default_scope", "default_hooks", "env_cfg", "param_scheduler", "optim_wrapper", "tta_pipeline"),
@@ -68,6 +68,12 @@ def is_old(settings: Mapping[str, Any]) -> bool:
         return True
     steps = as_list(settings.get("test_pipeline"))
     return any(isinstance(step, Mapping) and step.get("type") in _TRANSFORMS_OF_OLD for step in steps)
+
+
+def is_new_setting(key: str) -> bool:
+    """Whether a dotted key names a setting that configs of 0.x do not have."""
+    first, *rest = key.split(".")
+    return first in _NEW or (first == "model" and rest[:1] == ["data_preprocessor"])
 
 
 def upgrade_config(settings: Mapping[str, Any], location: str) -> dict[str, Any]:

@@ -34,8 +34,11 @@ class TensorSegmentor(nn.Module):
         """What segmentors of 1.x want to know of the images: their heads resize logits to that size."""
         if not hasattr(self.segmentor, "data_preprocessor"):
             return None
-        size = images.shape[2:]
-        return [{"img_shape": size, "pad_shape": size, "ori_shape": size}]
+        batch, size = images.shape[0], images.shape[2:]
+        # A head may ask for those of each image. Of a batch that is only known later there can be one list
+        # alone: the exportable forms need no more.
+        count = batch if type(batch) is int else 1
+        return [{"img_shape": size, "pad_shape": size, "ori_shape": size} for _ in range(count)]
 
     def takes(self, channels: int) -> bool:
         """Whether the network runs with so many input channels. It is in eval mode."""

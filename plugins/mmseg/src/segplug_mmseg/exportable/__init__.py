@@ -11,6 +11,7 @@ from segplug_torch.exportable import make_exportable
 
 from . import (  # noqa: F401  (each registers its forms)
     attention,
+    deformable_attention,
     dynamic_filters,
     feature_fusion,
     interlaced_attention,
@@ -20,8 +21,10 @@ from . import (  # noqa: F401  (each registers its forms)
     point_attention,
     point_refinement,
     position_tables,
+    query_heads,
     relative_positions,
     resizing,
+    side_adapter,
     swin,
     twins,
     upsampling,

@@ -16,7 +16,7 @@ from segplug_torch.exportable.registry import method_form
 from segplug_torch.exportable.sizes import Size
 from torch import Tensor
 
-__all__: list[str] = []
+__all__ = ["fitting_positions"]
 
 
 @method_form("mmseg.models.backbones.vit.VisionTransformer", method="_pos_embeding")
@@ -27,10 +27,16 @@ def _with_positions(self: Any, tokens: Tensor, hw_shape: tuple[Size, Size], tabl
         embedded: Tensor = type(self)._pos_embeding(self, tokens, hw_shape, table)
         return embedded
     resized = self.resize_pos_embed(table, hw_shape, (rows, columns), self.interpolate_mode)
-    position = torch.arange(tokens.shape[1], device=table.device)
+    dropped: Tensor = self.drop_after_pos(tokens + fitting_positions(table, resized, tokens.shape[1]))
+    return dropped
+
+
+def fitting_positions(table: Tensor, resized: Tensor, length: Size) -> Tensor:
+    """(1, length, C): ``table`` as it is if it has so many positions, else ``resized``."""
+    trained = table.shape[1]
+    if isinstance(length, int):
+        return table if length == trained else resized
+    position = torch.arange(length, device=table.device)
     as_it_is = table.index_select(1, position.clamp(max=trained - 1))
     # The last position, asked as a tensor: the size itself would have to be known now.
-    dropped: Tensor = self.drop_after_pos(
-        tokens + torch.where(position[-1] == trained - 1, as_it_is, resized)
-    )
-    return dropped
+    return torch.where(position[-1] == trained - 1, as_it_is, resized)

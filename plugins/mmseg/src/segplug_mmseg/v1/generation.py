@@ -15,6 +15,7 @@ from segplug_mmseg.explain import explained
 from segplug_mmseg.v1.config import read_config, read_settings, runnable_model
 from segplug_mmseg.v1.facts import palette_of_class, read_facts
 from segplug_mmseg.v1.opening import open_parts
+from segplug_mmseg.v1.tasks import refuse_other_tasks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +41,9 @@ def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initial
     from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
+    from segplug_mmseg.v1.initial_weights import initialise as initialise_weights
+
+    refuse_other_tasks(settings, location)
     with (
         _lock,
         explained(ModelError, f"cannot build the model of {location}"),
@@ -50,7 +54,7 @@ def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initial
     ):
         segmentor: nn.Module = MODELS.build(settings)
         if initialise:
-            segmentor.init_weights()  # type: ignore[operator]
+            initialise_weights(segmentor)
     return segmentor
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["attend", "cross_attention", "is_plain", "self_attention", "split_heads"]
+__all__ = ["attend", "attention", "cross_attention", "is_plain", "self_attention", "split_heads"]
 
 
 def is_plain(attention: nn.MultiheadAttention) -> bool:
@@ -38,6 +38,20 @@ def cross_attention(attention: nn.MultiheadAttention, tokens: Tensor, others: Te
     q = split_heads(F.linear(tokens, weight[:width], own_bias), heads)
     k, v = split_heads(F.linear(others, weight[width:], other_bias), 2 * heads).chunk(2, dim=1)
     return F.linear(attend(q, k, v), attention.out_proj.weight, attention.out_proj.bias)
+
+
+def attention(
+    module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None
+) -> Tensor:
+    """``module`` of (N, L, C) queries with (N, M, C) keys and values, each of its own.
+
+    ``bias`` is added to the scores, (N, heads, L, M), before the softmax.
+    """
+    weights, together = module.in_proj_weight.chunk(3), module.in_proj_bias
+    biases = (None,) * 3 if together is None else together.chunk(3)
+    given = zip((query, key, value), weights, biases, strict=True)
+    q, k, v = (split_heads(F.linear(*projection), module.num_heads) for projection in given)
+    return F.linear(attend(q, k, v, bias=bias), module.out_proj.weight, module.out_proj.bias)
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:

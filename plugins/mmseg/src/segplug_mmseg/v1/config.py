@@ -112,7 +112,7 @@ def _refuse_new_overrides(location: str, overrides: Mapping[str, Any]) -> None:
 
 
 def _import_modules(config: Config, location: str, reporter: Reporter | None) -> None:
-    """Import ``custom_imports``, with the errors of mmengine; under the names of 1.x in an upgraded config."""
+    """Import ``custom_imports``, with the errors of mmengine."""
     from mmengine.utils import import_modules_from_strings
 
     custom = config.get("custom_imports")

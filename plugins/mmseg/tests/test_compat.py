@@ -8,9 +8,12 @@ import warnings
 import pytest
 from segplug_mmseg import ops
 from segplug_mmseg.compat import has_compiled_ops, import_mmseg, report_warnings
+from segplug_mmseg.installed import installed_mmseg
 
 from segplug.errors import MissingDependencyError
 from segplug.progress import QuietReporter
+
+INSTALLED = installed_mmseg()
 
 
 def in_new_python(code: str) -> str:
@@ -44,6 +47,7 @@ print([n for n in ("torch", "mmcv", "mmseg", "cv2", "numpy") if n in sys.modules
     assert in_new_python(code) == "[]"
 
 
+@pytest.mark.skipif(INSTALLED.generation == "1.x", reason="mmcv 1 alone imports torchvision")
 def test_a_real_torchvision_is_used_as_it_is(tmp_path):
     (tmp_path / "torchvision.py").write_text("__version__ = '0.99.0'")
     code = f"""
@@ -90,7 +94,8 @@ except MissingDependencyError as error:
 
 
 def test_another_generation_of_mmcv_is_refused(tmp_path):
-    (tmp_path / "mmcv.py").write_text("__version__ = '2.1.0'")
+    other, needed = {"0.x": ("2.1.0", "mmcv 1.7"), "1.x": ("1.7.2", "mmcv 2.1")}[INSTALLED.generation]
+    (tmp_path / "mmcv.py").write_text(f"__version__ = '{other}'")
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
@@ -101,7 +106,7 @@ try:
 except MissingDependencyError as error:
     print(error)
 """
-    assert "mmcv 2.1.0 is installed, mmsegmentation 0.30.0 needs mmcv 1.7" in in_new_python(code)
+    assert f"mmcv {other} is installed, {INSTALLED} needs {needed}" in in_new_python(code)
 
 
 def test_a_compiled_operator_says_what_it_needs_when_it_is_called():
@@ -110,7 +115,8 @@ def test_a_compiled_operator_says_what_it_needs_when_it_is_called():
         pytest.skip("mmcv-full is installed")
     from mmcv.ops import psa_mask
 
-    with pytest.raises(MissingDependencyError, match=r"compiled mmcv-full \(operator 'psamask_backward'\)"):
+    compiled = {"0.x": "mmcv-full", "1.x": "mmcv"}[INSTALLED.generation]
+    with pytest.raises(MissingDependencyError, match=rf"compiled {compiled} \(operator 'psamask_backward'\)"):
         psa_mask.ext_module.psamask_backward()
 
 
@@ -123,11 +129,12 @@ def test_an_operator_in_plain_torch_stands_in_only_for_a_missing_one():
 
 
 def test_the_network_says_nothing_about_alignment_while_it_runs():
-    code = """
+    place = {"0.x": "mmseg.ops", "1.x": "mmseg.models.utils"}[INSTALLED.generation]
+    code = f"""
 from segplug_mmseg.compat import import_mmseg
 import_mmseg()
 import torch
-from mmseg.ops import resize
+from {place} import resize
 resize(torch.zeros(1, 1, 16, 16), size=(128, 128), mode="bilinear", align_corners=True)
 """
     assert in_new_python(code) == ""

@@ -4,7 +4,8 @@ mmsegmentation imports two things that most users do not need and that are hard 
 
 * ``mmcv._ext``, the compiled part of mmcv. Some losses and heads import ``mmcv.ops``, which needs it. Only
   PSANet's attention calls it, and :mod:`segplug_mmseg.ops` has that operator in plain torch.
-* ``torchvision``. ``mmcv.runner`` of mmcv 1.x only lists model-zoo names with it.
+* ``torchvision``. ``mmcv.runner`` of mmcv 1.x only lists model-zoo names with it; of mmpretrain, which has some
+  networks of mmsegmentation 1.x, only transforms and scores use it.
 
 Where one of them is missing, a stand-in replaces it *while mmcv is imported*, and is removed afterwards:
 other libraries that ask "is it installed?" get the true answer.
@@ -20,7 +21,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +29,7 @@ from segplug.errors import MissingDependencyError
 from segplug.progress import QuietReporter, Reporter
 from segplug_mmseg.installed import INSTALL, Name, installed_mmseg
 
-__all__ = ["has_compiled_ops", "import_mmseg", "report_warnings"]
+__all__ = ["has_compiled_ops", "import_mmseg", "report_warnings", "stand_ins"]
 
 _MODULES: Mapping[Name, tuple[str, ...]] = {
     "0.x": ("mmcv.ops", "mmcv.runner", "mmseg.models", "mmseg.datasets", "mmseg.core"),
@@ -36,6 +37,11 @@ _MODULES: Mapping[Name, tuple[str, ...]] = {
 }
 _MMCV: Mapping[Name, tuple[str, str]] = {"0.x": ("1.", "mmcv 1.7"), "1.x": ("2.", "mmcv 2.1")}
 """How the version of the mmcv that goes with a generation begins, and its name."""
+_COMPILED: Mapping[Name, tuple[str, str]] = {
+    "0.x": ("mmcv-full", 'pip uninstall mmcv, then pip install "segplug-mmseg[mmseg0-full]"'),
+    "1.x": ("mmcv", 'pip uninstall mmcv-lite, then pip install "mmcv>=2.1,<2.2", or onedl-mmcv for the fork'),
+}
+"""The mmcv with compiled operators, and how to get it in place of the one in pure Python."""
 
 _ALIGN_REMARK = "When align_corners=True, the output would more aligned"
 
@@ -54,11 +60,12 @@ def import_mmseg() -> types.ModuleType:
         if _imported is None:
             generation = installed_mmseg().generation
             _import_mmcv(generation)
-            with report_warnings(), _stand_ins():
+            with report_warnings(), stand_ins():
                 for name in _MODULES[generation]:
                     _import(name)
             # Given again for every size of image; it is about training, and not about the results.
-            warnings.filterwarnings("ignore", message=_ALIGN_REMARK, module=r"mmseg\.ops\.wrappers")
+            modules = r"mmseg\.(ops|models\.utils)\.wrappers"
+            warnings.filterwarnings("ignore", message=_ALIGN_REMARK, module=modules)
             _imported = sys.modules["mmseg"]
         return _imported
 
@@ -94,15 +101,18 @@ def _import(name: str) -> types.ModuleType:
 
 
 @contextmanager
-def _stand_ins() -> Iterator[None]:
-    """Put stand-ins for what is missing into ``sys.modules`` while the block runs."""
+def stand_ins() -> Iterator[None]:
+    """Put stand-ins for what is missing into ``sys.modules`` while the block runs.
+
+    :func:`import_mmseg` does; this is for what imports further packages, as configs of 1.x do.
+    """
     added: dict[str, types.ModuleType] = {}
     if "mmcv._ext" not in sys.modules and importlib.util.find_spec("mmcv._ext") is None:
         added["mmcv._ext"] = _MissingOps("mmcv._ext")
         # mmcv 2 asks pkgutil for it, which wants to see where a module comes from.
         added["mmcv._ext"].__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
     if not _torchvision_works():
-        added["torchvision"] = _MissingTorchvision("torchvision")
+        added.update(_missing_torchvision())
     sys.modules.update(added)
     try:
         yield
@@ -137,21 +147,54 @@ class _MissingOps(types.ModuleType):
             return ops.COMPILED[name]
 
         def missing(*_args: Any, **_kwargs: Any) -> Any:
+            compiled, hint = _COMPILED[installed_mmseg().generation]
             raise MissingDependencyError(
-                f"this network needs the compiled mmcv-full (operator '{name}')",
-                hint='pip uninstall mmcv, then pip install "segplug-mmseg[full]"',
+                f"this network needs the compiled {compiled} (operator '{name}')", hint=hint
             )
 
         return missing
 
 
-class _MissingTorchvision(types.ModuleType):
-    """Replaces ``torchvision`` in ``mmcv.runner``, which would only list download addresses."""
+_TORCHVISION = (
+    *("torchvision", "torchvision.ops", "torchvision.ops.boxes", "torchvision.transforms"),
+    *("torchvision.transforms.functional", "torchvision.transforms.transforms"),
+)
+"""The modules of torchvision that mmcv and mmpretrain import."""
+
+
+def _missing_torchvision() -> dict[str, types.ModuleType]:
+    """Modules that replace those of torchvision: name to module."""
+    modules: dict[str, types.ModuleType] = {}
+    for name in _TORCHVISION:
+        modules[name] = _MissingModule(name)
+        parent, _, part = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], part, modules[name])
+    return modules
+
+
+class _MissingModule(types.ModuleType):
+    """Replaces a module of torchvision: its classes may be inherited from, and not be used."""
 
     __version__ = "0.0.0"
+    __path__: Sequence[str] = ()
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"torchvision is not installed (asked for '{name}')")
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _MissingClass(name, (), {"__init__": _not_installed})
+
+
+class _MissingClass(type):
+    """A class of torchvision; the names of an enumeration have no values."""
+
+    def __getattr__(cls, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
+def _not_installed(*_: Any, **__: Any) -> None:
+    raise MissingDependencyError("torchvision is not installed", hint="pip install torchvision")
 
 
 _NOISE = (

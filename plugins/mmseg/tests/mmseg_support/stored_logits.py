@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,19 @@ MODELS: dict[str, dict[str, Any]] = {
         },
         **_WHOLE,
     },
+    "vit": {
+        "type": "EncoderDecoder",
+        "backbone": {
+            "type": "VisionTransformer",
+            "img_size": (64, 96),
+            "embed_dims": 16,
+            "num_layers": 2,
+            "num_heads": 2,
+            "out_indices": (0, 1),
+        },
+        "decode_head": {"type": "FCNHead", "in_channels": 16, "in_index": 1, "channels": 8, **_HEAD},
+        **_WHOLE,
+    },
 }
 
 _DATA = """
@@ -136,9 +151,20 @@ def logits_of(name: str, folder: Path) -> npt.NDArray[np.float32]:
     config, session = write_config(name, folder), Segplug()
     state = session.load_model(config, structure_only=True).module.segmentor.state_dict()
     module = session.load_model(config, checkpoint=checkpoint_of(state, folder)).module
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         logits: npt.NDArray[np.float32] = module(_image())[0].numpy()
     return logits
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sum in the same order on every machine with the same kind of CPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _image() -> torch.Tensor:

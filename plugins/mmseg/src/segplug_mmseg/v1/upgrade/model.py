@@ -16,6 +16,10 @@ _DICE = ("smooth", "exponent", "class_weight")
 """What the Dice loss of 0.x has, and that of 1.x has not."""
 
 
+_WRITTEN_OUT: Mapping[str, Mapping[str, Any]] = {"VisionTransformer": {"patch_bias": True}}
+"""What 0.x always did, where 1.x has a setting with another default."""
+
+
 def upgrade_model(settings: Mapping[str, Any], preprocessor: Mapping[str, Any], notes: Notes) -> Any:
     """``model`` with its data preprocessor.
 
@@ -43,6 +47,7 @@ def _renamed(node: Any, notes: Notes) -> Any:
     kind = node.get("type")
     if isinstance(kind, str):
         node["type"] = renamed_package(kind)
+        node.update(_WRITTEN_OUT.get(kind, {}))
     if kind == "MMSyncBN":
         node["type"] = "SyncBN"
     if kind == "DiceLoss":

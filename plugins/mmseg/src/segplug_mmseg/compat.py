@@ -4,8 +4,8 @@ mmsegmentation imports two things that most users do not need and that are hard 
 
 * ``mmcv._ext``, the compiled part of mmcv. Some losses and heads import ``mmcv.ops``, which needs it. Only
   PSANet's attention calls it, and :mod:`segplug_mmseg.ops` has that operator in plain torch.
-* ``torchvision``. ``mmcv.runner`` of mmcv 1.x only lists model-zoo names with it; of mmpretrain, which has some
-  networks of mmsegmentation 1.x, only transforms and scores use it.
+* ``torchvision``. ``mmcv.runner`` of mmcv 1.x only lists model-zoo names with it. mmpretrain, which has some
+  backbones of mmsegmentation 1.x, uses it in transforms and scores alone.
 
 Where one of them is missing, a stand-in replaces it *while mmcv is imported*, and is removed afterwards:
 other libraries that ask "is it installed?" get the true answer.
@@ -21,7 +21,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -167,6 +167,7 @@ def _missing_torchvision() -> dict[str, types.ModuleType]:
     modules: dict[str, types.ModuleType] = {}
     for name in _TORCHVISION:
         modules[name] = _MissingModule(name)
+        modules[name].__path__ = []  # a package, of which modules are imported
         parent, _, part = name.rpartition(".")
         if parent:
             setattr(modules[parent], part, modules[name])
@@ -177,7 +178,6 @@ class _MissingModule(types.ModuleType):
     """Replaces a module of torchvision: its classes may be inherited from, and not be used."""
 
     __version__ = "0.0.0"
-    __path__: Sequence[str] = ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -17,7 +17,7 @@ from segplug.errors import ModelError, UsageError
 from segplug.progress import QuietReporter, Reporter
 from segplug.regular_files import MOST_TEXT, read_regular, why_no_file
 from segplug_mmseg.cfg_options import parse_cfg_options
-from segplug_mmseg.compat import import_mmseg
+from segplug_mmseg.compat import import_mmseg, stand_ins
 from segplug_mmseg.explain import explained
 from segplug_mmseg.inference import for_inference
 from segplug_mmseg.reading import merge, reading
@@ -91,7 +91,7 @@ def _read(location: str, cfg_options: Mapping[str, Any] | None, reporter: Report
     import_mmseg()
     from mmengine.config import Config
 
-    with _lock, reading(location, reporter), _standard_library_is_known():
+    with _lock, reading(location, reporter), stand_ins(), _standard_library_is_known():
         read_regular(path, most_bytes=MOST_TEXT)
         config = Config.fromfile(str(path), import_custom_modules=False)
     if is_old(config._cfg_dict):
@@ -118,7 +118,7 @@ def _import_modules(config: Config, location: str, reporter: Reporter | None) ->
     custom = config.get("custom_imports")
     if not custom:
         return
-    with reading(location, reporter):
+    with reading(location, reporter), stand_ins():
         try:
             import_modules_from_strings(**custom)
         except ImportError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from segplug.errors import ModelError
-from segplug_mmseg.compat import report_warnings
+from segplug_mmseg.compat import report_warnings, stand_ins
 from segplug_mmseg.explain import explained
 from segplug_mmseg.v1.config import read_config, read_settings, runnable_model
 from segplug_mmseg.v1.facts import palette_of_class, read_facts
@@ -48,6 +48,7 @@ def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initial
         _lock,
         explained(ModelError, f"cannot build the model of {location}"),
         report_warnings(reporter),
+        stand_ins(),
         contextlib.redirect_stdout(io.StringIO()),  # some of mmseg's networks print their settings
         DefaultScope.overwrite_default_scope(settings.get("_scope_") or "mmseg"),
         _no_downloads(),

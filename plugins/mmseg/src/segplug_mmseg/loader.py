@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, UsageError
 from segplug.hookspecs import hookimpl
@@ -13,6 +13,7 @@ from segplug.options import NoOptions
 from segplug.providers import Confidence, ModelSource
 from segplug_mmseg.explain import explained
 from segplug_mmseg.generation import installed_generation
+from segplug_mmseg.installed import installed_mmseg
 from segplug_mmseg.recognise import MODEL, confidence
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from segplug.requests import LoadModelRequest
     from segplug.results import BackboneFit
+    from segplug_mmseg.installed import Name
 
 __all__ = ["provider"]
 
@@ -111,8 +113,11 @@ class MmsegModels(ModelSource[NoOptions]):
 
         from segplug.checkpoint import read_checkpoint
         from segplug_mmseg.checkpoint import load_segmentor
+        from segplug_mmseg.compat import report_warnings
         from segplug_mmseg.meta import Head, make_meta
         from segplug_mmseg.network import TensorSegmentor
+        from segplug_mmseg.random_bases import fix_random_bases
+        from segplug_mmseg.text_tower import fold_text_encoder
 
         device = resolve_device(request.device)
         settings = generation.runnable_model(config, request.config, for_training=request.for_training)
@@ -126,8 +131,17 @@ class MmsegModels(ModelSource[NoOptions]):
             settings, request.config, request.reporter, initialise=initialise
         )
         segmentor = revert_sync_batchnorm(segmentor)
+        drawn = fix_random_bases(segmentor, checkpoint.state if checkpoint else ())
         if checkpoint is not None:
-            load_segmentor(segmentor, checkpoint, reporter=request.reporter)
+            load_segmentor(
+                segmentor,
+                checkpoint,
+                reporter=request.reporter,
+                config_generation=lambda: _config_generation(request),
+            )
+        if not request.structure_only:
+            with report_warnings(request.reporter):
+                fold_text_encoder(segmentor)
         module = TensorSegmentor(segmentor).to(device).eval().requires_grad_(False)
         head = Head.from_segmentor(segmentor)
         meta = make_meta(
@@ -144,9 +158,17 @@ class MmsegModels(ModelSource[NoOptions]):
             checkpoint_meta=checkpoint.meta if checkpoint else None,
             reporter=request.reporter,
         )
+        extra: dict[str, Any] = {}
         if request.cfg_options:  # the config's hash alone does not say what was built
-            overrides = {key: str(value) for key, value in request.cfg_options.items()}
-            meta = meta.replace(extra={"mmseg": {"cfg_options": overrides}})
+            extra["cfg_options"] = {key: str(value) for key, value in request.cfg_options.items()}
+        if drawn:
+            extra["fixed_bases"] = True
+            request.reporter.note(
+                "mmseg draws random bases in each pass of this head (NMF2D): they are fixed, so that the "
+                "network and its files give one answer"
+            )
+        if extra:
+            meta = meta.replace(extra={"mmseg": extra})
         return SegmentationModel(
             module=module,
             meta=meta,
@@ -154,6 +176,18 @@ class MmsegModels(ModelSource[NoOptions]):
             device=str(device),
             input_limits=lambda: find_input_limits(module, meta),
         )
+
+
+def _config_generation(request: LoadModelRequest[NoOptions]) -> Name:
+    """Of which generation the config is, as it was written."""
+    from segplug_mmseg.v1.upgrade import is_old
+
+    installed = installed_mmseg().generation
+    if installed == "1.x" and is_old(
+        installed_generation().read_settings(request.config, request.cfg_options)
+    ):
+        return "0.x"
+    return installed
 
 
 def _exportable(module: torch.nn.Module) -> torch.nn.Module:

@@ -7,7 +7,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segplug.artifact import file_sha256
 from segplug.errors import ModelError
@@ -16,12 +16,21 @@ from segplug.palette import random_palette
 from segplug.progress import Reporter
 from segplug.regular_files import expanded
 from segplug.text import counted
+from segplug_mmseg.checkpoint_meta import class_names, class_palette
+from segplug_mmseg.classes import is_a
 from segplug_mmseg.pipeline.preprocessing import Preprocessing
-from segplug_mmseg.values import colours, is_list, names
+from segplug_mmseg.values import is_list
 
 __all__ = ["ClassFacts", "ConfigFacts", "Head", "make_meta", "versions"]
 
 _DEFAULT_THRESHOLD = 0.3  # of mmseg's heads with one output channel
+
+_QUERY_HEADS = (
+    "mmseg.models.decode_heads.mask2former_head.Mask2FormerHead",
+    "mmseg.models.decode_heads.maskformer_head.MaskFormerHead",
+    "mmseg.models.decode_heads.san_head.SideAdapterCLIPHead",
+)
+"""Heads that add up, over their queries, the probability of a class times that of the query's mask."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Head:
     align_corners: bool = False
     in_channels: int | None = None
     """Input channels of the backbone's first convolution; ``None``: it has none."""
+    scores: Literal["logits", "probabilities"] = "logits"
+    """As in :class:`~segplug.model.ModelMeta`."""
 
     @classmethod
     def from_segmentor(cls, segmentor: Any) -> Head:
@@ -49,6 +60,7 @@ class Head:
             threshold=_threshold(channels, getattr(head, "threshold", None)),
             align_corners=bool(getattr(segmentor, "align_corners", False)),
             in_channels=first_channels(getattr(segmentor, "backbone", segmentor)),
+            scores="probabilities" if any(is_a(head, name) for name in _QUERY_HEADS) else "logits",
         )
 
 
@@ -114,10 +126,13 @@ def make_meta(
         decoding=preprocessing.decoding,
         preprocessing=preprocessing.steps,
         tta=preprocessing.tta,
+        tta_by_default=preprocessing.tta_by_default,
+        tta_activates=bool(preprocessing.tta) and head.scores == "probabilities",
         approximations=preprocessing.approximations,
         input_size=inference.crop_size or preprocessing.nominal_size,
         inference=inference,
         out_channels=head.out_channels,
+        scores=head.scores,
         activation="sigmoid" if head.out_channels == 1 else "softmax",
         threshold=head.threshold,
         align_corners=head.align_corners,
@@ -187,7 +202,7 @@ def _classes(
     wanted = head.num_classes
     accepted = {wanted, 2} if head.out_channels == 1 else {wanted}
     sources = [
-        ("the checkpoint", names(checkpoint.get("CLASSES")), colours(checkpoint.get("PALETTE"))),
+        ("the checkpoint", class_names(checkpoint), class_palette(checkpoint)),
         (f"the data set ({dataset.type})", dataset.classes, dataset.palette),
     ]
     named = [source for source in sources if source[1]]
@@ -199,7 +214,8 @@ def _classes(
         origin, classes, _ = named[0]
         raise ModelError(
             f"{origin} names {counted(len(classes), 'class', 'classes')}, the network has {wanted}",
-            hint="set data.test.classes or num_classes of the decode head with --cfg-options",
+            hint="set data.test.classes (in 1.x test_dataloader.dataset.metainfo.classes) or num_classes of "
+            "the decode head with --cfg-options",
         )
     origin, classes, palette = fitting[0]
     if fitting[0] is not named[0]:

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn
 
 from matrix.families import Case
-from matrix.rows import M, Measured, add_rows, read_rows, row_of
+from matrix.rows import ROOT, M, Measured, add_rows, read_rows, reason_of, row_of
 
 __all__ = ["ROOT", "Measurement", "choose_families", "run", "run_and_exit"]
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -168,4 +166,4 @@ def _run_module(module: Sequence[str], family: str, minutes: float) -> tuple[lis
 
 def _end(code: int, errors: str) -> str:
     last = (errors.strip().splitlines() or ["nothing was printed"])[-1]
-    return f"the process ended with {code}: {last}"
+    return f"the process ended with {code}: {reason_of(last)}"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from matrix import measure
 from matrix.engine_rows import PRECISIONS, EngineRow
 from matrix.families import FAMILIES, Case
+from matrix.rows import reason_of
 from matrix.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:
                     flavor="tensorrt-rtx",
                 )
             except SegplugError as error:
-                yield replace(blank, reason=" ".join(str(error).split()))
+                yield replace(blank, reason=reason_of(error))
                 continue
             seconds = time.perf_counter() - start
             yield replace(blank, passed=True, seconds=seconds, megabytes=engine.path.stat().st_size / 1e6)

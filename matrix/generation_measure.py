@@ -18,10 +18,9 @@ from typing import Any
 
 from matrix.families import FAMILIES, Case
 from matrix.generation_rows import CHANGES, PART, GenerationRow
+from matrix.rows import ROOT, reason_of
 
 __all__ = ["compare", "side", "trained_cases", "versions"]
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class SideError(Exception):
@@ -37,7 +36,7 @@ def side(interpreter: str, *arguments: str) -> dict[str, Any]:
     )
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["nothing was printed"])[-1]
-        raise SideError(f"{arguments[0]}: {last}")
+        raise SideError(f"{arguments[0]}: {reason_of(last)}")
     printed: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     return printed
 

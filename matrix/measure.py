@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrix.families import Case
 from matrix.inputs import sample_input
-from matrix.rows import FORM, Row
+from matrix.rows import FORM, Row, reason_of
 from matrix.sources import SOURCES, Source
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def measure(source: Source, family: str) -> Iterator[Row]:
                 )
             except Exception as error:  # the other modes are measured all the same
                 kind = "" if isinstance(error, SegplugError) else f"{type(error).__name__}: "
-                yield replace(blank, reason=kind + " ".join(str(error).split()))
+                yield replace(blank, reason=kind + reason_of(error))
 
 
 def _form(_: Segplug, model: SegmentationModel, case: Case, blank: Row, __: Path) -> Row:

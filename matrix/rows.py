@@ -11,7 +11,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-__all__ = ["FORM", "MODES", "M", "Measured", "Row", "Rows", "add_rows", "read_rows", "row_of"]
+__all__ = [
+    "FORM",
+    "MODES",
+    "ROOT",
+    "M",
+    "Measured",
+    "Row",
+    "Rows",
+    "add_rows",
+    "read_rows",
+    "reason_of",
+    "row_of",
+]
+
+ROOT = Path(__file__).resolve().parents[1]
 
 MODES = ("static", "dynamic", "slide")
 FORM = "form"
@@ -98,6 +112,11 @@ class Measured(Protocol):
 
 
 M = TypeVar("M", bound=Measured)
+
+
+def reason_of(text: object) -> str:
+    """An error's text as a row keeps it: one line, with paths relative to the repository."""
+    return " ".join(str(text).split()).replace(f"{ROOT}/", "")
 
 
 def row_of(kind: type[M], data: Mapping[str, Any]) -> M:

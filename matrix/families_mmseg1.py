@@ -6,6 +6,8 @@ from matrix.families import WINDOW, Case, slides
 
 __all__ = ["FAMILIES", "LEFT_OUT"]
 
+QUERIES = "its scores are sums over queries, not logits."
+
 FAMILIES: dict[str, Case] = {
     "ann": Case("ann_r50-d8_4xb4-80k_ade20k-512x512.py"),
     "apcnet": Case("apcnet_r50-d8_4xb4-80k_ade20k-512x512.py"),
@@ -34,8 +36,8 @@ FAMILIES: dict[str, Case] = {
     "isanet": Case("isanet_r50-d8_4xb4-80k_ade20k-512x512.py"),
     "knet": Case("knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py"),
     "mae": slides("mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py"),
-    "mask2former": Case("mask2former_r50_8xb2-160k_ade20k-512x512.py"),
-    "maskformer": Case("maskformer_r50-d32_8xb2-160k_ade20k-512x512.py"),
+    "mask2former": Case("mask2former_r50_8xb2-160k_ade20k-512x512.py", note=QUERIES),
+    "maskformer": Case("maskformer_r50-d32_8xb2-160k_ade20k-512x512.py", note=QUERIES),
     "mobilenet_v2": Case("mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024.py"),
     "mobilenet_v3": Case(
         "mobilenet-v3-d8-scratch-s_lraspp_4xb4-320k_cityscapes-512x1024.py",
@@ -50,10 +52,18 @@ FAMILIES: dict[str, Case] = {
     "psanet": Case("psanet_r50-d8_4xb4-80k_ade20k-512x512.py"),
     "pspnet": Case("pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py"),
     "resnest": Case("resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024.py"),
-    "san": Case("san-vit-b16_coco-stuff164k-640x640.py"),
+    "san": Case(
+        "san-vit-b16_coco-stuff164k-640x640.py",
+        note="what the text encoder gives for the names of the classes is a constant of the network and of the "
+        "file.",
+    ),
     "segformer": Case("segformer_mit-b0_8xb2-160k_ade20k-512x512.py"),
     "segmenter": slides("segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py"),
-    "segnext": Case("segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512.py"),
+    "segnext": Case(
+        "segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512.py",
+        note="mmseg draws random bases in each forward pass. Here the network and the file have the same, drawn "
+        "once with a fixed seed.",
+    ),
     "sem_fpn": Case("fpn_r50_4xb4-160k_ade20k-512x512.py"),
     "setr": slides("setr_vit-l_naive_8xb2-160k_ade20k-512x512.py"),
     "stdc": Case("stdc1_4xb12-80k_cityscapes-512x1024.py"),

@@ -147,7 +147,7 @@ def load(session: Segplug, family: str, case: Case, options: dict[str, object]) 
     from segplug.testing import randomise
 
     configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
-    model = session.load_model(configs / family / case.config, cfg_options=options, structure_only=True)
+    model = session.load_model(configs / family / case.config, cfg_options=options)
     randomise(model.module)
     return model
 

@@ -7,6 +7,13 @@ from matrix.families import WINDOW, Case, slides
 __all__ = ["FAMILIES", "LEFT_OUT"]
 
 QUERIES = "its scores are sums over queries, not logits."
+TEXT = (
+    "what the text encoder gives for the names of the classes is a constant of the network and of the file."
+)
+BASES = (
+    "mmseg draws random bases in each forward pass. Here the network and the file have the same ones, drawn "
+    "once with a fixed seed."
+)
 
 FAMILIES: dict[str, Case] = {
     "ann": Case("ann_r50-d8_4xb4-80k_ade20k-512x512.py"),
@@ -54,15 +61,13 @@ FAMILIES: dict[str, Case] = {
     "resnest": Case("resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024.py"),
     "san": Case(
         "san-vit-b16_coco-stuff164k-640x640.py",
-        note="what the text encoder gives for the names of the classes is a constant of the network and of the "
-        "file.",
+        note=TEXT,
     ),
     "segformer": Case("segformer_mit-b0_8xb2-160k_ade20k-512x512.py"),
     "segmenter": slides("segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py"),
     "segnext": Case(
         "segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512.py",
-        note="mmseg draws random bases in each forward pass. Here the network and the file have the same, drawn "
-        "once with a fixed seed.",
+        note=BASES,
     ),
     "sem_fpn": Case("fpn_r50_4xb4-160k_ade20k-512x512.py"),
     "setr": slides("setr_vit-l_naive_8xb2-160k_ade20k-512x512.py"),

@@ -256,6 +256,13 @@ def test_concatenated_and_repeated_data_sets(tmp_path):
     assert [listed.name(index) for index in range(len(listed))] == names
 
 
+def test_an_image_that_is_listed_twice_counts_twice(tmp_path):
+    inner = custom(tmp_path, indices=[1, 0, 1])
+    dataset = open_test_data(tmp_path, {"type": "RepeatDataset", "times": 2, "dataset": inner})
+    names = ["b.png", "a.png", "repeat1/b.png", "repeat2/b.png", "repeat1/a.png", "repeat3/b.png"]
+    assert [dataset.name(index) for index in range(len(dataset))] == names
+
+
 def test_data_sets_that_mmengine_does_not_concatenate(tmp_path):
     parts = [custom(tmp_path / "1"), custom(tmp_path / "2", reduce_zero_label=True)]
     with pytest.raises(DatasetError, match="does not match meta information of the first"):

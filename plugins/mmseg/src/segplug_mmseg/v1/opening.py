@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import DatasetError
@@ -119,13 +120,20 @@ def _takes(kind: Any, name: str) -> bool:
 
 def _samples(dataset: Any) -> tuple[tuple[Sample, ...], bool]:
     """The samples; whether mmseg would map the labels of all masks as the data set says."""
-    samples, plain = [], True
+    found: list[tuple[str, str | None]] = []
+    plain = True
     expected = tuple(getattr(dataset, key, None) for key in ("label_map", "reduce_zero_label"))
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         mask = info.get("seg_map_path")
-        samples.append(Sample(str(info["img_path"]), None if mask is None else str(mask)))
+        found.append((str(info["img_path"]), None if mask is None else str(mask)))
         plain = plain and (info.get("label_map"), info.get("reduce_zero_label")) == expected
+    listed = Counter(image for image, _ in found)
+    before: Counter[str] = Counter()
+    samples = []
+    for image, mask in found:
+        samples.append(Sample(image, mask, before[image], listed[image]))
+        before[image] += 1
     return tuple(samples), plain
 
 

@@ -33,6 +33,10 @@ class Sample:
 
     image: str
     mask: str | None
+    number: int = 0
+    """How often the image was listed before: a list may repeat one, and mmseg scores it again."""
+    listed: int = 1
+    """How often it is listed."""
 
 
 @dataclass
@@ -127,8 +131,9 @@ class Part:
 
     def name(self, index: int) -> str:
         """The image's path in its folder."""
-        copy_number, index = divmod(index, len(self.samples))
-        image, folder = self.samples[index].image, self.folder or "."
+        sample = self._sample(index)
+        copy_number = index // len(self.samples) * sample.listed + sample.number
+        image, folder = sample.image, self.folder or "."
         inside = os.path.relpath(image, folder) if "://" not in image else image.removeprefix(folder)
         file = os.path.basename(image) if inside.startswith("..") else inside.lstrip("/")
         return f"repeat{copy_number}/{file}" if copy_number else file

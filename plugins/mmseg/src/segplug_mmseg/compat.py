@@ -13,16 +13,17 @@ other libraries that ask "is it installed?" get the true answer.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
+import io
 import logging
 import sys
 import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from segplug.errors import MissingDependencyError
@@ -60,7 +61,8 @@ def import_mmseg() -> types.ModuleType:
         if _imported is None:
             generation = installed_mmseg().generation
             _import_mmcv(generation)
-            with report_warnings(), stand_ins():
+            # onedl-mmsegmentation prints what it lacks.
+            with report_warnings(), stand_ins(), contextlib.redirect_stdout(io.StringIO()):
                 for name in _MODULES[generation]:
                     _import(name)
             # Given again for every size of image; it is about training, and not about the results.
@@ -100,7 +102,7 @@ def _import(name: str) -> types.ModuleType:
         raise MissingDependencyError(f"{name} cannot be imported: {error}", hint=INSTALL) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def stand_ins() -> Iterator[None]:
     """Put stand-ins for what is missing into ``sys.modules`` while the block runs.
 
@@ -212,7 +214,7 @@ _NOISE = (
 _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, FutureWarning)
 
 
-@contextmanager
+@contextlib.contextmanager
 def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
     """Send the warnings of mmcv, mmengine and mmseg to ``reporter``, one line each, while the block runs.
 
@@ -234,7 +236,7 @@ def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
             reporter.warn(text)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _filtered_logs(seen: dict[str, None]) -> Iterator[None]:
     """Drop log lines that are not worth reading; those of mmengine's own logger go to ``seen``."""
 

@@ -38,17 +38,19 @@ def data_preprocessor(test: Images | None, train: Images | None, notes: Notes) -
         notes.on_training(
             "the training pipeline normalises otherwise than the test pipeline: 1.x does as the test does"
         )
-    padding = [one.pad for one in (test, train) if one and one.pad]
-    if padding:
-        found["pad_val"] = _pad_value(padding[0], notes)
-        found["seg_pad_val"] = padding[-1].get("seg_pad_val", 255)
-    if len(padding) == 2 and padding[0].get("pad_val", 0) != padding[1].get("pad_val", 0):
-        notes.on_training("the training pipeline pads images with another value than the test pipeline")
+    if test is not None and test.pad:
+        found["pad_val"] = _pad_value(test)
+        if found["pad_val"] is None:
+            notes.refuse(
+                f"Pad has pad_val={test.pad['pad_val']!r}, with which 0.x pads channels differently; "
+                "1.x pads all with one number"
+            )
+        found["test_cfg"] = _padding(test.pad, notes)
+    if train is not None and train.pad:
+        _pad_for_training(found, train, notes)
     if train is not None:
         # Of images of one size nothing is padded.
         found.update(_padding(train.pad, notes) if train.pad else {"size_divisor": 1})
-    if test is not None and test.pad:
-        found["test_cfg"] = _padding(test.pad, notes)
     return found
 
 
@@ -65,11 +67,28 @@ def _normalisation(images: Images, notes: Notes) -> dict[str, Any]:
     return {"mean": mean, "std": std, "bgr_to_rgb": bool(normalize.get("to_rgb", True))}
 
 
-def _pad_value(pad: Mapping[str, Any], notes: Notes) -> Any:
-    value = pad.get("pad_val", 0)
-    if not isinstance(value, (int, float)):
-        notes.refuse(f"Pad has pad_val={value!r}, 1.x pads all channels with one number")
-    return value
+def _pad_for_training(found: dict[str, Any], train: Images, notes: Notes) -> None:
+    assert train.pad is not None
+    value = _pad_value(train)
+    if value is None or found.get("pad_val", value) != value:
+        notes.on_training(
+            f"Pad of the training pipeline has pad_val={train.pad['pad_val']!r}: 1.x pads otherwise"
+        )
+    found.setdefault("pad_val", value or 0)
+    found["seg_pad_val"] = train.pad.get("seg_pad_val", 255)
+
+
+def _pad_value(images: Images) -> Any:
+    """The number with which every channel is padded; ``None``: there is no such one.
+
+    OpenCV takes one number as the value of the first channel, and pads the others with zeros.
+    """
+    given = images.pad.get("pad_val", 0) if images.pad else 0
+    numbers = set(values(given))
+    if len(numbers) > 1 or (not isinstance(given, (list, tuple)) and given != 0 and not images.grey):
+        return None
+    number = numbers.pop()
+    return int(number) if number.is_integer() else number
 
 
 def _padding(pad: Mapping[str, Any], notes: Notes) -> dict[str, Any]:

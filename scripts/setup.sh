@@ -3,7 +3,7 @@
 #   sh scripts/setup.sh VENV demo|lite|full|gpu|mmseg1|onedl PLUGIN...
 # demo has what the plugins need, and no more. lite and full have everything that the tests want, and say which mmcv;
 # gpu is lite with what runs on a GPU instead. These have mmsegmentation 0.30; mmseg1 has 1.2.2, with mmdet and
-# mmpretrain, and onedl its fork. The next set-up continues one that was interrupted.
+# mmpretrain, and onedl its fork with these. The next set-up continues one that was interrupted.
 set -eu
 
 venv=$1 kind=$2
@@ -96,7 +96,7 @@ install_mmcv_full() {
 # onedl-mmcv compiles for very long as it is installed. mmcv-lite has its Python files, but asks for mmengine, which
 # onedl-mmengine would overwrite; all else that it asks for, onedl-mmengine and onedl-mmsegmentation do.
 install_onedl() {
-    install onedl-mmsegmentation onedl-mmengine
+    install onedl-mmsegmentation onedl-mmengine mmdet mmpretrain
     install --no-deps mmcv-lite
 }
 case $kind in

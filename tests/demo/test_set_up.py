@@ -70,7 +70,11 @@ def test_each_step_is_told_and_only_what_the_demo_needs_is_installed(folder: Pat
             [" mmsegmentation mmengine mmcv-lite mmdet", "plugins/mmseg[mmseg1,"],
             ["onedl", "mmcv\n"],
         ),
-        ("onedl", [" onedl-mmsegmentation onedl-mmengine\n", "--no-deps mmcv-lite\n"], [" mmseg", "mmseg1]"]),
+        (
+            "onedl",
+            [" onedl-mmsegmentation onedl-mmengine mmdet mmpretrain\n", "--no-deps mmcv-lite\n"],
+            [" mmseg", "mmseg1]"],
+        ),
     ],
 )
 def test_one_environment_has_one_mmsegmentation(

@@ -15,6 +15,10 @@ PART = "logits"
 CHANGES: dict[str, str] = {}
 """What 1.x does otherwise, for the families whose logits it changes."""
 
+_PATCHES = "`VisionTransformer` of 1.x has a bias in its first convolution with `patch_bias=True` alone"
+TRANSLATED: dict[str, str] = dict.fromkeys(("dpt", "segmenter", "setr", "vit"), _PATCHES)
+"""What of a network the translated config has to say, which that of 0.30 need not."""
+
 
 @dataclass(frozen=True)
 class GenerationRow:
@@ -70,9 +74,14 @@ COLUMNS = ("family", "config of 0.30", "parameters", "input", "largest logit", "
 def render(rows: Rows) -> str:
     """The whole page, in Markdown."""
     trained = {row.family: Case(row.config) for row in rows.values() if row.family not in FAMILIES}
-    changes = {"What 1.x changed": [f"**{family}**: {text}" for family, text in CHANGES.items()]}
-    families = {**FAMILIES, **trained}
-    return write_page(HEAD, families, COLUMNS, (PART,), rows, _cells, changes if CHANGES else {})
+    remarks = {
+        "What 1.x computes otherwise": [f"**{family}**: {text}." for family, text in CHANGES.items()],
+        "What the translated config adds to the network": [
+            f"**{family}**: {text}." for family, text in TRANSLATED.items()
+        ],
+    }
+    shown = {title: lines for title, lines in remarks.items() if lines}
+    return write_page(HEAD, {**FAMILIES, **trained}, COLUMNS, (PART,), rows, _cells, shown)
 
 
 def _cells(family: str, rows: Rows) -> list[str]:

@@ -43,7 +43,7 @@ def test_logits_that_differ_fail_unless_the_change_is_known(monkeypatch):
     page = render({row.key: row})
     assert "logits 1 of 45" in page
     assert "| `erfnet_fcn_4x4_512x1024_160k_cityscapes` | 2.1 M | 1x128x192 | 1.25 | 3e-03 |" in page
-    assert "## What 1.x changed\n\n* **erfnet**: another upsampling\n" in page
+    assert "## What 1.x computes otherwise\n\n* **erfnet**: another upsampling.\n" in page
     equal = replace(row, equal=True, difference=0.0)
     assert "| 1.25 | none |" in render({row.key: equal})
 
@@ -57,7 +57,7 @@ def test_an_error_of_one_side_is_the_reason_of_the_row(monkeypatch):
     monkeypatch.setattr(generation_measure, "side", fail)
     row = generation_measure.compare("erfnet", "old", "new", None)
     assert (row.passed, row.reason) == (False, "new: no such class")
-    with pytest.raises(SideError, match="^versions: .*No module named 'matrix'"):
+    with pytest.raises(SideError, match=r"^versions: .*No module named 'matrix'"):
         monkeypatch.undo()
         monkeypatch.setattr(generation_measure, "ROOT", Path("/"))  # has no package of that name
         generation_measure.side("python3", "versions")

@@ -75,9 +75,19 @@ def _unreadable(location: str, error: BaseException) -> ModelError:
         hint = INSTALL_IT
         if str(error).startswith(_IMPORTING):
             reason = f"`custom_imports`: {one_line(_first(error))}"
+    elif _is_call_of_import(error):
+        reason = (
+            "RuntimeError: a class that a new-style config imports has only its name there; it was called"
+        )
     elif isinstance(error, RecursionError):
         reason = f"it is nested too deeply, or its code or a base leads back to itself ({reason})"
     return ModelError(f"cannot read the config {location}: {reason}{place}", hint=hint)
+
+
+def _is_call_of_import(error: BaseException) -> bool:
+    """Whether a new-style config called what it imports; mmengine raises an error without a message."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__") == "mmengine.config.lazy"
 
 
 def _syntax_error(error: BaseException) -> SyntaxError | None:

@@ -63,7 +63,7 @@ class _Plain:
             return name
         place = f" as `{key}`" if key and key != _TOP else ""
         raise ModelError(
-            f"{self._location}: `{self._setting}` has a class in place of a string{place} that cannot be "
+            f"{self._location}: `{self._setting}` has a class in place of a string{place}, which cannot be "
             f"written out: {name or kind}",
             hint="mmengine finds the class of a `type` by its name, if it can be imported, and no other",
         )

@@ -29,16 +29,17 @@ def main() -> None:
     """Score every network in all ways, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", nargs="*", choices=CAMVID, default=list(CAMVID))
-    rows = {}
-    with tempfile.TemporaryDirectory() as work:
-        for name in parser.parse_args().model:
-            print(name, file=sys.stderr)
-            rows[name] = _scores(name, data_folder(), Path(work))
+    names = parser.parse_args().model
     print(f"| network | {' | '.join(COLUMNS)} |")
     print(f"| --- |{' --- |' * len(COLUMNS)}")
-    for name, scores in rows.items():
-        print(f"| {name} | {' | '.join(f'{score:.4f}' for score in scores)} |")
-    sys.exit(any(len(set(scores)) > 1 for scores in rows.values()))
+    differing = []
+    for name in names:
+        with tempfile.TemporaryDirectory() as work:
+            scores = _scores(name, data_folder(), Path(work))
+        print(f"| {name} | {' | '.join(f'{score:.4f}' for score in scores)} |", flush=True)
+        if len(set(scores)) > 1:
+            differing.append(name)
+    sys.exit(f"scores differ: {', '.join(differing)}" if differing else 0)
 
 
 def _scores(name: str, data: Path, work: Path) -> list[float]:

@@ -1,24 +1,29 @@
-"""``--cfg-options`` beside mmcv's own: equal, but for the spaces of texts."""
+"""``--cfg-options`` beside mmcv's own (in 1.x mmengine's): equal, but for the spaces of texts."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import random
 from typing import Any
 
 import pytest
 from segplug_mmseg.cfg_options import parse_cfg_options
 from segplug_mmseg.compat import import_mmseg
+from segplug_mmseg.installed import installed_mmseg
 
 from segplug.errors import UsageError
 
 
-def parse_as_mmcv(text: str) -> Any:
+def framework_action() -> Any:
     import_mmseg()
-    from mmcv import DictAction
+    place = {"0.x": "mmcv", "1.x": "mmengine"}[installed_mmseg().generation]
+    return importlib.import_module(place).DictAction
 
+
+def parse_as_mmcv(text: str) -> Any:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    parser.add_argument("--cfg-options", nargs="+", action=framework_action())
     return parser.parse_args(["--cfg-options", f"some.key={text}"]).cfg_options["some.key"]
 
 
@@ -77,16 +82,14 @@ def test_texts_keep_their_spaces(text: str, value: Any) -> None:
 
 
 def test_generated_values_are_those_of_mmcv_but_for_spaces() -> None:
-    import_mmseg()
-    from mmcv import DictAction
-
+    action = framework_action()
     tokens = [*"()[](([],,,  '\"=a1.-", "True", "None", "false", "1e3", "nan", "x y", "路", "[1, 2]", "(a,b)"]
     generator = random.Random(0)
     parsed = 0
     for _ in range(2_000):
         text = "".join(generator.choices(tokens, k=generator.randint(0, 10)))
         try:
-            expected = repr(DictAction._parse_iterable(text))
+            expected = repr(action._parse_iterable(text))
         except (AssertionError, RecursionError):
             with pytest.raises(UsageError, match="brackets do not match"):
                 parse(text)

@@ -296,6 +296,10 @@ def test_scoring_without_masks_and_with_other_classes_is_refused_before_any_work
     engine = _engine()
     with pytest.raises(UsageError, match="no masks"):
         run(engine, ArrayDataset(_images()), [ScoreSink()])
+    info = DatasetInfo("d", CLASSES, has_masks=False, masks_hint="set masks=...", fingerprint="d")
+    with pytest.raises(UsageError, match="no masks") as caught:
+        run(engine, ArrayDataset(_images(), info=info), [ScoreSink()])
+    assert caught.value.hint == "set masks=..."
     with pytest.raises(UsageError, match=r"predicts 3 classes.*has 2"):
         run(engine, _scored(("a", "b")), [ScoreSink()])
     assert not engine.shapes

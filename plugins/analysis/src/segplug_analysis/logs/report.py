@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from segplug.results import Table
@@ -65,11 +66,16 @@ def _curve_table(series: Sequence[Series], unit: Unit) -> Table:
 
 def _file_table(runs: Sequence[Run]) -> Table:
     rows = tuple(
-        (run.name, counts.path.name, counts.training, counts.validation, counts.other, counts.skipped)
+        (run.name, _file_name(counts.path), counts.training, counts.validation, counts.other, counts.skipped)
         for run in runs
         for counts in run.files
     )
     return Table("lines of the logs", ("run", "file", "train", "val", "no numbers", "skipped"), rows)
+
+
+def _file_name(path: Path) -> str:
+    """The name of a file; of mmengine's, which are all called alike, with the folder of its start."""
+    return "/".join(path.parts[-3:]) if path.parent.name == "vis_data" else path.name
 
 
 def _point_table(series: Sequence[Series], unit: Unit) -> Table:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
+from mmseg_support import comparing
 from segplug_mmseg.compat import import_mmseg
-
-from segplug.testing import randomise
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,23 +18,9 @@ def mmseg():
 
 @pytest.fixture(scope="session")
 def randomised() -> Callable[[torch.nn.Module], torch.nn.Module]:
-    """Gives every weight and statistic a value that an error cannot hide behind (seeded), in eval mode."""
-
-    def randomised(module: torch.nn.Module) -> torch.nn.Module:
-        randomise(module)
-        module.eval()  # not chained: some of mmseg's modules return nothing from it
-        return module
-
-    return randomised
+    return comparing.randomised
 
 
 @pytest.fixture(scope="session")
 def distance() -> Callable[[object, object], float]:
-    """The largest difference of two answers of one shape, relative to the range of the first."""
-
-    def measure(expected, actual) -> float:
-        a, b = (np.asarray(x.detach() if isinstance(x, torch.Tensor) else x) for x in (expected, actual))
-        assert a.shape == b.shape
-        return float(np.abs(a - b).max() / max(a.max() - a.min(), 1e-12))
-
-    return measure
+    return comparing.distance

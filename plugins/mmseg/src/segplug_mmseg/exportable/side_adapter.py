@@ -109,8 +109,8 @@ def _query_bias(bias: Tensor, size: HW) -> Tensor:
     batch, heads, queries, height, width = bias.shape
     pooled = adaptive_max_pool2d(bias.reshape(batch, heads * queries, height, width), size)
     seen = pooled.flatten(2).unflatten(1, (heads, queries))  # type: ignore[no-untyped-call]
-    others = torch.full((queries, queries), _NOT_ATTENDED, device=bias.device).fill_diagonal_(0)
-    unseen = F.pad(others, (0, 1), value=_NOT_ATTENDED)
+    index = torch.arange(queries + 1, device=bias.device)
+    unseen = torch.where(index[:-1, None] == index, 0.0, _NOT_ATTENDED)
     return torch.cat((unseen.expand(batch, heads, -1, -1), seen), dim=3)
 
 

@@ -15,7 +15,6 @@ from segplug_mmseg.explain import explained
 from segplug_mmseg.v1.config import read_config, read_settings, runnable_model
 from segplug_mmseg.v1.facts import palette_of_class, read_facts
 from segplug_mmseg.v1.opening import open_parts
-from segplug_mmseg.v1.tasks import refuse_other_tasks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +42,6 @@ def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initial
 
     from segplug_mmseg.v1.initial_weights import initialise as initialise_weights
 
-    refuse_other_tasks(settings, location)
     with (
         _lock,
         explained(ModelError, f"cannot build the model of {location}"),

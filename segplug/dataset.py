@@ -49,6 +49,10 @@ class DatasetInfo:
     results are written there."""
     masks_hint: str | None = None
     """Without masks: what to set to get them, for the error where they are wanted."""
+    nan_to_num: float | None = None
+    """The score of a class that does not occur, where the data set's own evaluation has one."""
+    beta: float = 1.0
+    """The weight of recall in the F-score, as the data set's own evaluation has it."""
 
 
 @runtime_checkable

@@ -256,7 +256,7 @@ class Session(Protocol):
         allow_nonfinite: bool = False,
         cfg_options: Mapping[str, Any] | None = None,
         nan_to_num: float | None = None,
-        beta: float = 1.0,
+        beta: float | None = None,
         executor: Target = "local",
         executor_options: Mapping[str, Any] | None = None,
         trust_artifact: bool = False,

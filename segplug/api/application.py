@@ -89,7 +89,7 @@ class Segplug(Predictor):
         allow_nonfinite: bool = False,
         cfg_options: Mapping[str, Any] | None = None,
         nan_to_num: float | None = None,
-        beta: float = 1.0,
+        beta: float | None = None,
         executor: Target = "local",
         executor_options: Mapping[str, Any] | None = None,
         trust_artifact: bool = False,
@@ -114,8 +114,9 @@ class Segplug(Predictor):
             allow_nonfinite: Go on if scores are NaN or infinite, which is an error otherwise: such pixels get
                 the data set's ignored label, and the report lists the images.
             cfg_options: Overrides for a data set that is given as a config.
-            nan_to_num: Replaces the score of a class that does not occur.
-            beta: Weight of recall in the F-score.
+            nan_to_num: Replaces the score of a class that does not occur; ``None``: as the data set says.
+            beta: Weight of recall in the F-score; ``None``: as the data set says, which is 1 unless its
+                config has another one.
             executor: What runs the job: ``local``, in this process.
             executor_options: The executor's own options, keyword to value.
             trust_artifact: Open the artifact even if it may run code; see :meth:`open`.

@@ -112,15 +112,13 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             ["--nan-to-num"],
             group="output",
             type=FiniteNumber(),
-            help="Score of a class that does not occur. Default: none, and means leave it out.",
+            help="Score of a class that does not occur. Default: the data set's own, else left out of means.",
         ),
         Flag(
             ["--beta"],
             group="output",
             type=FiniteRange(0, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Weight of recall in the F-score of mFscore.",
+            help="Weight of recall in the F-score of mFscore. Default: the data set's own, else 1.",
         ),
         Flag(
             ["--format-only"],

@@ -49,8 +49,8 @@ class ReportSink:
     Args:
         path: The file, ending in ``.html``.
         metrics: Some of ``mIoU``, ``mDice``, ``mFscore``.
-        nan_to_num: The value for absent classes; ``None``: NaN.
-        beta: Weight of recall in ``mFscore``.
+        nan_to_num: The value for absent classes; ``None``: the data set's, which is NaN if it has none.
+        beta: Weight of recall in ``mFscore``; ``None``: the data set's.
         images: How many images the page shows: three quarters the worst, the rest the best.
         pictures: Opacity, channels and palette of the images; which parts are shown follows from the data
             set. ``None``: the usual ones.
@@ -72,7 +72,7 @@ class ReportSink:
         *,
         metrics: Sequence[str] = ("mIoU",),
         nan_to_num: float | None = None,
-        beta: float = 1.0,
+        beta: float | None = None,
         images: int = 16,
         pictures: PictureSettings | None = None,
         settings: Mapping[str, str] | None = None,
@@ -171,8 +171,8 @@ class ReportSink:
                 classes=run.classes,
                 images=self._done,
                 metrics=self._metrics,
-                nan_to_num=self._nan_to_num,
-                beta=self._beta,
+                nan_to_num=run.dataset.info.nan_to_num if self._nan_to_num is None else self._nan_to_num,
+                beta=run.dataset.info.beta if self._beta is None else self._beta,
             ),
             worst=self._images_of(tally.worst),
             best=self._images_of(tally.best),

@@ -36,8 +36,8 @@ class ScoreSink:
 
     Args:
         metrics: Some of ``mIoU``, ``mDice``, ``mFscore``.
-        nan_to_num: The value for absent classes; ``None``: NaN.
-        beta: Weight of recall in ``mFscore``.
+        nan_to_num: The value for absent classes; ``None``: the data set's, which is NaN if it has none.
+        beta: Weight of recall in ``mFscore``; ``None``: the data set's.
     """
 
     needs_image = False
@@ -45,12 +45,16 @@ class ScoreSink:
     needs_confidence = False
 
     def __init__(
-        self, metrics: Sequence[str] = ("mIoU",), *, nan_to_num: float | None = None, beta: float = 1.0
+        self,
+        metrics: Sequence[str] = ("mIoU",),
+        *,
+        nan_to_num: float | None = None,
+        beta: float | None = None,
     ) -> None:
         self._metrics = check_metrics(metrics)
         require_number("nan_to_num", nan_to_num)
         require_number("beta", beta)
-        if not beta > 0:
+        if beta is not None and not beta > 0:
             raise UsageError(f"beta must be above 0, not {beta}")
         self._nan_to_num = nan_to_num
         self._beta = beta
@@ -71,7 +75,7 @@ class ScoreSink:
                 hint=info.masks_hint or LAYOUT,
             )
         require_same_classes(run)
-        self._classes = run.classes
+        self._classes, self._info = run.classes, info
         if info.classes and run.meta.classes and info.classes != run.meta.classes:
             differing = next(
                 f"{ours} and {theirs}"
@@ -125,8 +129,8 @@ class ScoreSink:
                 classes=self._classes,
                 images=self._images,
                 metrics=self._metrics,
-                nan_to_num=self._nan_to_num,
-                beta=self._beta,
+                nan_to_num=self._info.nan_to_num if self._nan_to_num is None else self._nan_to_num,
+                beta=self._info.beta if self._beta is None else self._beta,
             )
 
 

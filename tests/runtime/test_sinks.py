@@ -292,6 +292,18 @@ def test_a_data_set_without_class_names_gets_the_models():
     assert report.scores.classes == CLASSES
 
 
+def test_the_data_sets_own_way_to_score_counts_unless_another_is_given():
+    masks = [np.minimum(_labels_of(image), 1) for image in _images()]  # the last class does not occur
+    dataset = _scored(masks=masks, nan_to_num=0.5, beta=2.0)
+    plain = _scored(masks=masks)
+    metrics = ("mIoU", "mFscore")
+    found = run(_engine(), dataset, [ScoreSink(metrics)]).scores.metrics
+    assert found == run(_engine(), plain, [ScoreSink(metrics, nan_to_num=0.5, beta=2.0)]).scores.metrics
+    given = run(_engine(), dataset, [ScoreSink(metrics, nan_to_num=0.25, beta=1.0)]).scores.metrics
+    assert given == run(_engine(), plain, [ScoreSink(metrics, nan_to_num=0.25)]).scores.metrics
+    assert given["mFscore"] != found["mFscore"]
+
+
 def test_scoring_without_masks_and_with_other_classes_is_refused_before_any_work():
     engine = _engine()
     with pytest.raises(UsageError, match="no masks"):

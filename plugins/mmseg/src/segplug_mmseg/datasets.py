@@ -124,6 +124,8 @@ def _info(parts: list[Part], separate: bool) -> DatasetInfo:
         masks_hint=next((part.masks_hint for part in parts if not part.has_masks), None),
         parts=sizes if separate else (),
         label_format=first.label_format,
+        nan_to_num=first.nan_to_num,
+        beta=first.beta,
         fingerprint=_fingerprint(parts),
     )
 

@@ -134,6 +134,14 @@ class Part(Protocol):
     def masks_hint(self) -> str:
         """Without masks: what to set to get them."""
 
+    @property
+    def nan_to_num(self) -> float | None:
+        """The score of a class that does not occur; ``None``: it has none."""
+
+    @property
+    def beta(self) -> float:
+        """The weight of recall in the F-score."""
+
     def indices(self) -> Iterator[int]:
         """The indices of the samples, repeated ones included."""
 

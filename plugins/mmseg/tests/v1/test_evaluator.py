@@ -68,12 +68,11 @@ def test_without_an_evaluator_the_data_sets_ignored_label_counts(tmp_path):
         assert dataset.info.ignore_index == 2
 
 
-def test_what_flags_give_the_evaluators_numbers(tmp_path):
-    reporter = Notes()
-    open_test_data(tmp_path, custom(tmp_path), IOU | {"beta": 2, "nan_to_num": 0}, reporter=reporter)
-    assert reporter.notes == [
-        "test_evaluator scores with --beta 2 --nan-to-num 0: give these flags for its numbers"
-    ]
+def test_how_the_evaluator_scores(tmp_path):
+    info = open_test_data(tmp_path, custom(tmp_path), IOU | {"beta": 2, "nan_to_num": 0}).info
+    assert (info.beta, info.nan_to_num) == (2, 0)
+    info = open_test_data(tmp_path, custom(tmp_path), [{"type": "MyMetric", "beta": 3}, IOU]).info
+    assert (info.beta, info.nan_to_num) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +82,9 @@ def test_what_flags_give_the_evaluators_numbers(tmp_path):
         ([IOU, {"type": "DepthMetric"}], "test_evaluator is DepthMetric"),
         (IOU | {"ignore_index": None}, r"test_evaluator\.ignore_index must be a label, not None"),
         (IOU | {"ignore_index": "x"}, r"test_evaluator\.ignore_index must be a label, not 'x'"),
+        (IOU | {"beta": "x"}, r"test_evaluator\.beta must be a number, not 'x'"),
+        (IOU | {"beta": 0}, r"test_evaluator\.beta must be above 0, not 0"),
+        (IOU | {"nan_to_num": "x"}, r"test_evaluator\.nan_to_num must be a number, not 'x'"),
         (5, "test_evaluator must be a dict with a type, or a list of them, not 5"),
         ([5], "test_evaluator must be a dict with a type"),
     ],

@@ -52,6 +52,8 @@ class Part:
 
     setting: ClassVar[str] = "data.test"
     masks_hint: ClassVar[str] = "set data.test.data_root or data.test.ann_dir with --cfg-options"
+    nan_to_num: ClassVar[float | None] = None
+    beta: ClassVar[float] = 1.0
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""What ``test_evaluator`` says: which label is not scored, and how mmseg writes label maps."""
+"""What ``test_evaluator`` says: how labels are scored, and how mmseg writes label maps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,10 @@ class Evaluator:
 
     ignore_index: int | None = None
     """The label that is not scored; ``None``: none says it."""
+    nan_to_num: float | None = None
+    """The score of a class that does not occur; ``None``: it has none."""
+    beta: float = 1.0
+    """The weight of recall in the F-score."""
     formats_only: bool = False
     """Whether nothing is scored."""
     writes: bool = False
@@ -55,10 +60,14 @@ def read_evaluator(config: Any, reporter: Reporter) -> Evaluator:
             f"{SETTING} has {', '.join(others)}, which is not computed: --eval gives mIoU, mDice and mFscore "
             "as IoUMetric defines them"
         )
-    for settings in ious[:1]:
-        _say_what_is_set(settings, reporter)
+    first = ious[0] if ious else {}
+    beta = _number(first, "beta")
+    if beta is not None and beta <= 0:
+        raise DatasetError(f"{SETTING}.beta must be above 0, not {beta:g}")
     return Evaluator(
         ignore_index=_ignored(known, reporter),
+        nan_to_num=_number(first, "nan_to_num"),
+        beta=1.0 if beta is None else beta,
         formats_only=bool(known) and all(settings.get("format_only") for settings in known),
         writes=any(settings.get("output_dir") for settings in ious),
         writes_cityscapes="CityscapesMetric" in names,
@@ -87,12 +96,8 @@ def _ignored(known: list[dict[str, Any]], reporter: Reporter) -> int | None:
     return found[0] if found else None
 
 
-def _say_what_is_set(settings: dict[str, Any], reporter: Reporter) -> None:
-    """Scores are computed by flags of the command: those that would give IoUMetric's are named."""
-    flags = []
-    if settings.get("beta", 1) != 1:
-        flags.append(f"--beta {settings['beta']}")
-    if settings.get("nan_to_num") is not None:
-        flags.append(f"--nan-to-num {settings['nan_to_num']}")
-    if flags:
-        reporter.note(f"{SETTING} scores with {' '.join(flags)}: give these flags for its numbers")
+def _number(settings: dict[str, Any], key: str) -> float | None:
+    value = settings.get(key)
+    if value is not None and (not isinstance(value, (int, float)) or not math.isfinite(value)):
+        raise DatasetError(f"{SETTING}.{key} must be a number, not {value!r}")
+    return None if value is None else float(value)

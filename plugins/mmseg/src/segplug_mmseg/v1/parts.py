@@ -125,6 +125,16 @@ class Part:
             index = getattr(self.dataset, "ignore_index", _DEFAULT_IGNORED)
         return WIDE_IGNORED if self.wide and index == BYTE_LABELS - 1 else index
 
+    @property
+    def nan_to_num(self) -> float | None:
+        """The score of a class that does not occur: the evaluator's."""
+        return self.evaluator.nan_to_num
+
+    @property
+    def beta(self) -> float:
+        """The weight of recall in the F-score: the evaluator's."""
+        return self.evaluator.beta
+
     def indices(self) -> Iterator[int]:
         """The indices of the samples, repeated ones included."""
         return iter(range(len(self.samples) * self.times))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from segplug.progress import Reporter
 from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.meta import ClassFacts, ConfigFacts, Head
 from segplug_mmseg.v1.pipeline import data_sets, read_pipeline, split_data, test_data
-from segplug_mmseg.v1.pipeline.transforms import default_scope, name_of
+from segplug_mmseg.v1.pipeline.transforms import name_of
 from segplug_mmseg.values import colours, is_list, names, type_name
 
 __all__ = ["class_facts", "palette_of_class", "read_facts"]
@@ -46,37 +46,42 @@ def read_facts(
         out_channels=head.out_channels,
         approximate=approximate,
     )
-    with default_scope(config):
-        dataset = class_facts(next(data_sets(test_data(config)), {}))
-        return ConfigFacts(
-            preprocessing=preprocessing,
-            dataset=dataset,
-            reduce_zero_label=_reduces_zero_label(config, dataset),
-            test_cfg=config["model"].get("test_cfg") or config.get("test_cfg"),
-        )
+    scope = config.get("default_scope") or "mmseg"
+    dataset = class_facts(test_data(config), scope)
+    return ConfigFacts(
+        preprocessing=preprocessing,
+        dataset=dataset,
+        reduce_zero_label=_reduces_zero_label(config, dataset, scope),
+        test_cfg=config["model"].get("test_cfg") or config.get("test_cfg"),
+    )
 
 
-def class_facts(settings: Mapping[str, Any]) -> ClassFacts:
+def class_facts(settings: Any, scope: str = "mmseg") -> ClassFacts:
     """The classes, the colours and the zero label of a data set's class; its files need not be there.
 
     mmseg sets these before it looks for files. So the object is made with folders that do not exist, and
     read after its constructor has failed. Of a wrapper around several data sets, the first counts.
+
+    Args:
+        settings: Those of a data set, or of a wrapper.
+        scope: Where mmengine looks for the class first.
     """
-    from mmengine.registry import DATASETS
+    from mmseg.registry import DATASETS
 
     settings = next(data_sets(settings), {})
     given, kind = settings.get("metainfo"), settings.get("type", "")
     name = type_name(kind)
     if isinstance(kind, str) and kind:
-        with DATASETS.switch_scope_and_registry(settings.get("_scope_")) as registry:
+        with DATASETS.switch_scope_and_registry(settings.get("_scope_") or scope) as registry:
             kind = registry.get(kind)
     if not isinstance(kind, type):
         return ClassFacts(type=name, classes=names((given or {}).get("classes")))
     known = {key: settings[key] for key in ("metainfo", "reduce_zero_label") if key in settings}
     dataset: Any = object.__new__(kind)
     with contextlib.suppress(Exception), report_warnings():
-        dataset.__init__(pipeline=[], lazy_init=True, **known)
-    found = getattr(dataset, "_metainfo", None) or {}
+        dataset.__init__(pipeline=[], lazy_init=True, ann_file="/nowhere/segplug", **known)
+    # A constructor that fails earlier, such as one with other arguments, leaves what the class says.
+    found = getattr(dataset, "_metainfo", None) or {**getattr(kind, "METAINFO", {}), **(given or {})}
     return ClassFacts(
         type=name,
         classes=names(found.get("classes")),
@@ -93,7 +98,7 @@ def palette_of_class(name: str) -> tuple[tuple[int, int, int], ...]:
     return colours(getattr(DATASETS.get(name), "METAINFO", {}).get("palette"))
 
 
-def _reduces_zero_label(config: Any, tested: ClassFacts) -> bool:
+def _reduces_zero_label(config: Any, tested: ClassFacts, scope: str) -> bool:
     """As the network was trained: from the training pipeline, else from the class of a data set."""
     trained = next(data_sets(split_data(config, "train")), None)
     pipeline = (trained or {}).get("pipeline") or config.get("train_pipeline")
@@ -104,4 +109,4 @@ def _reduces_zero_label(config: Any, tested: ClassFacts) -> bool:
             and step.get("reduce_zero_label") is not None
         ):
             return bool(step["reduce_zero_label"])
-    return bool((tested if trained is None else class_facts(trained)).reduce_zero_label)
+    return bool((tested if trained is None else class_facts(trained, scope)).reduce_zero_label)

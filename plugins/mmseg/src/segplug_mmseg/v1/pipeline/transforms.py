@@ -53,7 +53,7 @@ def name_of(step: Any) -> str:
 def title_of(step: Any) -> str:
     """As :func:`name_of`, with the module in front where the class is not mmcv's or mmseg's."""
     kind = transform_class(step)
-    if kind is None or is_theirs(kind):
+    if kind is None or is_theirs(kind) or not isinstance(step, dict):
         return name_of(step)
     return f"{getattr(kind, '__module__', '')}.{name_of(step)}"
 

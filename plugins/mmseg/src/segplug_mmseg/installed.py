@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from segplug.errors import MissingDependencyError
@@ -39,12 +41,7 @@ def installed_mmseg() -> Installed:
     Raises:
         MissingDependencyError: there is none; or there are two, which overwrite each other's files.
     """
-    found = []
-    for name in _DISTRIBUTIONS:
-        try:
-            found.append(Installed(name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    found = [Installed(name, version) for name in _DISTRIBUTIONS if (version := _version_of(name))]
     if len(found) > 1:
         raise MissingDependencyError(
             f"{' and '.join(map(str, found))} are both installed: both own the module `mmseg`, and overwrite "
@@ -53,8 +50,24 @@ def installed_mmseg() -> Installed:
         )
     if found:
         return found[0]
-    if importlib.util.find_spec("mmseg") is not None:  # a source folder on the path
-        import mmseg.version
-
-        return Installed("mmsegmentation", str(mmseg.version.__version__))
+    if version := _version_of_source():
+        return Installed("mmsegmentation", version)
     raise MissingDependencyError("mmsegmentation is not installed", hint=INSTALL)
+
+
+def _version_of(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _version_of_source() -> str | None:
+    """The version of an ``mmseg`` that is a folder on the search path, without metadata; ``None``: none."""
+    spec = importlib.util.find_spec("mmseg")
+    if spec is None or spec.origin is None:  # none, or a folder that an older installation left
+        return None
+    path = Path(spec.origin).with_name("version.py")
+    text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    match = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", text, re.MULTILINE)
+    return match.group(1) if match else None

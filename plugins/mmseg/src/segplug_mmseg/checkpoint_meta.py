@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ _WRITERS: tuple[tuple[str, str, Name], ...] = (
     ("mmcv_version", "mmcv", "0.x"),
     ("mmseg_version", "mmsegmentation", "0.x"),
 )
+
+_COMMIT = re.compile(r"\+?(unknown|[0-9a-f]{40})$")
+"""What mmengine appends to its version: the commit of the folder in which the training was started."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def writer(meta: Mapping[str, Any]) -> Writer | None:
     """What wrote the checkpoint; ``None``: it does not say."""
     for key, library, generation in _WRITERS:
         if isinstance(meta.get(key), str):
-            return Writer(f"{library} {meta[key]}", generation)
+            return Writer(f"{library} {_COMMIT.sub('', meta[key])}", generation)
     return None
 
 

@@ -13,7 +13,7 @@ from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, firs
 from segplug.checkpoint.shards import check_is_no_shard, check_names, is_index, read_index
 from segplug.errors import CheckpointError, MissingDependencyError, UsageError
 from segplug.limits import MOST_WEIGHTS_RATIO, most_weights
-from segplug.regular_files import expanded, why_no_file
+from segplug.regular_files import expanded, read_regular_text, why_no_file
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "read_checkpoint", "require_checkpoint"]
 
 _PARALLEL = "module."
+_POINTER = "last_checkpoint"
+"""The text file in which mmengine notes the path of the newest checkpoint."""
+_LONGEST_PATH = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,24 @@ def require_checkpoint(location: str) -> Path:
     """The path of a checkpoint, which is there; it is not opened.
 
     Raises:
-        UsageError: there is no such file, or it is a folder.
+        UsageError: there is no such file, it is a folder, or it only names a checkpoint.
     """
     path = expanded(location)
     if path.is_dir():
         raise UsageError(f"{location} is a folder; name the file in it", hint=_files_in(path))
     if reason := why_no_file(path, "checkpoint"):
         raise UsageError(reason)
+    if path.name == _POINTER and (named := _text_of(path)):
+        raise UsageError(f"{location} is no checkpoint: it names one", hint=f"give {named}")
     return path
+
+
+def _text_of(path: Path) -> str:
+    """The text of a short file; empty if it has none."""
+    try:
+        return read_regular_text(path, most_bytes=_LONGEST_PATH)
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _check_repeats(checkpoint: Checkpoint) -> None:

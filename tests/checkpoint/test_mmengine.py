@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from segplug.checkpoint import read_checkpoint
-from segplug.errors import CheckpointError
+from segplug.errors import CheckpointError, UsageError
 
 HISTORY = "mmengine.logging.history_buffer"
 SCHEDULER = "mmengine.optim.scheduler.param_scheduler"
@@ -60,6 +60,17 @@ def test_a_checkpoint_of_mmengine_is_read_without_mmengine(tmp_path, monkeypatch
     assert torch.equal(read.state["weight"], STATE["weight"])
     assert read.rest["message_hub"]["runtime_info"] == {"iter": 5}
     assert vars(read.rest["message_hub"]["log_scalars"]["train/loss"]) == {}
+
+
+def test_the_file_that_names_the_last_checkpoint(tmp_path):
+    pointer = tmp_path / "last_checkpoint"
+    pointer.write_text("/work/iter_1.pth")
+    with pytest.raises(
+        UsageError, match=r"last_checkpoint is no checkpoint: it names one \(give /work/iter_1.pth\)"
+    ):
+        read_checkpoint(str(pointer))
+    torch.save(STATE, pointer)  # a checkpoint of that name
+    assert list(read_checkpoint(str(pointer)).state) == ["weight"]
 
 
 def _hostile_pickle(calls: bytes) -> bytes:

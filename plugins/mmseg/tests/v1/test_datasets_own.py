@@ -193,15 +193,15 @@ def test_a_loader_of_the_users_own_gives_what_it_gives(tmp_path, dtype):
 
 @pytest.mark.parametrize("setting", ["backend_args", "file_client_args"])
 def test_another_backend_is_read_by_mmseg_itself(tmp_path, setting):
-    args = {"backend": "lmdb", "db_path": "nowhere"}
+    args = {"backend": "petrel"}
     pipeline = [{"type": "LoadImageFromFile", setting: args}, *PIPELINE[1:]]
     if setting == "backend_args":
         pipeline[1] = {"type": "LoadAnnotations", setting: args}
     dataset = opened(tmp_path, custom(tmp_path, pipeline=pipeline))
-    with pytest.raises(DatasetError, match=r"the image .*a\.png cannot be read: .*lmdb"):
+    with pytest.raises(DatasetError, match=r"the image .*a\.png cannot be read: .*petrel"):
         dataset.read_image(0, Decoding())
     if setting == "backend_args":
-        with pytest.raises(DatasetError, match=r"the mask .*a\.png cannot be read: .*lmdb"):
+        with pytest.raises(DatasetError, match=r"the mask .*a\.png cannot be read: .*petrel"):
             dataset.read_mask(0)
 
 

@@ -132,6 +132,21 @@ def test_a_checkpoint_of_another_model(config_file, tmp_path):
         )
 
 
+def test_a_checkpoint_of_1x(config_file, tmp_path):
+    """Weights that fit are loaded, with their classes; for others, the error says what wrote them."""
+    model = load(config_file)
+    dataset = {"classes": ("a", "b", "c"), "palette": [[1, 2, 3]] * 3, "reduce_zero_label": False}
+    weights = save(model, tmp_path / "w.pth", mmengine_version="0.10.7", dataset_meta=dataset)
+    again = load(config_file, weights)
+    batch = images(1, 3, 32, 32)
+    assert torch.equal(model.module(batch), again.module(batch))
+    assert (again.meta.classes, again.meta.palette) == (("a", "b", "c"), ((1, 2, 3),) * 3)
+    with pytest.raises(CheckpointError) as caught:
+        load(config_file, weights, cfg_options={"model.decode_head.num_convs": 2})
+    said = "mmengine 0.10.7 wrote it, so it is of mmsegmentation 1.x, and the config is of 0.x"
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [

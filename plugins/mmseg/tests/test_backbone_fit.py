@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from mmseg_support.small_backbones import backbone_of, weights_of, write_config
@@ -146,26 +148,22 @@ def test_tensors_that_are_no_weights(resnet):
         Segplug().fit_backbone(config, state)
 
 
-CUSTOM = """
+CUSTOM_MODULE = """
 from mmseg.models.builder import SEGMENTORS
 from mmseg.models.segmentors import BaseSegmentor
+from torch.nn import Identity, ModuleDict
 
 @SEGMENTORS.register_module(force=True)
 class Custom(BaseSegmentor):
     def __init__(self, branched, train_cfg=None, test_cfg=None):
         super().__init__()
         if branched:
-            from torch.nn import Identity, ModuleDict
             branches = {name: ModuleDict({'backbone': Identity()}) for name in ('context', 'detail')}
             self.backbone = ModuleDict(branches)
-    def extract_feat(self, imgs): ...
-    def encode_decode(self, img, img_metas): ...
-    def forward_train(self, imgs, img_metas, **kwargs): ...
-    def simple_test(self, img, img_meta, **kwargs): ...
-    def aug_test(self, imgs, img_metas, **kwargs): ...
-
-del BaseSegmentor, Custom, SEGMENTORS  # a config is to hold settings only
+    def extract_feat(self, *_): ...
+    encode_decode = forward_train = simple_test = aug_test = loss = predict = _forward = extract_feat
 """
+CUSTOM = "custom_imports = dict(imports=['custom_of_a_test'])\n"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +188,10 @@ del BaseSegmentor, Custom, SEGMENTORS  # a config is to hold settings only
         ("data = dict()", r"has no `model` with a `type`"),
     ],
 )
-def test_configs_without_one_backbone(text, message, tmp_path):
+def test_configs_without_one_backbone(text, message, tmp_path, monkeypatch):
+    (tmp_path / "custom_of_a_test.py").write_text(CUSTOM_MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "custom_of_a_test", raising=False)
     config = tmp_path / "odd.py"
     config.write_text(text)
     with pytest.raises(ModelError, match=message):

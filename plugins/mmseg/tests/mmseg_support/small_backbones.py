@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from segplug_mmseg.compat import report_warnings
-from segplug_mmseg.v0.config import read_config, runnable_model
+from segplug_mmseg.generation import installed_generation
 
 __all__ = ["backbone_of", "weights_of", "write_config"]
 
@@ -44,7 +44,8 @@ def write_config(folder: Path, family: str, **backbone: Any) -> Path:
 
 def backbone_of(config: Path, **changes: Any) -> Any:
     """The config's backbone (the outer one where they nest), as mmseg builds it."""
-    settings = runnable_model(read_config(str(config)), str(config))["backbone"]
+    generation = installed_generation()
+    settings = generation.runnable_model(generation.read_config(str(config)), str(config))["backbone"]
     from mmseg.models import build_backbone
 
     with report_warnings():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mmseg_support.pipelines1 import LOAD, PACK, config_of
 from segplug_mmseg.compat import import_mmseg
-from segplug_mmseg.meta import ClassFacts, Head
+from segplug_mmseg.meta import ClassFacts, Head, make_meta
 from segplug_mmseg.v1.facts import class_facts, palette_of_class, read_facts
 from segplug_mmseg.v1.pipeline.settings import test_data as data_of
 
@@ -119,6 +119,19 @@ def test_the_zero_label_is_that_of_the_training(train: Any, reduces: bool) -> No
         config["train_dataloader"] = {"dataset": train}
     assert facts(config).reduce_zero_label is reduces
     assert facts(config).dataset.reduce_zero_label is True
+
+
+@pytest.mark.parametrize("scores", ["logits", "probabilities"])
+def test_scores_of_query_heads_are_activated_view_by_view(tmp_path: Path, scores: Any) -> None:
+    """SegTTAModel applies softmax to what any head gives."""
+    flips = [{"type": "RandomFlip", "prob": chance} for chance in (0.0, 1.0)]
+    views = {"type": "TestTimeAug", "transforms": [flips, [PACK]]}
+    (tmp_path / "c.py").touch()
+    for pipeline, activates in (([LOAD, views], scores == "probabilities"), (None, False)):
+        config, head = config_of(PACK, tta_pipeline=pipeline), Head(3, 3, in_channels=3, scores=scores)
+        found = read_facts(config, head=head, reporter=QuietReporter())
+        meta = make_meta(found, str(tmp_path / "c.py"), head=head, reporter=QuietReporter())
+        assert (meta.tta_activates, meta.tta_by_default) == (activates, pipeline is None)
 
 
 def test_a_dataloader_that_is_none() -> None:

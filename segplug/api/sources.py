@@ -150,7 +150,7 @@ class Sources(Caller):
         config: PathLike,
         cfg_options: Mapping[str, Any] | None,
         source: str | None,
-        options: Mapping[str, Any],
+        options: dict[str, Any],
     ) -> str:
         provider = self.registry.source("load_model", str(config), source, warn=self.reporter.warn)
         request: LoadModelRequest[Any] = LoadModelRequest(

@@ -151,6 +151,26 @@ def test_data_sets_that_prepare_images_differently_are_refused() -> None:
         data(test=[SINGLE, {**SINGLE, "pipeline": [*PIPELINE, normalize]}])
 
 
+def test_data_without_a_pipeline() -> None:
+    single = {key: value for key, value in SINGLE.items() if key != "pipeline"}
+    found = upgrade(
+        {
+            "model": {"type": "EncoderDecoder"},
+            "img_norm_cfg": {"mean": [1, 2, 3], "std": [1, 1, 1]},
+            "data": {"test": single},
+        },
+        "old.py",
+    )
+    assert found.settings["model"]["data_preprocessor"]["mean"] == [1.0, 2.0, 3.0]
+    assert [step["type"] for step in found.settings["test_pipeline"]] == [
+        "LoadImageFromFile",
+        "LoadAnnotations",
+        "PackSegInputs",
+    ]
+    (line,) = found.on_prediction
+    assert line.startswith("data.test has no pipeline: images are normalised as img_norm_cfg says")
+
+
 def test_loaders() -> None:
     loader = data(
         samples_per_gpu=4, workers_per_gpu=2, test_dataloader={"samples_per_gpu": 3}, test=SINGLE

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from segplug_mmseg.explain import one_line
+from segplug_mmseg.v1.upgrade.datasets import leaves
 from segplug_mmseg.v1.upgrade.images import Images, data_preprocessor
 from segplug_mmseg.v1.upgrade.loaders import Data, evaluator, test_data, train_data
 from segplug_mmseg.v1.upgrade.model import upgrade_model
@@ -102,7 +103,7 @@ def upgrade(settings: Mapping[str, Any], location: str) -> Upgraded:
 def _upgraded(settings: dict[str, Any], notes: Notes) -> dict[str, Any]:
     data, evaluation = settings.get("data") or {}, settings.get("evaluation") or {}
     epochs = by_epoch(settings)
-    shared = as_list(settings.get("test_pipeline"))
+    shared = as_list(settings.get("test_pipeline")) or _without_pipeline(settings, notes)
     train = train_data(data, notes, by_epoch=epochs)
     val = test_data(data, "val", shared, notes)
     test = test_data(data, "test", shared, notes)
@@ -120,6 +121,16 @@ def _upgraded(settings: dict[str, Any], notes: Notes) -> dict[str, Any]:
             found[f"{split}_evaluator"] = evaluator(evaluation, data[split], split, notes)
             found[f"{split}_cfg"] = {"type": "ValLoop" if split == "val" else "TestLoop"}
     return found
+
+
+def _without_pipeline(settings: dict[str, Any], notes: Notes) -> list[Any]:
+    """The pipeline of test data that have none: images are normalised, if the config says how."""
+    normalize = settings.get("img_norm_cfg")
+    if any(not one.get("pipeline") for one in leaves((settings.get("data") or {}).get("test"))):
+        how = "normalised as img_norm_cfg says" if isinstance(normalize, dict) else "not normalised"
+        notes.on_prediction(f"data.test has no pipeline: images are {how}, and fed at their own size")
+    steps: list[Any] = [{"type": "LoadImageFromFile"}]
+    return [*steps, {"type": "Normalize", **normalize}] if isinstance(normalize, dict) else steps
 
 
 def _grey(images: Images | None, settings: dict[str, Any]) -> Images | None:

@@ -23,7 +23,7 @@ from segplug_mmseg.v1.upgrade.schedule import by_epoch, optim_wrapper, param_sch
 from segplug_mmseg.v1.upgrade.testing import TestPipeline, upgrade_test_pipeline
 from segplug_mmseg.v1.upgrade.training import upgrade_train_pipeline
 
-__all__ = ["Upgraded", "is_new_setting", "is_old", "upgrade", "upgrade_config"]
+__all__ = ["Upgraded", "is_new_setting", "is_old", "upgrade"]
 
 _NEW = (
     *("default_scope", "default_hooks", "env_cfg", "param_scheduler", "optim_wrapper", "tta_pipeline"),
@@ -75,11 +75,6 @@ def is_new_setting(key: str) -> bool:
     """Whether a dotted key names a setting that configs of 0.x do not have."""
     first, *rest = key.split(".")
     return first in _NEW or (first == "model" and rest[:1] == ["data_preprocessor"])
-
-
-def upgrade_config(settings: Mapping[str, Any], location: str) -> dict[str, Any]:
-    """The settings of :func:`upgrade` alone."""
-    return upgrade(settings, location).settings
 
 
 def upgrade(settings: Mapping[str, Any], location: str) -> Upgraded:

@@ -173,6 +173,12 @@ def test_slide_inference_is_that_of_mmseg(name, load, tmp_path):
     assert np.abs(expected.numpy() - actual).max() / float(expected.max() - expected.min()) < 1e-4
 
 
+OF_1X = (
+    "mmdet.",
+    *(f"mmseg.models.decode_heads.{name}_head." for name in ("mask2former", "maskformer", "san")),
+)
+"""Classes that mmsegmentation 0.30 does not have: plugins/mmseg/tests/v1 exports them."""
+
 NOT_IN_SAMPLE = {
     # MobileNetV3 needs images of at least 385 pixels: only the matrix exports it.
     "mmcv.cnn.bricks.conv2d_adaptive_padding.Conv2dAdaptivePadding",
@@ -190,7 +196,7 @@ def test_the_sample_needs_every_rewritten_form(load):
                 owner = next(cls for cls in type(part).__mro__ if method in cls.__dict__)
                 reached.add((f"{owner.__module__}.{owner.__qualname__}", method))
     keys = {cls if method == "forward" else f"{cls}.{method}" for cls, method in reached}
-    assert set(METHOD_FORMS) - keys == NOT_IN_SAMPLE
+    assert {key for key in METHOD_FORMS if not key.startswith(OF_1X)} - keys == NOT_IN_SAMPLE
 
 
 def passed(meta: ModelMeta) -> bool:

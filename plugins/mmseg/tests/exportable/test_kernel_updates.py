@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from segplug_mmseg.exportable import make_exportable
+from segplug_mmseg.installed import installed_mmseg
 from torch import nn
 
 CLASSES, CHANNELS = 5, 16
@@ -20,7 +21,7 @@ def update_head_options(**options):
         "out_channels": CHANNELS,
         # half the head's channels, as in K-Net's own configs: each kernel is updated in two parts
         "kernel_updator_cfg": {
-            "type": "KernelUpdator",
+            "type": {"0.x": "KernelUpdator", "1.x": "mmseg.KernelUpdator"}[installed_mmseg().generation],
             "in_channels": CHANNELS // 2,
             "feat_channels": CHANNELS // 2,
             "out_channels": CHANNELS // 2,

@@ -33,7 +33,10 @@ class Refines(nn.Module):
         )
 
     def forward(self, coarse: torch.Tensor, *levels: torch.Tensor) -> torch.Tensor:
-        return self.head.forward_test(levels, coarse, None, TEST_CFG)
+        if hasattr(self.head, "forward_test"):
+            return self.head.forward_test(levels, coarse, None, TEST_CFG)
+        size = [4 * edge for edge in coarse.shape[2:]]  # that of the refined map: it is not resized
+        return self.head.predict(levels, coarse, [{"img_shape": size}], TEST_CFG)
 
 
 def coarse_logits(batch: int, size: tuple[int, int]) -> torch.Tensor:

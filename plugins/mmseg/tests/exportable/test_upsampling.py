@@ -10,10 +10,8 @@ SIZES = [(8, 8), (5, 7), (1, 12), (33, 2)]
 
 
 @pytest.fixture(scope="module")
-def upsample(mmseg):
-    from mmseg.ops import Upsample
-
-    return Upsample
+def upsample(wrappers):
+    return wrappers.Upsample
 
 
 @pytest.mark.parametrize(

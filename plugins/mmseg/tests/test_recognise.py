@@ -38,6 +38,17 @@ NO, POSSIBLE, LIKELY = Confidence.NO, Confidence.POSSIBLE, Confidence.LIKELY
         ("a.py", "test_pipeline = []", POSSIBLE, POSSIBLE),
         ("a.py", "model = {{ _base_.model }}", LIKELY, POSSIBLE),
         ("a.PY", "model = dict()", LIKELY, POSSIBLE),
+        ("a.py", "test_dataloader = dict(dataset=dict())", POSSIBLE, LIKELY),
+        (
+            "a.py",
+            "from mmengine.config import read_base\nwith read_base():\n    from .b import *",
+            LIKELY,
+            LIKELY,
+        ),
+        ("a.py", "from mmseg.models import Net\nmodel = dict(type=Net)", LIKELY, POSSIBLE),
+        ("a.py", "import mmengine\nx = 1", POSSIBLE, POSSIBLE),
+        ("a.py", "tta_pipeline = []", POSSIBLE, POSSIBLE),
+        ("a.py", "print('read_base()')", NO, NO),
         ("a.py", "model = '\\d'", LIKELY, POSSIBLE),
         (
             "a.json",

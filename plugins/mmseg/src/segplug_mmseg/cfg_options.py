@@ -1,6 +1,6 @@
-"""The values of ``--cfg-options``: as mmcv reads them, but text keeps its spaces.
+"""The values of ``--cfg-options``: as mmcv and mmengine read them, but text keeps its spaces.
 
-mmcv's ``DictAction`` removes every space, so that a folder with a space in its name cannot be given.
+Their ``DictAction`` removes every space, so that a folder with a space in its name cannot be given.
 Everything else is equal: quotes around a value are removed, and commas separate values, in quotes, too.
 """
 

@@ -25,14 +25,14 @@ _ANYTHING = "*"
 """Stands for names that only running the config would show."""
 _DYNAMIC = ("exec", "globals", "locals", "vars")
 _PARTS = (
-    *("model", "data", "test_pipeline", "test_dataloader", "train_dataloader"),
-    *("default_scope", "default_hooks"),
+    *("model", "data", "test_pipeline", "test_dataloader", "train_dataloader", "data_preprocessor"),
+    *("default_scope", "default_hooks", "tta_pipeline", "test_evaluator", "test_cfg", "optim_wrapper"),
     *("custom_imports", "dist_params", "log_config", "lr_config", "optimizer_config", "checkpoint_config"),
     _ANYTHING,
 )
 """A file with one of these is a config, or a part of one: the loader says what it lacks."""
 _KEYS_OF_1X = ("default_scope", "train_dataloader", "test_dataloader", "test_evaluator", "data_preprocessor")
-_READ_BASE = b"read_base()"
+_READ_BASE = re.compile(rb"^[ \t]*with[ \t]+read_base[ \t]*\(", re.MULTILINE)
 """How new-style configs of mmengine import their bases."""
 _IMPORT_OF_1X = re.compile(rb"^[ \t]*(from|import) mmengine\b", re.MULTILINE)
 
@@ -66,7 +66,7 @@ def confidence(location: str, settings: tuple[str, ...]) -> Confidence:
         found = read(source)
     except (OSError, ImportError, SyntaxError, ValueError, RecursionError, MemoryError):
         return Confidence.POSSIBLE
-    if found.intersection((*settings, _BASE)) or _READ_BASE in source:
+    if found.intersection((*settings, _BASE)) or _READ_BASE.search(source):
         return Confidence.LIKELY
     return Confidence.POSSIBLE if found.intersection(_PARTS) or signs_of_1x(source, found) else Confidence.NO
 

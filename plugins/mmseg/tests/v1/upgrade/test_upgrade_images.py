@@ -33,12 +33,12 @@ def prepared(settings: dict[str, Any], pipeline: list[Any], image: Path) -> list
     """What 1.x's transforms and its data preprocessor make of an image, one for each view."""
     import_mmseg()
     from mmengine.dataset import Compose
-    from mmengine.registry import init_default_scope
+    from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
-    init_default_scope("mmseg")
-    results = Compose(copy.deepcopy(pipeline))({"img_path": str(image), "seg_fields": []})
-    preprocessor = MODELS.build(settings["model"]["data_preprocessor"])
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        results = Compose(copy.deepcopy(pipeline))({"img_path": str(image), "seg_fields": []})
+        preprocessor = MODELS.build(settings["model"]["data_preprocessor"])
     inputs, samples = results["inputs"], results["data_samples"]
     if not isinstance(inputs, list):
         inputs, samples = [inputs], [samples]

@@ -5,7 +5,8 @@
 # make test-mmseg1  the tests with mmsegmentation 1.2.2; with ONEDL=1, with its fork onedl-mmsegmentation
 # make test-gpu  the tests that need a GPU, and one table of their results (docs/tensorrt-gpu.md)
 # make lint      ruff, mypy, which module may import which, and whether the manifests fit
-# make matrix    export every family of mmseg and write docs/support-matrix.md (an hour or two on 2 cores)
+# make matrix    export every family of mmseg 0.30 and write docs/support-matrix.md (an hour or two on 2 cores)
+# make matrix-mmseg1  the same for mmseg 1.2.2, and compare the logits of both
 # Everything sets itself up first: the demo in .venv-demo, which is small, test-gpu in .venv-gpu, test-mmseg1 in
 # .venv-mmseg1 or .venv-onedl (`make setup-mmseg1` does no more than that), all else in .venv.
 
@@ -38,7 +39,7 @@ GPU_REPORT ?= build/gpu.md
 SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%/pyproject.toml)
 MMSEG1_SOURCES := $(SOURCES) constraints-mmseg1.txt
 
-.PHONY: setup demo test test-all test-slow test-nightly nightly test-full test-gpu lint matrix clean
+.PHONY: setup demo test test-all test-slow test-nightly nightly test-full test-gpu lint matrix matrix-mmseg1 clean
 .PHONY: setup-mmseg1 test-mmseg1 test-mmseg1-slow
 
 setup: $(VENV)/.done
@@ -67,7 +68,7 @@ test-slow: setup
 test-nightly: setup
 	$(IN_PARALLEL) --dist loadgroup -m nightly
 
-nightly: test-all test-nightly test-full matrix
+nightly: test-all test-nightly test-full matrix matrix-mmseg1
 
 lint: setup
 	$(BIN)/ruff check .
@@ -78,6 +79,10 @@ lint: setup
 
 matrix: setup
 	$(BIN)/python -m matrix
+
+matrix-mmseg1: setup setup-mmseg1
+	$(MMSEG1)/bin/python -m matrix --source mmseg1
+	$(BIN)/python -m matrix.generations --old $(BIN)/python --new $(MMSEG1)/bin/python
 
 # The compiled mmcv-full in an environment of its own: about 20 minutes to build on 2 cores.
 $(FULL)/.done: $(SOURCES)

@@ -64,9 +64,13 @@ def test_the_exportable_form_computes_the_same(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_as_it_is(family):
-    # SAN's config in the matrix has 171 classes to encode.
-    config = SAMPLE["san"][0] if family == "san" else f"{family}/{FAMILIES[family].config}"
-    model = load(config)
+    if family == "san":
+        # Its config in the matrix has 171 classes to encode. Of so many channels, random weights make masks
+        # that are off everywhere: it keeps its initial ones.
+        torch.manual_seed(0)
+        model = Segplug().load_model(CONFIGS / SAMPLE["san"][0])
+    else:
+        model = load(f"{family}/{FAMILIES[family].config}")
     if family in ("beit", "mae"):  # they take the size of their training alone
         spread, relative = differences(model, model.meta.inference.crop_size, batch=1)
     else:

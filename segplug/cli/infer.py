@@ -83,7 +83,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             ["--dataset"],
             group="data",
             metavar="CONFIG|FOLDER",
-            help="The data set: the data.test of a config, or a folder of images (and masks).",
+            help="The data set: the test data of a config, or a folder of images (and masks).",
         ),
         GreedyOption(
             ["--input-img"], group="data", metavar="IMAGE", help="Images to run on, in place of a data set."

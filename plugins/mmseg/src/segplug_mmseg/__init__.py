@@ -1,6 +1,6 @@
-"""Models and data sets of mmsegmentation 0.30.
+"""Models and data sets of mmsegmentation, 0.30 and 1.x.
 
-The modules that belong to mmcv 1.x (``compat``, ``recognise``, ``config``, ``checkpoint``, ``pipeline``,
-``meta``, ``loader``, ``datasets``, ``leaves``, ``label_formats``) are separate from those that belong to the
-networks and serve every generation of the framework (``network``, ``exportable``, ``backbone``, ``ops``).
+``installed`` says which generation is there, ``generation`` is the interface to both: ``v0`` has what belongs
+to 0.x with mmcv 1.x, ``v1`` what belongs to 1.x with mmengine (configs, pipelines, data sets). All other
+modules serve both.
 """

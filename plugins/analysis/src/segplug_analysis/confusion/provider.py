@@ -27,7 +27,7 @@ class Options:
 
     dataset: str | None = option(
         None,
-        help="The data set of the predictions: a folder, or data.test of a config.",
+        help="The data set of the predictions: a folder, or the test data of a config.",
         metavar="CONFIG|FOLDER",
     )
     dataset_source: str | None = option(None, help="The source that reads the data set.", metavar="NAME")

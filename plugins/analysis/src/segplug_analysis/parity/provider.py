@@ -43,7 +43,7 @@ class Options(ArtifactOptions):
     )
     dataset: str | None = option(
         None,
-        help="What to run on: a folder of images and masks, or data.test of a config. Default: CONFIG.",
+        help="What to run on: a folder of images and masks, or the test data of a config. Default: CONFIG.",
         metavar="CONFIG|FOLDER",
     )
     dataset_source: str | None = option(None, help="The source that reads the data set.", metavar="NAME")

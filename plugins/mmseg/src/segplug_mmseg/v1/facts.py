@@ -11,6 +11,7 @@ from segplug_mmseg.compat import import_mmseg, report_warnings
 from segplug_mmseg.meta import ClassFacts, ConfigFacts, Head
 from segplug_mmseg.v1.pipeline import data_sets, read_pipeline, split_data, test_data
 from segplug_mmseg.v1.pipeline.transforms import name_of
+from segplug_mmseg.v1.scopes import data_set_class, default_scope
 from segplug_mmseg.values import colours, is_list, names, type_name
 
 __all__ = ["class_facts", "palette_of_class", "read_facts"]
@@ -66,14 +67,12 @@ def class_facts(settings: Any, scope: str = "mmseg") -> ClassFacts:
         settings: Those of a data set, or of a wrapper.
         scope: Where mmengine looks for the class first.
     """
-    from mmseg.registry import DATASETS
-
     settings = next(data_sets(settings), {})
     given, kind = settings.get("metainfo"), settings.get("type", "")
     name = type_name(kind)
     if isinstance(kind, str) and kind:
-        with DATASETS.switch_scope_and_registry(settings.get("_scope_") or scope) as registry:
-            kind = registry.get(kind)
+        with default_scope(settings.get("_scope_") or scope):
+            kind = data_set_class(kind)
     if not isinstance(kind, type):
         return ClassFacts(type=name, classes=names((given or {}).get("classes")))
     known = {key: settings[key] for key in ("metainfo", "reduce_zero_label") if key in settings}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -15,6 +14,7 @@ from segplug_mmseg.explain import explained
 from segplug_mmseg.v1.config import read_config, read_settings, runnable_model
 from segplug_mmseg.v1.facts import palette_of_class, read_facts
 from segplug_mmseg.v1.opening import open_parts
+from segplug_mmseg.v1.scopes import default_scope
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,24 +31,19 @@ __all__ = [
     "runnable_model",
 ]
 
-_lock = threading.RLock()
-"""One network is built at a time: where mmengine looks for classes is a global setting."""
-
 
 def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initialise: bool) -> nn.Module:
     """The network of settings; see :meth:`segplug_mmseg.generation.Generation.build_segmentor`."""
-    from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
     from segplug_mmseg.v1.initial_weights import initialise as initialise_weights
 
     with (
-        _lock,
+        default_scope(settings.get("_scope_")),
         explained(ModelError, f"cannot build the model of {location}"),
         report_warnings(reporter),
         stand_ins(),
         contextlib.redirect_stdout(io.StringIO()),  # some of mmseg's networks print their settings
-        DefaultScope.overwrite_default_scope(settings.get("_scope_") or "mmseg"),
         _no_downloads(),
     ):
         segmentor: nn.Module = MODELS.build(settings)
@@ -59,7 +54,10 @@ def build_segmentor(settings: Any, location: str, reporter: Reporter, *, initial
 
 @contextlib.contextmanager
 def _no_downloads() -> Iterator[None]:
-    """Let mmengine read checkpoints from disk only, while the block runs; a network may load its own."""
+    """Let mmengine read checkpoints from disk only, while the block runs; a network may load its own.
+
+    Its table of readers is one of the whole process: only one thread at a time builds a network.
+    """
     from mmengine.runner import CheckpointLoader
 
     def refuse(filename: str, *_: Any, **__: Any) -> Any:

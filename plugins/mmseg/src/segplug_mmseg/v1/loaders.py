@@ -8,6 +8,7 @@ from typing import Any
 
 from segplug.errors import DatasetError
 from segplug_mmseg.v1.leaves import SETTING, is_local, kind_of
+from segplug_mmseg.v1.pipeline.transforms import is_theirs, transform_class
 from segplug_mmseg.values import is_list
 
 __all__ = ["Pipeline", "Reader", "read_pipeline", "usual_images", "usual_masks"]
@@ -21,8 +22,6 @@ _REFUSED = {
     "LoadMultipleRSImageFromFile": "loads two images for each sample",
     "LoadDepthAnnotation": "loads depths, not labels",
 }
-_OURS = ("mmseg.", "mmcv.", "mmengine.")
-"""Where the transforms are that change neither the labels of a mask nor how it is read, loaders aside."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def read_pipeline(settings: Any) -> Pipeline:
                 f"{SETTING}.pipeline has {kind_of(step)}, which {_REFUSED[kind_of(step)]}: segplug "
                 "reads one image and one mask of labels for each sample"
             )
-    names, own = [kind_of(step) for step in steps], [not _is_theirs(step) for step in steps]
+    names, own = [kind_of(step) for step in steps], [not is_theirs(transform_class(step)) for step in steps]
     found = list(zip(steps, names, own, strict=True))
     images = next((step for step, name, _ in found if name in _IMAGES), None)
     if own and own[0]:
@@ -73,14 +72,6 @@ def read_pipeline(settings: Any) -> Pipeline:
         relabels=any(own if masks is None else own[1:]),
         packs_zero_label="reduce_zero_label" in packer.get("meta_keys", ("reduce_zero_label",)),
     )
-
-
-def _is_theirs(step: dict[str, Any]) -> bool:
-    """Whether a transform is one of mmseg's or mmcv's, and not the user's, even under the same name."""
-    from mmseg.registry import TRANSFORMS
-
-    kind = TRANSFORMS.get(step["type"]) if isinstance(step["type"], str) else step["type"]
-    return str(getattr(kind, "__module__", "")).startswith(_OURS)
 
 
 class Reader:
@@ -130,7 +121,11 @@ class Reader:
 
 def usual_images(settings: Any) -> bool:
     """Whether a loader reads images from the disk as mmcv's own does, so that the runtime can do it."""
-    return kind_of(settings) == "LoadImageFromFile" and _is_theirs(settings) and _from_disk(settings)
+    return (
+        kind_of(settings) == "LoadImageFromFile"
+        and is_theirs(transform_class(settings))
+        and _from_disk(settings)
+    )
 
 
 def usual_masks(settings: Any) -> bool:

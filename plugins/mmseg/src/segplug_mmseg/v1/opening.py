@@ -16,6 +16,7 @@ from segplug_mmseg.v1.leaves import SETTING, Leaf, check_files, is_local, leaves
 from segplug_mmseg.v1.loaders import Reader, read_pipeline, usual_images, usual_masks
 from segplug_mmseg.v1.parts import Part, Sample
 from segplug_mmseg.v1.pipeline.settings import test_data
+from segplug_mmseg.v1.scopes import data_set_class, default_scope
 
 if TYPE_CHECKING:
     from segplug.progress import Reporter
@@ -34,8 +35,6 @@ def open_parts(config: Any, location: str, reporter: Reporter) -> tuple[list[Par
     Raises:
         DatasetError: there is no ``test_dataloader``, or a data set of it cannot be opened.
     """
-    from mmengine.registry import init_default_scope
-
     settings = test_data(config)
     if not settings:
         raise DatasetError(
@@ -47,10 +46,10 @@ def open_parts(config: Any, location: str, reporter: Reporter) -> tuple[list[Par
             "test_dataloader.num_batch_per_epoch leaves images out",
             hint="set --cfg-options test_dataloader.num_batch_per_epoch=None",
         )
-    init_default_scope("mmseg")
     found = leaves(settings)
     evaluator = read_evaluator(config, reporter)
-    parts = [_open_part(leaf, evaluator, reporter) for leaf in found]
+    with default_scope(config.get("default_scope")):
+        parts = [_open_part(leaf, evaluator, reporter) for leaf in found]
     _check_together(parts, found)
     return parts, False
 
@@ -77,9 +76,8 @@ def _open_part(leaf: Leaf, evaluator: Evaluator, reporter: Reporter) -> Part:
 def _check_class(settings: dict[str, Any]) -> None:
     from mmengine.dataset import BaseDataset
     from mmseg.datasets import BaseCDDataset, NYUDataset
-    from mmseg.registry import DATASETS
 
-    kind = DATASETS.get(settings["type"]) if isinstance(settings["type"], str) else settings["type"]
+    kind = data_set_class(settings["type"])
     if kind is None or not isinstance(kind, type):
         return  # building it says what is wrong
     if issubclass(kind, BaseCDDataset):
@@ -111,9 +109,7 @@ def _build(settings: dict[str, Any]) -> Any:
 
 def _takes(kind: Any, name: str) -> bool:
     """Whether a class takes an argument of this name, or any."""
-    from mmseg.registry import DATASETS
-
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    kind = data_set_class(kind)
     parameters = inspect.signature(kind).parameters.values() if isinstance(kind, type) else ()
     return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 

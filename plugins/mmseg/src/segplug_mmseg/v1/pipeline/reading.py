@@ -20,14 +20,9 @@ from segplug_mmseg.v1.pipeline.augmentation import AUGMENTATION, plain_view, rea
 from segplug_mmseg.v1.pipeline.data_preprocessor import DataPreprocessor, read_data_preprocessor
 from segplug_mmseg.v1.pipeline.loading import read_loader, split_loader
 from segplug_mmseg.v1.pipeline.settings import test_pipelines
-from segplug_mmseg.v1.pipeline.transforms import (
-    default_scope,
-    is_theirs,
-    name_of,
-    title_of,
-    transform_class,
-)
+from segplug_mmseg.v1.pipeline.transforms import is_theirs, name_of, title_of, transform_class
 from segplug_mmseg.v1.pipeline.translation import Translation
+from segplug_mmseg.v1.scopes import default_scope
 from segplug_mmseg.values import is_list, type_name
 
 __all__ = ["read_pipeline"]
@@ -63,7 +58,7 @@ def read_pipeline(
     """
     import_mmseg()
     missing = Missing(approximate)
-    with default_scope(config):
+    with default_scope(config.get("default_scope")):
         try:
             found = _Reading(config, missing, reporter, network, takes)
             read = found.preprocessing()

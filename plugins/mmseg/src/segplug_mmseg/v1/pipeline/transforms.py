@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 from segplug.errors import ModelError
@@ -13,19 +11,10 @@ from segplug_mmseg.explain import explained
 from segplug_mmseg.pipeline.transforms import transform_name
 from segplug_mmseg.values import type_name
 
-__all__ = ["build", "default_scope", "is_theirs", "name_of", "title_of", "transform_class"]
+__all__ = ["build", "is_theirs", "name_of", "title_of", "transform_class"]
 
 _THEIRS = ("mmcv.transforms.", "mmseg.datasets.transforms.")
 """Modules whose transforms segplug knows."""
-
-
-@contextlib.contextmanager
-def default_scope(config: Any) -> Iterator[None]:
-    """Let mmengine look for names where the config wants it, while the block runs."""
-    from mmengine.registry import DefaultScope
-
-    with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmseg"):
-        yield
 
 
 def transform_class(step: Any) -> Any:

@@ -47,6 +47,7 @@ IOU = {"type": "IoUMetric"}
         ({"type": "Evaluator", "metrics": [IOU | {"ignore_index": 4}]}, 4),
         ([{"type": "MyMetric"}, IOU | {"ignore_index": 6}], 6),
         ({"type": "CityscapesMetric", "output_dir": "x"}, 255),
+        ([{"type": "CityscapesMetric", "output_dir": "x"}, IOU | {"ignore_index": 3}], 3),
     ],
     ids=str,
 )

@@ -65,7 +65,7 @@ def read_evaluator(config: Any, reporter: Reporter) -> Evaluator:
     if beta is not None and beta <= 0:
         raise DatasetError(f"{SETTING}.beta must be above 0, not {beta:g}")
     return Evaluator(
-        ignore_index=_ignored(known, reporter),
+        ignore_index=_ignored(ious or known, reporter),
         nan_to_num=_number(first, "nan_to_num"),
         beta=1.0 if beta is None else beta,
         formats_only=bool(known) and all(settings.get("format_only") for settings in known),

@@ -53,7 +53,7 @@ def read_facts(
         preprocessing=preprocessing,
         dataset=dataset,
         reduce_zero_label=_reduces_zero_label(config, dataset, scope),
-        test_cfg=config["model"].get("test_cfg") or config.get("test_cfg"),
+        test_cfg=config["model"].get("test_cfg"),
     )
 
 

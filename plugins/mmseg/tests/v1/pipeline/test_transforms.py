@@ -174,6 +174,8 @@ def test_what_the_config_lacks_is_said() -> None:
     ]
     shared = {"data_preprocessor": NO_NORM | {"mean": [1], "std": [2]}, "test_pipeline": [LOAD, INSIDE, PACK]}
     assert read(shared).steps == (RESIZED, Normalize((1,) * 3, (2,) * 3, arithmetic="division"))
+    # As mmengine's Runner: it stands in for one that is not there, and not for `None`.
+    assert read(shared | {"model": {"data_preprocessor": None}}).steps == (RESIZED,)
 
 
 @pytest.mark.parametrize(

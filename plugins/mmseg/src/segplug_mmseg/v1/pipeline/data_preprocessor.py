@@ -93,7 +93,8 @@ def read_data_preprocessor(config: Any, missing: Missing, reporter: Reporter) ->
     Raises:
         ModelError: mmseg cannot build it, or it pads as segplug does not.
     """
-    settings = (config.get("model") or {}).get("data_preprocessor") or config.get("data_preprocessor")
+    model = config.get("model") or {}
+    settings = (model if "data_preprocessor" in model else config).get("data_preprocessor")
     if not settings:
         reporter.warn("the config has no data_preprocessor: images are not normalised")
         return DataPreprocessor()

@@ -114,6 +114,31 @@ def test_views_are_mmsegs_in_its_order(groups: list[list[Any]]) -> None:
     compare(found, mmsegs([augmentation(*groups)], AFTER, given), groups)
 
 
+@pytest.mark.parametrize(
+    "inside", [{}, {"data_preprocessor": None}, {"data_preprocessor": {**AFTER, "std": [9.0]}}]
+)
+def test_views_have_the_data_preprocessor_that_mmengine_gives_to_its_tta_model(
+    config_file: Path, tmp_path: Path, inside: dict[str, Any]
+) -> None:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    other, flip = {**AFTER, "mean": [7.5]}, augmentation([{"type": "RandomFlip", "prob": 1.0}])
+    config = config_of(PACK, after=AFTER, tta_pipeline=[LOAD, flip], data_preprocessor=other)
+    config["tta_model"] = {"type": "SegTTAModel", **inside}
+    network = {**Config.fromfile(config_file)["model"], "data_preprocessor": AFTER}
+    settings = Config(
+        {**config, "model": {**config["tta_model"], "module": network}, "default_scope": "mmseg"}
+    )
+    settings.work_dir, settings.test_dataloader = str(tmp_path), None
+    runner = Runner.from_cfg(settings)
+    built = runner.model.module.data_preprocessor
+    expected = {**AFTER, "mean": built.mean.flatten().tolist(), "std": built.std.flatten().tolist()}
+    found = read(config)
+    assert found.tta == (read(config_of(flip, after=expected)).steps,)
+    assert found.steps == read(config_of(PACK, after=AFTER)).steps, "the test pipeline has the model's"
+
+
 def test_views_of_the_test_pipeline_run_by_default_and_others_do_not() -> None:
     views = augmentation(
         [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],

@@ -82,19 +82,24 @@ class DataPreprocessor:
         return tuple(steps)
 
 
-def read_data_preprocessor(config: Any, missing: Missing, reporter: Reporter) -> DataPreprocessor:
+def read_data_preprocessor(
+    config: Any, missing: Missing, reporter: Reporter, *, for_views: bool = False
+) -> DataPreprocessor:
     """Read ``model.data_preprocessor``, or ``data_preprocessor`` of the config, which stands in for it.
 
     Args:
         config: The config.
         missing: Gets one of another class than mmseg's, mmengine's and mmdet's.
         reporter: Gets a warning if there is none.
+        for_views: Read the one of the ``tta_model``, or of the config, which mmengine puts in place of the
+            model's where it augments test images.
 
     Raises:
         ModelError: mmseg cannot build it, or it pads as segplug does not.
     """
-    model = config.get("model") or {}
-    settings = (model if "data_preprocessor" in model else config).get("data_preprocessor")
+    settings = _settings(config, "model")
+    if for_views and (replacement := _settings(config, "tta_model")) is not None:
+        settings = replacement
     if not settings:
         reporter.warn("the config has no data_preprocessor: images are not normalised")
         return DataPreprocessor()
@@ -113,6 +118,12 @@ def read_data_preprocessor(config: Any, missing: Missing, reporter: Reporter) ->
     )
     known = {key: settings[key] for key in _SETTINGS if key in settings}
     return _of_mmseg(_build({"type": "mmseg.SegDataPreProcessor", **known}), known)
+
+
+def _settings(config: Any, key: str) -> Any:
+    """The ``data_preprocessor`` that mmengine's Runner gives to the model of this key."""
+    model = config.get(key) or {}
+    return (model if "data_preprocessor" in model else config).get("data_preprocessor")
 
 
 def _build(settings: Any) -> Any:

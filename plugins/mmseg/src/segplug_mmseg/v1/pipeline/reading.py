@@ -92,6 +92,7 @@ class _Reading:
     ) -> None:
         self._config = config
         self._missing = missing
+        self._reporter = reporter
         self._after: DataPreprocessor = read_data_preprocessor(config, missing, reporter)
         loader, self._transforms = self._find(reporter)
         self._loading: Loading = read_loader(loader)
@@ -100,7 +101,7 @@ class _Reading:
 
     def preprocessing(self) -> Preprocessing:
         """The test pipeline, with its views if it has any."""
-        steps, tta = self._translated(self._transforms, self._missing)
+        steps, tta = self._translated(self._transforms, self._missing, self._after)
         return Preprocessing(
             in_channels=self._channels,
             decoding=self._loading.decoding or Decoding.for_channels(self._channels),
@@ -118,7 +119,8 @@ class _Reading:
         loader, transforms = split_loader(_flat(pipeline))
         if read_loader(loader) != self._loading:
             missing.note("does not load images as the tta_pipeline does", "images are loaded as without it")
-        _, views = self._translated(transforms, missing)
+        after = read_data_preprocessor(self._config, missing, self._reporter, for_views=True)
+        _, views = self._translated(transforms, missing, after)
         return views
 
     def _find(self, reporter: Reporter) -> tuple[Any, list[Any]]:
@@ -135,28 +137,30 @@ class _Reading:
         return split_loader(_flat(pipelines[0]))
 
     def _translated(
-        self, transforms: list[Any], missing: Missing
+        self, transforms: list[Any], missing: Missing, after: DataPreprocessor
     ) -> tuple[tuple[Step, ...], tuple[tuple[Step, ...], ...]]:
         """The steps without augmentation, and those of each view."""
         places = [place for place, step in enumerate(transforms) if _is_augmentation(step)]
         if not places:
-            return self._steps(transforms, missing), ()
+            return self._steps(transforms, missing, after), ()
         place = places[0]
         for step in transforms[place + 1 :]:  # there are lists of images by then, which no transform takes
             missing.leave_out(f"{title_of(step)} after {AUGMENTATION}")
         before = transforms[:place]
-        views = tuple(self._steps([*before, *_flat(view)], missing) for view in read_views(transforms[place]))
+        views = tuple(
+            self._steps([*before, *_flat(view)], missing, after) for view in read_views(transforms[place])
+        )
         return plain_view(views), views
 
-    def _steps(self, transforms: list[Any], missing: Missing) -> tuple[Step, ...]:
+    def _steps(self, transforms: list[Any], missing: Missing, after: DataPreprocessor) -> tuple[Step, ...]:
         floats = self._loading.to_float32
         translation = Translation(self._channels, missing, floats=floats)
         for step in transforms:
             translation.add(step)
         slides = ((self._config.get("model") or {}).get("test_cfg") or {}).get("mode") == "slide"
-        steps = translation.finish(keeps_size=not slides and not self._after.notes_size)
+        steps = translation.finish(keeps_size=not slides and not after.notes_size)
         first: tuple[Step, ...] = (Convert(),) if floats else ()
-        return (*first, *steps, *self._after.steps(self._channels))
+        return (*first, *steps, *after.steps(self._channels))
 
 
 def _is_augmentation(step: Any) -> bool:

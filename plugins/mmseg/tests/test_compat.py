@@ -3,12 +3,14 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
 from segplug_mmseg import ops
 from segplug_mmseg.compat import has_compiled_ops, import_mmseg, report_warnings
 from segplug_mmseg.installed import installed_mmseg
+from segplug_mmseg.reading import reading
 
 from segplug.errors import MissingDependencyError
 from segplug.progress import QuietReporter
@@ -158,3 +160,27 @@ def test_quiet_drops_chatter_and_passes_real_warnings_on():
         warnings.warn("the weights look\n  odd", stacklevel=1)
         warnings.warn("the weights look\n  odd", stacklevel=1)
     assert reporter.warnings == ["the weights look odd"]
+
+
+def test_threads_leave_standard_output_as_it_was():
+    import_mmseg()
+    before, show = sys.stdout, warnings.showwarning
+    inside, ended = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with reading("a.py", None):
+            inside.set()
+            ended.wait(0.2)  # it would end inside of the second one, if that could begin
+        ended.set()
+
+    def second() -> None:
+        inside.wait()
+        with reading("b.py", None):
+            ended.wait(5)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sys.stdout, warnings.showwarning) == (before, show)

@@ -30,7 +30,7 @@ from segplug.errors import MissingDependencyError
 from segplug.progress import QuietReporter, Reporter
 from segplug_mmseg.installed import INSTALL, Name, installed_mmseg
 
-__all__ = ["has_compiled_ops", "import_mmseg", "report_warnings", "stand_ins"]
+__all__ = ["has_compiled_ops", "import_mmseg", "process_lock", "report_warnings", "stand_ins"]
 
 _MODULES: Mapping[Name, tuple[str, ...]] = {
     "0.x": ("mmcv.ops", "mmcv.runner", "mmseg.models", "mmseg.datasets", "mmseg.core"),
@@ -46,7 +46,9 @@ _COMPILED: Mapping[Name, tuple[str, str]] = {
 
 _ALIGN_REMARK = "When align_corners=True, the output would more aligned"
 
-_lock = threading.RLock()
+process_lock = threading.RLock()
+"""Held while something of the whole process is changed: loaded modules, warnings, standard output, mmengine's
+default scope. Two threads at a time would leave it changed."""
 _imported: types.ModuleType | None = None
 
 
@@ -57,7 +59,7 @@ def import_mmseg() -> types.ModuleType:
         MissingDependencyError: mmcv or mmseg is not installed, or is of another generation.
     """
     global _imported
-    with _lock:
+    with process_lock:
         if _imported is None:
             generation = installed_mmseg().generation
             _import_mmcv(generation)
@@ -219,12 +221,12 @@ def report_warnings(reporter: Reporter | None = None) -> Iterator[None]:
     """Send the warnings of mmcv, mmengine and mmseg to ``reporter``, one line each, while the block runs.
 
     Log lines below WARNING, deprecation notes for developers and a few fixed remarks about training
-    are dropped.
+    are dropped. It holds :data:`process_lock`.
     """
     reporter = reporter or QuietReporter()
     seen: dict[str, None] = {}
     try:
-        with _filtered_logs(seen), warnings.catch_warnings(record=True) as caught:
+        with process_lock, _filtered_logs(seen), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
         for warning in caught:

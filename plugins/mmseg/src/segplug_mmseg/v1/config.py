@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -25,7 +24,7 @@ from segplug_mmseg.recognise import config_path
 from segplug_mmseg.v1.packages import refuse_missing_packages
 from segplug_mmseg.v1.plain import plain_settings
 from segplug_mmseg.v1.tasks import refuse_other_tasks
-from segplug_mmseg.v1.upgrade import is_new_setting, is_old, upgrade
+from segplug_mmseg.v1.upgrade import is_new, is_new_setting, is_old, upgrade
 from segplug_mmseg.values import type_name
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ __all__ = ["read_config", "read_settings", "runnable_model"]
 
 _AUXILIARY = ("EncoderDecoder", "CascadeEncoderDecoder")
 """Segmentors that can be built without their auxiliary heads."""
-_lock = threading.RLock()
-"""mmengine reads one new-style config at a time: whether its classes are imported is a global switch."""
 
 
 def read_config(
@@ -91,12 +88,13 @@ def _read(location: str, cfg_options: Mapping[str, Any] | None, reporter: Report
     import_mmseg()
     from mmengine.config import Config
 
-    with _lock, reading(location, reporter), stand_ins(), _standard_library_is_known():
+    with reading(location, reporter), stand_ins(), _standard_library_is_known():
         read_regular(path, most_bytes=MOST_TEXT)
         config = Config.fromfile(str(path), import_custom_modules=False)
     if is_old(config._cfg_dict):
         _refuse_new_overrides(location, overrides)
     else:
+        _refuse_old_overrides(location, overrides, config._cfg_dict)
         _import_modules(config, location, reporter)
     merge(config, overrides)
     return config
@@ -108,6 +106,16 @@ def _refuse_new_overrides(location: str, overrides: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"--cfg-options {key}: {location} is a config of mmsegmentation 0.x, and has no such setting",
                 hint="name its own settings, such as data.test.data_root",
+            )
+
+
+def _refuse_old_overrides(location: str, overrides: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """mmengine would add the setting, which nothing reads."""
+    for key in overrides:
+        if key.split(".")[0] == "data" and "data" not in settings and is_new(settings):
+            raise UsageError(
+                f"--cfg-options {key}: {location} is a config of mmsegmentation 1.x, and has no such setting",
+                hint="name its own settings, such as test_dataloader.dataset.data_root",
             )
 
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["data_set_class", "default_scope"]
+from segplug_mmseg.compat import process_lock
 
-_lock = threading.RLock()
-"""The default scope is one of the whole process: two threads that change it would leave it changed."""
+__all__ = ["data_set_class", "default_scope"]
 
 
 @contextlib.contextmanager
 def default_scope(name: str | None) -> Iterator[None]:
-    """Let mmengine look for names in this scope first, while the block runs, in one thread at a time.
+    """Let mmengine look for names in this scope first, while the block runs. It holds the process's lock.
 
     Args:
         name: The ``default_scope`` of a config; ``None``: it says none, and mmseg's counts.
     """
     from mmengine.registry import DefaultScope
 
-    with _lock, DefaultScope.overwrite_default_scope(name or "mmseg"):
+    with process_lock, DefaultScope.overwrite_default_scope(name or "mmseg"):
         yield
 
 

@@ -130,6 +130,14 @@ def test_an_override_that_cannot_be_applied_names_itself(config_file, key):
         read_config(str(config_file), {"model.depth": "1", key: "1"})
 
 
+def test_a_setting_of_0x_is_refused_where_nothing_reads_it(edited_config):
+    options = {"data.test.data_root": "elsewhere"}
+    with pytest.raises(UsageError, match=r"data.test.data_root: .* is a config of mmsegmentation 1.x"):
+        read_config(str(edited_config()), options)
+    own = edited_config(add="data = dict(test=dict(data_root='here'))\n")
+    assert read_config(str(own), options).data.test.data_root == "elsewhere"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -23,7 +23,7 @@ from segplug_mmseg.v1.upgrade.schedule import by_epoch, optim_wrapper, param_sch
 from segplug_mmseg.v1.upgrade.testing import TestPipeline, upgrade_test_pipeline
 from segplug_mmseg.v1.upgrade.training import upgrade_train_pipeline
 
-__all__ = ["Upgraded", "is_new_setting", "is_old", "upgrade"]
+__all__ = ["Upgraded", "is_new", "is_new_setting", "is_old", "upgrade"]
 
 _NEW = (
     *("default_scope", "default_hooks", "env_cfg", "param_scheduler", "optim_wrapper", "tta_pipeline"),
@@ -62,13 +62,20 @@ class Upgraded:
 
 def is_old(settings: Mapping[str, Any]) -> bool:
     """Whether settings are those of a config of 0.x: they have some that 1.x has not, and none of 1.x."""
-    model = settings.get("model")
-    if any(key in settings for key in _NEW) or (isinstance(model, Mapping) and "data_preprocessor" in model):
+    if is_new(settings):
         return False
     if any(key in settings for key in _OLD):
         return True
     steps = as_list(settings.get("test_pipeline"))
     return any(isinstance(step, Mapping) and step.get("type") in _TRANSFORMS_OF_OLD for step in steps)
+
+
+def is_new(settings: Mapping[str, Any]) -> bool:
+    """Whether settings have some that configs of 0.x do not have."""
+    model = settings.get("model")
+    return any(key in settings for key in _NEW) or (
+        isinstance(model, Mapping) and "data_preprocessor" in model
+    )
 
 
 def is_new_setting(key: str) -> bool:

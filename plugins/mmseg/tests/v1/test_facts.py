@@ -138,3 +138,10 @@ def test_a_dataloader_that_is_none() -> None:
     config = config_of(PACK) | {"test_dataloader": "cityscapes"}
     with pytest.raises(ModelError, match="test_dataloader of the config must be a dict, not 'cityscapes'"):
         facts(config)
+
+
+def test_half_precision_of_mmengines_tests_is_warned_of() -> None:
+    for fp16 in (True, False):
+        config, reporter = config_of(PACK) | {"test_cfg": {"type": "TestLoop", "fp16": fp16}}, QuietReporter()
+        read_facts(config, head=Head(3, 3, in_channels=3), reporter=reporter)
+        assert any("segplug runs it in float32" in warning for warning in reporter.warnings) is fp16

@@ -47,6 +47,10 @@ def read_facts(
         out_channels=head.out_channels,
         approximate=approximate,
     )
+    if (config.get("test_cfg") or {}).get("fp16"):
+        reporter.warn(
+            "test_cfg.fp16: mmengine tests the network in half precision, segplug runs it in float32"
+        )
     scope = config.get("default_scope") or "mmseg"
     dataset = class_facts(test_data(config), scope)
     return ConfigFacts(

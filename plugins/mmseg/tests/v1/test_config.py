@@ -354,3 +354,11 @@ def test_a_config_of_0x_is_upgraded_with_a_note(tmp_path):
     assert len(notes) == 1
     assert "is a config of mmsegmentation 0.x" in notes[0]
     assert os.path.exists(config.filename)
+
+
+@pytest.mark.parametrize("kind", ["'DepthEstimator'", "'mmseg.DepthEstimator'", "DepthEstimator"])
+def test_a_depth_estimator_is_named(tmp_path, kind):
+    path = tmp_path / "depth.py"
+    path.write_text(f"from mmseg.models import DepthEstimator\nmodel = dict(type={kind})\n")
+    with pytest.raises(ModelError, match=r"depth\.py is a depth estimator \(DepthEstimator\): it gives dist"):
+        runnable_model(read_config(str(path)), str(path))

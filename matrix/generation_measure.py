@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from matrix.families import FAMILIES, Case
-from matrix.generation_rows import CHANGES, PART, GenerationRow
+from matrix.generation_rows import CHANGES, LARGEST_CHANGE, PART, GenerationRow
 from matrix.rows import ROOT, reason_of
 
 __all__ = ["compare", "side", "trained_cases", "versions"]
@@ -82,7 +82,8 @@ def compare(family: str, old: str, new: str, trained: Path | None) -> Generation
             found = side(new, "new", stored.pop("config"), folder)
     except SideError as error:
         return GenerationRow(family, case.config, PART, passed=False, reason=str(error), **blank)
-    explained = found["equal"] or family in CHANGES
+    is_small = found["difference"] <= LARGEST_CHANGE * found["largest_logit"]
+    explained = found["equal"] or (is_small and family in CHANGES)
     reason = None if explained else f"the logits differ by {found['difference']:.1e}"
     return GenerationRow(
         family, case.config, PART, passed=explained, reason=reason, **stored, **found, **blank

@@ -49,6 +49,8 @@ def test_the_network_is_as_it_was_but_for_packages_that_moved() -> None:
         "imports": ["mmpretrain.models"],
         "allow_failed_imports": False,
     }
+    (line,) = found.on_prediction
+    assert line.startswith("ConvNeXt of mmpretrain normalises before each downsampling with an eps of 1e-6")
     assert found.on_training == (
         "DiceLoss has no `smooth` in 1.x: it is left out",
         "DiceLoss of 1.x is computed with another formula",

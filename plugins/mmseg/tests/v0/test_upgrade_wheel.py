@@ -53,7 +53,8 @@ def _words(node: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_configs_of_the_wheel_are_translated(mim_configs: Path, name: str) -> None:
-    assert all("tta_pipeline" in line for line in translated(mim_configs / name))
+    known = ("tta_pipeline", "ConvNeXt of mmpretrain") if "convnext" in name else ("tta_pipeline",)
+    assert all(any(words in line for words in known) for line in translated(mim_configs / name))
 
 
 @pytest.mark.slow
@@ -61,7 +62,9 @@ def test_all_configs_of_the_wheel_are_translated(mim_configs: Path) -> None:
     paths = [path for path in sorted(mim_configs.glob("*/*.py")) if path.parent.name != "_base_"]
     assert len(paths) == 644
     assert Counter(line for path in paths for line in translated(path)) == {
-        "the views of MultiScaleFlipAug are in tta_pipeline: 1.x uses them with --tta alone": 4
+        "the views of MultiScaleFlipAug are in tta_pipeline: 1.x uses them with --tta alone": 4,
+        "ConvNeXt of mmpretrain normalises before each downsampling with an eps of 1e-6, that of mmcls with "
+        "1e-5: logits differ a little": 6,
     }
 
 

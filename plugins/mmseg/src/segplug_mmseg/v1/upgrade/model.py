@@ -26,7 +26,7 @@ def upgrade_model(settings: Mapping[str, Any], preprocessor: Mapping[str, Any], 
     Args:
         settings: The whole config. The first versions had ``train_cfg`` and ``test_cfg`` at its top level.
         preprocessor: Settings of the ``data_preprocessor``.
-        notes: Gets losses that compute something else.
+        notes: Gets networks and losses that compute something else.
     """
     model = settings["model"]
     if not isinstance(model, dict):
@@ -48,6 +48,11 @@ def _renamed(node: Any, notes: Notes) -> Any:
     if isinstance(kind, str):
         node["type"] = renamed_package(kind)
         node.update(_WRITTEN_OUT.get(kind, {}))
+    if kind == "mmcls.ConvNeXt":
+        notes.on_prediction(
+            "ConvNeXt of mmpretrain normalises before each downsampling with an eps of 1e-6, that of mmcls "
+            "with 1e-5: logits differ a little"
+        )
     if kind == "MMSyncBN":
         node["type"] = "SyncBN"
     if kind == "DiceLoss":

@@ -18,13 +18,13 @@ from segplug_mmseg.v0.config import read_config
 
 from segplug.testing import randomise
 
-__all__ = ["SIZES", "Project", "blocks", "make_project"]
+__all__ = ["MODEL", "SIZES", "Project", "blocks", "make_project"]
 
 SIZES = ((240, 360), (244, 332))
 """Height and width of the images: so many that a near-tie changes the fourth decimal by 1 at most."""
 
 _NORM = {"type": "BN", "requires_grad": True}
-_MODEL: dict[str, Any] = {
+MODEL: dict[str, Any] = {
     "type": "EncoderDecoder",
     "backbone": {
         "type": "ResNetV1c",
@@ -135,7 +135,7 @@ def make_project(
         model: Settings of the model that differ.
         head: Settings of its head that differ.
     """
-    settings = {**_MODEL, **(model or {})}
+    settings = {**MODEL, **(model or {})}
     settings["backbone"] = {**settings["backbone"], "in_channels": channels}
     settings["decode_head"] = {**settings["decode_head"], **(head or {})}
     test = {

@@ -12,44 +12,21 @@ import torch
 from PIL import Image
 from segplug_mmseg.compat import import_mmseg, report_warnings
 
-from mmseg_support.scoring import SIZES, Project, blocks
+from mmseg_support.scoring import MODEL, SIZES, Project, blocks
 from segplug.testing import randomise
 
 __all__ = ["make_project"]
 
-_NORM = {"type": "BN", "requires_grad": True}
 _MODEL: dict[str, Any] = {
-    "type": "EncoderDecoder",
+    **MODEL,
     "data_preprocessor": {
         "type": "SegDataPreProcessor",
         "mean": [120.0, 110.0, 100.0],
         "std": [58.0, 57.0, 56.0],
         "bgr_to_rgb": True,
     },
-    "backbone": {
-        "type": "ResNetV1c",
-        "depth": 18,
-        "base_channels": 8,
-        "stem_channels": 8,
-        "num_stages": 4,
-        "out_indices": (0, 1, 2, 3),
-        "dilations": (1, 1, 2, 4),
-        "strides": (1, 2, 1, 1),
-        "norm_cfg": _NORM,
-        "contract_dilation": True,
-    },
-    "decode_head": {
-        "type": "FCNHead",
-        "in_channels": 64,
-        "in_index": 3,
-        "channels": 16,
-        "num_convs": 1,
-        "concat_input": False,
-        "num_classes": 3,
-        "norm_cfg": _NORM,
-    },
-    "test_cfg": {"mode": "whole"},
 }
+
 _PIPELINE = [
     {"type": "LoadImageFromFile"},
     {"type": "Resize", "scale": (96, 64), "keep_ratio": True},

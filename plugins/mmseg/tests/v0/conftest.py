@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mmseg_support.edited import editor
 
 CONFIG = """
 norm_cfg = dict(type='SyncBN', requires_grad=True)
@@ -48,14 +49,4 @@ def config_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def edited_config(tmp_path: Path) -> Callable[..., Path]:
     """The small config with words replaced; each has to be there."""
-
-    def edit(*changes: tuple[str, str], name: str = "edited.py", add: str = "") -> Path:
-        text = CONFIG
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        path = tmp_path / name
-        path.write_text(text + add)
-        return path
-
-    return edit
+    return editor(CONFIG, tmp_path)

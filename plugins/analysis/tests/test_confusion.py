@@ -245,6 +245,11 @@ def test_results_that_cannot_be_read(results, dataset, tmp_path, capsys):
     assert not (tmp_path / "made").exists()
 
 
+def test_missing_results_are_named_before_the_data_set_is_opened(tmp_path, capsys):
+    assert command(tmp_path / "gone.npz", tmp_path / "no_data") == 2
+    assert "gone.npz" in capsys.readouterr().err
+
+
 def changed(results, path, offset, value):
     """The archive with another byte in the entry of its first member in the directory."""
     content = bytearray(results.read_bytes())

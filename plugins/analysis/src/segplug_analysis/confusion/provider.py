@@ -63,14 +63,17 @@ class ConfusionReport(Report[Options]):
         from segplug_analysis.confusion.drawing import ConfusionPicture
         from segplug_analysis.confusion.matrix import count_confusion
         from segplug_analysis.confusion.report import data_of, notes_of, tables_of
-        from segplug_analysis.confusion.results import open_results
+        from segplug_analysis.confusion.results import check_results, open_results
 
         options = request.options
         if len(request.subjects) != 1:
             raise UsageError(f"analyze confusion takes one file or folder, not {len(request.subjects)}")
         (location,) = request.subjects
         kind = picture_kind(options.out) if options.out else None
-        dataset = _dataset(request)
+        if options.dataset is None:
+            raise UsageError("no data set is named", hint="add --dataset CONFIG|FOLDER")
+        check_results(location)  # before mmseg is imported
+        dataset = _dataset(request, options.dataset)
         classes = dataset.info.classes
         if len(classes) == 1:  # label 1 is the class, as a model of one class gives it
             classes = ("background", *classes)
@@ -96,15 +99,13 @@ class ConfusionReport(Report[Options]):
         )
 
 
-def _dataset(request: AnalyzeRequest[Options]) -> Dataset:
+def _dataset(request: AnalyzeRequest[Options], location: str) -> Dataset:
     """Load the data set, and check that it has masks and class names."""
     options = request.options
-    if options.dataset is None:
-        raise UsageError("no data set is named", hint="add --dataset CONFIG|FOLDER")
-    if Path(options.dataset).is_dir() and options.cfg_options:
+    if Path(location).is_dir() and options.cfg_options:
         raise UsageError("--cfg-options changes a config, but --dataset is a folder")
     dataset = request.session.load_dataset(
-        options.dataset,
+        location,
         source=options.dataset_source,
         cfg_options=options.cfg_options,
         **as_keywords(options.dataset_options, request.session.load_dataset, flag="--dataset-options"),

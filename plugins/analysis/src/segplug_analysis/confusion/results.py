@@ -59,6 +59,24 @@ class LabelMaps(Protocol):
         ...
 
 
+def check_results(location: str) -> None:
+    """Check, without reading it, that a location can hold saved predictions.
+
+    Raises:
+        UsageError: it does not exist, or its format is unknown.
+    """
+    path = Path(location)
+    if path.is_dir():
+        return
+    if reason := why_no_file(path):
+        raise UsageError(reason)
+    if path.suffix not in (".npz", *_PICKLES):
+        raise UsageError(
+            f"{location} has no predictions in a known format",
+            hint="name an .npz, a folder of label maps or mmseg's results .pkl",
+        )
+
+
 def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bool) -> LabelMaps:
     """Open saved predictions, and check that they belong to this data set.
 
@@ -74,19 +92,13 @@ def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bo
         ArtifactError: it is damaged, or is a pickle that needs ``trust``.
         DatasetError: images have no result, or results no image.
     """
+    check_results(location)
     path = Path(location)
     if path.is_dir():
         return _Folder(path, dataset, num_classes)
-    if reason := why_no_file(path):
-        raise UsageError(reason)
     if path.suffix == ".npz":
         return _Archive(path, dataset)
-    if path.suffix in _PICKLES:
-        return _List(path, dataset, trust=trust)
-    raise UsageError(
-        f"{location} has no predictions in a known format",
-        hint="name an .npz, a folder of label maps or mmseg's results .pkl",
-    )
+    return _List(path, dataset, trust=trust)
 
 
 class _Archive:

@@ -48,7 +48,8 @@ def _files(package: Distribution) -> list[Path]:
     """The package's files below ``site-packages``; none if it is not whole."""
     if package.read_text("direct_url.json") is not None:  # editable, or from a folder
         return []
-    files = [Path(file) for file in package.files or () if ".." not in file.parts]
+    listed = [Path(file) for file in package.files or ()]
+    files = [file for file in listed if ".." not in file.parts and not file.is_absolute()]
     there = [file for file in files if Path(package.locate_file(file)).is_file()]
     if any(file.suffix != ".pyc" for file in set(files).difference(there)):
         return []

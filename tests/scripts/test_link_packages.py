@@ -31,6 +31,8 @@ INFO = "acme_tools-1.0.dist-info"
 def source(tmp_path: Path) -> Path:
     packages = tmp_path / "source" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     recorded = [*FILES, f"{INFO}/RECORD", "acme/__pycache__/removed.pyc", "../../../bin/acme"]
+    recorded.append(str(tmp_path / "outside"))
+    (tmp_path / "outside").touch()
     for name, text in {**FILES, f"{INFO}/RECORD": "".join(f"{name},,\n" for name in recorded)}.items():
         (packages / name).parent.mkdir(parents=True, exist_ok=True)
         (packages / name).write_text(text)
@@ -72,6 +74,7 @@ def test_every_file_is_on_the_disk_once_and_pip_sees_the_package(source: Path, t
         assert (target / name).samefile(source / name)
         assert (target / name).read_text() == text
     assert not (target / "../../../bin/acme").exists(), "a command of the source's environment"
+    assert (source.parents[3] / "outside").exists()
     assert [(found.name, found.version) for found in distributions(path=[str(target)])] == [
         ("acme-tools", "1.0")
     ]

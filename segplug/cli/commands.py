@@ -14,6 +14,7 @@ from segplug.cli.choice import CHOICE
 from segplug.cli.invocation import Invocation
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import addon_settings, common_options, given_options, with_declared
+from segplug.cli.printing import only_documents
 from segplug.cli.source_flags import ModelCommand
 from segplug.errors import PluginError
 from segplug.installed import Provider
@@ -59,6 +60,7 @@ def target_command(provider: Provider) -> click.Command:
         raise PluginError(f"{owner} is broken: it declares a flag of segplug's own: {taken[0]}")
 
     def callback(**values: Any) -> int:
+        click.get_current_context().with_resource(only_documents(values["json"]))
         call = Invocation(
             session=Segplug(reporter=ConsoleReporter(), **addon_settings(values)),
             provider=provider,

@@ -31,6 +31,7 @@ from segplug.cli.parameters import (
 )
 from segplug.cli.pictures import legend_option, opacity_option, palette_option, picture_settings
 from segplug.cli.predict_output import ImageResults, print_results, results_document
+from segplug.cli.printing import only_documents
 from segplug.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class _Work:
 def _run(**values: Any) -> int:
     # As in `segplug infer`: threads of OpenMP that wait do not spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    click.get_current_context().with_resource(only_documents(values["json"]))
     backend, others = chosen_backend()
     _check(backend, values)
     pictures = picture_settings(values)

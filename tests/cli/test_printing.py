@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from segplug.cli.output import ConsoleReporter, Output
-from segplug.cli.printing import print_document
+from segplug.cli.printing import only_documents, print_document
 from segplug.cli.root import run_command_line
 from segplug.results import Table
 from segplug.serving.logs import log_handler
@@ -137,3 +137,21 @@ def test_a_document_is_valid_for_strict_parsers(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert json.loads(text) == {"a\\xff": ["b\\ud83d", None, "straße\u202e", ["c"]]}
     json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")
+
+
+def test_stdout_is_kept_for_documents_where_that_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    with only_documents(False):
+        print("of a network")
+    assert capsys.readouterr() == ("of a network\n", "")
+    with only_documents(True):
+        print("of a network")
+        logging.StreamHandler(sys.stdout).emit(logging.makeLogRecord({"msg": "of its logger"}))
+        with only_documents(True):
+            print_document({"inner": 1})
+        print_document({"outer": 1})
+        print("later")
+    print("after")
+    assert capsys.readouterr() == (
+        '{"inner": 1}\n{"outer": 1}\nafter\n',
+        "of a network\nof its logger\nlater\n",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from segplug_mmseg.compat import import_mmseg
 from segplug_mmseg.v1.config import read_config, runnable_model
 from segplug_mmseg.v1.generation import build_segmentor
 
+from segplug.cli.root import run_command_line
 from segplug.errors import ModelError, UsageError
 from segplug.progress import QuietReporter
 
@@ -158,6 +160,11 @@ def test_a_setting_of_0x_is_refused_where_nothing_reads_it(edited_config):
             "RuntimeError: a class that a new-style config imports .* line 2 of",
         ),
         ("custom_imports = dict(imports=['no.such_one'])", "`custom_imports`: .* No module named 'no'"),
+        (
+            "custom_imports = dict(import_=['x'])",
+            r"`custom_imports` must be dict\(imports=\['a_module'\]\), not ",
+        ),
+        ("custom_imports = ['x']", r"`custom_imports` must be dict\(imports=\['a_module'\]\), not "),
     ],
 )
 def test_what_cannot_be_read_is_one_line_with_its_place(tmp_path, monkeypatch, text, reason):
@@ -197,6 +204,10 @@ def test_modules_are_imported_from_the_search_path(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     read_config(str(path))
     assert sys.modules.pop("own_nets_of_a_test").loaded
+    (tmp_path / "broken_of_a_test.py").write_text("raise RuntimeError('boom\\nbang')")
+    path.write_text("custom_imports = dict(imports=['broken_of_a_test'])")
+    with pytest.raises(ModelError, match="`custom_imports`: RuntimeError: boom bang"):
+        read_config(str(path))
     path.write_text("custom_imports = dict(imports=['gone_of_a_test'], allow_failed_imports=True)")
     reporter = QuietReporter()
     read_config(str(path), reporter=reporter)
@@ -362,3 +373,27 @@ def test_a_depth_estimator_is_named(tmp_path, kind):
     path.write_text(f"from mmseg.models import DepthEstimator\nmodel = dict(type={kind})\n")
     with pytest.raises(ModelError, match=r"depth\.py is a depth estimator \(DepthEstimator\): it gives dist"):
         runnable_model(read_config(str(path)), str(path))
+
+
+PRINTING = """
+from mmengine.logging import MMLogger, print_log
+from mmseg.models.backbones import MobileNetV2
+
+class Printing(MobileNetV2):
+    def forward(self, x):
+        print("of the network")
+        print_log("of mmengine")
+        MMLogger.get_instance("printing").warning("of a logger")
+        return super().forward(x)
+"""
+
+
+def test_what_a_network_prints_is_no_part_of_the_json(edited_config, tmp_path, monkeypatch, capfd):
+    (tmp_path / "printing_of_a_test.py").write_text(PRINTING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = edited_config(("type='MobileNetV2'", "type='printing_of_a_test.Printing'"))
+    assert run_command_line(["analyze", "flops", str(path), "--shape", "64", "--json"]) == 0
+    printed = capfd.readouterr()
+    assert json.loads(printed.out)
+    for words in ("of the network", "of mmengine", "of a logger"):
+        assert words in printed.err

@@ -17,7 +17,7 @@ from segplug.progress import QuietReporter, Reporter
 from segplug.regular_files import MOST_TEXT, read_regular, why_no_file
 from segplug_mmseg.cfg_options import parse_cfg_options
 from segplug_mmseg.compat import import_mmseg, stand_ins
-from segplug_mmseg.explain import explained
+from segplug_mmseg.explain import explained, one_line
 from segplug_mmseg.inference import for_inference
 from segplug_mmseg.reading import merge, reading
 from segplug_mmseg.recognise import config_path
@@ -126,11 +126,16 @@ def _import_modules(config: Config, location: str, reporter: Reporter | None) ->
     custom = config.get("custom_imports")
     if not custom:
         return
+    what = f"cannot read the config {location}: `custom_imports`"
     with reading(location, reporter), stand_ins():
+        if not isinstance(custom, Mapping) or not custom.keys() <= {"imports", "allow_failed_imports"}:
+            raise ModelError(f"{what} must be dict(imports=['a_module']), not {custom!r}")
         try:
             import_modules_from_strings(**custom)
         except ImportError as error:
             raise ImportError(f"Failed to import custom modules from {custom}") from error
+        except Exception as error:  # a module is a program
+            raise ModelError(f"{what}: {one_line(error)}") from error
 
 
 @contextlib.contextmanager

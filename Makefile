@@ -109,9 +109,10 @@ $(MMSEG1)/.done: $(MMSEG1_SOURCES)
 
 setup-mmseg1: $(MMSEG1)/.done
 
-# CI adds a time limit.
+# CI adds a time limit. xdist would begin with the files that have the most tests.
 test-mmseg1: setup-mmseg1
-	$(ON_MMSEG1) --dist loadfile -m "not slow and not nightly" -p scripts.time_limit $(TIME_LIMIT) $(MMSEG1_TESTS)
+	$(ON_MMSEG1) --dist loadfile --no-loadscope-reorder -m "not slow and not nightly" \
+		-p scripts.time_limit $(TIME_LIMIT) $(MMSEG1_TESTS)
 
 test-mmseg1-slow: setup-mmseg1
 	$(ON_MMSEG1) --maxschedchunk 1 -m "slow and not nightly" $(MMSEG1_TESTS)

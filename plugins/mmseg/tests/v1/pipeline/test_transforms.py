@@ -145,6 +145,22 @@ def test_other_data_preprocessors() -> None:
     assert steps_of(PACK, after=squeezed, approximate=True) == (*normal, Pad(divisor=32))
 
 
+def test_padding_that_maskformers_head_does_not_know_of() -> None:
+    config = config_of(INSIDE, PACK, after=NO_NORM | {"test_cfg": {"size_divisor": 32}})
+    padded = (RESIZED, Pad(divisor=32))
+    for kind, mode, refused in (
+        ("MaskFormerHead", "whole", True),
+        ("MaskFormerHead", "slide", False),
+        ("Mask2FormerHead", "whole", False),
+    ):
+        config["model"] |= {"decode_head": {"type": kind}, "test_cfg": {"mode": mode}}
+        if refused:
+            with pytest.raises(ModelError, match="MaskFormerHead gives scores of the size before it"):
+                read(config)
+            assert read(config, approximate=True).approximations
+        assert read(config, approximate=refused).steps == padded
+
+
 def test_a_data_preprocessor_of_the_users_own() -> None:
     import_mmseg()
     from mmseg.models import SegDataPreProcessor

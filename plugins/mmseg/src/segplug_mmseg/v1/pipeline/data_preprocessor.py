@@ -48,6 +48,11 @@ class DataPreprocessor:
     only_three: bool = False
     """Whether other numbers of channels than three cannot be swapped."""
 
+    @property
+    def pads(self) -> bool:
+        """Whether images may be padded."""
+        return self.size is not None or self.divisor is not None
+
     def normalised(self) -> Iterator[int]:
         """The number of means and of deviations; one alone counts for any number of channels."""
         for given in (self.mean, self.std):
@@ -74,7 +79,7 @@ class DataPreprocessor:
                 per_channel(given, name, channels) for given, name in ((self.mean, "mean"), (self.std, "std"))
             )
             steps.append(Normalize(mean, std, arithmetic="division"))
-        if self.size is not None or self.divisor is not None:
+        if self.pads:
             value = (self.pad_value,) * channels if self.pad_value else ()
             if value and self.mean is None:
                 steps.append(Convert())  # else the value would be rounded to an integer image's type

@@ -28,6 +28,8 @@ from segplug_mmseg.values import is_list, type_name
 __all__ = ["read_pipeline"]
 
 _WHERE = "mean and std of the data_preprocessor"
+_UNPADDED = "MaskFormerHead"
+"""It gives scores of ``img_shape``, other heads of ``pad_shape``."""
 _READ = (TypeError, ValueError, LookupError, AttributeError)
 """What reading settings of the wrong type raises."""
 
@@ -157,7 +159,15 @@ class _Reading:
         translation = Translation(self._channels, missing, floats=floats)
         for step in transforms:
             translation.add(step)
-        slides = ((self._config.get("model") or {}).get("test_cfg") or {}).get("mode") == "slide"
+        model = self._config.get("model") or {}
+        slides = (model.get("test_cfg") or {}).get("mode") == "slide"
+        head = model.get("decode_head")
+        if after.pads and not slides and isinstance(head, dict) and type_name(head.get("type")) == _UNPADDED:
+            missing.note(
+                f"is followed by padding, and mmseg's {_UNPADDED} gives scores of the size before it, from "
+                "which the padding is cut once more",
+                "the padding is cut from the scores of the padded image",
+            )
         steps = translation.finish(keeps_size=not slides and not after.notes_size)
         first: tuple[Step, ...] = (Convert(),) if floats else ()
         return (*first, *steps, *after.steps(self._channels))

@@ -51,7 +51,8 @@ class ConfusionReport(Report[Options]):
     """Shows which classes a model confuses: confusion matrix, scores, most confused pairs.
 
     The SUBJECT has the predictions: the .npz of `segplug infer --out`, the folder of --format-only, or
-    the .pkl of mmseg's own test tool. Predictions of the ignored label are none: such pixels count as missed.
+    what mmseg's own test tool writes: a folder of label maps (1.x) or a .pkl (0.x). Predictions
+    of the ignored label are none: such pixels count as missed.
     """
 
     hook_version = 2

@@ -7,6 +7,7 @@ import collections
 import errno
 import pickle
 import re
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ attribute is looked up."""
 _VERSIONS = "_metadata"
 """The attribute by which a state dict holds the versions of its modules' layouts."""
 _ZIP_MAGIC = b"PK\x03\x04"
+_lock = threading.RLock()
+"""The types that PyTorch takes as safe are of the whole process: one thread at a time adds some."""
 
 
 class _Inert:
@@ -67,7 +70,7 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
             is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
         # PyTorch maps files whose names are UTF-8.
         mapped = is_zip and is_encodable(str(path))
-        with torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
+        with _lock, torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 # Only files of the zip format (PyTorch 1.6 and later) can be mapped into memory.

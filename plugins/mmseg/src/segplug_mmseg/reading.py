@@ -14,7 +14,7 @@ from typing import Any
 
 from segplug.errors import ModelError, SegplugError, UsageError, is_interrupt
 from segplug.progress import Reporter
-from segplug_mmseg.compat import report_warnings
+from segplug_mmseg.compat import process_lock, report_warnings
 from segplug_mmseg.explain import INSTALL_IT, one_line
 from segplug_mmseg.yaml_files import YamlError, plain_yaml
 
@@ -33,16 +33,17 @@ def reading(location: str, reporter: Reporter | None) -> Iterator[None]:
     Raises:
         ModelError: what the config or the framework raises in the block, with the file and the line.
     """
-    search_path = list(sys.path)
-    try:
-        with report_warnings(reporter), plain_yaml(), contextlib.redirect_stdout(sys.stderr):
-            yield
-    except BaseException as error:  # a config is a program, and may raise anything
-        sys.path[:] = search_path  # mmcv leaves its temporary folder there when a config fails
-        _close_temporary_files(error)
-        if is_interrupt(error) or (isinstance(error, SegplugError) and not isinstance(error, YamlError)):
-            raise
-        raise _unreadable(location, error) from error
+    with process_lock:
+        search_path = list(sys.path)
+        try:
+            with report_warnings(reporter), plain_yaml(), contextlib.redirect_stdout(sys.stderr):
+                yield
+        except BaseException as error:  # a config is a program, and may raise anything
+            sys.path[:] = search_path  # mmcv leaves its temporary folder there when a config fails
+            _close_temporary_files(error)
+            if is_interrupt(error) or (isinstance(error, SegplugError) and not isinstance(error, YamlError)):
+                raise
+            raise _unreadable(location, error) from error
 
 
 def merge(config: Any, options: dict[str, Any]) -> None:

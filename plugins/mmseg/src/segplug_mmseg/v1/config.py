@@ -45,14 +45,15 @@ def read_config(
 
     Args:
         location: Path of a ``.py``, ``.json`` or ``.yml`` file.
-        cfg_options: Dotted key to value; a string is parsed (:mod:`segplug_mmseg.cfg_options`).
+        cfg_options: Dotted key to value; a string is parsed (:mod:`segplug_mmseg.cfg_options`). Those of a
+            config of 0.x may name its own settings, and those of 1.x that it is upgraded to.
         reporter: Gets the warnings that the config's own code raises, and a note if it was upgraded.
 
     Raises:
         UsageError: the file is not there, or an override cannot be applied.
         ModelError: the file, a base or a module of it cannot be read, or it cannot be upgraded.
     """
-    config = _read(location, cfg_options, reporter)
+    config, after_upgrade = _read(location, cfg_options, reporter)
     if not is_old(config._cfg_dict):
         return config
     from mmengine.config import Config
@@ -65,6 +66,7 @@ def read_config(
     for line in upgraded.on_prediction:
         reporter.warn(line)
     config = Config(upgraded.settings, filename=str(config_path(location)))
+    merge(config, after_upgrade)
     _import_modules(config, location, reporter)
     return config
 
@@ -75,12 +77,22 @@ def read_settings(
     """The settings of a config as one file can hold them, not upgraded; see :func:`read_config`.
 
     Raises:
+        UsageError: an override of a config of 0.x is none of its own settings.
         ModelError: it cannot be read, or it has a class where no name can stand for it.
     """
-    return plain_settings(_read(location, cfg_options, reporter), location)
+    config, after_upgrade = _read(location, cfg_options, reporter)
+    for key in after_upgrade:
+        raise UsageError(
+            f"--cfg-options {key}: {location} is a config of mmsegmentation 0.x, and has no such setting",
+            hint="name its own settings, such as data.test.data_root",
+        )
+    return plain_settings(config, location)
 
 
-def _read(location: str, cfg_options: Mapping[str, Any] | None, reporter: Reporter | None) -> Config:
+def _read(
+    location: str, cfg_options: Mapping[str, Any] | None, reporter: Reporter | None
+) -> tuple[Config, dict[str, Any]]:
+    """The config with its overrides; and of a config of 0.x, the overrides that only 1.x has."""
     path = config_path(location)
     if reason := why_no_file(path, "config"):
         raise UsageError(reason)
@@ -91,22 +103,14 @@ def _read(location: str, cfg_options: Mapping[str, Any] | None, reporter: Report
     with reading(location, reporter), stand_ins(), _standard_library_is_known():
         read_regular(path, most_bytes=MOST_TEXT)
         config = Config.fromfile(str(path), import_custom_modules=False)
+    after_upgrade: dict[str, Any] = {}
     if is_old(config._cfg_dict):
-        _refuse_new_overrides(location, overrides)
+        after_upgrade = {key: value for key, value in overrides.items() if is_new_setting(key)}
     else:
         _refuse_old_overrides(location, overrides, config._cfg_dict)
         _import_modules(config, location, reporter)
-    merge(config, overrides)
-    return config
-
-
-def _refuse_new_overrides(location: str, overrides: Mapping[str, Any]) -> None:
-    for key in overrides:
-        if is_new_setting(key):
-            raise UsageError(
-                f"--cfg-options {key}: {location} is a config of mmsegmentation 0.x, and has no such setting",
-                hint="name its own settings, such as data.test.data_root",
-            )
+    merge(config, {key: value for key, value in overrides.items() if key not in after_upgrade})
+    return config, after_upgrade
 
 
 def _refuse_old_overrides(location: str, overrides: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -139,9 +139,12 @@ def test_the_written_config_trains_and_scores_as_the_old_one_in_segplug(old: Pat
     assert round(100 * report.scores.metrics["mIoU"], 2) == round(scores["mIoU"], 2)
 
 
-def test_overrides_name_the_settings_that_the_file_has(old: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    config = read_config(str(old), {"data.test.img_dir": "other"})
-    assert config["test_dataloader"]["dataset"]["data_prefix"]["img_path"] == "other"
+def test_overrides_name_settings_of_the_file_or_of_what_it_is_upgraded_to(
+    old: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = {"data.test.img_dir": "other", "test_dataloader.dataset.data_root": "elsewhere"}
+    dataset = read_config(str(old), options)["test_dataloader"]["dataset"]
+    assert (dataset["data_prefix"]["img_path"], dataset["data_root"]) == ("other", "elsewhere")
     command = [
         "run",
         "analyze",

@@ -29,6 +29,8 @@ class Case:
     """(height, width) to export a config of whole-image inference at."""
     window: Mapping[str, object] = field(default_factory=lambda: MappingProxyType(WINDOW))
     """Options that switch it to sliding windows; empty if the config has sliding windows itself."""
+    randomised: bool = True
+    """Whether every weight gets a random value; else it keeps the one that it is initialised with."""
     cause: str = ""
     """Why the exportable form differs from the original by more than rounding does, if it is known to."""
     note: str = ""

@@ -8,7 +8,8 @@ __all__ = ["FAMILIES", "LEFT_OUT"]
 
 QUERIES = "its scores are sums over queries, not logits."
 TEXT = (
-    "what the text encoder gives for the names of the classes is a constant of the network and of the file."
+    "what the text encoder gives for the names of the classes is a constant of the network and of the file. "
+    "The weights are those of the initialisation: with others that are random, all of its masks are empty."
 )
 BASES = (
     "mmseg draws random bases in each forward pass. Here the network and the file have the same ones, drawn "
@@ -61,6 +62,7 @@ FAMILIES: dict[str, Case] = {
     "resnest": Case("resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024.py"),
     "san": Case(
         "san-vit-b16_coco-stuff164k-640x640.py",
+        randomised=False,
         note=TEXT,
     ),
     "segformer": Case("segformer_mit-b0_8xb2-160k_ade20k-512x512.py"),

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from segplug_mmseg.compat import import_mmseg
 
 from matrix import __main__ as command
@@ -17,9 +18,11 @@ from matrix.document import render as render_source
 from matrix.engine_measure import versions as engine_versions
 from matrix.engine_rows import PRECISIONS, EngineRow
 from matrix.engine_rows import render as render_engines
-from matrix.families import FAMILIES
+from matrix.families import FAMILIES, Case
+from matrix.measure import measure_form
 from matrix.rows import FORM, MODES, Row, add_rows, read_rows
 from matrix.sources import SOURCES
+from segplug import ModelMeta, SegmentationModel, Segplug
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPORTS = command.exports("mmseg0")
@@ -174,6 +177,46 @@ def test_a_failure_makes_the_command_fail(tmp_path, monkeypatch):
     bad = [row("unet", mode, passed=False, reason="no") for mode in MODES]
     monkeypatch.setattr(Measurement, "rows_of", lambda *_: bad)
     assert command.main(["--family", "unet", "--data", str(tmp_path / "m.json")]) == 1
+
+
+def form_row(original: torch.nn.Module, form: torch.nn.Module, cause: str = "") -> Row:
+    """What is measured of a network and its form."""
+    meta = ModelMeta("m", out_channels=3)
+    model = SegmentationModel(module=original, meta=meta, exportable=lambda: form)
+    blank = row("unet", FORM, passed=False, relative_difference=None)
+    return measure_form(Segplug(), model, Case("x.py", size=(8, 12), cause=cause), blank, Path())
+
+
+class Scaled(torch.nn.Module):
+    """Takes one size, if it is given."""
+
+    def __init__(self, factor: float, only: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.factor, self.only = factor, only
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.only not in (None, images.shape[2:]):
+            raise ValueError(self.only)
+        return images * self.factor
+
+
+def test_a_form_is_compared_with_the_original_at_two_sizes():
+    measured = form_row(Scaled(1.0), Scaled(1 + 3e-6))
+    assert measured.passed
+    assert measured.compared_at == ("sample 1x8x12", "sample 1x13x18")
+    assert measured.relative_difference == pytest.approx(3e-6, rel=0.1)
+    assert form_row(Scaled(1.0, only=(8, 12)), Scaled(1.0)).compared_at == ("sample 1x8x12",)
+
+
+def test_a_form_that_differs_fails_unless_the_cause_is_known():
+    measured = form_row(Scaled(1.0), Scaled(1 + 5e-5))
+    assert (measured.passed, measured.reason) == (False, "it differs by 5.0e-05, more than 1e-05")
+    assert form_row(Scaled(1.0), Scaled(1 + 5e-5), cause="sums").passed
+    assert form_row(Scaled(1.0), Scaled(1 + 5e-4), cause="sums").reason.endswith("more than 1e-04")
+    assert (
+        form_row(Scaled(0.0), Scaled(0.0)).reason == "all its logits are alike, so that nothing is compared"
+    )
+    assert not form_row(Scaled(1.0), Scaled(float("nan"))).passed
 
 
 @pytest.mark.slow

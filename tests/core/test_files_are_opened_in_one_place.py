@@ -73,6 +73,7 @@ ALLOWED = {
     ("plugins/analysis/src/segplug_analysis/parity/run.py", "np.load"): OWN,
     ("plugins/analysis/src/segplug_analysis/parity/run.py", "zipfile.ZipFile"): OWN,
     ("plugins/mmseg/src/segplug_mmseg/v0/config.py", "Config.fromfile"): CHECKED,
+    ("plugins/mmseg/src/segplug_mmseg/v1/config.py", "Config.fromfile"): CHECKED,
     ("plugins/onnx/src/segplug_onnx/session.py", "onnxruntime.InferenceSession"): CHECKED,
     ("plugins/onnx/src/segplug_onnx/undefined.py", "mmap.mmap"): MEMORY,
     ("plugins/serve/src/segplug_serve/page.py", "?.read_bytes"): OWN,

@@ -335,6 +335,7 @@ MAY_CAST = {
     "segplug/runtime/pointwise.py": "the 256 values of a byte, for tables",
     "plugins/analysis/src/segplug_analysis/confusion/matrix.py": "labels",
     "plugins/analysis/src/segplug_analysis/difference_picture.py": "a view for people",
+    "plugins/mmseg/src/segplug_mmseg/v1/loaders.py": "labels",
     "plugins/onnx/src/segplug_onnx/tensors.py": "the input of a network whose own type is float16",
     "plugins/tensorrt/src/segplug_tensorrt/graphs/bf16.py": "weights",
 }

@@ -187,7 +187,8 @@ def test_an_interruption_leaves_no_process(toys: Toys) -> None:
     os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in a terminal reaches the whole process group
     _, shown = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert shown.decode().strip() == "error: interrupted"
+    # A slow machine has said before that it opens the engine.
+    assert shown.decode().splitlines()[-1] == "error: interrupted"
     assert toys.are_gone()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from segplug.errors import MissingDependencyError
+from segplug.regular_files import MOST_TEXT, read_regular
 
 __all__ = ["INSTALL", "Installed", "Name", "installed_mmseg"]
 
@@ -68,6 +69,6 @@ def _version_of_source() -> str | None:
     if spec is None or spec.origin is None:  # none, or a folder that an older installation left
         return None
     path = Path(spec.origin).with_name("version.py")
-    text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    text = read_regular(path, most_bytes=MOST_TEXT).decode("utf-8", "replace") if path.is_file() else ""
     match = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", text, re.MULTILINE)
     return match.group(1) if match else None

@@ -18,8 +18,7 @@ INTRODUCTION = (
 )
 FORM_HEAD = """\
 * **form**: nothing is exported. The network in its exportable form is compared with mmseg's own code, both in
-  PyTorch: the largest difference as a share of the largest logit. It is at most 1e-05, or 1e-04 where a
-  cause is named below.
+  PyTorch: the largest difference as a share of the largest logit, at most 1e-05.
 """
 MODES_HEAD = """\
 * **static**: batch, height and width are fixed.
@@ -67,7 +66,6 @@ def _remarks(source: Source) -> dict[str, list[str]]:
     """What a reader has to know besides the figures: a title and its lines."""
     cases = source.families.items()
     found = {
-        "Why forms differ": [f"**{family}**: {case.cause}" for family, case in cases if case.cause],
         "Remarks": [f"**{family}**: {case.note}" for family, case in cases if case.note],
         "Not measured": [f"**{family}**: {reason}" for family, reason in source.left_out.items()],
     }

@@ -31,8 +31,6 @@ class Case:
     """Options that switch it to sliding windows; empty if the config has sliding windows itself."""
     randomised: bool = True
     """Whether every weight gets a random value; else it keeps the one that it is initialised with."""
-    cause: str = ""
-    """Why the exportable form differs from the original by more than rounding does, if it is known to."""
     note: str = ""
     """What else the reader of the row has to know."""
 

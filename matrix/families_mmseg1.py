@@ -6,7 +6,8 @@ from matrix.families import WINDOW, Case, slides
 
 __all__ = ["FAMILIES", "LEFT_OUT"]
 
-QUERIES = "its scores are sums over queries, not logits."
+QUERIES = "needs mmdet. Its scores are sums over queries, not logits."
+MMPRETRAIN = "needs mmpretrain."
 TEXT = (
     "what the text encoder gives for the names of the classes is a constant of the network and of the file. "
     "The weights are those of the initialisation: with others that are random, all of its masks are empty."
@@ -24,7 +25,7 @@ FAMILIES: dict[str, Case] = {
     "bisenetv2": Case("bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py"),
     "ccnet": Case("ccnet_r50-d8_4xb4-80k_ade20k-512x512.py"),
     "cgnet": Case("cgnet_fcn_4xb4-60k_cityscapes-680x680.py"),
-    "convnext": slides("convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py"),
+    "convnext": Case("convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py", window={}, note=MMPRETRAIN),
     "danet": Case("danet_r50-d8_4xb4-80k_ade20k-512x512.py"),
     "ddrnet": Case("ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py"),
     "deeplabv3": Case("deeplabv3_r18-d8_4xb2-80k_cityscapes-512x1024.py"),
@@ -56,7 +57,7 @@ FAMILIES: dict[str, Case] = {
     "ocrnet": Case("ocrnet_hr18s_4xb4-80k_ade20k-512x512.py"),
     "pidnet": Case("pidnet-s_2xb6-120k_1024x1024-cityscapes.py"),
     "point_rend": Case("pointrend_r50_4xb4-160k_ade20k-512x512.py"),
-    "poolformer": Case("fpn_poolformer_s12_8xb4-40k_ade20k-512x512.py"),
+    "poolformer": Case("fpn_poolformer_s12_8xb4-40k_ade20k-512x512.py", note=MMPRETRAIN),
     "psanet": Case("psanet_r50-d8_4xb4-80k_ade20k-512x512.py"),
     "pspnet": Case("pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py"),
     "resnest": Case("resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024.py"),

@@ -33,7 +33,7 @@ LEAST_SIZES = 3
 LEAST_SPREAD = 1e-3
 """The least standard deviation of the logits of a network, as a share of the largest."""
 
-FORM_LIMIT, FORM_LIMIT_WITH_CAUSE = 1e-5, 1e-4
+FORM_LIMIT = 1e-5
 """The largest difference of an exportable form, as a share of the largest logit."""
 
 
@@ -85,9 +85,8 @@ def measure_form(_: Segplug, model: SegmentationModel, case: Case, blank: Row, _
             return replace(blank, reason="all its logits are alike, so that nothing is compared")
         compared.append("sample 1x{}x{}".format(*size))
         found.append(float(difference))
-    limit = FORM_LIMIT_WITH_CAUSE if case.cause else FORM_LIMIT
-    passed = max(found) <= limit
-    reason = None if passed else f"it differs by {max(found):.1e}, more than {limit:.0e}"
+    passed = max(found) <= FORM_LIMIT
+    reason = None if passed else f"it differs by {max(found):.1e}, more than {FORM_LIMIT:.0e}"
     return replace(
         blank, passed=passed, reason=reason, compared_at=tuple(compared), relative_difference=max(found)
     )

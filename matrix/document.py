@@ -83,7 +83,7 @@ def _cells(source: Source, family: str, rows: Rows) -> list[str]:
         *([_mark(form, _difference(form))] if FORM in source.parts else ()),
         _mark(static, static.exported_for if static else ""),
         _difference(static),
-        _mark(dynamic, _freedom(dynamic) if dynamic else ""),
+        _mark(dynamic, _freedom(dynamic) if dynamic and dynamic.passed else ""),
         _difference(dynamic),
         ", ".join(_sizes(dynamic)) if dynamic else "",
         _mark(slide, slide.exported_for if slide else ""),

@@ -79,9 +79,9 @@ def test_a_source_that_is_not_installed_is_refused(capsys):
     assert "mmsegmentation 0.30.0 is installed: run it in an environment with" in capsys.readouterr().err
 
 
-def test_the_page_of_1x_has_forms_causes_and_what_is_left_out():
+def test_the_page_of_1x_has_forms_remarks_and_what_is_left_out():
     source = SOURCES["mmseg1"]
-    case = replace(source.families["twins"], cause="sums are ordered otherwise", note="PCPVT")
+    case = replace(source.families["twins"], note="PCPVT")
     shown = replace(source, families={"fcn": source.families["fcn"], "twins": case})
     measured = {"passed": True, "relative_difference": 2.1e-6, "exported_for": "", "megabytes": None}
     form = row("fcn", FORM, **measured, compared_at=("sample 1x128x192",))
@@ -90,16 +90,22 @@ def test_the_page_of_1x_has_forms_causes_and_what_is_left_out():
     assert "form 1 of 2, static 0 of 2" in page
     line = next(line for line in page.splitlines() if line.startswith("| fcn"))
     assert line.split(" | ")[2:4] == ["2e-06", "not measured"]
-    assert "## Why forms differ\n\n* **twins**: sums are ordered otherwise\n" in page
     assert "## Remarks\n\n* **twins**: PCPVT\n" in page
     assert "* **vpd**: a depth estimator" in page
 
 
-def test_the_docs_show_that_every_family_passes_in_every_mode():
-    rows = read_rows(ROOT / "docs" / "support-matrix.json", Row)
-    assert set(rows) == {(family, mode) for family in FAMILIES for mode in MODES}
+NOT_YET = {"mmseg0": set(), "mmseg1": {"beit"}}
+"""Families that the page says are not measured yet in every part."""
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_docs_show_that_every_family_passes_in_every_part(name):
+    source = SOURCES[name]
+    rows = read_rows(ROOT / "docs" / f"{source.page}.json", Row)
+    missing = {(family, part) for family in source.families for part in source.parts} - set(rows)
+    assert {family for family, _ in missing} <= NOT_YET[name]
     assert [key for key, one in rows.items() if not one.passed] == []
-    assert {one.config for one in rows.values()} == {case.config for case in FAMILIES.values()}
+    assert {one.config for one in rows.values()} == {case.config for case in source.families.values()}
 
 
 def test_shards_hold_each_family_once():
@@ -125,10 +131,13 @@ def test_wrong_shards_are_refused(text, words, capsys):
 
 def test_a_page_shows_passes_sizes_failures_and_missing_rows(tmp_path):
     data = tmp_path / "m.json"
+    failed = {"passed": False, "reason": "it was stopped"}
+    write_rows(data, [row("ann", mode, **failed, takes="", compared_at=()) for mode in MODES])
     write_rows(data, [row("unet", "static", unstable=1e-4), row("unet", "dynamic")])
     page = write_rows(data, [row("unet", "slide", passed=False, reason="labels differ")])
     assert "static 1 of 45, dynamic 1 of 45, slide 0 of 45" in page
-    assert "Not measured yet: ann," in page
+    assert "Not measured yet: apcnet," in page
+    assert "* **ann**, dynamic: it was stopped" in page
     line = next(line for line in page.splitlines() if line.startswith("| unet"))
     assert "multiples of 16" in line
     assert "1x128x192, 2x128x192 |" in line
@@ -179,12 +188,12 @@ def test_a_failure_makes_the_command_fail(tmp_path, monkeypatch):
     assert command.main(["--family", "unet", "--data", str(tmp_path / "m.json")]) == 1
 
 
-def form_row(original: torch.nn.Module, form: torch.nn.Module, cause: str = "") -> Row:
+def form_row(original: torch.nn.Module, form: torch.nn.Module) -> Row:
     """What is measured of a network and its form."""
     meta = ModelMeta("m", out_channels=3)
     model = SegmentationModel(module=original, meta=meta, exportable=lambda: form)
     blank = row("unet", FORM, passed=False, relative_difference=None)
-    return measure_form(Segplug(), model, Case("x.py", size=(8, 12), cause=cause), blank, Path())
+    return measure_form(Segplug(), model, Case("x.py", size=(8, 12)), blank, Path())
 
 
 class Scaled(torch.nn.Module):
@@ -208,11 +217,9 @@ def test_a_form_is_compared_with_the_original_at_two_sizes():
     assert form_row(Scaled(1.0, only=(8, 12)), Scaled(1.0)).compared_at == ("sample 1x8x12",)
 
 
-def test_a_form_that_differs_fails_unless_the_cause_is_known():
+def test_a_form_that_differs_or_of_which_nothing_is_known_fails():
     measured = form_row(Scaled(1.0), Scaled(1 + 5e-5))
     assert (measured.passed, measured.reason) == (False, "it differs by 5.0e-05, more than 1e-05")
-    assert form_row(Scaled(1.0), Scaled(1 + 5e-5), cause="sums").passed
-    assert form_row(Scaled(1.0), Scaled(1 + 5e-4), cause="sums").reason.endswith("more than 1e-04")
     assert (
         form_row(Scaled(0.0), Scaled(0.0)).reason == "all its logits are alike, so that nothing is compared"
     )

@@ -64,9 +64,9 @@ def test_a_checkpoint_of_mmengine_is_read_without_mmengine(tmp_path, monkeypatch
 
 def test_the_file_that_names_the_last_checkpoint(tmp_path):
     pointer = tmp_path / "last_checkpoint"
-    pointer.write_text("/work/iter_1.pth")
+    pointer.write_text("/runs/iter_1.pth")
     with pytest.raises(
-        UsageError, match=r"last_checkpoint is no checkpoint: it names one \(give /work/iter_1.pth\)"
+        UsageError, match=r"last_checkpoint is no checkpoint: it names one \(give /runs/iter_1.pth\)"
     ):
         read_checkpoint(str(pointer))
     torch.save(STATE, pointer)  # a checkpoint of that name

@@ -32,6 +32,7 @@ from segplug.preprocessing import (
     find_steps,
     steps_from_data,
 )
+from segplug.strides import scores_size
 from segplug.text import counted, encodable, encodable_data
 from segplug.validation import AtLeastOne, Byte, Finite, NotNegative, checked, fault, refuse_deep
 
@@ -98,6 +99,9 @@ class ModelMeta:
     background."""
     output_stride: AtLeastOne = 1
     """The scores have the input's height and width divided by this, rounded up. Labels have the input's."""
+    output_size: Edges | None = None
+    """(height, width) of the scores, whatever the input's size is; ``output_stride`` is 1 then. ``None``:
+    they follow the input."""
     scores: Literal["logits", "probabilities"] = "logits"
     """What the network gives: ``logits``, to which ``activation`` is still to be applied, or
     ``probabilities``: not negative, larger is surer, in the scale of probabilities, though their sum need
@@ -108,6 +112,8 @@ class ModelMeta:
     """Foreground where the probability is above it; only with ``out_channels == 1``."""
     align_corners: bool = False
     """How scores are resized (bilinear) to the image's own size."""
+    output_antialias: bool = False
+    """Whether that resize is antialiased where the image is smaller than the scores, as torchvision's is."""
     reduce_zero_label: bool = False
     """Whether the masks of the training ignored label 0 and lowered all other labels by 1."""
     provenance: Provenance = Provenance()
@@ -123,6 +129,10 @@ class ModelMeta:
     def __post_init__(self) -> None:
         # It may be the name of a file; formats hold it as UTF-8.
         object.__setattr__(self, "name", encodable(self.name))
+
+    def scores_size(self, size: Edges) -> Edges:
+        """The (height, width) of the scores for an input of ``size``."""
+        return self.output_size or scores_size(size, self.output_stride)
 
     @property
     def num_classes(self) -> int:

@@ -19,7 +19,11 @@ class Inference:
     crop_size: Edges | None = None
     """Window (height, width); required for ``slide``."""
     stride: Edges | None = None
-    """Step (height, width); required for ``slide``."""
+    """Step (height, width); required for ``slide``, unless the windows lie evenly."""
+    placement: Literal["stride", "even"] = "stride"
+    """Where the windows lie. ``stride``: one step apart, the last of a row or column moved back into the
+    image. ``even``: as few as cover an axis, window ``i`` at ``int(i * (crop - overlap))``, where ``overlap``
+    is what they have too much, shared out evenly; there is no ``stride``."""
 
     def in_words(self) -> str:
         """A few words."""

@@ -21,6 +21,7 @@ __all__ = [
     "STEPS",
     "ChannelOrder",
     "Convert",
+    "Crop",
     "Decoding",
     "Flip",
     "Normalize",
@@ -113,36 +114,44 @@ class Convert(Step):
 class Resize(Step):
     """Resize the image, all of it, padding included. Sizes are pixels.
 
-    The target size comes from the scale and ``fit``; ``multiple_of`` then raises both edges to multiples. The
+    The target size comes from the scale and ``fit``; ``multiple_of`` then brings both edges to multiples. The
     image is resized once, to the target.
     """
 
     name: ClassVar[str] = "resize"
     scale: Edges | None = None
     """(width, height). ``None``: the image's own size times ``ratio``, rounded down."""
-    fit: Literal["exact", "inside", "shortest"] = "exact"
+    fit: Literal["exact", "inside", "shortest", "closest"] = "exact"
     """``exact``: stretched to ``scale``. ``inside``: the ratio is kept, the long edge is at most
     ``max(scale)``, the short edge at most ``min(scale)``, and one of them is equal. ``shortest``: the ratio
-    is kept, and the short edge becomes ``min(scale)``."""
+    is kept, and the short edge becomes ``min(scale)``. ``closest``: the ratio is kept, and of the factors
+    that bring the width to ``scale[0]`` or the height to ``scale[1]`` the one nearer to 1 is taken, the
+    height's if they are equally near."""
     ratio: AboveZero = 1.0
     min_size: AtLeastOne | None = None
     """With ``inside``: raises the short edge to at least this."""
     multiple_of: AtLeastOne | None = None
+    """Each edge becomes a multiple of this."""
+    multiple: Literal["up", "nearest"] = "up"
+    """Which multiple: the next one, or the nearest (half to even, at least one), as for DPT."""
     rounding: Literal["half_up", "down"] = "half_up"
     """Where the ratio is kept: ``half_up`` is ``int(edge * factor + 0.5)``, as mmcv computes it; ``down`` is
-    ``int(short * long_edge / short_edge)``, as torchvision does."""
+    ``int(short * long_edge / short_edge)``, as torchvision does. With ``inside`` and ``down`` it is
+    ``int(edge * factor)`` for both edges."""
     algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
     """``opencv``: ``cv2.resize``, for all types that it takes; only ``area`` is antialiased. ``pillow``: for
-    uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: antialiased; computed as Pillow
+    uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: so, too; computed as Pillow
     does, which differs from torchvision on the CPU by at most one grey level of uint8 (``bilinear``) or two
     (``bicubic``)."""
-    filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] = "bilinear"
+    filter: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "area"] = "bilinear"
     """One of the algorithm's :data:`RESIZE_FILTERS`."""
     factors: tuple[AboveZero, AboveZero] | None = None
     """(width, height). In place of ``scale``: the image's own size times these, each edge rounded half up."""
     max_size: AtLeastOne | None = None
-    """With ``shortest`` and ``half_up``: the long edge becomes at most this. The target is rounded, and the
-    image then fitted ``inside`` it, as mmsegmentation 1.x does: it may be smaller by some pixels."""
+    """With ``shortest``: the long edge becomes at most this. With ``half_up`` the target is rounded, and the
+    image then fitted ``inside`` it, as mmsegmentation 1.x does: it may be smaller by some pixels. With
+    ``down`` the short edge is rounded half to even where the long one is limited, as the processors of
+    transformers do (``get_size_with_aspect_ratio``)."""
 
     def in_words(self) -> str:
         """One short sentence."""
@@ -166,6 +175,23 @@ class Resize(Step):
 
 
 @dataclass(frozen=True)
+class Crop(Step):
+    """Cut out the centre. The output is stretched over the whole image, as transformers does.
+
+    An edge that is shorter than the crop is padded with zeros on both sides, with one more at its end if the
+    number is odd.
+    """
+
+    name: ClassVar[str] = "crop"
+    size: Edges
+    """(height, width) of what is left. The first row is ``int((height of the image - height) / 2)``."""
+
+    def in_words(self) -> str:
+        """One short sentence."""
+        return f"Cut out the centre, {_edges(self.size)} (height x width); the output covers the whole image."
+
+
+@dataclass(frozen=True)
 class Flip(Step):
     """Mirror the image; the network's output is mirrored back. At most once in a list of steps."""
 
@@ -179,7 +205,9 @@ class Flip(Step):
 
 @dataclass(frozen=True)
 class Pad(Step):
-    """Pad at the bottom and right. One of ``size``, ``divisor`` and ``square`` is set, or the last two."""
+    """Pad, at the bottom and right unless ``centred``. One of ``size``, ``divisor`` and ``square`` is set, or
+    the last two.
+    """
 
     name: ClassVar[str] = "pad"
     size: Edges | None = None
@@ -193,6 +221,8 @@ class Pad(Step):
     """Whether the padding is cut from the output before it is resized to the image's own size."""
     square: bool = False
     """Pad the short edge to the long one first."""
+    centred: bool = False
+    """Pad on both sides, with one more at the bottom or right if the number is odd; only without ``cut``."""
 
     def in_words(self) -> str:
         """One short sentence."""
@@ -255,15 +285,15 @@ class Normalize(Step):
 
 
 STEPS: Mapping[str, type[Step]] = {
-    kind.name: kind for kind in (Convert, Resize, Flip, Pad, ChannelOrder, Scale, Normalize)
+    kind.name: kind for kind in (Convert, Resize, Crop, Flip, Pad, ChannelOrder, Scale, Normalize)
 }
 """The kinds of steps by their names."""
 
 
 RESIZE_FILTERS: Mapping[str, tuple[str, ...]] = {
     "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
-    "pillow": ("nearest", "bilinear", "bicubic", "box", "lanczos"),
-    "torchvision": ("bilinear", "bicubic"),
+    "pillow": ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"),
+    "torchvision": ("nearest", "bilinear", "bicubic", "lanczos"),
 }
 """The filters of each algorithm of :class:`Resize`."""
 

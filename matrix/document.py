@@ -13,20 +13,20 @@ from matrix.sources import Source
 __all__ = ["render"]
 
 INTRODUCTION = (
-    "`{command}` measures the figures and writes this page. It exports one config of each of {framework}'s "
-    "families with `export onnx`: random weights, none of them zero, fp32, standard ONNX operators only."
+    "`{command}` measures the figures and writes this page. It exports {what} with `export onnx`: random "
+    "weights, none of them zero, fp32, standard ONNX operators only."
 )
 FORM_HEAD = """\
-* **form**: nothing is exported. The network in its exportable form is compared with mmseg's own code, both in
-  PyTorch: the largest difference as a share of the largest logit, at most 1e-05.
+* **form**: nothing is exported. The network in its exportable form is compared with the framework's own code,
+  both in PyTorch: the largest difference as a share of the largest logit, at most 1e-05.
 """
 MODES_HEAD = """\
 * **static**: batch, height and width are fixed.
 * **dynamic**: one file for all sizes that the network itself takes, compared at several of them: smaller and
   larger than the exported size, not square, and a batch of two. "batch only": the network takes one size
   only, in PyTorch as well.
-* **slide**: the file of one window. segplug's runtime slides it over an image, and mmseg's own slide
-  inference is the reference.
+* **slide**: the file of one window. segplug's runtime slides it over an image; the reference is
+  {slide_reference}.
 
 *diff* is the largest difference of a logit from PyTorch, as a share of the logits' range. *labels* is the
 share of equal labels, near-ties included; in rows that pass, all labels away from near-ties are equal. Both
@@ -53,9 +53,9 @@ MODES_COLUMNS = (
 def render(source: Source, rows: Rows) -> str:
     """The whole page of a source, in Markdown."""
     has_form = FORM in source.parts
-    introduction = INTRODUCTION.format(command=source.command, framework=source.framework)
+    introduction = INTRODUCTION.format(command=source.command, what=source.what)
     head = f"# {source.title}\n\n{fill(introduction, 110, break_on_hyphens=False)}\n\n"
-    head += (FORM_HEAD if has_form else "") + MODES_HEAD
+    head += (FORM_HEAD if has_form else "") + MODES_HEAD.format(slide_reference=source.slide_reference)
     columns = (*COLUMNS, *(FORM_COLUMNS if has_form else ()), *MODES_COLUMNS)
     return write_page(
         head, source.families, columns, source.parts, rows, partial(_cells, source), _remarks(source)

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matrix import measure
+from matrix import mmseg_models
 from matrix.engine_rows import PRECISIONS, EngineRow
 from matrix.families import FAMILIES, Case
 from matrix.rows import reason_of
@@ -55,7 +55,7 @@ def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:
     from segplug.errors import SegplugError
 
     session = Segplug()
-    model = measure.load(session, family, case, {})
+    model = mmseg_models.load(session, family, case)
     slides = model.meta.inference.mode == "slide"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -46,9 +46,15 @@ def measure(source: Source, family: str) -> Iterator[Row]:
 
     @cache
     def loaded(slides: bool) -> SegmentationModel:
-        return load(session, family, case, dict(case.window) if slides else {})
+        return source.models.load(session, family, case, slides=slides)
 
-    works = {FORM: measure_form, "static": _whole, "dynamic": _whole, "slide": _sliding}
+    sliding = partial(_sliding, source)
+    works: dict[str, Callable[..., Row]] = {
+        FORM: measure_form,
+        "static": _whole,
+        "dynamic": _whole,
+        "slide": sliding,
+    }
     with tempfile.TemporaryDirectory() as folder:
         for part in source.parts:
             blank = Row(
@@ -107,10 +113,10 @@ def _whole(session: Segplug, model: SegmentationModel, case: Case, blank: Row, f
     return row
 
 
-def _sliding(session: Segplug, model: SegmentationModel, case: Case, blank: Row, file: Path) -> Row:
-    """Compare the runtime's slide inference on the file of one window with mmseg's own slide inference."""
-    import torch
-
+def _sliding(
+    source: Source, session: Segplug, model: SegmentationModel, case: Case, blank: Row, file: Path
+) -> Row:
+    """Compare the runtime's slide inference on the file of one window with that of the source's framework."""
     from segplug.runtime.runner import Runner
     from segplug.runtime.slide import Slider
     from segplug.verification.compare import Pair, compare
@@ -124,39 +130,13 @@ def _sliding(session: Segplug, model: SegmentationModel, case: Case, blank: Row,
     # Not a whole number of steps, so that the last window of each axis is moved back into the image.
     height, width = crop_h + step_h // 2 + 5, crop_w + step_w // 2 + 7
     image = sample_input(model.meta, (height, width))
-    segmentor: Any = model.module.segmentor
-    is_old = not hasattr(segmentor, "data_preprocessor")
-
-    def mmseg_logits(array: Any) -> Any:
-        images = torch.from_numpy(array)[None]
-        with torch.inference_mode():
-            if is_old:
-                return segmentor.slide_inference(images, [{}], False)[0].numpy()
-            return segmentor.slide_inference(images, [{}])[0].numpy()
-
+    expected = source.models.slide_inference(model)
     with session.open(artifact, backend="onnxruntime") as engine:
         actual = Slider(Runner(engine))(image)
-    perturbed = partial(perturbed_runs, mmseg_logits, image)
-    comparison = compare(
-        [Pair(f"sample 1x{height}x{width}", mmseg_logits(image), actual, perturbed=perturbed)]
-    )
+    perturbed = partial(perturbed_runs, expected, image)
+    comparison = compare([Pair(f"sample 1x{height}x{width}", expected(image), actual, perturbed=perturbed)])
     size = f"{crop_h}x{crop_w} every {step_h}x{step_w}"
     return _row(replace(blank, exported_for=size), session, artifact, comparison, seconds)
-
-
-def load(session: Segplug, family: str, case: Case, options: dict[str, object]) -> SegmentationModel:
-    """The network of a case, with random weights: the same each time."""
-    import torch
-    from segplug_mmseg.compat import import_mmseg
-
-    from segplug.testing import randomise
-
-    configs = Path(str(import_mmseg().__file__)).parent / ".mim" / "configs"
-    torch.manual_seed(0)
-    model = session.load_model(configs / family / case.config, cfg_options=options)
-    if case.randomised:
-        randomise(model.module)
-    return model
 
 
 def _exported(

@@ -7,12 +7,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
+from typing import TYPE_CHECKING, Protocol
 
-from matrix import families, families_mmseg1
+from matrix import families, families_mmseg1, mmseg_models
 from matrix.families import Case
 from matrix.rows import FORM, MODES
 
-__all__ = ["SOURCES", "Source"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from segplug.api import Segplug
+    from segplug.model import SegmentationModel
+
+__all__ = ["SOURCES", "Models", "Source"]
 
 MADE_BY = (
     "segplug",
@@ -28,14 +36,29 @@ MADE_BY = (
 )
 
 
+class Models(Protocol):
+    """The module that makes a framework's networks."""
+
+    def load(self, session: Segplug, family: str, case: Case, *, slides: bool = False) -> SegmentationModel:
+        """The network of a case, with random weights: the same each time."""
+
+    def slide_inference(
+        self, model: SegmentationModel
+    ) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+        """The reference of the slide inference of a model: prepared image ``(C, H, W)`` to its scores."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One framework that models come from."""
 
-    framework: str
-    """Its name and version, as a page says it."""
+    what: str
+    """What is exported, as the page says it."""
+    slide_reference: str
+    """Whose slide inference is the reference, as the page says it."""
     page: str
     """The name of its page and of its file of rows in ``docs``, without a suffix."""
+    models: Models
     title: str
     command: str
     families: Mapping[str, Case]
@@ -73,8 +96,10 @@ def _missing_mmseg(wanted: str) -> str | None:
 
 SOURCES: Mapping[str, Source] = {
     "mmseg0": Source(
-        framework="mmsegmentation 0.30",
+        what="one config of each of mmsegmentation 0.30's families",
+        slide_reference="mmseg's own slide inference",
         page="support-matrix",
+        models=mmseg_models,
         title="Support matrix",
         command="python -m matrix",
         families=families.FAMILIES,
@@ -83,8 +108,10 @@ SOURCES: Mapping[str, Source] = {
         missing=partial(_missing_mmseg, "0.x"),
     ),
     "mmseg1": Source(
-        framework="mmsegmentation 1.2",
+        what="one config of each of mmsegmentation 1.2's families",
+        slide_reference="mmseg's own slide inference",
         page="support-matrix-mmseg1",
+        models=mmseg_models,
         title="Support matrix: mmsegmentation 1.x",
         command="python -m matrix --source mmseg1",
         families=families_mmseg1.FAMILIES,

@@ -1,0 +1,147 @@
+"""Read a folder that ``save_pretrained`` wrote: its JSON as data, and which files hold the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segplug.checkpoint import require_checkpoint
+from segplug.errors import ModelError, UsageError
+from segplug.regular_files import expanded, is_regular, read_regular_text, why_no_file
+from segplug_transformers.overrides import apply_overrides
+
+__all__ = ["CONFIG", "PROCESSORS", "Folder", "read_folder", "read_json"]
+
+CONFIG = "config.json"
+
+PROCESSORS = (
+    ("processor_config.json", "image_processor"),
+    ("preprocessor_config.json", None),
+    ("processor_config.json", "video_processor"),
+    ("video_preprocessor_config.json", None),
+)
+"""The files of a processor, in the order in which transformers looks for them, and the key in them."""
+
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""The files of the weights, in the order in which transformers looks for them."""
+_OTHER_WEIGHTS = ("tf_model.h5", "flax_model.msgpack")
+_ADAPTER = "adapter_config.json"
+_MOST_JSON = 1 << 24
+"""Bytes. The longest config of a model of its own has some 100,000: the names of 20,000 classes."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The content of a folder, with the overrides of ``--cfg-options`` applied."""
+
+    path: Path
+    config: Mapping[str, Any]
+    """``config.json``."""
+    processor: Mapping[str, Any] | None
+    """The settings of its image processor; ``None``: the folder has none."""
+    weights: Path | None
+    """The file of the weights, or the index of several; ``None``: none is needed, and there is none."""
+    config_file: Path
+    processor_file: Path | None
+
+
+def read_folder(
+    location: str,
+    cfg_options: Mapping[str, Any] | None = None,
+    *,
+    checkpoint: str | None = None,
+    need_weights: bool = True,
+) -> Folder:
+    """Read the JSON of a folder, and find its weights. Nothing is fetched, and nothing of it runs.
+
+    Args:
+        location: The folder, which may be a snapshot in the cache of the Hugging Face hub.
+        cfg_options: Dotted keys of ``config.json`` to their new values; keys that begin with
+            ``preprocessor.`` change the settings of the processor.
+        checkpoint: A file of weights in place of the folder's own.
+        need_weights: Whether a folder without weights is refused.
+
+    Raises:
+        UsageError: there is no such folder, or an override is of nothing that is there.
+        ModelError: a file is missing, or is no JSON.
+    """
+    path = expanded(location)
+    if not path.is_dir():
+        raise UsageError(f"{location} is no folder", hint="name the folder that save_pretrained wrote")
+    config_file = path / CONFIG
+    if reason := why_no_file(config_file):
+        raise ModelError(reason, hint=_hint_of_cache(path))
+    config = read_json(config_file)
+    processor, processor_file = _read_processor(path)
+    config, processor = apply_overrides(config, processor, cfg_options or {})
+    weights = require_checkpoint(checkpoint) if checkpoint else _find_weights(path)
+    if weights is None and need_weights:
+        raise _no_weights(path, location)
+    return Folder(path, config, processor, weights, config_file, processor_file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        ModelError: it cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(read_regular_text(file, most_bytes=_MOST_JSON))
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{file} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file} holds no JSON object")
+    return content
+
+
+def _read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
+    for name, key in PROCESSORS:
+        file = path / name
+        if not is_regular(file):
+            continue
+        content = read_json(file)
+        found = content if key is None else content.get(key)
+        if isinstance(found, dict):
+            return found, file
+    return None, None
+
+
+def _find_weights(path: Path) -> Path | None:
+    return next((path / name for name in _WEIGHTS if is_regular(path / name)), None)
+
+
+def _no_weights(path: Path, location: str) -> ModelError:
+    message = f"the folder {location} has no weights: none of {', '.join(_WEIGHTS)}"
+    others = [name for name in _OTHER_WEIGHTS if is_regular(path / name)]
+    if others:
+        return ModelError(
+            f"{message}, but {', '.join(others)}",
+            hint="load it with a transformers that reads it, and save it as safetensors",
+        )
+    found = list(_files_of_weights(path))
+    hint = f"--checkpoint {path / found[0]}" if found else None
+    return ModelError(message, hint=hint or "download the whole folder, or name a file with --checkpoint")
+
+
+def _files_of_weights(path: Path) -> Iterator[str]:
+    """The names of other files that may be meant, such as ``model.fp16.safetensors``."""
+    for file in sorted(path.iterdir()):
+        if file.suffix in (".safetensors", ".bin") and "-of-" not in file.name:
+            yield file.name
+
+
+def _hint_of_cache(path: Path) -> str | None:
+    """What to name in place of a folder of the hub's cache, which holds its snapshots."""
+    snapshots = sorted((path / "snapshots").glob(f"*/{CONFIG}"))
+    return f"name the snapshot: {snapshots[-1].parent}" if snapshots else None

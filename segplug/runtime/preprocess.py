@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import DatasetError, ShapeError
-from segplug.preprocessing import ChannelOrder, Flip, Pad, Resize, Step, find_steps
+from segplug.preprocessing import ChannelOrder, Crop, Flip, Pad, Resize, Step, find_steps
 from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.pointwise import Tables, apply_pointwise, is_pointwise
 from segplug.runtime.reading.limits import MAX_PIXELS
@@ -133,7 +133,7 @@ class Preprocessor:
         resize = resize or Resize()
         exact = Resize(scale=fixed[::-1], algorithm=resize.algorithm, filter=resize.filter)
         before, after = (
-            [step for step in part if not isinstance(step, (Resize, Pad))]
+            [step for step in part if not isinstance(step, (Resize, Crop, Pad))]
             for part in (self._steps[:place], self._steps[place:])
         )
         steps = (*before, exact, *after)
@@ -184,10 +184,15 @@ class _Program:
         array = (np.empty if size == inside else np.zeros)((image.shape[2], *size), np.float32)
         has_values = any(isinstance(pad, Pad) and pad.value for pad, _ in pads)
         padded = np.dtype(np.float32) if self._gives_floats else image.dtype
-        for pad, after in reversed(pads) if has_values else ():  # the last one is the outermost
+        within = [inside, *(after for _, after in pads)]
+        top = left = 0
+        for (pad, after), before in reversed(list(zip(pads, within, strict=False))):  # the outermost first
             assert isinstance(pad, Pad)
-            array[:, : after[0], : after[1]] = _pad_value(pad, padded)[:, None, None]
-        view = array[:, : inside[0], : inside[1]]
+            if has_values:
+                place = _part(top, left, after)
+                array[:, *place] = _pad_value(pad, padded)[:, None, None]
+            top, left = top + _before(pad, before[0], after[0]), left + _before(pad, before[1], after[1])
+        view = array[:, *_part(top, left, inside)]
         if image.dtype == np.uint8:
             self._tables.look_up(image, view)
             return array
@@ -202,6 +207,8 @@ def _applied(image: npt.NDArray[Any], step: Step, size: Size, name: str) -> npt.
     match step:
         case Resize():
             return resize_image(image, size, step, name)
+        case Crop():
+            return _cropped(image, step)
         case Pad():
             return _padded(image, step, size)
         case Flip(direction=direction):
@@ -212,8 +219,33 @@ def _applied(image: npt.NDArray[Any], step: Step, size: Size, name: str) -> npt.
 def _padded(image: npt.NDArray[Any], pad: Pad, size: Size) -> npt.NDArray[Any]:
     padded = np.empty((*size, image.shape[2]), image.dtype)
     padded[:] = _pad_value(pad, image.dtype)
-    padded[: image.shape[0], : image.shape[1]] = image
+    top, left = (_before(pad, old, new) for old, new in zip(image.shape, size, strict=False))
+    padded[_part(top, left, (image.shape[0], image.shape[1]))] = image
     return padded
+
+
+def _before(pad: Pad, old: int, new: int) -> int:
+    """How much of the padding of an axis comes before the image."""
+    return (new - old) // 2 if pad.centred else 0
+
+
+def _part(top: int, left: int, size: Size) -> tuple[slice, slice]:
+    return slice(top, top + size[0]), slice(left, left + size[1])
+
+
+def _cropped(image: npt.NDArray[Any], crop: Crop) -> npt.NDArray[Any]:
+    """The centre of the image, with zeros around it where the image is smaller."""
+    size: Size = (image.shape[0], image.shape[1])
+    kept = [min(old, new) for old, new in zip(size, crop.size, strict=True)]
+    top, left = ((old - edge) // 2 for old, edge in zip(size, kept, strict=True))
+    image = image[_part(top, left, (kept[0], kept[1]))]
+    if image.shape[:2] == crop.size:
+        return image
+    extra = 1 if crop.longer == "start" else 0
+    top, left = ((new - edge + extra) // 2 for new, edge in zip(crop.size, kept, strict=True))
+    cropped = np.zeros((*crop.size, image.shape[2]), image.dtype)
+    cropped[_part(top, left, (kept[0], kept[1]))] = image
+    return cropped
 
 
 def _pad_value(pad: Pad, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

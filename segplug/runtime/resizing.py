@@ -58,6 +58,9 @@ def resize_image(image: npt.NDArray[Any], size: Size, step: Resize, name: str) -
             f"the image {name} is {image.dtype}, but Pillow's resize is for uint8 and float32",
             hint="the model needs 8-bit or float32 images",
         )
+    if step.algorithm == "torchvision" and step.filter == "nearest":
+        rows, columns = (_nearest(old, new) for old, new in zip(image.shape, size, strict=False))
+        return image[rows[:, None], columns]
     if step.algorithm == "torchvision":  # which resizes rows first; Pillow chooses the cheaper order
         image = _with_pillow(image, (image.shape[0], size[1]), step.filter)
     return _with_pillow(image, size, step.filter)
@@ -86,6 +89,13 @@ def _with_opencv(image: npt.NDArray[Any], size: Size, filter_name: str, name: st
         ) from error
     parts = [part.reshape(*size, -1) for part in parts]  # OpenCV drops a single channel
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
+    """The lines that torch's ``nearest-exact`` takes, in its float32 arithmetic."""
+    scale = np.float64(np.float32(old) / np.float32(new))
+    positions = np.floor(((np.arange(new) + 0.5) * scale).astype(np.float32))
+    return np.minimum(positions.astype(np.intp), old - 1)
 
 
 def _with_pillow(image: npt.NDArray[Any], size: Size, filter_name: str) -> npt.NDArray[Any]:

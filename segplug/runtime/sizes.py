@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from segplug.preprocessing import Flip, Pad, Resize, Step
+from segplug.preprocessing import Crop, Flip, Pad, Resize, Step
 
 __all__ = ["Geometry", "Plan", "Size", "plan_sizes", "round_up"]
 
@@ -50,6 +50,8 @@ def plan_sizes(steps: Sequence[Step], original: Size) -> Plan:
     for step in steps:
         if isinstance(step, Resize):
             size = valid = _resized(size, step)
+        elif isinstance(step, Crop):
+            size = valid = step.size
         elif isinstance(step, Pad):
             size = _padded(size, step)
             valid = valid if step.cut else size
@@ -60,10 +62,26 @@ def plan_sizes(steps: Sequence[Step], original: Size) -> Plan:
 
 
 def _resized(size: Size, resize: Resize) -> Size:
+    if resize.scale is not None and resize.multiple == "nearest":
+        return _nearest_multiples(size, resize.scale, resize.multiple_of or 1, keep_ratio=resize.fit == "closest")
     height, width = _target(size, resize)
     if resize.multiple_of is None:
         return height, width
     return round_up(height, resize.multiple_of), round_up(width, resize.multiple_of)
+
+
+def _nearest_multiples(size: Size, scale: tuple[int, int], multiple: int, *, keep_ratio: bool) -> Size:
+    """The size that transformers gives images for DPT, in its order of operations: only the multiple is
+    rounded.
+    """
+    factors = [scale[1] / size[0], scale[0] / size[1]]
+    if keep_ratio:
+        by_width = abs(1 - factors[1]) < abs(1 - factors[0])
+        factors = [factors[1 if by_width else 0]] * 2
+    height, width = (
+        max(round(factor * edge / multiple), 1) * multiple for factor, edge in zip(factors, size, strict=True)
+    )
+    return height, width
 
 
 def _target(size: Size, resize: Resize) -> Size:
@@ -79,16 +97,35 @@ def _target(size: Size, resize: Resize) -> Size:
         scale = (int(width * resize.ratio), int(height * resize.ratio))
     if resize.fit == "exact":
         return max(int(scale[1]), 1), max(int(scale[0]), 1)
+    if resize.fit == "inside" and resize.rounding == "down":
+        factor = min(scale[1] / height, scale[0] / width)
+        return max(int(height * factor), 1), max(int(width * factor), 1)
+    if resize.fit == "shortest" and resize.rounding == "down":
+        return _rounded_down(size, int(min(scale)), resize.max_size)
     if resize.fit == "shortest" and resize.max_size is None:
-        return _in_ratio(size, min(scale), min(size), resize)
+        return _in_ratio(size, min(scale), min(size))
     if resize.max_size is not None:
         scale = _shortest(size, float(min(scale)), resize.max_size)
     if resize.min_size is not None:
         short = max(min(scale), resize.min_size)
         scale = (short * max(size) / min(size), short)
     if max(scale) / max(size) < min(scale) / min(size):
-        return _in_ratio(size, max(scale), max(size), resize)
-    return _in_ratio(size, min(scale), min(size), resize)
+        return _in_ratio(size, max(scale), max(size))
+    return _in_ratio(size, min(scale), min(size))
+
+
+def _rounded_down(size: Size, short: int, most: int | None) -> Size:
+    """The short edge becomes ``short``, the long one is rounded down: torchvision's size; with a limit of the
+    long edge ``get_size_with_aspect_ratio`` of transformers, in its order of operations.
+    """
+    low, high = min(size), max(size)
+    edge: float = short
+    if most is not None and high / low * short > most:
+        edge = most * low / high
+        short = round(edge)
+    long = high if low == short else int(edge * high / low)
+    short, long = max(short, 1), max(long, 1)
+    return (long, short) if size[1] < size[0] else (short, long)
 
 
 def _shortest(size: Size, short: float, most: int) -> tuple[int, int]:
@@ -104,12 +141,10 @@ def _shortest(size: Size, short: float, most: int) -> tuple[int, int]:
     return int(width + 0.5), int(height + 0.5)
 
 
-def _in_ratio(size: Size, new: float, old: int, resize: Resize) -> Size:
-    """The size whose edge of length ``old`` becomes ``new``."""
-    if resize.rounding == "half_up":
-        factor = new / old
-        return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
-    return max(int(size[0] * new / old), 1), max(int(size[1] * new / old), 1)
+def _in_ratio(size: Size, new: float, old: int) -> Size:
+    """The size whose edge of length ``old`` becomes ``new``, rounded half up."""
+    factor = new / old
+    return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
 
 
 def _padded(size: Size, pad: Pad) -> Size:

@@ -88,9 +88,8 @@ class EngineSpec:
     """The input and output of an engine. Free heights and widths are limited to ``meta.input_limits``.
 
     The input is float32 ``(N, meta.in_channels, H, W)``, preprocessed as ``meta`` says. The output is float32
-    scores ``(N, C, H, W)``, height and width those of the input divided by ``meta.output_stride``, rounded
-    up; or integer labels ``(N, H, W)`` at the input's size. The scores are ``meta.scores``: logits or
-    probabilities.
+    scores ``(N, C, h, w)`` of the size ``meta.scores_size((H, W))``; or integer labels ``(N, H, W)`` at the
+    input's size. The scores are ``meta.scores``: logits or probabilities.
 
     An engine that preprocesses and postprocesses itself, as a server does, sets ``input="image"``: its input
     is ``(N, H, W, C)`` of any numeric type, images as ``meta.decoding`` gives them, and its output their

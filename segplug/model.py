@@ -113,7 +113,8 @@ class ModelMeta:
     align_corners: bool = False
     """How scores are resized (bilinear) to the image's own size."""
     output_antialias: bool = False
-    """Whether that resize is antialiased where the image is smaller than the scores, as torchvision's is."""
+    """Whether that resize is antialiased where the scores shrink, as torchvision's is; not with
+    ``align_corners``."""
     reduce_zero_label: bool = False
     """Whether the masks of the training ignored label 0 and lowered all other labels by 1."""
     provenance: Provenance = Provenance()
@@ -205,9 +206,13 @@ class ModelMeta:
         if self.out_channels == 1:
             limit = 0.5 if self.threshold is None else self.threshold
             return f"{self.scores}, {channels}: foreground where the probability is above {limit:g}"
-        stride = "" if self.output_stride == 1 else f", at 1/{self.output_stride} of the input's size"
+        size = "" if self.output_stride == 1 else f", at 1/{self.output_stride} of the input's size"
+        if self.output_size is not None:
+            size = ", {}x{} (height x width) whatever the input's size".format(*self.output_size)
+        if self.output_antialias:
+            size += ", resized to the image with antialiasing"
         last = f", {self.activation} still to be applied" if self.scores == "logits" else ""
-        return f"{self.scores}, {channels}{stride}{last}"
+        return f"{self.scores}, {channels}{size}{last}"
 
     def extra_as(self, key: str, kind: type[ExtraT], *, file: Path) -> ExtraT:
         """``extra[key]`` as a dataclass whose fields all have defaults; the defaults if it is not there.
@@ -355,12 +360,17 @@ def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
     for place, size in (("input_size", meta.input_size), ("inference.crop_size", meta.inference.crop_size)):
         if size is not None and (reason := why_no_input(size, channels=meta.in_channels)):
             yield place, reason
-    crop, stride = meta.inference.crop_size, meta.inference.stride
-    if meta.inference.mode == "slide":
-        if crop is None or stride is None:
-            yield "inference", "slide needs crop_size and stride"
-        elif stride[0] > crop[0] or stride[1] > crop[1]:
-            yield "inference.stride", f"{list(stride)} is larger than the crop_size, {list(crop)}"
+    yield from meta.inference.contradictions()
+    if meta.output_size is not None:
+        if meta.output_stride != 1:
+            yield (
+                "output_stride",
+                f"scores of one size have no stride: 1 is expected, not {meta.output_stride}",
+            )
+        if reason := why_no_input(meta.output_size, channels=max(meta.out_channels, 1)):
+            yield "output_size", reason
+    if meta.output_antialias and meta.align_corners:
+        yield "output_antialias", "an antialiased resize does not align corners"
     limits = meta.input_limits or InputLimits()
     low, high = limits.minimum, limits.maximum or limits.minimum
     if high[0] < low[0] or high[1] < low[1]:
@@ -390,10 +400,10 @@ class LoadArguments:
 class SegmentationModel:
     """A loaded network and its metadata.
 
-    ``module`` maps float32 ``(N, meta.in_channels, H, W)``, preprocessed, to float32 scores ``(N, C, H, W)``,
-    height and width those of the input divided by ``meta.output_stride``, rounded up. The scores are
-    ``meta.scores``: logits before softmax or sigmoid, or probabilities. It is in eval mode and computes
-    exactly what the source framework computes: it is the reference of every comparison.
+    ``module`` maps float32 ``(N, meta.in_channels, H, W)``, preprocessed, to float32 scores ``(N, C, h, w)``
+    of the size ``meta.scores_size((H, W))``. The scores are ``meta.scores``: logits before softmax or
+    sigmoid, or probabilities. It is in eval mode and computes exactly what the source framework computes: it
+    is the reference of every comparison.
     """
 
     module: torch.nn.Module

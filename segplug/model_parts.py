@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,10 +28,26 @@ class Inference:
 
     def in_words(self) -> str:
         """A few words."""
-        if self.mode == "whole" or self.crop_size is None or self.stride is None:
+        if self.mode == "whole" or self.crop_size is None:
             return "on the whole image"
-        (height, width), (down, right) = self.crop_size, self.stride
-        return f"on sliding windows of {height}x{width} (height x width), {down} and {right} pixels apart"
+        apart = "as few as cover the image, evenly placed"
+        if self.stride is not None:
+            apart = "{} and {} pixels apart".format(*self.stride)
+        return "on sliding windows of {}x{} (height x width), ".format(*self.crop_size) + apart
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """The places of values that do not go with other values, and why."""
+        crop, stride = self.crop_size, self.stride
+        if self.mode == "whole":
+            if self.placement == "even":
+                yield "inference.placement", "even is for windows, and the mode is whole"
+        elif self.placement == "even":
+            if crop is None or stride is not None:
+                yield "inference", "windows that lie evenly need crop_size and no stride"
+        elif crop is None or stride is None:
+            yield "inference", "slide needs crop_size and stride"
+        elif stride[0] > crop[0] or stride[1] > crop[1]:
+            yield "inference.stride", f"{list(stride)} is larger than the crop_size, {list(crop)}"
 
 
 @dataclass(frozen=True)

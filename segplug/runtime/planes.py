@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segplug.runtime.antialiasing import resize_antialiased
 from segplug.runtime.libraries import opencv
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from segplug.model import ModelMeta
     from segplug.runtime.sizes import Size
 
 __all__ = [
@@ -57,17 +59,23 @@ class ResizedPlanes(Sequence["npt.NDArray[np.float32]"]):
     Args:
         planes: float32 ``(C, h, w)``.
         size: The new (height, width).
-        align_corners: See :func:`resize_plane`.
+        meta: The metadata of their model: it says how they are resized.
     """
 
-    def __init__(self, planes: npt.NDArray[np.float32], size: Size, *, align_corners: bool) -> None:
-        self._planes, self._size, self._align_corners = planes, size, align_corners
+    def __init__(self, planes: npt.NDArray[np.float32], size: Size, meta: ModelMeta) -> None:
+        self._planes, self._size = planes, size
+        self._align_corners, self._antialias = meta.align_corners, meta.output_antialias
 
     def __len__(self) -> int:
         return len(self._planes)
 
     def __getitem__(self, index: Any) -> Any:
-        return resize_plane(self._planes[index], self._size, align_corners=self._align_corners)
+        plane = self._planes[index]
+        return resize_plane(plane, self._size, align_corners=self._align_corners, antialias=self._antialias)
+
+    def together(self) -> npt.NDArray[np.float32]:
+        """All of them, float32 ``(C, height, width)``."""
+        return self._planes if self._planes.shape[1:] == self._size else np.stack(list(self))
 
 
 def argmax(planes: Any) -> tuple[npt.NDArray[Any], Undefined]:
@@ -175,19 +183,22 @@ def above(
 
 
 def resize_plane(
-    plane: npt.NDArray[np.float32], size: Size, *, align_corners: bool
+    plane: npt.NDArray[np.float32], size: Size, *, align_corners: bool, antialias: bool = False
 ) -> npt.NDArray[np.float32]:
-    """Resize one plane bilinearly, without antialiasing, as ``torch.nn.functional.interpolate`` does.
+    """Resize one plane bilinearly, as ``torch.nn.functional.interpolate`` does.
 
     Args:
         plane: float32 ``(H, W)``.
         size: The new (height, width).
         align_corners: Whether the centres of the corner pixels stay in place, or the edges of the image.
+        antialias: Whether all values count where the plane shrinks; not with ``align_corners``.
     """
     if plane.shape == size:
         return plane
     if align_corners:
         return _resize_aligned(plane, size)
+    if antialias:
+        return resize_antialiased(plane, size)
     cv2 = opencv()
     resized: npt.NDArray[np.float32] = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
     return resized

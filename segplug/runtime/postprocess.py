@@ -16,7 +16,6 @@ from segplug.runtime.planes import (
     above,
     argmax,
     resize_labels,
-    resize_plane,
     winner,
 )
 from segplug.runtime.sizes import Geometry
@@ -49,8 +48,8 @@ class NetworkOutput:
     geometry: Geometry
     logits: bool = True
     """Whether scores are logits, to which softmax or sigmoid is still to be applied."""
-    stride: int | None = None
-    """The stride of the scores, if it is not the model's own ``output_stride``."""
+    at_input_size: bool = False
+    """Whether the scores have the size of the network's input, whatever size the model's own have."""
 
 
 @dataclass(frozen=True)
@@ -176,22 +175,21 @@ def _nonfinite(undefined: npt.NDArray[np.bool_], name: str) -> NonfiniteError:
 
 def planes_at_image_size(output: NetworkOutput, meta: ModelMeta) -> Any:
     """The scores without padding, resized bilinearly to the image's own size: a sequence of planes."""
-    geometry, stride = output.geometry, output.stride or meta.output_stride
-    planes: Any = output.values
-    if geometry.valid != geometry.network:
-        height, width = geometry.valid
-        if height % stride or width % stride or (meta.align_corners and stride > 1):
-            # Cut at the input's size: the end of the image lies between two scores, or aligned corners are
-            # those of the padded input, not of the part that is left.
-            planes = np.stack(
-                [resize_plane(plane, geometry.network, align_corners=meta.align_corners) for plane in planes]
-            )
-        else:
-            height, width = height // stride, width // stride
-        planes = planes[:, :height, :width]
-    if planes.shape[1:] == geometry.original:
-        return planes
-    return ResizedPlanes(planes, geometry.original, align_corners=meta.align_corners)
+    planes, original = output.values, output.geometry.original
+    if output.geometry.valid != output.geometry.network:
+        planes = _without_padding(output, meta)
+    return planes if planes.shape[1:] == original else ResizedPlanes(planes, original, meta)
+
+
+def _without_padding(output: NetworkOutput, meta: ModelMeta) -> npt.NDArray[Any]:
+    (height, width), network = output.geometry.valid, output.geometry.network
+    stride = 1 if output.at_input_size else meta.output_stride
+    fixed = meta.output_size is not None and not output.at_input_size
+    if fixed or height % stride or width % stride or (meta.align_corners and stride > 1):
+        # Cut at the input's size: the end of the image lies between two scores, or aligned corners are those
+        # of the padded input, not of the part that is left.
+        return ResizedPlanes(output.values, network, meta).together()[:, :height, :width]
+    return output.values[:, : height // stride, : width // stride]
 
 
 def scores_at_image_size(output: NetworkOutput, meta: ModelMeta) -> npt.NDArray[np.float32]:
@@ -252,7 +250,7 @@ def average_views(views: Iterable[tuple[NetworkOutput, int]], meta: ModelMeta) -
         for plane, added in zip(total, values, strict=True):
             plane += _mirrored(added, output.geometry)
     total /= weights
-    return NetworkOutput(total, Geometry.whole(output.geometry.original), logits=False, stride=1)
+    return NetworkOutput(total, Geometry.whole(output.geometry.original), logits=False, at_input_size=True)
 
 
 def _activate(values: npt.NDArray[np.float32]) -> None:

@@ -108,8 +108,7 @@ class Runner:
             right = kind in "iub" and shape == (count, height, width)
         else:
             channels = self.spec.meta.out_channels or "C"
-            stride = self.spec.meta.output_stride
-            height, width = -(-height // stride), -(-width // stride)
+            height, width = self.spec.meta.scores_size((height, width))
             wanted = f"float scores ({count}, {channels}, {height}, {width})"
             right = kind == "f" and len(shape) == 4 and (shape[0], *shape[2:]) == (count, height, width)
             right = right and channels in (shape[1], "C")

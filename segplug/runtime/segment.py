@@ -92,7 +92,7 @@ class ModelRunner:
             values = self._runner(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
         logits = self._runner.spec.meta.scores == "logits"
         return [
-            NetworkOutput(value, item.geometry, logits, stride=1 if self._slider else None)
+            NetworkOutput(value, item.geometry, logits, at_input_size=self._slider is not None)
             for value, item in zip(values, group, strict=True)
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from segplug.errors import ModelError, ShapeError, UsageError
 from segplug.progress import QuietReporter, Reporter
-from segplug.runtime.planes import resize_plane
+from segplug.runtime.planes import ResizedPlanes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,13 +35,21 @@ class Window:
     right: int
 
 
-def windows(size: Size, crop: Size, stride: Size) -> list[Window]:
-    """The windows that cover an image, row by row. The last of a row or column is moved back inside.
+def windows(size: Size, crop: Size, stride: Size | None) -> list[Window]:
+    """The windows that cover an image, row by row.
 
     An axis shorter than the crop gets one window of its own length.
+
+    Args:
+        size: The image's (height, width).
+        crop: The window's.
+        stride: The step from one to the next; the last of a row or column is moved back inside. ``None``:
+            as few as cover an axis, evenly (``Inference.placement``).
     """
-    rows = _spans(size[0], crop[0], stride[0])
-    columns = _spans(size[1], crop[1], stride[1])
+    if stride is None:
+        rows, columns = _even_spans(size[0], crop[0]), _even_spans(size[1], crop[1])
+    else:
+        rows, columns = _spans(size[0], crop[0], stride[0]), _spans(size[1], crop[1], stride[1])
     return [Window(*row, *column) for row in rows for column in columns]
 
 
@@ -48,6 +57,16 @@ def _spans(length: int, crop: int, stride: int) -> list[tuple[int, int]]:
     steps = -(-max(length - crop, 0) // stride) + 1
     ends = [min(step * stride + crop, length) for step in range(steps)]
     return [(max(end - crop, 0), end) for end in ends]
+
+
+def _even_spans(length: int, crop: int) -> list[tuple[int, int]]:
+    """In the arithmetic of transformers (EoMT's ``_split_image``): where rounding brings the last window one
+    pixel too low, as for windows of 53 on 162 pixels, the last pixel lies in none.
+    """
+    count = math.ceil(length / crop)
+    overlap = (count * crop - length) / (count - 1) if count > 1 else 0
+    starts = [int(index * (crop - overlap)) for index in range(count)]
+    return [(start, min(start + crop, length)) for start in starts]
 
 
 class Slider:
@@ -64,8 +83,10 @@ class Slider:
 
     def __init__(self, runner: Runner, reporter: Reporter | None = None) -> None:
         spec, inference = runner.spec, runner.spec.meta.inference
-        if inference.crop_size is None or inference.stride is None:
-            raise ModelError("the model's metadata asks for slide inference but has no crop size and stride")
+        even = inference.placement == "even"
+        if inference.crop_size is None or (inference.stride is None) != even:
+            wanted = "a crop size and no stride" if even else "a crop size and a stride"
+            raise ModelError(f"the model's metadata asks for slide inference, which needs {wanted}")
         if spec.output != "logits":
             raise UsageError(
                 "slide inference averages logits, but this engine gives labels",
@@ -75,8 +96,9 @@ class Slider:
         self._reporter = reporter or QuietReporter()
         self._warned = False
         self._crop: Size = inference.crop_size
-        self._stride: Size = inference.stride
-        if not all(1 <= step <= crop for step, crop in zip(self._stride, self._crop, strict=True)):
+        self._stride: Size | None = inference.stride
+        steps = self._stride or self._crop
+        if not all(1 <= step <= crop for step, crop in zip(steps, self._crop, strict=True)):
             raise UsageError(
                 f"slide inference with a stride of {self._stride} cannot cover an image with windows of "
                 f"{self._crop} (height, width): a stride is at least 1 and at most the window"
@@ -96,7 +118,7 @@ class Slider:
             array: float32 ``(channels, H, W)``, preprocessed.
 
         Returns:
-            float32 ``(C, H, W)``, at the input's size.
+            float32 ``(C, H, W)``, at the input's size; 0 where no window lies.
         """
         size: Size = (array.shape[1], array.shape[2])
         places = windows(size, self._crop, self._stride)
@@ -118,10 +140,7 @@ class Slider:
 
     def _at_window_size(self, output: npt.NDArray[np.float32], size: Size) -> npt.NDArray[np.float32]:
         """The scores of one window, at the size of its input."""
-        meta = self._runner.spec.meta
-        if meta.output_stride == 1:
-            return output
-        return np.stack([resize_plane(plane, size, align_corners=meta.align_corners) for plane in output])
+        return ResizedPlanes(output, size, self._runner.spec.meta).together()
 
     def _patch(self, array: npt.NDArray[np.float32], place: Window) -> npt.NDArray[np.float32]:
         patch = array[:, place.top : place.bottom, place.left : place.right]
@@ -149,7 +168,8 @@ class Slider:
 
     def _batch_size(self) -> int:
         spec = self._runner.spec
-        output = 4 * max(spec.meta.out_channels, 1) * self._crop[0] * self._crop[1]
+        height, width = spec.meta.output_size or self._crop
+        output = 4 * max(spec.meta.out_channels, 1) * height * width
         bounded = min(_LARGEST_BATCH, max(_LARGEST_OUTPUT // output, 1))
         return self._runner.group_size(bounded)
 
@@ -158,4 +178,4 @@ def _counts(size: Size, places: list[Window]) -> npt.NDArray[np.float32]:
     counts = np.zeros(size, np.float32)
     for place in places:
         counts[place.top : place.bottom, place.left : place.right] += 1
-    return counts
+    return np.maximum(counts, 1)

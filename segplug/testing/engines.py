@@ -175,8 +175,7 @@ class EngineConformance:
             assert output.min() >= 0
             assert output.max() < spec.meta.num_labels
         else:
-            stride = spec.meta.output_stride
-            height, width = -(-height // stride), -(-width // stride)
+            height, width = spec.meta.scores_size((height, width))
             assert output.shape == (count, spec.meta.out_channels, height, width)
             assert output.dtype == np.float32
             assert np.isfinite(output).all()

@@ -22,7 +22,7 @@ from segplug.dates import now
 from segplug.engine import REFERENCE_BACKEND, Axis, EngineSpec
 from segplug.errors import ShapeError, UsageError
 from segplug.model import SegmentationModel
-from segplug.preprocessing import Resize
+from segplug.preprocessing import Crop, Resize
 from segplug.registry.formats import backend_of_artifact, backend_of_input, verification_backend
 from segplug.requests import BuildEngineRequest, ExportRequest
 from segplug.results import Artifact
@@ -73,7 +73,7 @@ def verification_images(
     from segplug.verification.sample import sample_for
 
     height, width = size or meta.input_size or (512, 512)
-    kept = tuple(step for step in meta.preprocessing if not isinstance(step, Resize))
+    kept = tuple(step for step in meta.preprocessing if not isinstance(step, (Resize, Crop)))
     yield "sample", sample_for(meta, height, width), meta.replace(preprocessing=kept)
 
 
@@ -231,17 +231,18 @@ def _comparable(
     """The reference's scores ``(C, h, w)``, at the size of what the artifact gives.
 
     An artifact of labels resizes scores itself, and gives its labels, or the scores of which it makes them,
-    whose stride is 1. If both sides have the same stride, nothing is resized: another size is then a fault.
+    at the input's size. If the scores of both sides are to have the same size, nothing is resized: another
+    one is then a fault.
     """
-    from segplug.runtime.planes import resize_plane
+    from segplug.runtime.planes import ResizedPlanes
 
     scores = scores.astype(np.float32)
-    height, width = found.shape[-2:]
-    same_stride = candidate.spec.meta.output_stride == reference.spec.meta.output_stride
-    if scores.shape[1:] == (height, width) or (found.ndim == 3 and same_stride):
+    size = (found.shape[-2], found.shape[-1])
+    own, other = reference.spec.meta, candidate.spec.meta
+    same_size = (own.output_stride, own.output_size) == (other.output_stride, other.output_size)
+    if found.ndim == 3 and same_size:
         return scores
-    align_corners = reference.spec.meta.align_corners
-    return np.stack([resize_plane(plane, (height, width), align_corners=align_corners) for plane in scores])
+    return ResizedPlanes(scores, size, own).together()
 
 
 @contextmanager

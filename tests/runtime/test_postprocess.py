@@ -131,12 +131,12 @@ def test_padding_between_two_scores_is_cut_at_the_size_of_the_input(valid, align
     _assert_labels(labels, at_input)
 
 
-def test_scores_that_have_another_stride_than_the_model_say_so():
+def test_scores_that_have_the_size_of_the_input_already_say_so():
     """Windows are put together at the size of the input, whatever the network's stride."""
     scores = _noise(5, 64, 96)
     meta = ModelMeta("m", out_channels=5, output_stride=4)
     for valid in ((50, 70), (48, 72)):
-        labels = _post(scores, meta, Geometry(valid, valid, (64, 96)), stride=1).labels
+        labels = _post(scores, meta, Geometry(valid, valid, (64, 96)), at_input_size=True).labels
         assert np.array_equal(labels, scores[:, : valid[0], : valid[1]].argmax(0))
 
 

@@ -74,7 +74,7 @@ def test_the_mean_of_the_views_is_torchs(classes: int, logits: bool, align_corne
     kept = [view.values.copy() for view, _ in views]
     meta = ModelMeta("m", out_channels=classes, align_corners=align_corners)
     mean = average_views(views, meta)
-    assert (mean.geometry, mean.logits, mean.stride) == (Geometry.whole(size), False, 1)
+    assert (mean.geometry, mean.logits, mean.at_input_size) == (Geometry.whole(size), False, True)
     assert mean.values.dtype == np.float32
     np.testing.assert_allclose(mean.values, _by_torch(views, align_corners), atol=1e-5)
     assert all(np.array_equal(view.values, values) for (view, _), values in zip(views, kept, strict=True))

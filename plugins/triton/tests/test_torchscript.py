@@ -63,7 +63,7 @@ def test_scores_of_another_size_than_the_metadata_says(export, repository):
     wrong = export("torchscript", tiny(HalfSize))
     files = {"segplug.meta": wrong.meta.replace(output_stride=4).to_json()}
     torch.jit.save(torch.jit.load(str(wrong.path)), str(wrong.path), _extra_files=files)
-    with pytest.raises(ArtifactError, match=r"nor scores of the size .* \(output_stride 4\)"):
+    with pytest.raises(ArtifactError, match=r"nor scores of the size that its metadata says \("):
         pack(wrong.path, repository)
 
 

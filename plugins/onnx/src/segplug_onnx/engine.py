@@ -101,9 +101,11 @@ def _open_exported(request: InferRequest[foreign.Options], meta: ModelMeta) -> O
     if request.want_logits and labels and details.logits is not None:
         labels, output = False, details.logits
         model = metadata.with_extra_output(request.file, output)
-        meta = meta.replace(output_stride=1)  # labels are made of scores at the input's size
+        meta = meta.replace(
+            output_stride=1, output_size=None
+        )  # labels are made of scores at the input's size
     session = open_session(request, model)
-    tensors = Tensors("input", output, labels, stride=meta.output_stride)
+    tensors = Tensors("input", output, labels, stride=meta.output_stride, size=meta.output_size)
     return OnnxEngine(session, meta, tensors, device=_device_text(request))
 
 

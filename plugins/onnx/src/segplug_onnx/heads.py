@@ -36,7 +36,7 @@ class ScoresOnly(_Head):
 class WithLabels(_Head):
     """Labels int64 ``(N, H, W)``, and the scores ``(N, C, H, W)`` that they are computed from.
 
-    Scores at a stride are resized to the input's size first, bilinearly. Softmax and sigmoid do not change
+    Scores of another size are resized to the input's first, bilinearly. Softmax and sigmoid do not change
     the order of logits, so neither is computed: the label is the channel of the largest score. With one
     channel, it is 1 where the probability is above the threshold, or the logit above the threshold's logit;
     otherwise 0.
@@ -44,15 +44,22 @@ class WithLabels(_Head):
 
     def __init__(self, network: nn.Module, meta: ModelMeta) -> None:
         super().__init__(network)
-        self.resize = meta.output_stride > 1
+        self.resize = meta.output_stride > 1 or meta.output_size is not None
         self.align_corners = meta.align_corners
+        # Scores at a stride only grow, and then antialiasing changes nothing.
+        self.antialias = meta.output_antialias and meta.output_size is not None
         self.bound = _bound(meta) if meta.out_channels == 1 else None
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         scores = self.network(input)
         if self.resize:
-            size, align = input.shape[2:], self.align_corners
-            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=align)
+            scores = F.interpolate(
+                scores,
+                size=input.shape[2:],
+                mode="bilinear",
+                align_corners=self.align_corners,
+                antialias=self.antialias,
+            )
         if self.bound is None:
             return scores.argmax(dim=1), scores
         return (scores.squeeze(1) > self.bound).to(torch.int64), scores

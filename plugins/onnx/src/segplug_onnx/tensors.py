@@ -28,6 +28,8 @@ class Tensors:
     stride: int | None = 1
     """Scores have the input's size divided by this, rounded up. ``None``: their sizes follow no stride, and
     they are resized to the input's."""
+    size: tuple[int, int] | None = None
+    """The (height, width) of scores that have one size whatever the input's is; ``stride`` is 1 then."""
     channels_last: bool = False
     """Input ``(N, H, W, C)`` and, for scores, output ``(N, h, w, C)``."""
     half: bool = False
@@ -56,14 +58,14 @@ class Tensors:
 
         Raises:
             ArtifactError: the output is no label map of this size, or no scores of images.
-            ShapeError: scores do not have the size of their stride.
+            ShapeError: scores do not have the size that they should have.
         """
         if self.labels:
             return _labels(output, size, self.output)
         scores = self.scores(output)
         if self.stride is None:
             return scores if scores.shape[2:] == size else _resize(scores, size)
-        if scores.shape[2:] != scores_size(size, self.stride):
+        if scores.shape[2:] != (self.size or scores_size(size, self.stride)):
             raise ShapeError(
                 f"the model cannot take images of {size[0]}x{size[1]}: its output {self.output} has shape "
                 f"{output.shape}"

@@ -59,7 +59,7 @@ def _windows(array: npt.NDArray[np.float32], meta: ModelMeta) -> Iterator[npt.ND
     from segplug.runtime.slide import windows
 
     crop = meta.inference.crop_size or array.shape[1:]
-    for place in windows((array.shape[1], array.shape[2]), crop, meta.inference.stride or crop):
+    for place in windows((array.shape[1], array.shape[2]), crop, meta.inference.stride):
         cut = array[:, place.top : place.bottom, place.left : place.right]
         missing = [(0, 0), (0, crop[0] - cut.shape[1]), (0, crop[1] - cut.shape[2])]
         yield np.pad(cut, missing)

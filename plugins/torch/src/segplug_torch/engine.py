@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import DeviceError, SegplugError, ShapeError, UsageError
-from segplug.strides import scores_size
 from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ class TorchEngine:
     """Runs a function of tensors.
 
     Args:
-        function: float32 ``(N, meta.in_channels, H, W)`` to float32 scores ``(N, C, h, w)``, height and width
-            those of the input divided by ``meta.output_stride``, rounded up; both on ``device``.
+        function: float32 ``(N, meta.in_channels, H, W)`` to float32 scores ``(N, C, h, w)`` of the
+            size ``meta.scores_size((H, W))``; both on ``device``.
         meta: The metadata of the model.
         device: Where ``function`` runs.
         backend: The name of the ``infer`` target.
@@ -93,7 +92,7 @@ class TorchEngine:
                 f"the network cannot take an input of {_shape(batch)}: {one_line(error)}"
             ) from error
         height, width = batch.shape[2:]
-        if result.shape[2:] != scores_size((height, width), self._spec.meta.output_stride):
+        if result.shape[2:] != self._spec.meta.scores_size((height, width)):
             raise ShapeError(
                 f"the network cannot take an input of {_shape(batch)}: its scores are {_shape(result)}"
             )

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from segplug.model import InputLimits, ModelMeta
-from segplug.strides import scores_size
 from segplug_torch.errors import REFUSALS, is_out_of_memory
 
 __all__ = ["find_input_limits"]
@@ -30,7 +29,7 @@ def find_input_limits(module: nn.Module, meta: ModelMeta) -> InputLimits | None:
 
     Args:
         module: As :class:`~segplug.model.SegmentationModel` says; in eval mode, and not changed by a run.
-            Where its scores have another size than ``meta.output_stride`` says, the size is not taken.
+            Where its scores have another size than ``meta`` says, the size is not taken.
         meta: Its metadata. ``input_size`` is tried where the network takes no small square.
 
     Returns:
@@ -64,7 +63,7 @@ def _trial(module: nn.Module, meta: ModelMeta) -> Callable[[int, int], bool]:
             if is_out_of_memory(error):
                 raise
             return False
-        return tuple(scores.shape[2:]) == scores_size((height, width), meta.output_stride)
+        return tuple(scores.shape[2:]) == meta.scores_size((height, width))
 
     return takes
 

@@ -46,10 +46,12 @@ def describe(path: Path, target: str) -> FileDescription | None:
 
 
 def _tensors(meta: ModelMeta, axes: dict[str, Axis]) -> tuple[TensorDescription, TensorDescription]:
-    """Images in, scores out; the scores have the input's height and width divided by the stride."""
+    """Images in, scores out, whose size is the input's divided by the stride, or one of their own."""
     batch = NamedAxis(axes["batch"], "batch")
     image = [NamedAxis(axes[name], name) for name in ("height", "width")]
     scores = [_divided(axis, meta.output_stride) for axis in image]
+    if meta.output_size is not None:
+        scores = [_fixed(edge) for edge in meta.output_size]
     return (
         TensorDescription("input", "float32", (batch, _fixed(meta.in_channels), *image)),
         TensorDescription("output", "float32", (batch, _fixed(meta.out_channels), *scores)),

@@ -12,7 +12,6 @@ from segplug.engine import Axis, EngineSpec
 from segplug.errors import ArtifactError, MissingDependencyError
 from segplug.quiet import quiet
 from segplug.requests import PackRequest
-from segplug.strides import scores_size
 from segplug_triton.signature import FREE, TYPES, Packable, Tensor
 
 __all__ = ["read"]
@@ -39,7 +38,7 @@ def read(path: Path, filename: str, request: PackRequest[Any]) -> Packable:
     batch, height, width = (_size(axis) for axis in (spec.batch, spec.height, spec.width))
     own = tuple(answer.shape[1:-2])  # scores have a class axis, labels have none
     rows, columns = (
-        size if axis.is_fixed else FREE
+        size if axis.is_fixed or spec.meta.output_size is not None else FREE
         for size, axis in zip(answer.shape[-2:], (spec.height, spec.width), strict=True)
     )
     kind = TYPES.get(str(answer.dtype).removeprefix("torch."))
@@ -90,11 +89,11 @@ def _run_once(path: Path, module: Any, spec: EngineSpec, *, device: str) -> Any:
     except Exception as error:
         reason = str(error).strip().rpartition("\n")[2]
         raise ArtifactError(f"PyTorch cannot run {path} on an input of shape {shape}: {reason}") from error
-    given = {3: size, 4: scores_size(size, spec.meta.output_stride)}
+    given = {3: size, 4: spec.meta.scores_size(size)}
     if not isinstance(answer, torch.Tensor) or given.get(answer.ndim) != tuple(answer.shape[-2:]):
         raise ArtifactError(
             f"the output of {path} is neither labels of its input's size nor scores of the size that its "
-            f"metadata says (output_stride {spec.meta.output_stride})"
+            "metadata says ({}x{} for {}x{})".format(*spec.meta.scores_size(size), *size)
         )
     return answer
 

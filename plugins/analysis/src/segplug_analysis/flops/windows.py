@@ -32,7 +32,7 @@ def _windows(meta: ModelMeta, shape: tuple[int, int]) -> Iterator[str]:
     if meta.inference.mode != "slide":
         return
     crop, stride = meta.inference.crop_size, meta.inference.stride
-    if crop is None or stride is None:
+    if crop is None:
         return
     note = f"This model uses a sliding window of {crop[0]}x{crop[1]}: the numbers are for one window"
     if shape != crop:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from segplug_mmseg.exportable import make_exportable
-from segplug_mmseg.exportable.swin import shift_mask
 
 SIZES = [(7, 7), (14, 21), (13, 9), (3, 5), (8, 28)]
 
@@ -18,17 +17,6 @@ def test_window_attention(size, shift, randomised, distance):
     attention = randomised(ShiftWindowMSA(8, 2, window_size=7, shift_size=shift))
     x = torch.randn(2, size[0] * size[1], 8)
     assert distance(attention(x, size), make_exportable(attention)(x, size)) < 1e-5
-
-
-def test_the_mask_parts_what_the_shift_brought_together():
-    like = torch.zeros(1)
-    mask = shift_mask(2, 2, 4, 2, like)
-    assert mask.shape == (4, 16, 16)
-    assert mask[0].eq(0).all()  # the first window holds one region
-    # the last window holds four 2 x 2 regions, each position sees the 4 of its own
-    assert mask[3].eq(0).sum(dim=1).eq(4).all()
-    assert mask[1].eq(0).sum(dim=1).eq(8).all()
-    assert mask.unique().tolist() == [-100.0, 0.0]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -160,19 +160,28 @@ class Resize(Step):
             parts = [f"Resize by {_factors(self.factors)}"]
         elif self.scale is None:
             parts = [f"Resize by {self.ratio:g}" if self.ratio != 1 else "Resize"]
-        elif self.fit == "exact":
-            parts = [f"Resize to {_edges(self.scale)} (width x height)"]
-        elif self.fit == "inside":
-            parts = [f"Resize to fit into {max(self.scale)}x{min(self.scale)}, keeping the ratio"]
         else:
-            parts = [f"Resize the short edge to {min(self.scale)}, keeping the ratio"]
+            parts = [self._target_in_words(self.scale)]
         if self.min_size is not None:
             parts.append(f"the short edge at least {self.min_size}")
         if self.max_size is not None:
             parts.append(f"the long edge at most {self.max_size}")
         if self.multiple_of is not None:
-            parts.append(f"both edges raised to multiples of {self.multiple_of}")
+            which = "raised to" if self.multiple == "up" else "brought to the nearest"
+            parts.append(f"both edges {which} multiples of {self.multiple_of}")
         return f"{', '.join(parts)} ({_LIBRARIES[self.algorithm]}, {self.filter})."
+
+    def _target_in_words(self, scale: Edges) -> str:
+        if self.fit == "exact":
+            return f"Resize to {_edges(scale)} (width x height)"
+        if self.fit == "closest":
+            either = f"the width {scale[0]} or the height {scale[1]}, the smaller change"
+            return f"Resize to {either}, keeping the ratio"
+        if self.fit == "shortest":
+            return f"Resize the short edge to {min(scale)}, keeping the ratio"
+        if self.rounding == "down":
+            return f"Resize to fit into {_edges(scale)} (width x height), keeping the ratio"
+        return f"Resize to fit into {max(scale)}x{min(scale)}, keeping the ratio"
 
 
 @dataclass(frozen=True)
@@ -237,7 +246,8 @@ class Pad(Step):
             target = " of ".join(targets)
         values = _numbers(self.value) if any(self.value) else "0"
         kept = "" if self.cut else "; the output keeps the padding"
-        return f"Pad at the bottom and right to {target} with {values}{kept}."
+        sides = "on all sides" if self.centred else "at the bottom and right"
+        return f"Pad {sides} to {target} with {values}{kept}."
 
 
 @dataclass(frozen=True)

@@ -189,10 +189,11 @@ class _Program:
         for (pad, after), before in reversed(list(zip(pads, within, strict=False))):  # the outermost first
             assert isinstance(pad, Pad)
             if has_values:
-                place = _part(top, left, after)
-                array[:, *place] = _pad_value(pad, padded)[:, None, None]
+                rows, columns = _part(top, left, after)
+                array[:, rows, columns] = _pad_value(pad, padded)[:, None, None]
             top, left = top + _before(pad, before[0], after[0]), left + _before(pad, before[1], after[1])
-        view = array[:, *_part(top, left, inside)]
+        rows, columns = _part(top, left, inside)
+        view = array[:, rows, columns]
         if image.dtype == np.uint8:
             self._tables.look_up(image, view)
             return array

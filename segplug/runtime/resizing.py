@@ -94,7 +94,7 @@ def _with_opencv(image: npt.NDArray[Any], size: Size, filter_name: str, name: st
 def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
     """The lines that torch's ``nearest-exact`` takes, in its float32 arithmetic."""
     scale = np.float64(np.float32(old) / np.float32(new))
-    positions = np.floor(((np.arange(new) + 0.5) * scale).astype(np.float32))
+    positions: npt.NDArray[np.float32] = ((np.arange(new) + 0.5) * scale).astype(np.float32)
     return np.minimum(positions.astype(np.intp), old - 1)
 
 

@@ -16,7 +16,7 @@ from segplug.artifact import read_sidecar, sidecar_path
 from segplug.errors import ArtifactError
 from segplug.limits import MOST_CHANNELS, MOST_PIXELS
 from segplug.model import Inference, InputLimits, ModelMeta, Provenance
-from segplug.preprocessing import Convert, Flip, Normalize, Pad, Resize, Scale
+from segplug.preprocessing import Convert, Crop, Flip, Normalize, Pad, Resize, Scale
 
 WHOLE = ModelMeta(
     name="m",
@@ -25,11 +25,12 @@ WHOLE = ModelMeta(
     preprocessing=(
         Convert(),
         Resize(scale=(64, 32)),
+        Crop((32, 48)),
         Scale(2.0),
         Normalize((1.0, 2.0, 3.0), (1.0, 2.0, 3.0)),
         Pad(divisor=32),
     ),
-    tta=((Resize(ratio=0.5), Flip()),),
+    tta=((Resize((64, 32), "closest", multiple_of=8, multiple="nearest"), Flip()),),
     input_size=(32, 64),
     inference=Inference("slide", (32, 32), (16, 16)),
     input_limits=InputLimits((32, 32), 32, (64, 64)),

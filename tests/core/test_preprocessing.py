@@ -14,6 +14,7 @@ from segplug.preprocessing import (
     STEPS,
     ChannelOrder,
     Convert,
+    Crop,
     Decoding,
     Flip,
     Normalize,
@@ -35,10 +36,10 @@ FULL: dict[str, Step] = {
         ratio=1.5,
         min_size=640,
         multiple_of=32,
-        rounding="down",
         algorithm="pillow",
         filter="lanczos",
     ),
+    "crop": Crop((224, 192), longer="start"),
     "flip": Flip("vertical"),
     "pad": Pad(size=(64, 96), value=(1.5, -2.0, 3.25), cut=False),
     "channel_order": ChannelOrder((1, 2, 0)),
@@ -48,9 +49,12 @@ FULL: dict[str, Step] = {
 """Of each kind one step, whose fields all differ from the defaults."""
 ALONE = {
     "resize.factors": Resize(factors=(0.5, 1.5), fit="inside"),
+    "resize.rounding": Resize((640, 480), fit="inside", rounding="down"),
+    "resize.multiple": Resize((640, 480), fit="closest", multiple_of=14, multiple="nearest"),
     "resize.max_size": Resize((640, 480), fit="shortest", max_size=2560),
     "pad.divisor": Pad(divisor=8),
     "pad.square": Pad(square=True, divisor=8),
+    "pad.centred": Pad(divisor=8, cut=False, centred=True),
 }
 """The fields that do not go together with others of :data:`FULL`."""
 
@@ -76,7 +80,7 @@ def test_round_trip(step: Step) -> None:
     assert _read(data) == (step,)
 
 
-@pytest.mark.parametrize("name", sorted(set(STEPS) - {"normalize", "pad"}))
+@pytest.mark.parametrize("name", sorted(set(STEPS) - {"normalize", "pad", "crop"}))
 def test_fields_that_are_not_there_have_their_defaults(name: str) -> None:
     assert _read({"step": name}) == (STEPS[name](),)
 
@@ -102,7 +106,16 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
     [
         ("flip", "[1]: an object is expected"),
         ({}, f"[1].step: one of {', '.join(STEPS)} is expected"),
-        ({"step": "crop"}, f"[1].step: one of {', '.join(STEPS)} is expected"),
+        ({"step": "cut"}, f"[1].step: one of {', '.join(STEPS)} is expected"),
+        ({"step": "crop"}, "[1] has no size"),
+        (
+            {"step": "crop", "size": [8, 0]},
+            "[1] is wrong at size[1]: a whole number of at least 1 is expected, not 0",
+        ),
+        (
+            {"step": "crop", "size": [8, 8], "longer": "left"},
+            '[1] is wrong at longer: "end" or "start" is expected, not the text "left"',
+        ),
         ({"step": ["flip"]}, f"[1].step: one of {', '.join(STEPS)} is expected"),
         ({"step": "flip", "angle": 90}, "[1]: 'angle' is none of direction"),
         ({"step": "scale", "factr": 2}, "[1]: 'factr' is none of factor, operation, dtype"),
@@ -167,7 +180,8 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
         ),
         (
             {"step": "resize", "fit": "keep"},
-            '[1] is wrong at fit: "exact" or "inside" or "shortest" is expected, not the text "keep"',
+            '[1] is wrong at fit: "closest" or "exact" or "inside" or "shortest" is expected, not the text '
+            '"keep"',
         ),
         ({"step": "resize", "filter": "box"}, "[1]: opencv has no filter 'box'"),
         (
@@ -175,8 +189,8 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
             "[1]: pillow has no filter 'area'",
         ),
         (
-            {"step": "resize", "filter": "nearest", "algorithm": "torchvision"},
-            "[1]: torchvision has no filter 'nearest'",
+            {"step": "resize", "filter": "hamming", "algorithm": "torchvision"},
+            "[1]: torchvision has no filter 'hamming'",
         ),
         (
             {"step": "resize", "scale": [8, 8], "factors": [1, 1]},
@@ -189,10 +203,26 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
         *(
             (
                 {"step": "resize", "scale": [8, 8], "fit": "shortest", "max_size": 9} | other,
-                "[1]: max_size needs a scale, fit 'shortest' and rounding 'half_up', and no min_size",
+                "[1]: max_size needs a scale, fit 'shortest', and no min_size",
             )
-            for other in ({"scale": None}, {"fit": "inside"}, {"rounding": "down"}, {"min_size": 4})
+            for other in ({"scale": None}, {"fit": "inside"}, {"min_size": 4})
         ),
+        (
+            {"step": "resize", "scale": [8, 8], "fit": "inside", "rounding": "down", "min_size": 4},
+            "[1]: min_size needs rounding 'half_up'",
+        ),
+        *(
+            (
+                {"step": "resize", "multiple": "nearest", "multiple_of": 14} | other,
+                "[1]: multiple 'nearest' needs a scale, and fit 'exact' or 'closest'",
+            )
+            for other in ({}, {"scale": [8, 8], "fit": "inside"}, {"scale": [8, 8], "fit": "shortest"})
+        ),
+        (
+            {"step": "resize", "scale": [8, 8], "fit": "closest"},
+            "[1]: fit 'closest' needs multiple 'nearest'",
+        ),
+        ({"step": "pad", "divisor": 8, "centred": True}, "[1]: centred needs cut false"),
         ({"step": "pad"}, "[1]: exactly one of size and divisor is expected, or square"),
         *(
             (
@@ -271,7 +301,7 @@ def test_an_empty_list_is_no_list_of_one_value_for_each_channel(step: Step) -> N
 
 
 def test_steps_without_values_fit_any_number_of_channels() -> None:
-    steps = (Convert(), Resize((8, 8)), Flip(), Pad(divisor=8), Scale())
+    steps = (Convert(), Resize((8, 8)), Crop((8, 8)), Flip(), Pad(divisor=8), Scale())
     assert all(check_channels(steps, channels) is None for channels in (1, 3, 13))
 
 
@@ -343,6 +373,23 @@ def test_the_usual_decoding_of_so_many_channels(channels: int, decoding: Decodin
         (
             ALONE["resize.max_size"],
             "Resize the short edge to 480, keeping the ratio, the long edge at most 2560 (OpenCV, bilinear).",
+        ),
+        (
+            ALONE["resize.rounding"],
+            "Resize to fit into 640x480 (width x height), keeping the ratio (OpenCV, bilinear).",
+        ),
+        (
+            ALONE["resize.multiple"],
+            "Resize to the width 640 or the height 480, the smaller change, keeping the ratio, both edges "
+            "brought to the nearest multiples of 14 (OpenCV, bilinear).",
+        ),
+        (
+            FULL["crop"],
+            "Cut out the centre, 224x192 (height x width); the output covers the whole image.",
+        ),
+        (
+            ALONE["pad.centred"],
+            "Pad on all sides to multiples of 8 with 0; the output keeps the padding.",
         ),
         (FULL["flip"], "Flip vertically; the output is flipped back."),
         (

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from segplug.errors import DatasetError
-from segplug.preprocessing import Resize
+from segplug.preprocessing import RESIZE_FILTERS, Resize
 from segplug.runtime.resizing import resize_image
 from segplug.runtime.sizes import plan_sizes
 from segplug.text import counted
@@ -23,7 +23,7 @@ OPENCV = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
-PILLOW = ("nearest", "bilinear", "bicubic", "box", "lanczos")
+PILLOW = RESIZE_FILTERS["pillow"]
 SIZES = [
     ((60, 83), (37, 29)),
     ((23, 31), (57, 90)),
@@ -72,10 +72,9 @@ def test_the_short_edge_is_rounded_as_torchvision_and_as_mmcv_do() -> None:
     assert differ > 100
 
 
-@pytest.mark.parametrize("rounding", ["half_up", "down"])
-def test_an_image_inside_touches_its_limits(rounding) -> None:
+def test_an_image_inside_touches_its_limits() -> None:
     for size, scale in _some_sizes(highest=300):
-        found = _size(size, Resize(scale, "inside", rounding=rounding))
+        found = _size(size, Resize(scale, "inside"))
         assert max(found) <= max(scale)
         assert min(found) <= min(scale)
         assert max(found) == max(scale) or min(found) == min(scale)
@@ -90,10 +89,21 @@ def test_an_image_inside_touches_its_limits(rounding) -> None:
         (Resize((40, 60), "inside"), (40, 60)),  # the long edge is at most 60, the short one 40
         (Resize((60, 40), "inside"), (40, 60)),
         (Resize((60, 50), "inside"), (40, 60)),
-        (Resize((60, 50), "inside", rounding="down"), (39, 60)),
+        (Resize((60, 120), "inside", rounding="down"), (39, 59)),  # 151 * (60 / 151) is less than 60
+        (Resize((120, 60), "inside", rounding="down"), (60, 90)),
         (Resize((60, 30), "shortest"), (30, 45)),
         (Resize((50, 50), "shortest"), (50, 76)),
         (Resize((50, 50), "shortest", rounding="down"), (50, 75)),
+        (Resize((50, 50), "shortest", rounding="down", max_size=75), (50, 75)),
+        (Resize((50, 50), "shortest", rounding="down", max_size=60), (40, 60)),
+        (Resize((50, 50), "shortest", rounding="down", max_size=60, multiple_of=32), (64, 64)),
+        (Resize((96, 96), multiple_of=64, multiple="nearest"), (128, 128)),  # 1.5 is rounded to even
+        (Resize((160, 160), multiple_of=64, multiple="nearest"), (128, 128)),
+        (Resize((9, 9), multiple_of=64, multiple="nearest"), (64, 64)),
+        (Resize((300, 90), "closest", multiple="nearest"), (90, 136)),
+        (Resize((160, 40), "closest", multiple="nearest"), (106, 160)),
+        (Resize((160, 40), "closest", multiple_of=16, multiple="nearest"), (112, 160)),
+        (Resize((302, 100), "closest", multiple="nearest"), (100, 151)),
         (Resize(ratio=0.5), (50, 75)),
         (Resize(None, "inside", 0.5), (50, 75)),
         (Resize(None, "inside", 0.5, min_size=60), (60, 91)),
@@ -207,12 +217,13 @@ def test_types_that_pillow_does_not_resize_are_refused(algorithm, dtype: str) ->
 def _of_torchvision_resize(image: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
     """What ``torchvision.transforms.v2`` calls on the CPU, for uint8 and for floats."""
     values = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
-    values = torch.nn.functional.interpolate(values, size, mode=mode, align_corners=False, antialias=True)
+    smooth = {} if mode == "nearest-exact" else {"align_corners": False, "antialias": True}
+    values = torch.nn.functional.interpolate(values, size, mode=mode, **smooth)
     return values[0].numpy().transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-@pytest.mark.parametrize(("mode", "levels"), [("bilinear", 1), ("bicubic", 2)])
+@pytest.mark.parametrize(("mode", "levels"), [("bilinear", 1), ("bicubic", 2), ("lanczos", 2)])
 def test_torchvision_is_within_the_grey_levels_that_are_documented(mode, levels: int, channels: int) -> None:
     step = Resize(algorithm="torchvision", filter=mode)
     for old, new in SIZES:
@@ -233,7 +244,20 @@ def test_torchvision_without_fast_instructions_rounds_once() -> None:
         assert np.abs(found - floats.round()).max() <= 1
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_torchvision_takes_the_nearest_pixels(dtype: str) -> None:
+    """Not always those of Pillow, which adds up its positions."""
+    step, others = Resize(algorithm="torchvision", filter="nearest"), 0
+    cases = [*SIZES, ((60, 83), (60, 251)), ((3, 1000), (2, 333)), ((64, 64), (96, 224))]
+    for old, new in cases:
+        image = _noise(dtype, *old, 3)
+        found = resize_image(image, new, step, "a")
+        np.testing.assert_array_equal(found, _of_torchvision_resize(image, new, "nearest-exact"))
+        others += (found != _of_pillow(image, new, "nearest")).any()
+    assert others
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
 def test_torchvision_of_floats_differs_by_rounding_only(mode) -> None:
     for old, new in SIZES:
         image = _noise("float32", *old, 4)

@@ -47,10 +47,12 @@ class Options:
         None,
         help="The library whose numbers resizing gives; pillow and torchvision antialias. Default: opencv.",
     )
-    resize_filter: Literal["nearest", "bilinear", "bicubic", "box", "lanczos", "area"] | None = option(
-        None,
-        help="The filter of the resize: area for opencv, box for pillow; torchvision has bilinear and "
-        "bicubic. Default: bilinear.",
+    resize_filter: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "area"] | None = (
+        option(
+            None,
+            help="The filter of the resize: area is for opencv; box and hamming are for pillow. "
+            "Default: bilinear.",
+        )
     )
     pad_divisor: int | None = option(
         None, help="Pad height and width up to multiples of this, at the bottom and right.", minimum=1

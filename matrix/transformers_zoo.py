@@ -7,9 +7,10 @@ more than 5% of a sample image. ``reference`` computes labels and scores with th
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,10 @@ from torch import nn
 CLASSES = ("road", "building", "vegetation", "sky", "car")
 QUERIES = 8
 BACKBONE_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+SIZES: tuple[tuple[int, int], ...] = ((75, 131), (97, 61))
+SEEDS = (0, 1)
+"""The sample images that a model is balanced for: each seed in each size (height, width)."""
+
 TASK_LENGTH = 12  # tokens of OneFormer's task
 
 Size = tuple[int, int]
@@ -28,7 +33,10 @@ Size = tuple[int, int]
 
 def _segformer(size: Size) -> Any:
     return transformers.SegformerConfig(
-        depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1, 2, 3, 4], decoder_hidden_size=16
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 16, 24, 32],
+        num_attention_heads=[1, 2, 3, 4],
+        decoder_hidden_size=16,
     )
 
 
@@ -315,7 +323,7 @@ _ENTRIES: dict[str, Entry] = {
         _data2vec_vision, "Data2VecVisionForSemanticSegmentation", "BeitImageProcessor", (64, 64), "exact"
     ),
     "dpt": (_dpt, "DPTForSemanticSegmentation", "DPTImageProcessor", (64, 64), "exact"),
-    "dpt-dinov2": (_dpt_dinov2, "DPTForSemanticSegmentation", "DPTImageProcessor", (70, 98), "exact"),
+    "dpt-dinov2": (_dpt_dinov2, "DPTForSemanticSegmentation", "DPTImageProcessor", (70, 70), "exact"),
     "mobilenet_v2": (
         _mobilenet_v2, "MobileNetV2ForSemanticSegmentation", "MobileNetV2ImageProcessor", (65, 65), "crop"
     ),
@@ -341,15 +349,19 @@ TORCHVISION_ONLY = frozenset({"sapiens2", "tipsv2_dpt", "videomt"})
 """Models whose processors have no Pillow backend: their JSON is written by hand, so that torchvision is not needed."""
 
 
-
 def sample_image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Return an uint8 RGB image (height, width, 3) with areas, edges and noise, the same for the same arguments."""
+    """Return an uint8 RGB image (height, width, 3) with areas, edges and noise.
+
+    A seed gives the same image for the same size, and images that look alike for other sizes. The models are balanced
+    for the seeds in ``SEEDS``.
+    """
     random = np.random.default_rng(seed)
-    areas = random.integers(0, 256, (4, 5, 3), np.uint8)
-    rows = (np.arange(height) * 4) // height
-    columns = (np.arange(width) * 5) // width
+    areas = random.integers(0, 256, (7, 9, 3), np.uint8)
+    rows = (np.arange(height) * 7) // height
+    columns = (np.arange(width) * 9) // width
     image = areas[rows][:, columns].astype(np.float64)
-    image += 40 * np.sin(np.arange(height) / 5)[:, None, None] + random.normal(0, 12, image.shape)
+    waves = 40 * np.sin(np.linspace(0, 20, height))[:, None, None]
+    image += waves + random.normal(0, 8, image.shape)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -370,22 +382,31 @@ def save(name: str, folder: Path, *, size: Size | None = None) -> None:
     config = make(size)
     config.id2label = dict(enumerate(CLASSES))
     config.label2id = {label: number for number, label in enumerate(CLASSES)}
-    _filled(getattr(transformers, model_class), config, size).save_pretrained(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     _save_processor(name, processor_class, folder, size, sizing)
+    inputs = []
+    for shape, seed in itertools.product(SIZES, SEEDS):
+        if name in TORCHVISION_ONLY:  # about what its processor gives
+            pixels = torch.from_numpy(sample_image(*size, seed)).permute(2, 0, 1)[None].float() / 57 - 2
+            inputs.append(
+                {"pixel_values_videos": pixels[None]} if name == "videomt" else {"pixel_values": pixels}
+            )
+        else:
+            inputs.append(_preprocess(folder, config, sample_image(*shape, seed), "pil")[1])
+            inputs[-1].pop("patch_offsets", None)
+    _filled(getattr(transformers, model_class), config, inputs).save_pretrained(folder)
 
 
-def _filled(model_class: Callable[[Any], nn.Module], config: Any, size: Size) -> Any:
-    images = np.stack([sample_image(*size, seed) for seed in range(3)])
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 128 - 1
-    for seed in range(100):
+def _filled(model_class: Callable[[Any], nn.Module], config: Any, inputs: Sequence[dict[str, Any]]) -> Any:
+    for seed in range(200):
         torch.manual_seed(seed)
         model = model_class(config).eval()
         with torch.no_grad():
             _fill(model)
-            _calibrate(model, pixels)
-            labels = _scores(_outputs(model, pixels)).argmax(1).flatten(1)
-        shares = torch.stack([(labels == number).float().mean(1) for number in range(len(CLASSES))], 1)
-        if ((shares > 0.07).sum(1) >= 3).all():
+            _calibrate(model, inputs)
+            labels = [_scores(model(**one)).argmax(1) for one in inputs]
+        shares = [[(one == number).float().mean() for number in range(len(CLASSES))] for one in labels]
+        if all(sum(share > 0.1 for share in one) >= 3 for one in shares):
             return model
     raise RuntimeError(f"No seed gives three classes that are seen: {model_class.__name__}")
 
@@ -397,7 +418,7 @@ def _fill(model: nn.Module) -> None:
                 fan_in = value[0].numel() if not isinstance(owner, nn.ConvTranspose2d) else value.shape[0]
                 value.normal_(0, 1.2 / math.sqrt(fan_in))
             elif isinstance(owner, nn.Embedding):
-                value.normal_(0, 1)
+                value.normal_(0, 5)  # queries that differ
             elif name.startswith(("lambda", "gamma", "layer_scale")):
                 value.normal_(0.5, 0.1)
             elif value.dim() == 1 and name == "weight":
@@ -415,19 +436,6 @@ def _fill(model: nn.Module) -> None:
                 value.copy_(torch.arange(len(value)) % 2 == 0)
 
 
-def _outputs(model: Any, pixels: torch.Tensor) -> Any:
-    """Run the model on float pixels (N, 3, H, W)."""
-    if model.config.model_type == "videomt":
-        frames = [model(pixel_values_videos=image[None, None]) for image in pixels]
-        return transformers.models.videomt.modeling_videomt.VideomtForUniversalSegmentationOutput(
-            class_queries_logits=torch.cat([frame.class_queries_logits for frame in frames]),
-            masks_queries_logits=torch.cat([frame.masks_queries_logits for frame in frames]),
-        )
-    if model.config.model_type == "oneformer":
-        return model(pixels, task_inputs=torch.arange(TASK_LENGTH).repeat(len(pixels), 1))
-    return model(pixels)
-
-
 def _queries(outputs: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return the logits of classes and masks of a query model, or None."""
     if "class_queries_logits" in outputs:
@@ -435,54 +443,82 @@ def _queries(outputs: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
     return (outputs.logits, outputs.pred_masks) if "pred_masks" in outputs else None
 
 
+def _product(classes: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("bqc,bqhw->bchw", classes.softmax(-1)[..., :-1], masks.sigmoid())
+
+
 def _scores(outputs: Any) -> torch.Tensor:
     queries = _queries(outputs)
-    if queries is None:
-        scores: torch.Tensor = outputs.logits
-        return scores
-    return torch.einsum("bqc,bqhw->bchw", queries[0].softmax(-1)[..., :-1], queries[1].sigmoid())
+    scores: torch.Tensor = outputs.logits if queries is None else _product(*queries)
+    return scores
 
 
-# The parts of a query model whose last layers give classes and masks.
-_HEADS: Mapping[str, tuple[str, str]] = {
-    "maskformer": ("class_predictor", "mask_embedder"),
-    "mask2former": ("class_predictor", "mask_embedder"),
-    "oneformer": ("decoder.class_embed", "decoder.mask_embed"),
-    "eomt": ("class_predictor", "mask_head"),
-    "eomt_dinov3": ("class_predictor", "mask_head"),
-    "videomt": ("class_predictor", "mask_head"),
-    "detr": ("class_labels_classifier", "mask_head.output_conv"),
+# The parts of a query model whose last layers give classes, masks, and the features that masks are cut out of.
+_HEADS: Mapping[str, tuple[str, str, str]] = {
+    "maskformer": ("class_predictor", "mask_embedder", "mask_projection"),
+    "mask2former": ("class_predictor", "mask_embedder", "mask_projection"),
+    "oneformer": ("decoder.class_embed", "decoder.mask_embed", "mask_projection"),
+    "eomt": ("class_predictor", "mask_head", "layernorm2d"),
+    "eomt_dinov3": ("class_predictor", "mask_head", "layernorm2d"),
+    "videomt": ("class_predictor", "mask_head", "layernorm2d"),
+    "detr": ("class_labels_classifier", "mask_head.output_conv", "mask_head.output_conv"),
 }
 
 
 def _last(model: nn.Module, part: str, width: int | None = None) -> Any:
-    """Return the last linear or convolutional layer of a part, of so many outputs if that is given."""
+    """Return the last layer of a part, of so many outputs if that is given."""
     found = None
     for name, module in model.named_modules():
         outputs = getattr(module, "out_features", getattr(module, "out_channels", None))
-        if hasattr(module, "weight") and outputs and part in name and width in (None, outputs):
+        if getattr(module, "weight", None) is not None and part in name and width in (None, outputs):
             found = found if "auxiliary" in name else module
     if found is None:
         raise RuntimeError(f"{type(model).__name__} has no last layer of {part or width}")
     return found
 
 
-def _calibrate(model: Any, pixels: torch.Tensor) -> None:
-    """Scale the last layers so that each class has logits of mean 0 over the images (or queries), all alike in spread."""
-    outputs = _outputs(model, pixels)
-    queries = _queries(outputs)
-    if queries is None:
-        logits = outputs.logits.transpose(0, 1).flatten(1)
+def _calibrate(model: Any, inputs: Sequence[dict[str, Any]]) -> None:
+    """Scale the last layers so that the classes are about as frequent as each other."""
+    outputs = [model(**one) for one in inputs]
+    if _queries(outputs[0]) is None:
+        logits = torch.cat([one.logits.transpose(0, 1).flatten(1) for one in outputs], 1)
         _scale(_last(model, "", len(logits)), logits, 1)
         return
-    classes, masks = _HEADS[model.config.model_type]
-    layer = _last(model, classes)
-    _scale(layer, queries[0].flatten(0, 1).T, 3)
-    layer.bias[-1] -= 2  # few queries are nothing
-    layer = _last(model, masks)
-    factor = 3 / queries[1].flatten(2).std(2).mean()
-    layer.weight.mul_(factor)
-    layer.bias.mul_(factor)
+    classes, masks, features = (_last(model, part) for part in _HEADS[model.config.model_type])
+    if model.config.model_type == "detr":  # masks that differ, by more weight of where each query looks
+        model.bbox_attention.q_proj.weight.mul_(8)
+        model.mask_head.conv1.conv.weight[:, model.config.d_model :].mul_(300)
+    else:
+        features.bias -= torch.cat(
+            [one.transpose(0, 1).flatten(1) for one in _made(model, features, inputs)], 1
+        ).mean(1)
+        masks.bias -= torch.cat([one.flatten(0, 1) for one in _made(model, masks, inputs)]).mean(0)
+    found = [_queries(model(**one))[1] for one in inputs]
+    factor = 4 / torch.stack([one.flatten(2).std(2).mean() for one in found]).mean()
+    masks.weight.mul_(factor)
+    masks.bias.mul_(factor)
+    found = [_queries(model(**one)) for one in inputs]
+    _scale(classes, torch.cat([one.flatten(0, 1).T for one, _ in found], 1), 3)
+    classes.bias[-1] -= 2  # few queries are nothing
+    found = [_queries(model(**one)) for one in inputs]
+    shift = torch.zeros(len(CLASSES) + 1)
+    for _ in range(60):
+        labels = torch.cat([_product(logits + shift, one).argmax(1).flatten() for logits, one in found])
+        share = torch.stack([(labels == number).float().mean() for number in range(len(CLASSES))])
+        shift[:-1] -= 0.3 * (share - 1 / len(CLASSES))
+    classes.bias += shift
+
+
+def _made(model: Any, layer: nn.Module, inputs: Sequence[dict[str, Any]]) -> list[torch.Tensor]:
+    """Return what a layer gives for each input; of one that runs several times, the last."""
+    results = []
+    for one in inputs:
+        made: list[torch.Tensor] = []
+        handle = layer.register_forward_hook(lambda module, given, result, made=made: made.append(result))
+        model(**one)
+        handle.remove()
+        results.append(made[-1])
+    return results
 
 
 def _scale(layer: Any, logits: torch.Tensor, deviation: float) -> None:
@@ -538,7 +574,15 @@ def _write_processor(kind: str, folder: Path, settings: dict[str, Any]) -> None:
 def _tokenizer(folder: Path) -> Any:
     """Return a tokenizer as OneFormer's: CLIP's, with an own small vocabulary."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    merges = [("t", "h"), ("th", "e</w>"), ("i", "s</w>"), ("t", "a"), ("ta", "s"), ("tas", "k</w>"), ("s", "e")]
+    merges = [
+        ("t", "h"),
+        ("th", "e</w>"),
+        ("i", "s</w>"),
+        ("t", "a"),
+        ("ta", "s"),
+        ("tas", "k</w>"),
+        ("s", "e"),
+    ]
     words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: number for number, word in enumerate(words)}
@@ -558,24 +602,9 @@ def reference(
     Returns:
         Labels (H, W) int64, and scores (C, H, W) float32 of the size of the image.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    model = getattr(transformers, config["architectures"][0]).from_pretrained(folder).eval()
-    file = folder / "preprocessor_config.json"
-    if config["model_type"] == "videomt":
-        processor = transformers.VideomtVideoProcessor.from_pretrained(folder)
-        inputs = processor(videos=[[image]], return_tensors="pt")
-    else:
-        kind = json.loads(file.read_text(encoding="utf-8"))["image_processor_type"]
-        kind += "Pil" if backend == "pil" else ""
-        processor = getattr(transformers, kind).from_pretrained(folder)
-        if config["model_type"] == "oneformer":
-            inputs = processor([image], ["semantic"], return_tensors="pt")
-            tokens = transformers.AutoTokenizer.from_pretrained(folder)
-            both = transformers.OneFormerProcessor.__new__(transformers.OneFormerProcessor)
-            both.tokenizer = tokens
-            inputs["task_inputs"] = both._preprocess_text(["the task is semantic"], max_length=model.config.task_seq_len)
-        else:
-            inputs = processor([image], return_tensors="pt")
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+    model = getattr(transformers, kind).from_pretrained(folder).eval()
+    processor, inputs = _preprocess(folder, model.config, image, backend)
     offsets = inputs.pop("patch_offsets", None)
     with torch.no_grad():
         outputs = model(**inputs)
@@ -585,3 +614,22 @@ def reference(
             outputs, target_sizes=[image.shape[:2]], return_segmentation_scores=True
         )[0]
     return result.segmentation.numpy(), result.segmentation_scores.numpy()
+
+
+def _preprocess(folder: Path, config: Any, image: np.ndarray, backend: str) -> tuple[Any, dict[str, Any]]:
+    """Return the processor, and the inputs of the model that it makes of an image."""
+    if config.model_type == "videomt":
+        processor = transformers.VideomtVideoProcessor.from_pretrained(folder)
+        return processor, dict(processor(videos=[[image]], return_tensors="pt"))
+    content = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    name = content["image_processor_type"] + ("Pil" if backend == "pil" else "")
+    processor = getattr(transformers, name).from_pretrained(folder)
+    if config.model_type != "oneformer":
+        return processor, dict(processor([image], return_tensors="pt"))
+    inputs = dict(processor([image], ["semantic"], return_tensors="pt"))
+    text = transformers.OneFormerProcessor.__new__(
+        transformers.OneFormerProcessor
+    )  # its own class wants torchvision
+    text.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    inputs["task_inputs"] = text._preprocess_text(["the task is semantic"], max_length=config.task_seq_len)
+    return processor, inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from segplug.checkpoint import Checkpoint, first_sentence
 from segplug.errors import CheckpointError
 from segplug.text import counted
 
-__all__ = ["load_weights"]
+__all__ = ["load_weights", "other_model"]
 
 _COUNTER = "num_batches_tracked"
 """The batch norms' counter of training batches: it changes no result, and old files lack it."""
@@ -51,18 +51,36 @@ def load_weights(
         unexpected = [name for name in state if name not in own]
     missing = [name for name in missing if not name.endswith(_COUNTER)]
     if missing or unexpected or reshaped:
-        shapes = [f"{name} {_shape(state[name])} for {_shape(own[name])}" for name in reshaped]
-        raise CheckpointError(
-            f"the checkpoint {checkpoint.path} is of another model: {_count(missing, 'missing')}; "
-            f"{_count(unexpected, 'unexpected')}; {_count(shapes, 'of another shape')}"
-        )
+        shapes = [(name, tuple(state[name].shape), tuple(own[name].shape)) for name in reshaped]
+        raise other_model(checkpoint.path, missing, unexpected, shapes)
     return ignored
 
 
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
+def other_model(
+    path: str,
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+    reshaped: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],
+) -> CheckpointError:
+    """The error for weights that do not fit: how many of each kind, and the first few.
+
+    Args:
+        path: The checkpoint.
+        missing: Names that the network has, and the checkpoint lacks.
+        unexpected: Names that the checkpoint has, and the network lacks.
+        reshaped: A name, its shape in the checkpoint, and that in the network.
+    """
+    shapes = [f"{name} {_shape(held)} for {_shape(own)}" for name, held, own in reshaped]
+    return CheckpointError(
+        f"the checkpoint {path} is of another model: {_count(missing, 'missing')}; "
+        f"{_count(unexpected, 'unexpected')}; {_count(shapes, 'of another shape')}"
+    )
 
 
-def _count(names: list[str], what: str) -> str:
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _count(names: Sequence[str], what: str) -> str:
     first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return f"{counted(len(names), 'key')} {what}" + (f" ({first})" if names else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from segplug.errors import ModelError, UsageError
 from segplug.regular_files import expanded, is_regular, read_regular_text, why_no_file
 from segplug_transformers.overrides import apply_overrides
 
-__all__ = ["CONFIG", "PROCESSORS", "Folder", "read_folder", "read_json"]
+__all__ = ["ADAPTER", "CONFIG", "PROCESSORS", "Folder", "read_folder", "read_json", "weight_files"]
 
 CONFIG = "config.json"
 
@@ -33,7 +33,8 @@ _WEIGHTS = (
 )
 """The files of the weights, in the order in which transformers looks for them."""
 _OTHER_WEIGHTS = ("tf_model.h5", "flax_model.msgpack")
-_ADAPTER = "adapter_config.json"
+_SHARD = "-of-"
+ADAPTER = "adapter_config.json"
 _MOST_JSON = 1 << 24
 """Bytes. The longest config of a model of its own has some 100,000: the names of 20,000 classes."""
 
@@ -105,6 +106,18 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
+def weight_files(weights: Path | None) -> tuple[Path, ...]:
+    """The file of the weights; or an index that was read, and the files that it lists."""
+    if weights is None:
+        return ()
+    if weights.suffix != ".json":
+        return (weights,)
+    return (
+        weights,
+        *(weights.parent / name for name in sorted({*read_json(weights)["weight_map"].values()})),
+    )
+
+
 def _read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
     for name, key in PROCESSORS:
         file = path / name
@@ -129,16 +142,14 @@ def _no_weights(path: Path, location: str) -> ModelError:
             f"{message}, but {', '.join(others)}",
             hint="load it with a transformers that reads it, and save it as safetensors",
         )
-    found = list(_files_of_weights(path))
-    hint = f"--checkpoint {path / found[0]}" if found else None
+    found = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", ".bin"))
+    if any(_SHARD in name for name in found):
+        return ModelError(
+            f"the folder {location} has the files of a checkpoint, such as {found[0]}, and not their index",
+            hint="download the whole folder",
+        )
+    hint = f"--checkpoint {path / found[0]}" if found else None  # such as model.fp16.safetensors
     return ModelError(message, hint=hint or "download the whole folder, or name a file with --checkpoint")
-
-
-def _files_of_weights(path: Path) -> Iterator[str]:
-    """The names of other files that may be meant, such as ``model.fp16.safetensors``."""
-    for file in sorted(path.iterdir()):
-        if file.suffix in (".safetensors", ".bin") and "-of-" not in file.name:
-            yield file.name
 
 
 def _hint_of_cache(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The option of the source ``transformers``: whose resizing the numbers are of."""
+"""The options of the source ``transformers``: whose resizing the numbers are of, and sliding windows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Literal
 
+from segplug.errors import UsageError
+from segplug.model import Inference
 from segplug.options import option
 
-__all__ = ["Backend", "Options", "installed_backend"]
+__all__ = ["Backend", "Options", "installed_backend", "windows"]
 
 Backend = Literal["pil", "torchvision"]
 """The two forms of each processor of transformers, which resize differently."""
@@ -24,6 +26,31 @@ class Options:
         "that uses torchvision. auto: the one that transformers itself would take, torchvision's where "
         "torchvision is installed.",
     )
+    crop_size: tuple[int, int] | None = option(
+        None,
+        help="Slide a window of this height and width over the image at its own size, without the "
+        "processor's resize and crop, and average the scores.",
+        minimum=1,
+    )
+    stride: tuple[int, int] | None = option(
+        None, help="Step of the window, height and width. Default: the window's own size.", minimum=1
+    )
+
+
+def windows(options: Options) -> Inference | None:
+    """The windows that a user asks for; ``None``: the model runs as its processor says.
+
+    Raises:
+        UsageError: the step is larger than the window, or there is no window.
+    """
+    crop, stride = options.crop_size, options.stride
+    if crop is None:
+        if stride is not None:
+            raise UsageError("stride is the step of a window", hint="add crop_size=HEIGHT,WIDTH")
+        return None
+    if stride is not None and (stride[0] > crop[0] or stride[1] > crop[1]):
+        raise UsageError("stride is larger than crop_size: pixels between the windows would get no label")
+    return Inference("slide", crop_size=crop, stride=stride or crop)
 
 
 def installed_backend() -> Backend:

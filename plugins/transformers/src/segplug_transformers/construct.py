@@ -1,0 +1,86 @@
+"""The class of a model and its config, as objects of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from segplug_torch.errors import one_line
+
+from segplug.errors import MissingDependencyError, ModelError, UsageError
+from segplug.options import nearest
+from segplug_transformers.architectures import Architecture
+from segplug_transformers.folder import Folder
+from segplug_transformers.offline import offline
+
+__all__ = ["built", "model_class", "model_config", "refuse_unknown_keys"]
+
+
+def model_class(architecture: Architecture) -> Any:
+    """The class of transformers with the architecture's name.
+
+    Raises:
+        ModelError: the installed transformers does not have it.
+    """
+    import transformers
+
+    with offline():
+        found = getattr(transformers, architecture.name, None)
+    if found is None:
+        raise ModelError(
+            f"transformers {transformers.__version__} has no {architecture.name}",
+            hint="upgrade transformers",
+        )
+    return found
+
+
+def model_config(folder: Folder, architecture: Architecture) -> Any:
+    """The config of a folder as an object of transformers, with the overrides applied.
+
+    Raises:
+        ModelError: transformers refuses it.
+    """
+    kind = model_class(architecture).config_class
+    with built(f"the config {folder.config_file}"), offline():
+        return kind.from_dict(dict(folder.config))
+
+
+def refuse_unknown_keys(config: Any, keys: Mapping[str, Any]) -> None:
+    """Refuse overrides of what a config does not have: transformers would keep a misspelt one, unused.
+
+    Args:
+        config: A config of transformers, made with the overrides.
+        keys: The dotted keys that ``--cfg-options`` gave.
+
+    Raises:
+        UsageError: it has no such key.
+    """
+    for key in keys:
+        owner = config
+        *parents, last = key.split(".")
+        for part in parents:
+            owner = getattr(owner, part, None) if not isinstance(owner, Mapping) else owner.get(part)
+        if owner is None or isinstance(owner, Mapping):  # such as the names of classes
+            continue
+        known = [*type(owner)().to_dict(), "num_labels", "id2label", "label2id"]
+        if last not in known:
+            guess = nearest(last, known)
+            raise UsageError(
+                f"--cfg-options {key}: {type(owner).__name__} has no '{last}'"
+                + (f"; did you mean '{guess}'?" if guess else "")
+            )
+
+
+@contextmanager
+def built(what: str) -> Iterator[None]:
+    """Turn what transformers raises while it builds something into an error of one line."""
+    try:
+        yield
+    except ImportError as error:
+        library = "timm" if "timm" in str(error) else (error.name or "a library")
+        raise MissingDependencyError(
+            f"{what} needs {library}, which is not installed", hint=f"pip install {library}"
+        ) from error
+    except Exception as error:
+        raise ModelError(f"transformers cannot build {what}: {one_line(error)}") from error

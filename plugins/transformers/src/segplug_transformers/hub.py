@@ -1,0 +1,50 @@
+"""What the hub's tools leave in a folder: the names of a cache's folders, and the model's card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from segplug.regular_files import read_regular_text
+
+__all__ = ["data_sets", "model_name"]
+
+_CARD = "README.md"
+_MOST_CARD = 1 << 20
+_LISTED = re.compile(r"\s*-\s+(?P<name>\S+)")
+
+
+def model_name(path: Path) -> str:
+    """The name of the model in a folder: the folder's, or the repository's for a snapshot in the hub's cache.
+
+    The cache lies in ``models--ORG--NAME/snapshots/HASH``.
+    """
+    path = path.absolute()
+    repository = path.parent.parent.name
+    if path.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.rpartition("--")[2]
+    return path.name
+
+
+def data_sets(path: Path) -> tuple[str, ...]:
+    """The data sets that a model's card names: ``datasets`` in the lines before its text."""
+    try:
+        lines = read_regular_text(path / _CARD, most_bytes=_MOST_CARD).splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    return tuple(_data_sets(lines))
+
+
+def _data_sets(lines: list[str]) -> Iterator[str]:
+    if not lines or lines[0].strip() != "---":
+        return
+    inside = False
+    for line in lines[1:]:
+        if line.strip() == "---":
+            return
+        found = _LISTED.match(line)
+        if inside and found:
+            yield found["name"].strip("'\"")
+        else:
+            inside = line.rstrip() == "datasets:"

@@ -1,0 +1,95 @@
+"""Load a folder that ``save_pretrained`` wrote as a :class:`segplug.model.SegmentationModel`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from segplug_torch.devices import resolve_device
+from segplug_torch.limits import find_input_limits
+from segplug_torch.norms import revert_sync_batchnorm
+from torch import nn
+
+from segplug.model import SegmentationModel
+from segplug.preprocessing import Crop, Resize
+from segplug_transformers import networks, processor
+from segplug_transformers.construct import model_config, refuse_unknown_keys
+from segplug_transformers.folder import weight_files
+from segplug_transformers.meta import Output, class_names, make_meta
+from segplug_transformers.options import installed_backend, windows
+from segplug_transformers.overrides import PROCESSOR_PREFIX
+from segplug_transformers.scores import find_scores
+from segplug_transformers.weights import load_network
+
+if TYPE_CHECKING:
+    from segplug.requests import LoadModelRequest
+    from segplug_transformers.architectures import Architecture
+    from segplug_transformers.folder import Folder
+    from segplug_transformers.options import Options
+    from segplug_transformers.processor import Processing
+
+__all__ = ["load"]
+
+
+def load(request: LoadModelRequest[Options], folder: Folder, architecture: Architecture) -> SegmentationModel:
+    """Build the network, load its weights strictly, and read its processor.
+
+    Args:
+        request: Its options, device and reporter.
+        folder: With the overrides of the request.
+        architecture: The class of the model.
+
+    Raises:
+        ModelError: the config, the weights or the processor cannot be used as they are; the message says why.
+        UsageError: an override or an option is wrong.
+        DeviceError: the device is not there, or its memory is not enough.
+    """
+    device = resolve_device(request.device)
+    processing = _processing(request, folder, architecture)
+    config = model_config(folder, architecture)
+    overrides = {
+        key: value for key, value in request.cfg_options.items() if not key.startswith(PROCESSOR_PREFIX)
+    }
+    refuse_unknown_keys(config, overrides)
+    classes = class_names(config, request.reporter)
+    if folder.weights is None:  # only the structure is asked for
+        network = networks.build(folder, architecture)
+    else:
+        network = load_network(
+            folder, architecture, config, trust=request.trust_checkpoint, reporter=request.reporter
+        )
+    network = revert_sync_batchnorm(network)
+    module = networks.wrap(network, folder, architecture, processing)
+    module = module.to(device).eval().requires_grad_(False)
+    size = networks.output_size(architecture)
+    channels, stride = find_scores(module, processor.channels_of(folder.config), processing.input_size, size)
+    meta = make_meta(request, folder, architecture, processing, Output(channels, stride, size), classes)
+    files = (folder.config_file, folder.processor_file, *weight_files(folder.weights))
+    return SegmentationModel(
+        module=module,
+        meta=meta,
+        exportable=lambda: _exportable(module),
+        device=str(device),
+        input_limits=lambda: find_input_limits(module, meta),
+        files=tuple(file for file in files if file is not None),
+    )
+
+
+def _processing(request: LoadModelRequest[Options], folder: Folder, architecture: Architecture) -> Processing:
+    """What the processor does; with the windows that the user asks for, at the image's own size."""
+    asked = windows(request.options)
+    choice = request.options.processor
+    backend = installed_backend() if choice == "auto" else choice
+    found = processor.read(folder, architecture, backend)
+    for note in found.notes:
+        request.reporter.warn(note)
+    if asked is None:
+        return found
+    steps = tuple(step for step in found.steps if not isinstance(step, (Resize, Crop)))
+    return replace(found, steps=steps, inference=asked, input_size=asked.crop_size)
+
+
+def _exportable(module: nn.Module) -> nn.Module:
+    from segplug_transformers.exportable import make_exportable
+
+    return make_exportable(module)

@@ -1,0 +1,51 @@
+"""How sure the source is that a location is a model of transformers: its JSON is read as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segplug.errors import ModelError
+from segplug.locations import has_scheme
+from segplug.providers import Confidence
+from segplug.regular_files import expanded, is_regular
+from segplug_transformers.architectures import ARCHITECTURES
+from segplug_transformers.folder import CONFIG, read_json
+
+__all__ = ["confidence"]
+
+_KEYS = ("architectures", "model_type")
+"""What tells a config of transformers from the ``config.json`` of another library."""
+
+
+def confidence(location: str) -> Confidence:
+    """How sure it is that ``location`` is a folder that ``save_pretrained`` of transformers wrote.
+
+    Likely for a segmentation model. Possible for what the loader says more of: another model, a config that
+    cannot be read, the file in place of its folder, or a folder of the hub's cache in place of a snapshot.
+
+    Args:
+        location: As the user gave it.
+    """
+    if has_scheme(location):
+        return Confidence.NO
+    path = expanded(location)
+    if path.name == CONFIG and is_regular(path):
+        return min(_of_config(path.parent), Confidence.POSSIBLE)
+    if not path.is_dir():
+        return Confidence.NO
+    if is_regular(path / CONFIG):
+        return _of_config(path)
+    snapshots = any((path / "snapshots").glob(f"*/{CONFIG}"))
+    return Confidence.POSSIBLE if snapshots else Confidence.NO
+
+
+def _of_config(folder: Path) -> Confidence:
+    try:
+        config = read_json(folder / CONFIG)
+    except ModelError:
+        return Confidence.POSSIBLE
+    if not any(key in config for key in _KEYS):
+        return Confidence.NO
+    names = config.get("architectures")
+    known = isinstance(names, list) and bool(names) and names[0] in ARCHITECTURES
+    return Confidence.LIKELY if known else Confidence.POSSIBLE

@@ -1,0 +1,119 @@
+"""Refuse a folder that is no segmentation model, or one that cannot be loaded exactly, before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from segplug.errors import ModelError
+from segplug.regular_files import is_regular
+from segplug.text import counted
+from segplug_transformers.architectures import ARCHITECTURES, Architecture
+from segplug_transformers.folder import ADAPTER, Folder
+
+__all__ = ["require_architecture", "require_own_labels"]
+
+_TIMM = "timm_backbone"
+
+
+def require_architecture(folder: Folder) -> Architecture:
+    """The class of a folder's model.
+
+    Raises:
+        ModelError: it is no segmentation model, has code of its own, is quantised or an adapter, or names
+            parts that are on a hub.
+    """
+    file = folder.config_file
+    _refuse_remote_code(folder)
+    name = _class_name(folder)
+    architecture = ARCHITECTURES.get(name)
+    if architecture is None:
+        raise ModelError(
+            f"{file}: {name} is no segmentation model that segplug reads",
+            hint=f"these are: {', '.join(ARCHITECTURES)}",
+        )
+    model_type = folder.config.get("model_type")
+    if model_type != architecture.model_type:
+        raise ModelError(
+            f"{file} contradicts itself: architectures says {name}, whose model_type is "
+            f"{architecture.model_type}, and model_type is {model_type}"
+        )
+    if folder.config.get("quantization_config") is not None:
+        raise ModelError(
+            f"{file} has a quantization_config: the weights are quantised, and not those of the network",
+            hint="name the folder of the model before it was quantised",
+        )
+    if is_regular(folder.path / ADAPTER):
+        raise ModelError(
+            f"{folder.path} holds an adapter ({ADAPTER}), whose weights are apart from the model's",
+            hint="merge it with peft (merge_and_unload), and save the result with save_pretrained",
+        )
+    for place, backbone in _backbones_on_a_hub(folder.config):
+        raise ModelError(
+            f"{file}: {place} is '{backbone}', whose config is on a hub, and nothing is fetched",
+            hint="load the model with transformers where the hub is in reach, and save it again with "
+            "save_pretrained: that writes a backbone_config",
+        )
+    return architecture
+
+
+def require_own_labels(folder: Folder) -> None:
+    """Check that the numbers of classes in ``config.json`` agree, and the labels are 0, 1, 2, ...
+
+    Raises:
+        ModelError: they do not.
+    """
+    file, config = folder.config_file, folder.config
+    labels = config.get("id2label")
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping) or not all(_is_number(key) for key in labels):
+        raise ModelError(f"{file}: id2label is no object that gives numbers their names")
+    numbers = sorted(int(key) for key in labels)
+    if numbers != list(range(len(numbers))):
+        gap = next(place for place, number in enumerate([*numbers, -1]) if place != number)
+        raise ModelError(f"{file}: id2label has no label {gap}, and labels are 0, 1, 2, ... without a gap")
+    count = config.get("num_labels")
+    if count is not None and count != len(numbers):
+        raise ModelError(
+            f"{file} contradicts itself: num_labels is {count}, and id2label names "
+            f"{counted(len(numbers), 'class', 'classes')}",
+            hint="correct the file, or give one that is right: --cfg-options num_labels=...",
+        )
+
+
+def _refuse_remote_code(folder: Folder) -> None:
+    for file, content in ((folder.config_file, folder.config), (folder.processor_file, folder.processor)):
+        if content and content.get("auto_map"):
+            raise ModelError(
+                f"{file} asks for code of its own (auto_map), and segplug runs no code of a model's folder",
+                hint="a function of your own code that returns the network is a model, too: "
+                "python:FILE.py:FUNCTION",
+            )
+
+
+def _class_name(folder: Folder) -> str:
+    names = folder.config.get("architectures")
+    if not isinstance(names, list) or not names or not isinstance(names[0], str):
+        raise ModelError(
+            f"{folder.config_file} does not say which class the model is (architectures)",
+            hint="save_pretrained of the model writes it; or --cfg-options "
+            "'architectures=[\"SegformerForSemanticSegmentation\"]'",
+        )
+    return names[0]
+
+
+def _is_number(key: Any) -> bool:
+    return str(key).isdecimal()
+
+
+def _backbones_on_a_hub(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings that transformers would look up on a hub: a name in place of a backbone's own config."""
+    name = config.get("backbone")
+    kind = config.get("model_type")
+    usual = kind == "detr" and config.get("use_timm_backbone", True) and not config.get("backbone_kwargs")
+    if name is not None and config.get("backbone_config") is None and kind != _TIMM and not usual:
+        yield f"{place}backbone", name
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _backbones_on_a_hub(value, f"{place}{key}.")

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 from segplug_mmseg.exportable import make_exportable
-from segplug_mmseg.exportable.relative_positions import relative_position_index
+from segplug_torch.exportable.relative_positions import relative_position_index
 
 WINDOW = (3, 5)
 

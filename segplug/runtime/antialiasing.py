@@ -30,9 +30,10 @@ def resize_antialiased(plane: npt.NDArray[np.float32], size: tuple[int, int]) ->
 def _weighted(plane: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.float32]:
     """Resize along the first axis."""
     lines, weights = _weights(len(plane), length)
-    result: npt.NDArray[np.float32] = plane[lines[0]] * weights[0][:, None]
-    for line, weight in zip(lines[1:], weights[1:], strict=True):
-        result += plane[line] * weight[:, None]
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity times nothing
+        result: npt.NDArray[np.float32] = plane[lines[0]] * weights[0][:, None]
+        for line, weight in zip(lines[1:], weights[1:], strict=True):
+            result += plane[line] * weight[:, None]
     return result
 
 

@@ -64,6 +64,8 @@ METAS = {
     "an edge without limit": ModelMeta(name="m", preprocessing=(Resize((2**31 - 1, 512), "inside"),)),
     "its own size times a ratio": ModelMeta(name="m", preprocessing=(Resize(ratio=0.5),)),
     "a window that is not used": ModelMeta(name="m", inference=Inference("whole", (8, 8))),
+    "windows that lie evenly": ModelMeta(name="m", inference=Inference("slide", (8, 8), placement="even")),
+    "scores of one size": ModelMeta(name="m", output_size=(384, 384), output_antialias=True, out_channels=3),
     "a comparison that failed": ModelMeta(
         name="m", verification={"passed": False, "relative_difference": float("inf"), "worst_pixel": None}
     ),
@@ -145,6 +147,11 @@ def test_fields_that_are_not_there_have_their_defaults() -> None:
         ),
         ("approximations", "none", 'approximations: a list is expected, not the text "none"'),
         ("output_stride", 0, "output_stride: a whole number of at least 1 is expected, not 0"),
+        ("output_size", 384, "output_size: a list of 2 or null is expected, not 384"),
+        ("output_size", [384, 0], "output_size[1]: a whole number of at least 1 is expected, not 0"),
+        ("output_size", [8, 8], "output_stride: scores of one size have no stride: 1 is expected, not 4"),
+        ("output_antialias", 1, "output_antialias: true or false is expected, not 1"),
+        ("output_antialias", True, "output_antialias: an antialiased resize does not align corners"),
         ("scores", "softmax", 'scores: "logits" or "probabilities" is expected, not the text "softmax"'),
         ("input_size", 64, "input_size: a list of 2 or null is expected, not 64"),
         ("input_size", [0, 64], "input_size[0]: a whole number of at least 1 is expected, not 0"),
@@ -161,6 +168,26 @@ def test_fields_that_are_not_there_have_their_defaults() -> None:
             "inference",
             {"mode": "slide", "crop_size": [8, 8], "stride": [8, 9]},
             "inference.stride: [8, 9] is larger than the crop_size, [8, 8]",
+        ),
+        (
+            "inference",
+            {"placement": "even"},
+            "inference.placement: even is for windows, and the mode is whole",
+        ),
+        (
+            "inference",
+            {"mode": "slide", "placement": "even", "crop_size": [8, 8], "stride": [8, 8]},
+            "inference: windows that lie evenly need crop_size and no stride",
+        ),
+        (
+            "inference",
+            {"mode": "slide", "placement": "even"},
+            "inference: windows that lie evenly need crop_size and no stride",
+        ),
+        (
+            "inference",
+            {"mode": "slide", "placement": "odd", "crop_size": [8, 8]},
+            'inference.placement: "even" or "stride" is expected, not the text "odd"',
         ),
         (
             "inference",
@@ -307,3 +334,32 @@ def test_what_anybody_may_see_names_no_folder() -> None:
     assert shown.provenance == Provenance("config.py", "ab", "w.pth", "cd")
     assert not [text for text in ("/", "\\\\", "token") if text in shown.to_json()]
     assert ModelMeta(name="m").public() == ModelMeta(name="m")
+
+
+def test_scores_of_one_size_are_no_larger_than_an_input() -> None:
+    with pytest.raises(ArtifactError, match="output_size"):
+        ModelMeta.from_dict(ModelMeta("m", out_channels=3, output_size=(1 << 20, 1 << 20)).to_dict())
+
+
+@pytest.mark.parametrize(
+    ("meta", "size", "scores"),
+    [
+        (ModelMeta("m"), (45, 61), (45, 61)),
+        (ModelMeta("m", output_stride=4), (45, 61), (12, 16)),
+        (ModelMeta("m", output_size=(384, 384)), (45, 61), (384, 384)),
+    ],
+)
+def test_the_size_of_the_scores(meta, size, scores) -> None:
+    assert meta.scores_size(size) == scores
+
+
+def test_how_windows_lie_and_which_size_scores_have_is_said() -> None:
+    meta = ModelMeta("m", out_channels=3, output_size=(384, 512), output_antialias=True)
+    facts = dict(meta.replace(inference=Inference("slide", (64, 96), placement="even")).facts())
+    assert facts["inference"] == (
+        "on sliding windows of 64x96 (height x width), as few as cover the image, evenly placed",
+    )
+    assert facts["scores"] == (
+        "logits, 3 channels, 384x512 (height x width) whatever the input's size, resized to the image with "
+        "antialiasing, softmax still to be applied",
+    )

@@ -160,3 +160,26 @@ def test_a_labels_engine_is_refused():
 def test_metadata_without_a_crop_is_refused():
     with pytest.raises(ModelError, match="crop"):
         Slider(Runner(_engine(None, None)))
+
+
+@pytest.mark.parametrize(("length", "crop"), [(24, 24), (9, 24), (25, 24), (48, 24), (71, 24), (241, 24)])
+def test_windows_that_lie_evenly_are_as_few_as_cover_the_image(length, crop):
+    places = windows((length, 24), (crop, 24), None)
+    assert len(places) == -(-length // crop)
+    assert {(place.left, place.right) for place in places} == {(0, 24)}
+    starts = [place.top for place in places]
+    assert starts[0] == 0
+    assert places[-1].bottom == length
+    steps = np.diff(starts)
+    assert (steps <= crop).all()
+    assert steps.size == 0 or steps.max() - steps.min() <= 1
+
+
+@pytest.mark.parametrize(
+    "inference",
+    [Inference("slide", (24, 24), (16, 16), "even"), Inference("slide", None, None, "even")],
+)
+def test_windows_that_lie_evenly_have_a_crop_and_no_stride(inference):
+    spec = EngineSpec(ModelMeta("m", out_channels=CLASSES, inference=inference), "logits", backend="test")
+    with pytest.raises(ModelError, match="which needs a crop size and no stride"):
+        Slider(Runner(FunctionEngine(spec, _network)))

@@ -143,7 +143,7 @@ class Resize(Step):
     """``opencv``: ``cv2.resize``, for all types that it takes; only ``area`` is antialiased. ``pillow``: for
     uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: so, too; computed as Pillow
     does, which differs from torchvision on the CPU by at most one grey level of uint8 (``bilinear``) or two
-    (``bicubic``)."""
+    (``bicubic``, ``lanczos``). Its ``nearest`` is torch's ``nearest-exact``."""
     filter: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "area"] = "bilinear"
     """One of the algorithm's :data:`RESIZE_FILTERS`."""
     factors: tuple[AboveZero, AboveZero] | None = None
@@ -276,7 +276,9 @@ class Scale(Step):
 
     def in_words(self) -> str:
         """One short sentence."""
-        return f"{'Multiply' if self.operation == 'multiply' else 'Divide'} by {self.factor:g}."
+        inverse = round(1 / self.factor) if 1e-6 < self.factor < 1 else 1
+        number = f"1/{inverse}" if inverse > 1 and 1 / inverse == self.factor else f"{self.factor:g}"
+        return f"{'Multiply' if self.operation == 'multiply' else 'Divide'} by {number}."
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from segplug_torch.exportable import make_exportable
 from segplug_torch.exportable.registry import (
     CONTEXTS,
     METHOD_FORMS,
+    PREPARATIONS,
     form_of,
     function_form,
     method_form,
+    preparation,
     run_inside,
 )
 from torch import nn
@@ -99,6 +101,42 @@ def test_a_second_form_for_the_same_thing_is_refused(monkeypatch):
         method_form("package.module.Class")(lambda self, *args: None)
     with pytest.raises(ValueError, match="two exportable forms"):
         function_form(F.adaptive_avg_pool2d)(lambda *args: None)
+
+
+class Switched(nn.Module):
+    """Asks a buffer for its value, which an export does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.switch = nn.Buffer(torch.tensor([0.0, 1.0]))
+
+    def forward(self, x):
+        return x * 2 if self.switch[1] > 0 else x
+
+
+def test_a_preparation_reads_numbers_that_an_export_sees_only_as_tensors(monkeypatch):
+    name = f"{Switched.__module__}.{Switched.__qualname__}"
+    monkeypatch.delitem(PREPARATIONS, name, raising=False)
+
+    @preparation(name)
+    def read(self):
+        vars(self)["switch"] = dict(self.named_buffers())["switch"].tolist()
+
+    class Inherited(Switched):
+        pass
+
+    for network in (Switched(), nn.Sequential(Inherited())):
+        exportable, x = make_exportable(network), torch.ones(2)
+        program = torch.export.export(exportable, (x,)).module()
+        for candidate in (exportable, program, make_exportable(exportable)):
+            torch.testing.assert_close(candidate(x), 2 * x)
+        assert list(exportable.state_dict()) == list(network.state_dict())
+        assert not any("switch" in vars(part) for part in network.modules())
+    with pytest.raises(ValueError, match="two preparations for"):
+        preparation(name)(read)
+    monkeypatch.delitem(PREPARATIONS, name)
+    with pytest.raises(Exception, match="data-dependent"):
+        torch.export.export(make_exportable(Switched()), (torch.ones(2),))
 
 
 def test_an_exportable_network_runs_inside_the_registered_contexts():

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .registry import CONTEXTS, FUNCTION_FORMS, forms_of
+from .registry import CONTEXTS, FUNCTION_FORMS, forms_of, preparation_of
 
 __all__ = ["make_exportable"]
 
@@ -25,12 +25,17 @@ def make_exportable(module: Module) -> Module:
     Its parameters and buffers share the memory of the original's and need no gradient; the original is not
     changed. All registered forms are applied (:mod:`segplug_torch.exportable.registry`). Outputs are equal up
     to the rounding of float32 in another order. Names in ``state_dict`` are kept.
+
+    Raises:
+        ModelError: a part cannot be exported with the same numbers.
     """
     exportable = _share(module)
     exportable.eval()  # not chained: some modules (of mmseg) return nothing from it
     for part in exportable.modules():
         for method, form in forms_of(part).items():
             setattr(part, method, types.MethodType(form, part))
+        if prepare := preparation_of(part):
+            prepare(part)
     exportable.forward = _with_function_forms(exportable.forward)
     return exportable
 

@@ -22,6 +22,12 @@ of a plugin. It registers any of these:
       @contextmanager
       def without_hints(): ...
 
+* a **preparation**: what is done with each part of a class when the exportable copy is made, where weights are
+  numbers still; an export sees them only as tensors without values:
+
+      @preparation("transformers.models.eomt.modeling_eomt.EomtForUniversalSegmentation")
+      def read_switches(self): ...
+
 A form takes the arguments of what it replaces and gives the same numbers. Where it cannot (an option that
 it does not know), it calls the original: ``original_forward(self)`` for a method form, the function itself
 for a function form.
@@ -42,21 +48,27 @@ __all__ = [
     "CONTEXTS",
     "FUNCTION_FORMS",
     "METHOD_FORMS",
+    "PREPARATIONS",
     "form_of",
     "forms_of",
     "function_form",
     "method_form",
     "original_forward",
+    "preparation",
+    "preparation_of",
     "run_inside",
 ]
 
 Form = TypeVar("Form", bound=Callable[..., Any])
 Context = TypeVar("Context", bound=Callable[[], AbstractContextManager[None]])
+Preparation = TypeVar("Preparation", bound=Callable[[Any], None])
 
 METHOD_FORMS: dict[str, Callable[..., Any]] = {}
 """By the qualified name of the class, followed by ``.method`` for another method than ``forward``."""
 FUNCTION_FORMS: dict[Callable[..., Any], Callable[..., Any]] = {}
 CONTEXTS: list[Callable[[], AbstractContextManager[None]]] = []
+PREPARATIONS: dict[str, Callable[[Any], None]] = {}
+"""By the qualified name of the class."""
 
 _METHODS = {"forward"}
 
@@ -95,6 +107,30 @@ def run_inside(context: Context) -> Context:
     """Register the decorated context manager: every exportable network runs inside of it."""
     CONTEXTS.append(context)
     return context
+
+
+def preparation(*qualified_names: str) -> Callable[[Preparation], Preparation]:
+    """Register the decorated function: it gets each part of the named classes of an exportable copy.
+
+    It may set attributes of the part, which belongs to the copy alone. Parameters and buffers are shared with
+    the original: it must not change them. What cannot be exported at all, it refuses with a ``ModelError``.
+    A copy of a copy is prepared again.
+    """
+
+    def register(prepare: Preparation) -> Preparation:
+        for name in qualified_names:
+            if name in PREPARATIONS:
+                raise ValueError(f"two preparations for {name}")
+            PREPARATIONS[name] = prepare
+        return prepare
+
+    return register
+
+
+def preparation_of(module: nn.Module) -> Callable[[Any], None] | None:
+    """The preparation for ``module``: of its class, or of the nearest parent that has one, or ``None``."""
+    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(module).__mro__)
+    return next((PREPARATIONS[name] for name in names if name in PREPARATIONS), None)
 
 
 def form_of(module: nn.Module, method: str = "forward") -> Callable[..., Any] | None:

@@ -37,6 +37,7 @@ __all__ = [
     "FolderOptions",
     "ImageList",
     "find_images",
+    "named_classes",
     "provider",
 ]
 
@@ -119,7 +120,7 @@ class FolderDataset:
         if suffix is None and masks is not None and masks.resolve() == self._images.resolve():
             suffix = _MASK_SUFFIX  # the image's own suffix would be the image itself
         self._masks = None if masks is None else _masks_of(found, masks, suffix)
-        classes, ignored = _class_names(options.classes), options.ignore_index
+        classes, ignored = named_classes(options.classes), options.ignore_index
         if ignored is None:
             ignored = 65535 if len(classes) > 255 else 255
         self._wide = ignored > 255
@@ -297,7 +298,12 @@ def _listing(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _class_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+def named_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The option ``classes`` of a data set: names, or one ``.txt`` file with a name per line.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no name.
+    """
     if len(classes) != 1 or not classes[0].endswith(".txt"):
         return classes
     try:

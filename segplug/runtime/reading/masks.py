@@ -30,7 +30,14 @@ _ALL_BITS = (-1, 65535, 4294967295)
 
 
 def decode_mask(content: bytes, what: str, *, wide: bool, nodata: bool) -> npt.NDArray[Any]:
-    """Decode a mask; see :func:`segplug.runtime.reading.read_mask`."""
+    """Decode an encoded mask that is already in memory; see :func:`segplug.runtime.reading.read_mask`.
+
+    Args:
+        content: The whole file.
+        what: The mask, for messages: ``the mask a.png``.
+        wide: As for ``read_mask``.
+        nodata: As for ``read_mask``.
+    """
     stored, missing = _stored(content, what, 65535 if wide else 255)
     if not nodata:
         missing = None

@@ -1,7 +1,7 @@
 """Random weights for tiny models of transformers, such that several classes are seen.
 
-Scales, tables and biases are not zero. The last layers are scaled and moved by what sample inputs give, so that
-at least three classes each cover more than 10% of the network's output for every sample.
+Scales, tables and biases are not zero. The last layers are scaled and moved by what sample inputs give, so
+that at least three classes each cover more than 10% of the network's output for every sample.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tiny models of transformers with random weights, saved by transformers, and what it says of an image.
 
 The modules are those of the real models; only the numbers of layers and channels are small, so that an export
-takes seconds. Scales, tables and biases are not zero, and at least three classes each cover more than 5% of the
-sample images (``SIZES``, ``SEEDS``). ``reference`` computes labels and scores with transformers alone.
+takes seconds. Scales, tables and biases are not zero, and at least three classes each cover more than 5% of
+the sample images (``SIZES``, ``SEEDS``). ``reference`` computes labels and scores with transformers alone.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def save(name: str, folder: Path, *, size: Size | None = None) -> None:
     config.id2label = dict(enumerate(CLASSES))
     config.label2id = {label: number for number, label in enumerate(CLASSES)}
     folder.mkdir(parents=True, exist_ok=True)
-    _save_processor(name, entry.processor, folder, size, entry.sizing)
+    save_processor(name, folder, size)
     inputs = []
     for shape, seed in itertools.product(SIZES, SEEDS):
         if name in TORCHVISION_ONLY:  # about what its processor gives
@@ -77,7 +77,15 @@ def save(name: str, folder: Path, *, size: Size | None = None) -> None:
     filled(getattr(transformers, entry.model), config, inputs).save_pretrained(folder)
 
 
-def _save_processor(name: str, kind: str, folder: Path, size: Size, sizing: str) -> None:
+def save_processor(name: str, folder: Path, size: Size) -> None:
+    """Write the processor of a model into a folder that exists, and for OneFormer its tokenizer.
+
+    Args:
+        name: One of ``NAMES``.
+        folder: The folder.
+        size: (height, width) of the network's input; of a processor that states edges, the shortest and longest.
+    """
+    kind, sizing = ENTRIES[name].processor, ENTRIES[name].sizing
     settings: dict[str, Any] = {"do_reduce_labels": True} if name in ("upernet-convnext", "beit") else {}
     if sizing == "exact":
         settings["size"] = {"height": size[0], "width": size[1]}

@@ -9,6 +9,7 @@ import pytest
 from segplug import Segplug
 from segplug.errors import PluginError, UsageError
 from segplug.registry.registry import Registry
+from segplug.registry.sources import how_to_download
 from tests.registry.support import IMPORTS
 
 SETS = (
@@ -90,6 +91,23 @@ def test_less_sure_sources_are_not_named_among_equally_sure_ones(sets) -> None:
     with pytest.raises(UsageError, match="of-a:a, of-b:b") as caught:
         opened()
     assert "of-c" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["acme/roads.v1.5", "https://huggingface.co/datasets/acme/roads.v1.5"])
+def test_a_name_on_a_hub_is_said_how_to_download(sets, location) -> None:
+    sets(datasets="likely")
+    with pytest.raises(UsageError) as caught:
+        opened(location)
+    assert str(caught.value) == (
+        f"there is no file or folder {location}, and nothing is fetched from a hub (hf download "
+        "--repo-type dataset acme/roads.v1.5 --local-dir roads.v1.5; then give roads.v1.5 in its place)"
+    )
+
+
+def test_without_a_source_that_reads_the_hub_s_models_it_is_said_what_brings_one() -> None:
+    assert how_to_download("load_model", "acme/b0", []) == (
+        "hf download acme/b0 --local-dir b0; pip install segplug-transformers; then give b0 in its place"
+    )
 
 
 def test_the_command_line_names_both_and_the_flag(install_plugin, refused, tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ _READ_BASE = re.compile(rb"^[ \t]*with[ \t]+read_base[ \t]*\(", re.MULTILINE)
 """How new-style configs of mmengine import their bases."""
 _IMPORT_OF_1X = re.compile(rb"^[ \t]*(from|import) mmengine\b", re.MULTILINE)
 
+_SETTINGS_CLASSES = ("Dict", "Config")
+"""The ends of the names of classes that hold settings."""
+
 _LARGEST = 1 << 18
 """Bytes; mmseg's own have up to 3012. A larger file is not parsed: lists of annotations are JSON, too."""
 
@@ -98,9 +101,25 @@ def _of_python(source: bytes) -> set[str]:
                 names.add(_ANYTHING)
         elif isinstance(node, ast.ImportFrom):
             names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Assign) and _is_object(node.value):
+            nodes.append(node.value)  # a script that makes a network, for which ``model`` is a usual name
         elif not isinstance(node, _OTHER_SCOPES):
             nodes.extend(ast.iter_child_nodes(node))
     return names
+
+
+def _is_object(value: ast.expr) -> bool:
+    """Whether a value is made by a class, and so is no setting: ``nn.Linear(1, 2)``, ``Net().eval()``."""
+    if not isinstance(value, ast.Call):
+        return False
+    parts = [part for node in ast.walk(value.func) if (part := _name_in(node))]
+    return any(part[0].isupper() and not part.endswith(_SETTINGS_CLASSES) for part in parts)
+
+
+def _name_in(node: ast.AST) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def _of_json(source: bytes) -> set[str]:

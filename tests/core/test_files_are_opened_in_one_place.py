@@ -27,6 +27,7 @@ READERS = {
     "onnx.load",
     "onnx.load_model",
     "onnx.checker.check_model",
+    "datasets.load_from_disk",
     "safe_open",
     "load_file",
     "cv2.imread",
@@ -91,6 +92,10 @@ ALLOWED = {
     ("plugins/torchscript/src/segplug_torchscript/programs.py", "torch.export.load"): CHECKED,
     ("plugins/torchserve/src/segplug_torchserve/archive.py", "zipfile.ZipFile"): MEMORY,
     ("plugins/torchserve/src/segplug_torchserve/exporter.py", "shutil.copyfile"): OWN,
+    (
+        "plugins/transformers/src/segplug_transformers/datasets_source/rows.py",
+        "datasets.load_from_disk",
+    ): CHECKED,
     ("plugins/triton/src/segplug_triton/onnx_file.py", "onnxruntime.InferenceSession"): CHECKED,
     ("segplug/api/early.py", "zipfile.ZipFile"): MEMORY,
     ("segplug/checkpoint/npz.py", "zipfile.ZipFile"): MEMORY,

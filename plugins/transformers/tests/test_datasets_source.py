@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from segplug_transformers.datasets_source.layout import find_layout
-from segplug_transformers.datasets_source.provider import DatasetsOptions, provider
+from segplug_transformers.datasets_source.options import DatasetsOptions
+from segplug_transformers.datasets_source.provider import provider
 
 from segplug import Segplug
 from segplug.errors import DatasetError, MissingDependencyError, UsageError

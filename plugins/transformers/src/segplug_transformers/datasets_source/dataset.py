@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from segplug.preprocessing import Decoding
     from segplug_transformers.datasets_source.layout import Split
-    from segplug_transformers.datasets_source.provider import DatasetsOptions
+    from segplug_transformers.datasets_source.options import DatasetsOptions
     from segplug_transformers.datasets_source.rows import Rows
 
 __all__ = ["TableDataset"]

@@ -59,7 +59,7 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
             folder, architecture, config, trust=request.trust_checkpoint, reporter=request.reporter
         )
     network = revert_sync_batchnorm(network)
-    module = networks.wrap(network, folder, architecture, processing)
+    module = networks.wrap(network, folder, architecture)
     module = module.to(device).eval().requires_grad_(False)
     size = networks.output_size(architecture)
     channels, stride = find_scores(module, processor.channels_of(folder.config), processing.input_size, size)

@@ -143,9 +143,10 @@ def test_a_model_of_one_class() -> None:
     assert np.abs(_decoded(confidence) - _probability() * 65535).max() < 0.6
 
 
-def test_probabilities_at_a_stride_are_served() -> None:
+@pytest.mark.parametrize("size", [{"output_stride": 2}, {"output_size": (12, 16)}])
+def test_probabilities_of_another_size_are_served(size) -> None:
     """Scores that are no logits, at half the input's size."""
-    meta = META.replace(scores="probabilities", output_stride=2)
+    meta = META.replace(scores="probabilities", **size)
 
     def scores(batch: np.ndarray) -> np.ndarray:
         high = (batch[:, :, ::2, ::2].mean(axis=1) > 0).astype(np.float32)

@@ -64,12 +64,14 @@ class StandInCuda:
 
 
 class StandInEngine:
-    """Engine and execution context in one object: adds one to three channels of every ``stride``-th pixel."""
+    """Engine and execution context in one object: adds one to three channels of every ``stride``-th pixel,
+    or of the first pixels up to ``size``.
+    """
 
     num_io_tensors = 2
 
-    def __init__(self, profiles=PROFILES, stride=1):
-        self.profiles, self.stride = profiles, stride
+    def __init__(self, profiles=PROFILES, stride=1, size=None):
+        self.profiles, self.stride, self.size = profiles, stride, size
         self.num_optimization_profiles = len(profiles)
         self.switched, self.addresses, self.shape = [], {}, (-1, profiles[0][0][1], -1, -1)
 
@@ -86,7 +88,7 @@ class StandInEngine:
         if name == "input":
             return self.shape
         batch, _, height, width = self.shape
-        return (batch, 3, -(-height // self.stride), -(-width // self.stride))
+        return (batch, 3, *(self.size or (-(-height // self.stride), -(-width // self.stride))))
 
     def get_tensor_profile_shape(self, name, index):
         return self.profiles[index]
@@ -113,7 +115,8 @@ class StandInEngine:
             ).reshape(shape)
             for name, shape in ((name, self.get_tensor_shape(name)) for name in ("input", "output"))
         )
-        taken[:] = given[:, :3, :: self.stride, :: self.stride] + 1
+        rows, columns = self.size or (None, None)
+        taken[:] = given[:, :3, : rows : self.stride, : columns : self.stride] + 1
         return True
 
 
@@ -121,7 +124,7 @@ META = ModelMeta("m", classes=("a", "b", "c"), out_channels=3)
 
 
 def opened(profiles=PROFILES, meta=META):
-    cuda, standin = StandInCuda(), StandInEngine(profiles, meta.output_stride)
+    cuda, standin = StandInCuda(), StandInEngine(profiles, meta.output_stride, meta.output_size)
     return TensorRTEngine(TRT, standin, meta, cuda, backend="stand-in", logger=None), cuda, standin
 
 
@@ -216,3 +219,9 @@ class TestBandsAndStride(EngineConformance):
     def engine(self):
         profile = ((1, 13, 16, 16), (1, 13, 64, 64), (4, 13, 96, 96))
         return opened([profile], META.replace(in_channels=13, output_stride=4))[0]
+
+
+class TestScoresOfOneSize(EngineConformance):
+    @pytest.fixture
+    def engine(self):
+        return opened(meta=META.replace(output_size=(16, 12)))[0]

@@ -123,6 +123,16 @@ def test_scores_at_a_stride():
         wrong.run(np.zeros((1, 3, 32, 48), np.float32))
 
 
+def test_scores_of_one_size():
+    network = nn.AdaptiveAvgPool2d((5, 7))
+    engine = provider.infer(make_request(InferRequest, model=make_model(network, output_size=(5, 7))))
+    for size in ((32, 48), (33, 47)):
+        assert engine.run(np.zeros((1, 3, *size), np.float32)).shape == (1, 3, 5, 7)
+    wrong = provider.infer(make_request(InferRequest, model=make_model(network, output_size=(7, 5))))
+    with pytest.raises(ShapeError, match="of 1x3x32x48: its scores are 1x3x5x7"):
+        wrong.run(np.zeros((1, 3, 32, 48), np.float32))
+
+
 @torch.jit.script
 def _greedy(images: torch.Tensor) -> torch.Tensor:
     return images.repeat([1 << 42, 1, 1, 1])

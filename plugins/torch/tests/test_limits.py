@@ -105,3 +105,15 @@ def test_scores_have_the_size_that_their_stride_says():
     assert limits_of(halved, (64, 64), in_channels=5, output_stride=2) == InputLimits((1, 1))
     assert limits_of(halved, (64, 64), in_channels=5, output_stride=1) is None
     assert limits_of(halved, (64, 64), in_channels=3, output_stride=2) is None
+
+
+def test_scores_of_one_size_say_nothing_of_the_inputs():
+    class OneSize(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            height, width = x.shape[2:]
+            assert height % 8 == width % 8 == 0
+            return nn.functional.interpolate(x, (40, 56), mode="bilinear")
+
+    assert limits_of(OneSize(), (64, 64), output_size=(40, 56)) == InputLimits((8, 8), multiple_of=8)
+    assert limits_of(OneSize(), (64, 64), output_size=(56, 40)) is None
+    assert limits_of(OneSize(), (64, 64)) is None

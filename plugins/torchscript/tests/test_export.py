@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from segplug_torchscript.export_program import provider as program
+from segplug_torchscript.export_torchscript import provider as torchscript
 from torchscript_support.networks import (
     SUFFIXES,
     ByValue,
     ForSymbols,
     Frozen,
     Halving,
+    OneSize,
     Strided,
     images,
     logits_of,
@@ -30,6 +33,8 @@ from segplug.engine import Axis
 from segplug.errors import ModelError, ShapeError, UsageError
 from segplug.model import META_ENTRY, Inference, InputLimits
 from segplug.progress import QuietReporter
+
+PROVIDERS = {"torchscript": torchscript, "torch-export": program}
 
 
 def everything_in(folder):
@@ -89,6 +94,19 @@ def test_probabilities_at_a_stride(export, target):
         found = open_engine(artifact).run(batch)
         assert found.shape[2:] == (-(-size[1] // 4), -(-size[2] // 4))
         np.testing.assert_allclose(found, logits_of(model, batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_scores_of_one_size(export, target, dynamic):
+    model = make_model(OneSize(), output_size=(40, 56))
+    artifact = export(target, model, dynamic=dynamic, verify=True)
+    assert artifact.meta.verification["passed"]
+    batch_axis = "batch" if dynamic else "1"
+    (output,) = PROVIDERS[target].describe(artifact.path).outputs
+    assert output.shape == f"{batch_axis} x 3 x 40 x 56"
+    for size in ((1, 32, 48), (2, 45, 33)) if dynamic else ((1, 32, 48),):
+        batch = images(*size)
+        np.testing.assert_allclose(open_engine(artifact).run(batch), logits_of(model, batch), atol=1e-6)
 
 
 def test_the_network_is_not_changed(export, tiny, target):

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from triton_support.models import HalfSize, WarningRecorder, config_of, files, pack, tensors, tiny
+from triton_support.models import HalfSize, OneSize, WarningRecorder, config_of, files, pack, tensors, tiny
 from triton_support.stand_in import full_shape, serve_once
 from tritonclient.grpc import model_config_pb2 as schema
 
@@ -66,6 +66,18 @@ def test_channels_and_scores_at_a_stride(export, repository, channels):
         1,
         34,
         46,
+    )
+
+
+def test_scores_of_one_size(export, repository):
+    config = pack(export(model=tiny(OneSize), dynamic=True, output_kind="logits"), repository)
+    assert tensors(config) == [("input", FP32, (3, -1, -1)), ("output", FP32, (4, 20, 28))]
+    assert meta_of(config).output_size == (20, 28)
+    assert serve_once(repository / "tiny", 1, {"input": images(2, 3, 34, 46)})["output"].shape == (
+        2,
+        4,
+        20,
+        28,
     )
 
 

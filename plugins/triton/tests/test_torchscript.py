@@ -7,6 +7,7 @@ import torch
 from triton_support.models import (
     CreatesTensors,
     HalfSize,
+    OneSize,
     WarningRecorder,
     config_of,
     files,
@@ -56,6 +57,14 @@ def test_channels_and_scores_at_a_stride(export, repository, channels):
         ("INPUT__0", FP32, (1, channels, 31, 48)),
         ("OUTPUT__0", FP32, (1, 4, 16, 24)),
     ]
+
+
+@pytest.mark.filterwarnings("ignore:.*jit.load:DeprecationWarning")
+def test_scores_of_one_size(export, repository):
+    free = pack(export("torchscript", tiny(OneSize), dynamic=True), repository)
+    assert tensors(free) == [("INPUT__0", FP32, (3, -1, -1)), ("OUTPUT__0", FP32, (4, 20, 28))]
+    fixed = pack(export("torchscript", tiny(OneSize)), repository, model_name="fixed")
+    assert tensors(fixed) == [("INPUT__0", FP32, (1, 3, 32, 48)), ("OUTPUT__0", FP32, (1, 4, 20, 28))]
 
 
 @pytest.mark.filterwarnings("ignore:.*jit:DeprecationWarning", "ignore:.*`torch.jit:DeprecationWarning")

@@ -115,6 +115,8 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
         ({"classes": ("a", "b", "c", "d")}, "classes"),
         ({"scores": "probabilities"}, "scores"),
         ({"output_stride": 4}, "output_stride"),
+        ({"output_size": (32, 48)}, "output_size"),
+        ({"output_antialias": True}, "output_antialias"),
         ({"in_channels": 4, "preprocessing": ()}, "in_channels, preprocessing"),
     ],
 )

@@ -16,7 +16,7 @@ def sine_positions(encoding: Any, size: tuple[Size, Size], like: Tensor) -> Tens
     return shared.sine_positions(
         size,
         encoding.num_feats,
-        like,
+        like.device,
         temperature=encoding.temperature,
         scale=encoding.scale if encoding.normalize else None,
         offset=encoding.offset,

@@ -13,7 +13,7 @@ __all__ = ["sine_positions"]
 def sine_positions(
     size: tuple[Size, Size],
     channels: int,
-    like: Tensor,
+    device: torch.device,
     *,
     temperature: float = 10000,
     scale: float | None = None,
@@ -28,14 +28,13 @@ def sine_positions(
     Args:
         size: H and W.
         channels: How many numbers each axis has.
-        like: Where to make them: a tensor of the device.
         temperature: The longest period, without 2 pi.
         scale: What the last cell is scaled to; ``None``: cells are counted as they are.
         offset: Added to each count before it is scaled.
         eps: Added to the count of the last cell before it divides the others.
     """
     rows, columns = (
-        _axis(length, channels, like, temperature, None if scale is None else (scale, offset, eps))
+        _axis(length, channels, device, temperature, None if scale is None else (scale, offset, eps))
         for length in size
     )
     shape = *size, channels
@@ -43,15 +42,19 @@ def sine_positions(
 
 
 def _axis(
-    length: Size, channels: int, like: Tensor, temperature: float, scaling: tuple[float, float, float] | None
+    length: Size,
+    channels: int,
+    device: torch.device,
+    temperature: float,
+    scaling: tuple[float, float, float] | None,
 ) -> Tensor:
     """(length, channels)."""
-    place = torch.arange(length, dtype=torch.float32, device=like.device) + 1
+    place = torch.arange(length, dtype=torch.float32, device=device) + 1
     if scaling is not None:
         scale, offset, eps = scaling
-        last = torch.full((), length, dtype=torch.float32, device=like.device)
+        last = torch.full((), length, dtype=torch.float32, device=device)
         place = (place + offset) / (last + eps) * scale
-    channel = torch.arange(channels, dtype=torch.float32, device=like.device)
+    channel = torch.arange(channels, dtype=torch.float32, device=device)
     period = temperature ** (2 * (channel // 2) / channels)
     angle = place[:, None] / period
     return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)

@@ -10,6 +10,15 @@ from __future__ import annotations
 from segplug_torch.exportable import make_exportable
 
 from . import (  # noqa: F401  (each registers its forms)
+    deformable_attention,
+    mask_switches,
+    mobilevit,
+    position_tables,
+    query_decoders,
+    relative_positions,
+    same_padding,
+    segformer,
+    sine_positions,
     swin,
 )
 

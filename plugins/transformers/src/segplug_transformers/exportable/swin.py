@@ -52,7 +52,8 @@ def _asks_for_more(config: Any, others: dict[str, Any]) -> bool:
 
 
 def _normed(maps: Iterable[tuple[nn.Module, Tensor]]) -> tuple[Tensor, ...]:
-    return tuple(norm(x).permute(0, 3, 1, 2) for norm, x in maps)
+    # Contiguous: PyTorch's group norm of maps with the channels last loses two digits.
+    return tuple(norm(x).permute(0, 3, 1, 2).contiguous() for norm, x in maps)
 
 
 def _stages(self: Any, pixel_values: Tensor) -> Iterator[Tensor]:

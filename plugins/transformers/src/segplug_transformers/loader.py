@@ -15,7 +15,7 @@ from segplug.preprocessing import Crop, Resize
 from segplug_transformers import networks, processor
 from segplug_transformers.construct import model_config, refuse_unknown_keys
 from segplug_transformers.folder import weight_files
-from segplug_transformers.meta import Output, class_names, make_meta
+from segplug_transformers.meta import class_names, make_meta
 from segplug_transformers.options import installed_backend, windows
 from segplug_transformers.overrides import PROCESSOR_PREFIX
 from segplug_transformers.scores import find_scores
@@ -61,9 +61,9 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
     network = revert_sync_batchnorm(network)
     module = networks.wrap(network, folder, architecture)
     module = module.to(device).eval().requires_grad_(False)
-    size = networks.output_size(architecture)
-    channels, stride = find_scores(module, processor.channels_of(folder.config), processing.input_size, size)
-    meta = make_meta(request, folder, architecture, processing, Output(channels, stride, size), classes)
+    channels = processor.channels_of(folder.config)
+    scores = find_scores(module, channels, processing.input_size, networks.output_size(architecture))
+    meta = make_meta(request, folder, architecture, processing, scores, classes)
     files = (folder.config_file, folder.processor_file, *weight_files(folder.weights))
     return SegmentationModel(
         module=module,

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segplug.artifact import file_sha256
@@ -25,21 +24,12 @@ if TYPE_CHECKING:
     from segplug_transformers.folder import Folder
     from segplug_transformers.options import Options
     from segplug_transformers.processor import Processing
+    from segplug_transformers.scores import Scores
 
-__all__ = ["Output", "class_names", "make_meta"]
+__all__ = ["class_names", "make_meta"]
 
 _DISTRIBUTIONS = ("segplug-transformers", "segplug-torch", "torch", "transformers")
 _THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class Output:
-    """What the network gives."""
-
-    channels: int
-    stride: int
-    size: tuple[int, int] | None
-    """(height, width) of the scores, if that is the same for every input."""
 
 
 def make_meta(
@@ -47,7 +37,7 @@ def make_meta(
     folder: Folder,
     architecture: Architecture,
     processing: Processing,
-    output: Output,
+    scores: Scores,
     classes: tuple[str, ...],
 ) -> ModelMeta:
     """Fill a :class:`ModelMeta`.
@@ -57,18 +47,18 @@ def make_meta(
         folder: What the model was read from.
         architecture: The class of the model.
         processing: What its processor does.
-        output: What the network gives.
+        scores: What the network gives.
         classes: The names of the classes.
 
     Raises:
         ModelError: the network has another number of channels than there are classes.
     """
-    if output.channels != len(classes):
+    if scores.channels != len(classes):
         raise ModelError(
             f"{folder.config_file} names {counted(len(classes), 'class', 'classes')}, and the network's "
-            f"scores have {counted(output.channels, 'channel')}"
+            f"scores have {counted(scores.channels, 'channel')}"
         )
-    binary = output.channels == 1
+    binary = scores.channels == 1
     if binary:
         request.reporter.warn(
             "the model has one class, for which the post-processing of transformers gives one label "
@@ -83,9 +73,9 @@ def make_meta(
         preprocessing=processing.steps,
         input_size=processing.input_size,
         inference=processing.inference,
-        out_channels=output.channels,
-        output_stride=output.stride,
-        output_size=output.size,
+        out_channels=scores.channels,
+        output_stride=scores.stride,
+        output_size=scores.size,
         scores="logits" if architecture.kind == "semantic" else "probabilities",
         activation="sigmoid" if binary else "softmax",
         threshold=_THRESHOLD if binary else None,

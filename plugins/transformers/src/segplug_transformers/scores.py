@@ -1,8 +1,9 @@
-"""Find at which stride a network gives its scores, by running it on small images."""
+"""Find the size of a network's scores, by running it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
@@ -15,63 +16,77 @@ __all__ = ["Scores", "find_scores"]
 
 Size = tuple[int, int]
 """(height, width)."""
-Scores = tuple[int, int]
-"""(channels, stride)."""
 
 _SQUARES = (64, 128, 256, 512)
+_SMALL = [size for edge in _SQUARES for size in ((edge, edge), (edge, 2 * edge))]
 _ENOUGH = 2
-"""Sizes that show the stride."""
+"""Small sizes that show the stride."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network gives."""
+
+    channels: int
+    stride: int
+    """The input's height and width, divided by this and rounded up, are those of the scores; 1 with
+    ``size``."""
+    size: Size | None
+    """(height, width) of the scores, if it does not follow the input."""
 
 
 def find_scores(module: nn.Module, channels: int, size: Size | None, fixed: Size | None) -> Scores:
-    """Run a network at the smallest size that it takes, and at one more.
+    """Run a network on an image of the size that it is meant for, or else on small ones.
+
+    Some networks give scores at no stride of their input: DPT makes 16 rows of each patch of 14. Where all
+    images get one size, the scores have one, too.
 
     Args:
         module: float32 ``(N, channels, H, W)`` to float32 scores; in eval mode, and not changed by a run.
         channels: Of the images.
-        size: (height, width) that it is meant for; ``None``: not known.
+        size: (height, width) of all images; ``None``: they differ.
         fixed: (height, width) of the scores, if that is the same for every input.
 
-    Returns:
-        Its channels of scores, and their stride: 1 with ``fixed``.
-
     Raises:
-        ModelError: it takes none of the sizes, or its scores are at a stride of none of them.
+        ModelError: it takes none of the sizes, or its scores are at no stride of images of several sizes.
         DeviceError: the memory is not enough.
     """
+    if size is not None:
+        try:
+            scores = _run(module, channels, size)
+        except REFUSALS as error:
+            raise ModelError(
+                f"the network does not take what its processor gives, images of {_by(size)} (height x width): "
+                f"{one_line(error)}"
+            ) from error
+        found = _edges(scores)
+        stride = None if fixed is not None else common_stride([(size, found)])
+        return Scores(scores.shape[1], stride or 1, found if stride is None else None)
     pairs: list[tuple[Size, Size]] = []
-    stride: int | None = None
-    classes, reason = 0, ""
-    for tried in _sizes(size):
+    result, reason = None, ""
+    for tried in _SMALL:
         try:
             scores = _run(module, channels, tried)
         except REFUSALS as error:
             reason = one_line(error)
             continue
-        found = (int(scores.shape[2]), int(scores.shape[3]))
-        common = 1 if fixed is not None else common_stride([*pairs, (tried, found)])
-        if common is None:  # a size that is no multiple of a patch loses its rest
+        found = _edges(scores)
+        stride = common_stride([*pairs, (tried, found)]) if fixed is None else 1
+        if stride is None:  # a size that is no multiple of a patch loses its rest
             reason = f"for {_by(tried)} it gives scores of {_by(found)}, which are at no stride of it"
             continue
         pairs.append((tried, found))
-        classes, stride = int(scores.shape[1]), common
+        result = Scores(scores.shape[1], stride, fixed)
         if len(pairs) == _ENOUGH:
             break
-    if stride is None:
-        sizes = ", ".join(map(_by, _sizes(size)))
+    if result is None:
+        sizes = ", ".join(map(_by, _SMALL))
         raise ModelError(f"the network takes none of the sizes {sizes} (height x width): {reason}")
-    return classes, stride
+    return result
 
 
-def _sizes(size: Size | None) -> Iterator[Size]:
-    """Small squares, each with a wider image; last the size itself."""
-    for edge in _SQUARES:
-        if size is None or edge < min(size):
-            yield edge, edge
-            if size is None or 2 * edge <= size[1]:
-                yield edge, 2 * edge
-    if size is not None:
-        yield size
+def _edges(scores: torch.Tensor) -> Size:
+    return int(scores.shape[2]), int(scores.shape[3])
 
 
 def _run(module: nn.Module, channels: int, size: Size) -> torch.Tensor:

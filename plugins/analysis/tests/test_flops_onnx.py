@@ -280,6 +280,9 @@ def test_the_windows_of_an_image_that_is_resized():
         "This model uses a sliding window of 16x16: the numbers are for one window; at the test size 24x32, "
         "an image of exactly this size takes 6 windows."
     ]
+    even = Inference("slide", crop_size=(16, 16), placement="even")
+    (note,) = notes_on_model(ModelMeta("own", preprocessing=steps, inference=even), (16, 16))
+    assert note.endswith("an image of exactly this size takes 4 windows.")
 
 
 def test_a_shape_that_the_graph_cannot_take(graph):

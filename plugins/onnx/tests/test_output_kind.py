@@ -7,7 +7,7 @@ import pytest
 
 from segplug import Segplug
 from segplug.model import Inference
-from segplug.preprocessing import Flip, Resize, usual_steps
+from segplug.preprocessing import Crop, Flip, Pad, Resize, usual_steps
 from segplug.progress import QuietReporter
 from segplug.runtime.segment import Segmenter
 
@@ -21,6 +21,9 @@ SHRUNK = usual_steps((0.0,) * 3, (1.0,) * 3, resize=Resize(scale=(48, 32), fit="
         ({}, True, "labels"),
         ({}, False, "logits"),  # images of other sizes are stretched
         ({"preprocessing": SHRUNK}, True, "logits"),
+        ({"preprocessing": (*STEPS, Pad(divisor=32))}, True, "labels"),
+        ({"preprocessing": (*STEPS, Pad(divisor=32, cut=False))}, True, "logits"),  # stretched back
+        ({"preprocessing": (Crop((32, 48)), *STEPS)}, True, "logits"),
         ({"tta": (STEPS, (*STEPS, Flip()))}, True, "logits"),
         ({"inference": Inference(mode="slide", crop_size=(32, 48), stride=(16, 30))}, True, "logits"),
     ],

@@ -13,7 +13,7 @@ from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
-from segplug.preprocessing import Crop, Resize
+from segplug.preprocessing import Crop, Pad, Resize, Step
 from segplug.providers import Exporter
 from segplug.requests import ExportRequest, MakePlan
 from segplug.results import Artifact
@@ -120,9 +120,14 @@ def _output_kind(options: Options, meta: ModelMeta, plan: TracePlan) -> OutputKi
     """
     if options.output_kind != "auto":
         return options.output_kind
-    own_size = plan.sizes_vary and not any(isinstance(step, (Resize, Crop)) for step in meta.preprocessing)
+    own_size = plan.sizes_vary and not any(map(_is_stretched, meta.preprocessing))
     needs_scores = meta.inference.mode == "slide" or meta.default_tta
     return "labels" if own_size and not needs_scores else "logits"
+
+
+def _is_stretched(step: Step) -> bool:
+    """Whether the output for what the step gives is resized to the image."""
+    return isinstance(step, (Resize, Crop)) or (isinstance(step, Pad) and not step.cut)
 
 
 def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputKind) -> ir.Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +55,7 @@ def find_scores(module: nn.Module, channels: int, size: Size | None, fixed: Size
             scores = _run(module, channels, size)
         except REFUSALS as error:
             raise ModelError(
-                f"the network does not take what its processor gives, images of {_by(size)} (height x width): "
+                f"the network takes no images of {_by(size)} (height x width), which its processor gives: "
                 f"{one_line(error)}"
             ) from error
         found = _edges(scores)

@@ -77,22 +77,22 @@ def _refuse_misfit(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
 
 def _note_of_types(checkpoint: Checkpoint) -> str:
     """What a user should know of the types of the weights; empty: they are float32."""
-    types = {value.dtype for value in checkpoint.state.values() if value.is_floating_point()}
+    # Single numbers tell nothing: PyTorch makes float64 of a number of NumPy.
+    types = {value.dtype for value in checkpoint.state.values() if value.is_floating_point() and value.dim()}
     if narrow := types.difference(_WIDE):
         raise _quantised(checkpoint, narrow)
     others = types - {torch.float32}
     if not others:
         return ""
-    names = _names(others)
     return (
-        f"the weights are {names}, and the network computes in float32; transformers itself would compute "
-        f"in the type of the weights unless it is told otherwise"
+        f"the weights are {_names(others)}, and the network computes in float32; transformers itself would "
+        f"compute in the type of the weights unless it is told otherwise"
     )
 
 
 def _refuse_other_types(checkpoint: Checkpoint, network: nn.Module) -> None:
     types = {value.dtype for value in network.parameters()}
-    if others := types - {torch.float32}:
+    if others := types.difference(_WIDE):
         raise _quantised(checkpoint, others)
 
 
@@ -110,9 +110,8 @@ def _names(types: Collection[torch.dtype]) -> str:
 def _with_own_memory(network: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     """The network with tensors that no file is mapped into: the file may be written again."""
     mapped = {value.untyped_storage().data_ptr() for value in checkpoint.state.values()}
-
-    def copied(value: torch.Tensor) -> torch.Tensor:
-        return value.clone() if value.untyped_storage().data_ptr() in mapped else value
-
     with torch.no_grad():
-        return network._apply(copied)
+        for value in (*network.parameters(), *network.buffers()):
+            if value.untyped_storage().data_ptr() in mapped:
+                value.data = value.clone()
+    return network

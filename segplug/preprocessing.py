@@ -141,9 +141,9 @@ class Resize(Step):
     processors of transformers do (``get_image_size_for_max_height_width``)."""
     algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
     """``opencv``: ``cv2.resize``, for all types that it takes; only ``area`` is antialiased. ``pillow``: for
-    uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: so, too; computed as Pillow
-    does, which differs from torchvision on the CPU by at most one grey level of uint8 (``bilinear``) or two
-    (``bicubic``, ``lanczos``). Its ``nearest`` is torch's ``nearest-exact``."""
+    uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: so, too; for uint8 equal to
+    PyTorch 2 on CPUs with AVX2, from which its other CPUs and GPUs differ by a grey level or two. Its
+    ``nearest`` is torch's ``nearest-exact``."""
     filter: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "area"] = "bilinear"
     """One of the algorithm's :data:`RESIZE_FILTERS`."""
     factors: tuple[AboveZero, AboveZero] | None = None

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["resize"]
+__all__ = ["resize", "weights"]
 
 _PRECISION = 22
 """Bits after the binary point of the weights for uint8."""
@@ -103,26 +103,36 @@ def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
 
 def _pass(image: npt.NDArray[Any], length: int, filter_name: str) -> npt.NDArray[Any]:
     """Resize along the first axis."""
-    first, weights = _weights(image.shape[0], length, filter_name)
-    count = weights.shape[1]
+    first, exact = weights(image.shape[0], length, filter_name)
+    count = exact.shape[1]
     index = np.minimum(first[:, None] + np.arange(count), image.shape[0] - 1)
     result = np.empty((length, *image.shape[1:]), image.dtype)
     if image.dtype == np.uint8:
-        whole = np.trunc(weights * (1 << _PRECISION) + np.where(weights < 0, -0.5, 0.5)).astype(np.int64)
+        whole = np.trunc(exact * (1 << _PRECISION) + np.where(exact < 0, -0.5, 0.5)).astype(np.int64)
         for line in range(length):
             total = np.tensordot(whole[line], image[index[line]].astype(np.int64), axes=1)
             result[line] = np.clip((total + (1 << (_PRECISION - 1))) >> _PRECISION, 0, 255)
         return result
     for line in range(length):
         total = np.zeros(image.shape[1:])
-        for position, weight in zip(index[line], weights[line], strict=True):  # in order, as Pillow adds
+        for position, weight in zip(index[line], exact[line], strict=True):  # in order, as Pillow adds
             total += image[position].astype(np.float64) * weight
         result[line] = total
     return result
 
 
-def _weights(old: int, new: int, filter_name: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """For each output line the first input line that counts, and the weights of it and those after it."""
+def weights(old: int, new: int, filter_name: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """For each output line the first input line that counts, and the weights of it and those after it.
+
+    Args:
+        old: Lines of the input.
+        new: Lines of the output.
+        filter_name: Any but ``nearest``.
+
+    Returns:
+        ``(new,)`` whole numbers, and ``(new, count)`` weights whose rows add up to 1; those after the last
+        line of the input are zero.
+    """
     function, half = _FILTERS[filter_name]
     scale = old / new
     reduction = max(scale, 1.0)
@@ -131,11 +141,11 @@ def _weights(old: int, new: int, filter_name: str) -> tuple[npt.NDArray[np.intp]
     first = np.maximum((centres - support + 0.5).astype(np.intp), 0)
     last = np.minimum((centres + support + 0.5).astype(np.intp), old)
     places = np.arange(int((last - first).max()))
-    weights = function((places + first[:, None] - centres[:, None] + 0.5) * (1.0 / reduction))
-    weights[places >= (last - first)[:, None]] = 0.0
+    found = function((places + first[:, None] - centres[:, None] + 0.5) * (1.0 / reduction))
+    found[places >= (last - first)[:, None]] = 0.0
     totals = np.zeros(new)
-    for column in weights.T:  # in order, as Pillow adds
+    for column in found.T:  # in order, as Pillow adds
         totals += column
     totals[totals == 0] = 1.0
     # A product with the inverse would differ in the last bit.
-    return first, weights / totals[:, None]
+    return first, found / totals[:, None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import DatasetError, MissingDependencyError
-from segplug.runtime import pillow_form
+from segplug.runtime import pillow_form, torchvision_form
 from segplug.runtime.libraries import opencv, pillow
 from segplug.text import counted
 
@@ -58,11 +58,8 @@ def resize_image(image: npt.NDArray[Any], size: Size, step: Resize, name: str) -
             f"the image {name} is {image.dtype}, but Pillow's resize is for uint8 and float32",
             hint="the model needs 8-bit or float32 images",
         )
-    if step.algorithm == "torchvision" and step.filter == "nearest":
-        rows, columns = (_nearest(old, new) for old, new in zip(image.shape, size, strict=False))
-        return image[rows[:, None], columns]
-    if step.algorithm == "torchvision":  # which resizes rows first; Pillow chooses the cheaper order
-        image = _with_pillow(image, (image.shape[0], size[1]), step.filter)
+    if step.algorithm == "torchvision":
+        return _like_torchvision(image, size, step.filter)
     return _with_pillow(image, size, step.filter)
 
 
@@ -91,11 +88,13 @@ def _with_opencv(image: npt.NDArray[Any], size: Size, filter_name: str, name: st
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
-def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
-    """The lines that torch's ``nearest-exact`` takes, in its float32 arithmetic."""
-    scale = np.float64(np.float32(old) / np.float32(new))
-    positions: npt.NDArray[np.float32] = ((np.arange(new) + 0.5) * scale).astype(np.float32)
-    return np.minimum(positions.astype(np.intp), old - 1)
+def _like_torchvision(image: npt.NDArray[Any], size: Size, filter_name: str) -> npt.NDArray[Any]:
+    if filter_name == "nearest":
+        return torchvision_form.resize_nearest(image, size)
+    if image.dtype == np.uint8:
+        return torchvision_form.resize(image, size, filter_name)
+    image = _with_pillow(image, (image.shape[0], size[1]), filter_name)  # columns first, as torchvision
+    return _with_pillow(image, size, filter_name)
 
 
 def _with_pillow(image: npt.NDArray[Any], size: Size, filter_name: str) -> npt.NDArray[Any]:

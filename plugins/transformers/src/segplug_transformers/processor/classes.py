@@ -1,7 +1,7 @@
 """The processors of transformers whose settings are read: a table that needs no import of transformers.
 
-A processor fills what ``preprocessor_config.json`` does not say, or gives as null, with the defaults of its
-class. The tables were read in transformers 5.23, and a test compares them with the classes.
+A processor fills what ``preprocessor_config.json`` does not say with the defaults of its class. The tables
+were read in transformers 5.23, and a test compares them with the classes.
 """
 
 from __future__ import annotations

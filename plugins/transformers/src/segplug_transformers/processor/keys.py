@@ -5,13 +5,13 @@ from __future__ import annotations
 from segplug_transformers.processor.classes import PROCESSORS
 from segplug_transformers.processor.settings import Settings
 
-__all__ = ["check_keys", "reduces_labels"]
+__all__ = ["SILENT", "STEPS", "check_keys", "reduces_labels"]
 
-_SILENT = frozenset(
+SILENT = frozenset(
     {
         # names, and what older versions wrote down
-        "image_processor_type", "video_processor_type", "feature_extractor_type", "processor_class", "auto_map",
-        "_max_size", "_valid_processor_keys", "use_fast",
+        "image_processor_type", "video_processor_type", "feature_extractor_type", "processor_class",
+        "_max_size", "_valid_processor_keys", "use_fast", "auto_map",
         # how arrays come and go
         "data_format", "input_data_format", "return_tensors", "device", "disable_grouping",
         "image_seq_length", "model_input_names", "return_metadata", "video_metadata",
@@ -24,7 +24,7 @@ _SILENT = frozenset(
 )  # fmt: skip
 """Keys that never change the pixels of an image."""
 
-_STEPS = frozenset().union(*(known.reads | known.torchvision_reads for known in PROCESSORS.values()))
+STEPS = frozenset().union(*(known.reads | known.torchvision_reads for known in PROCESSORS.values()))
 
 
 def check_keys(settings: Settings) -> tuple[str, ...]:
@@ -40,12 +40,12 @@ def check_keys(settings: Settings) -> tuple[str, ...]:
     reads = processor.reads | (processor.torchvision_reads if settings.backend == "torchvision" else set())
     notes = []
     for key, value in settings.given.items():
-        if key in reads or key in _SILENT or value is None or value is False:
+        if key in reads or key in SILENT or value is None or value is False:
             continue
         if not key.startswith("do_"):
-            if key not in _STEPS:
+            if key not in STEPS:
                 notes.append(f"transformers ignores {key} of {processor.name}, and so it has no effect")
-        elif key in _STEPS:
+        elif key in STEPS:
             notes.append(f"{processor.name} ignores {key}, and so it has no effect")
         else:
             raise settings.refusal(

@@ -9,7 +9,7 @@ from segplug_transformers.processor.areas import centre_crop, pad_to, pad_to_mul
 from segplug_transformers.processor.colours import flipped, in_order, normalised, rescaled
 from segplug_transformers.processor.resizing import resize_by, resize_like_dpt
 from segplug_transformers.processor.settings import Settings
-from segplug_transformers.processor.sizes import SizeRule, area_of, query_size, usual_size
+from segplug_transformers.processor.sizes import area_of, query_size, usual_size
 from segplug_transformers.processor.windows import eomt_padding
 
 __all__ = ["RECIPES"]
@@ -72,19 +72,14 @@ def _maskformer(settings: Settings) -> tuple[Step, ...]:
     """MaskFormer and Mask2Former raise both edges to multiples in their resize, and pad to ``pad_size``."""
     resized: tuple[Step, ...] = ()
     if settings.flag("do_resize"):
-        divisor = settings.whole("size_divisor") or 0
-        size = _maskformer_size(settings)
+        divisor = settings.whole("size_divisor")
+        if divisor is None:
+            raise settings.refusal("size_divisor is null", hint="0 is for none")
+        size = query_size(settings, settings.given.get("max_size"), limits_default=True)
         resized = (resize_by(settings, size, multiple_of=max(divisor, 0) or None, needs_longest=True),)
     has_pad = settings.get("pad_size") is not None
     pad = (pad_to(area_of(settings, "pad_size")),) if has_pad else ()
     return (*resized, *_colours(settings), *pad)
-
-
-def _maskformer_size(settings: Settings) -> SizeRule:
-    size, max_size = settings.get("size"), settings.given.get("max_size")
-    if settings.given.get("size") is None and max_size is not None:
-        size = {**size, "longest_edge": max_size}
-    return query_size(settings, size, max_size)
 
 
 def _eomt(settings: Settings) -> tuple[Step, ...]:
@@ -96,7 +91,7 @@ def _detr(settings: Settings) -> tuple[Step, ...]:
     """DETR pads to the largest image of a batch, which leaves one image as it is."""
     resized: tuple[Step, ...] = ()
     if settings.flag("do_resize"):
-        size = query_size(settings, settings.get("size"), settings.given.get("max_size", 1333))
+        size = query_size(settings, settings.given.get("max_size", 1333))
         resized = (resize_by(settings, size, needs_longest=True),)
     if _detr_pads(settings) and settings.get("pad_size") is not None:
         raise settings.refusal(

@@ -69,8 +69,8 @@ def resize_like_dpt(settings: Settings, size: SizeRule) -> Resize:
     """
     if "height" not in size or "width" not in size:
         raise settings.refusal(f"{settings.processor.name} needs a size with height and width")
-    multiple = settings.whole("ensure_multiple_of") or 0
-    if multiple < 1:
+    multiple = settings.whole("ensure_multiple_of")
+    if multiple is None or multiple < 1:
         raise settings.refusal(f"ensure_multiple_of is {multiple}, not a number of pixels")
     keeps_ratio = settings.flag("keep_aspect_ratio")
     if multiple == 1 and not keeps_ratio:
@@ -103,7 +103,7 @@ def _filter(settings: Settings) -> Filter:
         name = value.rsplit(".", 1)[-1].lower()
         number = _FILTERS.index(name) if name in _FILTERS else 2
         raise settings.refusal(
-            f"resample is {value!r}, but transformers takes numbers, and reads a name as bilinear or not at all",
+            f"resample is {value!r}, but transformers takes numbers: it reads names as bilinear, or stops",
             hint=f"--cfg-options preprocessor.resample={number}, which is {_FILTERS[number]}",
         )
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(_FILTERS):

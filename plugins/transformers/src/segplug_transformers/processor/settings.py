@@ -29,16 +29,15 @@ class Settings:
     """Channels of the images."""
 
     def get(self, key: str) -> Any:
-        """A value, or the default of the class where the file has none, or null."""
-        value = self.given.get(key)
-        return self.processor.defaults.get(key) if value is None else value
+        """A value, or the default of the class where the file has none. Null is a value: off, or nothing."""
+        return self.given.get(key, self.processor.defaults.get(key))
 
     def refusal(self, message: str, hint: str | None = None) -> ModelError:
         """The error for settings that cannot be followed."""
         return ModelError(f"{self.place}: {message}", hint=hint)
 
     def flag(self, key: str) -> bool:
-        """Whether a switch is on; absent: off.
+        """Whether a switch is on; absent, or null: off.
 
         Raises:
             ModelError: it is neither true nor false.
@@ -49,7 +48,7 @@ class Settings:
         raise self.refusal(f"{key} is {value!r}, not true or false")
 
     def whole(self, key: str) -> int | None:
-        """A whole number; ``None``: absent.
+        """A whole number; ``None``: absent, or null.
 
         Raises:
             ModelError: it is something else.

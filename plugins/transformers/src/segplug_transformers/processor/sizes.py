@@ -29,23 +29,26 @@ def usual_size(settings: Settings) -> SizeRule:
     Raises:
         ModelError: it is no size.
     """
-    square = settings.given.get("default_to_square")
-    if square is None:
-        square = settings.processor.default_to_square
-    return _rule(settings, "size", settings.get("size"), square=bool(square))
+    square = bool(settings.given.get("default_to_square", settings.processor.default_to_square))
+    return _rule(settings, "size", settings.get("size"), square=square)
 
 
-def query_size(settings: Settings, size: Any, max_size: Any) -> SizeRule:
+def query_size(settings: Settings, max_size: Any, *, limits_default: bool = False) -> SizeRule:
     """``size``, as the processors of DETR and MaskFormer read it: a number is the short edge.
 
     Args:
-        settings: The settings.
-        size: The value.
+        settings: The settings. Without a size, or with null, it is that of the class.
         max_size: The most that the long edge may become, if ``size`` is a number; ``None``: no limit.
+        limits_default: Whether ``max_size`` changes the size of the class, too.
 
     Raises:
         ModelError: it is no size.
     """
+    size = settings.given.get("size")
+    if size is None:
+        size = dict(settings.processor.defaults["size"])
+        if limits_default and max_size is not None:
+            size["longest_edge"] = max_size
     if isinstance(size, int) and max_size is not None:
         size = {"shortest_edge": size, "longest_edge": max_size}
     return _rule(settings, "size", size, square=False)

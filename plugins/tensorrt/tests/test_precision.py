@@ -16,6 +16,7 @@ from tensorrt_support.tiny import tiny
 
 from segplug import Segplug
 from segplug.errors import UsageError
+from segplug.model import Inference, ModelMeta
 from segplug.preprocessing import usual_steps
 from segplug.progress import QuietReporter
 from segplug.requests import BuildEngineRequest
@@ -255,6 +256,27 @@ def test_int8_needs_images(make):
 
 AGREEMENT = {"fp16": 0.99, "int8": 0.85}
 """The least share of equal labels, near-ties included."""
+
+
+@pytest.mark.parametrize(
+    ("windows", "lefts"),
+    [
+        (Inference("slide", (16, 16), (16, 8)), (0, 8, 16, 24)),
+        (Inference("slide", (16, 16), None, "even"), (0, 12, 24)),
+    ],
+)
+def test_a_sliding_model_is_calibrated_on_its_windows(windows, lefts, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (16, 40, 3)).astype(np.uint8)
+    np.save(tmp_path / "a.npy", picture)
+    meta = ModelMeta("m", inference=windows)
+    given = {"output": tmp_path / "m.engine", "images": (tmp_path / "a.npy",)}
+    request = make_request(BuildEngineRequest, artifact=tmp_path / "m.onnx", **given)
+    with QuietReporter().progress("calibrating", 1) as progress:
+        batches = list(calibration_batches(meta, "input", (1, 3, 16, 16), request, 1, progress))
+    planes = picture.transpose(2, 0, 1).astype(np.float32)
+    expected = [planes[None, :, :, left : left + 16] for left in lefts]
+    for batch, cut in zip(batches, expected, strict=True):
+        assert np.array_equal(batch["input"], cut)
 
 
 @pytest.mark.slow

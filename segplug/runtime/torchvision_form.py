@@ -7,6 +7,7 @@ computed as products with small matrices of floats, in which all sums are exact.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["resize", "resize_nearest"]
 
-_BLOCK = 32
+_BLOCK = 16
 """Lines of the result that are one product: a few more input lines than they need are multiplied by zero."""
 
 _LARGEST = 2.0**24
@@ -36,11 +37,11 @@ def resize(image: npt.NDArray[np.uint8], size: tuple[int, int], filter_name: str
     Returns:
         uint8 ``(height, width, C)``.
     """
-    planes: npt.NDArray[Any] = np.ascontiguousarray(image.transpose(2, 0, 1))
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
     for axis, length in ((2, size[1]), (1, size[0])):
         if planes.shape[axis] != length:
             planes = _pass(planes, length, axis, filter_name)
-    return np.ascontiguousarray(planes.astype(np.uint8).transpose(1, 2, 0))
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def resize_nearest(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
@@ -55,32 +56,45 @@ def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
     return np.minimum(positions.astype(np.intp), old - 1)
 
 
-def _pass(planes: npt.NDArray[Any], length: int, axis: int, filter_name: str) -> npt.NDArray[Any]:
-    """Resize ``(C, H, W)`` along one axis; the result is floats that are whole numbers from 0 to 255."""
-    old = planes.shape[axis]
-    first, exact = weights(old, length, filter_name)
+def _pass(planes: npt.NDArray[np.uint8], length: int, axis: int, filter_name: str) -> npt.NDArray[np.uint8]:
+    """Resize ``(C, H, W)`` along one axis."""
+    shape = [*planes.shape]
+    shape[axis] = length
+    result = np.empty(shape, np.uint8)
+    for number, (lines, matrix) in enumerate(_matrices(planes.shape[axis], length, filter_name)):
+        part = slice(number * _BLOCK, (number + 1) * _BLOCK)
+        if axis == 2:
+            result[..., part] = _rounded(planes[..., lines].astype(matrix.dtype) @ matrix.T)
+        else:
+            result[:, part] = _rounded(matrix @ planes[:, lines].astype(matrix.dtype))
+    return result
+
+
+@functools.lru_cache(maxsize=16)
+def _matrices(old: int, new: int, filter_name: str) -> list[tuple[slice, npt.NDArray[Any]]]:
+    """For each block of output lines the input lines that count, and their weights."""
+    first, exact = weights(old, new, filter_name)
     bits = _bits(float(exact.max()))
     whole = exact * (1 << bits)
     whole = np.trunc(whole + np.where(whole < 0, -0.5, 0.5))
     kind = np.float32 if 255 * np.abs(whole).sum(axis=1).max() + (1 << bits) < _LARGEST else np.float64
-    rounded, planes = (whole / (1 << bits)).astype(kind), planes.astype(kind, copy=False)
-    shape = [*planes.shape]
-    shape[axis] = length
-    result = np.empty(shape, kind)
-    for start in range(0, length, _BLOCK):
+    rounded = (whole / (1 << bits)).astype(kind)
+    found = []
+    for start in range(0, new, _BLOCK):
         part = slice(start, start + _BLOCK)
         places = first[part, None] + np.arange(rounded.shape[1])
-        low, high = int(places[0, 0]), min(int(places[-1, -1]) + 1, old)
-        matrix = np.zeros((len(places), int(places[-1, -1]) + 1 - low), kind)
+        low, high = int(places[0, 0]), int(places[-1, -1]) + 1
+        matrix = np.zeros((len(places), high - low), kind)
         matrix[np.arange(len(places))[:, None], places - low] = rounded[part]
-        matrix = matrix[:, : high - low]  # what is beyond the image is zero
-        if axis == 2:
-            np.matmul(planes[..., low:high], matrix.T, out=result[..., part])
-        else:
-            np.matmul(matrix, planes[:, low:high], out=result[:, part])
-    result += kind(0.5)
-    np.floor(result, out=result)
-    return np.clip(result, 0, 255, out=result)
+        lines = slice(low, min(high, old))  # what is beyond the image is zero
+        found.append((lines, matrix[:, : lines.stop - low]))
+    return found
+
+
+def _rounded(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    values += 0.5
+    np.floor(values, out=values)
+    return np.clip(values, 0, 255, out=values)
 
 
 def _bits(largest: float) -> int:

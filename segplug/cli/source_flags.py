@@ -1,11 +1,13 @@
 """The options of a model's source as flags: ``segplug export onnx python:nets:UNet --mean 0 0 0``.
 
-A location that begins with the name of a source and a colon chooses this source, as ``--source`` does.
-The command then has the flags that this source declares, beside ``--source-options KEY=VALUE``.
+A location that begins with the name of a source and a colon chooses this source, as ``--source`` does; so
+does a folder that one source reads. The command then has the flags that this source declares, beside
+``--source-options KEY=VALUE``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ import click
 
 from segplug.cli.parameters import GreedyCommand, key_values
 from segplug.cli.provider_flags import flags_of, given_flags
+from segplug.providers import Confidence
 
 if TYPE_CHECKING:
     from segplug.installed import Provider
@@ -31,7 +34,7 @@ class ModelCommand(GreedyCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(parameter.name == "source_options" for parameter in self.params):
-            source = _named_source(args)
+            source = _named_source(args) or _reader_of_a_folder(args)
             if source is not None:
                 group = f"the source {source.entry.target}"
                 ctx.meta[_FLAGS] = flags_of(source, self.params, group=group, prefix=_PREFIX)
@@ -58,3 +61,19 @@ def _named_source(args: Sequence[str]) -> Provider | None:
     asked += [name for name, colon, _ in (arg.partition(":") for arg in args) if colon and name in names]
     # An empty one is refused with all other empty arguments.
     return Registry().provider("load_model", asked[0]) if asked and asked[0] else None
+
+
+def _reader_of_a_folder(args: Sequence[str]) -> Provider | None:
+    """The source of models that is sure to read a folder among the arguments, and no other is."""
+    from segplug.registry.registry import Registry
+    from segplug.registry.sources import accepting_sources, usable_sources
+
+    folders = [arg for arg in args if os.path.isdir(os.path.expanduser(arg))]
+    if not folders:
+        return None
+    sources, _ = usable_sources(Registry().load, "load_model")
+    for folder in folders:
+        found = accepting_sources(sources, folder, [])
+        if len(found) == 1 and found[0].method("accepts")(folder) >= Confidence.LIKELY:
+            return found[0]
+    return None

@@ -1,8 +1,9 @@
-"""A command has the flags of the model's source, where the location or --source names the source."""
+"""A command has the flags of the model's source, where the location, --source or a folder names the source."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,10 @@ SOURCE = """
         options = Options
 
         def accepts(self, location):
-            return Confidence.SURE if location.startswith("acme:") else Confidence.NO
+            if location.startswith("acme:"):
+                return Confidence.SURE
+            kinds = {"folder.acme": Confidence.LIKELY, "perhaps.acme": Confidence.POSSIBLE}
+            return kinds.get(location, Confidence.NO)
 
         @hookimpl
         def load_model(self, request):
@@ -87,6 +91,18 @@ def test_a_location_names_its_source(capsys: pytest.CaptureFixture[str]) -> None
 def test_source_names_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     found = loaded_with(capsys, "net", "--source", "acme", "--mean", "1", "2", "3")
     assert "mean=(1.0, 2.0, 3.0)" in found["name"]
+
+
+def test_a_folder_that_one_source_is_sure_to_read_names_it_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.acme").mkdir()
+    (tmp_path / "perhaps.acme").mkdir()
+    found = loaded_with(capsys, "folder.acme", "--mean", "1", "2", "3")
+    assert "mean=(1.0, 2.0, 3.0)" in found["name"]
+    assert run_command_line(["run", "analyze", "name", "perhaps.acme", "--mean", "1", "2", "3"]) == 2
+    assert "No such option '--mean'" in capsys.readouterr().err
 
 
 def test_flags_and_source_options_go_together(capsys: pytest.CaptureFixture[str]) -> None:

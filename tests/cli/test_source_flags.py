@@ -1,4 +1,4 @@
-"""A command has the flags of the model's source, where the location, --source or a folder names the source."""
+"""A command has the flags of the source that the location, --source or a folder names."""
 
 from __future__ import annotations
 

@@ -125,17 +125,19 @@ def _sliding(
     artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)
     windows = model.meta.inference
     assert windows.crop_size is not None  # the options made it slide
-    assert windows.stride is not None
-    (crop_h, crop_w), (step_h, step_w) = windows.crop_size, windows.stride
-    # Not a whole number of steps, so that the last window of each axis is moved back into the image.
-    height, width = crop_h + step_h // 2 + 5, crop_w + step_w // 2 + 7
+    (crop_h, crop_w), step = windows.crop_size, windows.stride
+    # Not a whole number of steps, so that the last window of each axis is moved back into the image. Windows
+    # that lie even are those of an image with one edge of their own size.
+    height, width = (
+        (crop_h, 2 * crop_w + 7) if step is None else (crop_h + step[0] // 2 + 5, crop_w + step[1] // 2 + 7)
+    )
     image = sample_input(model.meta, (height, width))
     expected = source.models.slide_inference(model)
     with session.open(artifact, backend="onnxruntime") as engine:
         actual = Slider(Runner(engine))(image)
     perturbed = partial(perturbed_runs, expected, image)
     comparison = compare([Pair(f"sample 1x{height}x{width}", expected(image), actual, perturbed=perturbed)])
-    size = f"{crop_h}x{crop_w} every {step_h}x{step_w}"
+    size = f"{crop_h}x{crop_w} " + ("spread evenly" if step is None else "every {}x{}".format(*step))
     return _row(replace(blank, exported_for=size), session, artifact, comparison, seconds)
 
 

@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
-from matrix import families, families_mmseg1, mmseg_models
+from matrix import families, families_mmseg1, families_transformers, mmseg_models, transformers_models
 from matrix.families import Case
 from matrix.rows import FORM, MODES
 
@@ -22,18 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCES", "Models", "Source"]
 
-MADE_BY = (
-    "segplug",
-    "segplug-torch",
-    "segplug-mmseg",
-    "segplug-onnx",
-    "mmsegmentation",
-    "torch",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-)
+LIBRARIES = ("torch", "numpy", "onnx", "onnxruntime", "onnxscript")
+MADE_BY = ("segplug", "segplug-torch", "segplug-mmseg", "segplug-onnx", "mmsegmentation", *LIBRARIES)
 
 
 class Models(Protocol):
@@ -94,6 +85,12 @@ def _missing_mmseg(wanted: str) -> str | None:
     return f"{found} is installed: run it in an environment with mmsegmentation {wanted}"
 
 
+def _missing_transformers() -> str | None:
+    if find_spec("transformers") is None:
+        return "transformers is not installed"
+    return None
+
+
 SOURCES: Mapping[str, Source] = {
     "mmseg0": Source(
         what="one config of each of mmsegmentation 0.30's families",
@@ -119,5 +116,24 @@ SOURCES: Mapping[str, Source] = {
         made_by=(*MADE_BY, "onedl-mmsegmentation", "mmcv", "mmcv-lite", "mmengine", "mmdet", "mmpretrain"),
         missing=partial(_missing_mmseg, "1.x"),
         left_out=families_mmseg1.LEFT_OUT,
+    ),
+    "transformers": Source(
+        what="one network of each segmentation class of transformers",
+        slide_reference="the same windows, cut and added up by PyTorch (EoMT: by its processor)",
+        page="support-matrix-transformers",
+        models=transformers_models,
+        title="Support matrix: transformers",
+        command="python -m matrix --source transformers",
+        families=families_transformers.FAMILIES,
+        parts=(FORM, *MODES),
+        made_by=(
+            "segplug",
+            "segplug-torch",
+            "segplug-transformers",
+            "segplug-onnx",
+            "transformers",
+            *LIBRARIES,
+        ),
+        missing=_missing_transformers,
     ),
 }

@@ -319,6 +319,10 @@ def test_a_data_set_that_cannot_be_scored(
     ("subjects", "words"),
     [
         ((CONFIG,), "takes a config and its checkpoint, not 1 file"),
+        ((CONFIG, WEIGHTS, WEIGHTS), "takes a config and its checkpoint, not 3 files"),
+        ((), "takes a config and its checkpoint, not 0 files"),
+        (("no_folder",), "takes a config and its checkpoint, not 1 file"),
+        ((".", "no.pth"), "there is no file no.pth"),
         ((CONFIG, "no.pth"), "there is no file no.pth"),
         ((WEIGHTS, CONFIG), "no installed source reads a"),
     ],

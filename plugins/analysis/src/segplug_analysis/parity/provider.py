@@ -69,9 +69,10 @@ class Options(ArtifactOptions):
 class Parity(Report[Options]):
     """Scores a trained model on every backend, beside PyTorch, with one data set for all.
 
-    SUBJECTs are a config and its checkpoint. The files that the backends open are exported into a work folder
-    and used again; --force makes them again. A backend or precision that does not work is listed in the
-    report with the reason; it is an error only if nothing could be compared.
+    SUBJECTs are a config and its checkpoint, or a model's folder with its weights. The files that the
+    backends open are exported into a work folder and used again; --force makes them again. A backend or
+    precision that does not work is listed in the report with the reason; it is an error only if nothing could
+    be compared.
     """
 
     hook_version = 2
@@ -149,17 +150,19 @@ def _require_one_success(outcomes: Sequence[Outcome]) -> None:
         raise type(errors[0])(f"nothing could be compared: {reasons}") from errors[0]
 
 
-def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str]:
-    if len(request.subjects) != 2:
+def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str | None]:
+    """The model and its weights; ``None``: it is a folder, which may hold them."""
+    config, *rest = request.subjects or ("",)
+    folder = not has_scheme(config) and config != "" and expanded(config).is_dir()
+    if len(rest) > 1 or not (rest or folder):
         raise UsageError(
             f"analyze parity takes a config and its checkpoint, not {counted(len(request.subjects), 'file')}",
             hint="segplug analyze parity CONFIG CHECKPOINT --dataset FOLDER",
         )
-    for subject in request.subjects:
+    for subject in rest if folder else request.subjects:
         if not has_scheme(subject) and (reason := why_no_file(expanded(subject))):
             raise UsageError(reason)
-    config, checkpoint = request.subjects
-    return config, checkpoint
+    return config, rest[0] if rest else None
 
 
 def _dataset(session: Session, config: str, options: Options) -> Dataset:

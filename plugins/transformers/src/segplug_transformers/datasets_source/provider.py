@@ -42,11 +42,7 @@ class Datasets(DatasetSource[DatasetsOptions]):
 
     @hookimpl
     def load_dataset(self, request: LoadDatasetRequest[DatasetsOptions]) -> TableDataset:
-        """Open the table of one split; no image is read."""
-        if request.cfg_options:
-            raise UsageError(
-                f"{request.location} has no settings to override", hint="its options are --dataset-options"
-            )
+        """Open the table of one split; no image is read. Overrides of a config are the model's."""
         layout, splits = find_layout(request.location)
         split = _chosen(splits, request.options.split, request.location)
         try:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from converters_support.foreign import library
 from transformers import image_processing_backends
 from transformers.image_transforms import (
     center_crop,
@@ -18,6 +17,7 @@ from transformers.image_transforms import (
 )
 from transformers.image_utils import SizeDict, get_image_size_for_max_height_width
 from transformers.models.dpt import image_processing_pil_dpt as dpt
+from transformers_support.torchvision import functions
 
 from segplug.model import ModelMeta
 from segplug.preprocessing import Crop, Pad, Resize, Step
@@ -106,8 +106,7 @@ def test_the_centre_of_the_pillow_processors() -> None:
 
 
 def test_the_centre_of_the_torchvision_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    functions = library("torchvision.transforms.v2.functional")
-    monkeypatch.setattr(image_processing_backends, "tvF", functions, raising=False)
+    monkeypatch.setattr(image_processing_backends, "tvF", functions(), raising=False)
     centre = image_processing_backends.TorchvisionBackend.center_crop
     for image, size in _images():
         planes = torch.from_numpy(image.transpose(2, 0, 1).copy())

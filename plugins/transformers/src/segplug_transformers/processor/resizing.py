@@ -57,7 +57,7 @@ def resize_by(
             )
     raise settings.refusal(
         f"{settings.processor.name} does not resize to {' and '.join(sorted(size)) or 'no size'}",
-        hint="change it with --cfg-options preprocessor.size.EDGE=PIXELS",
+        hint="""--cfg-options 'preprocessor.size={"height": 512, "width": 512}', for example""",
     )
 
 

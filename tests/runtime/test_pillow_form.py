@@ -9,7 +9,7 @@ from PIL import Image
 
 from segplug.runtime import pillow_form
 
-FILTERS = ["nearest", "box", "bilinear", "bicubic", "lanczos"]
+FILTERS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 # (height, width) before and after.
 WIDTH_FIRST = {

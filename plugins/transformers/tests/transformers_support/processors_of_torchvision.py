@@ -11,25 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-_library = torch.library.Library("torchvision", "FRAGMENT")
+from transformers_support.processor_cases import CASES, images, settings_of
+from transformers_support.torchvision import functions
 
 
-def main(proofs: str, target: Path) -> None:
+def main(target: Path) -> None:
     """Write ``values.npz`` and ``classes.json``.
 
     Args:
-        proofs: Where torchvision is installed.
         target: The folder of both files.
     """
-    sys.path.append(proofs)
-    for operator in ("nms", "qnms"):
-        # A torchvision that was built for CUDA does not find its operators with a CPU build of torch.
-        _library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    functions()
     import transformers
-
-    from transformers_support.processor_cases import CASES, images, settings_of
 
     values: dict[str, Any] = {}
     for processor, name, settings in settings_of(torchvision=True):
@@ -58,4 +52,4 @@ def facts_of(kind: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

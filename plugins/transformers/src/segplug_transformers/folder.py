@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,10 @@ def read_folder(
         ModelError: a file is missing, or is no JSON.
     """
     path = expanded(location)
-    if not path.is_dir():
-        raise UsageError(f"{location} is no folder", hint="name the folder that save_pretrained wrote")
+    if not os.path.isdir(path):
+        if is_regular(path):
+            raise UsageError(f"{location} is a file", hint=f"name its folder: {path.parent}")
+        raise UsageError(f"there is no folder {location}", hint="name one that save_pretrained wrote")
     config_file = path / CONFIG
     if reason := why_no_file(config_file):
         raise ModelError(reason, hint=_hint_of_cache(path))

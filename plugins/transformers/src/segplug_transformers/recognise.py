@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from segplug.errors import ModelError
@@ -31,7 +32,7 @@ def confidence(location: str) -> Confidence:
     path = expanded(location)
     if path.name == CONFIG and is_regular(path):
         return min(_of_config(path.parent), Confidence.POSSIBLE)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return Confidence.NO
     if is_regular(path / CONFIG):
         return _of_config(path)
@@ -47,5 +48,5 @@ def _of_config(folder: Path) -> Confidence:
     if not any(key in config for key in _KEYS):
         return Confidence.NO
     names = config.get("architectures")
-    known = isinstance(names, list) and bool(names) and names[0] in ARCHITECTURES
+    known = isinstance(names, list) and names[:1] and isinstance(names[0], str) and names[0] in ARCHITECTURES
     return Confidence.LIKELY if known else Confidence.POSSIBLE

@@ -25,8 +25,9 @@ __all__ = ["load_network"]
 
 _COUNTER = "num_batches_tracked"
 """The batch norms' counter of training batches: it changes no result, and old files lack it."""
-_WIDE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""The types of weights that are numbers by themselves, without a scale beside them."""
+_WEIGHTS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_PLAIN = (*_WEIGHTS, torch.int64, torch.int32, torch.bool)
+"""The types of what a network's file holds: weights, counters, tables. Others have a scale beside them."""
 
 
 def load_network(
@@ -59,7 +60,6 @@ def load_network(
             output_loading_info=True,
         )
     _refuse_misfit(checkpoint, info)
-    _refuse_other_types(checkpoint, network)
     if note:
         reporter.note(note)
     return _with_own_memory(network, checkpoint).eval()
@@ -78,28 +78,18 @@ def _refuse_misfit(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
 def _note_of_types(checkpoint: Checkpoint) -> str:
     """What a user should know of the types of the weights; empty: they are float32."""
     # Single numbers tell nothing: PyTorch makes float64 of a number of NumPy.
-    types = {value.dtype for value in checkpoint.state.values() if value.is_floating_point() and value.dim()}
-    if narrow := types.difference(_WIDE):
-        raise _quantised(checkpoint, narrow)
-    others = types - {torch.float32}
+    types = {value.dtype for value in checkpoint.state.values() if value.dim()}
+    if narrow := types.difference(_PLAIN):
+        raise CheckpointError(
+            f"{checkpoint.path} holds weights of {_names(narrow)}, which are quantised",
+            hint="give the weights that were quantised",
+        )
+    others = types.intersection(_WEIGHTS) - {torch.float32}
     if not others:
         return ""
     return (
         f"the weights are {_names(others)}, and the network computes in float32; transformers itself would "
         f"compute in the type of the weights unless it is told otherwise"
-    )
-
-
-def _refuse_other_types(checkpoint: Checkpoint, network: nn.Module) -> None:
-    types = {value.dtype for value in network.parameters()}
-    if others := types.difference(_WIDE):
-        raise _quantised(checkpoint, others)
-
-
-def _quantised(checkpoint: Checkpoint, types: Collection[torch.dtype]) -> CheckpointError:
-    return CheckpointError(
-        f"{checkpoint.path} holds weights of {_names(types)}, which are quantised",
-        hint="give the weights that were quantised",
     )
 
 

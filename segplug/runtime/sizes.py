@@ -63,7 +63,9 @@ def plan_sizes(steps: Sequence[Step], original: Size) -> Plan:
 
 def _resized(size: Size, resize: Resize) -> Size:
     if resize.scale is not None and resize.multiple == "nearest":
-        return _nearest_multiples(size, resize.scale, resize.multiple_of or 1, keep_ratio=resize.fit == "closest")
+        return _nearest_multiples(
+            size, resize.scale, resize.multiple_of or 1, keep_ratio=resize.fit == "closest"
+        )
     height, width = _target(size, resize)
     if resize.multiple_of is None:
         return height, width

@@ -22,7 +22,7 @@ of a plugin. It registers any of these:
       @contextmanager
       def without_hints(): ...
 
-* a **preparation**: what is done with each part of a class when the exportable copy is made, where weights are
+* a **preparation**: what is done with each part of a class when the exportable copy is made. Weights are
   numbers still; an export sees them only as tensors without values:
 
       @preparation("transformers.models.eomt.modeling_eomt.EomtForUniversalSegmentation")

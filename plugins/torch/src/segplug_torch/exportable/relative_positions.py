@@ -23,14 +23,13 @@ def relative_position_index(rows: Size, columns: Size, device: torch.device) -> 
     Returns:
         (1 + rows * columns, 1 + rows * columns), of whole numbers.
     """
-    patch = torch.arange(rows * columns, device=device)
-    row, column = patch // columns, patch % columns
+    row, column = (torch.arange(length, device=device) for length in (rows, columns))
+    row, column = row[:, None].expand(rows, columns).flatten(), column.expand(rows, columns).flatten()
     down = row[:, None] - row[None, :] + rows - 1
     right = column[:, None] - column[None, :] + columns - 1
     pairs = down * (2 * columns - 1) + right
-    to_patch, from_patch, to_itself = (
-        torch.full((1, 1), (2 * rows - 1) * (2 * columns - 1) + entry, device=device) for entry in range(3)
-    )
+    of_pairs = (2 * rows - 1) * (2 * columns - 1)
+    to_patch, from_patch, to_itself = (torch.arange(3, device=device) + of_pairs).view(3, 1, 1)
     of_class = torch.cat((to_itself, to_patch.expand(1, rows * columns)), dim=1)
     of_patches = torch.cat((from_patch.expand(rows * columns, 1), pairs), dim=1)
     return torch.cat((of_class, of_patches))

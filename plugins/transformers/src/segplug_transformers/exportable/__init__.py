@@ -17,7 +17,6 @@ from . import (  # noqa: F401  (each registers its forms)
     query_decoders,
     relative_positions,
     same_padding,
-    segformer,
     sine_positions,
     swin,
 )

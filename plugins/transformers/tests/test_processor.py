@@ -134,7 +134,7 @@ def test_table_of_classes_is_that_of_transformers(
         assert not unknown
         assert facts["default_to_square"] is known.default_to_square
         read = known.reads | known.torchvision_reads
-        for key in read - {"default_to_square", "do_convert_rgb"}:
+        for key in read - {"default_to_square"}:
             assert (known.defaults.get(key) or None) == (facts.get(key) or None), key
 
 

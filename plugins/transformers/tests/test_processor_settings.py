@@ -206,6 +206,15 @@ def test_grey_images(backend: Backend) -> None:
         _read({}, backend=backend, config=config)
 
 
+@pytest.mark.parametrize("name", [_SEGFORMER, "MobileViTForSemanticSegmentation"])
+def test_images_of_other_channels_are_not_converted(name: str) -> None:
+    switch = "do_convert_rgb" if name == _SEGFORMER else "do_flip_channel_order"
+    settings = {"image_mean": 0.5, "image_std": 0.5}
+    assert _read({**settings, switch: False}, name, config={"num_channels": 1}).steps
+    with pytest.raises(ModelError, match=f"{switch} is true"):
+        _read({**settings, switch: True}, name, config={"num_channels": 1})
+
+
 def test_pillow_does_not_resize_four_channels() -> None:
     settings = {"image_mean": 0.5, "image_std": 0.5}
     assert _read(settings, backend="torchvision", config={"num_channels": 4}).decoding.library == "bands"

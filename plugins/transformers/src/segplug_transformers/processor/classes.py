@@ -128,7 +128,7 @@ _TABLE = (
     ),
     ProcessorClass(
         "Tipsv2DptImageProcessor",
-        {**_resized(_area(448, 448), _BILINEAR), "do_normalize": False},
+        {**_resized(_area(448, 448), _BILINEAR), "do_normalize": False, "do_convert_rgb": True},
         _USUAL | _CROPPED | _PADDED,
         has_pil=False,
     ),
@@ -148,7 +148,7 @@ _TABLE = (
     ),
     ProcessorClass(
         "OneFormerImageProcessor",
-        _QUERIES,
+        {**_QUERIES, "do_convert_rgb": True},
         _USUAL | _REDUCED,
         default_to_square=False,
         serves="queries",
@@ -174,7 +174,12 @@ _TABLE = (
     ),
     ProcessorClass(
         "VideomtVideoProcessor",
-        {**_resized(_area(640, 640), _BILINEAR), **_IMAGENET, "do_center_crop": False},
+        {
+            **_resized(_area(640, 640), _BILINEAR),
+            **_IMAGENET,
+            "do_center_crop": False,
+            "do_convert_rgb": True,
+        },
         _USUAL | _CROPPED,
         has_pil=False,
         serves="queries",

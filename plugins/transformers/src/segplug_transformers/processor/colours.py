@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from segplug.preprocessing import ChannelOrder, Decoding, Normalize, Scale, Step
+from segplug.text import counted
 from segplug_transformers.processor.settings import Settings
 
 __all__ = ["channels_of", "decoding_for", "flipped", "in_order", "normalised", "rescaled"]
@@ -29,8 +30,19 @@ def decoding_for(channels: int) -> Decoding:
 
 
 def in_order(settings: Settings) -> tuple[Step, ...]:
-    """From the order of the decoder, BGR, to that of transformers, RGB."""
-    return (ChannelOrder((2, 1, 0)),) if settings.channels == 3 else ()
+    """From the order of the decoder, BGR, to that of transformers, RGB.
+
+    Raises:
+        ModelError: ``do_convert_rgb`` asks for three channels, and the network takes others.
+    """
+    if settings.channels == 3:
+        return (ChannelOrder((2, 1, 0)),)
+    if settings.flag("do_convert_rgb"):
+        raise settings.refusal(
+            f"do_convert_rgb is true, but the network takes {counted(settings.channels, 'channel')}",
+            hint="--cfg-options preprocessor.do_convert_rgb=false",
+        )
+    return ()
 
 
 def flipped(settings: Settings) -> tuple[Step, ...]:
@@ -42,7 +54,9 @@ def flipped(settings: Settings) -> tuple[Step, ...]:
     if not settings.flag("do_flip_channel_order"):
         return in_order(settings)
     if settings.channels != 3:
-        raise settings.refusal(f"do_flip_channel_order is true, but images have {settings.channels} channels")
+        raise settings.refusal(
+            f"do_flip_channel_order is true, but images have {counted(settings.channels, 'channel')}"
+        )
     return ()
 
 

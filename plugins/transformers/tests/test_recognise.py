@@ -100,11 +100,20 @@ def test_a_snapshot_in_the_cache_of_the_hub(segformer: Path, tmp_path: Path) -> 
     assert Segplug().load_model(segformer).meta.name == "segformer"
 
 
-def test_the_cache_in_place_of_its_snapshot(segformer: Path, tmp_path: Path) -> None:
+def test_a_folder_of_several_models_names_the_newest(segformer: Path, tmp_path: Path) -> None:
     snapshot = cached(segformer, tmp_path)
+    assert hint(snapshot.parent.parent) == f"name one of the models in it: {snapshot}"
+    run = tmp_path / "run"
+    for age, step in enumerate((1000, 500)):
+        shutil.copytree(segformer, run / f"checkpoint-{step}")
+        os.utime(run / f"checkpoint-{step}" / "config.json", (age, age))
+    assert hint(run) == f"name one of the models in it: {run / 'checkpoint-500'}"
+
+
+def hint(folder: Path) -> str | None:
     with pytest.raises(ModelError) as caught:
-        Segplug().load_model(snapshot.parent.parent)
-    assert caught.value.hint == f"name the snapshot: {snapshot}"
+        Segplug().load_model(folder)
+    return caught.value.hint
 
 
 def test_looking_into_a_folder_and_listing_import_neither_torch_nor_transformers(segformer: Path) -> None:

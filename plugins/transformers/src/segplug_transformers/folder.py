@@ -14,7 +14,18 @@ from segplug.errors import ModelError, UsageError
 from segplug.regular_files import expanded, is_regular, read_regular_text, why_no_file
 from segplug_transformers.overrides import apply_overrides
 
-__all__ = ["ADAPTER", "CONFIG", "PROCESSORS", "Folder", "read_folder", "read_json", "weight_files"]
+__all__ = [
+    "ADAPTER",
+    "CONFIG",
+    "PROCESSORS",
+    "WEIGHTS",
+    "Folder",
+    "adapter_error",
+    "inner_models",
+    "read_folder",
+    "read_json",
+    "weight_files",
+]
 
 CONFIG = "config.json"
 
@@ -26,7 +37,7 @@ PROCESSORS = (
 )
 """The files of a processor, in the order in which transformers looks for them, and the key in them."""
 
-_WEIGHTS = (
+WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
@@ -35,6 +46,7 @@ _WEIGHTS = (
 """The files of the weights, in the order in which transformers looks for them."""
 _OTHER_WEIGHTS = ("tf_model.h5", "flax_model.msgpack")
 _SHARD = "-of-"
+_INNER = ("checkpoint-*", "snapshots/*")
 ADAPTER = "adapter_config.json"
 _MOST_JSON = 1 << 24
 """Bytes. The longest config of a model of its own has some 100,000: the names of 20,000 classes."""
@@ -82,7 +94,7 @@ def read_folder(
         raise UsageError(f"there is no folder {location}", hint="name one that save_pretrained wrote")
     config_file = path / CONFIG
     if reason := why_no_file(config_file):
-        raise ModelError(reason, hint=_hint_of_cache(path))
+        raise _no_config(path, reason)
     config = read_json(config_file)
     processor, processor_file = _read_processor(path)
     config, processor = apply_overrides(config, processor, cfg_options or {})
@@ -134,11 +146,11 @@ def _read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
 
 
 def _find_weights(path: Path) -> Path | None:
-    return next((path / name for name in _WEIGHTS if is_regular(path / name)), None)
+    return next((path / name for name in WEIGHTS if is_regular(path / name)), None)
 
 
 def _no_weights(path: Path, location: str) -> ModelError:
-    message = f"the folder {location} has no weights: none of {', '.join(_WEIGHTS)}"
+    message = f"the folder {location} has no weights: none of {', '.join(WEIGHTS)}"
     others = [name for name in _OTHER_WEIGHTS if is_regular(path / name)]
     if others:
         return ModelError(
@@ -155,7 +167,22 @@ def _no_weights(path: Path, location: str) -> ModelError:
     return ModelError(message, hint=hint or "download the whole folder, or name a file with --checkpoint")
 
 
-def _hint_of_cache(path: Path) -> str | None:
-    """What to name in place of a folder of the hub's cache, which holds its snapshots."""
-    snapshots = sorted((path / "snapshots").glob(f"*/{CONFIG}"))
-    return f"name the snapshot: {snapshots[-1].parent}" if snapshots else None
+def inner_models(path: Path) -> list[Path]:
+    """The models in a folder of a Trainer or of the hub's cache, the newest last."""
+    found = [file for pattern in _INNER for file in path.glob(f"{pattern}/{CONFIG}")]
+    return [file.parent for file in sorted(found, key=lambda file: (file.stat().st_mtime, file))]
+
+
+def _no_config(path: Path, reason: str) -> ModelError:
+    if is_regular(path / ADAPTER):
+        return adapter_error(path)
+    inner = inner_models(path)
+    return ModelError(reason, hint=f"name one of the models in it: {inner[-1]}" if inner else None)
+
+
+def adapter_error(path: Path) -> ModelError:
+    """The error for weights that change those of another model."""
+    return ModelError(
+        f"{path} holds an adapter ({ADAPTER}), whose weights are apart from the model's",
+        hint="merge it with peft (merge_and_unload), and save the result with save_pretrained",
+    )

@@ -10,7 +10,7 @@ from segplug.locations import has_scheme
 from segplug.providers import Confidence
 from segplug.regular_files import expanded, is_regular
 from segplug_transformers.architectures import ARCHITECTURES
-from segplug_transformers.folder import CONFIG, read_json
+from segplug_transformers.folder import ADAPTER, CONFIG, WEIGHTS, inner_models, read_json
 
 __all__ = ["confidence"]
 
@@ -22,7 +22,8 @@ def confidence(location: str) -> Confidence:
     """How sure it is that ``location`` is a folder that ``save_pretrained`` of transformers wrote.
 
     Likely for a segmentation model. Possible for what the loader says more of: another model, a config that
-    cannot be read, the file in place of its folder, or a folder of the hub's cache in place of a snapshot.
+    cannot be read or is not there, the file in place of its folder, or a folder of a Trainer or of the hub's
+    cache in place of a model in it.
 
     Args:
         location: As the user gave it.
@@ -36,8 +37,8 @@ def confidence(location: str) -> Confidence:
         return Confidence.NO
     if is_regular(path / CONFIG):
         return _of_config(path)
-    snapshots = any((path / "snapshots").glob(f"*/{CONFIG}"))
-    return Confidence.POSSIBLE if snapshots else Confidence.NO
+    rest = any(is_regular(path / name) for name in (*WEIGHTS, ADAPTER, "preprocessor_config.json"))
+    return Confidence.POSSIBLE if rest or inner_models(path) else Confidence.NO
 
 
 def _of_config(folder: Path) -> Confidence:

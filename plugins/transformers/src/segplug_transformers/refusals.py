@@ -9,7 +9,7 @@ from segplug.errors import ModelError
 from segplug.regular_files import is_regular
 from segplug.text import counted
 from segplug_transformers.architectures import ARCHITECTURES, Architecture
-from segplug_transformers.folder import ADAPTER, Folder
+from segplug_transformers.folder import ADAPTER, Folder, adapter_error
 
 __all__ = ["require_architecture", "require_own_labels"]
 
@@ -44,10 +44,7 @@ def require_architecture(folder: Folder) -> Architecture:
             hint="name the folder of the model before it was quantised",
         )
     if is_regular(folder.path / ADAPTER):
-        raise ModelError(
-            f"{folder.path} holds an adapter ({ADAPTER}), whose weights are apart from the model's",
-            hint="merge it with peft (merge_and_unload), and save the result with save_pretrained",
-        )
+        raise adapter_error(folder.path)
     for place, backbone in _backbones_on_a_hub(folder.config):
         raise ModelError(
             f"{file}: {place} is '{backbone}', whose config is on a hub, and nothing is fetched",

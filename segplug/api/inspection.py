@@ -26,6 +26,7 @@ from segplug.registry.formats import (
     makers_for,
     read_meta,
 )
+from segplug.registry.hub import how_to_download
 from segplug.regular_files import expanded, is_regular, why_no_file
 from segplug.session import PathLike, Providers
 from segplug.text import counted
@@ -46,10 +47,13 @@ _MOST_PARTS = 12
 def inspect(providers: Providers, location: PathLike) -> FileInfo:
     """What a file is; see :meth:`segplug.Segplug.info`."""
     if has_scheme(str(location)):
-        raise UsageError(f"{location} is no file", hint="segplug info tells what a model file is")
+        raise UsageError(
+            f"{location} is no file",
+            hint=how_to_download(str(location)) or "segplug info tells what a model file is",
+        )
     path = expanded(str(location))
     if not path.is_dir() and (reason := why_no_file(path)):
-        raise UsageError(reason)
+        raise UsageError(reason, hint=how_to_download(location))
     if path.is_file() and path.stat().st_size == 0:
         raise ArtifactError(f"{path} is empty")
     suffix = next((end for end in CHECKPOINTS if path.name.lower().endswith(end)), None)

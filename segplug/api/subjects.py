@@ -9,6 +9,7 @@ from segplug.errors import UsageError
 from segplug.installed import Provider
 from segplug.locations import has_scheme
 from segplug.model import SegmentationModel
+from segplug.registry.hub import how_to_download
 from segplug.regular_files import why_no_file
 from segplug.results import Artifact
 from segplug.session import Subject
@@ -52,7 +53,7 @@ def existing(path: Path) -> Path:
     if not path.exists() and path.parent.is_dir():
         recover(path.parent)
     if not path.is_dir() and (reason := why_no_file(path)):
-        raise UsageError(reason)
+        raise UsageError(reason, hint=how_to_download(path))
     return path
 
 

@@ -20,6 +20,7 @@ from segplug.installed import Entry, Provider
 from segplug.locations import has_scheme
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.registry.discovery import addon_entries, entries
+from segplug.registry.hub import how_to_download
 from segplug.regular_files import is_regular, why_no_file
 from segplug.results import Artifact
 from segplug.session import Providers, Subject
@@ -166,6 +167,8 @@ def default_backend(providers: Providers, what: Subject) -> tuple[Provider, tupl
     try:
         providers.source("load_model", str(path), None)
     except UsageError as error:
+        if how_to_download(str(what)):
+            raise
         if is_path and not path.is_dir() and (reason := why_no_file(path)):
             raise UsageError(reason) from error
         if str(what).startswith(("http://", "https://")):

@@ -15,15 +15,16 @@ from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import PluginError, UsageError, is_interrupt
 from segplug.groups import EXECUTOR_HOOK
 from segplug.installed import Entry, Provider
-from segplug.locations import has_scheme, repository_name
+from segplug.locations import has_scheme
 from segplug.options import unknown
 from segplug.providers import Confidence
 from segplug.registry.addons import AddOns
 from segplug.registry.checks import check_manifest, check_provider
 from segplug.registry.discovery import entries
 from segplug.registry.hooks import Finish, addon_hook, new_manager, provider_hook
+from segplug.registry.hub import how_to_download
 from segplug.registry.loading import import_plugin, load_command, refuse_unusable, refuse_wrong_distribution
-from segplug.registry.sources import accepting_sources, how_to_download, usable_sources
+from segplug.registry.sources import accepting_sources, usable_sources
 
 __all__ = ["Registry"]
 
@@ -199,11 +200,8 @@ class Registry:
             flag = "--source" if hook == "load_model" else "--dataset-source"
             raise UsageError(f"several sources read {location}: {names}", hint=f"choose one with {flag}")
         trouble = f"; {'; '.join(broken)}" if broken else ""
-        if repository := not os.path.lexists(os.path.expanduser(location)) and repository_name(location):
-            raise UsageError(
-                f"there is no file or folder {location}, and nothing is fetched from a hub",
-                hint=how_to_download(hook, repository, usable) + trouble,
-            )
+        if how := how_to_download(location, hook):
+            raise UsageError(f"there is no file or folder {location}", hint=how + trouble)
         names = ", ".join(provider.entry.target for provider in usable)
         names = names or "none; a plugin brings one, such as segplug-mmseg or segplug-torch"
         missing = not has_scheme(location) and not os.path.lexists(os.path.expanduser(location))

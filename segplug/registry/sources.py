@@ -10,13 +10,7 @@ from segplug.providers import Confidence
 from segplug.registry.discovery import entries
 from segplug.registry.loading import entry_label
 
-__all__ = ["accepting_sources", "how_to_download", "usable_sources"]
-
-_HUB = {
-    "load_model": ("transformers", "segplug-transformers", ""),
-    "load_dataset": ("datasets", "'segplug-transformers[datasets]'", " --repo-type dataset"),
-}
-"""The hook: the source that reads what the hub has, what brings it, and a flag of the hub's tool."""
+__all__ = ["accepting_sources", "usable_sources"]
 
 
 def usable_sources(load: Callable[[Entry], Provider], hook: str) -> tuple[list[Provider], list[str]]:
@@ -38,15 +32,6 @@ def accepting_sources(sources: list[Provider], location: str, broken: list[str])
     sure = {id(source): _confidence(source, location, broken) for source in sources}
     best = max(sure.values(), default=Confidence.NO)
     return [source for source in sources if best > Confidence.NO and sure[id(source)] == best]
-
-
-def how_to_download(hook: str, repository: str, sources: list[Provider]) -> str:
-    """What to type for a repository of the Hugging Face hub, ``OWNER/NAME``, with these sources installed."""
-    reader, plugin, flag = _HUB[hook]
-    name = repository.partition("/")[2]
-    known = any(source.entry.target == reader for source in sources)
-    install = "" if known else f"; pip install {plugin}"
-    return f"hf download{flag} {repository} --local-dir {name}{install}; then give {name} in its place"
 
 
 def _confidence(source: Provider, location: str, broken: list[str]) -> Confidence:

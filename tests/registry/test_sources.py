@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from segplug import Segplug
+from segplug.cli.root import run_command_line
 from segplug.errors import PluginError, UsageError
+from segplug.registry.hub import how_to_download
 from segplug.registry.registry import Registry
-from segplug.registry.sources import how_to_download
 from tests.registry.support import IMPORTS
 
 SETS = (
@@ -99,15 +101,49 @@ def test_a_name_on_a_hub_is_said_how_to_download(sets, location) -> None:
     with pytest.raises(UsageError) as caught:
         opened(location)
     assert str(caught.value) == (
-        f"there is no file or folder {location}, and nothing is fetched from a hub (hf download "
-        "--repo-type dataset acme/roads.v1.5 --local-dir roads.v1.5; then give roads.v1.5 in its place)"
+        f"there is no file or folder {location} (nothing is fetched from a hub: hf download --repo-type "
+        "dataset acme/roads.v1.5 --local-dir roads.v1.5; then give roads.v1.5 in its place)"
     )
 
 
-def test_without_a_source_that_reads_the_hub_s_models_it_is_said_what_brings_one() -> None:
-    assert how_to_download("load_model", "acme/b0", []) == (
-        "hf download acme/b0 --local-dir b0; pip install segplug-transformers; then give b0 in its place"
+def test_without_a_source_that_reads_the_hub_s_models_it_is_said_what_brings_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("segplug.registry.hub.entries", lambda hook: ())
+    assert how_to_download("acme/b0") == (
+        "nothing is fetched from a hub: hf download acme/b0 --local-dir b0; pip install "
+        "segplug-transformers; then give b0 in its place"
     )
+    assert how_to_download("b0") is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict acme/b0 photo.jpg",
+        "infer acme/b0 --dataset . --out labels.npz",
+        "infer onnxruntime acme/b0 --dataset . --out labels.npz",
+        "info acme/b0",
+        "info https://huggingface.co/acme/b0",
+        "serve acme/b0",
+        "export onnx acme/b0 --output b0.onnx",
+        "export torchserve acme/b0 --output-folder models",
+        "export triton acme/b0 --output-folder models",
+        "build_engine tensorrt acme/b0 --output b0.engine",
+        "analyze benchmark acme/b0",
+        "analyze flops acme/b0",
+        "analyze config acme/b0",
+        "analyze parity acme/b0 b0.onnx --dataset .",
+    ],
+)
+def test_every_command_says_how_a_model_on_the_hub_is_downloaded(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert run_command_line(command.split()) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "hf download acme/b0 --local-dir b0" in error
 
 
 def test_the_command_line_names_both_and_the_flag(install_plugin, refused, tmp_path: Path) -> None:

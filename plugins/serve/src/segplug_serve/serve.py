@@ -19,6 +19,7 @@ from segplug.engine import REFERENCE_BACKEND, Engine
 from segplug.errors import UsageError
 from segplug.palette import named_palette
 from segplug.registry.formats import require_device
+from segplug.registry.hub import how_to_download
 from segplug.regular_files import read_regular_text
 from segplug.runtime.libraries import pillow
 from segplug.runtime.postprocess import require_scores
@@ -160,7 +161,7 @@ def _open_engine(session: Segplug, values: Mapping[str, Any]) -> Iterator[Engine
     else:
         subject = Path(path)
         if not subject.exists():
-            raise UsageError(f"there is no file {subject}")
+            raise UsageError(f"there is no file {subject}", hint=how_to_download(path))
         if given := [f"--{flag.replace('_', '-')}" for flag in MODEL_FLAGS if values[flag]]:
             raise UsageError(f"{given[0]} is for a config; {subject} is an artifact")
         backend = choose_backend(session, subject, backend)

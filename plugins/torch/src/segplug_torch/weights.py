@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import nn
 
 from segplug.checkpoint import Checkpoint, first_sentence

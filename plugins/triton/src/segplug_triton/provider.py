@@ -11,6 +11,7 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.providers import Packer
+from segplug.registry.hub import how_to_download
 from segplug.regular_files import why_no_file
 from segplug.requests import PackRequest
 from segplug.results import Artifact
@@ -109,7 +110,7 @@ def _require_schema() -> None:
 def _artifact(request: PackRequest[Options]) -> Path:
     path = request.file
     if reason := why_no_file(path):
-        raise UsageError(reason)
+        raise UsageError(reason, hint=how_to_download(path))
     if path.stat().st_size == 0:
         raise ArtifactError(f"{path} is empty")
     return path

@@ -14,6 +14,7 @@ from segplug.errors import UsageError
 from segplug.locations import has_scheme
 from segplug.providers import Confidence
 from segplug.registry.formats import backends_for
+from segplug.registry.hub import how_to_download
 from segplug.regular_files import why_no_file
 from segplug.text import counted
 from segplug_analysis.benchmark.options import Options
@@ -112,8 +113,8 @@ def _weights(configs: Sequence[str], options: Options) -> list[str | None]:
     """A checkpoint, or none, for each of the configs."""
     given = [os.path.expanduser(path) for path in options.checkpoint]
     for path in (*(config for config in configs if not has_scheme(config)), *given):
-        if reason := why_no_file(path):
-            raise UsageError(reason)
+        if not os.path.isdir(path) and (reason := why_no_file(path)):
+            raise UsageError(reason, hint=how_to_download(path))
     flags = {
         "--checkpoint": given,
         "--cfg-options": options.cfg_options,
@@ -148,7 +149,7 @@ def _backends_of_artifact(
 ) -> Mapping[str, Entry]:
     """The backends that open an artifact: those of the named ones, else all that are installed."""
     if not Path(subject).is_dir() and (reason := why_no_file(subject)):
-        raise UsageError(reason)
+        raise UsageError(reason, hint=how_to_download(subject))
     fitting = backends_for(Path(subject))
     if not named:
         if not fitting:

@@ -14,6 +14,7 @@ from segplug.limits import MOST_THREADS
 from segplug.locations import has_scheme
 from segplug.options import as_keywords, option
 from segplug.providers import Report
+from segplug.registry.hub import how_to_download
 from segplug.regular_files import expanded, why_no_file
 from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
@@ -161,7 +162,7 @@ def _config_and_checkpoint(request: AnalyzeRequest[Options]) -> tuple[str, str |
         )
     for subject in rest if folder else request.subjects:
         if not has_scheme(subject) and (reason := why_no_file(expanded(subject))):
-            raise UsageError(reason)
+            raise UsageError(reason, hint=how_to_download(subject))
     return config, rest[0] if rest else None
 
 

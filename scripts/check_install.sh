@@ -75,6 +75,32 @@ NET
     is_there predictions/photo_painted.png
 }
 
+# A folder that transformers saved, and a data set that datasets did.
+job_transformers() {
+    not_importable mmcv mmseg torchvision
+    python - <<'MODEL'
+import datasets
+import numpy
+import torch
+import transformers
+
+torch.manual_seed(0)
+config = transformers.SegformerConfig(
+    depths=[1] * 4, hidden_sizes=[8] * 4, num_attention_heads=[1] * 4, decoder_hidden_size=8, num_labels=4
+)
+transformers.SegformerForSemanticSegmentation(config).save_pretrained("model")
+transformers.SegformerImageProcessorPil(size={"height": 64, "width": 96}).save_pretrained("model")
+pixels = numpy.random.default_rng(0).integers(0, 4, (2, 48, 64), dtype=numpy.uint8)
+rows = {"image": list(numpy.stack([60 * pixels] * 3, axis=-1)), "label": list(pixels)}
+features = datasets.Features(image=datasets.Image(), label=datasets.Image())
+datasets.Dataset.from_dict(rows, features=features).save_to_disk("data")
+MODEL
+    segplug export onnx model --output model.onnx --verify
+    segplug predict model.onnx photo.png
+    is_there predictions/photo_painted.png
+    segplug infer model.onnx --dataset data --eval mIoU
+}
+
 job_mmseg0() {
     segplug export onnx "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
         --output model.onnx --shape 128 256 --verify

@@ -13,8 +13,11 @@ from segplug.options import nearest
 from segplug_transformers.architectures import Architecture
 from segplug_transformers.folder import Folder
 from segplug_transformers.offline import offline
+from segplug_transformers.refusals import DECODER
 
 __all__ = ["built", "model_class", "model_config", "refuse_unknown_keys"]
+
+_OF_A_BACKBONE = ("backbone", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone")
 
 
 def model_class(architecture: Architecture) -> Any:
@@ -42,8 +45,12 @@ def model_config(folder: Folder, architecture: Architecture) -> Any:
         ModelError: transformers refuses it.
     """
     kind = model_class(architecture).config_class
+    content = dict(folder.config)
+    decoder = content.get(DECODER)
+    if isinstance(decoder, Mapping):
+        content[DECODER] = {key: value for key, value in decoder.items() if key not in _OF_A_BACKBONE}
     with built(f"the config {folder.config_file}"), offline():
-        return kind.from_dict(dict(folder.config))
+        return kind.from_dict(content)
 
 
 def refuse_unknown_keys(config: Any, keys: Mapping[str, Any]) -> None:

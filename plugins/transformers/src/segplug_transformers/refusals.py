@@ -11,8 +11,10 @@ from segplug.text import counted
 from segplug_transformers.architectures import ARCHITECTURES, Architecture
 from segplug_transformers.folder import ADAPTER, Folder, adapter_error
 
-__all__ = ["require_architecture", "require_own_labels"]
+__all__ = ["DECODER", "require_architecture", "require_own_labels"]
 
+DECODER = "decoder_config"
+"""MaskFormer's config of its decoder: a whole DETR's, whose backbone is not built, but would be looked up."""
 _TIMM = "timm_backbone"
 
 
@@ -112,5 +114,5 @@ def _backbones_on_a_hub(config: Mapping[str, Any], place: str = "") -> Iterator[
     if name is not None and config.get("backbone_config") is None and kind != _TIMM and not usual:
         yield f"{place}backbone", name
     for key, value in config.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != DECODER:
             yield from _backbones_on_a_hub(value, f"{place}{key}.")

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from segplug_torch.exportable.deformable_attention import DeformableAttention, cell_centres
+from segplug_torch.exportable.deformable_attention import (
+    DeformableAttention,
+    cell_centres,
+    maps_of,
+    row_of,
+)
 from segplug_torch.exportable.registry import method_form, original_forward
 from torch import Tensor
 
@@ -26,18 +32,21 @@ def _pixel_decoder(self: Any, feats: list[Tensor]) -> tuple[Tensor, list[Tensor]
         decoded: tuple[Tensor, list[Tensor]] = original_forward(self)(feats)
         return decoded
     maps: list[Tensor] = []
-    positions, places = [], []
+    added, places = [], []
     for index in range(self.num_encoder_levels):  # the smallest map comes first
         level = self.num_input_levels - 1 - index
-        maps.append(self.input_convs[index](feats[level]).permute(0, 2, 3, 1))
-        sine = sine_positions(self.postional_encoding, feats[level].shape[-2:], maps[-1])
-        positions.append(self.level_encoding.weight[index] + sine)
-        places.append(cell_centres(maps[-1].shape[1:3], maps[-1], offset=self.point_generator.offset))
+        x = self.input_convs[index](feats[level])
+        sine = sine_positions(self.postional_encoding, x.shape[2:], x)
+        maps.append(x)
+        added.append((self.level_encoding.weight[index] + sine).flatten(0, 1))
+        places.append(cell_centres(x.shape[2:], x, offset=self.point_generator.offset).flatten(0, 1))
+    row, position, place = row_of(maps), torch.cat(added), torch.cat(places)
+    sizes = [(x.shape[2], x.shape[3]) for x in maps]
     for layer in self.encoder.layers:
-        taken = _deformable(layer.self_attn)(maps, positions, places)
-        maps = [layer.self_attn.dropout(new) + x for new, x in zip(taken, maps, strict=True)]
-        maps = [layer.norms[1](layer.ffn(layer.norms[0](x))) for x in maps]
-    outs = [x.permute(0, 3, 1, 2) for x in maps]
+        attention = layer.self_attn
+        taken = _deformable(attention)(row, sizes, position, place)
+        row = layer.norms[1](layer.ffn(layer.norms[0](attention.dropout(taken) + row)))
+    outs = maps_of(row, sizes)
     for index in range(self.num_input_levels - self.num_encoder_levels - 1, -1, -1):
         lateral = self.lateral_convs[index](feats[index])
         above = F.interpolate(outs[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)

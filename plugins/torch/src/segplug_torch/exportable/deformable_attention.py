@@ -1,8 +1,8 @@
 """Deformable attention over maps of several sizes, as Mask2Former's pixel decoder has it.
 
 Frameworks lay the positions of all maps into one row, and part it again by numbers that they read from a
-tensor of sizes; an export freezes those. Here each map keeps its height and width, and what lies between
-them is sampled from one map for the positions of another: ONNX has GridSample.
+tensor of sizes; an export freezes those. Here the sizes stay numbers that follow the input, and what lies
+between the positions is sampled from each map by what ONNX calls GridSample.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from .sizes import Size
 
-__all__ = ["DeformableAttention", "cell_centres"]
+__all__ = ["DeformableAttention", "cell_centres", "maps_of", "row_of"]
 
+HW = tuple[Size, Size]
 Projection = Callable[[Tensor], Tensor]
 
 
@@ -35,38 +36,43 @@ class DeformableAttention:
     points: int
     """How many points of each map a position looks at."""
 
-    def __call__(
-        self, maps: Sequence[Tensor], positions: Sequence[Tensor], places: Sequence[Tensor]
-    ) -> list[Tensor]:
+    def __call__(self, row: Tensor, sizes: Sequence[HW], position: Tensor, place: Tensor) -> Tensor:
         """What each position takes from all maps.
 
         Args:
-            maps: (N, H, W, C), of several sizes.
-            positions: What is added to each map where it asks, (H, W, C).
-            places: Where the cells of each map lie: see :func:`cell_centres`.
+            row: (N, L, C), the positions of all maps: see :func:`row_of`.
+            sizes: The maps' heights and widths.
+            position: (L, C), added where a position asks.
+            place: (L, 2), where each position lies in its map: see :func:`cell_centres`.
 
         Returns:
-            For each map (N, H, W, C).
+            (N, L, C).
         """
-        values = [_by_head(self.values(x).permute(0, 3, 1, 2), self.heads) for x in maps]
-        asking = zip(maps, positions, places, strict=True)
-        return [self.output(self._taken(x + position, place, values)) for x, position, place in asking]
-
-    def _taken(self, query: Tensor, place: Tensor, values: Sequence[Tensor]) -> Tensor:
-        shape = self.heads, len(values), self.points
+        shape, query = (self.heads, len(sizes), self.points), row + position
         offsets = self.offsets(query).unflatten(-1, (*shape, 2))  # type: ignore[no-untyped-call]
         weights = self.weights(query).unflatten(-1, (shape[0], shape[1] * shape[2]))  # type: ignore[no-untyped-call]
         weights = weights.softmax(dim=-1).unflatten(-1, shape[1:])
-        found = torch.zeros((), device=query.device)
-        for level, value in enumerate(values):
-            size = torch.stack([_number(length, query) for length in (value.shape[3], value.shape[2])])
-            at = place[:, :, None, None, :] + offsets[:, :, :, :, level] / size
-            found = found + _sampled(value, at, weights[:, :, :, :, level])
-        found = found.unflatten(0, (query.shape[0], self.heads))  # type: ignore[no-untyped-call]
-        return found.flatten(1, 2).permute(0, 2, 3, 1)
+        found = torch.zeros((), device=row.device)
+        for level, x in enumerate(maps_of(self.values(row), sizes)):
+            size = torch.stack([_number(length, row) for length in (x.shape[3], x.shape[2])])
+            at = place[:, None, None, :] + offsets[:, :, :, level] / size
+            found = found + _sampled(_by_head(x, self.heads), at, weights[:, :, :, level])
+        found = found.unflatten(0, (row.shape[0], self.heads))  # type: ignore[no-untyped-call]
+        return self.output(found.flatten(1, 2).transpose(1, 2))
 
 
-def cell_centres(size: tuple[Size, Size], like: Tensor, *, offset: float = 0.5) -> Tensor:
+def row_of(maps: Sequence[Tensor]) -> Tensor:
+    """(N, L, C), of maps (N, C, H, W): their positions in rows, one map after the other."""
+    return torch.cat([x.flatten(2) for x in maps], dim=2).transpose(1, 2)
+
+
+def maps_of(row: Tensor, sizes: Sequence[HW]) -> list[Tensor]:
+    """(N, C, H, W) of each size, of (N, L, C)."""
+    parts = row.transpose(1, 2).split([height * width for height, width in sizes], dim=2)  # type: ignore[no-untyped-call]
+    return [part.unflatten(2, size) for part, size in zip(parts, sizes, strict=True)]
+
+
+def cell_centres(size: HW, like: Tensor, *, offset: float = 0.5) -> Tensor:
     """(H, W, 2): where each cell lies as (x, y) from 0 to 1: its middle, or another ``offset`` in it."""
     rows, columns = (
         (torch.arange(length, device=like.device) + offset) / _number(length, like) for length in size
@@ -81,18 +87,16 @@ def _by_head(x: Tensor, heads: int) -> Tensor:
 
 
 def _sampled(value: Tensor, at: Tensor, weights: Tensor) -> Tensor:
-    """(N * heads, D, h, w): each position's weighted points of ``value``, (N * heads, D, H, W).
+    """(N * heads, D, L): each position's weighted points of ``value``, (N * heads, D, H, W).
 
     Args:
         value: One map.
-        at: (N, h, w, heads, points, 2), as (x, y), 0 to 1 in the map.
-        weights: (N, h, w, heads, points).
+        at: (N, L, heads, points, 2), as (x, y), 0 to 1 in the map.
+        weights: (N, L, heads, points).
     """
-    width, points = at.shape[2], at.shape[4]
-    grid = (2 * at - 1).permute(0, 3, 1, 2, 4, 5).flatten(0, 1).flatten(2, 3)
+    grid = (2 * at - 1).transpose(1, 2).flatten(0, 1)
     found = F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    by_point: Tensor = found.unflatten(-1, (width, points))  # type: ignore[no-untyped-call]
-    return (by_point * weights.permute(0, 3, 1, 2, 4).flatten(0, 1).unsqueeze(1)).sum(dim=-1)
+    return (found * weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)).sum(dim=-1)
 
 
 def _number(length: Size, like: Tensor) -> Tensor:

@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from segplug_torch.exportable.deformable_attention import DeformableAttention, cell_centres
+from segplug_torch.exportable.deformable_attention import (
+    DeformableAttention,
+    cell_centres,
+    maps_of,
+    row_of,
+)
 from segplug_torch.exportable.registry import method_form, original_forward
 from torch import Tensor
 
@@ -47,15 +53,17 @@ def _decoded(
     """The maps of several sizes, the smallest first, and the features of the masks, all (N, C, H, W)."""
     maps, places, added = [], [], []
     for level, feature in enumerate(features[::-1][: self.num_feature_levels]):
-        x = self.input_projections[level](feature).permute(0, 2, 3, 1)
+        x = self.input_projections[level](feature)
+        sine = positions(self.position_embedding, x.shape[2:], x.device)
         maps.append(x)
-        added.append(positions(self.position_embedding, x.shape[1:3], x.device) + self.level_embed[level])
-        places.append(cell_centres(x.shape[1:3], x))
+        added.append((sine + self.level_embed[level]).flatten(0, 1))
+        places.append(cell_centres(x.shape[2:], x).flatten(0, 1))
+    row, position, place = row_of(maps), torch.cat(added), torch.cat(places)
+    sizes = [(x.shape[2], x.shape[3]) for x in maps]
     for layer in self.encoder.layers:
-        taken = _deformable(layer.self_attn)(maps, added, places)
-        maps = [_passed(layer, x, new) for x, new in zip(maps, taken, strict=True)]
+        row = _passed(layer, row, _deformable(layer.self_attn)(row, sizes, position, place))
     # Contiguous: PyTorch's group norm of maps with the channels last loses two digits.
-    decoded = [x.permute(0, 3, 1, 2).contiguous() for x in maps]
+    decoded = [x.contiguous() for x in maps_of(row, sizes)]
     last = decoded[-1]
     finer = features[: self.num_fpn_levels][::-1]
     for feature, lateral, output in zip(finer, laterals, outputs, strict=True):

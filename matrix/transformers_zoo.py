@@ -72,7 +72,7 @@ def save(name: str, folder: Path, *, size: Size | None = None) -> None:
             video = {"pixel_values_videos": pixels[None]}
             inputs.append(video if name == "videomt" else {"pixel_values": pixels})
         else:
-            inputs.append(_preprocess(folder, config, sample_image(*shape, seed), "pil")[1])
+            inputs.append(preprocess(folder, config, sample_image(*shape, seed), "pil")[1])
             inputs[-1].pop("patch_offsets", None)
     filled(getattr(transformers, entry.model), config, inputs).save_pretrained(folder)
 
@@ -83,7 +83,7 @@ def save_processor(name: str, folder: Path, size: Size) -> None:
     Args:
         name: One of ``NAMES``.
         folder: The folder.
-        size: (height, width) of the network's input; of a processor that states edges, the shortest and longest.
+        size: (height, width) of the network's input; of a processor that states edges, both edges.
     """
     kind, sizing = ENTRIES[name].processor, ENTRIES[name].sizing
     settings: dict[str, Any] = {"do_reduce_labels": True} if name in ("upernet-convnext", "beit") else {}
@@ -160,7 +160,7 @@ def reference(
     """
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
     model = getattr(transformers, kind).from_pretrained(folder).eval()
-    processor, inputs = _preprocess(folder, model.config, image, backend)
+    processor, inputs = preprocess(folder, model.config, image, backend)
     offsets = inputs.pop("patch_offsets", None)
     with torch.no_grad():
         outputs = model(**inputs)
@@ -172,8 +172,15 @@ def reference(
     return result.segmentation.numpy(), result.segmentation_scores.numpy()
 
 
-def _preprocess(folder: Path, config: Any, image: np.ndarray, backend: str) -> tuple[Any, dict[str, Any]]:
-    """Return the processor, and the inputs of the model that it makes of an image."""
+def preprocess(folder: Path, config: Any, image: np.ndarray, backend: str) -> tuple[Any, dict[str, Any]]:
+    """Return the processor, and the inputs of the model that it makes of an image.
+
+    Args:
+        folder: A folder with a processor, and for OneFormer a tokenizer.
+        config: The config of the model.
+        image: An uint8 RGB image (H, W, 3).
+        backend: ``"pil"`` or ``"torchvision"``.
+    """
     if config.model_type == "videomt":
         processor = transformers.VideomtVideoProcessor.from_pretrained(folder)
         return processor, dict(processor(videos=[[image]], return_tensors="pt"))

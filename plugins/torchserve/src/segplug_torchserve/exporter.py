@@ -38,7 +38,8 @@ class Options:
 
     model_name: str | None = option(
         None,
-        help="The name of the archive, and of the model in URLs. Default: the checkpoint's or artifact's.",
+        help="The name of the archive, and of the model in URLs. Default: the checkpoint's or artifact's, "
+        "or that of a model's folder.",
     )
     model_version: str = option("1.0", help="The model's version, which TorchServe shows.")
     backend: str | None = option(
@@ -131,7 +132,7 @@ def _pack(request: PackRequest[Options], folder: Path, name: str, config: str) -
 
     served = stage(request, _served_model(request.options), request.options.backend, folder)
     meta = check_staged(request, served, folder)
-    needed = server_requirements(request.session, served, meta)
+    needed = server_requirements(request.session, served, meta, folder)
     contents = {
         REQUIREMENTS_FILE: "\n".join(needed) + "\n",
         META_FILE: meta.public().to_json() + "\n",
@@ -151,7 +152,7 @@ def _model_name(request: PackRequest[Options]) -> str:
     if name is None:
         arguments = None if request.model is None else request.model.load_arguments
         given = request.artifact or (arguments and arguments.checkpoint)
-        name = Path(given).stem if given else "model"
+        name = Path(given).stem if given else request.model.meta.name if request.model else "model"
     for flag, word in (("--model-name", name), ("--model-version", request.options.model_version)):
         if not _NAME.fullmatch(word):
             raise UsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 
 from segplug.model import ModelMeta
 from segplug.serving.served_model import ServedModel
@@ -15,16 +16,23 @@ __all__ = ["server_requirements"]
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def server_requirements(session: Session, served: ServedModel, meta: ModelMeta) -> list[str]:
+def server_requirements(session: Session, served: ServedModel, meta: ModelMeta, folder: Path) -> list[str]:
     """``name==version`` of segplug, its runtime, the plugins that the server uses, and their libraries.
 
     The versions are those of this installation. The list does not contain segplug-torchserve itself: callers
     name it with its extra.
+
+    Args:
+        session: Knows what is installed.
+        served: What the server runs.
+        meta: The model's metadata.
+        folder: Where the files of ``served`` lie.
     """
     backend = session.registry.provider("infer", served.backend).entry.distribution
     plugins, extra = ["segplug", backend], set[str]()
     if served.config is not None:
-        plugins.append(session.registry.source("load_model", served.config, served.source).entry.distribution)
+        source = session.registry.source("load_model", str(folder / served.config), served.source)
+        plugins.append(source.entry.distribution)
         extra = set(meta.versions)  # the libraries with which the source loaded the model, such as mmcv
     extras = ["runtime", *(["tiff"] if meta.decoding.library in ("bands", "tifffile") else [])]
     libraries = set(

@@ -9,7 +9,7 @@ from typing import Any
 
 from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import DeviceError, SegplugError, UsageError
-from segplug.model import ModelMeta, SegmentationModel
+from segplug.model import LoadArguments, ModelMeta, SegmentationModel
 from segplug.registry.formats import companions
 from segplug.regular_files import copy_regular, expanded
 from segplug.requests import PackRequest
@@ -87,6 +87,17 @@ def _stage_model(
         raise UsageError(
             f"a config runs in {REFERENCE_BACKEND}, not in {backend}", hint="export an artifact for it first"
         )
+    settings = replace(
+        settings,
+        backend=REFERENCE_BACKEND,
+        source=arguments.source,
+        trust_checkpoint=arguments.trust_checkpoint,
+        allow_nonfinite=arguments.allow_nonfinite,
+        approximate=arguments.approximate,
+        source_options=arguments.options,
+    )
+    if expanded(arguments.config).is_dir():
+        return _stage_folder(model, arguments, settings, folder)
     if arguments.checkpoint is None:
         raise UsageError("this model has no trained weights", hint="add --checkpoint WEIGHTS")
     # The config keeps its name, which is also the model's name. Sources write every config as Python.
@@ -106,17 +117,28 @@ def _stage_model(
         ) from error
     (folder / config).write_text(text, encoding="utf-8")
     _copy(expanded(arguments.checkpoint), folder / checkpoint)
-    return replace(
-        settings,
-        backend=REFERENCE_BACKEND,
-        config=config,
-        checkpoint=checkpoint,
-        source=arguments.source,
-        trust_checkpoint=arguments.trust_checkpoint,
-        allow_nonfinite=arguments.allow_nonfinite,
-        approximate=arguments.approximate,
-        source_options=arguments.options,
-    )
+    return replace(settings, config=config, checkpoint=checkpoint)
+
+
+def _stage_folder(
+    model: SegmentationModel, arguments: LoadArguments, settings: ServedModel, folder: Path
+) -> ServedModel:
+    """Copy the files of a model that is a folder, as its source says which they are."""
+    if arguments.cfg_options:
+        raise UsageError(
+            f"{arguments.config} cannot be packed with settings that are not in it (--cfg-options)",
+            hint="change its files, or export an artifact, such as segplug export onnx, and pack that",
+        )
+    root = expanded(arguments.config)
+    config = f"{_MODEL}/{model.meta.name}"
+    for file in model.files:
+        if file.is_relative_to(root):
+            _copy(file, folder / config / file.relative_to(root))
+    if arguments.checkpoint is None:
+        return replace(settings, config=config)
+    checkpoint = f"{_MODEL}/{Path(arguments.checkpoint).name}"
+    _copy(expanded(arguments.checkpoint), folder / checkpoint)
+    return replace(settings, config=config, checkpoint=checkpoint)
 
 
 def _stage_artifact(

@@ -24,6 +24,7 @@ __all__ = [
     "inner_models",
     "read_folder",
     "read_json",
+    "tokenizer_files",
     "weight_files",
 ]
 
@@ -45,6 +46,10 @@ WEIGHTS = (
 )
 """The files of the weights, in the order in which transformers looks for them."""
 _OTHER_WEIGHTS = ("tf_model.h5", "flax_model.msgpack")
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
+    *("special_tokens_map.json", "added_tokens.json"),
+)
 _SHARD = "-of-"
 _INNER = ("checkpoint-*", "snapshots/*")
 ADAPTER = "adapter_config.json"
@@ -119,6 +124,11 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{file} holds no JSON object")
     return content
+
+
+def tokenizer_files(path: Path) -> tuple[Path, ...]:
+    """The files of a folder's tokenizer, which OneFormer needs."""
+    return tuple(path / name for name in _TOKENIZER if is_regular(path / name))
 
 
 def weight_files(weights: Path | None) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from segplug.model import SegmentationModel
 from segplug.preprocessing import Crop, Resize
 from segplug_transformers import networks, processor
 from segplug_transformers.construct import model_config, refuse_unknown_keys
-from segplug_transformers.folder import weight_files
+from segplug_transformers.folder import tokenizer_files, weight_files
 from segplug_transformers.meta import class_names, make_meta
 from segplug_transformers.options import installed_backend, windows
 from segplug_transformers.overrides import PROCESSOR_PREFIX
@@ -65,6 +65,8 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
     scores = find_scores(module, channels, processing.input_size, networks.output_size(architecture))
     meta = make_meta(request, folder, architecture, processing, scores, classes)
     files = (folder.config_file, folder.processor_file, *weight_files(folder.weights))
+    if architecture.model_type == "oneformer":
+        files = (*files, *tokenizer_files(folder.path))
     return SegmentationModel(
         module=module,
         meta=meta,

@@ -1,0 +1,60 @@
+"""A folder of transformers is packed for a server as it is: its files, and no others."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segplug import Segplug
+from segplug.errors import UsageError
+from segplug.serving.served_model import SERVED_FILE, ServedModel, open_served_model
+
+pytest.importorskip("segplug_torchserve")
+
+
+@pytest.mark.parametrize("name", ["segformer", "oneformer"])
+def test_a_packed_folder_gives_the_same_scores(name: str, zoo: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(zoo(name), tmp_path / "net"))
+    (folder / "optimizer.pt").write_bytes(b"0" * 100)
+    segplug = Segplug()
+    model = segplug.load_model(folder)
+    packed = segplug.pack("torchserve", model, folder=tmp_path / "models")
+    with zipfile.ZipFile(packed.path) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "server")
+    assert packed.path.name == "net.mar"
+    assert {entry for entry in names if entry.startswith("model/")} == {
+        f"model/net/{file.name}" for file in zoo(name).iterdir()
+    }
+    served = ServedModel.from_json((tmp_path / "server" / SERVED_FILE).read_text())
+    batch = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    shutil.rmtree(folder)
+    with (
+        open_served_model(segplug, tmp_path / "server", served) as engine,
+        segplug.open(model) as reference,
+    ):
+        assert engine.spec.meta.name == "net"
+        np.testing.assert_array_equal(engine.run(batch), reference.run(batch))
+
+
+def test_settings_that_are_not_in_the_folder(segformer: Path, tmp_path: Path) -> None:
+    model = Segplug().load_model(segformer, cfg_options={"preprocessor.do_rescale": "false"})
+    with pytest.raises(
+        UsageError, match=r"cannot be packed with settings that are not in it \(--cfg-options"
+    ):
+        Segplug().pack("torchserve", model, folder=tmp_path / "models")
+
+
+def test_other_weights_than_the_folder_s(segformer: Path, tmp_path: Path) -> None:
+    (segformer / "model.safetensors").rename(tmp_path / "tuned.safetensors")
+    model = Segplug().load_model(segformer, checkpoint=tmp_path / "tuned.safetensors")
+    packed = Segplug().pack("torchserve", model, folder=tmp_path / "models")
+    assert packed.path.name == "tuned.mar"
+    with zipfile.ZipFile(packed.path) as archive:
+        assert "model/tuned.safetensors" in archive.namelist()
+        assert "model/segformer/config.json" in archive.namelist()

@@ -123,7 +123,16 @@ def test_quantised_and_adapted_models(segformer: Path) -> None:
     [
         ("upernet-swin", {"backbone_config": ..., "backbone": "microsoft/swin-tiny"}, "backbone"),
         ("detr", {"backbone_config": ..., "backbone": "a/b", "use_timm_backbone": False}, "backbone"),
-        ("detr", {"backbone_config": ..., "backbone": "a/b", "backbone_kwargs": {"x": 1}}, "backbone"),
+        (
+            "detr",
+            {
+                "backbone_config": ...,
+                "backbone": "a/b",
+                "use_timm_backbone": False,
+                "backbone_kwargs": {"x": 1},
+            },
+            "backbone",
+        ),
     ],
 )
 def test_a_backbone_on_a_hub(
@@ -154,10 +163,25 @@ def test_the_backbone_of_a_decoder_is_not_looked_up(
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
-def test_a_backbone_of_timm_names_the_library(zoo: Callable[[str], Path], tmp_path: Path) -> None:
-    for file in ("config.json", "preprocessor_config.json", "model.safetensors"):
-        (tmp_path / file).write_bytes((zoo("detr") / file).read_bytes())
-    change(tmp_path, backbone_config=..., backbone="resnet50", use_timm_backbone=True)
+@pytest.mark.parametrize("name", ["detr", "upernet-swin"])
+@pytest.mark.parametrize("arguments", [..., {"in_chans": 3, "out_indices": [1, 2, 3, 4]}])
+def test_a_backbone_of_timm_names_the_library(
+    zoo: Callable[[str], Path],
+    tmp_path: Path,
+    name: str,
+    arguments: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """4.57 writes the arguments, and transformers 5 asks the hub for such a backbone first."""
+    shutil.copytree(zoo(name), tmp_path, dirs_exist_ok=True)
+    change(
+        tmp_path,
+        backbone_config=...,
+        backbone="resnet50",
+        use_timm_backbone=True,
+        backbone_kwargs=arguments,
+    )
+    monkeypatch.setattr("transformers.backbone_utils.hf_api", lambda: pytest.fail("the hub was asked"))
     error = refusal(tmp_path, MissingDependencyError)
     assert "needs timm, which is not installed" in error.message
     assert error.hint == "pip install timm"

@@ -13,7 +13,7 @@ from segplug.options import nearest
 from segplug_transformers.architectures import Architecture
 from segplug_transformers.folder import Folder
 from segplug_transformers.offline import offline
-from segplug_transformers.refusals import DECODER
+from segplug_transformers.refusals import DECODER, TIMM
 
 __all__ = ["built", "model_class", "model_config", "refuse_unknown_keys"]
 
@@ -49,8 +49,19 @@ def model_config(folder: Folder, architecture: Architecture) -> Any:
     decoder = content.get(DECODER)
     if isinstance(decoder, Mapping):
         content[DECODER] = {key: value for key, value in decoder.items() if key not in _OF_A_BACKBONE}
+    content = _with_backbone_of_timm(content)
     with built(f"the config {folder.config_file}"), offline():
         return kind.from_dict(content)
+
+
+def _with_backbone_of_timm(content: dict[str, Any]) -> dict[str, Any]:
+    """The config with a backbone of timm written out, for which transformers would first ask the hub."""
+    name, arguments = content.get("backbone"), content.get("backbone_kwargs")
+    own = content.get("model_type") == "detr" and not arguments  # which transformers writes out itself
+    if name is None or content.get("backbone_config") is not None or own:
+        return content
+    rest = {key: value for key, value in content.items() if key not in _OF_A_BACKBONE}
+    return {**rest, "backbone_config": {"model_type": TIMM, "backbone": name, **(arguments or {})}}
 
 
 def refuse_unknown_keys(config: Any, keys: Mapping[str, Any]) -> None:

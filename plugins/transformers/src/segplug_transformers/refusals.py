@@ -11,11 +11,12 @@ from segplug.text import counted
 from segplug_transformers.architectures import ARCHITECTURES, Architecture
 from segplug_transformers.folder import ADAPTER, Folder, adapter_error
 
-__all__ = ["DECODER", "require_architecture", "require_own_labels"]
+__all__ = ["DECODER", "TIMM", "names_timm", "require_architecture", "require_own_labels"]
 
 DECODER = "decoder_config"
 """MaskFormer's config of its decoder: a whole DETR's, whose backbone is not built, but would be looked up."""
-_TIMM = "timm_backbone"
+TIMM = "timm_backbone"
+"""The config of a network that timm builds."""
 
 
 def require_architecture(folder: Folder) -> Architecture:
@@ -106,12 +107,16 @@ def _is_number(key: Any) -> bool:
     return str(key).isdecimal()
 
 
+def names_timm(config: Mapping[str, Any]) -> bool:
+    """Whether the ``backbone`` of a config is one of timm, as DETR's is unless the config says otherwise."""
+    kind = config.get("model_type")
+    return kind == TIMM or bool(config.get("use_timm_backbone", kind == "detr"))
+
+
 def _backbones_on_a_hub(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
     """The settings that transformers would look up on a hub: a name in place of a backbone's own config."""
     name = config.get("backbone")
-    kind = config.get("model_type")
-    usual = kind == "detr" and config.get("use_timm_backbone", True) and not config.get("backbone_kwargs")
-    if name is not None and config.get("backbone_config") is None and kind != _TIMM and not usual:
+    if name is not None and config.get("backbone_config") is None and not names_timm(config):
         yield f"{place}backbone", name
     for key, value in config.items():
         if isinstance(value, Mapping) and key != DECODER:

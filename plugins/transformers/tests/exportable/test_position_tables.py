@@ -42,10 +42,12 @@ def embeddings(name: str) -> nn.Module:
 def test_one_file_gives_the_positions_of_every_size(name, tmp_path):
     network = embeddings(name)
     file = exported(make_exportable(network), (2, 3, 96, 128), tmp_path / "positions.onnx")
+    trace = torch.jit.trace(make_exportable(network), torch.zeros(2, 3, 96, 128), check_trace=False)
     for size in SIZES:
         x = torch.randn(2, 3, *size)
         assert distance(network(x), make_exportable(network)(x)) < 1e-5, size
         assert distance(network(x), file(x)) < 1e-5, size
+        assert distance(network(x), trace(x)) < 1e-5, size
         without = network(x)
         table = network.position_embeddings.data
         network.position_embeddings.data = torch.zeros_like(table)

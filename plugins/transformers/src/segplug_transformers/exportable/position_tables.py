@@ -7,6 +7,7 @@ as they are where the size is the table's own.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -52,7 +53,7 @@ def _fitting(
         original: Tensor = type(self).interpolate_pos_encoding(self, embeddings, *size)
         return original
     table = self.position_embeddings
-    edge = round((table.shape[1] - 1) ** 0.5)
+    edge = math.isqrt(self.patch_embeddings.num_patches)  # the table is of a square
     patches = table[:, 1:].unflatten(1, (edge, edge)).permute(0, 3, 1, 2)
     grid = tuple(
         length // patch for length, patch in zip(size, self.patch_embeddings.patch_size, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -38,7 +39,13 @@ def test_there_are_commands_to_check() -> None:
 
 
 @pytest.mark.parametrize(("document", "line"), SHOWN, ids=[command[:60] for _, command in SHOWN])
-def test_a_shown_command_parses(document: Path, line: str) -> None:
+def test_a_shown_command_parses(
+    document: Path, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "segformer-b0").mkdir()  # a name without a suffix is a model only if it is a folder
+    config = {"architectures": ["SegformerForSemanticSegmentation"], "model_type": "segformer"}
+    (tmp_path / "segformer-b0" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     command: click.Command = root
     arguments = shlex.split(line)[1:]
     context = click.Context(root, info_name="segplug")

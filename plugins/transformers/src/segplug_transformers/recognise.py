@@ -14,6 +14,7 @@ from segplug_transformers.folder import ADAPTER, CONFIG, WEIGHTS, inner_models, 
 
 __all__ = ["confidence"]
 
+_PROCESSOR = "preprocessor_config.json"
 _KEYS = ("architectures", "model_type")
 """What tells a config of transformers from the ``config.json`` of another library."""
 
@@ -37,7 +38,7 @@ def confidence(location: str) -> Confidence:
         return Confidence.NO
     if is_regular(path / CONFIG):
         return _of_config(path)
-    rest = any(is_regular(path / name) for name in (*WEIGHTS, ADAPTER, "preprocessor_config.json"))
+    rest = any(is_regular(path / name) for name in (*WEIGHTS, ADAPTER, _PROCESSOR))
     return Confidence.POSSIBLE if rest or inner_models(path) else Confidence.NO
 
 
@@ -47,7 +48,7 @@ def _of_config(folder: Path) -> Confidence:
     except ModelError:
         return Confidence.POSSIBLE
     if not any(key in config for key in _KEYS):
-        return Confidence.NO
+        return Confidence.POSSIBLE if is_regular(folder / _PROCESSOR) else Confidence.NO
     names = config.get("architectures")
     known = isinstance(names, list) and names[:1] and isinstance(names[0], str) and names[0] in ARCHITECTURES
     return Confidence.LIKELY if known else Confidence.POSSIBLE

@@ -6,14 +6,18 @@ are relative to the folder of the inputs; a case gets copies of those that it na
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CLASSES", "WEIGHTS", "make_inputs"]
+__all__ = ["CLASSES", "SEGFORMER", "WEIGHTS", "make_inputs"]
 
 CLASSES = ("road", "building", "sky", "car")
+
+SEGFORMER = "segformer"
+"""A folder that transformers has written, where segplug-transformers is installed."""
 
 _CONFIG = """
 classes = ('road', 'building', 'sky', 'car')
@@ -105,6 +109,8 @@ def make_inputs(place: str) -> None:
     _write_images(folder / "data")
     _write_networks(folder)
     _write_weights(folder / "weights")
+    if importlib.util.find_spec("segplug_transformers"):
+        _write_segformer(folder / SEGFORMER)
 
 
 def _write_texts(folder: Path) -> None:
@@ -178,6 +184,23 @@ def _write_engine(folder: Path) -> None:
         )
     except SegplugError:
         (folder / "tiny.engine").write_bytes(bytes(64))
+
+
+def _write_segformer(folder: Path) -> None:
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 8, 16, 16],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=8,
+        id2label=dict(enumerate(CLASSES)),
+    )
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    processor = {"image_processor_type": "SegformerImageProcessor", "size": {"height": 32, "width": 48}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
 
 
 def _write_weights(folder: Path) -> None:

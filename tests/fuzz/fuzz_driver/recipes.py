@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
 from fuzz_driver.commands import Command
-from fuzz_driver.inputs import WEIGHTS
+from fuzz_driver.inputs import SEGFORMER, WEIGHTS
 
 __all__ = ["Input", "Output", "Recipe", "Word", "recipe"]
 
@@ -55,6 +56,7 @@ _FORMATS = {
 _WEIGHTS = {"vit-jax": "weights/vit-jax.npz"}
 _MODEL: tuple[Word, ...] = (Input("tiny.py"), "--checkpoint", Input("tiny.pth"))
 _MODULE: tuple[Word, ...] = (Input("nets.py", prefix="python:", suffix=":build"),)
+_FOLDER: tuple[Word, ...] = (Input(SEGFORMER),)
 _FOREIGN: tuple[Word, ...] = (Input("foreign.onnx"), "--output-kind", "logits", "--mean", "0", "--std", "1")
 _DATA: tuple[Word, ...] = ("--dataset", Input("data"))
 _CLASSES = ("--dataset-options", "classes=in/classes.txt")
@@ -154,7 +156,10 @@ def _subject(command: Command, rng: Random) -> tuple[Word, ...]:
     if facts.takes == "url":
         return ("URL",)
     if facts.takes == "model":
-        return _MODULE if rng.random() < 0.2 else _MODEL
+        drawn = rng.random()
+        if drawn < 0.2 and importlib.util.find_spec("segplug_transformers"):
+            return _FOLDER
+        return _MODULE if drawn < 0.4 else _MODEL
     if facts.takes == "either" and rng.random() < 0.3:
         return _MODEL
     if command.name == "infer onnxruntime" and rng.random() < 0.3:

@@ -67,7 +67,7 @@ class Folder:
     processor: Mapping[str, Any] | None
     """The settings of its image processor; ``None``: the folder has none."""
     weights: Path | None
-    """The file of the weights, or the index of several; ``None``: none is needed, and there is none."""
+    """The file of the weights, or the index of several; ``None``: none is needed."""
     config_file: Path
     processor_file: Path | None
 
@@ -86,7 +86,7 @@ def read_folder(
         cfg_options: Dotted keys of ``config.json`` to their new values; keys that begin with
             ``preprocessor.`` change the settings of the processor.
         checkpoint: A file of weights in place of the folder's own.
-        need_weights: Whether a folder without weights is refused.
+        need_weights: Whether the folder's own weights are looked for.
 
     Raises:
         UsageError: there is no such folder, or an override is of nothing that is there.
@@ -103,9 +103,13 @@ def read_folder(
     config = read_json(config_file)
     processor, processor_file = _read_processor(path)
     config, processor = apply_overrides(config, processor, cfg_options or {})
-    weights = require_checkpoint(checkpoint) if checkpoint else _find_weights(path)
-    if weights is None and need_weights:
-        raise _no_weights(path, location)
+    weights = None
+    if checkpoint is not None:
+        weights = require_checkpoint(checkpoint)
+    elif need_weights:
+        weights = _find_weights(path)
+        if weights is None:
+            raise _no_weights(path, location)
     return Folder(path, config, processor, weights, config_file, processor_file)
 
 

@@ -54,7 +54,10 @@ READERS = {
     "sqlite3.connect",
 }
 """Calls that open a file for reading when they get a path."""
-METHODS = {"read_text", "read_bytes", "parse_from_file", "InferenceSession", "exec_module", "expanduser"}
+METHODS = {
+    *("read_text", "read_bytes", "parse_from_file", "InferenceSession", "exec_module", "expanduser"),
+    "from_pretrained",
+}
 """Methods that open a file, of whatever object; and one that fails for the name of an unknown user."""
 
 OWN = "a file that segplug itself has just written, or in its own folder"
@@ -96,6 +99,8 @@ ALLOWED = {
         "plugins/transformers/src/segplug_transformers/datasets_source/rows.py",
         "datasets.load_from_disk",
     ): CHECKED,
+    ("plugins/transformers/src/segplug_transformers/networks/tasks.py", "?.from_pretrained"): CHECKED,
+    ("plugins/transformers/src/segplug_transformers/weights.py", "?.from_pretrained"): MEMORY,
     ("plugins/triton/src/segplug_triton/onnx_file.py", "onnxruntime.InferenceSession"): CHECKED,
     ("segplug/api/early.py", "zipfile.ZipFile"): MEMORY,
     ("segplug/checkpoint/npz.py", "zipfile.ZipFile"): MEMORY,

@@ -131,8 +131,15 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def tokenizer_files(path: Path) -> tuple[Path, ...]:
-    """The files of a folder's tokenizer, which OneFormer needs."""
-    return tuple(path / name for name in _TOKENIZER if is_regular(path / name))
+    """The files of a folder's tokenizer, which OneFormer needs.
+
+    Raises:
+        ModelError: what has the name of one is no file.
+    """
+    files = [path / name for name in _TOKENIZER if os.path.lexists(path / name)]
+    if faults := [reason for file in files if (reason := why_no_file(file))]:
+        raise ModelError(faults[0])
+    return tuple(files)
 
 
 def weight_files(weights: Path | None) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ from segplug_torch.errors import one_line
 from torch import nn
 
 from segplug.errors import ModelError
-from segplug.regular_files import is_regular
+from segplug_transformers.folder import tokenizer_files
 from segplug_transformers.networks.queries import scores_of_queries
 from segplug_transformers.offline import offline
 
@@ -40,6 +40,9 @@ class OneFormerScores(nn.Module):
         super().__init__()
         self.model = model
         self.register_buffer("task", task, persistent=False)
+        for module in model.modules():  # of a folder that a training has left: no texts, and no dropout
+            if hasattr(module, "is_training"):
+                module.is_training = False
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Run the network.
@@ -63,7 +66,8 @@ def task_tokens(folder: Folder) -> torch.Tensor:
     Raises:
         ModelError: the folder has no tokenizer, or one that cannot be read.
     """
-    if not any(all(is_regular(folder.path / name) for name in names) for names in _FILES):
+    held = {file.name for file in tokenizer_files(folder.path)}
+    if not any(held.issuperset(names) for names in _FILES):
         raise ModelError(
             f"{folder.path} has no tokenizer, which turns OneFormer's task into numbers: "
             "tokenizer.json, or vocab.json and merges.txt",

@@ -237,7 +237,7 @@ def _oneformer(size: Size) -> Any:
         num_attention_heads=2,
         num_queries=QUERIES,
         task_seq_len=TASK_LENGTH,
-        text_encoder_width=16,
+        text_encoder_width=64,
         text_encoder_num_layers=1,
         text_encoder_vocab_size=600,
         text_encoder_context_length=TASK_LENGTH,

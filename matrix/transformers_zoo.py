@@ -130,15 +130,8 @@ def _write_processor(kind: str, folder: Path, settings: dict[str, Any]) -> None:
 def _tokenizer(folder: Path) -> Any:
     """Return a tokenizer as OneFormer's: CLIP's, with an own small vocabulary."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    merges = [
-        ("t", "h"),
-        ("th", "e</w>"),
-        ("i", "s</w>"),
-        ("t", "a"),
-        ("ta", "s"),
-        ("tas", "k</w>"),
-        ("s", "e"),
-    ]
+    merges = [("t", "h"), ("th", "e</w>"), ("i", "s</w>"), ("t", "a"), ("ta", "s"), ("tas", "k</w>")]
+    merges += [("s", "e"), ("m", "a"), ("n", "t"), ("i", "c</w>")]
     words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: number for number, word in enumerate(words)}

@@ -23,7 +23,6 @@ from matrix import transformers_zoo
 from segplug import Segplug
 from segplug.artifact import Artifact
 from segplug.cli.root import run_command_line
-from segplug.model import SegmentationModel
 from segplug.runtime.sizes import plan_sizes
 
 Image = npt.NDArray[np.uint8]
@@ -131,12 +130,12 @@ def test_a_file_of_free_sizes(
         near = _assert_equal(_labels(artifact, files, tmp_path, batch), references)
     record_property("near-ties", near)
     _assert_scores(artifact, images, references)
-    _assert_odd_sizes(folder, artifact, model)
+    _assert_odd_sizes(folder, artifact)
 
 
-def _assert_odd_sizes(folder: Path, artifact: Artifact, model: SegmentationModel) -> None:
+def _assert_odd_sizes(folder: Path, artifact: Artifact) -> None:
     """Run batches of sizes that are not the nominal one through the file and transformers' network."""
-    limits = model.input_limits
+    limits = artifact.meta.input_limits
     assert limits is not None
     assert limits.maximum is None
     network, score = _theirs(folder)

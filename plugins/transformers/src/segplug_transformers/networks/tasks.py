@@ -41,8 +41,8 @@ class OneFormerScores(nn.Module):
         self.model = model
         self.register_buffer("task", task, persistent=False)
         for module in model.modules():  # of a folder that a training has left: no texts, and no dropout
-            if hasattr(module, "is_training"):
-                module.is_training = False
+            if getattr(module, "is_training", False):
+                setattr(module, "is_training", False)  # noqa: B010  (a module's type has no such attribute)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Run the network.

@@ -7,7 +7,7 @@ The other side is transformers' own processor, network and post-processing
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,12 @@ import numpy.typing as npt
 import pytest
 import torch
 import transformers
-from transformers_support.references import Reference, find_references
+from transformers_support.references import (
+    Image,
+    Reference,
+    references_of_pillow,
+    references_of_torchvision,
+)
 
 from matrix import transformers_zoo
 from segplug import Segplug
@@ -25,12 +30,13 @@ from segplug.artifact import Artifact
 from segplug.cli.root import run_command_line
 from segplug.runtime.sizes import plan_sizes
 
-Image = npt.NDArray[np.uint8]
-
 SCORES = 5e-5
 """Largest difference of scores that is allowed, of the largest score of an image."""
 FEW = 0.03
 """Largest share of pixels whose two largest scores are nearly equal. DETR's masks have the most: 2 %."""
+
+BOTH = ("segformer", "mobilevit", "oneformer", "eomt", "detr")
+"""Models of which the numbers of torchvision are compared, too. OneFormer's alone resizes scores by it."""
 
 FREE = (
     "segformer",
@@ -58,8 +64,16 @@ def _images(name: str) -> list[Image]:
     ]
 
 
-def _backend(name: str) -> Any:
-    return "torchvision" if name in transformers_zoo.TORCHVISION_ONLY else "pil"
+@pytest.fixture(scope="module")
+def of_torchvision(zoo: Callable[[str], Path]) -> Mapping[Path, Sequence[Reference]]:
+    """What transformers says where it has torchvision: one process for all models."""
+    jobs: dict[Path, list[Image]] = {zoo(name): _images(name) for name in transformers_zoo.TORCHVISION_ONLY}
+    return references_of_torchvision(jobs | {zoo(name): _with_small(name) for name in BOTH})
+
+
+def _with_small(name: str) -> list[Image]:
+    """Also an image that is smaller than the scores, which have to shrink."""
+    return [*_images(name), transformers_zoo.sample_image(11, 19)]
 
 
 def _saved(images: Sequence[Image], folder: Path) -> list[str]:
@@ -98,14 +112,22 @@ def _assert_scores(artifact: Artifact, images: Sequence[Image], references: Sequ
 
 @pytest.mark.parametrize("name", transformers_zoo.NAMES)
 def test_a_file_of_one_size(
-    name: str, zoo: Callable[[str], Path], tmp_path: Path, record_property: Callable[[str, object], None]
+    name: str,
+    zoo: Callable[[str], Path],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
     folder, images = zoo(name), _images(name)
-    references = find_references(folder, images, _backend(name))
+    only = name in transformers_zoo.TORCHVISION_ONLY
+    if only:
+        references = request.getfixturevalue("of_torchvision")[folder]
+    else:
+        references = references_of_pillow(folder, images)
     for reference in references:
         counts = np.bincount(reference.labels.ravel())
         assert (counts > 0.05 * reference.labels.size).sum() >= 3
-    model = Segplug().load_model(str(folder), processor=_backend(name))
+    model = Segplug().load_model(str(folder), processor="torchvision" if only else "pil")
     shape = model.meta.input_size
     if shape is None:
         shape = plan_sizes(model.meta.preprocessing, images[0].shape[:2]).geometry.network
@@ -115,6 +137,20 @@ def test_a_file_of_one_size(
     _assert_scores(artifact, images, references)
 
 
+@pytest.mark.parametrize("name", BOTH)
+def test_the_numbers_of_torchvision(
+    name: str, zoo: Callable[[str], Path], of_torchvision: Mapping[Path, Sequence[Reference]]
+) -> None:
+    """They are not Pillow's; the network itself runs, without a file."""
+    folder, images, app = zoo(name), _with_small(name), Segplug()
+    references = of_torchvision[folder]
+    with app.open(app.load_model(str(folder), processor="torchvision")) as engine:
+        found = [app.predict(engine, image, logits=True) for image in images]
+    _assert_equal([one.labels for one in found], references)
+    for one, reference in zip(found, references, strict=True):
+        assert np.abs(one.logits - reference.scores).max() < SCORES * reference.largest
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FREE)
 def test_a_file_of_free_sizes(
@@ -122,7 +158,7 @@ def test_a_file_of_free_sizes(
 ) -> None:
     folder = zoo(name)
     images = [transformers_zoo.sample_image(*size, 0) for size in transformers_zoo.SIZES for _ in range(2)]
-    references = find_references(folder, images, "pil")
+    references = references_of_pillow(folder, images)
     model = Segplug().load_model(str(folder), processor="pil")
     artifact = Segplug().export("onnx", model, output=tmp_path / "model.onnx", dynamic=True)
     files = _saved(images, tmp_path)

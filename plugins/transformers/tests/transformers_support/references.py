@@ -1,7 +1,7 @@
 """What transformers itself says of images, and which pixels of that are sure.
 
-Run as a program, it does the same where torchvision is imported before transformers, which then has the
-processors that use it: ``python -m transformers_support.references FOLDER IMAGES.npz RESULTS.npz``.
+Run as a program, it asks transformers where torchvision is imported first, so that transformers has the
+processors that use it: ``python -m transformers_support.references IMAGES.npz RESULTS.npz FOLDER...``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NEAR", "Reference", "find_references"]
+__all__ = ["NEAR", "Image", "Reference", "references_of_pillow", "references_of_torchvision"]
+
+Image = npt.NDArray[np.uint8]
+"""RGB, (H, W, 3)."""
 
 NEAR = 1e-4
 """Two largest scores are nearly equal if they differ by less than this, of the largest score of the image."""
@@ -46,31 +48,42 @@ class Reference:
         return sure
 
 
-def find_references(
-    folder: Path, images: Sequence[npt.NDArray[np.uint8]], backend: Literal["pil", "torchvision"]
-) -> list[Reference]:
-    """Ask transformers about RGB images (H, W, 3)."""
-    if backend == "pil":
-        from matrix import transformers_zoo
+def references_of_pillow(folder: Path, images: Sequence[Image]) -> list[Reference]:
+    """Ask transformers, with the processor that uses Pillow."""
+    from matrix import transformers_zoo
 
-        return [Reference(*transformers_zoo.reference(folder, image)) for image in images]
+    return [Reference(*transformers_zoo.reference(folder, image)) for image in images]
+
+
+def references_of_torchvision(jobs: Mapping[Path, Sequence[Image]]) -> dict[Path, list[Reference]]:
+    """Ask transformers, with the processor that uses torchvision, about the images of each folder."""
     with tempfile.TemporaryDirectory() as scratch:
         given, found = Path(scratch) / "images.npz", Path(scratch) / "results.npz"
-        np.savez(given, *images)
+        folders = list(jobs)
+        arrays = {
+            f"{place}/{number}": image
+            for place, folder in enumerate(folders)
+            for number, image in enumerate(jobs[folder])
+        }
+        np.savez(given, **arrays)  # type: ignore[arg-type]
         paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[4])]
+        command = [sys.executable, "-m", "transformers_support.references", str(given), str(found)]
         subprocess.run(
-            [sys.executable, "-m", "transformers_support.references", str(folder), str(given), str(found)],
+            [*command, *map(str, folders)],
             check=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"},
         )
         with np.load(found) as results:
-            return [
-                Reference(results[f"labels{number}"], results[f"scores{number}"])
-                for number in range(len(images))
-            ]
+            return {
+                folder: [
+                    Reference(results[f"labels/{place}/{number}"], results[f"scores/{place}/{number}"])
+                    for number in range(len(jobs[folder]))
+                ]
+                for place, folder in enumerate(folders)
+            }
 
 
-def _main(folder: Path, given: Path, found: Path) -> None:
+def _main(given: Path, found: Path, *folders: Path) -> None:
     from transformers_support.torchvision import functions
 
     functions()  # before transformers, which looks for torchvision once
@@ -78,9 +91,10 @@ def _main(folder: Path, given: Path, found: Path) -> None:
 
     results = {}
     with np.load(given) as images:
-        for number, image in enumerate(images.values()):
+        for key, image in images.items():
+            folder = folders[int(key.split("/")[0])]
             labels, scores = transformers_zoo.reference(folder, image, "torchvision")
-            results[f"labels{number}"], results[f"scores{number}"] = labels, scores
+            results[f"labels/{key}"], results[f"scores/{key}"] = labels, scores
     np.savez(found, **results)
 
 

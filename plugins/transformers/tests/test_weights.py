@@ -108,13 +108,20 @@ def test_weights_of_another_type_are_computed_in_float32_and_it_is_said(
     assert {value.dtype for value in found.module.parameters()} == {torch.float32}
     assert_equal(loaded(segformer), expected(segformer))
     name = str(dtype).removeprefix("torch.")
-    assert any(f"the weights are {name}, and the network computes in float32" in x for x in reporter.notes)
+    assert any(
+        f"the model is saved as {name}, and the network computes in float32" in x for x in reporter.notes
+    )
 
 
-def test_weights_of_float32_are_no_news(segformer: Path) -> None:
+def test_only_another_type_is_news(segformer: Path) -> None:
     reporter = Notes()
     Segplug(reporter=reporter).load_model(segformer)
     assert not reporter.notes
+    config = json.loads((segformer / "config.json").read_text())
+    (segformer / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    model = Segplug(reporter=reporter).load_model(segformer)
+    assert {value.dtype for value in model.module.parameters()} == {torch.float32}
+    assert any("saved as bfloat16" in note for note in reporter.notes)
 
 
 def test_another_checkpoint(segformer: Path, tmp_path: Path) -> None:
@@ -195,6 +202,7 @@ def test_no_weights(segformer: Path) -> None:
     with pytest.raises(ModelError, match=r"has no weights: none of model\.safetensors, ") as caught:
         Segplug().load_model(segformer)
     assert caught.value.hint == "download the whole folder, or name a file with --checkpoint"
+    (segformer / "training_args.bin").touch()
     (segformer / "model.fp16.safetensors").touch()
     with pytest.raises(ModelError) as caught:
         Segplug().load_model(segformer)

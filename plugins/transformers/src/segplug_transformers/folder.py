@@ -50,6 +50,8 @@ _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
     *("special_tokens_map.json", "added_tokens.json"),
 )
+_ARGUMENTS = "training_args.bin"
+"""What a Trainer leaves beside the weights."""
 _SHARD = "-of-"
 _INNER = ("checkpoint-*", "snapshots/*")
 ADAPTER = "adapter_config.json"
@@ -178,7 +180,8 @@ def _no_weights(path: Path, location: str) -> ModelError:
             f"{message}, but {', '.join(others)}",
             hint="load it with a transformers that reads it, and save it as safetensors",
         )
-    found = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", ".bin"))
+    ends = (".safetensors", ".bin")
+    found = sorted(file.name for file in path.iterdir() if file.suffix in ends and file.name != _ARGUMENTS)
     if any(_SHARD in name for name in found):
         return ModelError(
             f"the folder {location} has the files of a checkpoint, such as {found[0]}, and not their index",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ def model_name(path: Path) -> str:
 
     The cache lies in ``models--ORG--NAME/snapshots/HASH``.
     """
-    path = path.absolute()
+    path = Path(os.path.abspath(path))  # without the links of a cache, and without ".."
     repository = path.parent.parent.name
     if path.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.rpartition("--")[2]

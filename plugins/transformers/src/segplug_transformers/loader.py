@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segplug_torch.devices import resolve_device
 from segplug_torch.limits import find_input_limits
@@ -61,8 +62,13 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
     network = revert_sync_batchnorm(network)
     module = networks.wrap(network, folder, architecture)
     module = module.to(device).eval().requires_grad_(False)
-    channels = processor.channels_of(folder.config)
-    scores = find_scores(module, channels, processing.input_size, networks.output_size(architecture))
+    scores = find_scores(
+        module,
+        processor.channels_of(folder.config),
+        size=processing.input_size,
+        fixed=networks.output_size(architecture),
+        patches=frozenset(_patches(config.to_dict())),
+    )
     meta = make_meta(request, folder, architecture, processing, scores, classes)
     files = (folder.config_file, folder.processor_file, *weight_files(folder.weights))
     if architecture.model_type == "oneformer":
@@ -89,6 +95,15 @@ def _processing(request: LoadModelRequest[Options], folder: Folder, architecture
         return found
     steps = tuple(step for step in found.steps if not isinstance(step, (Resize, Crop)))
     return replace(found, steps=steps, inference=asked, input_size=asked.crop_size)
+
+
+def _patches(config: Mapping[str, Any]) -> Iterator[int]:
+    """The edges of the patches that a config, or the config of its backbone, cuts images into."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _patches(value)
+        elif key == "patch_size":
+            yield from value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _exportable(module: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,9 @@ __all__ = ["Scores", "find_scores"]
 Size = tuple[int, int]
 """(height, width)."""
 
-_SQUARES = (64, 128, 256, 512)
-_SMALL = [size for edge in _SQUARES for size in ((edge, edge), (edge, 2 * edge))]
+_EDGES = (64, 128, 256, 512)
 _ENOUGH = 2
-"""Small sizes that show the stride."""
+"""Sizes that show the stride."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,15 @@ class Scores:
     """(height, width) of the scores, if it does not follow the input."""
 
 
-def find_scores(module: nn.Module, channels: int, size: Size | None, fixed: Size | None) -> Scores:
-    """Run a network on an image of the size that it is meant for, or else on small ones.
+def find_scores(
+    module: nn.Module,
+    channels: int,
+    *,
+    size: Size | None,
+    fixed: Size | None,
+    patches: Collection[int],
+) -> Scores:
+    """Run a network on small images, or else on one of the size that it is meant for.
 
     Some networks give scores at no stride of their input: DPT makes 16 rows of each patch of 14. Where all
     images get one size, the scores have one, too.
@@ -45,33 +52,27 @@ def find_scores(module: nn.Module, channels: int, size: Size | None, fixed: Size
         channels: Of the images.
         size: (height, width) of all images; ``None``: they differ.
         fixed: (height, width) of the scores, if that is the same for every input.
+        patches: The edges of the network's patches. Small images show nothing of images of ``size`` unless
+            both are whole numbers of patches.
 
     Raises:
         ModelError: it takes none of the sizes, or its scores are at no stride of images of several sizes.
         DeviceError: the memory is not enough.
     """
-    if size is not None:
-        try:
-            scores = _run(module, channels, size)
-        except REFUSALS as error:
-            raise ModelError(
-                f"the network takes no images of {_by(size)} (height x width), which its processor gives: "
-                f"{one_line(error)}"
-            ) from error
-        found = _edges(scores)
-        stride = None if fixed is not None else common_stride([(size, found)])
-        return Scores(scores.shape[1], stride or 1, found if stride is None else None)
     pairs: list[tuple[Size, Size]] = []
     result, reason = None, ""
-    for tried in _SMALL:
+    sizes = _sizes(size, patches)
+    for tried in sizes:
         try:
             scores = _run(module, channels, tried)
         except REFUSALS as error:
             reason = one_line(error)
             continue
-        found = _edges(scores)
+        found = (int(scores.shape[2]), int(scores.shape[3]))
         stride = common_stride([*pairs, (tried, found)]) if fixed is None else 1
-        if stride is None:  # a size that is no multiple of a patch loses its rest
+        if stride is None and tried == size:
+            return Scores(scores.shape[1], 1, found)
+        if stride is None:
             reason = f"for {_by(tried)} it gives scores of {_by(found)}, which are at no stride of it"
             continue
         pairs.append((tried, found))
@@ -79,13 +80,22 @@ def find_scores(module: nn.Module, channels: int, size: Size | None, fixed: Size
         if len(pairs) == _ENOUGH:
             break
     if result is None:
-        sizes = ", ".join(map(_by, _SMALL))
-        raise ModelError(f"the network takes none of the sizes {sizes} (height x width): {reason}")
+        of_processor = "" if size is None else ", the size that its processor gives"
+        raise ModelError(
+            f"the network takes no images of {' or '.join(map(_by, sizes))} (height x width){of_processor}: "
+            f"{reason}"
+        )
     return result
 
 
-def _edges(scores: torch.Tensor) -> Size:
-    return int(scores.shape[2]), int(scores.shape[3])
+def _sizes(size: Size | None, patches: Collection[int]) -> list[Size]:
+    """What to try: small images, each a square and a wider one, and last the size of all images."""
+    small = [(edge, width) for edge in _EDGES for width in (edge, 2 * edge)]
+    if size is None:
+        return small
+    if any(edge % patch for edge in (*_EDGES, *size) for patch in patches):
+        return [size]
+    return [*(one for one in small if one[0] <= size[0] and one[1] <= size[1] and one != size), size]
 
 
 def _run(module: nn.Module, channels: int, size: Size) -> torch.Tensor:

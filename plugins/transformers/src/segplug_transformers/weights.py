@@ -6,7 +6,7 @@ But where it fills what is missing with random numbers, this refuses.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -49,7 +49,7 @@ def load_network(
     """
     assert folder.weights is not None
     checkpoint = read_checkpoint(str(folder.weights), trust=trust)
-    note = _note_of_types(checkpoint)
+    note = _note_of_types(checkpoint, folder.config)
     with built(f"{architecture.name} from {folder.path}"), offline():
         network, info = model_class(architecture).from_pretrained(
             None,
@@ -75,8 +75,8 @@ def _refuse_misfit(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
         raise CheckpointError(f"cannot load {checkpoint.path}: {' '.join(str(errors[0]).split())}")
 
 
-def _note_of_types(checkpoint: Checkpoint) -> str:
-    """What a user should know of the types of the weights; empty: they are float32."""
+def _note_of_types(checkpoint: Checkpoint, config: Mapping[str, Any]) -> str:
+    """What a user should know of the types of the weights; empty: they are float32, and the config agrees."""
     # Single numbers tell nothing: PyTorch makes float64 of a number of NumPy.
     types = {value.dtype for value in checkpoint.state.values() if value.dim()}
     if narrow := types.difference(_PLAIN):
@@ -84,12 +84,13 @@ def _note_of_types(checkpoint: Checkpoint) -> str:
             f"{checkpoint.path} holds weights of {_names(narrow)}, which are quantised",
             hint="give the weights that were quantised",
         )
-    others = types.intersection(_WEIGHTS) - {torch.float32}
+    declared = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"), None)
+    others = {kind for kind in _WEIGHTS if kind in types or kind == declared} - {torch.float32}
     if not others:
         return ""
     return (
-        f"the weights are {_names(others)}, and the network computes in float32; transformers itself would "
-        f"compute in the type of the weights unless it is told otherwise"
+        f"the model is saved as {_names(others)}, and the network computes in float32; transformers itself "
+        f"would compute in {_names(others)} unless it is told otherwise"
     )
 
 

@@ -124,6 +124,7 @@ def _oneformer(
         prediction_masks=predictions[-1]["masks_queries_logits"],
         prediction_class=predictions[-1]["class_queries_logits"],
         auxiliary_predictions=tuple(predictions[:-1]) if decoder.use_auxiliary_loss else None,
+        attentions=((),) * len(decoder.layers),
     )
 
 

@@ -23,8 +23,9 @@ def relative_position_index(rows: Size, columns: Size, device: torch.device) -> 
     Returns:
         (1 + rows * columns, 1 + rows * columns), of whole numbers.
     """
-    row, column = (torch.arange(length, device=device) for length in (rows, columns))
-    row, column = row[:, None].expand(rows, columns).flatten(), column.expand(rows, columns).flatten()
+    patch = torch.arange(rows * columns, device=device)
+    width = torch.full((), columns, device=device)
+    row, column = patch // width, patch % width
     down = row[:, None] - row[None, :] + rows - 1
     right = column[:, None] - column[None, :] + columns - 1
     pairs = down * (2 * columns - 1) + right

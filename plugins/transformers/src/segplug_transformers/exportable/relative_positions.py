@@ -43,5 +43,5 @@ def _relative_position_bias(
         grid = pairs.unflatten(0, kept).permute(2, 0, 1).unsqueeze(0)
         pairs = F.interpolate(grid, size=wanted, mode="bilinear").squeeze(0).flatten(1).transpose(0, 1)
     index = relative_position_index(rows, columns, table.device)
-    bias = torch.cat((pairs, of_class))[index]
+    bias = F.embedding(index, torch.cat((pairs, of_class)))
     return bias.permute(2, 0, 1).unsqueeze(0)

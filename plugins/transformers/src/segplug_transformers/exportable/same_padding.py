@@ -23,7 +23,7 @@ def _conv_layer(self: Any, features: Tensor) -> Tensor:
         needed = needed_padding(features.shape[2 + axis], conv.kernel_size[axis], conv.stride[axis])
         before = needed // 2
         padding += [before * conv.dilation[axis], (needed - before) * conv.dilation[axis]]
-    x = conv(F.pad(features, padding))
+    x: Tensor = conv(F.pad(features, padding))
     for layer in (self.normalization, self.activation):
         x = x if layer is None else layer(x)
     return x

@@ -157,7 +157,10 @@ def test_a_file_of_free_sizes(
     name: str, zoo: Callable[[str], Path], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     folder = zoo(name)
-    images = [transformers_zoo.sample_image(*size, 0) for size in transformers_zoo.SIZES for _ in range(2)]
+    images = [
+        transformers_zoo.sample_image(*size, seed)
+        for size, seed in itertools.product(transformers_zoo.SIZES, transformers_zoo.SEEDS)
+    ]
     references = references_of_pillow(folder, images)
     model = Segplug().load_model(str(folder), processor="pil")
     artifact = Segplug().export("onnx", model, output=tmp_path / "model.onnx", dynamic=True)

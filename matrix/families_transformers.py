@@ -38,7 +38,7 @@ FAMILIES: dict[str, Case] = {
     "data2vec-vision": _square("Data2VecVisionForSemanticSegmentation", 224, ONE_SIZE),
     "detr": _case("DetrForSegmentation", QUERIES),
     "dpt": _square("DPTForSemanticSegmentation", 384),
-    "dpt-dinov2": _square("DPTForSemanticSegmentation", 126),
+    "dpt-hybrid": _square("DPTForSemanticSegmentation", 384),
     "eomt": _split("EomtForUniversalSegmentation"),
     "eomt_dinov3": _split("EomtDinov3ForUniversalSegmentation"),
     "mask2former": _case(

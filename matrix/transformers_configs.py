@@ -117,11 +117,29 @@ def _dpt(size: Size) -> Any:
     )
 
 
-def _dpt_dinov2(size: Size) -> Any:
+def _dpt_hybrid(size: Size) -> Any:
+    backbone = transformers.BitConfig(
+        global_padding="same",
+        layer_type="bottleneck",
+        embedding_size=8,
+        hidden_sizes=[16, 16, 32],
+        depths=[1, 1, 1],
+        num_groups=4,
+        embedding_dynamic_padding=True,
+        out_features=BACKBONE_STAGES[:3],
+    )
     return transformers.DPTConfig(
-        backbone_config=_dinov2(size, reshape_hidden_states=False),
+        is_hybrid=True,
+        backbone_config=backbone,
+        backbone_featmap_shape=[1, 32, size[0] // 16, size[1] // 16],
+        image_size=size[0],
+        patch_size=16,
         hidden_size=24,
-        neck_hidden_sizes=[8, 8, 16, 16],
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=48,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[16, 16, 16, 16],
         fusion_hidden_size=16,
     )
 
@@ -318,7 +336,7 @@ ENTRIES: dict[str, Entry] = {
     "beit": Entry(_beit, "Beit" + _SEMANTIC, "BeitImageProcessor", (64, 64)),
     "data2vec-vision": Entry(_data2vec_vision, "Data2VecVision" + _SEMANTIC, "BeitImageProcessor", (64, 64)),
     "dpt": Entry(_dpt, "DPT" + _SEMANTIC, "DPTImageProcessor", (64, 64)),
-    "dpt-dinov2": Entry(_dpt_dinov2, "DPT" + _SEMANTIC, "DPTImageProcessor", (70, 70)),
+    "dpt-hybrid": Entry(_dpt_hybrid, "DPT" + _SEMANTIC, "DPTImageProcessor", (64, 64)),
     "mobilenet_v2": Entry(
         _mobilenet_v2, "MobileNetV2" + _SEMANTIC, "MobileNetV2ImageProcessor", (65, 65), "crop"
     ),

@@ -188,13 +188,10 @@ def _dpt(case: Case) -> Any:
     return transformers.DPTConfig(image_size=case.size[0])
 
 
-def _dpt_dinov2(_: Case) -> Any:
+def _dpt_hybrid(case: Case) -> Any:
     import transformers
 
-    backbone = transformers.Dinov2Config(**SMALL, out_features=BLOCKS, reshape_hidden_states=False)
-    return transformers.DPTConfig(
-        backbone_config=backbone, neck_hidden_sizes=[48, 96, 192, 384], hidden_size=384
-    )
+    return transformers.DPTConfig(is_hybrid=True, image_size=case.size[0])
 
 
 def _mobilenet_v2(_: Case) -> Any:
@@ -281,7 +278,7 @@ _CONFIGS: dict[str, Callable[[Case], Any]] = {
     "data2vec-vision": _data2vec,
     "detr": _detr,
     "dpt": _dpt,
-    "dpt-dinov2": _dpt_dinov2,
+    "dpt-hybrid": _dpt_hybrid,
     "eomt": _eomt,
     "eomt_dinov3": _eomt_dinov3,
     "mask2former": _mask2former,

@@ -57,12 +57,7 @@ def test_the_metadata(segformer: Path) -> None:
     [
         ("upernet-convnext", "logits", 1, None),
         ("mobilenet_v2", "logits", 8, None),
-        (
-            "dpt-dinov2",
-            "logits",
-            1,
-            (64, 64),
-        ),  # for 70x70, with patches of 14
+        ("dpt-hybrid", "logits", 1, None),
         ("tipsv2_dpt", "logits", 1, (32, 32)),  # for 56x56: patches of 14 pixels become 8
         ("maskformer", "probabilities", 4, None),
         ("mask2former", "probabilities", 1, (384, 384)),

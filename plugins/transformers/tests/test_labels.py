@@ -41,16 +41,14 @@ BOTH = ("segformer", "mobilevit", "oneformer", "eomt", "detr")
 FREE = (
     "segformer",
     "upernet-convnext",
-    "upernet-swin",
     "upernet-dinov3",
     "mobilenet_v2",
     "mobilevitv2",
     "maskformer",
     "mask2former",
-    "oneformer",
     "detr",
 )
-"""Networks whose files are exported with free sizes here. The matrix has all of them."""
+"""Networks whose files are exported with free sizes here; all others, by the matrix."""
 
 
 def _images(name: str) -> list[Image]:

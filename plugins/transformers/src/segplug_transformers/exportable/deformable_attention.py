@@ -49,8 +49,8 @@ def _oneformer(self: Any, features: Sequence[Tensor], *given: Any, **others: Any
 
 def _decoded(
     self: Any, features: Sequence[Tensor], laterals: Sequence[Any], outputs: Sequence[Any]
-) -> tuple[list[Tensor], Tensor]:
-    """The maps of several sizes, the smallest first, and the features of the masks, all (N, C, H, W)."""
+) -> tuple[Any, Tensor]:
+    """A list of maps of several sizes, the smallest first, and the features of the masks: (N, C, H, W)."""
     maps, places, added = [], [], []
     for level, feature in enumerate(features[::-1][: self.num_feature_levels]):
         x = self.input_projections[level](feature)

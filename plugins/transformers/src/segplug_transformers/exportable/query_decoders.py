@@ -106,7 +106,7 @@ def _oneformer(
     task = decoder.decoder_norm(task) if decoder.use_task_norm else task
     found = _asked_of_positions(self, position[:-1], mask_features, task)
     query = first = torch.cat((found, task), dim=1)
-    predictions = []
+    predictions: Any = []
     for index, layer in enumerate((*decoder.layers, None)):
         normed = decoder.decoder_norm(query)
         embedding = decoder.mask_embed(normed)
@@ -118,13 +118,14 @@ def _oneformer(
             break
         level = index % self.num_feature_levels
         query = _oneformer_layer(layer, query, position, memories[level], _unseen(embedding @ small[level]))
+    no_attentions: Any = ((),) * len(decoder.layers)
     return modeling.OneFormerTransformerDecoderOutput(
         object_queries=query,
         contrastive_logits=first,
         prediction_masks=predictions[-1]["masks_queries_logits"],
         prediction_class=predictions[-1]["class_queries_logits"],
         auxiliary_predictions=tuple(predictions[:-1]) if decoder.use_auxiliary_loss else None,
-        attentions=((),) * len(decoder.layers),
+        attentions=no_attentions,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,10 +35,10 @@ def _sine_position_embedding(
     return found.to(dtype).expand(shape[0], -1, -1, -1)
 
 
-def positions(embedding: Any, size: tuple[Size, Size], device: torch.device) -> Tensor:
+def positions(embedding: Any, size: Sequence[Size], device: torch.device) -> Tensor:
     """(H, W, C): what the embedding gives a map of this size, without padding."""
     return sine_positions(
-        size,
+        (size[0], size[1]),
         embedding.num_position_features,
         device,
         temperature=embedding.temperature,

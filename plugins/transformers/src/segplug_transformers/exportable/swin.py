@@ -51,7 +51,8 @@ def _asks_for_more(config: Any, others: dict[str, Any]) -> bool:
     return any(own if ask is None else ask for ask, own in zip(asked, given, strict=True))
 
 
-def _normed(maps: Iterable[tuple[nn.Module, Tensor]]) -> tuple[Tensor, ...]:
+def _normed(maps: Iterable[tuple[nn.Module, Tensor]]) -> Any:
+    """A tuple of (N, C, H, W); transformers declares it as a tuple of one."""
     # Contiguous: PyTorch's group norm of maps with the channels last loses two digits.
     return tuple(norm(x).permute(0, 3, 1, 2).contiguous() for norm, x in maps)
 

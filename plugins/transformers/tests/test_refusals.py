@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import transformers
+from safetensors.torch import load_file, save_file
 from segplug_transformers.architectures import ARCHITECTURES
 
 from segplug import Segplug
@@ -118,6 +119,16 @@ def test_quantised_and_adapted_models(segformer: Path) -> None:
     assert refusal(segformer).message == message
 
 
+@pytest.mark.parametrize("changes", [{"enforce_input_proj": True}, {"conv_dim": 48}])
+def test_a_oneformer_whose_projections_no_file_holds(
+    zoo: Callable[[str], Path], tmp_path: Path, changes: dict
+) -> None:
+    content = json.loads((zoo("oneformer") / "config.json").read_text()) | changes
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    error = refusal(tmp_path, structure_only=True)
+    assert "has convolutions whose weights no file holds" in error.message
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "place"),
     [
@@ -185,6 +196,15 @@ def test_a_backbone_of_timm_names_the_library(
     error = refusal(tmp_path, MissingDependencyError)
     assert "needs timm, which is not installed" in error.message
     assert error.hint == "pip install timm"
+
+
+def test_a_network_that_is_random_in_every_run(zoo: Callable[[str], Path], tmp_path: Path) -> None:
+    """An EoMT of the middle of a training, from which transformers leaves out masks at random."""
+    folder = Path(shutil.copytree(zoo("eomt"), tmp_path / "eomt"))
+    held = load_file(folder / "model.safetensors")
+    held["attn_mask_probs"][0] = 0.5
+    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "attention masks at random: attn_mask_probs has 0.5" in refusal(folder).message
 
 
 def test_a_config_that_transformers_refuses(segformer: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from segplug_transformers.construct import built, model_class, model_config
+from segplug_transformers.networks.mask_switches import mask_switches
 from segplug_transformers.networks.queries import QUERIES, QueryScores
 from segplug_transformers.networks.semantic import SemanticScores
 from segplug_transformers.networks.tasks import OneFormerScores, task_tokens
@@ -25,6 +26,7 @@ __all__ = ["build", "output_size", "wrap"]
 
 _MASK2FORMER_SIZE = (384, 384)
 """Its post-processing resizes the masks of every image to this (height, width)."""
+_WITH_SWITCHES = ("eomt", "eomt_dinov3")
 
 
 def build(folder: Folder, architecture: Architecture) -> nn.Module:
@@ -58,12 +60,14 @@ def wrap(network: nn.Module, folder: Folder, architecture: Architecture) -> nn.M
         queries give sums of probabilities, from 0 to the number of queries.
 
     Raises:
-        ModelError: the folder's tokenizer cannot be read.
+        ModelError: the folder's tokenizer cannot be read, or each run of the network gives other numbers.
     """
     if architecture.kind == "semantic":
         return SemanticScores(network).eval()
     if architecture.model_type == "oneformer":
         return OneFormerScores(network, task_tokens(folder)).eval()
+    if architecture.model_type in _WITH_SWITCHES:
+        mask_switches(network)
     return QueryScores(network, QUERIES[architecture.model_type], output_size(architecture)).eval()
 
 

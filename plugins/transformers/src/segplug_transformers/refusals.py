@@ -48,6 +48,11 @@ def require_architecture(folder: Folder) -> Architecture:
         )
     if is_regular(folder.path / ADAPTER):
         raise adapter_error(folder.path)
+    if architecture.model_type == "oneformer" and _draws_projections(folder.config):
+        raise ModelError(
+            f"{file}: with this conv_dim, hidden_dim and enforce_input_proj OneFormer has convolutions whose "
+            "weights no file holds: transformers draws them at random when it loads the model"
+        )
     for place, backbone in _backbones_on_a_hub(folder.config):
         raise ModelError(
             f"{file}: {place} is '{backbone}', whose config is on a hub, and nothing is fetched",
@@ -105,6 +110,12 @@ def _class_name(folder: Folder) -> str:
 
 def _is_number(key: Any) -> bool:
     return str(key).isdecimal()
+
+
+def _draws_projections(config: Mapping[str, Any]) -> bool:
+    """Whether OneFormer's maps are projected by layers in a plain list, which are in no state dict."""
+    widths = config.get("conv_dim", 256), config.get("hidden_dim", 256)
+    return widths[0] != widths[1] or bool(config.get("enforce_input_proj"))
 
 
 def names_timm(config: Mapping[str, Any]) -> bool:

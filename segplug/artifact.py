@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from segplug.checkpoint.shards import is_index, read_index
 from segplug.companions import check_companion
 from segplug.errors import ArtifactError
 from segplug.files import write_text
@@ -20,6 +21,7 @@ __all__ = [
     "file_sha256",
     "read_sidecar",
     "sidecar_path",
+    "weights_sha256",
     "write_sidecar",
 ]
 
@@ -82,6 +84,18 @@ def combined_sha256(folder: Path, names: Sequence[str]) -> str:
     for name in sorted(names):
         digest.update(f"{name}\0{file_sha256(folder / name)}\n".encode())
     return digest.hexdigest()
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of a checkpoint: of its file, or of an index and all files that it lists (combined).
+
+    Raises:
+        OSError: a file cannot be read.
+        CheckpointError: the index is damaged, or lists a missing file.
+    """
+    if not is_index(path):
+        return file_sha256(path)
+    return combined_sha256(path.parent, [path.name, *(file.name for file in read_index(path, str(path)))])
 
 
 def completed(artifact: Artifact, names: Sequence[str]) -> Artifact:

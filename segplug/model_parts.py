@@ -77,7 +77,9 @@ class InputLimits:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a model came from. Hashes are SHA-256 hex digests of the files as they were read."""
+    """Where a model came from. Hashes are SHA-256 hex digests of the files as they were read; that of a
+    checkpoint in several files is of all of them.
+    """
 
     config: str | None = None
     config_sha256: str | None = None

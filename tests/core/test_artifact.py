@@ -65,3 +65,15 @@ def test_a_folder_is_described_by_its_files(tmp_path: Path) -> None:
     assert (whole.files, whole.size) == (("a/f", "b/f"), 5)
     (tmp_path / "b").rename(tmp_path / "c")
     assert artifact.completed(made, ["a/f", "c/f"]).sha256 != whole.sha256
+
+
+def test_the_hash_of_weights_in_several_files_is_of_all(tmp_path: Path) -> None:
+    alone, index = tmp_path / "model.safetensors", tmp_path / "model.safetensors.index.json"
+    alone.write_bytes(b"weights")
+    assert artifact.weights_sha256(alone) == artifact.file_sha256(alone)
+    index.write_text('{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}')
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"weights")
+    before = artifact.weights_sha256(index)
+    (tmp_path / "two.safetensors").write_bytes(b"others")
+    assert artifact.weights_sha256(index) != before

@@ -88,6 +88,16 @@ def test_several_files(segformer: Path, suffix: str) -> None:
     }
 
 
+def test_the_hash_is_of_all_files(segformer: Path) -> None:
+    """Cached results are used again while it is equal, and a new training leaves the index as it was."""
+    shards(segformer, "safetensors")
+    before = Segplug().load_model(segformer).meta.provenance.checkpoint_sha256
+    assert Segplug().load_model(segformer).meta.provenance.checkpoint_sha256 == before
+    file = segformer / "model-00002-of-00003.safetensors"
+    save_file({name: value + 1 for name, value in load_file(file).items()}, file)
+    assert Segplug().load_model(segformer).meta.provenance.checkpoint_sha256 != before
+
+
 def test_a_bin_file(segformer: Path) -> None:
     wanted = expected(segformer)
     state = load_file(segformer / "model.safetensors")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from segplug.artifact import file_sha256
+from segplug.artifact import file_sha256, weights_sha256
 from segplug.errors import ModelError
 from segplug.model import Inference, ModelMeta, Provenance
 from segplug.palette import random_palette
@@ -141,7 +141,7 @@ def make_meta(
             config=location,
             config_sha256=file_sha256(expanded(location)),
             checkpoint=checkpoint,
-            checkpoint_sha256=file_sha256(expanded(checkpoint)) if checkpoint else None,
+            checkpoint_sha256=weights_sha256(expanded(checkpoint)) if checkpoint else None,
         ),
         versions=versions(),
     )

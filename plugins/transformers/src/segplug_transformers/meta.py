@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from segplug.artifact import file_sha256
+from segplug.artifact import file_sha256, weights_sha256
 from segplug.errors import ModelError
 from segplug.model import ModelMeta, Provenance
 from segplug.text import counted
@@ -85,7 +85,7 @@ def make_meta(
             config=request.config,
             config_sha256=file_sha256(folder.config_file),
             checkpoint=None if folder.weights is None else str(folder.weights),
-            checkpoint_sha256=None if folder.weights is None else file_sha256(folder.weights),
+            checkpoint_sha256=None if folder.weights is None else weights_sha256(folder.weights),
         ),
         versions=dict(_versions()),
         extra={"transformers": dict(_extra(request, folder, architecture, processing))},

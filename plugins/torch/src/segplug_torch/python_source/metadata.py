@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segplug.artifact import file_sha256
+from segplug.artifact import file_sha256, weights_sha256
 from segplug.errors import ModelError, UsageError
 from segplug.model import Inference, ModelMeta, Provenance
 from segplug.preprocessing import RESIZE_FILTERS, Pad, Resize
@@ -145,7 +145,7 @@ def _inference(options: Options) -> Inference:
 
 
 def _hash(checkpoint: str | None) -> str | None:
-    return None if checkpoint is None else file_sha256(expanded(checkpoint))
+    return None if checkpoint is None else weights_sha256(expanded(checkpoint))
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -9,8 +9,8 @@ files with PyTorch, may import these modules and no others:
 * :mod:`segplug_torch.exportable`: :func:`~segplug_torch.exportable.make_exportable`;
 * :mod:`segplug_torch.exportable.registry`: how a plugin registers the exportable forms of its classes;
 * :mod:`segplug_torch.exportable.attention`, :mod:`segplug_torch.exportable.deformable_attention`,
-  :mod:`segplug_torch.exportable.sine_positions`, :mod:`segplug_torch.exportable.sizes`,
-  :mod:`segplug_torch.exportable.windows`: helpers for such forms;
+  :mod:`segplug_torch.exportable.relative_positions`, :mod:`segplug_torch.exportable.sine_positions`,
+  :mod:`segplug_torch.exportable.sizes`, :mod:`segplug_torch.exportable.windows`: helpers for such forms;
 * :mod:`segplug_torch.limits`: finds the input sizes that a network takes, by trying;
 * :mod:`segplug_torch.norms`: synchronised batch norms as plain ones;
 * :mod:`segplug_torch.weights`: a checkpoint loaded strictly into a network.

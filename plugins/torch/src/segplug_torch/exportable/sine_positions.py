@@ -28,6 +28,7 @@ def sine_positions(
     Args:
         size: H and W.
         channels: How many numbers each axis has.
+        device: Where they are computed.
         temperature: The longest period, without 2 pi.
         scale: What the last cell is scaled to; ``None``: cells are counted as they are.
         offset: Added to each count before it is scaled.

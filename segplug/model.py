@@ -393,7 +393,7 @@ class LoadArguments:
     allow_nonfinite: bool = False
     approximate: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The source's own options, as they were given."""
+    """The source's own options, as they were given, and those of :attr:`SegmentationModel.found_options`."""
 
 
 @dataclass(frozen=True)
@@ -414,6 +414,9 @@ class SegmentationModel:
     device: str = "cpu"
     input_limits: Callable[[], InputLimits | None] = lambda: None
     """Finds the sizes that ``module`` takes by running it, which takes seconds. ``None``: not known."""
+    found_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of its source that were not given, and whose value follows from what is installed: with them it
+    is the same model in another environment, such as a server's."""
     load_arguments: LoadArguments | None = None
     """The arguments that load this model again; a packing exporter needs them. ``None``: made in memory."""
     files: tuple[Path, ...] = ()

@@ -82,7 +82,7 @@ class Sources(Caller):
             trust_checkpoint=trust_checkpoint,
             allow_nonfinite=allow_nonfinite,
             approximate=approximate,
-            options=options,
+            options={**options, **model.found_options},
         )
         return replace(model, load_arguments=load_arguments)
 

@@ -32,6 +32,8 @@ def test_a_packed_folder_gives_the_same_scores(name: str, zoo: Callable[[str], P
         f"model/net/{file.name}" for file in zoo(name).iterdir()
     }
     served = ServedModel.from_json((tmp_path / "server" / SERVED_FILE).read_text())
+    # On the server, auto may mean another one.
+    assert served.source_options == {"processor": model.meta.extra["transformers"]["processor"]}
     batch = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
     shutil.rmtree(folder)
     with (

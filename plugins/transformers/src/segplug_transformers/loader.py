@@ -79,6 +79,7 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
         exportable=lambda: _exportable(module),
         device=str(device),
         input_limits=lambda: find_input_limits(module, meta),
+        found_options={"processor": processing.backend} if request.options.processor == "auto" else {},
         files=tuple(file for file in files if file is not None),
     )
 

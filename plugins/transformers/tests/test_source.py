@@ -18,6 +18,7 @@ from segplug_transformers import options as source_options
 from matrix import transformers_zoo
 from segplug import ModelMeta, Segplug
 from segplug.artifact import file_sha256
+from segplug.errors import ModelError
 from segplug.model import Inference
 from segplug.preprocessing import Crop, Resize, find_steps
 from segplug.progress import QuietReporter
@@ -197,3 +198,23 @@ def test_the_first_size_is_that_of_the_processor(segformer: Path, tmp_path: Path
     ) as caught:
         Segplug().load_model(folder)
     assert type(caught.value).__name__ == "ModelError"
+
+
+def test_edges_of_patches_that_are_no_numbers(segformer: Path) -> None:
+    """SegFormer has no such setting, and transformers ignores it."""
+    change(segformer, patch_size=["a", 0])
+    assert meta_of(segformer).output_stride == 4
+
+
+def test_what_a_config_says_of_other_outputs_changes_nothing(segformer: Path) -> None:
+    """SegFormer itself stops with ``return_dict`` false."""
+    pixels = torch.randn(1, 3, 64, 96)
+    expected = Segplug().load_model(segformer).module(pixels)
+    change(segformer, return_dict=False, output_hidden_states=True, output_attentions=True)
+    assert torch.equal(Segplug().load_model(segformer).module(pixels), expected)
+
+
+def test_the_reason_of_a_library_is_told_in_full(segformer: Path) -> None:
+    change(segformer, num_channels="3")
+    with pytest.raises(ModelError, match=r"field 'num_channels': TypeError: .* expected int, got str"):
+        Segplug().load_model(segformer)

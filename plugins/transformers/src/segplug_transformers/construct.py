@@ -17,6 +17,8 @@ from segplug_transformers.refusals import DECODER, TIMM
 
 __all__ = ["built", "model_class", "model_config", "refuse_unknown_keys"]
 
+_ANSWERS = ("return_dict", "output_hidden_states", "output_attentions")
+"""Settings of what a network answers beside its result, which change no number; some fail with them."""
 _OF_A_BACKBONE = ("backbone", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone")
 
 
@@ -45,7 +47,7 @@ def model_config(folder: Folder, architecture: Architecture) -> Any:
         ModelError: transformers refuses it.
     """
     kind = model_class(architecture).config_class
-    content = dict(folder.config)
+    content = {key: value for key, value in folder.config.items() if key not in _ANSWERS}
     decoder = content.get(DECODER)
     if isinstance(decoder, Mapping):
         content[DECODER] = {key: value for key, value in decoder.items() if key not in _OF_A_BACKBONE}
@@ -96,9 +98,19 @@ def built(what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        library = "timm" if "timm" in str(error) else (error.name or "a library")
+        library = "timm" if "timm" in str(error) else error.name
+        if library is None:
+            raise MissingDependencyError(f"{what} cannot be built: {_reason(error)}") from error
         raise MissingDependencyError(
             f"{what} needs {library}, which is not installed", hint=f"pip install {library}"
         ) from error
     except Exception as error:
-        raise ModelError(f"transformers cannot build {what}: {one_line(error)}") from error
+        raise ModelError(f"transformers cannot build {what}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line; of an error whose first line only introduces the others, the second, too."""
+    first = one_line(error)
+    if not first.endswith(":"):
+        return first
+    return " ".join([first, *(line.strip() for line in str(error).split("\n")[1:2])])

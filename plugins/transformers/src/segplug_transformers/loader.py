@@ -104,7 +104,8 @@ def _patches(config: Mapping[str, Any]) -> Iterator[int]:
         if isinstance(value, Mapping):
             yield from _patches(value)
         elif key == "patch_size":
-            yield from value if isinstance(value, (list, tuple)) else (value,)
+            edges = value if isinstance(value, (list, tuple)) else (value,)
+            yield from (edge for edge in edges if isinstance(edge, int) and edge > 0)
 
 
 def _exportable(module: nn.Module) -> nn.Module:

@@ -51,6 +51,12 @@ def _read(
         ({"resample": True}, "resample is True"),
         ({"resample": "PIL.Image.BICUBIC"}, "preprocessor.resample=3, which is bicubic"),
         ({"rescale_factor": 0}, "rescale_factor is 0"),
+        ({"rescale_factor": 10**400}, "rescale_factor is 1000"),
+        ({"rescale_factor": float("nan")}, "rescale_factor is nan"),
+        ({"image_mean": [10**400, 1, 1]}, "not numbers"),
+        ({"image_mean": [float("inf"), 1, 1]}, "not numbers"),
+        ({"image_std": [1e300, 1, 1]}, "not numbers above zero"),  # float32 has no such numbers
+        ({"image_std": [1e-300, 1, 1]}, "not numbers above zero"),
         ({"rescale_factor": "1/255"}, "rescale_factor is '1/255'"),
         ({"rescale_factor": None}, "rescale_factor is None"),
         ({"size": None}, "size is None"),

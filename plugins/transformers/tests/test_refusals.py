@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from segplug_transformers.architectures import ARCHITECTURES
@@ -92,6 +94,74 @@ def test_labels_with_a_gap(segformer: Path) -> None:
     assert "id2label has no label 1, and labels are 0, 1, 2, ... without a gap" in refusal(segformer).message
     change(segformer, id2label=["road", "sky"])
     assert "id2label is no object that gives numbers their names" in refusal(segformer).message
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({"9" * 5000: "road"}, "id2label is no object that gives numbers their names"),
+        ({"0": "road", "1": None}, "id2label names class 1 None, which is no text"),
+        ({"0": ["road"]}, "id2label names class 0 ['road'], which is no text"),
+        ({}, "id2label names 0 classes, and 1 to 65535 are expected"),
+        ({str(n): "a" for n in range(65536)}, "id2label names 65536 classes, and 1 to 65535 are expected"),
+    ],
+)
+def test_labels_that_are_none(segformer: Path, labels: Any, reason: str) -> None:
+    change(segformer, id2label=labels)
+    assert reason in refusal(segformer).message
+
+
+@pytest.mark.parametrize("count", [10**9, 0, -1, "5", 5.0, True, None])
+def test_a_number_of_labels_that_is_none(segformer: Path, count: Any) -> None:
+    """transformers names as many classes as the number says: 10**9 took 11 GB before it was refused."""
+    change(segformer, num_labels=count, id2label=...)
+    assert f"num_labels is {count!r}, not a number of classes from 1 to 65535" in refusal(segformer).message
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"depths": [1, 10000, 1, 1]}, "depths asks for 10003"),
+        ({"num_encoder_blocks": 10000}, "num_encoder_blocks asks for 10000"),
+        (
+            {"backbone_config": {"num_hidden_layers": 10000}},
+            "backbone_config.num_hidden_layers asks for 10000",
+        ),
+    ],
+)
+def test_too_many_layers(segformer: Path, changes: dict, place: str) -> None:
+    """They take minutes to build, before it shows that the weights are of another model."""
+    change(segformer, **changes)
+    message = f"{segformer / 'config.json'}: {place} layers, and at most 1000 are built"
+    assert refusal(segformer).message == message
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+def test_json_in_json(segformer: Path, file: str) -> None:
+    """What Python can just read is too deep for code that calls itself for each object."""
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    change(segformer, file, more=deep)
+    message = f"{segformer / file} has more than 64 objects and lists in each other"
+    assert refusal(segformer).message == message
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "processor_config.json", "preprocessor_config.json"])
+def test_what_has_the_name_of_a_file(segformer: Path, name: str) -> None:
+    """It is not passed over for the next file that would do."""
+    torch.save({}, segformer / "pytorch_model.bin")
+    file = segformer / name
+    file.unlink(missing_ok=True)
+    file.symlink_to("../../blobs/none")
+    error = refusal(segformer)
+    assert (error.message, error.hint) == (
+        f"{file} is a link that leads to no file",
+        "download the whole folder",
+    )
+    file.unlink()
+    os.mkfifo(file)
+    assert refusal(segformer).message == f"{file} is a pipe, not a file"
 
 
 def test_a_number_of_labels_against_their_names(segformer: Path) -> None:

@@ -57,6 +57,8 @@ _INNER = ("checkpoint-*", "snapshots/*")
 ADAPTER = "adapter_config.json"
 _MOST_JSON = 1 << 24
 """Bytes. The longest config of a model of its own has some 100,000: the names of 20,000 classes."""
+_MOST_NESTED = 64
+"""Objects and lists in each other. Real configs have at most 6."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def read_json(file: Path) -> dict[str, Any]:
         raise ModelError(f"{file} is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{file} holds no JSON object")
+    if _is_nested(content):
+        raise ModelError(f"{file} has more than {_MOST_NESTED} objects and lists in each other")
     return content
 
 
@@ -159,7 +163,7 @@ def weight_files(weights: Path | None) -> tuple[Path, ...]:
 def _read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
     for name, key in PROCESSORS:
         file = path / name
-        if not is_regular(file):
+        if not _is_there(file):
             continue
         content = read_json(file)
         found = content if key is None else content.get(key)
@@ -169,7 +173,36 @@ def _read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
 
 
 def _find_weights(path: Path) -> Path | None:
-    return next((path / name for name in WEIGHTS if is_regular(path / name)), None)
+    return next((path / name for name in WEIGHTS if _is_there(path / name)), None)
+
+
+def _is_there(file: Path) -> bool:
+    """Whether a file is there.
+
+    Raises:
+        ModelError: what has its name is no file, and to take the next one would hide that.
+    """
+    if not os.path.lexists(file):
+        return False
+    reason = why_no_file(file)
+    if reason is None:
+        return True
+    if os.path.exists(file):
+        raise ModelError(reason)
+    raise ModelError(f"{file} is a link that leads to no file", hint="download the whole folder")
+
+
+def _is_nested(content: Any) -> bool:
+    """Whether more objects and lists are in each other than code that calls itself should follow."""
+    level = [content]
+    for _ in range(_MOST_NESTED):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+    return bool(level)
 
 
 def _no_weights(path: Path, location: str) -> ModelError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segplug.artifact import file_sha256, weights_sha256
 from segplug.errors import ModelError
 from segplug.model import ModelMeta, Provenance
-from segplug.text import counted
+from segplug.text import counted, shortened
 from segplug_transformers.hub import data_sets, model_name
 from segplug_transformers.palettes import palette_for
 from segplug_transformers.processor import channels_of
@@ -30,6 +30,8 @@ __all__ = ["class_names", "make_meta"]
 
 _DISTRIBUTIONS = ("segplug-transformers", "segplug-torch", "torch", "transformers")
 _THRESHOLD = 0.5
+_SHOWN = 60
+"""Characters of a class's name in a note."""
 
 
 def make_meta(
@@ -104,8 +106,9 @@ def class_names(config: Any, reporter: Reporter) -> tuple[str, ...]:
     twice = sorted(name for name, count in counts.items() if count > 1)
     if not twice:
         return tuple(names)
+    shown = ", ".join(shortened(name, _SHOWN) for name in twice[:3])
     reporter.note(
-        f"several classes have one name ({', '.join(twice[:3])}{', ...' if len(twice) > 3 else ''}): their "
+        f"several classes have one name ({shown}{', ...' if len(twice) > 3 else ''}): their "
         "labels are added to it"
     )
     return tuple(f"{name} ({label})" if counts[name] > 1 else name for label, name in enumerate(names))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segplug.errors import ModelError
+from segplug.limits import MOST_CHANNELS
 from segplug.regular_files import is_regular
 from segplug.text import counted
 from segplug_transformers.architectures import ARCHITECTURES, Architecture
@@ -17,6 +18,12 @@ DECODER = "decoder_config"
 """MaskFormer's config of its decoder: a whole DETR's, whose backbone is not built, but would be looked up."""
 TIMM = "timm_backbone"
 """The config of a network that timm builds."""
+_OF_LAYERS = ("layers", "depths", "blocks")
+"""The ends of the names of settings that say how many layers there are."""
+_MOST_LAYERS = 1000
+"""Building takes seconds for this many, and the largest real networks have some 100."""
+_DIGITS = 10
+"""More than any label has: Python refuses to read numbers of thousands of digits."""
 
 
 def require_architecture(folder: Folder) -> Architecture:
@@ -53,6 +60,9 @@ def require_architecture(folder: Folder) -> Architecture:
             f"{file}: with this conv_dim, hidden_dim and enforce_input_proj OneFormer has convolutions whose "
             "weights no file holds: transformers draws them at random when it loads the model"
         )
+    for place, count in _layers(folder.config):
+        if count > _MOST_LAYERS:
+            raise ModelError(f"{file}: {place} asks for {count} layers, and at most {_MOST_LAYERS} are built")
     for place, backbone in _backbones_on_a_hub(folder.config):
         raise ModelError(
             f"{file}: {place} is '{backbone}', whose config is on a hub, and nothing is fetched",
@@ -69,16 +79,28 @@ def require_own_labels(folder: Folder) -> None:
         ModelError: they do not.
     """
     file, config = folder.config_file, folder.config
+    count = config.get("num_labels")
+    if "num_labels" in config and not _is_count(count):
+        raise ModelError(
+            f"{file}: num_labels is {count!r}, not a number of classes from 1 to {MOST_CHANNELS}",
+        )
     labels = config.get("id2label")
     if labels is None:
         return
     if not isinstance(labels, Mapping) or not all(_is_number(key) for key in labels):
         raise ModelError(f"{file}: id2label is no object that gives numbers their names")
+    if not 0 < len(labels) <= MOST_CHANNELS:
+        raise ModelError(
+            f"{file}: id2label names {counted(len(labels), 'class', 'classes')}, and 1 to {MOST_CHANNELS} "
+            "are expected"
+        )
     numbers = sorted(int(key) for key in labels)
     if numbers != list(range(len(numbers))):
         gap = next(place for place, number in enumerate([*numbers, -1]) if place != number)
         raise ModelError(f"{file}: id2label has no label {gap}, and labels are 0, 1, 2, ... without a gap")
-    count = config.get("num_labels")
+    for label, name in labels.items():
+        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+            raise ModelError(f"{file}: id2label names class {label} {name!r}, which is no text")
     if count is not None and count != len(numbers):
         raise ModelError(
             f"{file} contradicts itself: num_labels is {count}, and id2label names "
@@ -108,8 +130,22 @@ def _class_name(folder: Folder) -> str:
     return names[0]
 
 
+def _layers(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, int]]:
+    """How many layers each setting asks for: ``num_hidden_layers``, ``depths``, ``num_encoder_blocks``."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _layers(value, f"{place}{key}.")
+        elif key.endswith(_OF_LAYERS):
+            counts = value if isinstance(value, list) else [value]
+            yield f"{place}{key}", sum(count for count in counts if isinstance(count, int))
+
+
 def _is_number(key: Any) -> bool:
-    return str(key).isdecimal()
+    return len(str(key)) < _DIGITS and str(key).isdecimal()
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_CHANNELS
 
 
 def _draws_projections(config: Mapping[str, Any]) -> bool:

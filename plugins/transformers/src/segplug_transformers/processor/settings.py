@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,9 @@ from segplug_transformers.options import Backend
 from segplug_transformers.processor.classes import ProcessorClass
 
 __all__ = ["Settings"]
+
+_SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+"""What float32, in which the processors compute, can hold in full precision."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Settings:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number as float; ``None``: the value is something else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """A number that float32 can hold, as float; ``None``: the value is something else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    # Compared before it is converted: an integer of 400 digits is no float.
+    return float(value) if value == 0 or _SMALLEST <= abs(value) <= _LARGEST else None

@@ -10,7 +10,10 @@ __all__ = ["has_scheme", "repository_name"]
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
 _NAME = r"(?P<owner>[A-Za-z0-9][\w.-]*)/(?P<name>[A-Za-z0-9][\w.-]*)"
 _REPOSITORY = re.compile(_NAME)
-_ADDRESS = re.compile(rf"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(?:datasets/)?{_NAME}(?:[/?#].*)?")
+_ADDRESS = re.compile(
+    rf"https?:/{{1,2}}(?:www\.)?(?:huggingface\.co|hf\.co)/(?:datasets/)?{_NAME}(?:[/?#].*)?"
+)
+"""With one slash, too, which is what a ``Path`` leaves of it."""
 _FILE = re.compile(r"\.[A-Za-z]\w{0,11}")
 """The suffix of a file; versions in names (``v1.5``) begin with a digit."""
 

@@ -245,6 +245,8 @@ def _config(providers: Providers, path: Path) -> FileInfo:
     source, file = provider.entry, shlex.quote(str(path))
     is_whole = provider.method("accepts")(str(path)) >= Confidence.LIKELY
     what = "config of a model" if is_whole else "perhaps a config of a model"
+    if path.is_dir():
+        return _folder(path, source, sure=is_whole)
     doubt = () if is_whole else ("it lacks what a whole config has: it may be a part of one, or damaged",)
     return FileInfo(
         path=path,
@@ -260,6 +262,25 @@ def _config(providers: Providers, path: Path) -> FileInfo:
             f"segplug predict {file} photo.jpg --checkpoint WEIGHTS.pth",
             f"segplug export onnx {file} --checkpoint WEIGHTS.pth --output model.onnx --verify",
             f"segplug analyze config {file} --graph",
+        ),
+    )
+
+
+def _folder(path: Path, source: Entry, *, sure: bool) -> FileInfo:
+    """A folder that a source reads as a model; it is not loaded."""
+    name = shlex.quote(str(path))
+    return FileInfo(
+        path=path,
+        kind="config",
+        format=source.target,
+        what=f"{'' if sure else 'perhaps '}a model's folder, read by the source {source.target} "
+        f"({source.distribution})",
+        files={file.name: file.stat().st_size for file in path.iterdir() if is_regular(file)},
+        notes=("it was not loaded, so its classes and its network are not known here",),
+        next=(
+            f"segplug predict {name} photo.jpg",
+            f"segplug export onnx {name} --output model.onnx --verify",
+            f"segplug serve {name}",
         ),
     )
 

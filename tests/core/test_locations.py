@@ -26,6 +26,7 @@ def test_a_path(location: str) -> None:
         ("a/net.v1.5", "a/net.v1.5"),
         ("https://huggingface.co/nvidia/b0", "nvidia/b0"),
         ("https://huggingface.co/nvidia/b0/tree/main", "nvidia/b0"),
+        ("https:/huggingface.co/nvidia/b0", "nvidia/b0"),  # as a Path
         ("https://hf.co/datasets/acme/roads?row=1", "acme/roads"),
     ],
 )

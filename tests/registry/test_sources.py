@@ -121,6 +121,7 @@ def test_without_a_source_that_reads_the_hub_s_models_it_is_said_what_brings_one
     "command",
     [
         "predict acme/b0 photo.jpg",
+        "predict https://huggingface.co/acme/b0 photo.jpg",
         "infer acme/b0 --dataset . --out labels.npz",
         "infer onnxruntime acme/b0 --dataset . --out labels.npz",
         "info acme/b0",

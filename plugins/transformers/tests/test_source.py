@@ -200,6 +200,15 @@ def test_the_first_size_is_that_of_the_processor(segformer: Path, tmp_path: Path
     assert type(caught.value).__name__ == "ModelError"
 
 
+def test_what_is_said_of_a_folder(segformer: Path) -> None:
+    """Its weights lie in it, and no flag names them."""
+    found = Segplug().info(segformer)
+    assert found.what == "a model's folder, read by the source transformers (segplug-transformers)"
+    assert found.files == {file.name: file.stat().st_size for file in segformer.iterdir()}
+    assert f"segplug predict {segformer} photo.jpg" in found.next
+    assert not any("--checkpoint" in line for line in found.next)
+
+
 def test_edges_of_patches_that_are_no_numbers(segformer: Path) -> None:
     """SegFormer has no such setting, and transformers ignores it."""
     change(segformer, patch_size=["a", 0])

@@ -21,6 +21,7 @@ pytest.importorskip("segplug_torchserve")
 def test_a_packed_folder_gives_the_same_scores(name: str, zoo: Callable[[str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(zoo(name), tmp_path / "net"))
     (folder / "optimizer.pt").write_bytes(b"0" * 100)
+    (folder / "README.md").write_text("---\ndatasets:\n- scene_parse_150\n---\n")  # it may decide the colours
     segplug = Segplug()
     model = segplug.load_model(folder)
     packed = segplug.pack("torchserve", model, folder=tmp_path / "models")
@@ -29,7 +30,7 @@ def test_a_packed_folder_gives_the_same_scores(name: str, zoo: Callable[[str], P
         archive.extractall(tmp_path / "server")
     assert packed.path.name == "net.mar"
     assert {entry for entry in names if entry.startswith("model/")} == {
-        f"model/net/{file.name}" for file in zoo(name).iterdir()
+        f"model/net/{file}" for file in ("README.md", *(file.name for file in zoo(name).iterdir()))
     }
     served = ServedModel.from_json((tmp_path / "server" / SERVED_FILE).read_text())
     # On the server, auto may mean another one.

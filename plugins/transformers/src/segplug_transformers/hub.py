@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segplug.regular_files import read_regular_text
 
-__all__ = ["data_sets", "model_name"]
+__all__ = ["card_of", "data_sets", "model_name"]
 
 _CARD = "README.md"
 _MOST_CARD = 1 << 20
@@ -26,6 +26,11 @@ def model_name(path: Path) -> str:
     if path.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.rpartition("--")[2]
     return path.name
+
+
+def card_of(path: Path) -> Path | None:
+    """The card in a model's folder, if it names data sets, which may decide the colours."""
+    return path / _CARD if data_sets(path) else None
 
 
 def data_sets(path: Path) -> tuple[str, ...]:

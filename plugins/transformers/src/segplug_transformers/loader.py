@@ -16,6 +16,7 @@ from segplug.preprocessing import Crop, Resize
 from segplug_transformers import networks, processor
 from segplug_transformers.construct import model_config, refuse_unknown_keys
 from segplug_transformers.folder import tokenizer_files, weight_files
+from segplug_transformers.hub import card_of
 from segplug_transformers.meta import class_names, make_meta
 from segplug_transformers.options import installed_backend, windows
 from segplug_transformers.overrides import PROCESSOR_PREFIX
@@ -70,7 +71,10 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
         patches=frozenset(_patches(config.to_dict())),
     )
     meta = make_meta(request, folder, architecture, processing, scores, classes)
-    files = (folder.config_file, folder.processor_file, *weight_files(folder.weights))
+    files = (
+        *(folder.config_file, folder.processor_file, card_of(folder.path)),
+        *weight_files(folder.weights),
+    )
     if architecture.model_type == "oneformer":
         files = (*files, *tokenizer_files(folder.path))
     return SegmentationModel(

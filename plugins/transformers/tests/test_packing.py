@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from segplug import Segplug
 from segplug.errors import UsageError
@@ -61,3 +63,30 @@ def test_other_weights_than_the_folder_s(segformer: Path, tmp_path: Path) -> Non
     with zipfile.ZipFile(packed.path) as archive:
         assert "model/tuned.safetensors" in archive.namelist()
         assert "model/segformer/config.json" in archive.namelist()
+
+
+def test_weights_in_several_files_beside_the_folder(segformer: Path, tmp_path: Path) -> None:
+    held = load_file(segformer / "model.safetensors")
+    (segformer / "model.safetensors").unlink()
+    tuned = tmp_path / "tuned"
+    tuned.mkdir()
+    files = [f"model-0000{part}-of-00002.safetensors" for part in (1, 2)]
+    parts = [{name: held[name] for name in sorted(held)[part::2]} for part in range(2)]
+    for file, part in zip(files, parts, strict=True):
+        save_file(part, tuned / file)
+    index = {"weight_map": {name: file for file, part in zip(files, parts, strict=True) for name in part}}
+    (tuned / "model.safetensors.index.json").write_text(json.dumps(index))
+    model = Segplug().load_model(segformer, checkpoint=tuned / "model.safetensors.index.json")
+    packed = Segplug().pack("torchserve", model, folder=tmp_path / "models", model_name="net")
+    with zipfile.ZipFile(packed.path) as archive:
+        assert {f"model/{file}" for file in (*files, "model.safetensors.index.json")} < {*archive.namelist()}
+
+
+def test_other_weights_in_the_folder_are_packed_once(segformer: Path, tmp_path: Path) -> None:
+    (segformer / "model.safetensors").rename(segformer / "model.fp16.safetensors")
+    model = Segplug().load_model(segformer, checkpoint=segformer / "model.fp16.safetensors")
+    packed = Segplug().pack("torchserve", model, folder=tmp_path / "models", model_name="net")
+    with zipfile.ZipFile(packed.path) as archive:
+        assert [name for name in archive.namelist() if name.endswith(".safetensors")] == [
+            "model/segformer/model.fp16.safetensors"
+        ]

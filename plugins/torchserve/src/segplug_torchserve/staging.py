@@ -129,16 +129,16 @@ def _stage_folder(
             f"{arguments.config} cannot be packed with settings that are not in it (--cfg-options)",
             hint="change its files, or export an artifact, such as segplug export onnx, and pack that",
         )
-    root = expanded(arguments.config)
-    config = f"{_MODEL}/{model.meta.name}"
-    for file in model.files:
-        if file.is_relative_to(root):
-            _copy(file, folder / config / file.relative_to(root))
-    if arguments.checkpoint is None:
-        return replace(settings, config=config)
-    checkpoint = f"{_MODEL}/{Path(arguments.checkpoint).name}"
-    _copy(expanded(arguments.checkpoint), folder / checkpoint)
-    return replace(settings, config=config, checkpoint=checkpoint)
+    root, config = expanded(arguments.config), f"{_MODEL}/{model.meta.name}"
+
+    def staged(file: Path) -> str:
+        inside = file.is_relative_to(root)
+        return f"{config}/{file.relative_to(root).as_posix()}" if inside else f"{_MODEL}/{file.name}"
+
+    weights = None if arguments.checkpoint is None else expanded(arguments.checkpoint)
+    for file in {*model.files, *([] if weights is None else [weights])}:
+        _copy(file, folder / staged(file))
+    return replace(settings, config=config, checkpoint=None if weights is None else staged(weights))
 
 
 def _stage_artifact(

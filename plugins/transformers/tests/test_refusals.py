@@ -73,6 +73,31 @@ def test_code_in_the_folder(segformer: Path, file: str) -> None:
     assert not (segformer / "ran").exists()
 
 
+def test_code_of_a_backbone(segformer: Path) -> None:
+    change(segformer, backbone_config={"model_type": "own", "auto_map": {"AutoConfig": "net.Net"}})
+    assert "asks for code of its own (backbone_config.auto_map)" in refusal(segformer).message
+
+
+@pytest.mark.parametrize("name", ["own/attention", "flash_attention_2", {"": "own/attention"}])
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_attention_on_a_hub(zoo: Callable[[str], Path], tmp_path: Path, key: str, name: Any) -> None:
+    """transformers runs such code where the library kernels is installed; PyTorch's own is the same sum."""
+    shutil.copytree(zoo("upernet-swin"), tmp_path, dirs_exist_ok=True)
+    backbone = json.loads((tmp_path / "config.json").read_text())["backbone_config"]
+    change(tmp_path, **{key: name, "backbone_config": backbone | {key: name}})
+    network = Segplug().load_model(tmp_path).module.model
+    assert isinstance(network, transformers.PreTrainedModel)
+    assert network.config._attn_implementation in ("eager", "sdpa")
+
+
+def test_a_config_of_what_transformers_does_not_know(zoo: Callable[[str], Path], tmp_path: Path) -> None:
+    shutil.copytree(zoo("upernet-swin"), tmp_path, dirs_exist_ok=True)
+    change(tmp_path, backbone_config={"model_type": "none"})
+    assert refusal(tmp_path).message == (
+        f"transformers cannot build the config {tmp_path / 'config.json'}: it has or knows no 'none'"
+    )
+
+
 def test_code_beside_a_tokenizer(zoo: Callable[[str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(zoo("oneformer"), tmp_path / "oneformer"))
     (folder / "net.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\nclass Net: pass")

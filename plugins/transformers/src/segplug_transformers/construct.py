@@ -19,6 +19,8 @@ __all__ = ["built", "model_class", "model_config", "refuse_unknown_keys"]
 
 _ANSWERS = ("return_dict", "output_hidden_states", "output_attentions")
 """Settings of what a network answers beside its result, which change no number; some fail with them."""
+_ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+"""How attention is computed, which may be code on the hub. Without it transformers takes PyTorch's own."""
 _OF_A_BACKBONE = ("backbone", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone")
 
 
@@ -47,13 +49,22 @@ def model_config(folder: Folder, architecture: Architecture) -> Any:
         ModelError: transformers refuses it.
     """
     kind = model_class(architecture).config_class
-    content = {key: value for key, value in folder.config.items() if key not in _ANSWERS}
+    content = _without_attention(folder.config)
+    content = {key: value for key, value in content.items() if key not in _ANSWERS}
     decoder = content.get(DECODER)
     if isinstance(decoder, Mapping):
         content[DECODER] = {key: value for key, value in decoder.items() if key not in _OF_A_BACKBONE}
     content = _with_backbone_of_timm(content)
     with built(f"the config {folder.config_file}"), offline():
         return kind.from_dict(content)
+
+
+def _without_attention(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_attention(value) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if key not in _ATTENTION
+    }
 
 
 def _with_backbone_of_timm(content: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +121,8 @@ def built(what: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """One line; of an error whose first line only introduces the others, the second, too."""
+    if isinstance(error, KeyError):
+        return f"it has or knows no {one_line(error)}"
     first = one_line(error)
     if not first.endswith(":"):
         return first

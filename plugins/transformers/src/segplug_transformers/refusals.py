@@ -111,12 +111,21 @@ def require_own_labels(folder: Folder) -> None:
 
 def _refuse_remote_code(folder: Folder) -> None:
     for file, content in ((folder.config_file, folder.config), (folder.processor_file, folder.processor)):
-        if content and content.get("auto_map"):
+        for place in _own_code(content or {}):
             raise ModelError(
-                f"{file} asks for code of its own (auto_map), and segplug runs no code of a model's folder",
+                f"{file} asks for code of its own ({place}), and segplug runs no code of a model's folder",
                 hint="a function of your own code that returns the network is a model, too: "
                 "python:FILE.py:FUNCTION",
             )
+
+
+def _own_code(content: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """Where a config, or one in it, names classes in files of its folder."""
+    for key, value in content.items():
+        if key == "auto_map" and value:
+            yield f"{place}{key}"
+        elif isinstance(value, Mapping):
+            yield from _own_code(value, f"{place}{key}.")
 
 
 def _class_name(folder: Folder) -> str:

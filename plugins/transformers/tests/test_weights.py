@@ -118,9 +118,15 @@ def test_weights_of_another_type_are_computed_in_float32_and_it_is_said(
     assert {value.dtype for value in found.module.parameters()} == {torch.float32}
     assert_equal(loaded(segformer), expected(segformer))
     name = str(dtype).removeprefix("torch.")
-    assert any(
-        f"the model is saved as {name}, and the network computes in float32" in x for x in reporter.notes
-    )
+    note = f"the model is saved as {name}, and the network computes in float32"
+    assert note in reporter.notes  # in transformers, too: the config says float32
+    config = json.loads((segformer / "config.json").read_text())
+    del config["dtype"]
+    (segformer / "config.json").write_text(json.dumps(config))
+    Segplug(reporter=reporter).load_model(segformer)
+    assert reporter.notes[-1].startswith(f"{note}; transformers itself would compute in {name} unless")
+    theirs = transformers.SegformerForSemanticSegmentation.from_pretrained(segformer)
+    assert theirs.dtype == dtype
 
 
 def test_only_another_type_is_news(segformer: Path) -> None:

@@ -84,14 +84,16 @@ def _note_of_types(checkpoint: Checkpoint, config: Mapping[str, Any]) -> str:
             f"{checkpoint.path} holds weights of {_names(narrow)}, which are quantised",
             hint="give the weights that were quantised",
         )
-    declared = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"), None)
-    others = {kind for kind in _WEIGHTS if kind in types or kind == declared} - {torch.float32}
+    named = config.get("dtype") or config.get("torch_dtype")
+    declared = None if named is None else getattr(torch, str(named), None)
+    theirs = types if declared is None else {declared}
+    others = types.union(theirs).intersection(_WEIGHTS) - {torch.float32}
     if not others:
         return ""
-    return (
-        f"the model is saved as {_names(others)}, and the network computes in float32; transformers itself "
-        f"would compute in {_names(others)} unless it is told otherwise"
-    )
+    note = f"the model is saved as {_names(others)}, and the network computes in float32"
+    if theirs.isdisjoint(others):
+        return note
+    return f"{note}; transformers itself would compute in {_names(others)} unless it is told otherwise"
 
 
 def _names(types: Collection[torch.dtype]) -> str:

@@ -6,9 +6,9 @@ r"""Beside optimum-onnx: export as a whole process, and label maps of image file
     python benchmarks/optimum_export.py --optimum ENV/bin/python --rounds 3
 
 optimum-onnx 0.1.0 cannot read transformers 5, so it has an environment of its own, and 4.57 saves the models
-that both read. In each round both export each model in turns, with the comparison that each makes: optimum's
-command always compares with PyTorch, segplug with --verify. Then both run their files of a fixed size on the
-same JPEG files and make label maps; segplug's rate includes writing them to files.
+that both read. In each round both export each model in turns: the export alone, and with the comparison with
+PyTorch that each makes, which optimum's command line always does. Then both run their files of a fixed size
+on the same JPEG files and make label maps; segplug's rate includes writing them to files.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
             exports += _exports(case, case_work, arguments)
             rates.append(_rates(case, case_work, images, arguments))
     columns = ("case", "segplug s", "optimum s", "ratio", "CPU ratio", "segplug MB", "optimum MB", "ratio")
-    show(f"export with a comparison, whole process, median of {arguments.rounds}", columns, exports)
+    show(f"export, whole process, median of {arguments.rounds}", columns, exports)
     columns = ("case", "segplug images/s", "optimum images/s", "median ratio", "equal labels")
     show(f"{IMAGES} JPEG files with {HEIGHT}x{WIDTH}, label maps, medians", columns, rates)
 
@@ -72,22 +72,21 @@ def _make_images(work: Path) -> Path:
 
 
 def _exports(case: str, work: Path, arguments: argparse.Namespace) -> list[tuple[object, ...]]:
-    """A row for files of a fixed size and one for free sizes, as far as segplug makes them."""
+    """A row for each form of the export: the export alone, and with the comparison that each tool makes."""
     task, size, free = CASES[case]
-    edge = str(size)
-    fixed = ("--no-dynamic-axes", "--batch_size", "1", "--height", edge, "--width", edge)
-    forms: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [("fixed size", (), fixed)]
+    forms = [("fixed", "fixed size", True, False), ("compared", "fixed size, compared", True, True)]
     if free:
-        forms.append(("free sizes", ("--dynamic",), ()))
+        forms.append(("free", "free sizes", False, False))
     rows = []
-    for form, ours_more, theirs_more in forms:
-        segplug = (PYTHON, "-m", "segplug", "run", "export", "onnx", f"{work}/model", "--verify", "--force")
-        optimum = (arguments.optimum, "-m", "optimum.commands.optimum_cli", "export", "onnx", "--task", task)
+    for file, form, fixed, compared in forms:
+        segplug = (PYTHON, "-m", "segplug", "run", "export", "onnx", f"{work}/model", "--force")
+        segplug = (*segplug, *([] if fixed else ["--dynamic"]), *(["--verify"] if compared else []))
+        optimum = (arguments.optimum, PEER, "export", task, str(size if fixed else 0), str(int(compared)))
         ours, theirs = [], []
         for number in range(arguments.rounds):
             print(f"{case}, {form}: round {number + 1} of {arguments.rounds}", file=sys.stderr)
-            ours.append(run((*segplug, *ours_more, "--output", f"{work}/{form[:4]}.onnx")))
-            theirs.append(run((*optimum, *theirs_more, "-m", f"{work}/model", f"{work}/{form[:4]}")))
+            ours.append(run((*segplug, "--output", f"{work}/{file}.onnx")))
+            theirs.append(run((*optimum, f"{work}/model", f"{work}/{file}")))
         rows.append(_row(f"{case}, {form}", ours, theirs))
     return rows
 
@@ -105,9 +104,9 @@ def _rates(case: str, work: Path, images: Path, arguments: argparse.Namespace) -
     """Rates of both, the median of the ratios, and how many labels are equal."""
     for name in ("ours", "theirs"):
         (work / name).mkdir()
-    segplug = (PYTHON, "-m", "segplug", "run", "infer", "onnxruntime", f"{work}/fixe.onnx")
+    segplug = (PYTHON, "-m", "segplug", "run", "infer", "onnxruntime", f"{work}/fixed.onnx")
     segplug = (*segplug, "--dataset", str(images), "--format-only", f"{work}/ours", "--json")
-    optimum = (arguments.optimum, PEER, "run", case, f"{work}/model", f"{work}/fixe", str(images))
+    optimum = (arguments.optimum, PEER, "run", case, f"{work}/model", f"{work}/fixed", str(images))
     ours, theirs = [], []
     for number in range(arguments.rounds):
         print(f"{case}: label maps, round {number + 1} of {arguments.rounds}", file=sys.stderr)

@@ -1,7 +1,8 @@
 """What optimum_export.py runs in the environment of optimum-onnx: its own models, its own inference.
 
-python optimum_peer.py make CASE FOLDER                  a model with random weights and its processor, saved
-python optimum_peer.py run CASE MODEL ONNX IMAGES MAPS   label maps as .npy; prints images per second
+python optimum_peer.py make CASE FOLDER                       a model with random weights, its processor
+python optimum_peer.py export TASK SIZE COMPARED MODEL ONNX   SIZE 0: free sizes; COMPARED: 0, or 1
+python optimum_peer.py run CASE MODEL ONNX IMAGES MAPS        label maps as .npy; prints images per second
 """
 
 from __future__ import annotations
@@ -70,6 +71,15 @@ def make(case: str, folder: str) -> None:
     processor.save_pretrained(folder)
 
 
+def export(task: str, size: str, compared: str, model: str, output: str) -> None:
+    """Export with the function behind optimum's command line, which cannot leave out the comparison."""
+    from optimum.exporters.onnx import main_export
+
+    edge = int(size)
+    fixed = {"no_dynamic_axes": True, "batch_size": 1, "height": edge, "width": edge} if edge else {}
+    main_export(model, output, task=task, do_validation=compared == "1", **fixed)
+
+
 def run(case: str, model: str, exported: str, images: str, maps: str) -> None:
     """Run the exported file as optimum's documentation does: its own class, and the processor in Python."""
     from optimum.onnxruntime import ORTModelForCustomTasks, ORTModelForSemanticSegmentation
@@ -100,4 +110,4 @@ def labels_of(network: Any, processor: Any, file: Path) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    {"make": make, "run": run}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "export": export, "run": run}[sys.argv[1]](*sys.argv[2:])

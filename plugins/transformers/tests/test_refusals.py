@@ -323,6 +323,10 @@ def test_overrides_of_what_is_not_there(segformer: Path) -> None:
     assert error.message == "--cfg-options hidden_sizes.x: hidden_sizes holds no further keys"
     error = refusal(segformer, UsageError, cfg_options={"a..b": "8"})
     assert error.message == "--cfg-options a..b: the key has an empty part"
+    error = refusal(segformer, UsageError, cfg_options={"preprocessor.do_resise": "false"})
+    assert error.message == (
+        "--cfg-options preprocessor.do_resise: no processor has 'do_resise'; did you mean 'do_resize'?"
+    )
     (segformer / "preprocessor_config.json").unlink()
     error = refusal(segformer, UsageError, cfg_options={"preprocessor.size": "8"})
     assert "the folder has no settings of a processor" in error.message

@@ -21,6 +21,8 @@ from segplug.api.making import check_numbers, image_paths
 from segplug.api.outputs import staged_outputs
 from segplug.api.predict import Predictor
 from segplug.api.subjects import existing, request_field
+from segplug.dataset import Dataset
+from segplug.errors import UsageError
 from segplug.groups import EXECUTOR_HOOK, HOOKS, SOURCE_HOOKS, hook_name
 from segplug.hookspecs import hookimpl
 from segplug.installed import Entry, Provider
@@ -37,7 +39,6 @@ from segplug.version import __version__
 
 if TYPE_CHECKING:
     from segplug.comparison import Comparison, Thresholds
-    from segplug.dataset import Dataset
     from segplug.info import FileInfo
     from segplug.scores import RunReport
     from segplug.sink import Sink
@@ -134,6 +135,12 @@ class Segplug(Predictor):
         run_options = runner.make_options(dict(executor_options or {}))
         if isinstance(dataset, (str, Path)):
             dataset = self.load_dataset(dataset, cfg_options=cfg_options)
+        if not isinstance(dataset, Dataset):
+            given = f"{type(dataset).__module__}.{type(dataset).__qualname__}"
+            raise UsageError(
+                f"dataset is of the type {given}, which is no data set of segplug",
+                hint="give its location, or what load_dataset returned",
+            )
         check_run(provider, runner, dataset, metrics=metrics, device=device)
         request: RunRequest[Any] = RunRequest(
             **subject,

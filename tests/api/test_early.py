@@ -14,7 +14,7 @@ from PIL import Image
 from segplug import ModelMeta, SegmentationModel, Segplug
 from segplug.api.early import least_weights, weights_of
 from segplug.cli.root import run_command_line
-from segplug.errors import SpaceError
+from segplug.errors import SpaceError, UsageError
 from tests.api.toys import install_toys
 
 EXPORT = ("export", "toy", "toys:m", "--output", "m.toy")
@@ -103,3 +103,8 @@ def test_weights_that_layers_share_count_once() -> None:
     assert weights_of(model) == 800
     network[1].weight = network[0].weight
     assert weights_of(model) == 400
+
+
+def test_what_is_no_data_set_is_said() -> None:
+    with pytest.raises(UsageError, match=r"dataset is of the type builtins\.list, which is no data set"):
+        Segplug().evaluate(Segplug().load_model("toys:m"), dataset=[1])  # type: ignore[arg-type]

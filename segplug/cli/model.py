@@ -64,7 +64,7 @@ def model_options(*, scores: bool = False) -> list[click.Parameter]:
             ["--checkpoint"],
             group="model",
             metavar="FILE",
-            help="The file of weights. Default: random weights.",
+            help="The file of weights. Default: those in the model's folder; of a config, random weights.",
         ),
         cfg_options_option(),
         Flag(

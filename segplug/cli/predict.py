@@ -263,10 +263,10 @@ predict = BackendCommand(
     params=_parameters(),
     help=(
         "Paint images and videos with a model's labels.\n\n"
-        "MODEL is an artifact of any format, or a config with --checkpoint. IMAGE is a file, a folder, a "
-        "video, or - for standard input. For each image, NAME_painted.png and NAME_labels.png are written, "
-        "for a video NAME_painted.mp4. A file of another tool needs a few options: segplug predict MODEL "
-        "--help lists those of its backend."
+        "MODEL is an artifact of any format, a model's folder, or a config with --checkpoint. IMAGE is a "
+        "file, a folder, a video, or - for standard input. For each image, NAME_painted.png and "
+        "NAME_labels.png are written, for a video NAME_painted.mp4. A file of another tool needs a few "
+        "options: segplug predict MODEL --help lists those of its backend."
     ),
     example="model.onnx photo.jpg",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

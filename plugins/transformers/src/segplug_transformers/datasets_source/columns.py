@@ -89,7 +89,7 @@ def cell_content(cell: Any, what: str) -> Any:
         if not cell["bytes"].is_valid:
             raise DatasetError(
                 f"{what} is not in the data set, which holds only its path {cell['path'].as_py()}",
-                hint="save the data set with save_to_disk or to_parquet, which put the files into it",
+                hint="save the data set with save_to_disk, which puts the files into it; to_parquet does not",
             )
         return cell["bytes"].as_py()
     if isinstance(cell, (pa.BinaryScalar, pa.LargeBinaryScalar)):

@@ -63,7 +63,8 @@ def read(folder: Folder, architecture: Architecture, backend: Backend) -> Proces
     if folder.processor is None or folder.processor_file is None:
         raise ModelError(
             f"{folder.path} has no preprocessor_config.json: nothing says how images are prepared",
-            hint=f"save the processor of its training into it: {architecture.processor}(...).save_pretrained",
+            hint="save the processor of its training into it: "
+            f"{architecture.processor}(...).save_pretrained({str(folder.path)!r})",
         )
     place = folder.processor_file.name
     processor = find_class(folder.processor, folder.config, architecture, place)

@@ -351,6 +351,19 @@ def test_damaged_tables_are_refused(tmp_path: Path) -> None:
     os.mkfifo(arrow)
     with pytest.raises(DatasetError, match="it is a pipe"):
         opened(folder)
+    several = sharded(pictures(), tmp_path / "several")
+    first = min(several.rglob("*.parquet"))
+    first.unlink()
+    os.mkfifo(first)
+    with pytest.raises(DatasetError) as caught:
+        opened(several)
+    assert caught.value.message == f"the table {first} cannot be read: it is a pipe, not a file"
+
+
+def test_a_saved_table_without_rows(tmp_path: Path) -> None:
+    folder = saved(pictures(0), tmp_path / "set")
+    with pytest.raises(DatasetError, match=f"there is no row in {folder}"):
+        opened(folder)
 
 
 @pytest.mark.parametrize("name", ["../data-00000-of-00001.arrow", "/etc/passwd", "..", "", 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -138,3 +139,14 @@ def _with_config(source: Path, folder: Path, **settings: Any) -> Path:
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
     return folder
+
+
+def test_a_tokenizer_that_is_too_large(zoo: Zoo, tmp_path: Path) -> None:
+    """The library would take more than twice its bytes of memory before it finds that it is none."""
+    folder = Path(shutil.copytree(zoo("oneformer"), tmp_path / "oneformer"))
+    os.truncate(folder / "tokenizer.json", (64 << 20) + 1)
+    with pytest.raises(ModelError) as caught:
+        Segplug().load_model(folder)
+    assert caught.value.message == (
+        f"{folder / 'tokenizer.json'} has more than the 67,108,864 bytes that are read"
+    )

@@ -108,6 +108,11 @@ def test_a_folder_of_several_models_names_the_newest(segformer: Path, tmp_path: 
         shutil.copytree(segformer, run / f"checkpoint-{step}")
         os.utime(run / f"checkpoint-{step}" / "config.json", (age, age))
     assert hint(run) == f"name one of the models in it: {run / 'checkpoint-500'}"
+    os.utime(run / "checkpoint-1000" / "config.json", (1, 1))  # as in a copy
+    assert hint(run) == f"name one of the models in it: {run / 'checkpoint-1000'}"
+    (run / "checkpoint-1000" / "config.json").unlink()
+    os.mkfifo(run / "checkpoint-1000" / "config.json")
+    assert hint(run) == f"name one of the models in it: {run / 'checkpoint-500'}"
 
 
 def hint(folder: Path) -> str | None:

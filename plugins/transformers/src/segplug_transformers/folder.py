@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 
 from segplug.checkpoint import require_checkpoint
 from segplug.errors import ModelError, UsageError
-from segplug.regular_files import expanded, is_regular, read_regular_text, why_no_file
+from segplug.regular_files import (
+    MOST_TEXT,
+    expanded,
+    is_regular,
+    read_regular_text,
+    require_regular,
+    why_no_file,
+)
 from segplug_transformers.overrides import apply_overrides
 
 __all__ = [
@@ -54,6 +62,7 @@ _ARGUMENTS = "training_args.bin"
 """What a Trainer leaves beside the weights."""
 _SHARD = "-of-"
 _INNER = ("checkpoint-*", "snapshots/*")
+_STEPS = re.compile(r"[0-9]{1,18}")
 ADAPTER = "adapter_config.json"
 _MOST_JSON = 1 << 24
 """Bytes. The longest config of a model of its own has some 100,000: the names of 20,000 classes."""
@@ -140,12 +149,13 @@ def tokenizer_files(path: Path) -> tuple[Path, ...]:
     """The files of a folder's tokenizer, which OneFormer needs.
 
     Raises:
-        ModelError: what has the name of one is no file.
+        ModelError: what has the name of one is no file, or too large for the text that it should be.
     """
-    files = [path / name for name in _TOKENIZER if os.path.lexists(path / name)]
-    if faults := [reason for file in files if (reason := why_no_file(file))]:
-        raise ModelError(faults[0])
-    return tuple(files)
+    files = tuple(path / name for name in _TOKENIZER if _is_there(path / name))
+    for file in files:
+        if require_regular(file) > MOST_TEXT:
+            raise ModelError(f"{file} has more than the {MOST_TEXT:,} bytes that are read")
+    return files
 
 
 def weight_files(weights: Path | None) -> tuple[Path, ...]:
@@ -226,8 +236,13 @@ def _no_weights(path: Path, location: str) -> ModelError:
 
 def inner_models(path: Path) -> list[Path]:
     """The models in a folder of a Trainer or of the hub's cache, the newest last."""
-    found = [file for pattern in _INNER for file in path.glob(f"{pattern}/{CONFIG}")]
-    return [file.parent for file in sorted(found, key=lambda file: (file.stat().st_mtime, file))]
+    found = [file for pattern in _INNER for file in path.glob(f"{pattern}/{CONFIG}") if is_regular(file)]
+    return [file.parent for file in sorted(found, key=_age)]
+
+
+def _age(file: Path) -> tuple[float, int, Path]:
+    _, _, steps = file.parent.name.partition("-")  # a copy may have one time for all
+    return os.path.getmtime(file), int(steps) if _STEPS.fullmatch(steps) else 0, file
 
 
 def _no_config(path: Path, reason: str) -> ModelError:

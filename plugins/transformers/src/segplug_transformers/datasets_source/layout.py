@@ -145,6 +145,8 @@ def _saved(name: str, folder: Path) -> Split:
     _read_json(folder / _INFO)
     if not isinstance(content, list):
         raise DatasetError(f"{folder / _STATE} names no data files")
+    if not content:
+        raise DatasetError(f"there is no row in {folder}: its {_STATE} names no data files")
     names = [entry.get("filename") if isinstance(entry, dict) else None for entry in content]
     if not all(map(_is_name, names)):
         raise DatasetError(f"{folder / _STATE} names data files that do not lie beside it")

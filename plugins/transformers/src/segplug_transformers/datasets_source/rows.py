@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from segplug.errors import DatasetError, first_line
 from segplug.quiet import quiet
-from segplug.regular_files import open_regular
+from segplug.regular_files import NotRegularError, open_regular
 
 if TYPE_CHECKING:
     from segplug_transformers.datasets_source.layout import Layout, Split
@@ -160,4 +160,5 @@ def _explained(path: Path) -> Iterator[None]:
     except DatasetError:
         raise
     except Exception as error:  # both raise almost anything for a damaged file
-        raise DatasetError(f"the table {path} cannot be read: {first_line(error)}") from error
+        own = error.strerror if isinstance(error, NotRegularError) else None
+        raise DatasetError(f"the table {path} cannot be read: {own or first_line(error)}") from error

@@ -27,7 +27,7 @@ classes of a framework goes into the plugin of that framework.
 
 from __future__ import annotations
 
-from . import adaptive_pooling  # noqa: F401  (registers its form)
+from . import adaptive_pooling, patches  # noqa: F401  (each registers its forms)
 from .copying import make_exportable
 
 __all__ = ["make_exportable"]

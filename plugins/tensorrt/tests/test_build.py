@@ -111,6 +111,15 @@ def test_an_unsupported_operator_is_named(make):
     assert leftovers(source.parent) == []
 
 
+def test_an_operator_of_which_the_parser_says_only_false(make):
+    model = tiny()
+    for name, values in (("size", [32, 48]), ("patch", [2, 2])):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [2], values))
+    model.graph.node[1].CopyFrom(helper.make_node("Col2Im", ["features", "size", "patch"], ["positive"]))
+    with pytest.raises(ArtifactError, match=r"it does not take the operator Col2Im as it is here \(false\)"):
+        build(make(model))
+
+
 def test_a_plan_that_was_cut(make):
     artifact = build(make())
     artifact.path.write_bytes(artifact.path.read_bytes()[:1000])

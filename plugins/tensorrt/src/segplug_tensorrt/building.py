@@ -65,7 +65,7 @@ def parse(library: Library, graph: Path, reporter: Reporter, *, verbose: bool = 
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
-        reasons = [" ".join(parser.get_error(number).desc().split()) for number in range(parser.num_errors)]
+        reasons = [_reason(parser.get_error(number)) for number in range(parser.num_errors)]
         text = "; ".join(dict.fromkeys(reasons)) or log.reason()
         raise ArtifactError(f"{library} cannot read the graph: {text}")
     if network.num_inputs != 1 or len(network.get_input(0).shape) != 4:
@@ -79,6 +79,14 @@ def parse(library: Library, graph: Path, reporter: Reporter, *, verbose: bool = 
                 network.unmark_output(tensor)
     image = network.get_input(0)
     return Parsed(builder, network, parser, log, _tensor(trt, image), _tensor(trt, output))
+
+
+def _reason(error: Any) -> str:
+    """Of some operators the parser says only the condition that failed, such as ``false``."""
+    text, operator = " ".join(error.desc().split()), error.node_operator()
+    if not operator or operator in text:
+        return text
+    return f"it does not take the operator {operator} as it is here ({text})"
 
 
 def _tensor(trt: Any, tensor: Any) -> Tensor:

@@ -215,12 +215,17 @@ def test_edges_of_patches_that_are_no_numbers(segformer: Path) -> None:
     assert meta_of(segformer).output_stride == 4
 
 
-def test_what_a_config_says_of_other_outputs_changes_nothing(segformer: Path) -> None:
-    """SegFormer itself stops with ``return_dict`` false."""
+def test_what_a_config_says_of_other_outputs_changes_nothing(
+    zoo: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Networks of transformers stop where ``return_dict`` is false in the config, or in the backbone's."""
+    folder = Path(shutil.copytree(zoo("upernet-swin"), tmp_path / "upernet"))
     pixels = torch.randn(1, 3, 64, 96)
-    expected = Segplug().load_model(segformer).module(pixels)
-    change(segformer, return_dict=False, output_hidden_states=True, output_attentions=True)
-    assert torch.equal(Segplug().load_model(segformer).module(pixels), expected)
+    expected = Segplug().load_model(folder).module(pixels)
+    asked = {"return_dict": False, "output_hidden_states": True, "output_attentions": True}
+    backbone = json.loads((folder / "config.json").read_text())["backbone_config"]
+    change(folder, **asked, backbone_config=backbone | asked)
+    assert torch.equal(Segplug().load_model(folder).module(pixels), expected)
 
 
 def test_the_reason_of_a_library_is_told_in_full(segformer: Path) -> None:

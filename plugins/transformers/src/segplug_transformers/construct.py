@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,8 +49,7 @@ def model_config(folder: Folder, architecture: Architecture) -> Any:
         ModelError: transformers refuses it.
     """
     kind = model_class(architecture).config_class
-    content = _without_attention(folder.config)
-    content = {key: value for key, value in content.items() if key not in _ANSWERS}
+    content = _without(folder.config, frozenset({*_ANSWERS, *_ATTENTION}))
     decoder = content.get(DECODER)
     if isinstance(decoder, Mapping):
         content[DECODER] = {key: value for key, value in decoder.items() if key not in _OF_A_BACKBONE}
@@ -59,11 +58,12 @@ def model_config(folder: Folder, architecture: Architecture) -> Any:
         return kind.from_dict(content)
 
 
-def _without_attention(config: Mapping[str, Any]) -> dict[str, Any]:
+def _without(config: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """The config, and those of its parts, without these keys."""
     return {
-        key: _without_attention(value) if isinstance(value, Mapping) else value
+        key: _without(value, keys) if isinstance(value, Mapping) else value
         for key, value in config.items()
-        if key not in _ATTENTION
+        if key not in keys
     }
 
 

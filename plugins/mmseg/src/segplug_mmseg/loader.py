@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError, UsageError
 from segplug.hookspecs import hookimpl
-from segplug.model import SegmentationModel
+from segplug.model import ModelMeta, SegmentationModel
 from segplug.options import NoOptions
 from segplug.providers import Confidence, ModelSource
 from segplug_mmseg.explain import explained
@@ -172,7 +172,7 @@ class MmsegModels(ModelSource[NoOptions]):
         return SegmentationModel(
             module=module,
             meta=meta,
-            exportable=lambda: _exportable(module),
+            exportable=lambda: _exportable(module, meta),
             device=str(device),
             input_limits=lambda: find_input_limits(module, meta),
         )
@@ -190,10 +190,10 @@ def _config_generation(request: LoadModelRequest[NoOptions]) -> Name:
     return installed
 
 
-def _exportable(module: torch.nn.Module) -> torch.nn.Module:
+def _exportable(module: torch.nn.Module, meta: ModelMeta) -> torch.nn.Module:
     from segplug_mmseg.exportable import make_exportable
 
-    exportable: torch.nn.Module = make_exportable(module)
+    exportable: torch.nn.Module = make_exportable(module, probabilities=meta.scores == "probabilities")
     return exportable
 
 

@@ -11,7 +11,7 @@ from segplug_torch.limits import find_input_limits
 from segplug_torch.norms import revert_sync_batchnorm
 from torch import nn
 
-from segplug.model import SegmentationModel
+from segplug.model import ModelMeta, SegmentationModel
 from segplug.preprocessing import Crop, Resize
 from segplug_transformers import networks, processor
 from segplug_transformers.construct import model_config, refuse_unknown_keys
@@ -80,7 +80,7 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
     return SegmentationModel(
         module=module,
         meta=meta,
-        exportable=lambda: _exportable(module),
+        exportable=lambda: _exportable(module, meta),
         device=str(device),
         input_limits=lambda: find_input_limits(module, meta),
         found_options={"processor": processing.backend} if request.options.processor == "auto" else {},
@@ -112,7 +112,7 @@ def _patches(config: Mapping[str, Any]) -> Iterator[int]:
             yield from (edge for edge in edges if isinstance(edge, int) and edge > 0)
 
 
-def _exportable(module: nn.Module) -> nn.Module:
+def _exportable(module: nn.Module, meta: ModelMeta) -> nn.Module:
     from segplug_transformers.exportable import make_exportable
 
-    return make_exportable(module)
+    return make_exportable(module, probabilities=meta.scores == "probabilities")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -13,18 +13,24 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from .registry import CONTEXTS, FUNCTION_FORMS, forms_of, preparation_of
+from .small_probabilities import SIGMOIDS
 
 __all__ = ["make_exportable"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def make_exportable(module: Module) -> Module:
+def make_exportable(module: Module, *, probabilities: bool = False) -> Module:
     """A copy of ``module`` in eval mode that exporters can follow, with the same weights.
 
     Its parameters and buffers share the memory of the original's and need no gradient; the original is not
     changed. All registered forms are applied (:mod:`segplug_torch.exportable.registry`). Outputs are equal up
     to the rounding of float32 in another order. Names in ``state_dict`` are kept.
+
+    Args:
+        module: A network.
+        probabilities: Whether it gives probabilities (``ModelMeta.scores``): then no sigmoid in it loses its
+            small values in a runtime (:mod:`segplug_torch.exportable.small_probabilities`).
 
     Raises:
         ModelError: a part cannot be exported with the same numbers.
@@ -36,7 +42,8 @@ def make_exportable(module: Module) -> Module:
             setattr(part, method, types.MethodType(form, part))
         if prepare := preparation_of(part):
             prepare(part)
-    exportable.forward = _with_function_forms(exportable.forward)
+    forms = {**FUNCTION_FORMS, **(SIGMOIDS if probabilities else {})}
+    exportable.forward = _with_function_forms(exportable.forward, forms)
     return exportable
 
 
@@ -49,19 +56,24 @@ def _share(module: Module) -> Module:
     return copy.deepcopy(module, memo)
 
 
-def _with_function_forms(forward: Callable[..., Any]) -> Callable[..., Any]:
+def _with_function_forms(forward: Callable[..., Any], forms: Mapping[Any, Any]) -> Callable[..., Any]:
     @functools.wraps(forward)
     def traced(*args: Any, **kwargs: Any) -> Any:
         with ExitStack() as stack:
-            for context in (*CONTEXTS, _FunctionForms):
+            for context in CONTEXTS:
                 stack.enter_context(context())
+            stack.enter_context(_FunctionForms(forms))
             return forward(*args, **kwargs)
 
     return traced
 
 
 class _FunctionForms(TorchFunctionMode):
-    """Calls the registered form instead of each torch function that has one."""
+    """Calls the form instead of each torch function that has one."""
+
+    def __init__(self, forms: Mapping[Any, Any]) -> None:
+        super().__init__()
+        self._forms = forms
 
     def __torch_function__(
         self,
@@ -70,4 +82,4 @@ class _FunctionForms(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        return FUNCTION_FORMS.get(func, func)(*args, **(kwargs or {}))
+        return self._forms.get(func, func)(*args, **(kwargs or {}))

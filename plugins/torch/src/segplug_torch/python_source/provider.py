@@ -64,7 +64,7 @@ class PythonModels(ModelSource[Options]):
         return SegmentationModel(
             module=network,
             meta=meta,
-            exportable=lambda: make_exportable(network),
+            exportable=lambda: make_exportable(network, probabilities=meta.scores == "probabilities"),
             device=str(device),
             input_limits=lambda: find_input_limits(network, meta),
             files=input_files(options, factory),

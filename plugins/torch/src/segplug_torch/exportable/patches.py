@@ -44,7 +44,7 @@ def fold(
 ) -> Tensor:
     """``F.fold``: (N, C x values of a patch, patches) as (N, C, H, W); where no patch lies, 0."""
     if input.dim() != 3 or not _side_by_side(kernel_size, dilation, padding, stride):
-        return F.fold(input, output_size, kernel_size, dilation, padding, stride)  # type: ignore[arg-type]
+        return F.fold(input, output_size, kernel_size, dilation, padding, stride)
     height, width = _pair(kernel_size)
     size = _pair(output_size)
     rows, columns = size[0] // height, size[1] // width

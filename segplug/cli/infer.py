@@ -83,7 +83,8 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             ["--dataset"],
             group="data",
             metavar="CONFIG|FOLDER",
-            help="The data set: the test data of a config, or a folder of images (and masks).",
+            help="The data set: the test data of a config, a folder of images (and masks), or what another "
+            "installed source reads, such as a Parquet file.",
         ),
         GreedyOption(
             ["--input-img"], group="data", metavar="IMAGE", help="Images to run on, in place of a data set."
@@ -99,7 +100,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
             group="data",
             key_values=True,
             metavar="KEY=VALUE",
-            help="Options of the source that reads the data set (segplug plugins show folder).",
+            help="Options of the source that reads the data set (segplug plugins show NAME, such as folder).",
         ),
         GreedyOption(
             ["--eval"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,13 @@ from segplug_torch.errors import one_line
 from segplug.errors import MissingDependencyError, ModelError, UsageError
 from segplug.options import nearest
 from segplug_transformers.architectures import Architecture
-from segplug_transformers.folder import Folder
+from segplug_transformers.folder import Folder, read_processor
 from segplug_transformers.offline import offline
+from segplug_transformers.overrides import PROCESSOR_PREFIX
+from segplug_transformers.processor.keys import SILENT, STEPS
 from segplug_transformers.refusals import DECODER, TIMM
 
-__all__ = ["built", "model_class", "model_config", "refuse_unknown_keys"]
+__all__ = ["built", "model_class", "model_config", "refuse_unknown_keys", "refuse_unknown_settings"]
 
 _ANSWERS = ("return_dict", "output_hidden_states", "output_attentions")
 """Settings of what a network answers beside its result, which change no number; some fail with them."""
@@ -96,11 +98,32 @@ def refuse_unknown_keys(config: Any, keys: Mapping[str, Any]) -> None:
             continue
         known = [*type(owner)().to_dict(), "num_labels", "id2label", "label2id"]
         if last not in known:
-            guess = nearest(last, known)
-            raise UsageError(
-                f"--cfg-options {key}: {type(owner).__name__} has no '{last}'"
-                + (f"; did you mean '{guess}'?" if guess else "")
-            )
+            raise _unknown(key, f"{type(owner).__name__} has no", last, known)
+
+
+def refuse_unknown_settings(folder: Folder, keys: Iterable[str]) -> None:
+    """Refuse overrides of settings that no processor has, and its file does not say either.
+
+    Args:
+        folder: With the overrides.
+        keys: The dotted keys that ``--cfg-options`` gave.
+
+    Raises:
+        UsageError: there is no such setting, so that the override would have no effect.
+    """
+    stored, _ = read_processor(folder.path)
+    known = {*(stored or ()), *STEPS, *SILENT}
+    for key in keys:
+        setting = key.removeprefix(PROCESSOR_PREFIX).partition(".")[0]
+        if key.startswith(PROCESSOR_PREFIX) and setting not in known:
+            raise _unknown(key, "no processor has", setting, sorted(known - SILENT))
+
+
+def _unknown(key: str, whose: str, name: str, known: Sequence[str]) -> UsageError:
+    guess = nearest(name, known)
+    return UsageError(
+        f"--cfg-options {key}: {whose} '{name}'" + (f"; did you mean '{guess}'?" if guess else "")
+    )
 
 
 @contextmanager

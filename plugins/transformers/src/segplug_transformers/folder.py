@@ -32,6 +32,7 @@ __all__ = [
     "inner_models",
     "read_folder",
     "read_json",
+    "read_processor",
     "tokenizer_files",
     "weight_files",
 ]
@@ -114,7 +115,7 @@ def read_folder(
     if reason := why_no_file(config_file):
         raise _no_config(path, reason)
     config = read_json(config_file)
-    processor, processor_file = _read_processor(path)
+    processor, processor_file = read_processor(path)
     config, processor = apply_overrides(config, processor, cfg_options or {})
     weights = None
     if checkpoint is not None:
@@ -170,7 +171,12 @@ def weight_files(weights: Path | None) -> tuple[Path, ...]:
     )
 
 
-def _read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
+def read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
+    """The settings of a folder's image processor as they are stored, and their file; ``None``: it has none.
+
+    Raises:
+        ModelError: the file cannot be read, or holds something else.
+    """
     for name, key in PROCESSORS:
         file = path / name
         if not _is_there(file):

@@ -14,7 +14,7 @@ from torch import nn
 from segplug.model import ModelMeta, SegmentationModel
 from segplug.preprocessing import Crop, Resize
 from segplug_transformers import networks, processor
-from segplug_transformers.construct import model_config, refuse_unknown_keys
+from segplug_transformers.construct import model_config, refuse_unknown_keys, refuse_unknown_settings
 from segplug_transformers.folder import tokenizer_files, weight_files
 from segplug_transformers.hub import card_of
 from segplug_transformers.meta import class_names, make_meta
@@ -47,6 +47,7 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
         DeviceError: the device is not there, or its memory is not enough.
     """
     device = resolve_device(request.device)
+    refuse_unknown_settings(folder, request.cfg_options)
     processing = _processing(request, folder, architecture)
     config = model_config(folder, architecture)
     overrides = {

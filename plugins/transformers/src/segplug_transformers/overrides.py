@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from segplug.errors import UsageError
-from segplug.options import nearest
 
 __all__ = ["PROCESSOR_PREFIX", "apply_overrides"]
 
@@ -27,8 +26,7 @@ def apply_overrides(
         options: Dotted key to value. A text that is JSON or a Python literal counts as its value.
 
     Raises:
-        UsageError: a key has an empty part, or leads into what is no object; or a setting of the processor
-            is neither in its file nor one that any processor reads, so that it would have no effect.
+        UsageError: a key has an empty part, or leads into what is no object.
     """
     config, processor = copy.deepcopy(config), copy.deepcopy(processor)
     for key, value in options.items():
@@ -41,21 +39,8 @@ def apply_overrides(
                 f"--cfg-options {key}: the folder has no settings of a processor",
                 hint="it needs a preprocessor_config.json",
             )
-        parts = key.removeprefix(PROCESSOR_PREFIX).split(".")
-        _require_known(key, parts[0], processor)
-        _set(processor, key, parts, value)
+        _set(processor, key, key.removeprefix(PROCESSOR_PREFIX).split("."), value)
     return config, processor
-
-
-def _require_known(key: str, setting: str, processor: Mapping[str, Any]) -> None:
-    from segplug_transformers.processor.keys import SILENT, STEPS  # that package reads folders
-
-    if setting and setting not in processor and setting not in SILENT | STEPS:
-        guess = nearest(setting, sorted({*processor, *STEPS}))
-        raise UsageError(
-            f"--cfg-options {key}: no processor has '{setting}'"
-            + (f"; did you mean '{guess}'?" if guess else "")
-        )
 
 
 def _set(data: dict[str, Any], key: str, parts: list[str], value: Any) -> None:

@@ -182,6 +182,14 @@ def test_a_user_is_told_what_has_no_effect() -> None:
     assert not _read({"size": 48, "image_processor_type": "SegformerImageProcessor", "device": None}).notes
 
 
+def test_a_user_is_not_told_of_each_of_many() -> None:
+    many = {f"own_{number}": 1 for number in range(5000)}
+    notes = _read({"x" * 5000: 1, **many}).notes
+    assert len(notes) == 11
+    assert "4991 more settings" in notes[-1]
+    assert max(map(len, notes)) < 200
+
+
 def test_a_user_is_told_what_changes_the_result() -> None:
     assert "cuts out the centre" in _read({}, "MobileNetV2ForSemanticSegmentation").notes[0]
     assert "pads images" in _read({"do_pad": True}, _EOMT).notes[0]

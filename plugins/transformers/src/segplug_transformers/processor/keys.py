@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segplug.text import counted, shortened
 from segplug_transformers.processor.classes import PROCESSORS
 from segplug_transformers.processor.settings import Settings
 
@@ -23,6 +24,9 @@ SILENT = frozenset(
     }
 )  # fmt: skip
 """Keys that never change the pixels of an image."""
+_SHOWN = 60
+"""Characters of a setting's name in a note."""
+_MOST_NOTES = 10
 
 STEPS = frozenset().union(*(known.reads | known.torchvision_reads for known in PROCESSORS.values()))
 
@@ -44,7 +48,8 @@ def check_keys(settings: Settings) -> tuple[str, ...]:
             continue
         if not key.startswith("do_"):
             if key not in STEPS:
-                notes.append(f"transformers ignores {key} of {processor.name}, and so it has no effect")
+                name = shortened(key, _SHOWN)
+                notes.append(f"transformers ignores {name} of {processor.name}, and so it has no effect")
         elif key in STEPS:
             notes.append(f"{processor.name} ignores {key}, and so it has no effect")
         else:
@@ -52,6 +57,9 @@ def check_keys(settings: Settings) -> tuple[str, ...]:
                 f"{key} is {value!r}, a step that is not known",
                 hint=f"if the network does without it: --cfg-options preprocessor.{key}=false",
             )
+    if len(notes) > _MOST_NOTES:
+        more = len(notes) - _MOST_NOTES
+        notes[_MOST_NOTES:] = [f"{counted(more, 'more setting')} of {processor.name} without effect"]
     return tuple(notes)
 
 

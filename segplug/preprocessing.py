@@ -409,9 +409,18 @@ def _contradiction(step: Step) -> str | None:
         return "centred needs cut false"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
         return f"mean has {counted(len(step.mean), 'value')}, std {len(step.std)}"
+    if isinstance(step, Normalize) and not all(map(_is_float32, (*step.mean, *step.std))):
+        return "mean and std hold a number that float32 cannot hold"
+    if isinstance(step, Scale) and not _is_float32(step.factor):
+        return "factor is a number that float32 cannot hold"
     if isinstance(step, ChannelOrder) and sorted(step.order) != list(range(len(step.order))):
         return "every channel once is expected"
     return None
+
+
+def _is_float32(value: float) -> bool:
+    """Whether float32, in which images become the network's input, has such a number in full precision."""
+    return value == 0 or 2.0**-126 <= abs(value) < 2.0**128
 
 
 def _contradictory_resize(step: Resize) -> str | None:

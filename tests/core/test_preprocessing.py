@@ -222,6 +222,14 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
             {"step": "resize", "scale": [8, 8], "fit": "closest"},
             "[1]: fit 'closest' needs multiple 'nearest'",
         ),
+        *(
+            (
+                {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]} | values,
+                "[1]: mean and std hold a number that float32 cannot hold",
+            )
+            for values in ({"std": [1, 1e300, 1]}, {"std": [1e-300, 1, 1]}, {"mean": [1, -1e39, 1]})
+        ),
+        ({"step": "scale", "factor": 1e300}, "[1]: factor is a number that float32 cannot hold"),
         ({"step": "pad", "divisor": 8, "centred": True}, "[1]: centred needs cut false"),
         ({"step": "pad"}, "[1]: exactly one of size and divisor is expected, or square"),
         *(

@@ -13,7 +13,7 @@ from segplug.checkpoint.formats import META_KEY, NPZ, PICKLES, SAFETENSORS, firs
 from segplug.checkpoint.shards import check_is_no_shard, check_names, is_index, read_index
 from segplug.errors import CheckpointError, MissingDependencyError, UsageError
 from segplug.limits import MOST_WEIGHTS_RATIO, most_weights
-from segplug.regular_files import expanded, read_regular_text, why_no_file
+from segplug.regular_files import expanded, open_regular, read_regular_text, why_no_file
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,8 @@ __all__ = ["Checkpoint", "read_checkpoint", "require_checkpoint"]
 _PARALLEL = "module."
 _POINTER = "last_checkpoint"
 """The text file in which mmengine notes the path of the newest checkpoint."""
+_LFS = b"version https://git-lfs.github.com/spec/"
+"""The beginning of what git writes in place of a file that Git LFS has not fetched."""
 _LONGEST_PATH = 1 << 10
 
 
@@ -141,6 +143,12 @@ def _read_shards(path: Path, location: str, *, trust: bool) -> Checkpoint:
 def _read_file(path: Path, location: str, *, trust: bool) -> Checkpoint:
     if path.stat().st_size == 0:
         raise CheckpointError(f"the checkpoint {location} is empty")
+    with open_regular(path) as file:
+        if file.read(len(_LFS)) == _LFS:
+            raise CheckpointError(
+                f"{location} holds no weights, only where Git LFS has them",
+                hint="git lfs pull in its folder, or download the file again",
+            )
     if path.suffix.lower() == SAFETENSORS:
         return _read_safetensors(path, location)
     if path.suffix.lower() == NPZ:

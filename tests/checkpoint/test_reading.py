@@ -285,6 +285,15 @@ def test_files_without_weights(tmp_path, content, reason):
         read_checkpoint(str(tmp_path / "w.pth"))
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_file_that_git_lfs_has_not_fetched(tmp_path, name):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 14884776\n"
+    (tmp_path / name).write_text(pointer)
+    with pytest.raises(CheckpointError, match="holds no weights, only where Git LFS has them") as caught:
+        read_checkpoint(str(tmp_path / name))
+    assert caught.value.hint == "git lfs pull in its folder, or download the file again"
+
+
 def test_missing_empty_and_torchscript(tmp_path):
     with pytest.raises(UsageError, match="there is no checkpoint"):
         read_checkpoint(str(tmp_path / "none.pth"))

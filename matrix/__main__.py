@@ -1,7 +1,8 @@
-"""Export every family of mmsegmentation, compare with PyTorch, and write ``docs/support-matrix.md``.
+"""Export every family of a framework, compare with PyTorch, and write its page, ``docs/support-matrix*.md``.
 
     python -m matrix                          every family that has not passed with the installed versions
     python -m matrix --source mmseg1          the families of 1.x, in an environment that has it
+    python -m matrix --source transformers    every segmentation class of transformers
     python -m matrix --family setr --again    one family, even if it is up to date
     python -m matrix --shard 1/2              every second family; two shards may run at the same time
 

@@ -191,7 +191,9 @@ def _dpt(case: Case) -> Any:
 def _dpt_hybrid(case: Case) -> Any:
     import transformers
 
-    return transformers.DPTConfig(is_hybrid=True, image_size=case.size[0])
+    return transformers.DPTConfig(
+        is_hybrid=True, image_size=case.size[0], neck_hidden_sizes=[256, 512, 768, 768]
+    )
 
 
 def _mobilenet_v2(_: Case) -> Any:

@@ -32,7 +32,7 @@ def request_field(provider: Provider, what: Subject) -> dict[str, Any]:
         return {"model": what}
     path = what.path if isinstance(what, Artifact) else Path(what)
     if provider.takes == "model":
-        raise UsageError(f"{named} takes a loaded model, not the file {path}", hint="load_model loads it")
+        raise UsageError(f"{named} takes a loaded model, not {path}", hint="load_model loads it first")
     require_text(existing(path))
     return {"artifact": path}
 

@@ -175,7 +175,7 @@ def test_the_backend_is_found_and_the_model_opened(install_plugin, tmp_path: Pat
         with pytest.raises(UsageError, match="threads is for opening a model"):
             predict(photo(), opened, threads=2)
     assert opened.closed
-    with pytest.raises(UsageError, match=r"takes a loaded model, not the file .*load_model"):
+    with pytest.raises(UsageError, match=r"takes a loaded model, not .*load_model"):
         predict(photo(), "config.py")
     with pytest.raises(UsageError, match=r"say which backend reaches the server.*http"):
         predict(photo(), "http://127.0.0.1:1")

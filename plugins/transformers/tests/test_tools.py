@@ -16,6 +16,7 @@ import pytest
 import transformers
 
 from matrix import transformers_zoo
+from matrix.transformers_configs import ENTRIES
 from segplug.cli.root import run_command_line
 
 FAST = ("segformer", "eomt")
@@ -94,9 +95,9 @@ def test_engines_and_packed_models(
 def test_reports(
     name: str, zoo: Callable[[str], Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    size = transformers_zoo.ENTRIES[name].size
+    size = ENTRIES[name].size
     counted = _run(capsys, "analyze", "flops", zoo(name), "--shape", *size)
-    theirs = getattr(transformers, transformers_zoo.ENTRIES[name].model).from_pretrained(zoo(name))
+    theirs = getattr(transformers, ENTRIES[name].model).from_pretrained(zoo(name))
     assert counted["parameters"] == theirs.num_parameters()
     assert counted["macs"] > 0
     options = ("--dataset-options", "img_dir=img", "mask_dir=ann", "--backend", "torchscript")

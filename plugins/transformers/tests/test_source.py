@@ -159,6 +159,9 @@ def test_the_palette_of_the_data_set_on_the_model_s_card(segformer: Path) -> Non
     card = "---\nlicense: other\ndatasets:\n- nowhere/else\n- 'acme/Cityscapes'\ntags:\n- vision\n---\ntext\n"
     (segformer / "README.md").write_text(card)
     assert meta_of(segformer).palette[:2] == ((128, 64, 128), (244, 35, 232))
+    for line in ("datasets: [nowhere/else, 'acme/Cityscapes']", "datasets: acme/Cityscapes"):
+        (segformer / "README.md").write_text(f"---\n{line}\ntags:\n- vision\n---\ntext\n")
+        assert meta_of(segformer).palette[:2] == ((128, 64, 128), (244, 35, 232))
     (segformer / "README.md").write_text(f"text\n{card}")
     assert meta_of(segformer).palette == ()
 

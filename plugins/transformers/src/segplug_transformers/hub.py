@@ -52,5 +52,8 @@ def _data_sets(lines: list[str]) -> Iterator[str]:
         found = _LISTED.match(line)
         if inside and found:
             yield found["name"].strip("'\"")
-        else:
-            inside = line.rstrip() == "datasets:"
+            continue
+        inside = line.rstrip() == "datasets:"
+        if line.startswith("datasets:") and not inside:  # on one line: a name, or [a, b]
+            names = line.partition(":")[2].strip().strip("[]").split(",")
+            yield from (name.strip(" '\"") for name in names if name.strip())

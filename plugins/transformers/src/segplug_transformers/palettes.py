@@ -1,7 +1,7 @@
 """The colours of a model's classes, where they are those of a known data set.
 
 Models on the hub name the data set that they were trained on in their card, and carry the names of its
-classes. These names decide: colours are given to classes in the very order of the palette.
+classes. Their number and the first names decide, since the rest differs in spelling: wall, building, sky, ...
 """
 
 from __future__ import annotations

@@ -44,11 +44,12 @@ FREE = (
     "upernet-dinov3",
     "mobilenet_v2",
     "mobilevitv2",
-    "maskformer",
-    "mask2former",
     "detr",
 )
-"""Networks whose files are exported with free sizes here; all others, by the matrix."""
+"""Networks whose files are exported with free sizes in every run of all tests."""
+
+FREE_NIGHTLY = ("upernet-swin", "upernet-dinov2", "mobilevit", "maskformer", "mask2former", "oneformer")
+"""Networks that take free sizes, too, whose export takes longer. All others take one size, or multiples."""
 
 
 def _images(name: str) -> list[Image]:
@@ -150,7 +151,9 @@ def test_the_numbers_of_torchvision(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FREE)
+@pytest.mark.parametrize(
+    "name", [*FREE, *(pytest.param(name, marks=pytest.mark.nightly) for name in FREE_NIGHTLY)]
+)
 def test_a_file_of_free_sizes(
     name: str, zoo: Callable[[str], Path], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -176,6 +179,7 @@ def _assert_odd_sizes(folder: Path, artifact: Artifact) -> None:
     assert limits is not None
     assert limits.maximum is None
     network, score = _theirs(folder)
+    _, exact = _theirs(folder, torch.float64)
     with Segplug().open(artifact) as engine:
         for batch, height, width in ((2, 71, 109), (1, 150, 87)):
             size = [-(-edge // limits.multiple_of) * limits.multiple_of for edge in (height, width)]
@@ -183,17 +187,22 @@ def _assert_odd_sizes(folder: Path, artifact: Artifact) -> None:
             expected = score(pixels)
             found = engine.run(pixels.numpy())
             assert found.shape == expected.shape
-            assert np.abs(found - expected).max() < SCORES * np.abs(expected).max(), (network, size)
+            # A network may amplify rounding: masked attention of OneFormer switches at 0.
+            rounding = np.abs(exact(pixels.double()) - expected).max()
+            limit = max(SCORES * np.abs(expected).max(), 2 * rounding)
+            assert np.abs(found - expected).max() < limit, (network, size)
 
 
-def _theirs(folder: Path) -> tuple[str, Callable[[torch.Tensor], npt.NDArray[np.float32]]]:
+def _theirs(
+    folder: Path, dtype: torch.dtype = torch.float32
+) -> tuple[str, Callable[[torch.Tensor], npt.NDArray[Any]]]:
     """A network, and its scores of pixels before they are resized, from transformers' own post-processing."""
     entry = transformers_zoo.ENTRIES[folder.name]
-    network = getattr(transformers, entry.model).from_pretrained(folder).eval()
+    network = getattr(transformers, entry.model).from_pretrained(folder).to(dtype).eval()
     processor = getattr(transformers, f"{entry.processor}Pil").from_pretrained(folder)
     more = {"task_inputs": _task(folder)} if folder.name == "oneformer" else {}
 
-    def score(pixels: torch.Tensor) -> npt.NDArray[np.float32]:
+    def score(pixels: torch.Tensor) -> npt.NDArray[Any]:
         with torch.no_grad():
             found = network(pixels, **{key: value.expand(len(pixels), -1) for key, value in more.items()})
             results = processor.post_process_semantic_segmentation(found, return_segmentation_scores=True)

@@ -78,7 +78,9 @@ def test_engines_and_packed_models(
 ) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
     file = tmp_path / f"{name}.onnx"
-    _run(capsys, "export", "onnx", zoo(name), "--output", file)
+    # A processor that keeps the ratio says no size.
+    shape = ("--shape", *ENTRIES[name].size) if ENTRIES[name].sizing == "edges" else ()
+    _run(capsys, "export", "onnx", zoo(name), "--output", file, *shape)
     for precision in ("fp32", "fp16"):
         engine = tmp_path / f"{precision}.engine"
         built = ("build_engine", "tensorrt", file, "--output", engine, "--precision", precision)

@@ -174,6 +174,7 @@ class Scores(nn.Module):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("build", [maskformer, mask2former, oneformer])
 def test_one_file_for_every_size(build, tmp_path):
     network = randomised(Scores(Queries(build(num_labels=5))))

@@ -95,7 +95,7 @@ def test_a_wrong_export_exits_1_and_its_metadata_says_so(
             return self.network(images).flip(1)
 
     original = exportable.make_exportable
-    monkeypatch.setattr(exportable, "make_exportable", lambda module: WrongOrder(original(module)))
+    monkeypatch.setattr(exportable, "make_exportable", lambda module, **_: WrongOrder(original(module)))
     path = tmp_path / "tiny.onnx"
     arguments = ("run", "export", "onnx", shared_project.config, "--checkpoint", shared_project.checkpoint)
     exported = document(capsys, *arguments, "--output", path, "--verify", code=1)

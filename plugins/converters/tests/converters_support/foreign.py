@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from scripts import proofs
 from segplug.checkpoint import read_checkpoint
-
-_PROOFS = Path(sys.prefix) / "proofs"
-_library = torch.library.Library("torchvision", "FRAGMENT")
 
 TOLERANCE = 1e-4
 """Largest allowed difference of features, relative to their largest value."""
@@ -23,17 +20,7 @@ TOLERANCE = 1e-4
 
 def library(name: str) -> types.ModuleType:
     """Import a library with foreign networks, such as timm, from where ``make setup`` installs it."""
-    if str(_PROOFS) not in sys.path:
-        sys.path.append(str(_PROOFS))
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        # A torchvision that was built for CUDA does not find its operators with a CPU build of torch. Its
-        # networks do not call them: signatures are enough.
-        for operator in ("nms", "qnms"):
-            _library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except ImportError:
-        pass
+    proofs.install()
     try:
         return importlib.import_module(name)
     except ImportError as error:

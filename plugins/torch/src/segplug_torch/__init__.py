@@ -13,6 +13,8 @@ files with PyTorch, may import these modules and no others:
   :mod:`segplug_torch.exportable.sizes`, :mod:`segplug_torch.exportable.windows`: helpers for such forms;
 * :mod:`segplug_torch.limits`: finds the input sizes that a network takes, by trying;
 * :mod:`segplug_torch.norms`: synchronised batch norms as plain ones;
+* :mod:`segplug_torch.undescribed`: models from networks that do not say how they are used: options, scores,
+  metadata;
 * :mod:`segplug_torch.weights`: a checkpoint loaded strictly into a network.
 
 Importing this package, :mod:`~segplug_torch.engine` or :mod:`~segplug_torch.errors` does not import PyTorch.

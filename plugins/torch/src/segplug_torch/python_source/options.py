@@ -1,4 +1,4 @@
-"""The options of the source ``python``: facts that a plain module does not contain."""
+"""The options of the source ``python``."""
 
 from __future__ import annotations
 
@@ -6,70 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segplug.options import option
-from segplug.undescribed import CLASSES_HELP, DECODING_HELP, ChannelOrderName, DecodingName
+from segplug_torch.undescribed.options import NetworkOptions
 
 __all__ = ["Options"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(NetworkOptions):
     """Options of the model source ``python``."""
 
     in_channels: int = option(3, help="Channels of the network's images.", minimum=1)
-    mean: tuple[float, ...] | None = option(
-        None,
-        help="Mean of each channel, or one for all, in the units of the images (8-bit pixels: 0 to 255). "
-        "Default: 0.",
-    )
-    std: tuple[float, ...] | None = option(
-        None, help="Standard deviation of each channel, or one for all, in the same units. Default: 1."
-    )
-    channel_order: ChannelOrderName | None = option(
-        None, help="The order of a network's three colour channels. Default: rgb."
-    )
-    decoding: DecodingName | None = option(None, help=DECODING_HELP)
     scores: Literal["logits", "probabilities"] = option(
         "logits", help="What the network returns: logits, or probabilities, which need not add up to 1."
-    )
-    classes: tuple[str, ...] = option((), help=f"{CLASSES_HELP} Default: class 0, class 1, ...")
-    input_size: tuple[int, int] | None = option(
-        None, help="Height and width that exports are made for; in pixels.", minimum=1
-    )
-    resize: tuple[int, int] | None = option(
-        None,
-        help="Height and width that images are resized to. Default: images keep their own size.",
-        minimum=1,
-    )
-    keep_ratio: bool = option(
-        False, help="Resize to fit into that size, without a change of the aspect ratio."
-    )
-    resize_algorithm: Literal["opencv", "pillow", "torchvision"] | None = option(
-        None,
-        help="The library whose numbers resizing gives; pillow and torchvision antialias. Default: opencv.",
-    )
-    resize_filter: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "area"] | None = (
-        option(
-            None,
-            help="The filter of the resize: area is for opencv; box and hamming are for pillow. "
-            "Default: bilinear.",
-        )
-    )
-    pad_divisor: int | None = option(
-        None, help="Pad height and width up to multiples of this, at the bottom and right.", minimum=1
-    )
-    crop_size: tuple[int, int] | None = option(
-        None, help="Slide a window of this height and width, and average the scores.", minimum=1
-    )
-    stride: tuple[int, int] | None = option(
-        None, help="Step of the window, height and width. Default: the window's own size.", minimum=1
-    )
-    threshold: float | None = option(
-        None,
-        help="Of a network with one channel: foreground where the probability is above this. Default: 0.5.",
-        minimum=0,
-        maximum=1,
-    )
-    align_corners: bool = option(False, help="How scores are resized to the image's own size.")
-    reduce_zero_label: bool = option(
-        False, help="The network was trained with label 0 ignored and all others lowered by one."
     )

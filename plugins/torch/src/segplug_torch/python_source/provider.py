@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segplug.hookspecs import hookimpl
 from segplug.providers import Confidence, ModelSource
@@ -38,7 +38,7 @@ class PythonModels(ModelSource[Options]):
     def load_model(self, request: LoadModelRequest[Options]) -> SegmentationModel:
         """Call the factory, revert synchronised norms, load the checkpoint strictly, check the network."""
         from segplug_torch.python_source.factory import call_factory, find_factory
-        from segplug_torch.python_source.metadata import input_files, make_meta, nominal_size
+        from segplug_torch.undescribed.metadata import Known, input_files, make_meta, nominal_size
 
         options = request.options
         size = nominal_size(options)
@@ -49,7 +49,7 @@ class PythonModels(ModelSource[Options]):
         from segplug_torch.exportable import make_exportable
         from segplug_torch.limits import find_input_limits
         from segplug_torch.norms import revert_sync_batchnorm
-        from segplug_torch.python_source.contract import find_scores
+        from segplug_torch.undescribed.scores import find_scores
         from segplug_torch.weights import load_weights
 
         device = resolve_device(request.device)
@@ -60,15 +60,30 @@ class PythonModels(ModelSource[Options]):
             request.reporter.warn("no checkpoint is given: the weights are as the factory makes them")
         network = network.to(device).eval().requires_grad_(False)
         scores = find_scores(network, options.in_channels, size, options.scores)
-        meta = make_meta(request, factory, scores)
+        known = Known(
+            name=factory.name,
+            in_channels=options.in_channels,
+            scores=options.scores,
+            config_file=factory.file,
+            checkpoint=request.checkpoint,
+            extra=_extra(request),
+        )
+        meta = make_meta(request, known, scores)
         return SegmentationModel(
             module=network,
             meta=meta,
             exportable=lambda: make_exportable(network, probabilities=meta.scores == "probabilities"),
             device=str(device),
             input_limits=lambda: find_input_limits(network, meta),
-            files=input_files(options, factory),
+            files=input_files(options, factory.file),
         )
+
+
+def _extra(request: LoadModelRequest[Options]) -> dict[str, Any]:
+    """The factory's arguments: the hash of its file alone does not say what was built."""
+    if not request.cfg_options:
+        return {}
+    return {"python": {"cfg_options": {name: str(value) for name, value in request.cfg_options.items()}}}
 
 
 provider = PythonModels()

@@ -1,0 +1,1 @@
+"""Models of segmentation-models-pytorch in segplug."""

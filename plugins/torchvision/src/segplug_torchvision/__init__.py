@@ -1,0 +1,1 @@
+"""Segmentation models of torchvision in segplug."""

@@ -6,12 +6,13 @@ that at least three classes each cover more than 7% of the network's output for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from matrix.random_weights import fill, scale, shares
 
 
 def filled(kind: Callable[[Any], Any], config: Any, inputs: Sequence[dict[str, Any]]) -> Any:
@@ -29,41 +30,12 @@ def filled(kind: Callable[[Any], Any], config: Any, inputs: Sequence[dict[str, A
         torch.manual_seed(seed)
         model = kind(config).eval()
         with torch.no_grad():
-            _fill(model)
+            fill(model)
             _calibrate(model, inputs)
-            shares = [_shares(_scores(model(**one)).argmax(1), config.num_labels) for one in inputs]
-        if all((share > 0.07).sum() >= 3 for share in shares):
+            seen = [shares(_scores(model(**one)).argmax(1), config.num_labels) for one in inputs]
+        if all((share > 0.07).sum() >= 3 for share in seen):
             return model
     raise RuntimeError(f"No seed gives three classes that are seen: {type(model).__name__}")
-
-
-def _shares(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    return torch.bincount(labels.flatten(), minlength=classes) / labels.numel()
-
-
-def _fill(model: nn.Module) -> None:
-    for owner in model.modules():
-        for name, value in owner.named_parameters(recurse=False):
-            if value.dim() >= 2 and isinstance(owner, nn.Linear | nn.modules.conv._ConvNd):
-                fan_in = value[0].numel() if not isinstance(owner, nn.ConvTranspose2d) else value.shape[0]
-                value.normal_(0, 1.2 / math.sqrt(fan_in))
-            elif isinstance(owner, nn.Embedding):
-                value.normal_(0, 5)  # queries that differ
-            elif name.startswith(("lambda", "gamma", "layer_scale")):
-                value.normal_(0.5, 0.1)
-            elif value.dim() == 1 and name == "weight":
-                value.normal_(1, 0.2)
-            elif value.dim() == 1:
-                value.add_(torch.randn_like(value), alpha=0.1)
-            else:  # tokens, tables of positions, scales with more than one axis
-                value.normal_(0, 0.5)
-        for name, value in owner.named_buffers(recurse=False):
-            if name == "running_mean":
-                value.normal_(0, 0.2)
-            elif name == "running_var":
-                value.uniform_(0.7, 1.3)
-            elif name == "attn_mask_probs":  # of EoMT: one block with a mask, the next without
-                value.copy_(torch.arange(len(value)) % 2 == 0)
 
 
 def _queries(outputs: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -119,7 +91,7 @@ def _calibrate(model: Any, inputs: Sequence[dict[str, Any]]) -> None:
     outputs = [model(**one) for one in inputs]
     if _queries(outputs[0]) is None:
         logits = torch.cat([one.logits.transpose(0, 1).flatten(1) for one in outputs], 1)
-        _scale(_last(model, "", len(logits)), logits, 1)
+        scale(_last(model, "", len(logits)), logits, 1)
     else:
         classes, masks, features = (_last(model, part) for part in _HEADS[model.config.model_type])
         _spread_masks(model, masks, features, inputs)
@@ -145,13 +117,13 @@ def _spread_masks(model: Any, masks: Any, features: Any, inputs: Sequence[dict[s
 
 def _spread_classes(model: Any, layer: Any, inputs: Sequence[dict[str, Any]]) -> None:
     found = [_need_queries(model(**one)) for one in inputs]
-    _scale(layer, torch.cat([logits.flatten(0, 1).T for logits, _ in found], 1), 3)
+    scale(layer, torch.cat([logits.flatten(0, 1).T for logits, _ in found], 1), 3)
     layer.bias[-1] -= 2  # few queries are nothing
     found = [_need_queries(model(**one)) for one in inputs]
     shift = torch.zeros_like(layer.bias)
     for _ in range(60):
         labels = torch.cat([_product(logits + shift, masks).argmax(1).flatten() for logits, masks in found])
-        shift[:-1] -= 0.3 * (_shares(labels, len(shift) - 1) - 1 / (len(shift) - 1))
+        shift[:-1] -= 0.3 * (shares(labels, len(shift) - 1) - 1 / (len(shift) - 1))
     layer.bias += shift
 
 
@@ -165,11 +137,3 @@ def _made(model: Any, layer: nn.Module, inputs: Sequence[dict[str, Any]]) -> lis
         handle.remove()
         results.append(made[-1])
     return results
-
-
-def _scale(layer: Any, logits: torch.Tensor, deviation: float) -> None:
-    """Give each row of logits (outputs, samples) mean 0 and the deviation."""
-    scale = deviation / logits.std(1)
-    layer.weight.mul_(scale.view(-1, *[1] * (layer.weight.dim() - 1)))
-    bias = 0 if layer.bias is None else layer.bias
-    layer.bias = nn.Parameter((bias - logits.mean(1)) * scale)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.artifact import file_sha256, weights_sha256
 from segplug.errors import ModelError, UsageError
 from segplug.model import Inference, ModelMeta, Provenance
-from segplug.preprocessing import RESIZE_FILTERS, Pad, Resize
+from segplug.preprocessing import RESIZE_FILTERS, Normalize, Pad, Resize, Step
 from segplug.progress import Reporter
 from segplug.regular_files import expanded
 from segplug.requests import LoadModelRequest
@@ -39,6 +39,9 @@ class Known:
     """In the units of the images; ``None``: not known."""
     std: tuple[float, ...] | None = None
     channel_order: ChannelOrderName | None = None
+    normalisation: tuple[Step, ...] = ()
+    """What the source does in place of subtracting ``mean`` and dividing by ``std``, where its numbers differ
+    from those of :class:`~segplug.preprocessing.Normalize` alone. Used if the user gives neither."""
     resize: Resize | None = None
     pad: Pad | None = None
     classes: tuple[str, ...] = ()
@@ -96,9 +99,11 @@ def make_meta(request: LoadModelRequest[Any], known: Known, scores: Scores) -> M
         std=std,
         channel_order=options.channel_order or known.channel_order,
         decoding=options.decoding,
-        resize=_resize(options) or known.resize,
+        resize=_resize(options, known.resize),
         pad=known.pad if options.pad_divisor is None else Pad(divisor=options.pad_divisor),
     )
+    if known.normalisation and options.mean is None and options.std is None:
+        preprocessing = _with_normalisation(preprocessing, known.normalisation)
     sigmoid = scores.channels == 1 or options.multilabel
     if options.multilabel and scores.channels == 1:
         raise UsageError("multilabel is for several classes, and this network has one channel")
@@ -157,21 +162,40 @@ def input_files(options: NetworkOptions, *files: Path | None) -> tuple[Path, ...
     return tuple(file for file in (*files, names_file(options.classes)) if file is not None)
 
 
-def _resize(options: NetworkOptions) -> Resize | None:
-    algorithm, filtered = options.resize_algorithm or "opencv", options.resize_filter or "bilinear"
+def _with_normalisation(steps: tuple[Step, ...], normalisation: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with others in place of :class:`Normalize`."""
+    place = next(place for place, step in enumerate(steps) if isinstance(step, Normalize))
+    return (*steps[:place], *normalisation, *steps[place + 1 :])
+
+
+def _resize(options: NetworkOptions, known: Resize | None) -> Resize | None:
+    """What the user asks for, with the library and the filter of the source's own resize if it has one."""
     if options.resize is None:
-        for name in ("keep_ratio", "resize_algorithm", "resize_filter"):
+        if options.keep_ratio:
+            raise _needs_resize("keep_ratio")
+        resized = known
+    else:
+        height, width = options.resize
+        fit: Literal["exact", "inside"] = "inside" if options.keep_ratio else "exact"
+        like = known or Resize()
+        resized = Resize((width, height), fit=fit, algorithm=like.algorithm, filter=like.filter)
+    if resized is None:
+        for name in ("resize_algorithm", "resize_filter"):
             if getattr(options, name):
-                raise UsageError(f"{name} says how images are resized", hint="add resize=HEIGHT,WIDTH")
+                raise _needs_resize(name)
         return None
+    algorithm = options.resize_algorithm or resized.algorithm
+    filtered = options.resize_filter or resized.filter
     if filtered not in RESIZE_FILTERS[algorithm]:
         raise UsageError(
             f"the resize of {algorithm} has no filter '{filtered}'",
             hint=f"it has {', '.join(RESIZE_FILTERS[algorithm])}",
         )
-    height, width = options.resize
-    fit: Literal["exact", "inside"] = "inside" if options.keep_ratio else "exact"
-    return Resize(scale=(width, height), fit=fit, algorithm=algorithm, filter=filtered)
+    return replace(resized, algorithm=algorithm, filter=filtered)
+
+
+def _needs_resize(name: str) -> UsageError:
+    return UsageError(f"{name} says how images are resized", hint="add resize=HEIGHT,WIDTH")
 
 
 def _inference(options: NetworkOptions) -> Inference:

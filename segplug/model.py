@@ -107,9 +107,11 @@ class ModelMeta:
     ``probabilities``: not negative, larger is surer, in the scale of probabilities, though their sum need
     not be 1."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
-    """``sigmoid`` is for ``out_channels == 1``."""
+    """``softmax``: each pixel has one class. ``sigmoid``: each channel is decided alone, so that with several
+    channels a pixel may have several classes or none (:attr:`multilabel`)."""
     threshold: Finite | None = None
-    """Foreground where the probability is above it; only with ``out_channels == 1``."""
+    """The class is where its probability is above it; only with ``out_channels == 1`` or several classes at
+    one pixel (:attr:`multilabel`). ``None``: 0.5."""
     align_corners: bool = False
     """How scores are resized (bilinear) to the image's own size."""
     output_antialias: bool = False
@@ -136,16 +138,28 @@ class ModelMeta:
         return self.output_size or scores_size(size, self.output_stride)
 
     @property
+    def multilabel(self) -> bool:
+        """Whether a pixel may have several classes, or none: each channel is decided alone.
+
+        A label map is a bit mask then: bit ``c`` (the value ``1 << c``) is set where class ``c`` is. It is
+        uint8 for at most 7 classes, uint16 for at most 15; more have no label map.
+        """
+        return self.activation == "sigmoid" and self.out_channels > 1
+
+    @property
     def num_classes(self) -> int:
         """Number of classes: of their names, else of the labels (2 for a head of one channel)."""
-        return len(self.classes) or self.num_labels
+        return len(self.classes) or (self.out_channels if self.multilabel else self.num_labels)
 
     @property
     def num_labels(self) -> int:
-        """Number of labels that a prediction can hold, from 0: one for each channel, or 2 for one channel.
+        """Number of labels that a prediction can hold, from 0: one for each channel, or 2 for one channel;
+        for :attr:`multilabel` one for each set of classes.
 
         A model of one class still gives two labels: 1 where the class is, 0 elsewhere. 0: not known.
         """
+        if self.multilabel:
+            return 1 << self.out_channels
         return 2 if self.out_channels == 1 else self.out_channels or len(self.classes)
 
     @property
@@ -155,7 +169,9 @@ class ModelMeta:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """A name for each label: the classes, ``background`` first for a model of one class."""
+        """A name for each label: the classes, ``background`` first for a model of one class. For
+        :attr:`multilabel` a name for each bit, from 0: the classes.
+        """
         if len(self.classes) == 1 and self.num_labels == 2:
             return ("background", *self.classes)
         return self.classes
@@ -172,7 +188,7 @@ class ModelMeta:
 
     def legend(self) -> tuple[LegendEntry, ...]:
         """The name and the colour of each label; empty: the classes have no names."""
-        colours = label_colours([self.palette], self.num_classes, self.classes)
+        colours = label_colours([self.palette], self.num_classes, self.classes, multilabel=self.multilabel)
         return legend_entries(self.label_names, colours) if self.label_names else ()
 
     def facts(self) -> Facts:
@@ -203,8 +219,8 @@ class ModelMeta:
 
     def _scores_in_words(self) -> str:
         channels = counted(self.out_channels, "channel")
+        limit = 0.5 if self.threshold is None else self.threshold
         if self.out_channels == 1:
-            limit = 0.5 if self.threshold is None else self.threshold
             return f"{self.scores}, {channels}: foreground where the probability is above {limit:g}"
         size = "" if self.output_stride == 1 else f", at 1/{self.output_stride} of the input's size"
         if self.output_size is not None:
@@ -212,6 +228,8 @@ class ModelMeta:
         if self.output_antialias:
             size += ", resized to the image with antialiasing"
         last = f", {self.activation} still to be applied" if self.scores == "logits" else ""
+        if self.multilabel:
+            last += f"; a pixel has each class whose probability is above {limit:g}: several, or none"
         return f"{self.scores}, {channels}{size}{last}"
 
     def extra_as(self, key: str, kind: type[ExtraT], *, file: Path) -> ExtraT:
@@ -345,11 +363,11 @@ def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
             yield place, reason
         if len(find_steps(steps, Flip)) > 1:
             yield place, "at most one flip is expected: the output is mirrored back once"
-    if meta.activation == "sigmoid" and meta.out_channels > 1:
-        yield (
-            "activation",
-            f"sigmoid is for out_channels 1, not {meta.out_channels}: several labels for one pixel",
-        )
+    if meta.multilabel and meta.reduce_zero_label:
+        yield "reduce_zero_label", "the masks of several classes at one pixel have no label 0 to ignore"
+    if meta.multilabel and len(meta.classes) not in (0, meta.out_channels):
+        names = counted(len(meta.classes), "class", "classes")
+        yield "classes", f"{names} for {meta.out_channels} channels, of which each is a class"
     for place, number in (
         ("in_channels", meta.in_channels),
         ("out_channels", meta.out_channels),
@@ -375,8 +393,8 @@ def _contradictions(meta: ModelMeta) -> Iterator[tuple[str, str]]:
     low, high = limits.minimum, limits.maximum or limits.minimum
     if high[0] < low[0] or high[1] < low[1]:
         yield "input_limits.maximum", f"{list(high)} is smaller than the minimum, {list(low)}"
-    if meta.threshold is not None and meta.out_channels != 1:
-        yield "threshold", f"it is for out_channels 1, not {meta.out_channels}"
+    if meta.threshold is not None and meta.out_channels != 1 and not meta.multilabel:
+        yield "threshold", f"with softmax it is for out_channels 1, not {meta.out_channels}"
     if meta.verification is not None and not isinstance(meta.verification.get("passed"), bool):
         yield "verification.passed", "true or false is expected"
 

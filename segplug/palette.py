@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from segplug.errors import UsageError
 from segplug.palette_files import read_palette
@@ -42,9 +43,18 @@ class LabelColours:
     """How labels are painted."""
 
     palette: Palette
-    """One colour for each label."""
+    """One colour for each label; with ``multilabel`` one for each class."""
     unpainted: frozenset[int] = frozenset()
     """Labels whose pixels stay as they are in a painted image."""
+    multilabel: bool = False
+    """Whether label maps are bit masks (:attr:`segplug.model.ModelMeta.multilabel`)."""
+
+    @cached_property
+    def of_labels(self) -> Palette:
+        """One colour for each value of a label map, from 0. Of a bit mask it is the mean of the colours of
+        the classes that are there, and black where none is.
+        """
+        return _means(self.palette) if self.multilabel else self.palette
 
 
 def distinct_palette(count: int) -> Palette:
@@ -108,7 +118,9 @@ def label_palette(palettes: Sequence[Palette], num_classes: int) -> Palette:
     return (_BLACK, *colours) if num_classes == 1 else colours
 
 
-def label_colours(palettes: Sequence[Palette], num_classes: int, classes: Sequence[str] = ()) -> LabelColours:
+def label_colours(
+    palettes: Sequence[Palette], num_classes: int, classes: Sequence[str] = (), *, multilabel: bool = False
+) -> LabelColours:
     """One colour for each label, and the labels that are not painted.
 
     Where no palette fits and there are two labels, a background and a thing, the background is not painted.
@@ -119,7 +131,10 @@ def label_colours(palettes: Sequence[Palette], num_classes: int, classes: Sequen
         palettes: The palettes to choose from, as for :func:`choose_palette`.
         num_classes: Number of classes.
         classes: Their names; empty: they have none.
+        multilabel: Whether label maps are bit masks: pixels without a class are not painted then.
     """
+    if multilabel:
+        return LabelColours(choose_palette(palettes, num_classes), frozenset({0}), multilabel=True)
     if not _fitting(palettes, num_classes) and _has_background(num_classes, classes):
         return LabelColours((_BLACK, *distinct_palette(1)), frozenset({0}))
     return LabelColours(label_palette(palettes, num_classes))
@@ -129,6 +144,17 @@ def _has_background(num_classes: int, classes: Sequence[str]) -> bool:
     if num_classes == 2 and classes:
         return classes[0].strip().lower() in _BACKGROUNDS
     return num_classes in (1, 2)
+
+
+def _means(palette: Palette) -> Palette:
+    """The mean of the colours of each set of classes: bit ``c`` of its number is set where ``c`` is in it."""
+    import numpy as np
+
+    classes = np.arange(len(palette))
+    members = np.arange(1 << len(palette))[:, None] >> classes & 1
+    sizes = np.maximum(members.sum(axis=1, keepdims=True), 1)
+    means = np.rint(members @ np.array(palette) / sizes).astype(int)
+    return tuple((red, green, blue) for red, green, blue in means.tolist())
 
 
 def _fitting(palettes: Sequence[Palette], num_classes: int) -> Palette:

@@ -208,7 +208,7 @@ def test_fields_that_are_not_there_have_their_defaults() -> None:
         (
             "out_channels",
             3,
-            "activation: sigmoid is for out_channels 1, not 3: several labels for one pixel",
+            "reduce_zero_label: the masks of several classes at one pixel have no label 0 to ignore",
         ),
         ("activation", None, 'activation: "sigmoid" or "softmax" is expected, not null'),
         ("threshold", "0.5", 'threshold: a finite number or null is expected, not the text "0.5"'),
@@ -322,8 +322,10 @@ def test_a_model_of_one_class_has_one_colour() -> None:
         ModelMeta.from_dict(meta.to_dict() | {"palette": [[0, 0, 0], [9, 9, 9]]})
 
 
-def test_a_threshold_is_for_a_head_of_one_channel() -> None:
-    with pytest.raises(ArtifactError, match="wrong at threshold: it is for out_channels 1, not 3"):
+def test_a_threshold_is_for_sigmoid() -> None:
+    with pytest.raises(
+        ArtifactError, match="wrong at threshold: with softmax it is for out_channels 1, not 3"
+    ):
         ModelMeta.from_dict(ModelMeta("m", out_channels=3, threshold=0.5).to_dict())
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import Any
 
 from segplug.checkpoint import require_checkpoint
 from segplug.errors import ModelError, UsageError
+from segplug.model_folder import CONFIG, inner_models, is_there, read_json
 from segplug.regular_files import (
     MOST_TEXT,
     expanded,
     is_regular,
-    read_regular_text,
     require_regular,
     why_no_file,
 )
@@ -24,20 +22,16 @@ from segplug_transformers.overrides import apply_overrides
 
 __all__ = [
     "ADAPTER",
-    "CONFIG",
+    "INNER",
     "PROCESSORS",
     "WEIGHTS",
     "Folder",
     "adapter_error",
-    "inner_models",
     "read_folder",
-    "read_json",
     "read_processor",
     "tokenizer_files",
     "weight_files",
 ]
-
-CONFIG = "config.json"
 
 PROCESSORS = (
     ("processor_config.json", "image_processor"),
@@ -62,13 +56,9 @@ _TOKENIZER = (
 _ARGUMENTS = "training_args.bin"
 """What a Trainer leaves beside the weights."""
 _SHARD = "-of-"
-_INNER = ("checkpoint-*", "snapshots/*")
-_STEPS = re.compile(r"[0-9]{1,18}")
 ADAPTER = "adapter_config.json"
-_MOST_JSON = 1 << 24
-"""Bytes. The longest config of a model of its own has some 100,000: the names of 20,000 classes."""
-_MOST_NESTED = 64
-"""Objects and lists in each other. Real configs have at most 6."""
+INNER = ("checkpoint-*", "snapshots/*")
+"""Where the models lie in a folder of a Trainer, and in one of the hub's cache."""
 
 
 @dataclass(frozen=True)
@@ -127,32 +117,13 @@ def read_folder(
     return Folder(path, config, processor, weights, config_file, processor_file)
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        ModelError: it cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(read_regular_text(file, most_bytes=_MOST_JSON))
-    except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{file} holds no JSON object")
-    if _is_nested(content):
-        raise ModelError(f"{file} has more than {_MOST_NESTED} objects and lists in each other")
-    return content
-
-
 def tokenizer_files(path: Path) -> tuple[Path, ...]:
     """The files of a folder's tokenizer, which OneFormer needs.
 
     Raises:
         ModelError: what has the name of one is no file, or too large for the text that it should be.
     """
-    files = tuple(path / name for name in _TOKENIZER if _is_there(path / name))
+    files = tuple(path / name for name in _TOKENIZER if is_there(path / name))
     for file in files:
         if require_regular(file) > MOST_TEXT:
             raise ModelError(f"{file} has more than the {MOST_TEXT:,} bytes that are read")
@@ -179,7 +150,7 @@ def read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
     """
     for name, key in PROCESSORS:
         file = path / name
-        if not _is_there(file):
+        if not is_there(file):
             continue
         content = read_json(file)
         found = content if key is None else content.get(key)
@@ -189,36 +160,7 @@ def read_processor(path: Path) -> tuple[dict[str, Any] | None, Path | None]:
 
 
 def _find_weights(path: Path) -> Path | None:
-    return next((path / name for name in WEIGHTS if _is_there(path / name)), None)
-
-
-def _is_there(file: Path) -> bool:
-    """Whether a file is there.
-
-    Raises:
-        ModelError: what has its name is no file, and to take the next one would hide that.
-    """
-    if not os.path.lexists(file):
-        return False
-    reason = why_no_file(file)
-    if reason is None:
-        return True
-    if os.path.exists(file):
-        raise ModelError(reason)
-    raise ModelError(f"{file} is a link that leads to no file", hint="download the whole folder")
-
-
-def _is_nested(content: Any) -> bool:
-    """Whether more objects and lists are in each other than code that calls itself should follow."""
-    level = [content]
-    for _ in range(_MOST_NESTED):
-        level = [
-            child
-            for item in level
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-    return bool(level)
+    return next((path / name for name in WEIGHTS if is_there(path / name)), None)
 
 
 def _no_weights(path: Path, location: str) -> ModelError:
@@ -240,21 +182,10 @@ def _no_weights(path: Path, location: str) -> ModelError:
     return ModelError(message, hint=hint or "download the whole folder, or name a file with --checkpoint")
 
 
-def inner_models(path: Path) -> list[Path]:
-    """The models in a folder of a Trainer or of the hub's cache, the newest last."""
-    found = [file for pattern in _INNER for file in path.glob(f"{pattern}/{CONFIG}") if is_regular(file)]
-    return [file.parent for file in sorted(found, key=_age)]
-
-
-def _age(file: Path) -> tuple[float, int, Path]:
-    _, _, steps = file.parent.name.partition("-")  # a copy may have one time for all
-    return os.path.getmtime(file), int(steps) if _STEPS.fullmatch(steps) else 0, file
-
-
 def _no_config(path: Path, reason: str) -> ModelError:
     if is_regular(path / ADAPTER):
         return adapter_error(path)
-    inner = inner_models(path)
+    inner = inner_models(path, *INNER)
     return ModelError(reason, hint=f"name one of the models in it: {inner[-1]}" if inner else None)
 
 

@@ -1,31 +1,18 @@
-"""What the hub's tools leave in a folder: the names of a cache's folders, and the model's card."""
+"""The model's card, which the hub's tools leave in a folder."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from segplug.regular_files import read_regular_text
 
-__all__ = ["card_of", "data_sets", "model_name"]
+__all__ = ["card_of", "data_sets"]
 
 _CARD = "README.md"
 _MOST_CARD = 1 << 20
 _LISTED = re.compile(r"\s*-\s+(?P<name>\S+)")
-
-
-def model_name(path: Path) -> str:
-    """The name of the model in a folder: the folder's, or the repository's for a snapshot in the hub's cache.
-
-    The cache lies in ``models--ORG--NAME/snapshots/HASH``.
-    """
-    path = Path(os.path.abspath(path))  # without the links of a cache, and without ".."
-    repository = path.parent.parent.name
-    if path.parent.name == "snapshots" and repository.startswith("models--"):
-        return repository.rpartition("--")[2]
-    return path.name
 
 
 def card_of(path: Path) -> Path | None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from segplug.artifact import file_sha256, weights_sha256
 from segplug.errors import ModelError
 from segplug.model import ModelMeta, Provenance
+from segplug.model_folder import model_name
 from segplug.text import counted, shortened
-from segplug_transformers.hub import data_sets, model_name
+from segplug_transformers.hub import data_sets
 from segplug_transformers.palettes import palette_for
 from segplug_transformers.processor import channels_of
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import copy
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from segplug.errors import UsageError
+from segplug.model_folder import literal
 
 __all__ = ["PROCESSOR_PREFIX", "apply_overrides"]
 
@@ -30,7 +29,7 @@ def apply_overrides(
     """
     config, processor = copy.deepcopy(config), copy.deepcopy(processor)
     for key, value in options.items():
-        value = _value(value)
+        value = literal(copy.deepcopy(value))
         if not key.startswith(PROCESSOR_PREFIX):
             _set(config, key, key.split("."), value)
             continue
@@ -52,14 +51,3 @@ def _set(data: dict[str, Any], key: str, parts: list[str], value: Any) -> None:
         if not isinstance(data, dict):
             raise UsageError(f"--cfg-options {key}: {'.'.join(parts[:depth])} holds no further keys")
     data[last] = value
-
-
-def _value(value: Any) -> Any:
-    if not isinstance(value, str):
-        return copy.deepcopy(value)
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    return value

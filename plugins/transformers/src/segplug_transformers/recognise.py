@@ -7,10 +7,11 @@ from pathlib import Path
 
 from segplug.errors import ModelError
 from segplug.locations import has_scheme
+from segplug.model_folder import CONFIG, inner_models, read_json
 from segplug.providers import Confidence
 from segplug.regular_files import expanded, is_regular
 from segplug_transformers.architectures import ARCHITECTURES
-from segplug_transformers.folder import ADAPTER, CONFIG, WEIGHTS, inner_models, read_json
+from segplug_transformers.folder import ADAPTER, INNER, WEIGHTS
 
 __all__ = ["confidence"]
 
@@ -39,7 +40,7 @@ def confidence(location: str) -> Confidence:
     if is_regular(path / CONFIG):
         return _of_config(path)
     rest = any(is_regular(path / name) for name in (*WEIGHTS, ADAPTER, _PROCESSOR))
-    return Confidence.POSSIBLE if rest or inner_models(path) else Confidence.NO
+    return Confidence.POSSIBLE if rest or inner_models(path, *INNER) else Confidence.NO
 
 
 def _of_config(folder: Path) -> Confidence:

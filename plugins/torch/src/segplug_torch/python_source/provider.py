@@ -23,8 +23,8 @@ class PythonModels(ModelSource[Options]):
     The location is python:package.module:factory or python:path/to/file.py:factory; modules are looked for in
     the current folder, too. --cfg-options are keyword arguments of the factory. The network maps normalised
     float32 images (N, channels, H, W) to float32 scores (N, classes, h, w): h and w are H and W, or those
-    divided by one whole number. The code of the module is run. After such a location each option is a flag
-    (--mean 0 0 0); --source-options mean=0,0,0 says the same.
+    divided by one whole number; --output-key says which of several outputs that is. The code of the module is
+    run. After such a location each option is a flag (--mean 0 0 0); --source-options mean=0 says the same.
     """
 
     hook_version = 2
@@ -49,6 +49,7 @@ class PythonModels(ModelSource[Options]):
         from segplug_torch.exportable import make_exportable
         from segplug_torch.limits import find_input_limits
         from segplug_torch.norms import revert_sync_batchnorm
+        from segplug_torch.undescribed.outputs import select_output
         from segplug_torch.undescribed.scores import find_scores
         from segplug_torch.weights import load_weights
 
@@ -58,7 +59,7 @@ class PythonModels(ModelSource[Options]):
             load_weights(network, read_checkpoint(request.checkpoint, trust=request.trust_checkpoint))
         elif not request.structure_only:
             request.reporter.warn("no checkpoint is given: the weights are as the factory makes them")
-        network = network.to(device).eval().requires_grad_(False)
+        network = select_output(network, options.output_key).to(device).eval().requires_grad_(False)
         scores = find_scores(network, options.in_channels, size, options.scores)
         known = Known(
             name=factory.name,

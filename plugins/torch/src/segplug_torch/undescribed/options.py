@@ -8,7 +8,7 @@ from typing import Literal
 from segplug.options import option
 from segplug.undescribed import CLASSES_HELP, DECODING_HELP, ChannelOrderName, DecodingName
 
-__all__ = ["NetworkOptions"]
+__all__ = ["AnyNetworkOptions", "NetworkOptions"]
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,14 @@ class NetworkOptions:
     )
     resize_algorithm: Literal["opencv", "pillow", "torchvision"] | None = option(
         None,
-        help="The library whose numbers resizing gives; pillow and torchvision antialias. Default: opencv.",
+        help="The library whose numbers resizing gives; pillow and torchvision antialias. Default: what the "
+        "source knows of the network, else opencv.",
     )
     resize_filter: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "area"] | None = (
         option(
             None,
             help="The filter of the resize: area is for opencv; box and hamming are for pillow. "
-            "Default: bilinear.",
+            "Default: what the source knows of the network, else bilinear.",
         )
     )
     pad_divisor: int | None = option(
@@ -80,4 +81,19 @@ class NetworkOptions:
     align_corners: bool = option(False, help="How scores are resized to the image's own size.")
     reduce_zero_label: bool = option(
         False, help="The network was trained with label 0 ignored and all others lowered by one."
+    )
+
+
+@dataclass(frozen=True)
+class AnyNetworkOptions(NetworkOptions):
+    """The options of sources that know nothing of a network, not even what it returns."""
+
+    scores: Literal["logits", "probabilities"] = option(
+        "logits", help="What the network returns: logits, or probabilities, which need not add up to 1."
+    )
+    output_key: str | None = option(
+        None,
+        help="The output that holds the scores, of a network that returns a dict, a tuple or an object: a "
+        "key, the name of a field, or a number from 0.",
+        metavar="NAME",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torch import nn
 from segplug.errors import DeviceError, ModelError
 from segplug.strides import common_stride
 from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
+from segplug_torch.undescribed.outputs import named_outputs
 
 __all__ = ["Scores", "find_scores"]
 
@@ -79,7 +80,7 @@ def _stride(answers: Sequence[tuple[Size, Any]], kind: str) -> int:
         ]
         raise ModelError(
             f"the network returned {' and '.join(returned)}, not {_EXPECTED}",
-            hint="return a module whose forward gives the scores alone",
+            hint=_which_output(answers[0][1]),
         )
     lowest = min(float(output.min()) for _, output in answers)
     if kind == "probabilities" and lowest < 0:
@@ -156,9 +157,19 @@ def _larger(run: _Trial, first: Size) -> list[tuple[Size, Any]]:
     return []
 
 
+def _which_output(outputs: Any) -> str:
+    """What to do about the outputs of a network: the flag that chooses one, with those that may be scores."""
+    scores = {name: value for name, value in named_outputs(outputs).items() if _fault(value) is None}
+    if not scores:
+        return "return a module whose forward gives the scores alone"
+    first = next(iter(scores))
+    listed = ", ".join(f"{name} ({_by(value.shape)})" for name, value in scores.items())
+    return f"say which output holds the scores, such as --output-key {first}: {listed}"
+
+
 def _fault(output: Any) -> str | None:
     """A description of an output that is not scores of one image; ``None``: it may be scores."""
-    if isinstance(output, dict):
+    if isinstance(output, Mapping):
         return f"a dict with the keys {', '.join(map(repr, output))}"
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} of {len(output)}"

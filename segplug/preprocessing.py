@@ -134,11 +134,12 @@ class Resize(Step):
     """Each edge becomes a multiple of this."""
     multiple: Literal["up", "nearest"] = "up"
     """Which multiple: the next one, or the nearest (half to even, at least one), as for DPT."""
-    rounding: Literal["half_up", "down"] = "half_up"
+    rounding: Literal["half_up", "half_even", "down"] = "half_up"
     """Where the ratio is kept: ``half_up`` is ``int(edge * factor + 0.5)``, as mmcv computes it; ``down`` is
     ``int(short * long_edge / short_edge)``, as torchvision does. With ``inside`` and ``down``, ``scale`` are
     the limits of width and height, whichever is longer, and both edges are ``int(edge * factor)``, as the
-    processors of transformers do (``get_image_size_for_max_height_width``)."""
+    processors of transformers do (``get_image_size_for_max_height_width``). ``half_even`` is for ``inside``:
+    the same limits, and both edges are ``round(edge * factor)``, as Ultralytics computes them."""
     algorithm: Literal["opencv", "pillow", "torchvision"] = "opencv"
     """``opencv``: ``cv2.resize``, for all types that it takes; only ``area`` is antialiased. ``pillow``: for
     uint8 and float32; all but ``nearest`` are antialiased. ``torchvision``: so, too; for uint8 equal to
@@ -179,7 +180,7 @@ class Resize(Step):
             return f"Resize to {either}, keeping the ratio"
         if self.fit == "shortest":
             return f"Resize the short edge to {min(scale)}, keeping the ratio"
-        if self.rounding == "down":
+        if self.rounding != "half_up":
             return f"Resize to fit into {_edges(scale)} (width x height), keeping the ratio"
         return f"Resize to fit into {max(scale)}x{min(scale)}, keeping the ratio"
 
@@ -234,7 +235,7 @@ class Pad(Step):
     square: bool = False
     """Pad the short edge to the long one first."""
     centred: bool = False
-    """Pad on both sides, with one more at the bottom or right if the number is odd; only without ``cut``."""
+    """Pad on both sides, with one more at the bottom or right if the number is odd."""
 
     def in_words(self) -> str:
         """One short sentence."""
@@ -405,8 +406,6 @@ def _contradiction(step: Step) -> str | None:
         return _contradictory_resize(step)
     if isinstance(step, Pad) and (step.size is None) == (step.divisor is None and not step.square):
         return "exactly one of size and divisor is expected, or square"
-    if isinstance(step, Pad) and step.centred and step.cut:
-        return "centred needs cut false"
     if isinstance(step, Normalize) and len(step.mean) != len(step.std):
         return f"mean has {counted(len(step.mean), 'value')}, std {len(step.std)}"
     if isinstance(step, Normalize) and not all(map(_is_float32, (*step.mean, *step.std))):
@@ -430,7 +429,9 @@ def _contradictory_resize(step: Resize) -> str | None:
         return "factors stand in place of scale and ratio"
     if step.max_size is not None and (step.scale is None or (step.fit, step.min_size) != ("shortest", None)):
         return "max_size needs a scale, fit 'shortest', and no min_size"
-    if step.min_size is not None and step.rounding == "down":
+    if step.rounding == "half_even" and step.fit != "inside":
+        return "rounding 'half_even' needs fit 'inside'"
+    if step.min_size is not None and step.rounding != "half_up":
         return "min_size needs rounding 'half_up'"
     if step.multiple == "nearest" and (step.scale is None or step.fit not in ("exact", "closest")):
         return "multiple 'nearest' needs a scale, and fit 'exact' or 'closest'"

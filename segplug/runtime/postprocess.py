@@ -146,8 +146,8 @@ class Postprocessor:
         return Prediction(labels, None, undefined)
 
     def _labels(self, labels: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
-        height, width = geometry.valid
-        labels = labels[:height, :width]
+        (height, width), (top, left) = geometry.valid, geometry.offset
+        labels = labels[top : top + height, left : left + width]
         if geometry.valid != geometry.original:
             self._warn_resized()
             labels = resize_labels(labels, geometry.original)
@@ -182,14 +182,21 @@ def planes_at_image_size(output: NetworkOutput, meta: ModelMeta) -> Any:
 
 
 def _without_padding(output: NetworkOutput, meta: ModelMeta) -> npt.NDArray[Any]:
-    (height, width), network = output.geometry.valid, output.geometry.network
+    (height, width), (top, left) = output.geometry.valid, output.geometry.offset
+    network = output.geometry.network
     stride = 1 if output.at_input_size else meta.output_stride
     fixed = meta.output_size is not None and not output.at_input_size
-    if fixed or height % stride or width % stride or (meta.align_corners and stride > 1):
+    inside = any(edge % stride for edge in (height, width, top, left))
+    if fixed or inside or (meta.align_corners and stride > 1):
         # Cut at the input's size: the end of the image lies between two scores, or aligned corners are those
         # of the padded input, not of the part that is left.
-        return ResizedPlanes(output.values, network, meta).together()[:, :height, :width]
-    return output.values[:, : height // stride, : width // stride]
+        return ResizedPlanes(output.values, network, meta).together()[
+            :, top : top + height, left : left + width
+        ]
+    rows, columns = (
+        slice(start // stride, (start + edge) // stride) for start, edge in ((top, height), (left, width))
+    )
+    return output.values[:, rows, columns]
 
 
 def scores_at_image_size(output: NetworkOutput, meta: ModelMeta) -> npt.NDArray[np.float32]:

@@ -16,7 +16,7 @@ from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.pointwise import Tables, apply_pointwise, is_pointwise
 from segplug.runtime.reading.limits import MAX_PIXELS
 from segplug.runtime.resizing import resize_image
-from segplug.runtime.sizes import Geometry, Plan, Size, plan_sizes, round_up
+from segplug.runtime.sizes import Geometry, Plan, Size, pad_before, plan_sizes, round_up
 from segplug.text import counted
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Preprocessor:
             return replace(self._stretched(image, fixed, name), stretched_from=size)
         raised = (round_up(size[0], height.multiple_of), round_up(size[1], width.multiple_of))
         if _fits(self._spec, raised):
-            geometry = Geometry(original, plan.geometry.valid, raised, plan.geometry.flip)
+            geometry = replace(plan.geometry, network=raised)
             return self._followed(image, plan, geometry, name)
         raise self._refusal(name, plan)
 
@@ -191,7 +191,10 @@ class _Program:
             if has_values:
                 rows, columns = _part(top, left, after)
                 array[:, rows, columns] = _pad_value(pad, padded)[:, None, None]
-            top, left = top + _before(pad, before[0], after[0]), left + _before(pad, before[1], after[1])
+            top, left = (
+                top + pad_before(pad, before[0], after[0]),
+                left + pad_before(pad, before[1], after[1]),
+            )
         rows, columns = _part(top, left, inside)
         view = array[:, rows, columns]
         if image.dtype == np.uint8:
@@ -220,14 +223,9 @@ def _applied(image: npt.NDArray[Any], step: Step, size: Size, name: str) -> npt.
 def _padded(image: npt.NDArray[Any], pad: Pad, size: Size) -> npt.NDArray[Any]:
     padded = np.empty((*size, image.shape[2]), image.dtype)
     padded[:] = _pad_value(pad, image.dtype)
-    top, left = (_before(pad, old, new) for old, new in zip(image.shape, size, strict=False))
+    top, left = (pad_before(pad, old, new) for old, new in zip(image.shape, size, strict=False))
     padded[_part(top, left, (image.shape[0], image.shape[1]))] = image
     return padded
-
-
-def _before(pad: Pad, old: int, new: int) -> int:
-    """How much of the padding of an axis comes before the image."""
-    return (new - old) // 2 if pad.centred else 0
 
 
 def _part(top: int, left: int, size: Size) -> tuple[slice, slice]:

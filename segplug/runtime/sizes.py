@@ -9,7 +9,7 @@ from typing import Literal
 
 from segplug.preprocessing import Crop, Flip, Pad, Resize, Step
 
-__all__ = ["Geometry", "Plan", "Size", "plan_sizes", "round_up"]
+__all__ = ["Geometry", "Plan", "Size", "pad_before", "plan_sizes", "round_up"]
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -22,11 +22,13 @@ class Geometry:
     original: Size
     """The image's own size."""
     valid: Size
-    """The part of the network's input, from the top left, that the output is cut to."""
+    """The part of the network's input that the output is cut to."""
     network: Size
     """The network's input."""
     flip: Literal["horizontal", "vertical"] | None = None
     """How the input is mirrored; the output is mirrored back when it has the image's size."""
+    offset: Size = (0, 0)
+    """Rows above and columns left of ``valid``: those of padding on all sides."""
 
     @classmethod
     def whole(cls, size: Size) -> Geometry:
@@ -45,20 +47,27 @@ class Plan:
 def plan_sizes(steps: Sequence[Step], original: Size) -> Plan:
     """Follow the size of an image through ``steps``."""
     size = valid = original
+    offset: Size = (0, 0)
     flip: Literal["horizontal", "vertical"] | None = None
     sizes = []
     for step in steps:
         if isinstance(step, Resize):
             size = valid = _resized(size, step)
+            offset = (0, 0)
         elif isinstance(step, Crop):
             size = valid = step.size
+            offset = (0, 0)
         elif isinstance(step, Pad):
-            size = _padded(size, step)
-            valid = valid if step.cut else size
+            before, size = size, _padded(size, step)
+            if step.cut:
+                added = (pad_before(step, old, new) for old, new in zip(before, size, strict=True))
+                offset = (offset[0] + next(added), offset[1] + next(added))
+            else:
+                valid, offset = size, (0, 0)
         elif isinstance(step, Flip):
             flip = step.direction
         sizes.append(size)
-    return Plan(tuple(sizes), Geometry(original, valid, size, flip))
+    return Plan(tuple(sizes), Geometry(original, valid, size, flip, offset))
 
 
 def _resized(size: Size, resize: Resize) -> Size:
@@ -99,9 +108,10 @@ def _target(size: Size, resize: Resize) -> Size:
         scale = (int(width * resize.ratio), int(height * resize.ratio))
     if resize.fit == "exact":
         return max(int(scale[1]), 1), max(int(scale[0]), 1)
-    if resize.fit == "inside" and resize.rounding == "down":
+    if resize.fit == "inside" and resize.rounding != "half_up":
         factor = min(scale[1] / height, scale[0] / width)
-        return max(int(height * factor), 1), max(int(width * factor), 1)
+        whole = round if resize.rounding == "half_even" else int
+        return max(whole(height * factor), 1), max(whole(width * factor), 1)
     if resize.fit == "shortest" and resize.rounding == "down":
         return _rounded_down(size, int(min(scale)), resize.max_size)
     if resize.fit == "shortest" and resize.max_size is None:
@@ -156,6 +166,11 @@ def _padded(size: Size, pad: Pad) -> Size:
         size = (max(size), max(size))
     divisor = pad.divisor or 1
     return round_up(size[0], divisor), round_up(size[1], divisor)
+
+
+def pad_before(pad: Pad, old: int, new: int) -> int:
+    """How much of the padding of an axis comes before the image."""
+    return (new - old) // 2 if pad.centred else 0
 
 
 def round_up(size: int, divisor: int) -> int:

@@ -50,11 +50,12 @@ FULL: dict[str, Step] = {
 ALONE = {
     "resize.factors": Resize(factors=(0.5, 1.5), fit="inside"),
     "resize.rounding": Resize((640, 480), fit="inside", rounding="down"),
+    "resize.half_even": Resize((640, 480), fit="inside", rounding="half_even"),
     "resize.multiple": Resize((640, 480), fit="closest", multiple_of=14, multiple="nearest"),
     "resize.max_size": Resize((640, 480), fit="shortest", max_size=2560),
     "pad.divisor": Pad(divisor=8),
     "pad.square": Pad(square=True, divisor=8),
-    "pad.centred": Pad(divisor=8, cut=False, centred=True),
+    "pad.centred": Pad(divisor=8, centred=True),
 }
 """The fields that do not go together with others of :data:`FULL`."""
 
@@ -213,6 +214,13 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
         ),
         *(
             (
+                {"step": "resize", "scale": [8, 8], "fit": fit, "rounding": "half_even"},
+                "[1]: rounding 'half_even' needs fit 'inside'",
+            )
+            for fit in ("exact", "shortest")
+        ),
+        *(
+            (
                 {"step": "resize", "multiple": "nearest", "multiple_of": 14} | other,
                 "[1]: multiple 'nearest' needs a scale, and fit 'exact' or 'closest'",
             )
@@ -230,7 +238,6 @@ NORMAL = {"step": "normalize", "mean": [1, 2, 3], "std": [1, 1, 1]}
             for values in ({"std": [1, 1e300, 1]}, {"std": [1e-300, 1, 1]}, {"mean": [1, -1e39, 1]})
         ),
         ({"step": "scale", "factor": 1e300}, "[1]: factor is a number that float32 cannot hold"),
-        ({"step": "pad", "divisor": 8, "centred": True}, "[1]: centred needs cut false"),
         ({"step": "pad"}, "[1]: exactly one of size and divisor is expected, or square"),
         *(
             (
@@ -397,7 +404,7 @@ def test_the_usual_decoding_of_so_many_channels(channels: int, decoding: Decodin
         ),
         (
             ALONE["pad.centred"],
-            "Pad on all sides to multiples of 8 with 0; the output keeps the padding.",
+            "Pad on all sides to multiples of 8 with 0.",
         ),
         (FULL["flip"], "Flip vertically; the output is flipped back."),
         (

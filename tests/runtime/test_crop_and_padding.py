@@ -9,6 +9,8 @@ import pytest
 from segplug.engine import Axis, EngineSpec
 from segplug.model import ModelMeta
 from segplug.preprocessing import Crop, Flip, Normalize, Pad, Resize, Scale, Step
+from segplug.runtime.planes import resize_labels
+from segplug.runtime.postprocess import NetworkOutput, Postprocessor, scores_at_image_size
 from segplug.runtime.preprocess import Prepared, Preprocessor
 
 TYPES = ("uint8", "uint16", "int16", "float32", "float64")
@@ -129,6 +131,45 @@ def test_padding_on_all_sides_and_zeros_of_the_engine() -> None:
     expected = _bordered(_bordered(image, 2, 2, 2, 3, value=(7, 8, 9)), 0, 7, 0, 29)
     np.testing.assert_array_equal(found.array, _planes(expected))
     assert (found.geometry.valid, found.geometry.network) == ((25, 35), (32, 64))
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+@pytest.mark.parametrize(
+    ("steps", "corner"),
+    [
+        ((Resize((32, 20)), Pad(size=(28, 40), centred=True)), (4, 4)),
+        ((Pad(size=(32, 40), centred=True),), (5, 5)),
+        ((Pad(size=(24, 36), centred=True),), (1, 3)),
+        ((Pad(size=(29, 30), centred=True),), (4, 0)),
+        ((Pad(size=(32, 40)), Pad(divisor=64, centred=True)), (16, 12)),
+        ((Pad(size=(24, 34), cut=False, centred=True), Pad(divisor=64, centred=True)), (20, 15)),
+    ],
+)
+def test_padding_on_all_sides_is_cut_from_the_output(steps, corner, stride: int) -> None:
+    """What is left of labels, and of scores, is the part of the network's input where the image is."""
+    image = _image("uint8", 3)
+    found = _run(image, *steps)
+    valid, (top, left) = found.geometry.valid, found.geometry.offset
+    assert (top, left) == corner
+    inside = np.ascontiguousarray(found.array[:, top : top + valid[0], left : left + valid[1]])
+    if valid == (21, 30):
+        np.testing.assert_array_equal(inside, _planes(image))
+    labels = found.array[0].astype(np.uint8)
+    meta = ModelMeta("m", out_channels=3, output_stride=stride)
+    cut = Postprocessor(meta)(NetworkOutput(labels, found.geometry)).labels
+    np.testing.assert_array_equal(cut, resize_labels(inside[0].astype(np.uint8), (21, 30)))
+    small = found.array[:, ::stride, ::stride]
+    scores = scores_at_image_size(NetworkOutput(small, found.geometry), meta)
+    if any(edge % stride for edge in (*valid, top, left)):  # the image ends between two scores
+        step, part = 1, np.stack([cv2.resize(plane, found.array.shape[:0:-1]) for plane in small])
+    else:
+        step, part = stride, small
+    rows, columns = (
+        slice(start // step, (start + edge) // step) for start, edge in zip((top, left), valid, strict=True)
+    )
+    cut_scores = part[:, rows, columns]
+    by_hand = np.stack([cv2.resize(np.ascontiguousarray(plane), (30, 21)) for plane in cut_scores])
+    np.testing.assert_allclose(scores, by_hand, atol=1e-3)
 
 
 def test_a_stretched_image_is_not_cropped() -> None:

@@ -91,6 +91,11 @@ def test_an_image_inside_touches_its_limits() -> None:
         (Resize((60, 50), "inside"), (40, 60)),
         (Resize((60, 120), "inside", rounding="down"), (39, 59)),  # 151 * (60 / 151) is less than 60
         (Resize((120, 60), "inside", rounding="down"), (60, 90)),
+        (Resize((60, 120), "inside", rounding="half_even"), (40, 60)),
+        (Resize((75, 75), "inside", rounding="half_even"), (50, 75)),
+        (Resize((151, 65), "inside", rounding="half_even"), (65, 98)),
+        (Resize((151, 50), "inside", rounding="half_even"), (50, 76)),  # 75.5 becomes even
+        (Resize((151, 150), "inside", rounding="half_even"), (100, 151)),
         (Resize((60, 30), "shortest"), (30, 45)),
         (Resize((50, 50), "shortest"), (50, 76)),
         (Resize((50, 50), "shortest", rounding="down"), (50, 75)),

@@ -222,14 +222,19 @@ def _neighbours(
     return first, np.minimum(first + 1, old - 1), position - first.astype(np.float32)
 
 
-def resize_labels(labels: npt.NDArray[Any], size: Size) -> npt.NDArray[Any]:
-    """Nearest neighbour between pixel centres, like the bilinear resize."""
-    rows = _nearest(labels.shape[0], size[0])
-    columns = _nearest(labels.shape[1], size[1])
+def resize_labels(labels: npt.NDArray[Any], size: Size, *, exact: bool = True) -> npt.NDArray[Any]:
+    """Nearest neighbour: between pixel centres, like the bilinear resize, if ``exact``; else PyTorch's
+    ``nearest``, which starts from the pixels' upper left corners.
+    """
+    rows = _nearest(labels.shape[0], size[0], exact)
+    columns = _nearest(labels.shape[1], size[1], exact)
     resized: npt.NDArray[Any] = labels[rows[:, None], columns]
     return resized
 
 
-def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
-    centres = (np.arange(new) + 0.5) * (old / new)
-    return np.minimum(centres.astype(np.intp), old - 1)
+def _nearest(old: int, new: int, exact: bool) -> npt.NDArray[np.intp]:
+    if exact:
+        places = (np.arange(new) + 0.5) * (old / new)
+    else:  # in float32, as PyTorch computes it
+        places = np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))
+    return np.minimum(places.astype(np.intp), old - 1)

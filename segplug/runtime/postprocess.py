@@ -149,8 +149,10 @@ class Postprocessor:
         (height, width), (top, left) = geometry.valid, geometry.offset
         labels = labels[top : top + height, left : left + width]
         if geometry.valid != geometry.original:
-            self._warn_resized()
-            labels = resize_labels(labels, geometry.original)
+            exact = self._meta.label_resize == "nearest_exact"
+            if exact:  # else its own program resizes labels, too
+                self._warn_resized()
+            labels = resize_labels(labels, geometry.original, exact=exact)
         return _mirrored(labels, geometry)
 
     def _warn_resized(self) -> None:

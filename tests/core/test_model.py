@@ -66,6 +66,7 @@ METAS = {
     "a window that is not used": ModelMeta(name="m", inference=Inference("whole", (8, 8))),
     "windows that lie evenly": ModelMeta(name="m", inference=Inference("slide", (8, 8), placement="even")),
     "scores of one size": ModelMeta(name="m", output_size=(384, 384), output_antialias=True, out_channels=3),
+    "labels from the corners of pixels": ModelMeta(name="m", label_resize="nearest"),
     "a comparison that failed": ModelMeta(
         name="m", verification={"passed": False, "relative_difference": float("inf"), "worst_pixel": None}
     ),
@@ -151,6 +152,7 @@ def test_fields_that_are_not_there_have_their_defaults() -> None:
         ("output_size", [384, 0], "output_size[1]: a whole number of at least 1 is expected, not 0"),
         ("output_size", [8, 8], "output_stride: scores of one size have no stride: 1 is expected, not 4"),
         ("output_antialias", 1, "output_antialias: true or false is expected, not 1"),
+        ("label_resize", "area", 'label_resize: "nearest" or "nearest_exact" is expected, not the text "area"'),
         ("output_antialias", True, "output_antialias: an antialiased resize does not align corners"),
         ("scores", "softmax", 'scores: "logits" or "probabilities" is expected, not the text "softmax"'),
         ("input_size", 64, "input_size: a list of 2 or null is expected, not 64"),

@@ -236,6 +236,12 @@ def test_the_options_are_the_metadata(here, tmp_path):
     assert stretched.preprocessing[0] == Resize(scale=(96, 64), algorithm="pillow", filter="bicubic")
 
 
+def test_padding_counts_for_the_size_that_images_are_resized_to(here):
+    assert load(resize=(70, 90), pad_divisor=32).meta.input_size == (96, 96)
+    unpadded = load(resize=(70, 90), pad_divisor=1).meta
+    assert (unpadded.input_size, find_steps(unpadded.preprocessing, Pad)) == ((70, 90), [])
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4, 13])
 def test_a_network_of_any_number_of_channels(here, channels):
     values = tuple(float(index) for index in range(1, channels + 1))

@@ -27,6 +27,21 @@ def test_weights_of_another_model_are_counted_and_named():
     )
 
 
+def test_a_network_that_drops_what_has_another_shape_gets_the_same_error():
+    class Dropping(nn.Linear):
+        def load_state_dict(self, state_dict, strict=True, assign=False):
+            for name, value in self.state_dict().items():
+                if state_dict[name].shape != value.shape:
+                    del state_dict[name]
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    state = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(Dropping(2, 2), Checkpoint("w.pth", state))
+    assert str(caught.value).endswith("0 keys unexpected; 1 key of another shape (weight 2x3 for 2x2)")
+    assert "0 keys missing" in str(caught.value)
+
+
 def test_keys_that_a_module_renames_itself_are_no_error():
     class Renaming(nn.Linear):
         def _load_from_state_dict(self, state_dict, prefix, *args):

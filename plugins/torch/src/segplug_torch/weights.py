@@ -42,7 +42,9 @@ def load_weights(
     try:
         # The modules' own hooks may rename and reshape tensors: what they leave over is what counts.
         missing, unexpected = network.load_state_dict(state, strict=False)
-        reshaped = []
+        # A network may drop, before it loads, what has another shape.
+        reshaped = [name for name in reshaped if name in missing]
+        missing = [name for name in missing if name not in reshaped]
     except RuntimeError as error:
         if not reshaped:
             raise CheckpointError(f"cannot load {checkpoint.path}: {first_sentence(error)}") from error
@@ -50,7 +52,7 @@ def load_weights(
         unexpected = [name for name in state if name not in own]
     missing = [name for name in missing if not name.endswith(_COUNTER)]
     if missing or unexpected or reshaped:
-        shapes = [(name, tuple(state[name].shape), tuple(own[name].shape)) for name in reshaped]
+        shapes = [(name, tuple(checkpoint.state[name].shape), tuple(own[name].shape)) for name in reshaped]
         raise other_model(checkpoint.path, missing, unexpected, shapes)
     return ignored
 

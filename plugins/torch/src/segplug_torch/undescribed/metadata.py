@@ -44,6 +44,8 @@ class Known:
     from those of :class:`~segplug.preprocessing.Normalize` alone. Used if the user gives neither."""
     resize: Resize | None = None
     pad: Pad | None = None
+    input_size: tuple[int, int] | None = None
+    """The (height, width) that the network is meant for, used if no option gives one."""
     classes: tuple[str, ...] = ()
     """In label order; empty: not known."""
     palette: tuple[tuple[int, int, int], ...] = ()
@@ -58,8 +60,12 @@ class Known:
     """JSON data for :attr:`segplug.model.ModelMeta.extra`."""
 
 
-def nominal_size(options: NetworkOptions) -> tuple[int, int] | None:
+def nominal_size(options: NetworkOptions, pad: Pad | None = None) -> tuple[int, int] | None:
     """The (height, width) that the network is meant for; ``None``: no option gives it.
+
+    Args:
+        options: A size that images are resized to counts with the padding that follows.
+        pad: How images are padded unless an option says otherwise.
 
     Raises:
         UsageError: the sizes that are given do not go together.
@@ -73,7 +79,14 @@ def nominal_size(options: NetworkOptions) -> tuple[int, int] | None:
         raise UsageError(
             "the input of a network that slides a window is the window", hint="leave out input_size"
         )
-    return crop or options.input_size or (None if options.keep_ratio else options.resize)
+    if crop or options.input_size:
+        return crop or options.input_size
+    if options.resize is None or options.keep_ratio:
+        return None
+    padded = _pad(options, pad)
+    step = 1 if padded is None or padded.divisor is None else padded.divisor
+    height, width = (-(-edge // step) * step for edge in options.resize)
+    return height, width
 
 
 def make_meta(request: LoadModelRequest[Any], known: Known, scores: Scores) -> ModelMeta:
@@ -100,7 +113,7 @@ def make_meta(request: LoadModelRequest[Any], known: Known, scores: Scores) -> M
         channel_order=options.channel_order or known.channel_order,
         decoding=options.decoding,
         resize=_resize(options, known.resize),
-        pad=known.pad if options.pad_divisor is None else Pad(divisor=options.pad_divisor),
+        pad=_pad(options, known.pad),
     )
     if known.normalisation and options.mean is None and options.std is None:
         preprocessing = _with_normalisation(preprocessing, known.normalisation)
@@ -120,7 +133,7 @@ def make_meta(request: LoadModelRequest[Any], known: Known, scores: Scores) -> M
         in_channels=known.in_channels,
         decoding=decoding,
         preprocessing=preprocessing,
-        input_size=nominal_size(options),
+        input_size=nominal_size(options, known.pad) or known.input_size,
         inference=_inference(options),
         out_channels=scores.channels,
         output_stride=scores.stride,
@@ -166,6 +179,12 @@ def _with_normalisation(steps: tuple[Step, ...], normalisation: tuple[Step, ...]
     """The steps with others in place of :class:`Normalize`."""
     place = next(place for place, step in enumerate(steps) if isinstance(step, Normalize))
     return (*steps[:place], *normalisation, *steps[place + 1 :])
+
+
+def _pad(options: NetworkOptions, known: Pad | None) -> Pad | None:
+    if options.pad_divisor is None:
+        return known
+    return None if options.pad_divisor == 1 else Pad(divisor=options.pad_divisor)
 
 
 def _resize(options: NetworkOptions, known: Resize | None) -> Resize | None:

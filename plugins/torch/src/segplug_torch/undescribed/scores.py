@@ -36,10 +36,17 @@ class Scores:
     channels: int
     stride: int
     """The input's height and width, divided by this and rounded up, are those of the scores."""
+    sizes: tuple[Size, ...]
+    """The (height, width) of the images that it was run on: one, if it takes no larger one."""
 
 
 def find_scores(
-    network: nn.Module, in_channels: int, size: Size | None, kind: Literal["logits", "probabilities"]
+    network: nn.Module,
+    in_channels: int,
+    size: Size | None,
+    kind: Literal["logits", "probabilities"],
+    *,
+    step: int = 1,
 ) -> Scores:
     """Run the network on one small image and, if it takes it, on a larger one.
 
@@ -48,6 +55,7 @@ def find_scores(
         in_channels: Channels of the images.
         size: A (height, width) that it should take; ``None``: not known.
         kind: What it is said to return.
+        step: What height and width have to be multiples of, if that is known.
 
     Raises:
         ModelError: it takes no such image, or returns something else than float32 scores at one stride, or
@@ -61,10 +69,14 @@ def find_scores(
             f"the weights of the network are {names}, and float32 is expected", hint="net.float()"
         )
     run = _Trial(network, in_channels)
-    answers = [_smallest(run, size)]
+    answers = [_smallest(run, size, step)]
     _stride(answers, kind)  # what is wrong is not run again
     answers += _larger(run, answers[0][0])
-    return Scores(channels=int(answers[0][1].shape[1]), stride=_stride(answers, kind))
+    return Scores(
+        channels=int(answers[0][1].shape[1]),
+        stride=_stride(answers, kind),
+        sizes=tuple(size for size, _ in answers),
+    )
 
 
 def _stride(answers: Sequence[tuple[Size, Any]], kind: str) -> int:
@@ -112,9 +124,10 @@ class _Trial:
             raise
 
 
-def _smallest(run: _Trial, size: Size | None) -> tuple[Size, Any]:
+def _smallest(run: _Trial, size: Size | None, step: int) -> tuple[Size, Any]:
     """A size that the network takes, and what it returned for it."""
-    squares = [(edge, edge) for edge in _SQUARES if size is None or edge <= min(size)]
+    edges = [-(-edge // step) * step for edge in _SQUARES]
+    squares = [(edge, edge) for edge in edges if size is None or edge <= min(size)]
     sizes = list(dict.fromkeys([*squares, *([size] if size else [])]))
     refusal: Exception | None = None
     for tried in sizes:

@@ -38,6 +38,10 @@ MOST_RUNS = 1_000_000
 """Runs, requests or the like that are repeated to measure a time."""
 MOST_CLIENTS = 1024
 """Clients that send to a server at the same time; each has a thread."""
+MOST_CLASSES_OF_A_BIT_MASK = 15
+"""Classes of a model that may give a pixel several: a label map of 16 bits holds their sets, and one more
+value for pixels without data."""
+
 MOST_THREADS = 4096
 """Threads of a run on any machine, where the number is written for another one."""
 

@@ -54,7 +54,8 @@ class Scores:
     """
 
     metrics: Mapping[str, float]
-    """Name to value: ``aAcc``, ``mIoU``, ``IoU.road``, ..."""
+    """Name to value: ``aAcc``, ``mIoU``, ``IoU.road``, ... Without ``aAcc`` if a pixel may have several
+    classes: ``Acc`` of a class is then the share of its pixels that have it in the prediction."""
     classes: tuple[str, ...]
     per_class: Mapping[str, tuple[float, ...]]
     """Metric (``IoU``, ``Acc``, ...) to one value for each class."""

@@ -52,7 +52,8 @@ class RunContext:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """A name for each label: the classes, ``background`` first for a model of one class.
+        """A name for each label: the classes, ``background`` first for a model of one class; of bit masks a
+        name for each bit.
 
         Empty: neither the data set nor the model names them.
         """
@@ -72,18 +73,20 @@ class RunContext:
         count = len(self.classes)
         given = () if palette is None else named_palette(palette, count)
         palettes = (given, self.dataset.info.palette, self.meta.palette)
-        return label_colours(palettes, count, self.dataset.info.classes or self.meta.classes)
+        names = self.dataset.info.classes or self.meta.classes
+        return label_colours(palettes, count, names, multilabel=self.meta.multilabel)
 
     @property
     def palette(self) -> Palette:
-        """One RGB colour for each label: those of :meth:`colours`."""
-        return self.colours().palette
+        """One RGB colour for each value of a label map: those of :meth:`colours`."""
+        return self.colours().of_labels
 
     @property
     def ignored(self) -> int:
         """The label of pixels without data, and of unknown ones: what the data set ignores.
 
-        Of a list of images, which have no masks, it is 65535 if the usual 255 is a class.
+        Of a list of images, which have no masks, it is 65535 if the usual 255 is a class, or a set of classes
+        of a bit mask.
 
         Raises:
             UsageError: it is a class, or label maps cannot hold it.
@@ -93,11 +96,13 @@ class RunContext:
         if used and self.dataset.info.listed:
             label, used = 65535, self.meta.num_labels > 65535
         if used or not 0 <= label < 1 << 16:
-            what = "a class of this model" if used else "not from 0 to 65535"
+            thing = "a set of classes" if self.meta.multilabel else "a class"
+            what = f"{thing} of this model" if used else "not from 0 to 65535"
             raise UsageError(
                 f"the ignored label {label} is {what}: none is left for unknown pixels and those without "
                 "data",
-                hint="give the data set another ignored label",
+                hint="give the data set another ignored label"
+                + (" (ignore_index=65535), which 16-bit masks hold" if self.meta.multilabel else ""),
             )
         return label
 

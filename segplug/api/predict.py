@@ -190,7 +190,9 @@ def colours_of(meta: ModelMeta, palette: str | Palette | None) -> LabelColours:
                 f"the palette has {counted(len(palette), 'colour')} for "
                 f"{counted(meta.num_classes, 'class', 'classes')}"
             )
-    return label_colours([palette or (), meta.palette], meta.num_classes, meta.classes)
+    return label_colours(
+        [palette or (), meta.palette], meta.num_classes, meta.classes, multilabel=meta.multilabel
+    )
 
 
 def _given_colours(colours: Any) -> Palette:

@@ -219,7 +219,7 @@ def predict_video(
     colours = colours_of(meta, pictures.palette)
     segment = Segmenter(engine, reporter=reporter, tta=tta, allow_nonfinite=allow_nonfinite)
     view = Viewer(meta.decoding, pictures.bands, channels=meta.in_channels)
-    paint = Painter(colours.palette, opacity=pictures.opacity, unpainted=colours.unpainted)
+    paint = Painter(colours.of_labels, opacity=pictures.opacity, unpainted=colours.unpainted)
     total: npt.NDArray[np.int64] = np.zeros(0, np.int64)
     frames, size = 0, (0, 0)
 

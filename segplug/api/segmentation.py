@@ -73,7 +73,7 @@ class Segmentation:
 
         from segplug.runtime.paint import Painter
 
-        paint = Painter(self.colours.palette, opacity=self.opacity, unpainted=self.colours.unpainted)
+        paint = Painter(self.colours.of_labels, opacity=self.opacity, unpainted=self.colours.unpainted)
         return np.ascontiguousarray(paint(self.image[:, :, ::-1], self.labels)[:, :, ::-1])
 
     @cached_property
@@ -115,7 +115,7 @@ class Segmentation:
             painted = self.painted[:, :, ::-1]
             shown = painted if legend is None else with_legend(painted, self.legend, place=legend)
             write_bytes(files.painted, _png(shown))
-            write_bytes(files.labels, indexed_png(self.labels, self.colours.palette, unknown=self.unknown))
+            write_bytes(files.labels, indexed_png(self.labels, self.colours.of_labels, unknown=self.unknown))
         return files
 
     def __repr__(self) -> str:

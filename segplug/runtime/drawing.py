@@ -96,7 +96,7 @@ class Drawer:
         self.view = Viewer(run.meta.decoding, settings.bands, channels=run.meta.in_channels)
         self.colours = run.colours(settings.palette)
         self._painter = Painter(
-            self.colours.palette, opacity=settings.opacity, unpainted=self.colours.unpainted
+            self.colours.of_labels, opacity=settings.opacity, unpainted=self.colours.unpainted
         )
         self._names = run.label_names
         # Of a list of images, 255 may be a class; a data set's own ignored label is that of its masks, too.

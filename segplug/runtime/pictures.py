@@ -257,7 +257,7 @@ class ColourMapSink(StemSink):
         return f"{super().key} {self._key}"
 
     def open(self, run: RunContext) -> None:
-        self._colours = run.colours(self._palette).palette
+        self._colours = run.colours(self._palette).of_labels
         nodata = _nodata(run, None)
         self._unknown = _COLOURS - 1 if nodata is None else nodata
         if max(len(self._colours), self._unknown + 1) > _COLOURS:

@@ -20,7 +20,7 @@ from segplug.runtime.consumer import Consumer, EngineOutput
 from segplug.runtime.image_reader import Failed, ImageReader, Item, groups, usual_readers
 from segplug.runtime.journal import Journal, fingerprint_of
 from segplug.runtime.libraries import opencv
-from segplug.runtime.postprocess import require_scores
+from segplug.runtime.postprocess import refuse_many_classes, require_scores
 from segplug.runtime.runner import Runner
 from segplug.runtime.segment import ModelRunner
 from segplug.runtime.sinks import ScoreSink
@@ -110,6 +110,7 @@ def run(
     names = _names(dataset)
     recorder = Recorder(reporter or QuietReporter())
     runner = Runner(engine)
+    refuse_many_classes(runner.spec.meta)
     if any(sink.needs_confidence for sink in sinks):
         require_scores(runner.spec, "the confidence")
     if unknown_below is not None:

@@ -26,9 +26,13 @@ __all__ = [
     "Undefined",
     "above",
     "argmax",
+    "each_above",
     "label_dtype",
+    "labels_type",
+    "of_label",
     "resize_labels",
     "resize_plane",
+    "sigmoid",
     "winner",
 ]
 
@@ -51,6 +55,13 @@ def label_dtype(num_labels: int) -> np.dtype[Any]:
     if num_labels <= 1 << 8:
         return np.dtype(np.uint8)
     return np.dtype(np.uint16 if num_labels <= 1 << 16 else np.uint32)
+
+
+def labels_type(meta: ModelMeta) -> np.dtype[Any]:
+    """The type of a model's label maps. Of a bit mask it holds one value more than the sets of its classes:
+    that of unknown pixels.
+    """
+    return label_dtype(meta.num_labels + 1 if meta.multilabel else meta.num_labels)
 
 
 class ResizedPlanes(Sequence["npt.NDArray[np.float32]"]):
@@ -180,6 +191,57 @@ def above(
     if threshold >= 1:
         return np.zeros(plane.shape, np.uint8), undefined
     return (plane > math.log(threshold / (1 - threshold))).view(np.uint8), undefined
+
+
+def each_above(
+    planes: Any, threshold: float | None, *, logits: bool, confidence: bool = False
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None, Undefined]:
+    """The bit masks of scores of which each channel is decided alone: bit ``c`` is that of :func:`above` for
+    channel ``c``.
+
+    Args:
+        planes: As for :func:`argmax`; read once, one after another.
+        threshold: As for :func:`above`.
+        logits: As for :func:`above`.
+        confidence: Whether to find the probability of the least sure of a pixel's decisions.
+
+    Returns:
+        uint8 ``(H, W)`` for at most 7 channels, else uint16; float32 ``(H, W)``, 0 to 1, or ``None``; the
+        pixels where both mean nothing, because a score of any channel is NaN or infinite: there the
+        probability is 0.
+    """
+    dtype = label_dtype((1 << len(planes)) + 1)
+    labels: npt.NDArray[Any] = np.zeros(0, dtype)
+    least: npt.NDArray[np.float32] | None = None
+    undefined: Undefined = None
+    for channel in range(len(planes)):
+        plane = planes[channel]
+        if channel == 0:
+            labels = np.zeros(plane.shape, dtype)
+        marks, where = above(plane, threshold, logits=logits)
+        if where is not None:
+            undefined = where if undefined is None else undefined | where
+        if confidence:
+            sure = of_label(plane, marks, logits=logits)
+            least = sure if least is None else np.minimum(least, sure, out=least)
+        labels |= marks.astype(dtype) << dtype.type(channel)
+    if undefined is not None and least is not None:
+        least[undefined] = 0
+    return labels, least, undefined
+
+
+def of_label(
+    plane: npt.NDArray[np.float32], marks: npt.NDArray[np.uint8], *, logits: bool
+) -> npt.NDArray[np.float32]:
+    """The probability of what :func:`above` decided: of the class where ``marks`` is 1, else of no class."""
+    found = sigmoid(plane) if logits else np.clip(plane, 0, 1)
+    return np.where(marks == 1, found, 1 - found).astype(np.float32, copy=False)
+
+
+def sigmoid(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The sigmoid of each score, float32."""
+    small = np.exp(-np.abs(plane))  # never overflows
+    return np.where(plane >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32, copy=False)
 
 
 def resize_plane(

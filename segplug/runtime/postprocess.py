@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import NonfiniteError, UsageError
+from segplug.limits import MOST_CLASSES_OF_A_BIT_MASK
 from segplug.progress import QuietReporter, Reporter
 from segplug.runtime.planes import (
     ResizedPlanes,
     Undefined,
     above,
     argmax,
+    each_above,
+    of_label,
     resize_labels,
+    sigmoid,
     winner,
 )
 from segplug.runtime.sizes import Geometry
@@ -34,6 +38,7 @@ __all__ = [
     "mark_ignored",
     "mark_unknown",
     "planes_at_image_size",
+    "refuse_many_classes",
     "require_scores",
     "scores_at_image_size",
 ]
@@ -57,14 +62,25 @@ class Prediction:
     """What is predicted for one image, at its own size."""
 
     labels: npt.NDArray[Any]
-    """Unsigned integer ``(H, W)``."""
+    """Unsigned integer ``(H, W)``; bit masks for :attr:`segplug.model.ModelMeta.multilabel`."""
     confidence: npt.NDArray[np.float32] | None = None
-    """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; ``None``: not asked for."""
+    """The probability of each pixel's label, float32 ``(H, W)``, 0 to 1; of a bit mask that of the least sure
+    of its classes' decisions. ``None``: not asked for."""
     undefined: Undefined = None
     """The pixels ``(H, W)`` whose scores are not finite: their labels mean nothing, their confidence is 0.
     ``None``: there are none, or the engine gives labels, which cannot tell."""
     logits: npt.NDArray[np.float32] | None = None
     """The scores of every class, float32 ``(C, H, W)``; ``None``: not asked for."""
+
+
+def refuse_many_classes(meta: ModelMeta) -> None:
+    """Raise :class:`UsageError` for a model whose sets of classes no label map holds."""
+    if meta.multilabel and meta.out_channels > MOST_CLASSES_OF_A_BIT_MASK:
+        raise UsageError(
+            f"{meta.name} decides each of {meta.out_channels} classes alone, and a label map holds the sets "
+            f"of at most {MOST_CLASSES_OF_A_BIT_MASK} classes",
+            hint="its scores can be had: open it with Segplug().open(...), and call engine.run",
+        )
 
 
 def require_scores(spec: EngineSpec, what: str) -> None:
@@ -87,6 +103,9 @@ class Postprocessor:
         reporter: Gets one warning if labels are resized.
         confidence: Whether to compute the probability of each label; the engine gives scores then.
         allow_nonfinite: Give labels to images whose scores are not finite, too; the prediction says where.
+
+    Raises:
+        UsageError: a pixel may have several classes, and there are too many for a label map.
     """
 
     def __init__(
@@ -97,6 +116,7 @@ class Postprocessor:
         confidence: bool = False,
         allow_nonfinite: bool = False,
     ) -> None:
+        refuse_many_classes(meta)
         self._meta = meta
         self._reporter = reporter or QuietReporter()
         self._confidence = confidence
@@ -105,14 +125,16 @@ class Postprocessor:
 
     def __call__(self, output: NetworkOutput, name: str = "") -> Prediction:
         """The labels of one image: of the largest score the channel, the first of equals; for a single
-        channel 1 where the probability is above the threshold.
+        channel 1 where the probability is above the threshold; for channels that are decided one by one the
+        bit of each whose probability is above it.
 
         Args:
             output: The network's output.
             name: The name of the image in messages.
 
         Raises:
-            NonfiniteError: the largest score of some pixels is NaN or infinite, and that is not allowed.
+            NonfiniteError: the largest score of some pixels is NaN or infinite, or any score where each
+                channel is decided alone, and that is not allowed.
         """
         geometry = output.geometry
         if output.values.ndim == 2:
@@ -136,10 +158,13 @@ class Postprocessor:
             marks, undefined = above(plane, self._meta.threshold, logits=logits)
             if not self._confidence:
                 return Prediction(marks, None, undefined)
-            confidence = _of_label(plane, marks, logits)
+            confidence = of_label(plane, marks, logits=logits)
             if undefined is not None:
                 confidence[undefined] = 0
             return Prediction(marks, confidence, undefined)
+        if self._meta.multilabel:
+            threshold = self._meta.threshold
+            return Prediction(*each_above(planes, threshold, logits=logits, confidence=self._confidence))
         if self._confidence:
             return Prediction(*winner(planes, logits=logits))
         labels, undefined = argmax(planes)
@@ -210,19 +235,6 @@ def scores_at_image_size(output: NetworkOutput, meta: ModelMeta) -> npt.NDArray[
     return scores
 
 
-def _of_label(
-    plane: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], logits: bool
-) -> npt.NDArray[np.float32]:
-    """The probability of the label of a head of one channel."""
-    foreground = _sigmoid(plane) if logits else np.clip(plane, 0, 1)
-    return np.where(labels == 1, foreground, 1 - foreground).astype(np.float32, copy=False)
-
-
-def _sigmoid(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    small = np.exp(-np.abs(plane))  # never overflows
-    return np.where(plane >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32, copy=False)
-
-
 def _mirrored(plane: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
     if geometry.flip is None:
         return plane
@@ -254,7 +266,7 @@ def average_views(views: Iterable[tuple[NetworkOutput, int]], meta: ModelMeta) -
             values[index] = planes[index]
         if output.logits or meta.tta_activates:
             with np.errstate(invalid="ignore", over="ignore"):
-                _activate(values)
+                _activate(values, each=meta.multilabel)
         values *= np.float32(weight)
         for plane, added in zip(total, values, strict=True):
             plane += _mirrored(added, output.geometry)
@@ -262,12 +274,13 @@ def average_views(views: Iterable[tuple[NetworkOutput, int]], meta: ModelMeta) -
     return NetworkOutput(total, Geometry.whole(output.geometry.original), logits=False, at_input_size=True)
 
 
-def _activate(values: npt.NDArray[np.float32]) -> None:
-    """Softmax over the channels, or sigmoid for a single one, in place; NaN where the largest score is not
-    finite.
+def _activate(values: npt.NDArray[np.float32], *, each: bool) -> None:
+    """Softmax over the channels, or sigmoid for a single one and for ``each`` that is decided alone, in
+    place; NaN where the largest score is not finite.
     """
-    if len(values) == 1:
-        values[0] = _sigmoid(values[0] + 0 * values[0])  # the second is NaN for infinity, which sigmoid hides
+    if len(values) == 1 or each:
+        for plane in values:
+            plane[:] = sigmoid(plane + 0 * plane)  # the second is NaN for infinity, which sigmoid hides
         return
     values -= values.max(axis=0)
     np.exp(values, out=values)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.errors import EngineError, PluginError
-from segplug.runtime.planes import label_dtype
+from segplug.runtime.planes import labels_type
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,7 +36,7 @@ class Runner:
         self.seconds = 0.0
         """Time spent in ``engine.run``."""
         self._unchecked_probabilities = self.spec.meta.scores == "probabilities"
-        self._labels = label_dtype(self.spec.meta.num_labels)
+        self._labels = labels_type(self.spec.meta)
 
     def group_size(self, wanted: int) -> int:
         """The number of inputs to collect for one batch, if the user wants ``wanted``."""

@@ -14,10 +14,13 @@ from segplug.scores import Counts, Scores
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["METRICS", "check_metrics", "count", "joint_histogram", "score"]
+__all__ = ["METRICS", "check_metrics", "count", "count_bits", "joint_histogram", "score"]
 
 METRICS = ("mIoU", "mDice", "mFscore")
-"""The metrics to choose from; ``aAcc`` is always computed."""
+"""The metrics to choose from; ``aAcc`` is always computed, but of bit masks, which have none."""
+
+_BLOCK = 1 << 20
+"""Pixels of which bits are counted at a time."""
 
 
 def count(
@@ -57,6 +60,49 @@ def count(
         label=labelled.astype(np.uint64),
     )
     return counts, tuple(int(value) for value in strange)
+
+
+def count_bits(
+    prediction: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    *,
+    num_classes: int,
+    ignore_index: int,
+    name: str,
+) -> Counts:
+    """Compare one bit mask with its truth, each class alone, as ``get_stats(..., mode="multilabel")`` of
+    segmentation-models-pytorch does.
+
+    Args:
+        prediction: Unsigned integer ``(H, W)``: bit ``c`` is set where class ``c`` is. Values that are no set
+            of the classes (unknown pixels) count for no class.
+        mask: uint8 or uint16 ``(H, W)``, of the same form. Pixels of ``ignore_index`` are not counted.
+        num_classes: K.
+        ignore_index: The mask value of pixels to ignore.
+        name: The name of the image in messages.
+
+    Raises:
+        DatasetError: the two are of different sizes, or the mask has a bit that is no class.
+    """
+    _check_sizes(prediction, mask, name)
+    sets = 1 << num_classes
+    tables = np.zeros((3, sets), np.int64)
+    predicted, labelled = prediction.reshape(-1), mask.reshape(-1)
+    for start in range(0, labelled.size, _BLOCK):
+        truth, found = labelled[start : start + _BLOCK], predicted[start : start + _BLOCK]
+        kept = truth != ignore_index
+        truth, found = truth[kept], found[kept]
+        if (most := int(truth.max(initial=0))) >= sets:
+            raise DatasetError(
+                f"the mask of {name} has the value {most}, and a bit mask of {num_classes} classes has "
+                f"values from 0 to {sets - 1}, or the ignored {ignore_index}",
+                hint="bit c of a mask, the value 1 << c, says whether class c is at the pixel",
+            )
+        found = np.where(found < sets, found, 0)
+        for table, values in zip(tables, (truth & found, found, truth), strict=True):
+            table += np.bincount(values, minlength=sets)
+    members = np.arange(sets)[:, None] >> np.arange(num_classes) & 1
+    return Counts(*(tables @ members).astype(np.uint64))
 
 
 def _count_one_class(
@@ -141,6 +187,7 @@ def score(
     metrics: Sequence[str] = ("mIoU",),
     nan_to_num: float | None = None,
     beta: float = 1.0,
+    multilabel: bool = False,
 ) -> Scores:
     """Metrics from counts.
 
@@ -151,14 +198,17 @@ def score(
         metrics: Some of :data:`METRICS`.
         nan_to_num: The value for absent classes; ``None``: NaN, left out of means.
         beta: Weight of recall in ``mFscore``.
+        multilabel: The counts are those of bit masks: there is no ``aAcc``, since a pixel that has some of
+            its classes is neither right nor wrong.
     """
     wanted = check_metrics(metrics)
     pooled = sum((counts for _, counts in parts), Counts.zeros(len(classes)))
     accuracy, per_class = _per_class(pooled, wanted, nan_to_num, beta)
-    flat = _flat(accuracy, per_class, classes, prefix="")
+    flat = _flat(None if multilabel else accuracy, per_class, classes, prefix="")
     if len(parts) > 1:
         for number, (_, counts) in enumerate(parts):
-            flat |= _flat(*_per_class(counts, wanted, nan_to_num, beta), classes, prefix=f"{number}_")
+            part_accuracy, of_part = _per_class(counts, wanted, nan_to_num, beta)
+            flat |= _flat(None if multilabel else part_accuracy, of_part, classes, prefix=f"{number}_")
     return Scores(
         metrics=flat,
         classes=tuple(classes),
@@ -195,13 +245,13 @@ def _per_class(
 
 
 def _flat(
-    accuracy: float,
+    accuracy: float | None,
     per_class: Mapping[str, npt.NDArray[np.float64]],
     classes: Sequence[str],
     *,
     prefix: str,
 ) -> dict[str, float]:
-    flat = {f"{prefix}aAcc": accuracy}
+    flat = {} if accuracy is None else {f"{prefix}aAcc": accuracy}
     for name, values in per_class.items():
         present = values[~np.isnan(values)]
         flat[f"{prefix}m{name}"] = float(present.mean()) if present.size else math.nan

@@ -38,10 +38,12 @@ def show_side_by_side(
         bands: The channels to show; see :class:`~segplug.runtime.view.Viewer`.
     """
     meta = engines[0].spec.meta
-    view = Viewer(meta.decoding, bands, channels=meta.in_channels)
-    labels = label_colours((colours, meta.palette), meta.num_classes, meta.classes)
-    painter = Painter(labels.palette, unpainted=labels.unpainted)
     segmenters = [Segmenter(engine) for engine in engines]
+    view = Viewer(meta.decoding, bands, channels=meta.in_channels)
+    labels = label_colours(
+        (colours, meta.palette), meta.num_classes, meta.classes, multilabel=meta.multilabel
+    )
+    painter = Painter(labels.of_labels, unpainted=labels.unpainted)
     names = " | ".join(engine.spec.backend for engine in engines)
     try:
         for name, image in images:

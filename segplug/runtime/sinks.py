@@ -15,7 +15,7 @@ from segplug.errors import UsageError
 from segplug.options import require_number
 from segplug.runtime.folder import LAYOUT
 from segplug.runtime.pictures import ColourMapSink, LabelMapSink, PaintSink
-from segplug.runtime.score import check_metrics, count, score
+from segplug.runtime.score import check_metrics, count, count_bits, score
 from segplug.scores import Counts, Scores
 from segplug.sink import ImageResult, Notes, RunContext, Sink
 
@@ -83,7 +83,9 @@ class ScoreSink:
                 if ours != theirs
             )
             run.reporter.warn(f"the model and the data set name their classes differently: {differing}")
-        self._ignore_index = info.ignore_index
+        self._multilabel = run.meta.multilabel
+        # Of bit masks it must be none of the sets, which raises.
+        self._ignore_index = run.ignored if self._multilabel else info.ignore_index
         self._reporter = run.reporter
         parts = info.parts or ((info.name, len(run.dataset)),)
         self._names = tuple(name for name, _ in parts)
@@ -93,13 +95,16 @@ class ScoreSink:
 
     def consume(self, result: ImageResult) -> Notes:
         assert result.mask is not None
-        counts, strange = count(
-            result.labels,
-            result.mask,
-            num_classes=len(self._classes),
-            ignore_index=self._ignore_index,
-            name=result.name,
-        )
+        given: dict[str, Any] = {
+            "num_classes": len(self._classes),
+            "ignore_index": self._ignore_index,
+            "name": result.name,
+        }
+        if self._multilabel:
+            counts = count_bits(result.labels, result.mask, **given)
+            self._add(result.index, counts)
+            return _sparse(counts)
+        counts, strange = count(result.labels, result.mask, **given)
         if strange and not self._strange:
             self._reporter.warn(
                 f"masks hold values that are neither a class nor the ignored {self._ignore_index}: "
@@ -131,6 +136,7 @@ class ScoreSink:
                 metrics=self._metrics,
                 nan_to_num=self._info.nan_to_num if self._nan_to_num is None else self._nan_to_num,
                 beta=self._info.beta if self._beta is None else self._beta,
+                multilabel=self._multilabel,
             )
 
 

@@ -132,7 +132,10 @@ class Service:
         self.batch_size = self._segment.group_size
         """The number of requests that are worth answering together."""
         self._colours = label_colours(
-            [palette or (), self.meta.palette], self.meta.num_classes, self.meta.classes
+            [palette or (), self.meta.palette],
+            self.meta.num_classes,
+            self.meta.classes,
+            multilabel=self.meta.multilabel,
         )
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
@@ -272,15 +275,17 @@ class Service:
             shares = class_shares(labels, self.meta, self._colours, self._segment.ignored)
             return json_answer(shares, headers={TIMING_HEADER: seconds.header(job, start)})
         if wanted.output == "painted":
-            paint = Painter(self._colours.palette, opacity=wanted.opacity, unpainted=self._colours.unpainted)
+            paint = Painter(
+                self._colours.of_labels, opacity=wanted.opacity, unpainted=self._colours.unpainted
+            )
             body = png(paint(wanted.viewer(job.image), labels))
         elif wanted.output == "color":
-            body = color_png(labels, self._colours.palette)
+            body = color_png(labels, self._colours.of_labels)
         elif wanted.output == "confidence":
             assert found.confidence is not None
             body = confidence_png(found.confidence)
         else:
-            body = indexed_png(labels, self._colours.palette, unknown=self._segment.ignored)
+            body = indexed_png(labels, self._colours.of_labels, unknown=self._segment.ignored)
         return Answer(200, body, "image/png", {TIMING_HEADER: seconds.header(job, start)})
 
 

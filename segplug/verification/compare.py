@@ -2,8 +2,8 @@
 
 Labels need not be equal everywhere: where two classes are nearly equal in the reference, rounding alone
 decides. So logits are compared where both sides give them, and labels are compared without near-ties: pixels
-whose margin in the reference (largest minus second largest logit) is so small that an allowed difference can
-change the label.
+whose margin in the reference is so small that an allowed difference can change the label
+(:mod:`segplug.verification.rules`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from segplug.comparison import Comparison, Thresholds
 from segplug.errors import UsageError
+from segplug.verification.rules import EachAbove, Largest, Rule
 from segplug.verification.stability import find_unstable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Pair:
     reference: npt.NDArray[np.float32]
     """Scores ``(C, H, W)``, logits or probabilities."""
     candidate: npt.NDArray[Any]
-    """Scores ``(C, H, W)``, or labels ``(H, W)``."""
+    """Scores ``(C, H, W)``, or labels ``(H, W)``: bit masks where each class is decided alone."""
     refusal: str | None = None
     """Why the candidate did not run this input; ``candidate`` is ignored then."""
     perturbed: Callable[[], Iterator[npt.NDArray[np.float32]]] | None = None
@@ -82,7 +83,10 @@ class _Totals:
     worst_score: float = -1.0
     worst_input: str = ""
     worst_pixel: tuple[int, int] | None = None
-    confusion: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    both: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    """Firm pixels of each class on both sides; the last of :class:`Largest` are those of no class."""
+    either: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    """Those on either side."""
 
 
 def compare(
@@ -92,6 +96,7 @@ def compare(
     thresholds: Thresholds | None = None,
     threshold: float | None = None,
     logits: bool = True,
+    multilabel: bool = False,
     reference: str = "PyTorch",
 ) -> Comparison:
     """Compare the outputs of both sides, one input at a time: memory does not grow with their number.
@@ -101,7 +106,9 @@ def compare(
         precision: The precision of the candidate; chooses the thresholds unless they are given.
         thresholds: Thresholds to use instead.
         threshold: For scores of one channel: foreground where the probability is above it; default: 0.5.
+            With ``multilabel`` it is that of each class.
         logits: Whether the scores are logits, not probabilities.
+        multilabel: Whether each class is decided alone (:attr:`segplug.model.ModelMeta.multilabel`).
         reference: The name of the reference in messages.
 
     Raises:
@@ -109,19 +116,21 @@ def compare(
     """
     limits = thresholds or thresholds_for(precision)
     totals = _Totals()
+    cut = _logit(threshold) if logits else _default(threshold)
+    rule: Rule = EachAbove(cut) if multilabel else Largest(cut)
     for pair in pairs:
         if (refusal := _incomparable(pair)) is not None:
             totals.inputs.append(pair.name)
             totals.refusals.append(refusal)
             continue
         _check_shapes(pair)
-        _add(pair, totals, limits, cut=_logit(threshold) if logits else _default(threshold))
+        _add(pair, totals, limits, rule)
     if not totals.inputs:
         raise UsageError("there is nothing to compare")
 
     nothing = 0.0 if totals.pixels == 0 else 1.0  # equal nowhere, if no pixel could be compared
     firm_agreement = totals.firm_equal / totals.firm if totals.firm else nothing
-    miou = _mean_iou(totals.confusion) if totals.pixels else nothing
+    miou = _mean_iou(totals) if totals.pixels else nothing
     pixels = max(totals.pixels, 1)
     measured = _failures(limits, totals.relative, firm_agreement, miou) if totals.pixels else ()
     failures = (*totals.refusals, *measured)
@@ -183,8 +192,11 @@ class _Band:
     """Some rows of one input, compared pixel by pixel."""
 
     rows: slice
-    expected: npt.NDArray[np.int64]
-    actual: npt.NDArray[np.int64]
+    expected: npt.NDArray[Any]
+    """The labels of the reference, in the form of a :class:`Rule`."""
+    actual: npt.NDArray[Any]
+    """Those of the candidate."""
+    equal: npt.NDArray[np.bool_]
     firm: npt.NDArray[np.bool_]
     """Pixels that are no near-ties."""
     difference: npt.NDArray[np.float32] | None
@@ -193,7 +205,7 @@ class _Band:
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
         """Different labels that no allowed difference can cause."""
-        wrong: npt.NDArray[np.bool_] = self.firm & (self.actual != self.expected)
+        wrong: npt.NDArray[np.bool_] = self.firm & ~self.equal
         return wrong
 
     @property
@@ -205,23 +217,24 @@ class _Band:
         return largest
 
 
-def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None:
+def _add(pair: Pair, totals: _Totals, limits: Thresholds, rule: Rule) -> None:
     """Add the statistics of one input, without the unstable pixels of the reference."""
     span = max(float(pair.reference.max()) - float(pair.reference.min()), float(np.finfo(np.float32).tiny))
     allowed = limits.logits * span
-    stable = _stable(pair, allowed, cut, exact=limits.firm_agreement == 1.0)
+    stable = _stable(pair, allowed, rule, exact=limits.firm_agreement == 1.0)
     totals.inputs.append(pair.name)
     totals.logits_compared &= pair.candidate.ndim == 3
     totals.unstable += int((~stable).sum())
     wrong, worst, place = 0, 0.0, (0, 0)
-    for band in _bands(pair, allowed, cut):
+    for band in _bands(pair, allowed, rule):
         kept = stable[band.rows]
-        equal, firm = (band.actual == band.expected) & kept, band.firm & kept
+        equal, firm = band.equal & kept, band.firm & kept
         totals.pixels += int(kept.sum())
         totals.equal += int(equal.sum())
         totals.firm += int(firm.sum())
         totals.firm_equal += int((equal & firm).sum())
-        _add_confusion(totals, band.expected[firm], band.actual[firm], max(2, pair.reference.shape[0]))
+        both, either = rule.overlap(band.expected, band.actual, firm, pair.reference.shape[0])
+        totals.both, totals.either = totals.both + both, totals.either + either
         wrong += int((band.wrong & kept).sum())
         if band.difference is not None:
             totals.difference_sum += float(band.difference.sum(axis=0, dtype=np.float64)[kept].sum())
@@ -239,13 +252,13 @@ def _add(pair: Pair, totals: _Totals, limits: Thresholds, *, cut: float) -> None
         totals.worst_pixel = place if score > 0 else None
 
 
-def _stable(pair: Pair, allowed: float, cut: float, *, exact: bool) -> npt.NDArray[np.bool_]:
+def _stable(pair: Pair, allowed: float, rule: Rule, *, exact: bool) -> npt.NDArray[np.bool_]:
     """Which pixels ``(H, W)`` to compare: all, without those that differ by too much and are unstable."""
     stable = np.ones(pair.reference.shape[1:], dtype=bool)
     if pair.perturbed is None:
         return stable
     distances, wrong = [], []
-    for band in _bands(pair, allowed, cut):
+    for band in _bands(pair, allowed, rule):
         distances.append(band.distance)
         wrong.append(band.wrong)
     # If the thresholds allow some wrong labels, a wrong label is no reason to run the reference again.
@@ -260,39 +273,24 @@ def _stable(pair: Pair, allowed: float, cut: float, *, exact: bool) -> npt.NDArr
     return stable if unstable is None else ~unstable | ~np.isfinite(distance)
 
 
-def _bands(pair: Pair, allowed: float, cut: float) -> Iterator[_Band]:
+def _bands(pair: Pair, allowed: float, rule: Rule) -> Iterator[_Band]:
     """Compare in bands of rows: whole copies of many-class logits would be gigabytes."""
     channels, height, width = pair.reference.shape
     step = max(1, _BAND // (channels * width))
     for top in range(0, height, step):
         rows = slice(top, top + step)
-        expected, margin = _labels_and_margin(pair.reference[:, rows], cut)
+        expected, margin = rule.decide(pair.reference[:, rows])
         # An allowed difference in each of two logits can change a margin of twice that.
         firm = margin > 2 * allowed
         if pair.candidate.ndim == 2:
-            yield _Band(rows, expected, pair.candidate[rows].astype(np.int64), firm, None)
+            actual = rule.read(pair.candidate[rows], expected)
+            yield _Band(rows, expected, actual, rule.equal(expected, actual), firm, None)
             continue
         difference = np.abs(pair.reference[:, rows] - pair.candidate[:, rows])
         # An infinity or a NaN on one side is an infinite difference: comparisons with NaN are false.
         difference[~np.isfinite(difference)] = np.inf
-        yield _Band(rows, expected, _labels_and_margin(pair.candidate[:, rows], cut)[0], firm, difference)
-
-
-def _labels_and_margin(
-    logits: npt.NDArray[np.float32], cut: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The label of each pixel, and the margin: how much larger its logit is than the second largest."""
-    if logits.shape[0] == 1:
-        return (logits[0] > cut).astype(np.int64), np.abs(logits[0] - np.float32(cut))
-    labels = np.zeros(logits.shape[1:], dtype=np.int64)
-    first, second = logits[0].copy(), np.full(logits.shape[1:], -np.inf, dtype=np.float32)
-    for label, plane in enumerate(logits[1:], start=1):
-        np.maximum(second, np.minimum(first, plane), out=second)
-        ahead = plane > first
-        labels[ahead] = label
-        np.maximum(first, plane, out=first)
-    with np.errstate(invalid="ignore"):  # two infinities: the margin is NaN, and the difference fails anyway
-        return labels, first - second
+        actual, _ = rule.decide(pair.candidate[:, rows])
+        yield _Band(rows, expected, actual, rule.equal(expected, actual), firm, difference)
 
 
 def _default(threshold: float | None) -> float:
@@ -306,22 +304,9 @@ def _logit(threshold: float | None) -> float:
     return float(np.log(threshold) - np.log1p(-threshold)) if threshold < 1 else np.inf
 
 
-def _add_confusion(
-    totals: _Totals, expected: npt.NDArray[np.int64], actual: npt.NDArray[np.int64], classes: int
-) -> None:
-    # One more column counts labels that are no class: wrong like any other wrong label.
-    actual = np.where((actual >= 0) & (actual < classes), actual, classes)
-    counts = np.bincount(expected * (classes + 1) + actual, minlength=(classes + 1) ** 2)
-    if totals.confusion.size == 0:
-        totals.confusion = np.zeros((classes + 1, classes + 1), dtype=np.int64)
-    totals.confusion += counts.reshape(classes + 1, classes + 1)
-
-
-def _mean_iou(confusion: npt.NDArray[np.int64]) -> float:
-    both = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
-    seen = union > 0
-    return float((both[seen] / union[seen]).mean()) if seen.any() else 1.0
+def _mean_iou(totals: _Totals) -> float:
+    seen = totals.either > 0
+    return float((totals.both[seen] / totals.either[seen]).mean()) if seen.any() else 1.0
 
 
 def _failures(limits: Thresholds, relative: float, firm_agreement: float, miou: float) -> Iterator[str]:

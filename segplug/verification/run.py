@@ -323,6 +323,7 @@ def compare_engines(
             thresholds=thresholds,
             threshold=meta.threshold,
             logits=meta.scores == "logits",
+            multilabel=meta.multilabel,
             reference=named,
         )
     return replace(comparison, not_compared=_not_compared(candidate.spec))

@@ -78,7 +78,12 @@ def check_at_inputs(
     with request.reporter.progress("comparing with the network", len(inputs)) as progress:
         for shape in inputs:
             pairs = _pairs(request, candidate, shape, hint)
-            comparison = compare(pairs, threshold=meta.threshold, logits=meta.scores == "logits")
+            comparison = compare(
+                pairs,
+                threshold=meta.threshold,
+                logits=meta.scores == "logits",
+                multilabel=meta.multilabel,
+            )
             if not comparison.passed:
                 raise ModelError(
                     f"the traced network differs from the original at {_words(shape)}: "

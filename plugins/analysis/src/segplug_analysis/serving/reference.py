@@ -74,6 +74,7 @@ class Reference:
                 precision=self._precision,
                 threshold=self._meta.threshold,
                 logits=self._meta.scores == "logits",
+                multilabel=self._meta.multilabel,
             )
 
         return Expected(marked, prepared.geometry.valid != prepared.geometry.original, compared)

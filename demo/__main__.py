@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,6 +22,8 @@ def main() -> int:
     """Run the demo; returns its exit code."""
     for number in SIGNALS:
         signal.signal(number, end)
+    # The page shows what scripts/breadth says.
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
     from run import main as run_demo
 
     for number in SIGNALS:

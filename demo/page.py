@@ -13,10 +13,12 @@ import numpy.typing as npt
 import PIL.Image
 from scenes import CLASSES, PALETTE
 
+from scripts.breadth import picture as breadth_picture
+from scripts.breadth import table as breadth_table
 from segplug.files import write_text
 from segplug.legend import LegendEntry
 from segplug.reports.document import Code, Legend, Page, Picture, Pictures, Prose, Section, render
-from segplug.results import Table
+from segplug.results import Figure, Table
 from segplug.runtime.drawing import mark_differences
 from segplug.runtime.paint import Painter
 
@@ -108,6 +110,7 @@ def write_page(job: Job, path: Path, *, labels: Path) -> None:
             Section("Scenes", _scenes(job, labels)),
             Section("Try this model", _next(job)),
             Section("Your own model", _own(job)),
+            Section("What else it takes", _breadth()),
         ),
     )
     write_text(path, render(page), force=True)
@@ -323,5 +326,26 @@ def _own(job: Job) -> tuple[Code | Prose, ...]:
         Prose(
             "README.md says how to install segplug for what you need; the folder docs has the rest. "
             f"{job.program} --help lists all commands."
+        ),
+    )
+
+
+def _breadth() -> tuple[Figure | Prose | Table, ...]:
+    return (
+        Prose(
+            "Each network that is counted was exported with fixed sizes (static), with free sizes (dynamic) "
+            "and for sliding windows, and each file compared with the network in its own framework. "
+            "docs/support-matrix.md has all that was measured."
+        ),
+        Table(
+            "",
+            breadth_table.COLUMNS,
+            tuple(tuple(cell.replace("`", "") for cell in row) for row in breadth_table.rows()),
+        ),
+        Figure(
+            "From models at the top to where they run at the bottom",
+            lambda: breadth_picture.draw(for_page=True).encode(),
+            "image/svg+xml",
+            breadth_picture.describe(),
         ),
     )

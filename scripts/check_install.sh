@@ -101,6 +101,33 @@ MODEL
     segplug infer model.onnx --dataset data --eval mIoU
 }
 
+# A folder that segmentation-models-pytorch saved, and weights of a network of torchvision.
+job_smp() {
+    not_importable mmcv mmseg transformers
+    # Where only a torchvision for CUDA is found, it does not fit PyTorch for CPUs: see scripts/with_proofs.
+    if ! python -c "import torchvision" 2>torchvision_error; then
+        echo "NOTE: the torchvision that pip found does not fit PyTorch ($(tail -n 1 torchvision_error)): its operators are stood in for"
+        export PYTHONPATH=$copy/scripts/with_proofs
+    fi
+    python - <<'MODEL'
+import segmentation_models_pytorch as smp
+import torch
+import torchvision
+
+torch.manual_seed(0)
+smp.Unet("resnet18", encoder_weights=None, classes=3, decoder_channels=(16, 8, 8, 8, 8)).save_pretrained("model")
+network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights_backbone=None, num_classes=4)
+torch.save(network.state_dict(), "weights.pth")
+MODEL
+    segplug export onnx model --output model.onnx --shape 64 96 --verify
+    segplug predict model.onnx photo.png
+    is_there predictions/photo_painted.png
+    segplug export onnx torchvision:lraspp_mobilenet_v3_large --checkpoint weights.pth \
+        --output torchvision.onnx --shape 64 96 --verify
+    segplug predict torchvision.onnx photo.png --output torchvision
+    is_there torchvision/photo_painted.png
+}
+
 job_mmseg0() {
     segplug export onnx "$copy/demo/config.py" --checkpoint "$copy/demo/weights.pth" \
         --output model.onnx --shape 128 256 --verify
@@ -153,6 +180,7 @@ check() {
     started=$SECONDS
     in_environment "$work" "segplug plugins list --check; make_photo; job_$kind" >"$folder/log" 2>&1 || fail "$kind: its job failed" "$folder/log"
     echo "   its job took $((SECONDS - started)) s"
+    sed -n 's/^NOTE: /   /p' "$folder/log"
 
     list_files >"$folder/after"
     diff "$folder/before" "$folder/after" >"$folder/log" || fail "$kind: the checkout has other files now" "$folder/log"

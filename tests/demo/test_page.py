@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scripts.breadth.facts import ECOSYSTEMS
+from scripts.breadth.picture import describe
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
 
@@ -130,6 +133,11 @@ def test_the_page_tells_all(page: ModuleType, data: Path) -> None:
     assert alts == [f"{name}: {part}" for name in ("0003.png", "0001.png", "0000.png") for part in parts]
     legend = text_of("".join(re.findall('(?s)<ul class="legend">.*?</ul>', html)))
     assert legend.split() == list(page.CLASSES)
+    # What else is taken: a row for each kind of model, and the picture, in the page's colours.
+    for kind in ECOSYSTEMS:
+        assert f"{kind.name} {kind.given.replace('`', '')} {kind.command}" in text
+    assert f'aria-label="{describe()}"' in html
+    assert 'style="fill: var(--accent)"' in html
 
 
 def test_a_failed_verification_is_said(page: ModuleType, data: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "check_install.sh"
-KINDS = ["onnx", "torch", "transformers", "mmseg0", "mmseg1"]
+KINDS = ["onnx", "torch", "transformers", "smp", "mmseg0", "mmseg1"]
 
 
 def test_readme_has_a_line_for_each_kind_and_the_script_a_job() -> None:

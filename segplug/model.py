@@ -411,6 +411,7 @@ class LoadArguments:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
     trust_checkpoint: bool = False
+    trust_artifact: bool = False
     allow_nonfinite: bool = False
     approximate: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)

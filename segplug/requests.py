@@ -352,6 +352,8 @@ class LoadModelRequest(Request[OptionsT]):
         cfg_options: Dotted key to value. A string is parsed as the source parses its own command line.
         device: Where the network is put.
         trust_checkpoint: Allow the full unpickler, which can run code that the file holds.
+        trust_artifact: Open a config that is a program (a TorchScript file) even if it may do more than
+            compute; see :class:`InferRequest`.
         for_training: Build also what only training uses, such as auxiliary heads. ``forward`` stays the same.
         structure_only: The values of the weights do not matter: without a checkpoint they need no
             initialisation.
@@ -364,6 +366,7 @@ class LoadModelRequest(Request[OptionsT]):
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     trust_checkpoint: bool = False
+    trust_artifact: bool = False
     for_training: bool = False
     structure_only: bool = False
     approximate: bool = False

@@ -112,6 +112,7 @@ class Session(Protocol):
         source: str | None = None,
         device: str = "cpu",
         trust_checkpoint: bool = False,
+        trust_artifact: bool = False,
         allow_nonfinite: bool = False,
         for_training: bool = False,
         structure_only: bool = False,

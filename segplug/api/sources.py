@@ -34,6 +34,7 @@ class Sources(Caller):
         source: str | None = None,
         device: str = "cpu",
         trust_checkpoint: bool = False,
+        trust_artifact: bool = False,
         allow_nonfinite: bool = False,
         for_training: bool = False,
         structure_only: bool = False,
@@ -49,6 +50,8 @@ class Sources(Caller):
             source: Chooses between sources that read the same files.
             device: Where the network is put.
             trust_checkpoint: Allow the full unpickler, which can run code that the file holds.
+            trust_artifact: Open a config that is a program, such as a TorchScript file of another tool,
+                without checking it; see :meth:`segplug.Segplug.open`.
             allow_nonfinite: Load weights that are NaN or infinite, too, which is an error otherwise.
             for_training: Build also what only training uses, such as auxiliary heads.
             structure_only: Only the structure is needed: the weights may have any values.
@@ -64,6 +67,7 @@ class Sources(Caller):
             cfg_options=dict(cfg_options or {}),
             device=device,
             trust_checkpoint=trust_checkpoint,
+            trust_artifact=trust_artifact,
             for_training=for_training,
             structure_only=structure_only,
             approximate=approximate,
@@ -80,6 +84,7 @@ class Sources(Caller):
             cfg_options=request.cfg_options,
             source=source,
             trust_checkpoint=trust_checkpoint,
+            trust_artifact=trust_artifact,
             allow_nonfinite=allow_nonfinite,
             approximate=approximate,
             options={**options, **model.found_options},

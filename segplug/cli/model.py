@@ -31,7 +31,7 @@ MODEL_FLAGS = (
     "approximate",
     "source_options",
 )
-"""The parameters of :func:`model_options`."""
+"""The parameters of :func:`model_options` that only a model has, and no artifact."""
 
 
 def cfg_options_option() -> click.Option:
@@ -79,6 +79,7 @@ def model_options(*, scores: bool = False) -> list[click.Parameter]:
             is_flag=True,
             help="Load a checkpoint that holds more than plain data. It can run code.",
         ),
+        trust_artifact_option(),
         allow_nonfinite_option(scores=scores),
         Flag(
             ["--approximate"],
@@ -128,6 +129,7 @@ def load_model(session: Segplug, config: str, values: Mapping[str, Any]) -> Segm
         cfg_options=key_values(values["cfg_options"], flag="--cfg-options"),
         source=values["source"],
         trust_checkpoint=values["trust_checkpoint"],
+        trust_artifact=values["trust_artifact"],
         allow_nonfinite=values["allow_nonfinite"],
         approximate=values["approximate"],
         **as_keywords(options, session.load_model, flag="--source-options"),

@@ -23,8 +23,7 @@ def parameters(provider: Provider) -> list[click.Parameter]:
     either = provider.takes == "either"
     return [
         click.Argument(["subject"], metavar="CONFIG|ARTIFACT" if either else "ARTIFACT"),
-        *(model_options() if either else []),
-        trust_artifact_option(),
+        *(model_options() if either else [trust_artifact_option()]),
         Flag(
             ["--output-folder", "--output", "folder"],
             group="output",

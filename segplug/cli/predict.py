@@ -17,7 +17,7 @@ import click
 from segplug.api import Segplug
 from segplug.cli.backend_flags import BackendCommand, chosen_backend, given_backend_options
 from segplug.cli.choice import choice_line
-from segplug.cli.model import MODEL_FLAGS, load_model, model_options, trust_artifact_option, tta_option
+from segplug.cli.model import MODEL_FLAGS, load_model, model_options, tta_option
 from segplug.cli.output import ConsoleReporter, Output
 from segplug.cli.parameters import (
     Flag,
@@ -55,7 +55,6 @@ def _parameters() -> list[click.Parameter]:
         click.Argument(["model"], metavar="MODEL"),
         click.Argument(["image"], metavar="[IMAGE...]", nargs=-1),
         *model_options(scores=True),
-        trust_artifact_option(),
         tta_option(),
         Flag(
             ["--camera"],
@@ -140,11 +139,9 @@ def _run(**values: Any) -> int:
 
 
 def _check(backend: Provider, values: Mapping[str, Any]) -> None:
-    is_config = backend.takes == "model"
-    for flag in ("trust_artifact",) if is_config else _CONFIG_FLAGS:
+    for flag in () if backend.takes == "model" else _CONFIG_FLAGS:
         if values[flag]:
-            kind = "an artifact" if is_config else "a config"
-            raise UsageError(f"--{flag.replace('_', '-')} is for {kind}; {values['model']} is none")
+            raise UsageError(f"--{flag.replace('_', '-')} is for a config; {values['model']} is none")
     if values["camera"] is not None and values["image"]:
         raise UsageError("--camera and images exclude each other")
     if values["camera"] is None and not values["image"]:

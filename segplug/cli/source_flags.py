@@ -1,7 +1,7 @@
 """The options of a model's source as flags: ``segplug export onnx python:nets:UNet --mean 0 0 0``.
 
 A location that begins with the name of a source and a colon chooses this source, as ``--source`` does; so
-does a folder that one source reads. The command then has the flags that this source declares, beside
+does a folder or file that one source reads. The command then has the flags that this source declares, beside
 ``--source-options KEY=VALUE``.
 """
 
@@ -34,7 +34,7 @@ class ModelCommand(GreedyCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(parameter.name == "source_options" for parameter in self.params):
-            source = _named_source(args) or _reader_of_a_folder(args)
+            source = _named_source(args) or _reader_of_a_path(args)
             if source is not None:
                 group = f"the source {source.entry.target}"
                 ctx.meta[_FLAGS] = flags_of(source, self.params, group=group, prefix=_PREFIX)
@@ -63,17 +63,17 @@ def _named_source(args: Sequence[str]) -> Provider | None:
     return Registry().provider("load_model", asked[0]) if asked and asked[0] else None
 
 
-def _reader_of_a_folder(args: Sequence[str]) -> Provider | None:
-    """The source of models that is sure to read a folder among the arguments, and no other is."""
+def _reader_of_a_path(args: Sequence[str]) -> Provider | None:
+    """The source of models that is sure to read a folder or file among the arguments, and no other is."""
     from segplug.registry.registry import Registry
     from segplug.registry.sources import accepting_sources, usable_sources
 
-    folders = [arg for arg in args if os.path.isdir(os.path.expanduser(arg))]
-    if not folders:
+    paths = [arg for arg in args if os.path.exists(os.path.expanduser(arg))]
+    if not paths:
         return None
     sources, _ = usable_sources(Registry().load, "load_model")
-    for folder in folders:
-        found = accepting_sources(sources, folder, [])
-        if len(found) == 1 and found[0].method("accepts")(folder) >= Confidence.LIKELY:
+    for path in paths:
+        found = accepting_sources(sources, path, [])
+        if len(found) == 1 and found[0].method("accepts")(path) >= Confidence.LIKELY:
             return found[0]
     return None

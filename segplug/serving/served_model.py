@@ -120,6 +120,7 @@ def open_served_model(
             checkpoint=None if served.checkpoint is None else folder / served.checkpoint,
             source=served.source,
             trust_checkpoint=served.trust_checkpoint,
+            trust_artifact=served.trust_artifact,
             allow_nonfinite=served.allow_nonfinite,
             approximate=served.approximate,
             **served.source_options,

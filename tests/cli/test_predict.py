@@ -248,7 +248,6 @@ def test_an_unreadable_image_stops_the_run_or_is_skipped(work: Path, capsys) -> 
         ("m.colours red.png --swaped", "Did you mean '--swapped'?"),
         ("m.colours red.png --output red.png", "is a file"),
         (f"m.colours red.png long/{'n' * 250}.png", "_painted.png cannot be written: File name too long"),
-        ("python:none:build red.png --trust-artifact", "--trust-artifact is for an artifact"),
         ("m.colours note.mp4", "the video note.mp4 is damaged, or of a format that FFmpeg does not read"),
     ],
 )

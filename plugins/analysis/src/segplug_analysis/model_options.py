@@ -11,7 +11,7 @@ from segplug.options import as_keywords, option
 if TYPE_CHECKING:
     from segplug.session import Session
 
-__all__ = ["ArtifactOptions", "ModelOptions", "WeightsOptions"]
+__all__ = ["ModelOptions", "WeightsOptions"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,18 @@ class ModelOptions:
         "it.",
     )
 
+    trust_artifact: bool = option(
+        False, help="Open a file that is a program without checking it. It can run code."
+    )
+
     def loading(self, session: Session) -> dict[str, Any]:
         """These options as keywords of ``session.load_model``.
 
         Raises:
             UsageError: as :meth:`keywords`.
         """
-        return {**self.keywords(session.load_model), "approximate": self.approximate}
+        how = {"approximate": self.approximate, "trust_artifact": self.trust_artifact}
+        return {**self.keywords(session.load_model), **how}
 
     def keywords(self, method: Callable[..., Any]) -> dict[str, Any]:
         """These options as keywords of a session's method that loads a config.
@@ -57,13 +62,4 @@ class WeightsOptions(ModelOptions):
     )
     allow_nonfinite: bool = option(
         False, help="Go on if weights or scores are NaN or infinite, in place of an error."
-    )
-
-
-@dataclass(frozen=True)
-class ArtifactOptions(WeightsOptions):
-    """Options of a report that also opens artifacts."""
-
-    trust_artifact: bool = option(
-        False, help="Open an artifact that is a program without checking it. It can run code."
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segplug.cli.model import model_options, trust_artifact_option
+from segplug.cli.model import model_options
 from segplug.cli.parameters import FiniteRange, Flag, GreedyOption, WholeRange, common_options, threads_option
 from segplug.cli.pictures import palette_option
 from segplug.cli.source_flags import ModelCommand
@@ -26,7 +26,6 @@ def _parameters() -> list[click.Parameter]:
     return [
         click.Argument(["subject"], metavar="ARTIFACT|CONFIG"),
         *model_options(),
-        trust_artifact_option(),
         Flag(
             ["--name"],
             group="model",

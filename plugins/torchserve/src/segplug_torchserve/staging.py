@@ -92,6 +92,7 @@ def _stage_model(
         backend=REFERENCE_BACKEND,
         source=arguments.source,
         trust_checkpoint=arguments.trust_checkpoint,
+        trust_artifact=arguments.trust_artifact,
         allow_nonfinite=arguments.allow_nonfinite,
         approximate=arguments.approximate,
         source_options=arguments.options,

@@ -8,13 +8,13 @@ from typing import Any
 
 from segplug.limits import MOST_BATCH, MOST_RUNS, MOST_THREADS
 from segplug.options import option
-from segplug_analysis.model_options import ArtifactOptions
+from segplug_analysis.model_options import WeightsOptions
 
 __all__ = ["Options"]
 
 
 @dataclass(frozen=True)
-class Options(ArtifactOptions):
+class Options(WeightsOptions):
     """Options of ``analyze benchmark``."""
 
     backend: tuple[str, ...] = option(

@@ -20,7 +20,7 @@ from segplug.requests import AnalyzeRequest
 from segplug.results import AnalyzeReport
 from segplug.text import counted
 from segplug_analysis.bands import BANDS_HELP, checked_bands
-from segplug_analysis.model_options import ArtifactOptions
+from segplug_analysis.model_options import WeightsOptions
 
 if TYPE_CHECKING:
     from segplug.dataset import Dataset
@@ -31,7 +31,7 @@ __all__ = ["Options", "provider"]
 
 
 @dataclass(frozen=True)
-class Options(ArtifactOptions):
+class Options(WeightsOptions):
     """Options of ``analyze parity``."""
 
     backend: tuple[str, ...] = option(

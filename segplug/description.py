@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from segplug.engine import Axis, limit_axes
-from segplug.model import InputLimits
+from segplug.model import InputLimits, ModelMeta
 
 __all__ = ["FileDescription", "NamedAxis", "TensorDescription"]
 
@@ -71,3 +72,8 @@ class FileDescription:
     package for a server."""
     notes: tuple[str, ...] = ()
     """What one should know before using the file, one sentence each."""
+    meta: ModelMeta | None = None
+    """What the metadata of another tool says in the file or beside it, as segplug's. ``None``: there is none,
+    or it is segplug's own."""
+    folder: Path | None = None
+    """A model's folder in which the file lies: its source says more (:meth:`Session.describe_model`)."""

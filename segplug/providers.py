@@ -358,6 +358,20 @@ class ModelSource(BaseProvider[OptionsT]):
         """
         raise UsageError(f"the source {request.call.target} has no older configs that could be upgraded")
 
+    def describe_model(self, request: LoadModelRequest[OptionsT]) -> ModelMeta | None:
+        """What the files of ``request.config`` say of their model, without its network and its weights.
+
+        It is asked for a network that another program has exported beside these files, such as an ONNX file.
+        What only the network itself would show has its default: ``output_stride`` 1, no ``output_size``.
+
+        Returns:
+            ``None`` if the source reads models from networks alone (the default).
+
+        Raises:
+            ModelError: the files say something that cannot be followed; the message says what.
+        """
+        return None
+
     def fit_backbone(
         self,
         request: LoadModelRequest[OptionsT],

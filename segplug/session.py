@@ -144,6 +144,12 @@ class Session(Protocol):
         """The same, translated to the next generation of its framework's configs."""
         ...
 
+    def describe_model(
+        self, location: PathLike, *, source: str | None = None, **options: Any
+    ) -> ModelMeta | None:
+        """What the files of a model say of it, without its network."""
+        ...
+
     def fit_backbone(
         self,
         config: PathLike,

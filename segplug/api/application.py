@@ -281,7 +281,7 @@ class Segplug(Predictor):
         """
         from segplug.api.inspection import inspect
 
-        return inspect(self.registry, path)
+        return inspect(self, path)
 
     def call_command(self, entry: Entry, parameters: Mapping[str, Any], run: Callable[[Segplug], int]) -> int:
         """Run a plugin's own command, with all add-ons around it.

@@ -16,6 +16,7 @@ from segplug.info import FileInfo, InstalledBackend
 from segplug.installed import Entry
 from segplug.legend import LegendEntry
 from segplug.locations import has_scheme
+from segplug.progress import QuietReporter
 from segplug.providers import Confidence
 from segplug.registry.discovery import command_entries, entries
 from segplug.registry.formats import (
@@ -28,7 +29,7 @@ from segplug.registry.formats import (
 )
 from segplug.registry.hub import how_to_download
 from segplug.regular_files import expanded, is_regular, why_no_file
-from segplug.session import PathLike, Providers
+from segplug.session import PathLike, Providers, Session
 from segplug.text import counted
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ _MOST_PARTS = 12
 """How many parts of a network are listed, the largest first."""
 
 
-def inspect(providers: Providers, location: PathLike) -> FileInfo:
+def inspect(session: Session, location: PathLike) -> FileInfo:
     """What a file is; see :meth:`segplug.Segplug.info`."""
+    providers = session.registry
     if has_scheme(str(location)):
         raise UsageError(
             f"{location} is no file",
@@ -58,7 +60,7 @@ def inspect(providers: Providers, location: PathLike) -> FileInfo:
         raise ArtifactError(f"{path} is empty")
     suffix = next((end for end in CHECKPOINTS if path.name.lower().endswith(end)), None)
     try:
-        found = _artifact(providers, path)
+        found = _artifact(session, path)
     except ArtifactError:
         # A .pt may also hold weights alone, in a form that is no zip file.
         if suffix is None:
@@ -71,10 +73,13 @@ def inspect(providers: Providers, location: PathLike) -> FileInfo:
     return _config(providers, path)
 
 
-def _artifact(providers: Providers, path: Path) -> FileInfo | None:
+def _artifact(session: Session, path: Path) -> FileInfo | None:
     """``None``: no installed plugin makes or opens such files."""
+    providers = session.registry
     maker, description = _described(providers, path)
-    meta = read_meta(providers, path)
+    meta, notes = read_meta(providers, path), ()
+    if meta is None and description is not None:
+        meta, notes = _of_another_tool(session, description)
     opened_by = backends_for(path)
     if description is None and meta is None and not opened_by:
         return None
@@ -95,9 +100,21 @@ def _artifact(providers: Providers, path: Path) -> FileInfo | None:
         legend=meta.legend() if meta else (),
         details=description.details if description else {},
         backends=backends,
-        notes=(*(description.notes if description else ()), *_without_meta(meta)),
+        notes=(*(description.notes if description else ()), *notes, *_without_meta(meta)),
         next=_commands(path, meta, backends, description),
     )
+
+
+def _of_another_tool(
+    session: Session, description: FileDescription
+) -> tuple[ModelMeta | None, tuple[str, ...]]:
+    """The metadata that another tool left, as segplug's, and why there is none."""
+    if description.meta is not None or description.folder is None:
+        return description.meta, ()
+    try:
+        return session.with_reporter(QuietReporter()).describe_model(description.folder), ()
+    except SegplugError as error:
+        return None, (str(error),)
 
 
 def _described(providers: Providers, path: Path) -> tuple[Entry | None, FileDescription | None]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from segplug.dataset import Dataset
+    from segplug.model import ModelMeta
 
 __all__ = ["Sources"]
 
@@ -165,6 +166,36 @@ class Sources(Caller):
             **self._context(provider.entry),
         )
         return str(provider.method(method)(request))
+
+    def describe_model(
+        self, location: PathLike, *, source: str | None = None, **options: Any
+    ) -> ModelMeta | None:
+        """What the files of a model say of it: classes and preprocessing. No network is built.
+
+        A network that another program has exported beside them, such as an ONNX file, is described so. What
+        only the network itself would show, the stride of its scores, has its default.
+
+        Args:
+            location: A model as its source reads it: a folder.
+            source: Chooses between sources that read the same files.
+            **options: The source's own options.
+
+        Returns:
+            ``None`` if the source knows nothing without the network.
+
+        Raises:
+            UsageError: no installed source reads the location.
+            ModelError: the files say something that cannot be followed.
+        """
+        provider = self.registry.source("load_model", str(location), source, warn=self.reporter.warn)
+        request: LoadModelRequest[Any] = LoadModelRequest(
+            config=str(location),
+            structure_only=True,
+            options=provider.make_options(options),
+            **self._context(provider.entry),
+        )
+        meta: ModelMeta | None = provider.method("describe_model")(request)
+        return meta
 
     def fit_backbone(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segplug_torch.devices import resolve_device
@@ -12,13 +11,12 @@ from segplug_torch.norms import revert_sync_batchnorm
 from torch import nn
 
 from segplug.model import ModelMeta, SegmentationModel
-from segplug.preprocessing import Crop, Resize
 from segplug_transformers import networks, processor
 from segplug_transformers.construct import model_config, refuse_unknown_keys, refuse_unknown_settings
+from segplug_transformers.described import requested_processing
 from segplug_transformers.folder import tokenizer_files, weight_files
 from segplug_transformers.hub import card_of
 from segplug_transformers.meta import class_names, make_meta
-from segplug_transformers.options import installed_backend, windows
 from segplug_transformers.overrides import PROCESSOR_PREFIX
 from segplug_transformers.scores import find_scores
 from segplug_transformers.weights import load_network
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from segplug_transformers.architectures import Architecture
     from segplug_transformers.folder import Folder
     from segplug_transformers.options import Options
-    from segplug_transformers.processor import Processing
 
 __all__ = ["load"]
 
@@ -48,7 +45,7 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
     """
     device = resolve_device(request.device)
     refuse_unknown_settings(folder, request.cfg_options)
-    processing = _processing(request, folder, architecture)
+    processing = requested_processing(request, folder, architecture)
     config = model_config(folder, architecture)
     overrides = {
         key: value for key, value in request.cfg_options.items() if not key.startswith(PROCESSOR_PREFIX)
@@ -87,20 +84,6 @@ def load(request: LoadModelRequest[Options], folder: Folder, architecture: Archi
         found_options={"processor": processing.backend} if request.options.processor == "auto" else {},
         files=tuple(file for file in files if file is not None),
     )
-
-
-def _processing(request: LoadModelRequest[Options], folder: Folder, architecture: Architecture) -> Processing:
-    """What the processor does; with the windows that the user asks for, at the image's own size."""
-    asked = windows(request.options)
-    choice = request.options.processor
-    backend = installed_backend() if choice == "auto" else choice
-    found = processor.read(folder, architecture, backend)
-    for note in found.notes:
-        request.reporter.warn(note)
-    if asked is None:
-        return found
-    steps = tuple(step for step in found.steps if not isinstance(step, (Resize, Crop)))
-    return replace(found, steps=steps, inference=asked, input_size=asked.crop_size)
 
 
 def _patches(config: Mapping[str, Any]) -> Iterator[int]:

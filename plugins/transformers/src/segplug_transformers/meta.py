@@ -40,7 +40,7 @@ def make_meta(
     folder: Folder,
     architecture: Architecture,
     processing: Processing,
-    scores: Scores,
+    scores: Scores | None,
     classes: tuple[str, ...],
 ) -> ModelMeta:
     """Fill a :class:`ModelMeta`.
@@ -50,18 +50,18 @@ def make_meta(
         folder: What the model was read from.
         architecture: The class of the model.
         processing: What its processor does.
-        scores: What the network gives.
+        scores: What the network gives; ``None``: it was not built.
         classes: The names of the classes.
 
     Raises:
         ModelError: the network has another number of channels than there are classes.
     """
-    if scores.channels != len(classes):
+    if scores is not None and scores.channels != len(classes):
         raise ModelError(
             f"{folder.config_file} names {counted(len(classes), 'class', 'classes')}, and the network's "
             f"scores have {counted(scores.channels, 'channel')}"
         )
-    binary = scores.channels == 1
+    binary = len(classes) == 1
     if binary:
         request.reporter.warn(
             "the model has one class, for which the post-processing of transformers gives one label "
@@ -76,9 +76,9 @@ def make_meta(
         preprocessing=processing.steps,
         input_size=processing.input_size,
         inference=processing.inference,
-        out_channels=scores.channels,
-        output_stride=scores.stride,
-        output_size=scores.size,
+        out_channels=len(classes),
+        output_stride=1 if scores is None else scores.stride,
+        output_size=None if scores is None else scores.size,
         scores="logits" if architecture.kind == "semantic" else "probabilities",
         activation="sigmoid" if binary else "softmax",
         threshold=_THRESHOLD if binary else None,

@@ -10,7 +10,7 @@ from segplug_transformers.options import Options
 from segplug_transformers.recognise import confidence
 
 if TYPE_CHECKING:
-    from segplug.model import SegmentationModel
+    from segplug.model import ModelMeta, SegmentationModel
     from segplug.requests import LoadModelRequest
 
 __all__ = ["provider"]
@@ -53,6 +53,12 @@ class TransformersModels(ModelSource[Options]):
         from segplug_transformers.loader import load
 
         return load(request, folder, architecture)
+
+    def describe_model(self, request: LoadModelRequest[Options]) -> ModelMeta | None:
+        """Read the folder's classes and its processor; see :meth:`ModelSource.describe_model`."""
+        from segplug_transformers.described import describe
+
+        return describe(request)
 
 
 provider = TransformersModels()

@@ -134,7 +134,8 @@ def label_colours(
         multilabel: Whether label maps are bit masks: pixels without a class are not painted then.
     """
     if multilabel:
-        return LabelColours(choose_palette(palettes, num_classes), frozenset({0}), multilabel=True)
+        colours = choose_palette(palettes, num_classes)[:num_classes]
+        return LabelColours(colours, frozenset({0}), multilabel=True)
     if not _fitting(palettes, num_classes) and _has_background(num_classes, classes):
         return LabelColours((_BLACK, *distinct_palette(1)), frozenset({0}))
     return LabelColours(label_palette(palettes, num_classes))

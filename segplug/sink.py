@@ -114,7 +114,8 @@ class ImageResult:
     index: int
     name: str
     labels: npt.NDArray[Any]
-    """Unsigned integer ``(H, W)`` at the image's own size."""
+    """Unsigned integer ``(H, W)`` at the image's own size; bit masks for
+    :attr:`segplug.model.ModelMeta.multilabel`."""
     image: npt.NDArray[Any] | None
     """The image, ``(H, W, C)`` of any numeric type, masked where pixels have no data; only if some sink
     ``needs_image``."""

@@ -147,7 +147,7 @@ class PredictionSink:
         self._add(result.index, (height, width), counts)
         return {
             "size": [height, width],
-            "pixels": counts.tolist(),
+            "pixels": {str(label): int(counts[label]) for label in np.flatnonzero(counts)},
             **{kind: state_note(path) for kind, path in vars(files).items()},
         }
 
@@ -160,7 +160,10 @@ class PredictionSink:
     def restore(self, index: int, notes: Notes) -> None:
         self._force = True  # what the interrupted run has begun is its own
         height, width = notes["size"]
-        self._add(index, (height, width), np.array(notes["pixels"], np.int64))
+        counts = np.zeros(1 + max(map(int, notes["pixels"])), np.int64)
+        for label, pixels in notes["pixels"].items():
+            counts[int(label)] = pixels
+        self._add(index, (height, width), counts)
 
     def _files(self, index: int) -> SavedFiles:
         target = self._images[index].target
@@ -178,13 +181,18 @@ class PredictionSink:
 def _is_whole(notes: Notes) -> bool:
     """Whether the notes of an interrupted run are those of an image: the journal may have changed."""
     size, pixels = notes.get("size"), notes.get("pixels")
-    if not (isinstance(size, list) and isinstance(pixels, list) and 0 < len(pixels) <= 1 << 16):
+    if not (isinstance(size, list) and isinstance(pixels, dict) and pixels):
         return False
     return (
         len(size) == 2
-        and all(type(value) is int and 0 <= value < 1 << 40 for value in (*size, *pixels))
-        and sum(pixels) == size[0] * size[1]
+        and all(_is_label(label) for label in pixels)
+        and all(type(value) is int and 0 <= value < 1 << 40 for value in (*size, *pixels.values()))
+        and sum(pixels.values()) == size[0] * size[1]
     )
+
+
+def _is_label(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 6 and int(text) < 1 << 16
 
 
 def predict_video(

@@ -48,11 +48,12 @@ class Segmentation:
     name: str
     """The name of the image."""
     labels: npt.NDArray[Any]
-    """Unsigned integer ``(H, W)``, at the image's own size."""
+    """Unsigned integer ``(H, W)``, at the image's own size. Of a model that may give a pixel several classes
+    it is a bit mask (:attr:`segplug.model.ModelMeta.multilabel`), which :meth:`class_mask` reads."""
     image: npt.NDArray[np.uint8]
     """What is painted over, uint8 ``(H, W, 3)``, RGB: the image, or a view of its channels."""
     classes: tuple[str, ...]
-    """The name of each label."""
+    """The name of each label, or of each bit."""
     colours: LabelColours
     """The colour of each label, RGB."""
     unknown: int = 255
@@ -75,6 +76,35 @@ class Segmentation:
 
         paint = Painter(self.colours.of_labels, opacity=self.opacity, unpainted=self.colours.unpainted)
         return np.ascontiguousarray(paint(self.image[:, :, ::-1], self.labels)[:, :, ::-1])
+
+    def class_mask(self, which: str | int) -> npt.NDArray[np.bool_]:
+        """Where a class is, bool ``(H, W)``; also of a model that may give a pixel several classes.
+
+        Args:
+            which: Its name, or its number from 0, which is its place in ``classes``.
+
+        Raises:
+            UsageError: there is no such class, or several have the name.
+        """
+        known = len(self.colours.palette)
+        if isinstance(which, str):
+            places = [number for number, name in enumerate(self.classes) if name == which]
+            if len(places) != 1:
+                found = "several classes are" if places else "no class is"
+                raise UsageError(
+                    f"{found} called {which!r}",
+                    hint=f"give its number, from 0 to {known - 1}"
+                    if places or not self.classes
+                    else f"there are {', '.join(map(printable_line, self.classes))}",
+                )
+            (which,) = places
+        if not 0 <= which < known:
+            raise UsageError(f"there is no class {which}: they are numbered from 0 to {known - 1}")
+        if not self.colours.multilabel:
+            there: npt.NDArray[np.bool_] = self.labels == which
+        else:  # the label of unknown pixels has bits, too
+            there = (self.labels & (1 << which) > 0) & (self.labels < 1 << known)
+        return there
 
     @cached_property
     def legend(self) -> tuple[LegendEntry, ...]:

@@ -360,6 +360,8 @@ def _print_scores(output: Output, scores: Scores) -> None:
     output.table(Table("per class", ("class", *names), tuple(rows)))
     summary = {name: value for name, value in scores.metrics.items() if "." not in name}
     output.table(Table("in all", tuple(summary), (tuple(summary.values()),)))
+    if "aAcc" not in summary:
+        output.say("no aAcc: a pixel may have several classes, and each class is scored alone")
 
 
 def _document(backend: str, report: RunReport) -> dict[str, Any]:

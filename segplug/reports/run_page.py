@@ -45,7 +45,7 @@ class RunFacts:
 
     title: str
     entries: tuple[LegendEntry, ...]
-    """The name and the colour of each of the N labels."""
+    """The name and the colour of each of the N labels, or of the classes of bit masks."""
     images: int
     command: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -55,9 +55,13 @@ class RunFacts:
     scores: Scores | None = None
     """``None``: there are no masks."""
     pairs: npt.NDArray[np.int64] | None = None
-    """``(N + 1, N + 1)`` for N labels; see :attr:`segplug.reports.run_tally.Compared.pairs`."""
+    """``(N + 1, N + 1)`` for N labels; see :attr:`segplug.reports.run_tally.Compared.pairs`. ``None``: there
+    are no masks, or they are bit masks."""
     pixels: npt.NDArray[np.int64] | None = None
-    """``(N + 1,)``: of each predicted label, without masks."""
+    """``(N + 1,)``: of each predicted label, without masks; of bit masks ``(N + 2,)``, with the pixels of no
+    class before the unknown ones."""
+    all_pixels: int | None = None
+    """Of bit masks, all pixels that are counted: one may have several classes. ``None``: each has one."""
     worst: tuple[ShownImage, ...] = ()
     best: tuple[ShownImage, ...] = ()
     examples: tuple[ShownImage, ...] = ()
@@ -80,8 +84,8 @@ def _lead(facts: RunFacts) -> str:
         number = counted(facts.images, "image")
         return f"{number} without masks: the page has the share of each class, and no scores."
     found = {name: value for name, value in facts.scores.metrics.items() if _is_summary(name)}
-    accuracy = found.pop("aAcc")
-    summary = ", ".join(f"{name} {value:.2%}" for name, value in (*found.items(), ("aAcc", accuracy)))
+    accuracy = {name: found.pop(name) for name in ("aAcc",) if name in found}
+    summary = ", ".join(f"{name} {value:.2%}" for name, value in (found | accuracy).items())
     return f"{counted(facts.images, 'image')}: {summary}."
 
 
@@ -94,11 +98,13 @@ def _sections(facts: RunFacts) -> Iterator[Section]:
     names = [entry.name for entry in facts.entries]
     if facts.warnings:
         yield Section("Before you trust the numbers", (Bullets(facts.warnings),))
-    if facts.scores is not None and facts.pairs is not None:
+    if facts.scores is not None and facts.all_pixels is not None:
+        yield Section("Classes", tuple(_scores_of_bits(facts.scores, facts.all_pixels)))
+    elif facts.scores is not None and facts.pairs is not None:
         yield Section("Classes", tuple(_scores(facts.scores, facts.pairs)))
         yield Section("Which classes are confused", tuple(_confusion(names, facts.pairs)))
     elif facts.pixels is not None:
-        yield Section("Classes", (_shares(names, facts.pixels),))
+        yield Section("Classes", tuple(_shares(names, facts.pixels, facts.all_pixels)))
     legend: tuple[Part, ...] = (Legend(_legend(facts)),)
     for title, text, images in (
         ("Worst images", "The images with the lowest mIoU, the lowest first.", facts.worst),
@@ -129,6 +135,21 @@ def _scores(scores: Scores, pairs: npt.NDArray[np.int64]) -> Iterator[Part]:
     unknown = int(pairs[:, -1].sum())
     if unknown:
         yield Prose(f"{unknown / total:.2%} of the pixels have no predicted class: they count as wrong.")
+
+
+def _scores_of_bits(scores: Scores, pixels: int) -> Iterator[Part]:
+    columns = ("class", *scores.per_class, "share of the masks", "share of the predictions")
+    shares = [
+        (counts / max(pixels, 1)).tolist() for counts in (scores.counts.label, scores.counts.prediction)
+    ]
+    values = zip(scores.classes, *scores.per_class.values(), *shares, strict=True)
+    yield Table("", columns, tuple((name, *map(float, numbers)) for name, *numbers in values))
+    for number, part in enumerate(scores.parts):
+        yield _of_part(scores, number, part)
+    yield Prose(
+        "A pixel may have several classes, or none, and each class is scored alone: there is no aAcc and no "
+        "confusion matrix, and shares may add up to more than 100 %."
+    )
 
 
 def _of_part(scores: Scores, number: int, part: str) -> Table:
@@ -167,13 +188,17 @@ def _confusion(names: Sequence[str], pairs: npt.NDArray[np.int64]) -> Iterator[P
         yield Table("The most confused pairs", columns, rows)
 
 
-def _shares(names: Sequence[str], pixels: npt.NDArray[np.int64]) -> Table:
-    total = max(int(pixels.sum()), 1)
+def _shares(names: Sequence[str], pixels: npt.NDArray[np.int64], all_pixels: int | None) -> Iterator[Part]:
+    several = all_pixels is not None
+    total = max(int(pixels.sum()) if all_pixels is None else all_pixels, 1)
+    names = [*names, "no class"] if several else names
     rows = [(name, int(count), float(count / total)) for name, count in zip(names, pixels, strict=False)]
     if pixels[-1]:
         rows.append(("unknown", int(pixels[-1]), float(pixels[-1] / total)))
     rows.sort(key=lambda row: -row[1])
-    return Table("", ("class", "pixels", "share of all images"), tuple(rows))
+    yield Table("", ("class", "pixels", "share of all images"), tuple(rows))
+    if several:
+        yield Prose("A pixel may have several classes, or none: shares may add up to more than 100 %.")
 
 
 def _legend(facts: RunFacts) -> tuple[LegendEntry, ...]:

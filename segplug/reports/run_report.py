@@ -19,7 +19,7 @@ from segplug.regular_files import read_regular
 from segplug.reports.document import render
 from segplug.reports.image_panels import image_pictures
 from segplug.reports.run_page import RunFacts, ShownImage, run_page
-from segplug.reports.run_tally import Compared, Predicted, Ranked
+from segplug.reports.run_tally import Compared, ComparedBits, Predicted, PredictedBits, Ranked
 from segplug.runtime.drawing import Drawer, Part, PictureSettings
 from segplug.runtime.libraries import opencv
 from segplug.runtime.score import check_metrics, score
@@ -104,16 +104,17 @@ class ReportSink:
         self._started = time.perf_counter()
         self._done = self._resumed = 0
         self._maps = _LabelMaps(run.spool)
-        self._tally: Compared | Predicted
+        self._tally: Compared | ComparedBits | Predicted
+        images, multilabel = len(run.dataset), run.meta.multilabel
         if info.has_masks:
             require_same_classes(run)
             best = self._images // 4
-            self._tally = Compared(
-                info, len(run.classes), len(run.dataset), worst=self._images - best, best=best
-            )
+            compared = ComparedBits if multilabel else Compared
+            self._tally = compared(info, len(run.classes), images, worst=self._images - best, best=best)
+        elif multilabel:
+            self._tally = PredictedBits(run.meta.num_classes, images, self._images)
         else:
-            labels = run.meta.num_labels or len(run.classes)
-            self._tally = Predicted(labels, len(run.dataset), self._images)
+            self._tally = Predicted(run.meta.num_labels or len(run.classes), images, self._images)
         self._parts: tuple[Part, ...] = _COMPARED if info.has_masks else _PREDICTED
         self._drawer = Drawer(replace(self._pictures, parts=self._parts), run)
 
@@ -160,12 +161,14 @@ class ReportSink:
             skipped=tuple(run.skipped),
             warnings=tuple(run.reporter.warnings) if isinstance(run.reporter, Recorder) else (),
         )
+        if isinstance(tally, (ComparedBits, PredictedBits)):
+            facts = replace(facts, all_pixels=tally.all)
         if isinstance(tally, Predicted):
             shown = [Ranked(0, index) for index in tally.shown]
             return replace(facts, pixels=tally.pixels, examples=self._images_of(shown, ranked=False))
         return replace(
             facts,
-            pairs=tally.pairs,
+            pairs=tally.pairs if isinstance(tally, Compared) else None,
             scores=score(
                 tally.parts,
                 classes=run.classes,
@@ -173,6 +176,7 @@ class ReportSink:
                 metrics=self._metrics,
                 nan_to_num=run.dataset.info.nan_to_num if self._nan_to_num is None else self._nan_to_num,
                 beta=run.dataset.info.beta if self._beta is None else self._beta,
+                multilabel=run.meta.multilabel,
             ),
             worst=self._images_of(tally.worst),
             best=self._images_of(tally.best),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segplug.legend import count_labels
-from segplug.runtime.score import joint_histogram
+from segplug.runtime.score import count_bits, joint_histogram
 from segplug.scores import Counts
 from segplug.sink import ImageResult, Notes
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from segplug.dataset import DatasetInfo
 
-__all__ = ["Choice", "Compared", "Predicted", "Ranked"]
+__all__ = ["Choice", "Compared", "ComparedBits", "Predicted", "PredictedBits", "Ranked"]
 
 _MOST_PIXELS = 1 << 48
 """Of an image: a larger number in a note is none that this module wrote."""
@@ -68,6 +68,39 @@ class Predicted:
         return Choice(index in self.shown)
 
 
+class PredictedBits(Predicted):
+    """The same for bit masks: a pixel counts for each of its classes, and for ``no class`` if it has none.
+
+    Args:
+        classes: Number of classes.
+        images: As for :class:`Predicted`.
+        shown: As for :class:`Predicted`.
+    """
+
+    def __init__(self, classes: int, images: int, shown: int) -> None:
+        super().__init__(classes + 1, images, shown)
+        self.all = 0
+        """The pixels of all images."""
+
+    def count(self, result: ImageResult) -> Notes:
+        """The pixels of each class, of none and of unknown ones, and of all; they are not added yet."""
+        classes = self.labels - 1
+        counts = count_labels(result.labels)
+        known = counts[: 1 << classes]
+        members = np.arange(len(known))[:, None] >> np.arange(classes) & 1
+        found = [*(known @ members).tolist(), int(known[:1].sum()), int(counts[len(known) :].sum())]
+        return {"pixels": found, "all": int(counts.sum())}
+
+    def are_notes(self, notes: Notes) -> bool:
+        """Whether :meth:`count` may have given these notes."""
+        return super().are_notes(notes) and _is_count(notes.get("all"))
+
+    def add(self, index: int, notes: Notes) -> Choice:
+        """Add the notes of one image."""
+        self.all += notes["all"]
+        return super().add(index, notes)
+
+
 @dataclass(frozen=True, order=True)
 class Ranked:
     """An image and its mIoU."""
@@ -76,8 +109,8 @@ class Ranked:
     index: int
 
 
-class Compared:
-    """The pixels of each pair of a true and a predicted label; shows the images of lowest and highest mIoU.
+class Ranking:
+    """The counts of each part of a data set, and the images of lowest and highest mIoU.
 
     Args:
         info: The data set.
@@ -90,10 +123,6 @@ class Compared:
     def __init__(self, info: DatasetInfo, classes: int, images: int, *, worst: int, best: int) -> None:
         self._ignored = info.ignore_index
         self._classes = classes
-        self.labels = max(classes, 2)
-        """Of one class there are two: the class, and what is not the class."""
-        self.pairs = np.zeros((self.labels + 1, self.labels + 1), np.int64)
-        """Rows are true labels, columns predicted ones; the last ones are of values that are no label."""
         parts = info.parts or ((info.name, images),)
         self.parts = tuple((name, Counts.zeros(classes)) for name, _ in parts)
         """The name and the counts of each part of the data set."""
@@ -111,6 +140,40 @@ class Compared:
     def best(self) -> tuple[Ranked, ...]:
         """Those with the highest, the highest first, without such that are among the lowest."""
         return tuple(image for image in reversed(self._best) if image not in self._worst)
+
+    def _added(self, index: int, counts: Counts, score: float) -> Choice:
+        """Add the counts of one image, and rank it by its mIoU; NaN: it has none."""
+        totals = self.parts[int(np.searchsorted(self._ends, index, side="right"))][1]
+        for total, more in (
+            (totals.intersect, counts.intersect),
+            (totals.prediction, counts.prediction),
+            (totals.label, counts.label),
+        ):
+            total += more
+        return Choice(False) if math.isnan(score) else self._rank(Ranked(score, index))
+
+    def _rank(self, image: Ranked) -> Choice:
+        before = {shown.index for shown in (*self._worst, *self._best)}
+        bisect.insort(self._worst, image)
+        bisect.insort(self._best, image)
+        del self._worst[self._most_worst :]
+        del self._best[: max(len(self._best) - self._most_best, 0)]
+        after = {shown.index for shown in (*self._worst, *self._best)}
+        return Choice(image.index in after, tuple(before - after))
+
+
+class Compared(Ranking):
+    """The pixels of each pair of a true and a predicted label; shows the images of lowest and highest mIoU.
+
+    The arguments are those of :class:`Ranking`.
+    """
+
+    def __init__(self, info: DatasetInfo, classes: int, images: int, *, worst: int, best: int) -> None:
+        super().__init__(info, classes, images, worst=worst, best=best)
+        self.labels = max(classes, 2)
+        """Of one class there are two: the class, and what is not the class."""
+        self.pairs = np.zeros((self.labels + 1, self.labels + 1), np.int64)
+        """Rows are true labels, columns predicted ones; the last ones are of values that are no label."""
 
     def count(self, result: ImageResult) -> Notes:
         """The pairs that occur: true label, predicted label, pixels. Those that the mask ignores are not."""
@@ -145,16 +208,7 @@ class Compared:
         pairs = np.zeros_like(self.pairs)
         np.add.at(pairs, (truth, predicted), pixels)
         self.pairs += pairs
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        totals, counts = self.parts[part][1], self._as_counts(pairs)
-        for total, more in (
-            (totals.intersect, counts.intersect),
-            (totals.prediction, counts.prediction),
-            (totals.label, counts.label),
-        ):
-            total += more
-        score = _mean_iou(pairs)
-        return Choice(False) if math.isnan(score) else self._rank(Ranked(score, index))
+        return self._added(index, self._as_counts(pairs), _mean_iou(pairs))
 
     def _as_counts(self, pairs: npt.NDArray[np.int64]) -> Counts:
         """The counts of :func:`segplug.runtime.score.count`."""
@@ -165,14 +219,50 @@ class Compared:
         found = (np.diagonal(pairs)[:size], pairs[:, :size].sum(axis=0), pairs[:size].sum(axis=1))
         return Counts(*(values.astype(np.uint64) for values in found))
 
-    def _rank(self, image: Ranked) -> Choice:
-        before = {shown.index for shown in (*self._worst, *self._best)}
-        bisect.insort(self._worst, image)
-        bisect.insort(self._best, image)
-        del self._worst[self._most_worst :]
-        del self._best[: max(len(self._best) - self._most_best, 0)]
-        after = {shown.index for shown in (*self._worst, *self._best)}
-        return Choice(image.index in after, tuple(before - after))
+
+class ComparedBits(Ranking):
+    """The pixels of each class of bit masks: in both, in the prediction, in the truth.
+
+    The arguments are those of :class:`Ranking`.
+    """
+
+    def __init__(self, info: DatasetInfo, classes: int, images: int, *, worst: int, best: int) -> None:
+        super().__init__(info, classes, images, worst=worst, best=best)
+        self.labels = classes
+        self.all = 0
+        """The pixels of all images that their masks do not ignore."""
+
+    def count(self, result: ImageResult) -> Notes:
+        """The counts of each class, and the pixels that are counted; they are not added yet."""
+        assert result.mask is not None
+        counts = count_bits(
+            result.labels,
+            result.mask,
+            num_classes=self._classes,
+            ignore_index=self._ignored,
+            name=result.name,
+        )
+        rows = np.stack([counts.intersect, counts.prediction, counts.label], axis=1)
+        return {"classes": rows.tolist(), "all": int((result.mask != self._ignored).sum())}
+
+    def are_notes(self, notes: Notes) -> bool:
+        """Whether :meth:`count` may have given these notes."""
+        rows = notes.get("classes")
+        return (
+            _is_count(notes.get("all"))
+            and isinstance(rows, list)
+            and len(rows) == self._classes
+            and all(isinstance(row, list) and len(row) == 3 and all(map(_is_count, row)) for row in rows)
+        )
+
+    def add(self, index: int, notes: Notes) -> Choice:
+        """Add the notes of one image."""
+        self.all += notes["all"]
+        intersect, prediction, label = np.array(notes["classes"], np.uint64).T
+        union = prediction + label - intersect
+        occurs = union > 0
+        score = float((intersect[occurs] / union[occurs]).mean()) if occurs.any() else math.nan
+        return self._added(index, Counts(intersect, prediction, label), score)
 
 
 def _mean_iou(pairs: npt.NDArray[np.int64]) -> float:

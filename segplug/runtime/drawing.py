@@ -100,7 +100,9 @@ class Drawer:
         )
         self._names = run.label_names
         # Of a list of images, 255 may be a class; a data set's own ignored label is that of its masks, too.
-        self._ignored = run.ignored if info.listed else info.ignore_index
+        # Where it is a set of classes of bit masks, this raises.
+        checked = info.listed or (run.meta.multilabel and settings.needs_mask)
+        self._ignored = run.ignored if checked else info.ignore_index
 
     def __call__(self, result: ImageResult) -> npt.NDArray[np.uint8]:
         """The picture of a result, uint8 ``(h, w, 3)``, BGR."""
@@ -170,6 +172,8 @@ def mark_differences(
     ignored: int,
 ) -> npt.NDArray[np.uint8]:
     """The image in pale grey, vermilion where the labels are wrong, and dark where the mask is ignored.
+
+    A bit mask is wrong where any of its classes is.
 
     Args:
         image: uint8 ``(H, W, 3)``, BGR.

@@ -201,8 +201,9 @@ class StemSink:
 class LabelMapSink(StemSink):
     """Writes each label map as ``<stem>.png`` or ``<stem>.tif``, in the format of the data set's server.
 
-    If the data set has no such format, the labels are written as they are; a PNG has a palette to look at. A
-    TIFF keeps the georeference of its image, through rasterio.
+    If the data set has no such format, the labels are written as they are; a PNG of 8 bits has a palette to
+    look at, of bit masks the mean colour of each set of classes. A TIFF keeps the georeference of its image,
+    through rasterio.
 
     Args:
         folder: The output folder; made if it does not exist.
@@ -216,6 +217,12 @@ class LabelMapSink(StemSink):
 
     def open(self, run: RunContext) -> None:
         form = run.dataset.info.label_format
+        if run.meta.multilabel and form is not None and (form.ids or form.palette):
+            raise UsageError(
+                f"the format of label maps of {run.dataset.info.name} has one class for each pixel, and "
+                f"{run.meta.name} may give a pixel several",
+                hint="--out FILE.npz writes its bit masks",
+            )
         self._palette = run.palette if form is None else form.palette
         ids = None if form is None else form.ids
         ignored = run.dataset.info.ignore_index

@@ -3,9 +3,13 @@
 Exporters freeze the borders of the cells as the sample has them. Pooling one axis is a product with a small
 matrix, whose rows average the input cells that one output cell covers. The matrix is computed from the
 length of the axis, so the graph can make it for every size that arrives.
+
+``F.interpolate`` of the mode "area" is this pooling by another name, and frozen as the sample has it, too.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +18,7 @@ from torch import Tensor
 from .registry import function_form
 from .sizes import Size
 
-__all__ = ["adaptive_avg_pool2d"]
+__all__ = ["adaptive_avg_pool2d", "interpolate"]
 
 
 @function_form(F.adaptive_avg_pool2d)
@@ -32,6 +36,21 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
     if rows is not None:
         pooled = _averaging(height, rows, input) @ pooled
     return pooled
+
+
+@function_form(F.interpolate)
+def interpolate(
+    input: Tensor,
+    size: Size | tuple[Size, ...] | None = None,
+    scale_factor: float | tuple[float, ...] | None = None,
+    mode: str = "nearest",
+    *others: Any,
+    **more: Any,
+) -> Tensor:
+    """``F.interpolate``, where "area" to a given size follows the (N, C, H, W) input."""
+    if mode == "area" and size is not None and input.dim() == 4:
+        return adaptive_avg_pool2d(input, size if isinstance(size, int) else tuple(size))
+    return F.interpolate(input, size, scale_factor, mode, *others, **more)
 
 
 def _divides(cells: int | None, length: Size) -> bool:

@@ -167,6 +167,13 @@ class Table:
     rows: tuple[tuple[Any, ...], ...]
     only_csv: bool = False
     """Too large for a screen or a page: only written as a CSV file."""
+    filters: tuple[str, ...] = ()
+    """Columns of few values, by which readers of a page choose rows. Long tables have a search anyway."""
+
+    def __post_init__(self) -> None:
+        for name in self.filters:
+            if name not in self.columns:
+                raise ValueError(f"there is no column '{name}' to filter by")
 
 
 @dataclass(frozen=True)

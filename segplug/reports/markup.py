@@ -16,6 +16,8 @@ __all__ = ["escaped", "figure_html", "picture_html", "table_html"]
 
 _LONG = 24
 """A text of more characters may be broken; shorter ones stay on one line."""
+_MANY = 20
+"""The script adds a search to tables of more rows."""
 
 
 def escaped(text: str) -> str:
@@ -24,15 +26,22 @@ def escaped(text: str) -> str:
 
 
 def table_html(table: Table) -> Iterator[str]:
-    """A table that scrolls sideways where it is too wide; the page's script makes it sortable."""
+    """A table that scrolls sideways where it is too wide; the page's script makes it sortable.
+
+    One with filters scrolls in both ways below its headings, and the script makes a choice for each of them.
+    """
     positions = range(len(table.columns))
     numeric = [is_numeric_column(table.rows, position) for position in positions]
     name = escaped(table.title or ", ".join(table.columns))
-    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table>'
+    is_searched = table.filters or len(table.rows) > _MANY
+    kind = "scroll tall" if table.filters else "scroll"
+    yield f'<div class="{kind}" tabindex="0" role="region" aria-label="{name}">'
+    yield f"<table{' data-search' if is_searched else ''}>"
     if table.title:
         yield f"<caption>{escaped(table.title)}</caption>"
     headings = (
-        f'<th scope="col"{_marks(is_number, column)}>{escaped(column)}</th>'
+        f'<th scope="col"{_marks(is_number, column)}{" data-filter" if column in table.filters else ""}>'
+        f"{escaped(column)}</th>"
         for column, is_number in zip(table.columns, numeric, strict=True)
     )
     yield f"<thead><tr>{''.join(headings)}</tr></thead><tbody>"

@@ -156,3 +156,12 @@ def test_what_is_no_svg_is_shown_as_a_picture(content: bytes) -> None:
 def test_words_between_backquotes_are_code() -> None:
     page = render(Page("t", sections=(Section("", (Bullets(("use `a <b>`, not ` or `c",)),)),)))
     assert "<li>use <code>a &lt;b&gt;</code>, not <code> or </code>c</li>" in page
+
+
+def test_a_filter_is_of_columns_that_are_there():
+    table = Table("t", ("a", "b"), (("x", 1),), filters=("a",))
+    assert '<th scope="col" data-filter>a</th><th scope="col" class="n">b</th>' in render(
+        Page("t", sections=(Section("", (table,)),))
+    )
+    with pytest.raises(ValueError, match="no column 'c' to filter by"):
+        Table("t", ("a", "b"), (("x", 1),), filters=("c",))

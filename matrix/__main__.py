@@ -1,9 +1,11 @@
-"""Export every family of a framework, compare with PyTorch, and write its page, ``docs/support-matrix*.md``.
+"""Export every family of a framework, compare with PyTorch, and write ``docs/support-matrix.*``.
 
     python -m matrix                          every family that has not passed with the installed versions
     python -m matrix --source mmseg1          the families of 1.x, in an environment that has it
     python -m matrix --source transformers    every segmentation class of transformers
     python -m matrix --family setr --again    one family, even if it is up to date
+    python -m matrix --part torchscript       one part of every family
+    python -m matrix --page                   write the pages of the rows that are there
     python -m matrix --shard 1/2              every second family; two shards may run at the same time
 
 Ctrl-C stops it at any time. Measured rows are kept, and the next call continues from there.
@@ -13,10 +15,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 
-from matrix.command import ROOT, Measurement, run, run_and_exit
-from matrix.document import render
+from matrix.command import Measurement, run, run_and_exit
+from matrix.document import render, rows_file
 from matrix.rows import Row
 from matrix.sources import SOURCES
 
@@ -34,13 +35,13 @@ def exports(name: str) -> Measurement[Row]:
     return Measurement(
         prog="python -m matrix",
         description=__doc__,
-        data=ROOT / "docs" / f"{source.page}.json",
+        data=rows_file(name),
         kind=Row,
         module=("matrix.measure", name),
         families=source.families,
         parts=source.parts,
         versions=source.versions,
-        render=partial(render, source),
+        render=render,
         describe=describe,
         missing=source.missing,
     )

@@ -1,4 +1,4 @@
-"""Run a command that measures every family: choose families, measure what is missing, write the page."""
+"""Run a command that measures every family: choose families, measure what is missing, write the pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn
 
 from matrix.families import Case
-from matrix.rows import ROOT, M, Measured, add_rows, read_rows, reason_of, row_of
+from matrix.rows import ROOT, M, Measured, add_rows, locked, read_rows, reason_of, replace_text, row_of
 
 __all__ = ["ROOT", "Measurement", "choose_families", "run", "run_and_exit"]
 
@@ -23,34 +23,48 @@ class Measurement(Generic[M]):
 
     prog: str
     description: str | None
-    data: Path
-    """The default file of rows."""
+    data: str
+    """The file of rows, relative to the folder of documents."""
     kind: type[M]
     """The class of the rows."""
     module: tuple[str, ...]
-    """The module that measures one family, and arguments before the family's name: it prints rows as JSON."""
+    """The module that measures one family, and arguments before the family's name and the parts: it prints
+    rows as JSON."""
     families: Mapping[str, Case]
     parts: tuple[str, ...]
     """The parts of a family, with one row for each: modes, precisions."""
-    versions: Callable[[], dict[str, str]]
-    """Returns the installed versions that a row depends on."""
-    render: Callable[[Mapping[tuple[str, str], M]], str]
-    """Returns the page."""
+    versions: Callable[[str], dict[str, str]]
+    """Returns the installed versions that a row of a part depends on."""
+    render: Callable[[Path], Mapping[str, str]]
+    """Returns the pages of the rows in a folder of documents: their texts by their names in it."""
     describe: Callable[[M], str]
     """Describes a row that passed, in one line."""
     missing: Callable[[], str | None] = lambda: None
     """Returns why this environment cannot measure, or ``None``."""
 
-    def rows_of(self, family: str, installed: dict[str, str], minutes: float) -> Iterator[M]:
+    def rows_of(self, family: str, parts: Sequence[str], minutes: float) -> Iterator[M]:
         """The rows of one family. A part that its process did not print gets a failed row with the reason."""
-        printed, end = _run_module(self.module, family, minutes)
+        printed, end = _run_module(self.module, family, parts, minutes)
         rows = [row_of(self.kind, data) for data in printed]
         yield from rows
-        for part in self.parts:
+        for part in parts:
             if (family, part) not in {row.key for row in rows}:
                 yield self.kind(
-                    family, self.families[family].config, part, passed=False, reason=end, versions=installed
+                    family,
+                    self.families[family].config,
+                    part,
+                    passed=False,
+                    reason=end,
+                    versions=self.versions(part),
                 )
+
+    def write_pages(self, docs: Path) -> list[Path]:
+        """Write the pages of the rows in a folder of documents. Several processes may do so at once."""
+        with locked(docs / "pages.lock"):
+            pages = [(docs / name, text) for name, text in self.render(docs).items()]
+            for page, text in pages:
+                replace_text(page, text)
+        return [page for page, _ in pages]
 
 
 def run(
@@ -58,7 +72,7 @@ def run(
     arguments: Sequence[str] | None,
     parents: Sequence[argparse.ArgumentParser] = (),
 ) -> int:
-    """Measure the chosen families and write the page. Returns 1 if one of their rows fails.
+    """Measure the chosen families and write the pages. Returns 1 if one of their rows fails.
 
     Args:
         measurement: What is measured.
@@ -67,28 +81,39 @@ def run(
     """
     parser = _parser(measurement, parents)
     options = parser.parse_args(arguments)
+    if options.page:
+        print(*measurement.write_pages(options.docs), sep="\n")
+        return 0
     if reason := measurement.missing():
         parser.error(reason)
     chosen = choose_families(options.family or measurement.families, options.shard)
-    kind, render = measurement.kind, measurement.render
-    rows = read_rows(options.data, kind)
-    installed = measurement.versions()
+    parts = [part for part in measurement.parts if part in (options.part or measurement.parts)]
+    file, kind = options.docs / measurement.data, measurement.kind
+    rows = read_rows(file, kind)
+    installed = {part: measurement.versions(part) for part in parts}
     for family in chosen:
-        known = [rows.get((family, part)) for part in measurement.parts]
-        if not options.again and all(
-            _is_current(row, installed, measurement.families[family]) for row in known
-        ):
+        case = measurement.families[family]
+        due = [
+            part
+            for part in parts
+            if options.again or not _is_current(rows.get((family, part)), installed[part], case)
+        ]
+        if not due:
             print(f"{family}: up to date", flush=True)
             continue
-        for row in measurement.rows_of(family, installed, options.minutes):
-            add_rows(options.data, [row], kind, render)
+        for row in measurement.rows_of(family, due, options.minutes):
+            add_rows(file, [row], kind)
             name = " ".join(row.key)
             print(
                 f"{name}: {measurement.describe(row) if row.passed else f'FAILS: {row.reason}'}", flush=True
             )
-    every = add_rows(options.data, [], kind, render)
-    failed = [row for row in every.values() if row.family in chosen and not row.passed]
-    print(f"{options.data.with_suffix('.md')}: {len(chosen)} families, {len(failed)} rows fail")
+        measurement.write_pages(options.docs)
+    every = read_rows(file, kind)
+    failed = [
+        row for row in every.values() if row.key[0] in chosen and row.key[1] in parts and not row.passed
+    ]
+    pages = ", ".join(str(page) for page in measurement.write_pages(options.docs))
+    print(f"{pages}: {len(chosen)} families, {len(failed)} rows fail")
     return 1 if failed else 0
 
 
@@ -126,13 +151,22 @@ def _parser(
     made.add_argument(
         "--shard", type=_shard, default=(1, 1), metavar="I/N", help="measure part I of N, counted from 1"
     )
-    made.add_argument("--again", action="store_true", help="also measure families that are up to date")
+    made.add_argument(
+        "--part",
+        nargs="+",
+        choices=measurement.parts,
+        metavar="PART",
+        help=f"what to measure of a family, of {', '.join(measurement.parts)}; default: all",
+    )
+    made.add_argument("--again", action="store_true", help="also measure what is up to date")
+    made.add_argument("--page", action="store_true", help="measure nothing, write the pages")
     made.add_argument("--minutes", type=float, default=30.0, help="time limit for one family")
     made.add_argument(
-        "--data",
+        "--docs",
         type=Path,
-        default=measurement.data,
-        help="file of the rows; the page is written beside it, as .md",
+        default=ROOT / "docs",
+        metavar="FOLDER",
+        help="folder of the rows and of the pages; default: docs",
     )
     return made
 
@@ -153,9 +187,11 @@ def choose_families(named: Iterable[str], shard: tuple[int, int]) -> list[str]:
     return sorted(set(named))[part - 1 :: count]
 
 
-def _run_module(module: Sequence[str], family: str, minutes: float) -> tuple[list[dict[str, Any]], str]:
-    """Run ``python -m MODULE ARGUMENTS FAMILY``; returns the rows that it prints, and how it ended."""
-    command = [sys.executable, "-m", *module, family]
+def _run_module(
+    module: Sequence[str], family: str, parts: Sequence[str], minutes: float
+) -> tuple[list[dict[str, Any]], str]:
+    """Run ``python -m MODULE ARGUMENTS FAMILY PART...``; returns the rows it prints, and how it ended."""
+    command = [sys.executable, "-m", *module, family, *parts]
     try:
         process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes)
         output, end = process.stdout, _end(process.returncode, process.stderr)

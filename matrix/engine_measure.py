@@ -1,4 +1,4 @@
-"""Build the engines of one family, print each row as JSON: ``python -m matrix.engine_measure FAMILY``.
+"""Build the engines of one family, print rows: ``python -m matrix.engine_measure FAMILY PRECISION...``.
 
 Each family has a process of its own, so that a crash does not affect the others.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrix import mmseg_models
-from matrix.engine_rows import PRECISIONS, EngineRow
+from matrix.engine_rows import EngineRow
 from matrix.families import FAMILIES, Case
 from matrix.rows import reason_of
 from matrix.sources import SOURCES
@@ -31,9 +31,9 @@ __all__ = ["measure_builds", "profile_of", "versions"]
 MADE_BY = ("segplug-tensorrt", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
 
 
-def versions() -> dict[str, str]:
-    """The installed versions that a build depends on."""
-    found = SOURCES["mmseg0"].versions()
+def versions(_: str = "") -> dict[str, str]:
+    """The installed versions that a build depends on, in whatever precision."""
+    found = SOURCES["mmseg0"].versions("dynamic")
     for name in MADE_BY:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
@@ -49,8 +49,8 @@ def profile_of(meta: ModelMeta, size: tuple[int, int]) -> tuple[str, str]:
     return f"1x{channels}x{height}x{width}", f"2x{channels}x{grown * height}x{grown * width}"
 
 
-def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:
-    """One row for each precision. A failed build gives a row with the reason."""
+def measure_builds(family: str, case: Case, precisions: Sequence[str]) -> Iterator[EngineRow]:
+    """One row for each of the precisions. A failed build gives a row with the reason."""
     from segplug import Segplug
     from segplug.errors import SegplugError
 
@@ -64,7 +64,7 @@ def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:
         )
         profile = profile_of(artifact.meta, case.size)
         del model
-        for precision in PRECISIONS:
+        for precision in precisions:
             blank = EngineRow(
                 family,
                 case.config,
@@ -93,5 +93,5 @@ def measure_builds(family: str, case: Case) -> Iterator[EngineRow]:
 
 
 if __name__ == "__main__":
-    for row in measure_builds(sys.argv[1], FAMILIES[sys.argv[1]]):
+    for row in measure_builds(sys.argv[1], FAMILIES[sys.argv[1]], sys.argv[2:]):
         print(json.dumps(asdict(row)), flush=True)

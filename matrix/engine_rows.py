@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from matrix.families import FAMILIES
 from matrix.page import write_page
 
-__all__ = ["PRECISIONS", "EngineRow", "render"]
+__all__ = ["FILE", "PRECISIONS", "EngineRow", "render"]
 
+FILE = "tensorrt-engines.json"
+"""The file of the rows, in the folder of documents."""
 PRECISIONS = ("fp32", "fp16")
 
 

@@ -9,11 +9,14 @@ It needs no GPU. Ctrl-C stops it at any time. Measured rows are kept, and the ne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from matrix.command import ROOT, Measurement, run, run_and_exit
+from matrix import document
+from matrix.command import Measurement, run, run_and_exit
 from matrix.engine_measure import versions
-from matrix.engine_rows import PRECISIONS, EngineRow, render
+from matrix.engine_rows import FILE, PRECISIONS, EngineRow, render
 from matrix.families import FAMILIES
+from matrix.rows import read_rows
 
 
 def describe(row: EngineRow) -> str:
@@ -21,16 +24,21 @@ def describe(row: EngineRow) -> str:
     return f"{row.megabytes:.1f} MB in {row.seconds:.1f} s"
 
 
+def pages(docs: Path) -> dict[str, str]:
+    """The page of the engines, and the support matrix, which names them."""
+    return {"tensorrt-engines.md": render(read_rows(docs / FILE, EngineRow)), **document.render(docs)}
+
+
 ENGINES = Measurement(
     prog="python -m matrix.engines",
     description=__doc__,
-    data=ROOT / "docs" / "tensorrt-engines.json",
+    data=FILE,
     kind=EngineRow,
     module=("matrix.engine_measure",),
     families=FAMILIES,
     parts=PRECISIONS,
     versions=versions,
-    render=render,
+    render=pages,
     describe=describe,
 )
 

@@ -1,6 +1,6 @@
 """Compare one family in both generations of mmsegmentation, print the row as JSON.
 
-    python -m matrix.generation_measure OLD NEW [--trained FOLDER] FAMILY
+    python -m matrix.generation_measure [--trained FOLDER] OLD NEW FAMILY logits
 
 OLD and NEW are the interpreters of the environments that have 0.30 and 1.x; this process needs neither.
 """
@@ -96,6 +96,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("new")
     parser.add_argument("--trained", type=Path)
     parser.add_argument("family")
+    parser.add_argument("part", choices=(PART,))
     return parser.parse_args()
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from matrix.families import FAMILIES, Case
 from matrix.page import write_page
 
-__all__ = ["CHANGES", "PART", "GenerationRow", "render"]
+__all__ = ["CHANGES", "FILE", "PART", "GenerationRow", "render"]
 
+FILE = "mmseg-generations.json"
+"""The file of the rows, in the folder of documents."""
 PART = "logits"
 
 _CONVNEXT = (

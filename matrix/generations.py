@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from matrix.command import ROOT, Measurement, run, run_and_exit
 from matrix.families import FAMILIES
 from matrix.generation_measure import trained_cases, versions
-from matrix.generation_rows import PART, GenerationRow, render
+from matrix.generation_rows import FILE, PART, GenerationRow, render
+from matrix.rows import read_rows
 
 
 def describe(row: GenerationRow) -> str:
     """A row that passed, in one line."""
     return "equal bit for bit" if row.equal else f"difference {row.difference:.1e}, which is explained"
+
+
+def pages(docs: Path) -> dict[str, str]:
+    """The page of the rows in a folder of documents."""
+    return {"mmseg-generations.md": render(read_rows(docs / FILE, GenerationRow))}
 
 
 def comparisons(old: str, new: str, trained: Path | None) -> Measurement[GenerationRow]:
@@ -31,13 +36,13 @@ def comparisons(old: str, new: str, trained: Path | None) -> Measurement[Generat
     return Measurement(
         prog="python -m matrix.generations",
         description=__doc__,
-        data=ROOT / "docs" / "mmseg-generations.json",
+        data=FILE,
         kind=GenerationRow,
         module=("matrix.generation_measure", *others, old, new),
         families={**FAMILIES, **trained_cases(trained)},
         parts=(PART,),
-        versions=partial(versions, old, new),
-        render=render,
+        versions=lambda _: versions(old, new),
+        render=pages,
         describe=describe,
     )
 

@@ -1,4 +1,4 @@
-"""Measure one family, print each row as JSON: ``python -m matrix.measure SOURCE FAMILY``.
+"""Measure one family, print each row as JSON: ``python -m matrix.measure SOURCE FAMILY PART...``.
 
 Each family has a process of its own, so that a crash does not affect the others.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrix.families import Case
 from matrix.inputs import sample_input
-from matrix.rows import FORM, Row, reason_of
+from matrix.rows import FORM, FORMATS, Row, reason_of
 from matrix.sources import SOURCES, Source
 
 if TYPE_CHECKING:
@@ -37,8 +37,12 @@ FORM_LIMIT = 1e-5
 """The largest difference of an exportable form, as a share of the largest logit."""
 
 
-def measure(source: Source, family: str) -> Iterator[Row]:
-    """One row for each part. A failed export gives a row with the reason."""
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "torch-export": ".pt2"}
+"""The suffix of each format's file."""
+
+
+def measure(source: Source, family: str, parts: Sequence[str]) -> Iterator[Row]:
+    """One row for each of the parts. A failed export gives a row with the reason."""
     from segplug import Segplug
     from segplug.errors import SegplugError
 
@@ -54,16 +58,16 @@ def measure(source: Source, family: str) -> Iterator[Row]:
         "static": _whole,
         "dynamic": _whole,
         "slide": sliding,
+        **dict.fromkeys(FORMATS, _whole),
     }
     with tempfile.TemporaryDirectory() as folder:
-        for part in source.parts:
+        for part in parts:
             blank = Row(
-                family, case.config, part, passed=False, versions=source.versions(), cpus=os.cpu_count()
+                family, case.config, part, passed=False, versions=source.versions(part), cpus=os.cpu_count()
             )
+            file = Path(folder) / f"{part}{SUFFIXES[_format(part)]}"
             try:
-                yield works[part](
-                    session, loaded(part == "slide"), case, blank, Path(folder) / f"{part}.onnx"
-                )
+                yield works[part](session, loaded(part == "slide"), case, blank, file)
             except Exception as error:  # the other modes are measured all the same
                 kind = "" if isinstance(error, SegplugError) else f"{type(error).__name__}: "
                 yield replace(blank, reason=kind + reason_of(error))
@@ -99,11 +103,12 @@ def measure_form(_: Segplug, model: SegmentationModel, case: Case, blank: Row, _
 
 
 def _whole(session: Segplug, model: SegmentationModel, case: Case, blank: Row, file: Path) -> Row:
-    """Static or dynamic: compare the file with the network, at several sizes if they are free."""
+    """A file of the whole input: compare it with the network, at several sizes if they are free."""
     slides = model.meta.inference.mode == "slide"
     shape = None if slides else case.size
-    artifact, seconds = _exported(session, model, file, shape=shape, dynamic=blank.mode == "dynamic")
-    comparison = session.verify(artifact, model)
+    target = _format(blank.mode)
+    artifact, seconds = _exported(session, model, file, target, shape=shape, dynamic=blank.mode == "dynamic")
+    comparison = session.verify(artifact, model, trust_artifact=True)
     height, width = shape or model.meta.inference.crop_size or case.size
     row = _row(replace(blank, exported_for=f"{height}x{width}"), session, artifact, comparison, seconds)
     if blank.mode == "dynamic" and artifact.meta.input_limits is not None:
@@ -122,7 +127,7 @@ def _sliding(
     from segplug.verification.compare import Pair, compare
     from segplug.verification.stability import perturbed_runs
 
-    artifact, seconds = _exported(session, model, file, shape=None, dynamic=False)
+    artifact, seconds = _exported(session, model, file, "onnx", shape=None, dynamic=False)
     windows = model.meta.inference
     assert windows.crop_size is not None  # the options made it slide
     (crop_h, crop_w), step = windows.crop_size, windows.stride
@@ -142,15 +147,20 @@ def _sliding(
 
 
 def _exported(
-    session: Segplug, model: SegmentationModel, file: Path, *, shape: Any, dynamic: bool
+    session: Segplug, model: SegmentationModel, file: Path, target: str, *, shape: Any, dynamic: bool
 ) -> tuple[Artifact, float]:
-    start = time.perf_counter()
-    artifact = session.export("onnx", model, output=file, shape=shape, dynamic=dynamic)
-    return artifact, time.perf_counter() - start
+    """The file, and the processor time of its export, to which other work on the machine adds little."""
+    start = time.process_time()
+    artifact = session.export(target, model, output=file, shape=shape, dynamic=dynamic)
+    return artifact, time.process_time() - start
+
+
+def _format(part: str) -> str:
+    return part if part in FORMATS else "onnx"
 
 
 def _row(blank: Row, session: Segplug, artifact: Artifact, comparison: Comparison, seconds: float) -> Row:
-    with session.open(artifact, backend="onnxruntime") as engine:
+    with session.open(artifact, trust_artifact=True) as engine:
         spec = engine.spec
     return replace(
         blank,
@@ -164,9 +174,10 @@ def _row(blank: Row, session: Segplug, artifact: Artifact, comparison: Compariso
         unstable=comparison.unstable,
         megabytes=artifact.path.stat().st_size / 1e6,
         seconds=seconds,
+        clock="processor",
     )
 
 
 if __name__ == "__main__":
-    for row in measure(SOURCES[sys.argv[1]], sys.argv[2]):
+    for row in measure(SOURCES[sys.argv[1]], sys.argv[2], sys.argv[3:]):
         print(json.dumps(asdict(row)), flush=True)

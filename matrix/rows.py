@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,23 +13,32 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 __all__ = [
     "FORM",
+    "FORMATS",
     "MODES",
+    "PARTS",
     "ROOT",
     "M",
     "Measured",
     "Row",
     "Rows",
     "add_rows",
+    "locked",
     "read_rows",
     "reason_of",
+    "replace_text",
     "row_of",
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
 
 MODES = ("static", "dynamic", "slide")
+"""What an ONNX file takes."""
 FORM = "form"
 """The exportable form beside the original, both in PyTorch: nothing is exported."""
+FORMATS = ("torchscript", "torch-export")
+"""The other formats: a file of the static size."""
+PARTS = (FORM, *MODES, *FORMATS)
+"""All that may be measured of a family, in the order of the file."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Row:
     family: str
     config: str
     mode: str
-    """One of ``MODES``, or ``FORM``."""
+    """One of ``PARTS``."""
     passed: bool
     reason: str | None = None
     """Why it failed."""
@@ -60,6 +69,8 @@ class Row:
     """10^6 bytes."""
     seconds: float | None = None
     """Time of the export, without loading the model and without the comparison."""
+    clock: str = "wall"
+    """What ``seconds`` counts: ``wall``, or ``processor``: the time of all threads, without what waits."""
     cpus: int | None = None
     """CPUs of the machine that measured it."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -72,7 +83,7 @@ class Row:
     @property
     def place(self) -> tuple[str, int]:
         """The row's place in the file."""
-        return self.family, (FORM, *MODES).index(self.mode)
+        return self.family, PARTS.index(self.mode)
 
 
 Rows = Mapping[tuple[str, str], Row]
@@ -132,38 +143,26 @@ def read_rows(file: Path, kind: type[M]) -> dict[tuple[str, str], M]:
     return {row.key: row for row in rows}
 
 
-def add_rows(
-    file: Path, rows: Iterable[M], kind: type[M], render: Callable[[Mapping[tuple[str, str], M]], str]
-) -> Mapping[tuple[str, str], M]:
-    """Add rows, replacing those with the same key, and write the page. Several processes may do so at once.
-
-    Args:
-        file: The file of rows. The page is written beside it, as ``.md``.
-        rows: The new rows. Without any, only the page is written.
-        kind: The class of the rows.
-        render: Returns the page.
-
-    Returns:
-        All rows.
-    """
+def add_rows(file: Path, rows: Iterable[M], kind: type[M]) -> None:
+    """Add rows to a file, replacing those with the same key. Several processes may do so at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(file.with_suffix(".lock")):
+    with locked(file.with_suffix(".lock")):
         known = read_rows(file, kind)
         known.update({row.key: row for row in rows})
         ordered = sorted(known.values(), key=lambda row: row.place)
-        _replace(file, json.dumps([asdict(row) for row in ordered], indent=1) + "\n")
-        _replace(file.with_suffix(".md"), render(known))
-    return known
+        replace_text(file, json.dumps([asdict(row) for row in ordered], indent=1) + "\n")
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_text(file: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
     fresh = file.with_name(file.name + ".part")
     fresh.write_text(text)
     os.replace(fresh, file)
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
+    """Keep other processes out while a file is locked, which is made for that."""
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

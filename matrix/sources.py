@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from matrix import families, families_mmseg1, families_transformers, mmseg_models, transformers_models
 from matrix.families import Case
-from matrix.rows import FORM, MODES
+from matrix.rows import FORM, FORMATS, MODES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCES", "Models", "Source"]
 
-LIBRARIES = ("torch", "numpy", "onnx", "onnxruntime", "onnxscript")
-MADE_BY = ("segplug", "segplug-torch", "segplug-mmseg", "segplug-onnx", "mmsegmentation", *LIBRARIES)
+LIBRARIES = ("segplug", "segplug-torch", "torch", "numpy")
+"""What every measurement depends on."""
+ONNX = ("segplug-onnx", "onnx", "onnxruntime", "onnxscript")
+"""What ONNX files depend on, too; the rows of a form name them as well."""
+OTHERS = ("segplug-torchscript",)
+"""What files of other formats depend on in their place."""
 
 
 class Models(Protocol):
@@ -43,29 +47,30 @@ class Models(Protocol):
 class Source:
     """One framework that models come from."""
 
-    what: str
-    """What is exported, as the page says it."""
-    slide_reference: str
-    """Whose slide inference is the reference, as the page says it."""
-    page: str
-    """The name of its page and of its file of rows in ``docs``, without a suffix."""
-    models: Models
     title: str
+    """What it is called on the page."""
+    what: str
+    """What is exported, in one sentence."""
+    slide_reference: str
+    """Whose slide inference is the reference."""
+    models: Models
     command: str
     families: Mapping[str, Case]
     parts: tuple[str, ...]
-    """What is measured of each family: ``MODES``, and ``FORM``."""
+    """What is measured of each family: some of ``matrix.rows.PARTS``."""
     made_by: tuple[str, ...]
-    """The distributions that a measurement depends on."""
+    """The distributions of the framework."""
     missing: Callable[[], str | None]
     """Returns why this environment cannot measure it, or ``None``."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Families that are not measured, and why."""
+    has_engines: bool = False
+    """Whether engines of its families are built by :mod:`matrix.engines`."""
 
-    def versions(self) -> dict[str, str]:
-        """The versions of those distributions that are installed."""
+    def versions(self, part: str) -> dict[str, str]:
+        """The installed versions that the measurement of a part depends on."""
         found = {}
-        for name in self.made_by:
+        for name in (*self.made_by, *LIBRARIES, *(OTHERS if part in FORMATS else ONNX)):
             with suppress(metadata.PackageNotFoundError):
                 found[name] = metadata.version(name)
         return found
@@ -93,47 +98,47 @@ def _missing_transformers() -> str | None:
 
 SOURCES: Mapping[str, Source] = {
     "mmseg0": Source(
-        what="one config of each of mmsegmentation 0.30's families",
+        title="mmseg 0.x",
+        what="One config of each family of mmsegmentation 0.30.",
         slide_reference="mmseg's own slide inference",
-        page="support-matrix",
         models=mmseg_models,
-        title="Support matrix",
         command="python -m matrix",
+        has_engines=True,
         families=families.FAMILIES,
-        parts=MODES,
-        made_by=(*MADE_BY, "mmcv", "mmcv-full"),
+        parts=(*MODES, *FORMATS),
+        made_by=("segplug-mmseg", "mmsegmentation", "mmcv", "mmcv-full"),
         missing=partial(_missing_mmseg, "0.x"),
     ),
     "mmseg1": Source(
-        what="one config of each of mmsegmentation 1.2's families",
+        title="mmseg 1.x",
+        what="One config of each family of mmsegmentation 1.2.",
         slide_reference="mmseg's own slide inference",
-        page="support-matrix-mmseg1",
         models=mmseg_models,
-        title="Support matrix: mmsegmentation 1.x",
         command="python -m matrix --source mmseg1",
         families=families_mmseg1.FAMILIES,
-        parts=(FORM, *MODES),
-        made_by=(*MADE_BY, "onedl-mmsegmentation", "mmcv", "mmcv-lite", "mmengine", "mmdet", "mmpretrain"),
+        parts=(FORM, *MODES, *FORMATS),
+        made_by=(
+            "segplug-mmseg",
+            "mmsegmentation",
+            "onedl-mmsegmentation",
+            "mmcv",
+            "mmcv-lite",
+            "mmengine",
+            "mmdet",
+            "mmpretrain",
+        ),
         missing=partial(_missing_mmseg, "1.x"),
         left_out=families_mmseg1.LEFT_OUT,
     ),
     "transformers": Source(
-        what="one network of each segmentation class of transformers",
+        title="transformers",
+        what="One network of each segmentation class of transformers.",
         slide_reference="the same windows, cut and added up by PyTorch (EoMT: by its processor)",
-        page="support-matrix-transformers",
         models=transformers_models,
-        title="Support matrix: transformers",
         command="python -m matrix --source transformers",
         families=families_transformers.FAMILIES,
-        parts=(FORM, *MODES),
-        made_by=(
-            "segplug",
-            "segplug-torch",
-            "segplug-transformers",
-            "segplug-onnx",
-            "transformers",
-            *LIBRARIES,
-        ),
+        parts=(FORM, *MODES, *FORMATS),
+        made_by=("segplug-transformers", "transformers"),
         missing=_missing_transformers,
     ),
 }

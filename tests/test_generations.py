@@ -11,7 +11,7 @@ import torch
 from matrix import generation_measure, generations
 from matrix.families import FAMILIES
 from matrix.generation_measure import SideError, trained_cases, versions
-from matrix.generation_rows import CHANGES, PART, GenerationRow, render
+from matrix.generation_rows import CHANGES, FILE, PART, GenerationRow, render
 from matrix.generation_sides import CHECKPOINT, STORED, compare, store
 from matrix.rows import read_rows
 
@@ -29,8 +29,8 @@ def answer(interpreter: str, command: str, *_: str) -> dict[str, object]:
 
 
 def test_the_page_in_the_docs_is_generated_from_its_rows():
-    page = ROOT / "docs" / "mmseg-generations.md"
-    assert page.read_text() == render(read_rows(page.with_suffix(".json"), GenerationRow))
+    for name, text in generations.pages(ROOT / "docs").items():
+        assert (ROOT / "docs" / name).read_text() == text
 
 
 def test_the_docs_show_that_every_family_gives_the_logits_of_0_30():
@@ -117,10 +117,19 @@ def test_two_environments_give_the_same_logits(tmp_path, capsys):
     for python in (OLD, NEW):
         if not python.is_file():
             pytest.skip(f"there is no {python.relative_to(ROOT)}")
-    data = tmp_path / "g.json"
-    arguments = ["--old", str(OLD), "--new", str(NEW), "--family", "erfnet", "fastscnn", "--data", str(data)]
+    arguments = [
+        "--old",
+        str(OLD),
+        "--new",
+        str(NEW),
+        "--family",
+        "erfnet",
+        "fastscnn",
+        "--docs",
+        str(tmp_path),
+    ]
     assert generations.main(arguments) == 0, capsys.readouterr().out
-    rows = read_rows(data, GenerationRow)
+    rows = read_rows(tmp_path / FILE, GenerationRow)
     assert set(rows) == {("erfnet", PART), ("fastscnn", PART)}
     for row in rows.values():
         assert row.config == FAMILIES[row.family].config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,20 @@ from segplug_mmseg.compat import import_mmseg
 from matrix import __main__ as command
 from matrix import engines as engine_command
 from matrix.command import Measurement, choose_families
-from matrix.document import render as render_source
+from matrix.document import read, render, render_markdown, rows_file
 from matrix.engine_measure import versions as engine_versions
+from matrix.engine_rows import FILE as ENGINES_FILE
 from matrix.engine_rows import PRECISIONS, EngineRow
-from matrix.engine_rows import render as render_engines
 from matrix.families import FAMILIES, Case
 from matrix.measure import measure_form
 from matrix.rows import FORM, MODES, Row, add_rows, read_rows
 from matrix.sources import SOURCES
+from matrix.words import share_at_least, share_at_most
 from segplug import ModelMeta, SegmentationModel, Segplug
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPORTS = command.exports("mmseg0")
-render = partial(render_source, SOURCES["mmseg0"])
+DOCS = ROOT / "docs"
 
 
 def row(family: str, mode: str, **changes: object) -> Row:
@@ -43,14 +43,21 @@ def row(family: str, mode: str, **changes: object) -> Row:
         firm_agreement=1.0,
         megabytes=12.34,
         seconds=8.6,
-        versions=SOURCES["mmseg0"].versions(),
+        versions=SOURCES["mmseg0"].versions(mode),
     )
     return replace(good, **changes)
 
 
-def write_rows(data: Path, rows: list[Row]) -> str:
-    add_rows(data, rows, Row, render)
-    return data.with_suffix(".md").read_text()
+def write_rows(docs: Path, rows: list[Row], source: str = "mmseg0") -> str:
+    """Add rows to a folder of documents; returns the page in Markdown."""
+    add_rows(docs / rows_file(source), rows, Row)
+    return render_markdown(*read(docs))
+
+
+def line_of(page: str, family: str) -> list[str]:
+    """The cells of a family."""
+    line = next(line for line in page.splitlines() if line.startswith(f"| {family} "))
+    return [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
 
 
 def fail_to_measure(_: object, family: str, *__: object) -> list[Row]:
@@ -65,11 +72,10 @@ def test_every_family_that_mmseg_carries_has_a_config():
         assert (configs / family / case.config).is_file()
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_the_page_in_the_docs_is_generated_from_its_rows(name):
-    page = ROOT / "docs" / f"{SOURCES[name].page}.md"
-    rows = read_rows(page.with_suffix(".json"), Row)
-    assert page.read_text() == render_source(SOURCES[name], rows)
+def test_the_pages_in_the_docs_are_generated_from_the_rows():
+    for name, text in render(DOCS).items():
+        # The foot has the date.
+        assert (DOCS / name).read_text().split("<footer>")[0] == text.split("<footer>")[0], name
 
 
 def test_a_source_that_is_not_installed_is_refused(capsys):
@@ -79,31 +85,32 @@ def test_a_source_that_is_not_installed_is_refused(capsys):
     assert "mmsegmentation 0.30.0 is installed: run it in an environment with" in capsys.readouterr().err
 
 
-def test_the_page_of_1x_has_forms_remarks_and_what_is_left_out():
-    source = SOURCES["mmseg1"]
-    case = replace(source.families["twins"], note="PCPVT")
-    shown = replace(source, families={"fcn": source.families["fcn"], "twins": case})
-    measured = {"passed": True, "relative_difference": 2.1e-6, "exported_for": "", "megabytes": None}
-    form = row("fcn", FORM, **measured, compared_at=("sample 1x128x192",))
-    page = render_source(shown, {form.key: form})
-    assert "`python -m matrix --source mmseg1` measures" in page
-    assert "form 1 of 2, static 0 of 2" in page
-    line = next(line for line in page.splitlines() if line.startswith("| fcn"))
-    assert line.split(" | ")[2:4] == ["2e-06", "not measured"]
-    assert "## Remarks\n\n* **twins**: PCPVT\n" in page
-    assert "* **vpd**: a depth estimator" in page
+def test_the_page_has_forms_formats_remarks_and_what_is_left_out(tmp_path):
+    measured = {"relative_difference": 2.1e-6, "exported_for": "", "megabytes": None, "seconds": None}
+    page = write_rows(tmp_path, [row("fcn", FORM, **measured)], "mmseg1")
+    page = write_rows(tmp_path, [row("fcn", "torchscript", clock="processor")], "mmseg1")
+    assert "`python -m matrix --source mmseg1` measures it." in page
+    counts = ["1 of 51", "0 of 51", "0 of 51", "0 of 51", "1 of 51", "0 of 51", ""]
+    assert line_of(page, "[mmseg 1.x](#mmseg-1x)")[1:] == ["51", *counts]
+    cells = line_of(page.split("## mmseg 1.x")[1], "fcn")
+    assert cells[2:4] == ["2e-06", "not measured"]
+    assert cells[-4:] == ["3e-06", "9", "not measured", ""]
+    assert "* **mask2former**: " in page
+    assert "* **vpd** is not measured: a depth estimator" in page
+    assert "* **mmseg 1.x**, torchscript: " in page
+    assert "; processor time" in page
 
 
-NOT_YET: dict[str, set[str]] = {"mmseg0": set(), "mmseg1": set(), "transformers": set()}
-"""Families that the page says are not measured yet in every part."""
+NOT_YET: dict[str, set[str]] = {name: {"torchscript", "torch-export"} for name in SOURCES}
+"""The parts that the page says are not measured yet in every family."""
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_docs_show_that_every_family_passes_in_every_part(name):
     source = SOURCES[name]
-    rows = read_rows(ROOT / "docs" / f"{source.page}.json", Row)
+    rows = read_rows(DOCS / rows_file(name), Row)
     missing = {(family, part) for family in source.families for part in source.parts} - set(rows)
-    assert {family for family, _ in missing} <= NOT_YET[name]
+    assert {part for _, part in missing} <= NOT_YET[name]
     assert [key for key, one in rows.items() if not one.passed] == []
     assert {one.config for one in rows.values()} == {case.config for case in source.families.values()}
 
@@ -130,54 +137,87 @@ def test_wrong_shards_are_refused(text, words, capsys):
 
 
 def test_a_page_shows_passes_sizes_failures_and_missing_rows(tmp_path):
-    data = tmp_path / "m.json"
     failed = {"passed": False, "reason": "it was stopped"}
-    write_rows(data, [row("ann", mode, **failed, takes="", compared_at=()) for mode in MODES])
-    write_rows(data, [row("unet", "static", unstable=1e-4), row("unet", "dynamic")])
-    page = write_rows(data, [row("unet", "slide", passed=False, reason="labels differ")])
-    assert "static 1 of 45, dynamic 1 of 45, slide 0 of 45" in page
-    assert "Not measured yet: apcnet," in page
-    assert "* **ann**, dynamic: it was stopped" in page
-    line = next(line for line in page.splitlines() if line.startswith("| unet"))
-    assert "multiples of 16" in line
-    assert "1x128x192, 2x128x192 |" in line
-    assert "0.0100% left out" in line
-    assert "**fails**" in line
-    assert "* **unet**, slide: labels differ" in page
+    write_rows(tmp_path, [row("ann", mode, **failed, takes="", compared_at=()) for mode in MODES])
+    write_rows(tmp_path, [row("unet", "static", unstable=1e-4), row("unet", "dynamic", label_agreement=1.0)])
+    page = write_rows(tmp_path, [row("unet", "slide", passed=False, reason="labels differ")])
+    assert "| 45 |  | 1 of 45 | 1 of 45 | 0 of 45 | 0 of 45 | 0 of 45 | 0 of 45 |" in page
+    assert line_of(page, "apcnet")[2] == "not measured"
+    assert "* mmseg 0.x: **ann**, dynamic: it was stopped" in page
+    cells = line_of(page, "unet")
+    assert "from 16, multiples of 16" in cells
+    assert "1x128x192, 2x128x192" in cells
+    assert "99.9990%, 0.0100% left out" in cells
+    assert "**fails**" in cells
+    assert "* mmseg 0.x: **unet**, slide: labels differ" in page
+
+
+@pytest.mark.parametrize(
+    ("share", "least", "most"),
+    [
+        (1, "100%", "100.0000%"),
+        (0.99999999, "99.9999%", "100.0000%"),
+        (1e-9, "0.0000%", "0.0001%"),
+        (0, "0.0000%", "0%"),
+    ],
+)
+def test_only_what_is_whole_is_all_and_only_nothing_is_none(share, least, most):
+    assert (share_at_least(share), share_at_most(share)) == (least, most)
 
 
 def test_rows_that_are_up_to_date_are_not_measured_again(tmp_path, monkeypatch, capsys):
-    data = tmp_path / "m.json"
-    write_rows(data, [row("unet", mode) for mode in MODES])
+    write_rows(tmp_path, [row("unet", part) for part in EXPORTS.parts])
     monkeypatch.setattr(Measurement, "rows_of", fail_to_measure)
-    assert command.main(["--family", "unet", "--data", str(data)]) == 0
+    assert command.main(["--family", "unet", "--docs", str(tmp_path)]) == 0
     assert "up to date" in capsys.readouterr().out
     with pytest.raises(AssertionError):
-        command.main(["--family", "unet", "--data", str(data), "--again"])
+        command.main(["--family", "unet", "--docs", str(tmp_path), "--again"])
+
+
+def test_only_the_parts_that_are_named_and_due_are_measured(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        Measurement, "rows_of", lambda _, family, parts, __: asked.append((family, *parts)) or []
+    )
+    write_rows(tmp_path, [row("unet", "static"), row("unet", "torchscript", passed=False, reason="no")])
+    assert command.main(["--family", "unet", "--docs", str(tmp_path)]) == 1
+    assert command.main(["--family", "unet", "--docs", str(tmp_path), "--part", "slide", "static"]) == 0
+    assert asked == [("unet", "dynamic", "slide", "torchscript", "torch-export"), ("unet", "slide")]
+
+
+def test_pages_are_written_without_measuring(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Measurement, "rows_of", fail_to_measure)
+    add_rows(tmp_path / rows_file("transformers"), [row("unet", "static")], Row)
+    assert command.main(["--source", "mmseg1", "--docs", str(tmp_path), "--page"]) == 0
+    pages = [tmp_path / "support-matrix.md", tmp_path / "support-matrix.html"]
+    assert capsys.readouterr().out.split() == list(map(str, pages))
+    assert pages[1].read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(
     "stale", [{"versions": {"torch": "1.0"}}, {"config": "another.py"}, {"passed": False, "reason": "no"}]
 )
 def test_outdated_rows_are_measured_again_and_other_families_kept(tmp_path, monkeypatch, stale):
-    data = tmp_path / "m.json"
-    write_rows(data, [row("unet", mode, **(stale if mode == "slide" else {})) for mode in MODES])
-    write_rows(data, [row("cgnet", mode) for mode in MODES])
-    fresh = [row("unet", mode, seconds=1.0) for mode in MODES]
-    monkeypatch.setattr(Measurement, "rows_of", lambda *_: fresh)
-    assert command.main(["--family", "unet", "cgnet", "--data", str(data)]) == 0
-    rows = read_rows(data, Row)
-    assert rows["unet", "static"].seconds == 1.0
-    assert len(rows) == 6
+    write_rows(tmp_path, [row("unet", part, **(stale if part == "slide" else {})) for part in EXPORTS.parts])
+    write_rows(tmp_path, [row("cgnet", part) for part in EXPORTS.parts])
+
+    def measured(_: object, family: str, parts: list[str], __: object) -> list[Row]:
+        return [row(family, part, seconds=1.0) for part in parts]
+
+    monkeypatch.setattr(Measurement, "rows_of", measured)
+    assert command.main(["--family", "unet", "cgnet", "--docs", str(tmp_path)]) == 0
+    rows = read_rows(tmp_path / rows_file("mmseg0"), Row)
+    assert [key for key, one in rows.items() if one.seconds == 1.0] == [("unet", "slide")]
+    assert len(rows) == 2 * len(EXPORTS.parts)
 
 
 def test_a_process_that_fails_or_takes_too_long_gives_failed_rows(monkeypatch):
     monkeypatch.setattr("sys.executable", "false")
-    rows = list(EXPORTS.rows_of("unet", {}, 1.0))
+    rows = list(EXPORTS.rows_of("unet", MODES, 1.0))
     assert [one.mode for one in rows] == list(MODES)
     assert all(not one.passed and "ended with 1" in str(one.reason) for one in rows)
     monkeypatch.undo()
-    rows = list(EXPORTS.rows_of("unet", {}, 0.001))
+    rows = list(EXPORTS.rows_of("unet", MODES, 0.001))
     assert [one.mode for one in rows] == list(MODES)
     assert all("took more than" in str(one.reason) for one in rows)
 
@@ -185,7 +225,7 @@ def test_a_process_that_fails_or_takes_too_long_gives_failed_rows(monkeypatch):
 def test_a_failure_makes_the_command_fail(tmp_path, monkeypatch):
     bad = [row("unet", mode, passed=False, reason="no") for mode in MODES]
     monkeypatch.setattr(Measurement, "rows_of", lambda *_: bad)
-    assert command.main(["--family", "unet", "--data", str(tmp_path / "m.json")]) == 1
+    assert command.main(["--family", "unet", "--docs", str(tmp_path)]) == 1
 
 
 def form_row(original: torch.nn.Module, form: torch.nn.Module) -> Row:
@@ -228,15 +268,14 @@ def test_a_form_that_differs_or_of_which_nothing_is_known_fails():
 
 @pytest.mark.slow
 def test_one_family_is_really_measured(tmp_path, capsys):
-    data = tmp_path / "m.json"
-    assert command.main(["--family", "bisenetv2", "--data", str(data)]) == 0, capsys.readouterr().out
-    rows = json.loads(data.read_text())
-    assert [one["mode"] for one in rows] == list(MODES)
+    assert command.main(["--family", "bisenetv2", "--docs", str(tmp_path)]) == 0, capsys.readouterr().out
+    rows = json.loads((tmp_path / rows_file("mmseg0")).read_text())
+    assert [one["mode"] for one in rows] == [*MODES, "torchscript", "torch-export"]
     for one in rows:
         assert one["passed"]
         assert one["relative_difference"] < 1e-4
     assert len(rows[1]["compared_at"]) >= 4
-    assert "bisenetv2" in data.with_suffix(".md").read_text()
+    assert line_of((tmp_path / "support-matrix.md").read_text(), "bisenetv2")[-5] == "0"
 
 
 def engine(family: str, precision: str, **changes: object) -> EngineRow:
@@ -254,12 +293,11 @@ def engine(family: str, precision: str, **changes: object) -> EngineRow:
 
 
 def test_the_page_of_engines_is_generated_from_its_rows():
-    rows = read_rows(ROOT / "docs" / "tensorrt-engines.json", EngineRow)
-    assert (ROOT / "docs" / "tensorrt-engines.md").read_text() == render_engines(rows)
+    assert (DOCS / "tensorrt-engines.md").read_text() == engine_command.pages(DOCS)["tensorrt-engines.md"]
 
 
 def test_the_docs_show_that_every_family_is_built():
-    rows = read_rows(ROOT / "docs" / "tensorrt-engines.json", EngineRow)
+    rows = read_rows(DOCS / ENGINES_FILE, EngineRow)
     assert set(rows) == {(family, precision) for family in FAMILIES for precision in PRECISIONS}
     assert [key for key, one in rows.items() if not one.passed] == []
     assert {one.config for one in rows.values()} == {case.config for case in FAMILIES.values()}
@@ -268,27 +306,27 @@ def test_the_docs_show_that_every_family_is_built():
 def test_engines_that_are_up_to_date_are_not_built_again_and_failures_are_shown(
     tmp_path, monkeypatch, capsys
 ):
-    data = tmp_path / "e.json"
+    call = ["--family", "unet", "--docs", str(tmp_path)]
     bad = engine("unet", "fp16", passed=False, reason="no kernel", seconds=None, megabytes=None)
     monkeypatch.setattr(Measurement, "rows_of", lambda *_: [engine("unet", "fp32"), bad])
-    assert engine_command.main(["--family", "unet", "--data", str(data)]) == 1
-    page = data.with_suffix(".md").read_text()
+    assert engine_command.main(call) == 1
+    page = (tmp_path / "tensorrt-engines.md").read_text()
     assert "fp32 1 of 45, fp16 0 of 45" in page
     assert "| 1x3x128x192 to 2x3x256x384 | 1.3 | 10.0 | **fails** |" in page
     assert "* **unet**, fp16: no kernel" in page
+    assert line_of((tmp_path / "support-matrix.md").read_text(), "unet")[-1] == "fp32, fp16 **fails**"
     monkeypatch.setattr(Measurement, "rows_of", lambda *_: [engine("unet", "fp16")])
-    assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
+    assert engine_command.main(call) == 0
     monkeypatch.setattr(Measurement, "rows_of", fail_to_measure)
     capsys.readouterr()
-    assert engine_command.main(["--family", "unet", "--data", str(data)]) == 0
+    assert engine_command.main(call) == 0
     assert "up to date" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_the_engines_of_one_family_are_really_built(tmp_path, capsys):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
-    data = tmp_path / "e.json"
-    assert engine_command.main(["--family", "erfnet", "--data", str(data)]) == 0, capsys.readouterr().out
-    rows = json.loads(data.read_text())
+    assert engine_command.main(["--family", "erfnet", "--docs", str(tmp_path)]) == 0, capsys.readouterr().out
+    rows = json.loads((tmp_path / ENGINES_FILE).read_text())
     assert [one["precision"] for one in rows] == list(PRECISIONS)
     assert rows[1]["megabytes"] < 0.8 * rows[0]["megabytes"]

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import PIL.Image
 from scenes import CLASSES, PALETTE
 
-from scripts.breadth import picture as breadth_picture
-from scripts.breadth import table as breadth_table
+from scripts.breadth.facts import ECOSYSTEMS
+from scripts.breadth.picture import describe, draw
+from scripts.breadth.table import COLUMNS, measured
 from segplug.files import write_text
 from segplug.legend import LegendEntry
 from segplug.reports.document import Code, Legend, Page, Picture, Pictures, Prose, Section, render
@@ -330,22 +331,20 @@ def _own(job: Job) -> tuple[Code | Prose, ...]:
     )
 
 
-def _breadth() -> tuple[Figure | Prose | Table, ...]:
+def _breadth() -> tuple[Code | Figure | Prose | Table, ...]:
+    rows = tuple((kind.name, kind.given.replace("`", ""), measured(kind)) for kind in ECOSYSTEMS)
     return (
         Prose(
             "Each network that is counted was exported with fixed sizes (static), with free sizes (dynamic) "
             "and for sliding windows, and each file compared with the network in its own framework. "
             "docs/support-matrix.md has all that was measured."
         ),
-        Table(
-            "",
-            breadth_table.COLUMNS,
-            tuple(tuple(cell.replace("`", "") for cell in row) for row in breadth_table.rows()),
-        ),
+        Table("", tuple(column for column in COLUMNS if column != "command"), rows),
+        _commands({kind.name: (kind.command,) for kind in ECOSYSTEMS}),
         Figure(
             "From models at the top to where they run at the bottom",
-            lambda: breadth_picture.draw(for_page=True).encode(),
+            lambda: draw(for_page=True).encode(),
             "image/svg+xml",
-            breadth_picture.describe(),
+            describe(),
         ),
     )

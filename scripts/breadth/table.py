@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from scripts.breadth.facts import ECOSYSTEMS, MODES, Ecosystem, counts_of
 
-__all__ = ["COLUMNS", "markdown", "rows"]
+__all__ = ["COLUMNS", "markdown", "measured"]
 
 COLUMNS = ("model of", "what you have", "command", "exports that agree with the network")
-
-
-def rows() -> list[tuple[str, str, str, str]]:
-    """The cells of each kind of model, for ``COLUMNS``."""
-    return [(kind.name, kind.given, kind.command, measured(kind)) for kind in ECOSYSTEMS]
 
 
 def markdown() -> str:
     """The table for README."""
     lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
-    for kind, (name, given, command, found) in zip(ECOSYSTEMS, rows(), strict=True):
-        lines.append(f"[{name}]({kind.link}) | {given} | `{command}` | {found}")
+    for kind in ECOSYSTEMS:
+        cells = (f"[{kind.name}]({kind.link})", kind.given, f"`{kind.command}`", measured(kind))
+        lines.append(" | ".join(cells))
     return "".join(f"| {line} |\n" for line in lines)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from scripts.breadth.facts import ECOSYSTEMS
 from scripts.breadth.picture import describe
+from scripts.breadth.table import measured
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
@@ -133,9 +134,10 @@ def test_the_page_tells_all(page: ModuleType, data: Path) -> None:
     assert alts == [f"{name}: {part}" for name in ("0003.png", "0001.png", "0000.png") for part in parts]
     legend = text_of("".join(re.findall('(?s)<ul class="legend">.*?</ul>', html)))
     assert legend.split() == list(page.CLASSES)
-    # What else is taken: a row for each kind of model, and the picture, in the page's colours.
+    # What else is taken: a row and a command for each kind of model, and the picture, in the page's colours.
     for kind in ECOSYSTEMS:
-        assert f"{kind.name} {kind.given.replace('`', '')} {kind.command}" in text
+        assert f"{kind.name} {kind.given.replace('`', '')} {measured(kind)}" in text
+        assert f"# {kind.name}\n{kind.command}" in unfolded
     assert f'aria-label="{describe()}"' in html
     assert 'style="fill: var(--accent)"' in html
 

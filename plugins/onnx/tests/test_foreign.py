@@ -85,6 +85,48 @@ def test_one_sigmoid_channel(foreign):
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "logits"])
+@pytest.mark.parametrize("threshold", [None, 0.8])
+def test_several_sigmoids_give_bit_masks(foreign, kind, threshold):
+    last = {"probabilities": "y = Sigmoid(x)", "logits": "y = Identity(x)"}[kind]
+    engine = foreign(
+        "(float[1,3,h,w] x) => (float[1,3,h,w] y)",
+        last,
+        output_kind=kind,
+        multilabel=True,
+        threshold=threshold,
+        classes=("a", "b", "c"),
+        mean=(127.5,),
+        std=(20.0,),
+    )
+    assert engine.spec.meta.multilabel
+    image = np.random.default_rng(2).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+    (found,) = Segmenter(engine)([image])
+    logits = (image[:, :, ::-1].astype(np.float64) - 127.5) / 20
+    there = 1 / (1 + np.exp(-logits)) > (threshold or 0.5)
+    assert np.array_equal(found.labels, there @ [1, 2, 4])
+
+
+def test_several_sigmoids_need_scores_of_several_classes(foreign):
+    with pytest.raises(UsageError, match=r"--multilabel is for scores of several classes, .* has one channel"):
+        foreign(
+            "(float[1,3,h,w] x) => (float[1,1,h,w] y)",
+            "axes = Constant<value_ints=[1]>() y = ReduceMean<keepdims=1>(x, axes)",
+            output_kind="logits",
+            multilabel=True,
+            **PLAIN,
+        )
+    with pytest.raises(UsageError, match=r"--multilabel is for scores of several classes, .* has labels"):
+        foreign(
+            "(float[1,3,h,w] x) => (int64[1,1,h,w] y)",
+            "axes = Constant<value_ints=[1]>() y = ArgMax<axis=1>(x)",
+            output_kind="labels",
+            multilabel=True,
+            classes=("a", "b", "c"),
+            **PLAIN,
+        )
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "logits"])
 def test_the_threshold_is_one_of_probabilities(foreign, kind):
     """The same network, with and without its sigmoid, gives the same labels."""
     last = {"probabilities": "y = Sigmoid(s)", "logits": "y = Identity(s)"}[kind]

@@ -77,9 +77,13 @@ class Options:
         minimum=1,
     )
     classes: tuple[str, ...] | None = option(None, help=CLASSES_HELP)
+    multilabel: bool = option(
+        False, help="Each class has a sigmoid of its own: a pixel has any number of classes, or none."
+    )
     threshold: float | None = option(
         None,
-        help="With one output channel: the probability above which a pixel is foreground; default 0.5.",
+        help="With one output channel, or with --multilabel: a class is where its probability is above this; "
+        "default 0.5.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -106,7 +110,7 @@ def _given(options: Options) -> dict[str, Any]:
     """The options that describe the file and that the user gave."""
     names = [field.name for field in fields(options) if field.name not in _GPU_OPTIONS]
     values = {name: getattr(options, name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def check_consistent(path: Path, meta: ModelMeta, options: Options, *, labels: bool) -> None:
@@ -155,6 +159,7 @@ def _own(meta: ModelMeta, *, labels: bool) -> dict[str, Any]:
         "channel_order": order,
         "resize": None if scale is None else (scale[1], scale[0]),
         "classes": meta.classes,
+        "multilabel": meta.multilabel,
         "threshold": meta.threshold,
     }
 
@@ -305,8 +310,15 @@ def _meta(
 ) -> ModelMeta:
     if size is not None and options.resize not in (None, size):
         raise UsageError(f"--resize must be {size[0]} {size[1]}: the network takes no other size")
-    if channels != 1 and options.threshold is not None:
-        raise UsageError("--threshold applies to an output of one channel only")
+    if options.multilabel and channels in (None, 1):
+        has = "one channel" if channels else "labels"
+        raise UsageError(f"--multilabel is for scores of several classes, and the output of {path} has {has}")
+    sigmoid = channels == 1 or options.multilabel
+    if not sigmoid and options.threshold is not None:
+        raise UsageError(
+            "--threshold applies to an output of one channel only",
+            hint="if each class has a sigmoid of its own, add --multilabel",
+        )
     classes = class_names(options.classes or ())
     labels = 2 if channels == 1 else channels or len(classes)
     if len(classes) not in (0, labels) and not (channels == 1 and len(classes) == 1):
@@ -331,8 +343,8 @@ def _meta(
         input_size=target,
         out_channels=channels or labels,
         scores="probabilities" if options.output_kind == "probabilities" else "logits",
-        activation="sigmoid" if (channels or labels) == 1 else "softmax",
-        threshold=(0.5 if options.threshold is None else options.threshold) if channels == 1 else None,
+        activation="sigmoid" if sigmoid or labels == 1 else "softmax",
+        threshold=(0.5 if options.threshold is None else options.threshold) if sigmoid else None,
     )
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ def _artifact(session: Session, path: Path) -> FileInfo | None:
     meta, notes = read_meta(providers, path), ()
     if meta is None and description is not None:
         meta, notes = _of_another_tool(session, description)
+        description = description if meta is None else replace(description, next=())
     opened_by = backends_for(path)
     if description is None and meta is None and not opened_by:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +14,8 @@ from segplug.description import FileDescription, NamedAxis, TensorDescription
 from segplug.engine import Axis
 from segplug.errors import ArtifactError
 from segplug.regular_files import MOST_TEXT, open_regular
-from segplug_onnx.metadata import MODEL_GRAPH
+from segplug_onnx.makers import File, Folder, OtherTaskError, Tensor, find_maker, read_maker
+from segplug_onnx.metadata import MODEL_GRAPH, read_properties
 from segplug_onnx.wire import Field, MalformedError, fields
 
 __all__ = ["describe"]
@@ -93,12 +94,50 @@ def describe(path: Path, *, described: bool) -> FileDescription:
     producer = " ".join(texts.get(number, "") for number in (_PRODUCER, _PRODUCER_VERSION)).strip()
     inputs = tuple(tensor for tensor in graph.inputs if tensor.name not in graph.weights)
     outputs = tuple(graph.outputs)
-    return FileDescription(
+    found = FileDescription(
         what="ONNX file",
         inputs=inputs,
         outputs=outputs,
         details=_details(graph, producer, opsets, numbers.get(_IR_VERSION)),
-        next=() if described else _how_to_run(path, inputs, outputs, _operator(graph, outputs)),
+    )
+    if described:
+        return found
+    found = replace(found, next=_how_to_run(path, inputs, outputs, _operator(graph, outputs)))
+    return _with_maker(path, found)
+
+
+def _with_maker(path: Path, found: FileDescription) -> FileDescription:
+    """The description with what the tool that made the file says of it, or why that cannot be followed."""
+    file = File(path, _plain(found.inputs), _plain(found.outputs), read_properties(path))
+    maker = find_maker(file)
+    if maker is None:
+        return found
+    found = replace(
+        found, details={"made by": maker.name(file), "described by": maker.where, **found.details}
+    )
+    try:
+        said = read_maker(maker, file)
+    except OtherTaskError as error:
+        return replace(found, notes=(str(error),), next=())
+    except ArtifactError as error:
+        return replace(found, notes=(str(error),))
+    found = replace(found, details={"output holds": said.kind, **found.details})
+    if isinstance(said, Folder):
+        return replace(found, folder=said.path)
+    channels = said.meta.out_channels or len(said.meta.classes)
+    return replace(found, meta=said.meta.replace(out_channels=channels), notes=said.assumed)
+
+
+def _plain(tensors: tuple[TensorDescription, ...]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(
+            tensor.name,
+            tensor.type,
+            None
+            if tensor.axes is None
+            else tuple(axis.sizes.minimum if axis.sizes.is_fixed else None for axis in tensor.axes),
+        )
+        for tensor in tensors
     )
 
 

@@ -14,7 +14,7 @@ from segplug.hookspecs import hookimpl
 from segplug.model import ModelMeta
 from segplug.providers import Backend
 from segplug.requests import InferRequest
-from segplug_onnx import devices, foreign, metadata
+from segplug_onnx import devices, foreign, made, metadata
 from segplug_onnx.external import external_files, require_external_files
 from segplug_onnx.session import error_text, open_session
 from segplug_onnx.shapes import find_stride
@@ -71,7 +71,7 @@ class _Details:
 def _open_foreign(request: InferRequest[foreign.Options]) -> OnnxEngine:
     session = open_session(request)
     on_cpu = functools.cache(lambda: _on_cpu(request, session))
-    tensors, meta = foreign.describe(request.file, session, request.options, on_cpu)
+    tensors, meta = made.describe(request, session, on_cpu)
     if not tensors.labels:
         stride = find_stride(tensors, meta.in_channels, _shapes(session, tensors), on_cpu)
         tensors, meta = replace(tensors, stride=stride), meta.replace(output_stride=stride or 1)

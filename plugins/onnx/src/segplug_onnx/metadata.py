@@ -15,7 +15,7 @@ from segplug.model import META_ENTRY, ModelMeta
 from segplug.regular_files import MOST_TEXT, open_regular, read_regular, why_no_file
 from segplug_onnx.wire import MalformedError, bytes_field, copy_range, fields, number_field
 
-__all__ = ["MODEL_GRAPH", "meta_entry", "read_meta", "with_extra_output", "write_meta"]
+__all__ = ["MODEL_GRAPH", "meta_entry", "read_meta", "read_properties", "with_extra_output", "write_meta"]
 
 # Field numbers of onnx.proto: ModelProto, StringStringEntryProto, GraphProto and ValueInfoProto.
 MODEL_GRAPH, _MODEL_PROPERTY = 7, 14
@@ -37,12 +37,23 @@ def read_meta(path: Path) -> ModelMeta | None:
         UsageError: the file does not exist.
         ArtifactError: it is not an ONNX file, or was cut, or its metadata is damaged or too new.
     """
+    found = read_properties(path).get(META_ENTRY)
+    return None if found is None else ModelMeta.from_json(found, file=path)
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """The entries of an ONNX file's ``metadata_props``; of equal keys the last.
+
+    Raises:
+        UsageError: the file does not exist.
+        ArtifactError: it is not an ONNX file, or was cut.
+    """
     if reason := why_no_file(path):
         raise UsageError(reason)
     size = path.stat().st_size
     if size == 0:
         raise ArtifactError(f"{path} is empty")
-    found: str | None = None
+    found: dict[str, str] = {}
     has_graph = False
     try:
         with open_regular(path) as file:
@@ -50,12 +61,12 @@ def read_meta(path: Path) -> ModelMeta | None:
                 has_graph = has_graph or field.number == MODEL_GRAPH
                 if field.number == _MODEL_PROPERTY:
                     key, value = _entry(file, field.content, field.end)
-                    found = value if key == META_ENTRY else found
+                    found[key] = value
     except (MalformedError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
     if not has_graph:
         raise ArtifactError(f"{path} is not an ONNX file, or was cut: it holds no graph")
-    return None if found is None else ModelMeta.from_json(found, file=path)
+    return found
 
 
 def write_meta(path: Path, meta: ModelMeta) -> None:

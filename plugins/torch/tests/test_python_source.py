@@ -310,6 +310,23 @@ def test_limits_are_found_by_trying(here):
     assert fixed.input_limits() == InputLimits((96, 160), maximum=(96, 160))
 
 
+def test_a_network_that_is_right_at_one_size_alone(here):
+    given = {"cfg_options": {"what": "one size"}}
+    with pytest.raises(ModelError) as caught:
+        load("python:nets:Returning", **given)
+    assert caught.value.hint == "if it is for images of one size, name that: --input-size HEIGHT WIDTH"
+    for size, stride in (((64, 64), 4), ((128, 128), 8), ((16, 16), 1)):
+        model = load("python:nets:Returning", input_size=size, **given)
+        alone = InputLimits(size, maximum=size)
+        assert (model.meta.output_stride, model.meta.input_limits, model.input_limits()) == (
+            stride,
+            alone,
+            alone,
+        )
+    with pytest.raises(ModelError, match="for a 64x64 image a tensor of 1x3x16x16 and"):
+        load("python:nets:Returning", input_size=(64, 96), **given)
+
+
 @pytest.mark.parametrize(
     ("location", "message"),
     [

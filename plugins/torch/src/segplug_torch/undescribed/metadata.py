@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.artifact import file_sha256, weights_sha256
 from segplug.errors import ModelError, UsageError
-from segplug.model import Inference, ModelMeta, Provenance
+from segplug.model import Inference, InputLimits, ModelMeta, Provenance
 from segplug.preprocessing import RESIZE_FILTERS, Normalize, Pad, Resize, Step
 from segplug.progress import Reporter
 from segplug.regular_files import expanded
@@ -46,6 +46,8 @@ class Known:
     pad: Pad | None = None
     input_size: tuple[int, int] | None = None
     """The (height, width) that the network is meant for, used if no option gives one."""
+    input_limits: InputLimits | None = None
+    """The sizes that the network takes; ``None``: not known."""
     classes: tuple[str, ...] = ()
     """In label order; empty: not known."""
     palette: tuple[tuple[int, int, int], ...] = ()
@@ -135,6 +137,7 @@ def make_meta(request: LoadModelRequest[Any], known: Known, scores: Scores) -> M
         preprocessing=preprocessing,
         input_size=nominal_size(options, known.pad) or known.input_size,
         inference=_inference(options),
+        input_limits=_limits(known, scores),
         out_channels=scores.channels,
         output_stride=scores.stride,
         scores=known.scores,
@@ -151,6 +154,13 @@ def make_meta(request: LoadModelRequest[Any], known: Known, scores: Scores) -> M
         versions=dict(_versions(known.distributions)),
         extra=dict(known.extra),
     )
+
+
+def _limits(known: Known, scores: Scores) -> InputLimits | None:
+    """The sizes that the network takes, as far as they need not be found by trying."""
+    if scores.fixed_to is not None:
+        return InputLimits(minimum=scores.fixed_to, maximum=scores.fixed_to)
+    return known.input_limits
 
 
 def _classes(

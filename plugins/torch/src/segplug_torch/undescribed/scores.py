@@ -38,6 +38,8 @@ class Scores:
     """The input's height and width, divided by this and rounded up, are those of the scores."""
     sizes: tuple[Size, ...]
     """The (height, width) of the images that it was run on: one, if it takes no larger one."""
+    fixed_to: Size | None = None
+    """The only (height, width) at which it returns scores of that stride, though it may run at others."""
 
 
 def find_scores(
@@ -70,22 +72,34 @@ def find_scores(
         )
     run = _Trial(network, in_channels)
     answers = [_smallest(run, size, step)]
-    _stride(answers, kind)  # what is wrong is not run again
-    answers += _larger(run, answers[0][0])
+    if _common_stride(answers) is not None:  # what is wrong is not run again
+        answers += _larger(run, answers[0][0])
+    fixed_to = None
+    if size is not None and _common_stride(answers) is None:
+        # A network that has frozen a size, as a trace may have: it is right at that size.
+        own = [answers[0] if answers[0][0] == size else _at(run, size)]
+        if _common_stride(own) is not None:
+            answers, fixed_to = own, size
     return Scores(
-        channels=int(answers[0][1].shape[1]),
         stride=_stride(answers, kind),
+        channels=int(answers[0][1].shape[1]),
         sizes=tuple(size for size, _ in answers),
+        fixed_to=fixed_to,
     )
+
+
+def _common_stride(answers: Sequence[tuple[Size, Any]]) -> int | None:
+    """The stride that all answers have; ``None``: one is not as expected, or they have different ones."""
+    if any(_fault(output) for _, output in answers):
+        return None
+    return common_stride((size, (output.shape[2], output.shape[3])) for size, output in answers)
 
 
 def _stride(answers: Sequence[tuple[Size, Any]], kind: str) -> int:
     """The stride of what the network returned for images of these sizes; raises if it is not as expected."""
-    faults = [_fault(output) for _, output in answers]
-    stride = None
-    if not any(faults):
-        stride = common_stride((size, (output.shape[2], output.shape[3])) for size, output in answers)
+    stride = _common_stride(answers)
     if stride is None:
+        faults = [_fault(output) for _, output in answers]
         returned = [
             f"for a {_by(size)} image {fault or f'a tensor of {_by(output.shape)}'}"
             for (size, output), fault in zip(answers, faults, strict=True)
@@ -149,6 +163,16 @@ def _smallest(run: _Trial, size: Size | None, step: int) -> tuple[Size, Any]:
     ) from refusal
 
 
+def _at(run: _Trial, size: Size) -> tuple[Size, Any]:
+    """What it returned for a size that the user names."""
+    try:
+        return size, run(size)
+    except REFUSALS as error:
+        raise ModelError(
+            f"the network takes no image of {_by(size)}: {type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
 def _wanted_channels(error: Exception, given: int, size: Size) -> int | None:
     """The channels that a convolution of the image itself asks for."""
     image = re.escape(f"expected input[1, {given}, {size[0]}, {size[1]}] to have ")
@@ -173,6 +197,8 @@ def _larger(run: _Trial, first: Size) -> list[tuple[Size, Any]]:
 def _which_output(outputs: Any) -> str:
     """What to do about the outputs of a network: the flag that chooses one, with those that may be scores."""
     scores = {name: value for name, value in named_outputs(outputs).items() if _fault(value) is None}
+    if not scores and _fault(outputs) is None:
+        return "if it is for images of one size, name that: --input-size HEIGHT WIDTH"
     if not scores:
         return "return a module whose forward gives the scores alone"
     first = next(iter(scores))

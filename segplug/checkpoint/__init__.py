@@ -15,7 +15,8 @@ In a pickle the weights are a flat mapping of names to tensors or a whole networ
 or under the key ``state_dict``, ``model`` or ``model_ema``. The keys are tried in that order, so averaged
 weights are used only if there are no others. The keys ``module``, ``state_dict_ema`` and ``teacher`` are used
 only if no other entry holds a network. Wrappers may be nested: ``{"model": {"state_dict": {...}}}``. The
-prefix ``module.``, which parallel training puts before every name, is removed.
+prefixes ``module.`` and ``_orig_mod.``, which parallel training and ``torch.compile`` put before every name,
+are removed.
 
 Tensors of ``.safetensors`` files and of pickles since PyTorch 1.6 are mapped into memory: reading them costs
 nothing before they are used, and changing them does not change the file. Older pickles and ``.npz`` archives

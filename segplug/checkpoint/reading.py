@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "read_checkpoint", "require_checkpoint"]
 
-_PARALLEL = "module."
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What is put before every name: by parallel training, and by ``torch.compile``."""
 _POINTER = "last_checkpoint"
 """The text file in which mmengine notes the path of the newest checkpoint."""
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -35,7 +36,8 @@ class Checkpoint:
     path: str
     state: Mapping[str, torch.Tensor]
     """Names of parameters and buffers: tensors on the CPU, without gradient, which may be mapped from the
-    file. The prefix ``module.``, which parallel training puts before every name, is removed."""
+    file. The prefixes ``module.`` and ``_orig_mod.``, which parallel training and ``torch.compile`` put
+    before every name, are removed."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """The training run's notes: ``CLASSES``, ``PALETTE``, ..."""
     versions: Mapping[str, Any] = field(default_factory=dict)
@@ -66,7 +68,7 @@ def read_checkpoint(location: str, *, trust: bool = False) -> Checkpoint:
             check_is_no_shard(path, location)
             found = _read_file(path, location, trust=trust)
         _check_repeats(found)
-        return _remove_parallel_prefix(found)
+        return _remove_prefixes(found)
 
 
 def require_checkpoint(location: str) -> Path:
@@ -218,12 +220,19 @@ def _read_npz(path: Path, location: str) -> Checkpoint:
     return Checkpoint(path=location, state=found.state, rest=found.texts)
 
 
-def _remove_parallel_prefix(checkpoint: Checkpoint) -> Checkpoint:
-    if not all(name.startswith(_PARALLEL) for name in checkpoint.state):
-        return checkpoint
-    names, versions = _remove_prefix(checkpoint.state), _remove_prefix(checkpoint.versions)
-    return replace(checkpoint, state=names, versions=versions)
+def _remove_prefixes(checkpoint: Checkpoint) -> Checkpoint:
+    """Without what is put before every name: each prefix once, in either order."""
+    left = list(_WRAPPERS)
+    while found := next((prefix for prefix in left if _begin_all(checkpoint.state, prefix)), None):
+        left.remove(found)
+        names, versions = _remove_prefix(checkpoint.state, found), _remove_prefix(checkpoint.versions, found)
+        checkpoint = replace(checkpoint, state=names, versions=versions)
+    return checkpoint
 
 
-def _remove_prefix(names: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name).removeprefix(_PARALLEL): value for name, value in names.items()}
+def _begin_all(names: Mapping[str, Any], prefix: str) -> bool:
+    return all(name.startswith(prefix) for name in names)
+
+
+def _remove_prefix(names: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
+    return {str(name).removeprefix(prefix): value for name, value in names.items()}

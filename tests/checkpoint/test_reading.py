@@ -319,6 +319,21 @@ def test_other_entries_are_kept_apart_from_the_weights(tmp_path):
     assert "running_mean" in read.state
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_what_compiling_and_parallel_training_put_before_the_names(tmp_path, prefix):
+    network = torch.compile(nn.BatchNorm2d(2)) if prefix == "_orig_mod." else nn.BatchNorm2d(2)
+    own = {name.removeprefix("_orig_mod."): value for name, value in network.state_dict().items()}
+    state = {prefix + name: value for name, value in own.items()}
+    assert prefix != "_orig_mod." or state.keys() == network.state_dict().keys()
+    torch.save(state, tmp_path / "w.pth")
+    assert read_checkpoint(str(tmp_path / "w.pth")).state.keys() == own.keys()
+
+
+def test_a_module_of_the_network_that_is_called_like_a_prefix_stays(tmp_path):
+    torch.save({f"module.module.{name}": value for name, value in STATE.items()}, tmp_path / "w.pth")
+    assert read_checkpoint(str(tmp_path / "w.pth")).state.keys() == {f"module.{name}" for name in STATE}
+
+
 def test_other_values_among_the_weights_are_kept_apart(tmp_path):
     torch.save(dict(STATE, note="x"), tmp_path / "w.pth")
     read = read_checkpoint(str(tmp_path / "w.pth"))

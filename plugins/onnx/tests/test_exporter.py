@@ -24,6 +24,8 @@ from segplug.model import Inference
 from segplug.options import build_options
 from segplug.progress import QuietReporter
 from segplug.requests import ExportRequest, InferRequest
+from segplug.runtime.postprocess import NetworkOutput, Postprocessor
+from segplug.runtime.sizes import Geometry
 from segplug.testing import make_request
 
 
@@ -106,6 +108,41 @@ def test_one_channel_head_compares_with_its_threshold(export, model_of, images, 
     assert labels.mean() == pytest.approx(1 - share, abs=0.01)
     assert np.array_equal(labels, logits[:, 0] > math.log(threshold / (1 - threshold)))
     np.testing.assert_allclose(run(artifact, batch, want_logits=True), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "scores"),
+    [(3, "logits"), pytest.param(15, "probabilities", marks=pytest.mark.slow)],
+)
+def test_several_sigmoids_give_the_bits_of_their_classes(
+    export, model_of, images, logits_of, channels, scores
+):
+    """In the graph, for every size, exactly as the runtime makes them of the scores."""
+    last = nn.Sigmoid() if scores == "probabilities" else nn.Identity()
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), last)
+    meta = {"out_channels": channels, "classes": (), "activation": "sigmoid", "scores": scores}
+    model = model_of(network, preprocessing=(), threshold=0.55, **meta)
+    artifact = export(model, dynamic=True)
+    assert artifact.meta.extra["onnx"]["output_kind"] == "labels"
+    batch = images(2, 40, 56)
+    labels, found = run(artifact, batch), run(artifact, batch, want_logits=True)
+    np.testing.assert_allclose(found, logits_of(model, batch), atol=1e-5)
+    assert labels.dtype == np.int64
+    for one, of_it in zip(labels, found, strict=True):
+        output = NetworkOutput(of_it, Geometry.whole((40, 56)), logits=scores == "logits")
+        assert np.array_equal(one, Postprocessor(model.meta)(output).labels)
+    assert len(np.unique(labels)) > channels
+
+
+@pytest.mark.slow
+def test_more_sigmoids_than_bits_give_scores(export, model_of):
+    torch.manual_seed(1)
+    meta = {"out_channels": 16, "classes": (), "activation": "sigmoid", "preprocessing": ()}
+    model = model_of(nn.Conv2d(3, 16, 3, padding=1), **meta)
+    with pytest.raises(UsageError, match="a label map holds the sets of at most 15 classes"):
+        export(model, output_kind="labels")
+    assert export(model, dynamic=True).meta.extra["onnx"]["output_kind"] == "logits"
 
 
 @pytest.mark.parametrize(

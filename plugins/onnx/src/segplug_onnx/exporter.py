@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segplug.errors import MissingDependencyError, UsageError
 from segplug.hookspecs import hookimpl
+from segplug.limits import MOST_CLASSES_OF_A_BIT_MASK
 from segplug.model import ModelMeta
 from segplug.options import option
 from segplug.preprocessing import Crop, Pad, Resize, Step
 from segplug.providers import Exporter
 from segplug.requests import ExportRequest, MakePlan
 from segplug.results import Artifact
+from segplug.runtime.postprocess import refuse_many_classes
 from segplug.tracing import TracePlan, explain_size_errors, plan_trace
 from segplug_onnx import metadata
 
@@ -76,6 +78,8 @@ class OnnxExporter(Exporter[Options]):
     def export(self, request: ExportRequest[Options]) -> Artifact:
         """Write ``request.model`` as ONNX; see :func:`segplug.hookspecs.export`."""
         meta = request.model.meta
+        if request.options.output_kind == "labels":
+            refuse_many_classes(meta)
         if request.options.output_kind == "labels" and meta.inference.mode == "slide":
             raise UsageError(
                 "sliding-window inference needs scores: the labels of overlapping windows cannot be averaged",
@@ -121,7 +125,8 @@ def _output_kind(options: Options, meta: ModelMeta, plan: TracePlan) -> OutputKi
     if options.output_kind != "auto":
         return options.output_kind
     own_size = plan.sizes_vary and not any(map(_is_stretched, meta.preprocessing))
-    needs_scores = meta.inference.mode == "slide" or meta.default_tta
+    too_many = meta.multilabel and meta.out_channels > MOST_CLASSES_OF_A_BIT_MASK
+    needs_scores = meta.inference.mode == "slide" or meta.default_tta or too_many
     return "labels" if own_size and not needs_scores else "logits"
 
 

@@ -39,8 +39,11 @@ class WithLabels(_Head):
     Scores of another size are resized to the input's first, bilinearly. Softmax and sigmoid do not change
     the order of logits, so neither is computed: the label is the channel of the largest score. With one
     channel, it is 1 where the probability is above the threshold, or the logit above the threshold's logit;
-    otherwise 0.
+    otherwise 0. Where each channel is decided alone, the label is the bit mask of those that are above it.
     """
+
+    bits: torch.Tensor | None
+    """The bit of each channel, int64 ``(1, C, 1, 1)``; ``None``: a pixel has one label."""
 
     def __init__(self, network: nn.Module, meta: ModelMeta) -> None:
         super().__init__(network)
@@ -48,7 +51,14 @@ class WithLabels(_Head):
         self.align_corners = meta.align_corners
         # Scores at a stride only grow, and then antialiasing changes nothing.
         self.antialias = meta.output_antialias and meta.output_size is not None
-        self.bound = _bound(meta) if meta.out_channels == 1 else None
+        self.bound = _bound(meta) if meta.out_channels == 1 or meta.multilabel else None
+        bits = None
+        if meta.multilabel:
+            parameter = next(network.parameters(), None)
+            values = [1 << channel for channel in range(meta.out_channels)]
+            bits = torch.tensor(values, device=None if parameter is None else parameter.device)
+            bits = bits.reshape(1, -1, 1, 1)
+        self.register_buffer("bits", bits, persistent=False)
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         scores = self.network(input)
@@ -62,7 +72,9 @@ class WithLabels(_Head):
             )
         if self.bound is None:
             return scores.argmax(dim=1), scores
-        return (scores.squeeze(1) > self.bound).to(torch.int64), scores
+        marks = (scores > self.bound).to(torch.int64)
+        labels = marks.squeeze(1) if self.bits is None else (marks * self.bits).sum(dim=1)
+        return labels, scores
 
 
 def _bound(meta: ModelMeta) -> float:

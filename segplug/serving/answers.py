@@ -66,7 +66,8 @@ def class_shares(
 ) -> dict[str, Any]:
     """The colour of each class and the share of the image that it covers: those that occur, largest first.
 
-    Pixels of the label ``unknown``, which is no class, are listed under that name.
+    Pixels of the label ``unknown``, which is no class, are listed under that name. Of bit masks, a pixel
+    counts for each of its classes, and the label of a class is its bit.
     """
     entries = legend_entries(meta.label_names, colours, count_labels(labels), unknown=unknown)
     found = [

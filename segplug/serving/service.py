@@ -188,6 +188,7 @@ class Service:
             "facts": {what: list(lines) for what, lines in public.facts()},
             "backend": self.backend,
             "legend": [{name: getattr(entry, name) for name in shown} for entry in entries],
+            "multilabel": self.meta.multilabel,
             "unknown_label": ignored,
             "limits": dataclasses.asdict(self._limits),
             "segplug": __version__,

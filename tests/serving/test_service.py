@@ -220,6 +220,7 @@ def test_the_meta_needs_no_image(service) -> None:
             {"label": 0, "name": "low", "colour": [0, 0, 0], "painted": True},
             {"label": 1, "name": "high", "colour": [255, 0, 0], "painted": True},
         ],
+        "multilabel": False,
         "unknown_label": 255,
         "limits": {"bytes": 32 << 20, "pixels": 1 << 25, "edge": 16384, "decoded": 1 << 28},
         "segplug": __version__,

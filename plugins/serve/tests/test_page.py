@@ -198,6 +198,44 @@ def test_a_file_that_no_browser_shows_is_shown_by_the_server(tab, started, tmp_p
 
 
 @pytest.mark.slow
+def test_a_pixel_of_several_classes_has_all_of_them(tab, started, tmp_path) -> None:
+    changes = {"activation": "sigmoid", "threshold": 0.5, "palette": tuple(map(tuple, PALETTE.tolist()))}
+    server: Running = started(save_model("five", tmp_path, **changes))
+    content = npy(band_image("five"))
+    bits = server.post(content).image[..., None] >> np.arange(4) & 1
+    there = bits.astype(bool)
+    assert (bits.sum(axis=2) > 1).mean() > 0.2
+    found = tab(server.page)
+    found.drop("bands.npy", content, "")
+    found.page.wait_for_selector(SHOWN)
+    means = np.rint(bits @ PALETTE / np.maximum(bits.sum(axis=2, keepdims=True), 1))
+    drawn = found.canvas("mask")
+    assert np.abs(drawn[..., :3].astype(int) - means)[there.any(axis=2)].max() <= 1
+    assert (drawn[..., 3] > 0).tolist() == there.any(axis=2).tolist()
+    shares = {name: there[..., bit].mean() for bit, name in enumerate(NAMES)}
+    shares["no class"] = (~there.any(axis=2)).mean()
+    ordered = sorted(shares, key=lambda name: -shares[name])
+    assert found.texts("#legend button") == [f"{name} {100 * shares[name]:.1f} %" for name in ordered]
+    for name in NAMES[:2]:  # alone, where it is, in its own colour inside a white line
+        found.page.locator("#legend button", has_text=name).focus()
+        lit = found.canvas("mask")
+        number = NAMES.index(name)
+        assert (lit[..., 3] > 0).tolist() == there[..., number].tolist()
+        colours = {tuple(pixel) for pixel in lit[lit[..., 3] > 0][:, :3].tolist()}
+        assert colours <= {tuple(PALETTE[number].tolist()), (255, 255, 255)}
+    row, column = np.argwhere(bits.sum(axis=2) == 3)[0].tolist()
+    box = found.page.locator("#mask").bounding_box()
+    height, width = there.shape[:2]
+    found.page.mouse.move(
+        box["x"] + (column + 0.5) / width * box["width"], box["y"] + (row + 0.5) / height * box["height"]
+    )
+    under = {NAMES[bit] for bit in range(4) if there[row, column, bit]}
+    assert set(found.texts("#under")[0].split(", ")) == under
+    assert set(found.texts("#legend button.under .name")) == under
+    assert found.complaints == []
+
+
+@pytest.mark.slow
 def test_a_photo_that_a_camera_turned_lies_under_its_mask(tab, server) -> None:
     turned = Image.fromarray(picture(5, 40, 64)[..., ::-1])
     exif = Image.Exif()

@@ -11,8 +11,9 @@ __all__ = ["openapi_document"]
 
 _OUTPUTS: dict[Output, str] = {
     "mask": "a PNG with a palette, of the image's size, whose values are the labels; 16 bits in grey if a "
-    "label is above 255",
-    "color": "a PNG of the labels' colours",
+    "label may be above 255. Where a pixel may have several classes (multilabel of meta), bit c of its "
+    "value, 1 << c, says whether class c is there",
+    "color": "a PNG of the labels' colours; of several classes their mean",
     "painted": "a PNG of the image with the labels' colours over it",
     "confidence": "a PNG of 16 bits in grey: the probability of each pixel's label, times 65535",
     "json": "the classes that occur: label, name, colour, pixels and share of the image",
@@ -109,7 +110,8 @@ _SHARES = {
         "width": {"type": "integer"},
         "classes": {
             "type": "array",
-            "description": "The labels that occur, largest first.",
+            "description": "The labels that occur, largest first. Where a pixel may have several classes, it "
+            "counts for each of them, and the label of a class is its bit.",
             "items": {
                 "type": "object",
                 "required": ["label", "name", "colour", "pixels", "share"],

@@ -6,9 +6,10 @@ import { showCard } from "./card.js";
 import { commandsFor, nameBeside } from "./commands.js";
 import { byId, make, percent } from "./dom.js";
 import { Legend, classesOf } from "./legend.js";
-import { Picture, canvasColours, countLabels } from "./picture.js";
+import { Picture, canvasColours, coloursOfSets, countLabels } from "./picture.js";
 import { decodeLabels } from "./png.js";
 import { offerSamples } from "./samples.js";
+import { membership } from "./sets.js";
 import { showTiming } from "./timing.js";
 
 const ALMOST_NOTHING = "0.001";
@@ -21,6 +22,8 @@ const legend = new Legend(byId("legend"), (label) => picture.light(label));
 let server = null;
 /** What is shown: its file, where it came from, its mask. */
 let current = null;
+/** Whether pixels of a value of the mask have a label. */
+let has = membership(0);
 /** Ends the request that is on its way when another image is chosen. */
 let running = new AbortController();
 
@@ -133,16 +136,18 @@ async function showBase(image, decoded, file, signal) {
 }
 
 function showResult(decoded) {
-  const { legend: known, unknown_label: unknown } = server.described;
+  const { legend: known, unknown_label: unknown, multilabel } = server.described;
   const counts = countLabels(decoded.labels);
-  const classes = classesOf(counts, known, unknown);
+  const classes = classesOf(counts, known, unknown, multilabel);
+  has = membership(multilabel ? known.length : 0);
   picture.light(null);
-  picture.showMask(decoded, canvasColours(known, counts.length));
+  picture.showMask(decoded, multilabel ? coloursOfSets(known, counts.length) : canvasColours(known, counts.length), has);
   legend.show(classes);
   const listed = classes.map(({ name, share }) => `${name} ${percent(share)}`).join(", ");
   byId("mask").setAttribute("aria-label", `Mask of ${current.name}: ${listed}`);
   byId("result-title").textContent = current.name;
-  const count = classes.length === 1 ? "1 class" : `${classes.length} classes`;
+  const number = classes.filter(({ name }) => !multilabel || name !== "no class").length;
+  const count = number === 1 ? "1 class" : `${number} classes`;
   byId("status").textContent = `${current.name}: ${decoded.width} × ${decoded.height} pixels, ${count}. Most of it is ${classes[0].name}.`;
   offerDownload();
   showCommands();
@@ -231,13 +236,11 @@ byId("opacity").addEventListener("input", ({ target }) => {
 byId("opacity").addEventListener("change", showCommands);
 byId("save-painted").addEventListener("click", savePainted);
 byId("stack").addEventListener("pointermove", (event) => {
-  const label = picture.labelAt(event);
-  legend.mark(label);
-  const button = label === null ? null : document.querySelector(`#legend [data-label="${label}"] .name`);
-  byId("under").textContent = button ? button.textContent : "";
+  const value = picture.labelAt(event);
+  byId("under").textContent = legend.mark((label) => value !== null && has(value, label));
 });
 byId("stack").addEventListener("pointerleave", () => {
-  legend.mark(null);
+  legend.mark(() => false);
   byId("under").textContent = "";
 });
 offerCamera(

@@ -36,12 +36,13 @@ export class Picture {
   /**
    * Lay a mask over the photo.
    * @param {{width: number, height: number, labels: Uint8Array|Uint16Array}} decoded of the photo's own size
-   * @param {Uint32Array} colours of each label, as a canvas stores them; 0: not painted
+   * @param {Uint32Array} colours of each value, as a canvas stores them; 0: not painted
+   * @param {(value: number, label: number) => boolean} has whether pixels of a value have a label
    */
-  showMask(decoded, colours) {
+  showMask(decoded, colours, has) {
     const { width, height } = this.#mask;
     const small = resized(decoded, width, height);
-    this.#shown = { decoded, colours, small };
+    this.#shown = { decoded, colours, small, has };
     this.#draw(colours);
     this.setOpacity(this.#opacity);
   }
@@ -59,9 +60,9 @@ export class Picture {
     this.#stack.classList.toggle("lit", lit);
     this.#mask.style.opacity = lit ? Math.max(this.#opacity, MASK_WHEN_LIT) : this.#opacity;
     if (!lit) return this.#draw(this.#shown.colours);
-    const only = new Uint32Array(this.#shown.colours.length);
-    only[label] = this.#shown.colours[label];
-    this.#draw(only, label);
+    const { colours, has } = this.#shown;
+    const lighted = Uint8Array.from(colours, (_, value) => has(value, label));
+    this.#draw(colours.map((_, value) => (lighted[value] ? colours[label] : 0)), lighted);
   }
 
   /** The label at a position of the page; `null`: there is none. */
@@ -74,7 +75,7 @@ export class Picture {
     return x >= 0 && y >= 0 && x < width && y < height ? labels[y * width + x] : null;
   }
 
-  /** Draw labels in their colours, and a white line around one of them: its colour may be that of the photo. */
+  /** Draw values in their colours, and a white line around some of them: their colour may be that of the photo. */
   #draw(colours, outlined = null) {
     const { width, height } = this.#mask;
     const pixels = new Uint32Array(width * height);
@@ -86,13 +87,13 @@ export class Picture {
   }
 }
 
-function outline(pixels, labels, width, label) {
+function outline(pixels, labels, width, inside) {
   const wide = Math.max(1, Math.round(width / 400));
   const near = [-wide, wide, -wide * width, wide * width];
   for (let place = 0; place < pixels.length; place++) {
-    if (labels[place] !== label) continue;
+    if (!inside[labels[place]]) continue;
     // Beyond the first and the last row there is no label.
-    if (near.some((step) => labels[place + step] !== label && labels[place + step] !== undefined)) pixels[place] = WHITE;
+    if (near.some((step) => labels[place + step] !== undefined && !inside[labels[place + step]])) pixels[place] = WHITE;
   }
 }
 
@@ -123,6 +124,21 @@ export function canvasColours(legend, count) {
     if (!painted) colours[label] = 0;
   }
   return colours;
+}
+
+/**
+ * The colours of bit masks: of each set of classes the mean of theirs, and nothing where there is none.
+ * @param {{colour: number[]}[]} legend the class of each bit
+ * @param {number} count values; those that are no set are black
+ */
+export function coloursOfSets(legend, count) {
+  const sets = 2 ** legend.length;
+  const entries = Array.from({ length: sets }, (_, label) => {
+    const there = legend.filter((_, bit) => (label >> bit) & 1);
+    const mean = (channel) => Math.round(there.reduce((sum, { colour }) => sum + colour[channel], 0) / there.length);
+    return there.length ? { label, colour: [mean(0), mean(1), mean(2)], painted: true } : { label, colour: [0, 0, 0], painted: false };
+  });
+  return canvasColours(entries, count);
 }
 
 /** How many pixels have each label. */

@@ -117,9 +117,10 @@ class ModelMeta:
     output_antialias: bool = False
     """Whether that resize is antialiased where the scores shrink, as torchvision's is; not with
     ``align_corners``."""
-    label_resize: Literal["nearest_exact", "nearest"] = "nearest_exact"
-    """How labels that the network itself gives are resized to the image's own size, by PyTorch's names:
-    ``nearest_exact`` between the centres of pixels, as scores are; ``nearest`` from their upper left corners."""
+    label_resize: Literal["nearest_exact", "nearest", "opencv"] = "nearest_exact"
+    """How labels that the network itself gives are resized to the image's own size: ``nearest_exact`` between
+    the centres of pixels, as scores are; from their upper left corners as PyTorch's ``nearest``, or as
+    ``opencv``, which rounds otherwise where two pixels are equally near."""
     reduce_zero_label: bool = False
     """Whether the masks of the training ignored label 0 and lowered all other labels by 1."""
     provenance: Provenance = Provenance()

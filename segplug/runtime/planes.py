@@ -284,19 +284,17 @@ def _neighbours(
     return first, np.minimum(first + 1, old - 1), position - first.astype(np.float32)
 
 
-def resize_labels(labels: npt.NDArray[Any], size: Size, *, exact: bool = True) -> npt.NDArray[Any]:
-    """Nearest neighbour: between pixel centres, like the bilinear resize, if ``exact``; else PyTorch's
-    ``nearest``, which starts from the pixels' upper left corners.
-    """
-    rows = _nearest(labels.shape[0], size[0], exact)
-    columns = _nearest(labels.shape[1], size[1], exact)
+def resize_labels(labels: npt.NDArray[Any], size: Size, rule: str = "nearest_exact") -> npt.NDArray[Any]:
+    """Nearest neighbour, by a rule of :attr:`segplug.model.ModelMeta.label_resize`."""
+    rows = _nearest(labels.shape[0], size[0], rule)
+    columns = _nearest(labels.shape[1], size[1], rule)
     resized: npt.NDArray[Any] = labels[rows[:, None], columns]
     return resized
 
 
-def _nearest(old: int, new: int, exact: bool) -> npt.NDArray[np.intp]:
-    if exact:
-        places = (np.arange(new) + 0.5) * (old / new)
-    else:  # in float32, as PyTorch computes it
+def _nearest(old: int, new: int, rule: str) -> npt.NDArray[np.intp]:
+    if rule == "nearest":  # in float32, as PyTorch computes it
         places = np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))
+        return np.minimum(places.astype(np.intp), old - 1)
+    places = np.arange(new) * (1 / (new / old)) if rule == "opencv" else (np.arange(new) + 0.5) * (old / new)
     return np.minimum(places.astype(np.intp), old - 1)

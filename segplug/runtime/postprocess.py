@@ -174,10 +174,9 @@ class Postprocessor:
         (height, width), (top, left) = geometry.valid, geometry.offset
         labels = labels[top : top + height, left : left + width]
         if geometry.valid != geometry.original:
-            exact = self._meta.label_resize == "nearest_exact"
-            if exact:  # else its own program resizes labels, too
+            if self._meta.label_resize == "nearest_exact":  # else its own program resizes labels, too
                 self._warn_resized()
-            labels = resize_labels(labels, geometry.original, exact=exact)
+            labels = resize_labels(labels, geometry.original, self._meta.label_resize)
         return _mirrored(labels, geometry)
 
     def _warn_resized(self) -> None:

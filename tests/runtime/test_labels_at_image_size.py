@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from segplug.progress import QuietReporter
 from segplug.runtime.postprocess import NetworkOutput, Postprocessor
 from segplug.runtime.sizes import Geometry
 
-Rule = Literal["nearest_exact", "nearest"]
+Rule = Literal["nearest_exact", "nearest", "opencv"]
 
 
 class _Warnings(QuietReporter):
@@ -36,7 +37,15 @@ def test_labels_are_resized_as_pytorch_does(rule: Rule, mode: str, size: tuple[i
     np.testing.assert_array_equal(found, expected[0, 0].numpy())
 
 
-@pytest.mark.parametrize(("rule", "warnings"), [("nearest_exact", 1), ("nearest", 0)])
+@pytest.mark.parametrize("size", [(96, 131), (963, 1280), (30, 40), (64, 96), (1, 1), (361, 7)])
+def test_labels_are_resized_as_opencv_does(size: tuple[int, int]) -> None:
+    labels = np.arange(96 * 160, dtype=np.uint16).reshape(96, 160)
+    output = NetworkOutput(labels, Geometry(size, (96, 160), (96, 160)))
+    found = Postprocessor(ModelMeta("m", label_resize="opencv"))(output).labels
+    np.testing.assert_array_equal(found, cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST))
+
+
+@pytest.mark.parametrize(("rule", "warnings"), [("nearest_exact", 1), ("nearest", 0), ("opencv", 0)])
 def test_only_labels_of_a_file_whose_program_has_no_rule_are_warned_of(rule: Rule, warnings: int) -> None:
     reporter = _Warnings()
     output = NetworkOutput(np.zeros((4, 4), np.uint8), Geometry((8, 8), (4, 4), (4, 4)))

@@ -83,7 +83,7 @@ def _read(file: File) -> Described:
             preprocessing=steps,
             input_size=file.inputs[0].size or (None if size is None else (size[1], size[0])),
             out_channels=classes if is_labels else 0,
-            label_resize="nearest",
+            label_resize="opencv",
         ),
         "labels" if is_labels else "logits",
         ("its files name no classes: --classes gives names",),

@@ -99,13 +99,13 @@ def save(name: str, folder: Path, *, num_classes: int = len(CLASSES), aux: bool 
     return file
 
 
-def preprocess(image: np.ndarray, edge: int = 520, form: Literal["tensor", "pil"] = "tensor") -> torch.Tensor:
+def preprocess(image: np.ndarray, edge: int = 520, form: Literal["pil", "tensor"] = "pil") -> torch.Tensor:
     """What torchvision's preset makes of an image, as a batch of one.
 
     Args:
         image: An uint8 RGB image (H, W, 3).
         edge: The short edge that the preset resizes to.
-        form: Whether the preset is given a tensor, or an image of Pillow, which it resizes differently.
+        form: Whether the preset is given an image of Pillow, or a tensor, which it resizes differently.
     """
     from PIL import Image
     from torchvision.transforms._presets import SemanticSegmentation
@@ -116,7 +116,7 @@ def preprocess(image: np.ndarray, edge: int = 520, form: Literal["tensor", "pil"
 
 
 def reference(
-    network: nn.Module, image: np.ndarray, edge: int = 520, form: Literal["tensor", "pil"] = "tensor"
+    network: nn.Module, image: np.ndarray, edge: int = 520, form: Literal["pil", "tensor"] = "pil"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what torchvision says of an image: its preset, its network, and the scores at the image's size.
 

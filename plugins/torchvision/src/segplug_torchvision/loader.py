@@ -114,7 +114,14 @@ def _network(
 def _say_what_is_assumed(request: LoadModelRequest[Options], preset: Preset, channels: int) -> None:
     """Notes on what torchvision says of its own weights, and nobody of these."""
     options = request.options
-    if request.structure_only or _is_published(request, preset):
+    if request.structure_only:
+        return
+    if options.resize_algorithm == "torchvision":
+        request.reporter.note(
+            "images are resized as torchvision.transforms.v2 resizes 8-bit tensors; the preset of the "
+            "weights computes tensors in float32 and rounds them, which is up to one grey level apart"
+        )
+    if _is_published(request, preset):
         return
     assumed = []
     if options.resize_size is None and options.resize is None and options.crop_size is None:

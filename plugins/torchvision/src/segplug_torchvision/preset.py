@@ -40,9 +40,9 @@ class Preset:
     std: tuple[float, ...]
 
     def resize(self, short_edge: int | None) -> Resize | None:
-        """The resize to a short edge, with the numbers of torchvision for tensors; ``None``: none.
+        """The resize to a short edge; ``None``: none.
 
-        The long edge is rounded down, as torchvision does.
+        The numbers are those that the preset gives for images of Pillow, the long edge is rounded down.
         """
         if short_edge is None:
             return None
@@ -50,7 +50,7 @@ class Preset:
             (short_edge, short_edge),
             fit="shortest",
             rounding="down",
-            algorithm="torchvision",
+            algorithm="pillow",
             filter=self.filter,
         )
 

@@ -89,6 +89,11 @@ def require_arguments(folder: Folder) -> None:
 
 
 def _unknown_argument(folder: Folder, name: str, names: Iterable[str], version: str) -> SegplugError:
+    if name in _INSIDE:
+        return ModelError(
+            f"{folder.config_file}: the argument '{name}' of the encoder reads weights from elsewhere",
+            hint="remove it: all weights are in the folder's own",
+        )
     guess = nearest(name, names)
     text = f"{folder.architecture} of segmentation-models-pytorch {version} has no argument '{name}'"
     text += f"; did you mean '{guess}'?" if guess else ""

@@ -89,6 +89,8 @@ def _network(request: LoadModelRequest[Options], folder: Folder) -> nn.Module:
         load_weights(
             network,
             str(folder.weights),
+            built=f"{folder.architecture} with the encoder {folder.arguments['encoder_name']}, as in "
+            f"{folder.config_file}",
             trust=request.trust_checkpoint,
             labels=labels,
             reporter=request.reporter,

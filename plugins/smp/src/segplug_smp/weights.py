@@ -22,7 +22,7 @@ _MOST_NAMES = 100
 """Characters of the names that a note lists."""
 
 
-def load(network: nn.Module, file: str, *, trust: bool, labels: bool, reporter: Reporter) -> None:
+def load(network: nn.Module, file: str, *, built: str, trust: bool, labels: bool, reporter: Reporter) -> None:
     """Copy the weights of a file into a network; every weight must be there, and none may be left over.
 
     Names may have a prefix that they all share, such as ``model.``, which trainers put before them.
@@ -30,6 +30,7 @@ def load(network: nn.Module, file: str, *, trust: bool, labels: bool, reporter: 
     Args:
         network: Its tensors are overwritten.
         file: The weights.
+        built: What the network is, for messages.
         trust: Allow the full unpickler, which can run code in the file.
         labels: Whether those of a head that classifies the whole image may be left over.
         reporter: Gets a note of what is left out.
@@ -38,10 +39,13 @@ def load(network: nn.Module, file: str, *, trust: bool, labels: bool, reporter: 
         CheckpointError: the file is damaged, or of another network.
     """
     checkpoint = _without_prefix(read_checkpoint(file, trust=trust), network, reporter)
-    with quiet():  # smp warns of tensors of another shape, which are an error here
-        ignored = load_weights(
-            network, checkpoint, is_extra=lambda name: labels and name.startswith(f"{LABELS}.")
-        )
+    try:
+        with quiet():  # smp warns of tensors of another shape, which are an error here
+            ignored = load_weights(
+                network, checkpoint, is_extra=lambda name: labels and name.startswith(f"{LABELS}.")
+            )
+    except CheckpointError as error:
+        raise CheckpointError(error.message, hint=f"the network is {built}") from error
     if any(name.startswith(LABELS) for name in ignored):
         reporter.note("the head that classifies the whole image (aux_params) is left out")
 

@@ -5,7 +5,7 @@
 # make test-mmseg1  the tests with mmsegmentation 1.2.2; with ONEDL=1, with its fork onedl-mmsegmentation
 # make test-gpu  the tests that need a GPU, and one table of their results (docs/tensorrt-gpu.md)
 # make lint      ruff, mypy, which module may import which, and whether the manifests fit
-# make matrix    export every family of mmseg 0.30 and every class of transformers, and write docs/support-matrix*.md (two hours on 2 cores)
+# make matrix    export every family of mmseg 0.30, transformers, smp and torchvision, and write docs/support-matrix.* (three hours on 2 cores)
 # make matrix-mmseg1  the same for mmseg 1.2.2, and compare the logits of both
 # Everything sets itself up first: the demo in .venv-demo, which is small, test-gpu in .venv-gpu, test-mmseg1 in
 # .venv-mmseg1 or .venv-onedl (`make setup-mmseg1` does no more than that), all else in .venv.
@@ -83,6 +83,8 @@ lint: setup
 matrix: setup
 	$(BIN)/python -m matrix
 	$(BIN)/python -m matrix --source transformers
+	$(BIN)/python -m matrix --source smp
+	$(BIN)/python -m matrix --source torchvision
 
 matrix-mmseg1: setup setup-mmseg1
 	$(MMSEG1)/bin/python -m matrix --source mmseg1

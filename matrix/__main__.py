@@ -3,6 +3,8 @@
     python -m matrix                          every family that has not passed with the installed versions
     python -m matrix --source mmseg1          the families of 1.x, in an environment that has it
     python -m matrix --source transformers    every segmentation class of transformers
+    python -m matrix --source smp             the architectures of segmentation-models-pytorch
+    python -m matrix --source torchvision     the segmentation networks of torchvision
     python -m matrix --family setr --again    one family, even if it is up to date
     python -m matrix --part torchscript       one part of every family
     python -m matrix --page                   write the pages of the rows that are there

@@ -10,9 +10,19 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
-from matrix import families, families_mmseg1, families_transformers, mmseg_models, transformers_models
+from matrix import (
+    families,
+    families_mmseg1,
+    families_smp,
+    families_transformers,
+    mmseg_models,
+    smp_models,
+    torchvision_models,
+    transformers_models,
+)
 from matrix.families import Case
 from matrix.rows import FORM, FORMATS, MODES
+from scripts import proofs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +39,9 @@ ONNX = ("segplug-onnx", "onnx", "onnxruntime", "onnxscript")
 """What ONNX files depend on, too; the rows of a form name them as well."""
 OTHERS = ("segplug-torchscript",)
 """What files of other formats depend on in their place."""
+
+
+WINDOWS = "the same windows, cut and added up by PyTorch"
 
 
 class Models(Protocol):
@@ -61,7 +74,7 @@ class Source:
     made_by: tuple[str, ...]
     """The distributions of the framework."""
     missing: Callable[[], str | None]
-    """Returns why this environment cannot measure it, or ``None``."""
+    """Returns why this environment cannot measure it, or ``None``. Called before anything else."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Families that are not measured, and why."""
     has_engines: bool = False
@@ -90,10 +103,14 @@ def _missing_mmseg(wanted: str) -> str | None:
     return f"{found} is installed: run it in an environment with mmsegmentation {wanted}"
 
 
-def _missing_transformers() -> str | None:
-    if find_spec("transformers") is None:
-        return "transformers is not installed"
-    return None
+def _missing_package(name: str) -> str | None:
+    return None if find_spec(name) is not None else f"{name} is not installed"
+
+
+def _missing_proof(name: str) -> str | None:
+    """Of a package that ``make setup`` keeps apart; it can be imported after the call."""
+    proofs.install()
+    return _missing_package(name)
 
 
 SOURCES: Mapping[str, Source] = {
@@ -133,12 +150,35 @@ SOURCES: Mapping[str, Source] = {
     "transformers": Source(
         title="transformers",
         what="One network of each segmentation class of transformers.",
-        slide_reference="the same windows, cut and added up by PyTorch (EoMT: by its processor)",
+        slide_reference=f"{WINDOWS} (EoMT: by its processor)",
         models=transformers_models,
         command="python -m matrix --source transformers",
         families=families_transformers.FAMILIES,
         parts=(FORM, *MODES, *FORMATS),
         made_by=("segplug-transformers", "transformers"),
-        missing=_missing_transformers,
+        missing=partial(_missing_package, "transformers"),
+    ),
+    "smp": Source(
+        title="smp",
+        what="The 12 architectures of segmentation-models-pytorch, and encoders, inputs and outputs of other "
+        "kinds.",
+        slide_reference=WINDOWS,
+        models=smp_models,
+        command="python -m matrix --source smp",
+        families=families_smp.FAMILIES,
+        parts=(FORM, *MODES, *FORMATS),
+        made_by=("segplug-smp", "segmentation-models-pytorch", "timm", "torchvision"),
+        missing=partial(_missing_proof, "segmentation_models_pytorch"),
+    ),
+    "torchvision": Source(
+        title="torchvision",
+        what="The 6 segmentation networks of torchvision.",
+        slide_reference=WINDOWS,
+        models=torchvision_models,
+        command="python -m matrix --source torchvision",
+        families=torchvision_models.FAMILIES,
+        parts=(FORM, *MODES, *FORMATS),
+        made_by=("segplug-torchvision", "torchvision"),
+        missing=partial(_missing_proof, "torchvision"),
     ),
 }

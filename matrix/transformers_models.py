@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matrix.families import Case
+from matrix.windows import stepwise
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
 
     from segplug.api import Segplug
     from segplug.model import SegmentationModel
@@ -57,8 +57,7 @@ def load(session: Segplug, family: str, case: Case, *, slides: bool = False) -> 
 def slide_inference(model: SegmentationModel) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
     """The slide inference of a prepared image ``(C, H, W)``, with PyTorch and transformers alone.
 
-    Windows that lie even are cut and merged by EoMT's processor. For others, each window's scores are brought
-    to the window's size, added, and divided by how many windows saw a pixel.
+    Windows that lie even are cut and merged by EoMT's processor; others by :mod:`matrix.windows`.
     """
     import torch
 
@@ -68,38 +67,9 @@ def slide_inference(model: SegmentationModel) -> Callable[[npt.NDArray[np.float3
         with torch.inference_mode():
             if windows.placement == "even":
                 return _evenly(model, array)
-            return _stepwise(model, array)
+            return stepwise(model, array)
 
     return scores
-
-
-def _stepwise(model: SegmentationModel, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    import torch
-
-    crop, stride = model.meta.inference.crop_size, model.meta.inference.stride
-    assert crop is not None
-    assert stride is not None
-    size = (array.shape[1], array.shape[2])
-    total, counts = torch.zeros(1, LABELS, *size), torch.zeros(1, 1, *size)
-    for top in _starts(size[0], crop[0], stride[0]):
-        for left in _starts(size[1], crop[1], stride[1]):
-            rows, columns = slice(top, top + crop[0]), slice(left, left + crop[1])
-            window = torch.from_numpy(array[:, rows, columns])[None]
-            total[:, :, rows, columns] += _at_size(model.module(window), crop)
-            counts[:, :, rows, columns] += 1
-    found: npt.NDArray[np.float32] = (total / counts)[0].numpy()
-    return found
-
-
-def _starts(length: int, crop: int, stride: int) -> list[int]:
-    steps = range(-(-max(length - crop, 0) // stride) + 1)
-    return [min(step * stride, length - crop) for step in steps]
-
-
-def _at_size(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    import torch
-
-    return torch.nn.functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
 
 def _evenly(model: SegmentationModel, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -118,6 +118,8 @@ def read_maker(maker: Maker, file: File) -> Described | Folder:
     Raises:
         ArtifactError: it is damaged, or cannot be followed exactly. The hint says how to go on without it.
     """
+    if not file.inputs:
+        raise OtherTaskError(f"{file.path} takes no image: it has no input")
     try:
         return maker.read(file)
     except OtherTaskError:

@@ -13,7 +13,8 @@ _MOST = 4 << 20
 _DEEPEST = 8
 """Brackets in each other. Ultralytics writes two."""
 _TEXTS = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""")
-_WORDS = re.compile(r"[A-Za-z_]\w*")
+_WORDS = re.compile(r"(?<![\w.])[^\W\d]\w*")
+"""Not the exponent of a number."""
 _PLAIN = re.compile(r"[\w\s\[\](){},:.+-]*", re.ASCII)
 _SIGNS = re.compile(r"[+-]\s*[+-]")
 _NAMES = frozenset({"True", "False", "None"})
@@ -33,7 +34,7 @@ def literal(text: str) -> Any:
     rest = _TEXTS.sub("", text)
     if not _PLAIN.fullmatch(rest) or _SIGNS.search(rest) or _depth(rest) > _DEEPEST:
         raise ValueError("it is no literal")
-    if not _NAMES.issuperset(re.sub(r"\d[\d.eE_]*", "", word) for word in _WORDS.findall(rest)):
+    if not _NAMES.issuperset(_WORDS.findall(rest)):
         raise ValueError("it holds more than literals")
     try:
         return ast.literal_eval(text.strip())

@@ -91,9 +91,10 @@ def _kind(file: File) -> OutputKind:
 
 def _classes(file: File) -> tuple[str, ...]:
     names = _value(file, "names")
-    listed = list(names.values()) if isinstance(names, Mapping) else names
-    labels = list(names) if isinstance(names, Mapping) else list(range(len(listed)))
-    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+    if isinstance(names, list):  # older files
+        names = dict(enumerate(names))
+    labels, listed = (list(names), list(names.values())) if isinstance(names, Mapping) else ([], [None])
+    if not all(isinstance(name, str) for name in listed):
         raise wrong_value(file, "names in its metadata", names, "a name for each label")
     if labels != list(range(len(labels))) or not 0 < len(labels) <= MOST_CHANNELS:
         raise wrong_value(file, "names in its metadata", names, "a name for each of the labels 0, 1, 2, ...")

@@ -47,17 +47,6 @@ def test_limits_are_found(rule, limits):
     assert limits_of(Only(rule), (640, 480)) == limits
 
 
-def test_a_step_that_is_no_power_of_two_is_found_where_it_is_known():
-    def takes(h, w):
-        return h % 14 == w % 14 == 0 and min(h, w) > 14
-
-    meta = ModelMeta("net", input_size=(518, 518))
-    assert find_input_limits(Only(takes), meta) == InputLimits((518, 518), maximum=(518, 518))
-    found = find_input_limits(Only(takes), meta, step=14)
-    assert found == InputLimits((28, 28), multiple_of=14)
-    assert find_input_limits(Only(lambda h, w: True), meta, step=14) == InputLimits((1, 1))
-
-
 def test_few_and_small_images_are_tried():
     network = Only(lambda h, w: True)
     limits_of(network, (2048, 1024))

@@ -24,25 +24,22 @@ _SQUARES = (64, 128, 256, 512, 1024)
 _DIVISORS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def find_input_limits(module: nn.Module, meta: ModelMeta, *, step: int = 1) -> InputLimits | None:
+def find_input_limits(module: nn.Module, meta: ModelMeta) -> InputLimits | None:
     """Try sizes on ``module`` until its limits are known.
 
     Args:
         module: As :class:`~segplug.model.SegmentationModel` says; in eval mode, and not changed by a run.
             Where its scores have another size than ``meta`` says, the size is not taken.
         meta: Its metadata. ``input_size`` is tried where the network takes no small square.
-        step: What height and width have to be multiples of, if that is known; it may be no power of two.
 
     Returns:
         The limits; ``None`` if not even the nominal size is taken.
     """
     takes, nominal = _trial(module, meta), meta.input_size
-    squares = [-(-edge // step) * step for edge in _SQUARES]
-    small = [edge for edge in squares if nominal is None or edge <= max(nominal)]
+    small = [edge for edge in _SQUARES if nominal is None or edge <= max(nominal)]
     start = next((edge for edge in small if takes(edge, edge)), None)
     if start is not None:
-        divisors = sorted({*_DIVISORS, step})
-        divisor = next((d for d in divisors if start % d == 0 and _takes_steps(takes, start, d)), None)
+        divisor = next((d for d in _DIVISORS if _takes_steps(takes, start, d)), None)
         if divisor is not None:
             smallest = _smallest(takes, start, divisor)
             return InputLimits(minimum=(smallest, smallest), multiple_of=divisor)

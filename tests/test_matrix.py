@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from segplug_mmseg.compat import import_mmseg
+from serve_support.browser import Tab, chromium
 
 from matrix import __main__ as command
 from matrix import engines as engine_command
@@ -159,6 +162,45 @@ def test_a_page_shows_passes_sizes_failures_and_missing_rows(tmp_path):
     assert "99.9990%, 0.0100% left out" in cells
     assert "**fails**" in cells
     assert "* mmseg 0.x: **unet**, slide: labels differ" in page
+
+
+def test_the_table_with_a_filter_has_every_row_and_the_reasons(tmp_path):
+    write_rows(
+        tmp_path, [row("unet", "slide", passed=False, reason="labels <differ>"), row("unet", "static")]
+    )
+    write_rows(tmp_path, [row("unet", "torch-export", clock="processor", unstable=1e-9)])
+    add_rows(tmp_path / ENGINES_FILE, [engine("unet", "fp16")], EngineRow)
+    lines = render(tmp_path)["support-matrix.html"].split("<tr>")[2:]
+    parts = sum(
+        len(source.families) * len(source.parts) + len(source.left_out) for source in SOURCES.values()
+    )
+    assert len(lines) == parts + len(FAMILIES) * len(PRECISIONS)
+    cells = [[unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", line)] for line in lines]
+    of_unet = [line for line in cells if line[:2] == ["unet", "mmseg 0.x"]]
+    assert [line[2:5] for line in of_unet] == [
+        ["ONNX", "static", "passed"],
+        ["ONNX", "dynamic", "not measured"],
+        ["ONNX", "slide", "failed"],
+        ["TorchScript", "static", "not measured"],
+        ["torch.export", "static", "passed"],
+        ["TensorRT-RTX fp32", "dynamic", "not measured"],
+        ["TensorRT-RTX fp16", "dynamic", "built, not run"],
+    ]
+    assert of_unet[4][5:11] == ["2.5e-06", "99.9990%", "8.600", "12.34", "processor", "0.0001%"]
+    assert of_unet[2][-1] == "labels <differ>"
+    (vpd,) = (line for line in cells if line[0] == "vpd")
+    assert (vpd[4], vpd[-1].partition(",")[0]) == ("left out", "a depth estimator")
+
+
+@pytest.mark.slow
+def test_the_page_in_the_docs_is_filtered_by_its_address():
+    with chromium() as browser:
+        tab = Tab(browser, (DOCS / "support-matrix.html").as_uri() + "#source=mmseg+1.x&input=slide")
+        families = len(SOURCES["mmseg1"].families)
+        assert tab.page.locator("tbody tr:visible").count() == families
+        assert tab.texts("output")[0].startswith(f"{families} of ")
+        assert tab.complaints == []
+        assert len(tab.asked) == 1
 
 
 @pytest.mark.parametrize(

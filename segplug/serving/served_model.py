@@ -95,7 +95,10 @@ def serving_warnings(spec: EngineSpec) -> list[str]:
             f"test-time augmentation (views: {len(spec.meta.default_tta)}) is left out on a server, as with "
             "--no-tta"
         )
-    if spec.output == "labels" and spec.input == "tensor":
+    own_labels = (
+        spec.meta.label_resize != "nearest_exact"
+    )  # those of another tool, whose program resizes them
+    if spec.output == "labels" and spec.input == "tensor" and not own_labels:
         found.append(
             "this artifact outputs labels: for images of another size than the network's input its masks "
             "differ slightly from PyTorch's; an artifact exported with --output-kind logits gives equal masks"

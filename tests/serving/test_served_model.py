@@ -76,6 +76,8 @@ def test_an_artifact_is_opened_as_described(shelf) -> None:
 def test_what_changes_masks_is_warned_of() -> None:
     meta = ModelMeta(name="m", classes=("a", "b"), out_channels=2)
     assert serving_warnings(EngineSpec(meta=meta, output="logits")) == []
+    own = EngineSpec(meta=meta.replace(label_resize="opencv"), output="labels")
+    assert serving_warnings(own) == []
     (labels,) = serving_warnings(EngineSpec(meta=meta, output="labels"))
     one = {"height": Axis.fixed(24), "width": Axis.fixed(32)}
     assert serving_warnings(EngineSpec(meta=meta, output="logits", **one)) == []

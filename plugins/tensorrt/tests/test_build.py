@@ -252,6 +252,9 @@ def test_a_file_without_metadata_is_named_after_itself(make):
     model = tiny(("n", 4, "h", "w"))
     del model.metadata_props[:]
     onnx.checker.check_model(model)
-    artifact = build(make(model, name="foreign.onnx"), max_shape=("1x4x32x48",))
+    session, source = Segplug(), make(model, name="foreign.onnx")
+    output = source.with_suffix(".engine")
+    artifact = session.build_engine("tensorrt", source, output=output, max_shape=("1x4x32x48",))
+    assert any("takes images as they are decoded" in line for line in session.reporter.warnings)
     assert (artifact.meta.name, artifact.meta.in_channels) == ("foreign", 4)
     assert artifact.meta.decoding == Decoding.for_channels(4)

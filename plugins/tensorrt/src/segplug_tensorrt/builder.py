@@ -89,6 +89,11 @@ class TensorRTBuilder(EngineBuilder[Options]):
         library = _library(options)
         gpu = _gpu(library, request.device)
         source = _OnnxFile.read(request.file)
+        if not source.described:
+            request.reporter.warn(
+                f"{request.file} has no metadata of segplug: the engine knows no classes, and takes images "
+                "as they are decoded, without preprocessing"
+            )
         channels = source.meta.in_channels
         profiles = plan_profiles(
             source.shape,
@@ -148,6 +153,8 @@ class _OnnxFile:
     meta: ModelMeta
     input: str
     shape: tuple[int, ...]
+    described: bool
+    """Whether it holds segplug's metadata."""
 
     @classmethod
     def read(cls, path: Path) -> _OnnxFile:
@@ -177,7 +184,7 @@ class _OnnxFile:
                 f"the input of {path} has {counted(channels, 'channel')}, and its metadata "
                 f"says {meta.in_channels}"
             )
-        return cls(path, meta, image.name, shape)
+        return cls(path, meta, image.name, shape, entry is not None)
 
 
 def _check_external_weights(model: Any, path: Path) -> None:

@@ -22,14 +22,19 @@ if TYPE_CHECKING:
 
     from segplug.dataset import Dataset
 
-__all__ = ["RawSink"]
+__all__ = ["BIT_MASKS", "RawSink"]
+
+BIT_MASKS = b"segplug: bit masks, bit c is set where class c is"
+"""The comment of the zip file of label maps that are bit masks (:attr:`segplug.model.ModelMeta.multilabel`):
+by it they are told from those of one label for each pixel."""
 
 
 class RawSink:
     """Writes one ``.npz``: an unsigned ``(H, W)`` array for each image, under the image's name.
 
     Label maps are stored, compressed, beside the journal until the run ends, and then packed one by one:
-    memory does not grow, and an interrupted run loses none.
+    memory does not grow, and an interrupted run loses none. A file of bit masks says so
+    (:data:`BIT_MASKS`).
 
     Args:
         path: The file, ending in ``.npz``.
@@ -58,6 +63,7 @@ class RawSink:
 
     def open(self, run: RunContext) -> None:
         self._dataset: Dataset = run.dataset
+        self._comment = BIT_MASKS if run.meta.multilabel else b""
         self._reporter = run.reporter
         self._done: list[int] = []
         if run.spool is not None:
@@ -95,6 +101,7 @@ class RawSink:
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
             self._reporter.progress(f"writing {self._path.name}", len(self._done)) as progress,
         ):
+            archive.comment = self._comment
             for index in sorted(self._done):
                 with zipfile.ZipFile(self._piece(index)) as piece:
                     archive.writestr(encodable(self._dataset.name(index)) + ".npy", piece.read("labels.npy"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from segplug.runtime.paint import Painter
 from segplug.runtime.pipeline import run
 from segplug.runtime.planes import resize_labels
 from segplug.runtime.postprocess import NetworkOutput, Postprocessor, average_views
-from segplug.runtime.raw import RawSink
+from segplug.runtime.raw import BIT_MASKS, RawSink
 from segplug.runtime.runner import Runner
 from segplug.runtime.score import count_bits, score
 from segplug.runtime.segment import Segmenter
@@ -242,6 +243,7 @@ def test_a_run_scores_and_writes_bit_masks(tmp_path: Path) -> None:
     scores, maps, colours = ScoreSink(), tmp_path / "maps", tmp_path / "colours"
     sinks = [scores, LabelMapSink(maps), RawSink(tmp_path / "all.npz"), ColourMapSink(colours)]
     run(_engine(), _data(found, truth), [*sinks, ConfidenceSink(tmp_path / "c")])
+    assert zipfile.ZipFile(tmp_path / "all.npz").comment == BIT_MASKS
     with np.load(tmp_path / "all.npz") as written:
         for number, one in enumerate(found):
             assert np.array_equal(written[f"000{number}.png"], _bits(one))

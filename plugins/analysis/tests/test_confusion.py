@@ -17,6 +17,7 @@ from segplug_analysis.confusion.matrix import Confusion
 
 from segplug import Segplug
 from segplug.cli.root import run_command_line
+from segplug.runtime.raw import BIT_MASKS
 
 CLASSES = ("sky", "road", "car")
 NAMES = ("a.png", "sub/b.png")
@@ -52,6 +53,26 @@ def dataset(tmp_path, truth):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
     return root
+
+
+def test_bit_masks_of_several_classes_are_refused(dataset, results, capsys):
+    """Also where their values happen to be labels of the data set."""
+    with zipfile.ZipFile(results, "a") as archive:
+        archive.comment = BIT_MASKS
+    options = [f"classes={','.join(CLASSES)}"]
+    arguments = [
+        "analyze",
+        "confusion",
+        str(results),
+        "--dataset",
+        str(dataset),
+        "--dataset-options",
+        *options,
+    ]
+    assert run_command_line(arguments) == 2
+    assert (
+        "has bit masks: a pixel may have several classes, and no confusion matrix" in capsys.readouterr().err
+    )
 
 
 @pytest.fixture

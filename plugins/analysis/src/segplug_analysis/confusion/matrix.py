@@ -170,5 +170,6 @@ def _check_labels(
         raise DatasetError(
             f"the result of {name} holds the label {lowest if lowest < 0 else highest}, and the data set "
             f"{dataset} has {size} classes (0 to {size - 1})",
-            hint="name the data set of these predictions",
+            hint="name the data set of these predictions; bit masks of several classes at one pixel have no "
+            "confusion matrix",
         )

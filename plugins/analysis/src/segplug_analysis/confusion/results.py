@@ -14,6 +14,7 @@ from segplug.dataset import Dataset, DatasetInfo
 from segplug.errors import ArtifactError, DatasetError, UsageError
 from segplug.regular_files import why_no_file
 from segplug.runtime.pictures import id_table, label_map_files
+from segplug.runtime.raw import BIT_MASKS
 from segplug.runtime.reading import MAX_PIXELS, read_mask
 from segplug.text import counted, encodable
 from segplug_analysis.confusion.pickles import read_arrays
@@ -88,7 +89,7 @@ def open_results(location: str, dataset: Dataset, num_classes: int, *, trust: bo
         trust: Allow the full unpickler, which can run code that a ``.pkl`` holds.
 
     Raises:
-        UsageError: it does not exist, or its format is unknown.
+        UsageError: it does not exist, its format is unknown, or it has bit masks of several classes.
         ArtifactError: it is damaged, or is a pickle that needs ``trust``.
         DatasetError: images have no result, or results no image.
     """
@@ -113,6 +114,12 @@ class _Archive:
             self._archive: Any = np.load(path, allow_pickle=False)
         except _DAMAGES as error:
             raise ArtifactError(f"the results {path} are damaged: {error}") from error
+        if self._archive.zip.comment == BIT_MASKS:
+            raise UsageError(
+                f"{path} has bit masks: a pixel may have several classes, and no confusion matrix counts "
+                "them",
+                hint="segplug infer --eval mIoU scores each class alone",
+            )
         names = [encodable(dataset.name(index)) for index in range(len(dataset))]
         _check_names(names, self._archive.files, str(path), dataset.info.name)
 

@@ -48,6 +48,11 @@ def _how_to_read(job: Job, form: Form) -> Iterator[str]:
         "differences are percentage points, the backend's score minus PyTorch's"
     )
     yield from views_note(views, "PyTorch and the backends run one view of each image")
+    if job.model.meta.multilabel:
+        yield (
+            "a pixel may have several classes, and each class is scored alone: there is no aAcc, and a label "
+            "differs where any class does"
+        )
     yield (
         "labels are compared at each image's own size, on all pixels, also where the mask has the ignored "
         f"value {job.dataset.info.ignore_index}; --json has the share of the scored pixels as well"

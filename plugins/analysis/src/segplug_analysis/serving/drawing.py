@@ -48,19 +48,23 @@ def _figure(measured: Measurements, one: Agreement) -> Figure:
 
 
 def _draw(measured: Measurements, one: Agreement) -> bytes:
-    from segplug.palette import choose_palette
+    from segplug.palette import label_colours, label_palette
     from segplug.runtime.view import Viewer
     from segplug_analysis.difference_picture import difference_picture
 
     picture = measured.pictures[one.image]
     metas = [meta for meta in (measured.model, measured.meta) if meta is not None]
     classes = max(meta.num_classes for meta in metas)
-    colours = choose_palette([meta.palette for meta in metas], classes)
+    palettes = [meta.palette for meta in metas]
+    if metas[0].multilabel:
+        colours = label_colours(palettes, classes, multilabel=True).of_labels
+    else:
+        colours = label_palette(palettes, classes)
     return difference_picture(
         Viewer(metas[0].decoding, measured.bands)(picture.decoded(metas[0])),
         one.expected,
         one.served,
-        palette=((0, 0, 0), *colours) if classes == 1 else colours,
+        palette=colours,
         name=picture.name,
         backend="server",
     )

@@ -40,11 +40,15 @@ def _comparison(measured: Measurements) -> Iterator[str]:
         yield "the server is only measured; --config and --checkpoint compare its masks with PyTorch's"
         return
     precision = agreements[0].comparison.precision
+    ties = (
+        f"where the score of a class is so close to its threshold that rounding in {precision} may change it"
+        if measured.model.multilabel
+        else f"whose two largest logits are so close that rounding in {precision} may swap them"
+    )
     threads = measured.threads or "its own default"
     yield (
         f"PyTorch ran {measured.model.name} in fp32 on {measured.device}, threads: {threads}; near-ties are "
-        f"pixels whose two largest logits are so close that rounding in {precision} may swap them: if the "
-        "server uses another number of threads, a few of them differ"
+        f"pixels {ties}: if the server uses another number of threads, a few of them differ"
     )
     if any(one.resized and not one.comparison.passed for one in agreements):
         yield (

@@ -78,7 +78,7 @@ def _artifact(session: Session, path: Path) -> FileInfo | None:
     """``None``: no installed plugin makes or opens such files."""
     providers = session.registry
     maker, description = _described(providers, path)
-    meta, notes = read_meta(providers, path), ()
+    meta, notes = read_meta(providers, path), tuple[str, ...]()
     if meta is None and description is not None:
         meta, notes = _of_another_tool(session, description)
         description = description if meta is None else replace(description, next=())

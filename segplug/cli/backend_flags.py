@@ -1,6 +1,7 @@
 """The options of a model's backend as flags: ``segplug predict foreign.onnx photo.jpg --mean 0 --std 255``.
 
-The backend is the one that ``--backend`` names, or the one that the model's file says.
+The backend is the one that ``--backend`` names, or the one that the model's file says; PyTorch for a file
+that a source of models reads.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segplug.cli.provider_flags import flags_of, given_flags
-from segplug.cli.source_flags import ModelCommand
+from segplug.cli.source_flags import ModelCommand, reader_of_a_path
 from segplug.engine import REFERENCE_BACKEND
 
 if TYPE_CHECKING:
@@ -74,4 +75,8 @@ def _choose(given: Mapping[str, Any]) -> tuple[Provider, tuple[Entry, ...]] | No
     )
     if backend or source:
         return Registry().provider("infer", backend or REFERENCE_BACKEND), ()
-    return default_backend(Registry(), model) if model else None
+    if not model:
+        return None
+    if reader_of_a_path([model]) is not None:  # a file that a source reads, though its name is an artifact's
+        return Registry().provider("infer", REFERENCE_BACKEND), ()
+    return default_backend(Registry(), model)

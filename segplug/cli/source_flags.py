@@ -21,7 +21,7 @@ from segplug.providers import Confidence
 if TYPE_CHECKING:
     from segplug.installed import Provider
 
-__all__ = ["ModelCommand"]
+__all__ = ["ModelCommand", "reader_of_a_path"]
 
 _FLAGS = "segplug.source_flags"
 """The key of the source's flags in the context of a command."""
@@ -34,7 +34,7 @@ class ModelCommand(GreedyCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(parameter.name == "source_options" for parameter in self.params):
-            source = _named_source(args) or _reader_of_a_path(args)
+            source = _named_source(args) or reader_of_a_path(args)
             if source is not None:
                 group = f"the source {source.entry.target}"
                 ctx.meta[_FLAGS] = flags_of(source, self.params, group=group, prefix=_PREFIX)
@@ -63,7 +63,7 @@ def _named_source(args: Sequence[str]) -> Provider | None:
     return Registry().provider("load_model", asked[0]) if asked and asked[0] else None
 
 
-def _reader_of_a_path(args: Sequence[str]) -> Provider | None:
+def reader_of_a_path(args: Sequence[str]) -> Provider | None:
     """The source of models that is sure to read a folder or file among the arguments, and no other is."""
     from segplug.registry.registry import Registry
     from segplug.registry.sources import accepting_sources, usable_sources

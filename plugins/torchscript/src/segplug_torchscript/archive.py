@@ -7,6 +7,7 @@ the model's metadata. So a damaged file, or one of another kind, is found before
 from __future__ import annotations
 
 import errno
+import shlex
 import shutil
 import struct
 import zipfile
@@ -22,14 +23,32 @@ from segplug.files import writing
 from segplug.model import META_ENTRY, ModelMeta
 from segplug.regular_files import open_regular, why_no_file
 
-__all__ = ["Contents", "Kind", "read_checked", "read_contents", "read_meta", "write_file", "write_meta"]
+__all__ = [
+    "COMPILED",
+    "SUFFIXES",
+    "Contents",
+    "Kind",
+    "how_to_use",
+    "read_checked",
+    "read_contents",
+    "read_meta",
+    "read_whole",
+    "write_file",
+    "write_meta",
+]
+
+SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".jit", ".pt2")
+"""What the names of such files end in. Those of checkpoints end so, too."""
 
 Kind = Literal["torchscript", "export", "aot"]
+
+COMPILED = "compiled torch.export package"
+"""What a file of machine code is called."""
 
 _WORDS: dict[str, str] = {
     "torchscript": "a TorchScript file",
     "export": "a torch.export program",
-    "aot": "a compiled torch.export package",
+    "aot": f"a {COMPILED}",
     "checkpoint": "a file of weights without a network",
     "other": "a zip file of another kind",
 }
@@ -117,15 +136,42 @@ def read_contents(path: Path, target: str) -> Contents | None:
 
 
 def read_checked(path: Path, target: str) -> tuple[Kind, ModelMeta]:
-    """The kind and the metadata of a file. Every byte is checked against the file's checksums.
-
-    Args:
-        path: The file.
-        target: The ``infer`` target that will open it.
+    """As :func:`read_whole`, of a file that segplug wrote.
 
     Raises:
         UsageError: there is no such file.
         ArtifactError: it is damaged, cut, of another kind, or segplug did not write it.
+    """
+    kind, meta = read_whole(path, target)
+    if meta is None:
+        raise ArtifactError(
+            f"{path} has no metadata of its classes and preprocessing: segplug did not write it",
+            hint=how_to_use(path),
+        )
+    return kind, meta
+
+
+def how_to_use(path: Path) -> str:
+    """How a file of another tool is run."""
+    facts = "--mean ... --std ... --classes ..."
+    return (
+        f"say how it is used, and run it as a model: segplug infer pytorch {shlex.quote(str(path))} {facts}"
+    )
+
+
+def read_whole(path: Path, target: str) -> tuple[Kind, ModelMeta | None]:
+    """The kind and the metadata of a file. Every byte is checked against the file's checksums.
+
+    Args:
+        path: The file.
+        target: The target that will open it.
+
+    Returns:
+        The metadata is ``None`` if segplug did not write the file.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: it is damaged, cut, or of another kind.
     """
     with _opened(path) as archive:
         kind = _kind(archive)
@@ -136,11 +182,6 @@ def read_checked(path: Path, target: str) -> tuple[Kind, ModelMeta]:
         if (damaged := archive.testzip()) is not None:
             raise ArtifactError(f"{path} is damaged: the checksum of {damaged} is wrong")
         meta = _meta(path, archive)
-        if meta is None:
-            raise ArtifactError(
-                f"{path} has no metadata of its classes and preprocessing: segplug did not write it",
-                hint=f"export {target} makes one from a config and its weights",
-            )
     return kind, meta  # type: ignore[return-value]  # what has a target is a Kind
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,30 @@ def describe(path: Path, target: str) -> FileDescription | None:
     what = contents.what.removeprefix("a ")
     details: dict[str, Any] = {"bytes of code": contents.code, "bytes of weights": contents.weights}
     if meta is None:
-        note = (
-            "segplug did not write this file: it has no metadata of classes and preprocessing, and infer "
-            f"{target} does not open it. export {target} makes a file from a model and its weights."
-        )
-        return FileDescription(what, details=details, notes=(note,))
+        return _of_another_tool(path, target, what, details)
     own = meta.extra_as(target, packing.Details, file=path)
     if own.machine:
         details |= {"compiled for": dict(own.machine)}
     inputs, outputs = _tensors(meta, packing.axes(meta, target, path))
     return FileDescription(what, (inputs,), (outputs,), details)
+
+
+def _of_another_tool(path: Path, target: str, what: str, details: dict[str, Any]) -> FileDescription:
+    """What can be done with a file that does not say how it is used."""
+    note = "segplug did not write this file: it has no metadata of classes and preprocessing"
+    if what == archive.COMPILED:
+        return FileDescription(what, details=details, notes=(f"{note}, and no graph that could be exported",))
+    facts = "--mean ... --std ... --classes ..."
+    file = shlex.quote(str(path))
+    return FileDescription(
+        what,
+        details=details,
+        notes=(f"{note}. It is a model of the source {target}, once flags say how it is used",),
+        next=(
+            f"segplug predict {file} photo.jpg {facts}",
+            f"segplug export onnx {file} {facts} --output model.onnx --verify",
+        ),
+    )
 
 
 def _tensors(meta: ModelMeta, axes: dict[str, Axis]) -> tuple[TensorDescription, TensorDescription]:

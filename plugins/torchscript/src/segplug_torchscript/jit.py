@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from segplug.errors import ArtifactError, ModelError, ShapeError
 from segplug.quiet import quiet
+from segplug_torchscript.graphs.network import GraphNetwork
 
 __all__ = ["as_text", "load", "move_constants", "save", "trace"]
 
@@ -39,6 +40,9 @@ def trace(network: nn.Module, sample: torch.Tensor, *, optimize: bool) -> torch.
         ShapeError: the network itself cannot take the sample's shape.
         ModelError: it cannot be traced.
     """
+    for part in network.modules():
+        if isinstance(part, GraphNetwork):
+            part.call_file()
     with quiet(), torch.no_grad():
         try:
             with _sizes_followed():

@@ -8,8 +8,8 @@ from __future__ import annotations
 import platform
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -33,6 +33,8 @@ __all__ = [
     "load_compiled",
     "load_program",
     "machine",
+    "module_of",
+    "open_program",
     "require_compiler",
     "save_compiled",
     "save_program",
@@ -185,6 +187,11 @@ def machine(device: torch.device) -> dict[str, str]:
 
 
 def load_program(path: Path, device: torch.device) -> Function:
+    """Open a ``.pt2`` program on ``device`` as a function; raises as :func:`open_program`."""
+    return module_of(open_program(path, device), path)
+
+
+def open_program(path: Path, device: torch.device) -> ExportedProgram:
     """Open a ``.pt2`` program on ``device``.
 
     Raises:
@@ -192,18 +199,30 @@ def load_program(path: Path, device: torch.device) -> Function:
     """
     from torch.export.passes import move_to_device_pass
 
+    with _opening(path):
+        program = torch.export.load(str(path))
+        tensors = (*program.state_dict.values(), *program.constants.values())
+        if any(isinstance(tensor, torch.Tensor) and tensor.device != device for tensor in tensors):
+            program = move_to_device_pass(program, str(device))
+    return program
+
+
+def module_of(program: ExportedProgram, path: Path) -> nn.Module:
+    """The program that was read from ``path`` as a module; raises :class:`ArtifactError` if it is damaged."""
+    with _opening(path):
+        module: nn.Module = program.module()
+    return module
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
     try:
         with quiet():
-            program = torch.export.load(str(path))
-            tensors = (*program.state_dict.values(), *program.constants.values())
-            if any(isinstance(tensor, torch.Tensor) and tensor.device != device for tensor in tensors):
-                program = move_to_device_pass(program, str(device))
-            function: Function = program.module()
+            yield
     except MemoryError:
         raise
     except Exception as error:  # a damaged or hostile graph raises almost anything
         raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
-    return function
 
 
 def load_compiled(path: Path, device: torch.device, made_for: Mapping[str, str]) -> Function:

@@ -1,0 +1,1 @@
+"""Files of PyTorch as models: TorchScript files and torch.export programs that another tool saved."""

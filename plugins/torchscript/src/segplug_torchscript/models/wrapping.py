@@ -1,0 +1,63 @@
+"""Modules around the network of a file.
+
+This module imports torch; it is imported when a file is opened, never before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from segplug.errors import ModelError
+
+__all__ = ["OneByOne"]
+
+
+class OneByOne(nn.Module):
+    """A network that takes one image only, for any number of them: it runs once for each."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Scores of images ``(N, channels, H, W)``; raises :class:`ModelError` where N is free."""
+        if isinstance(images.shape[0], torch.SymInt):
+            raise ModelError("the network of the file takes one image at a time")
+        if images.shape[0] == 1:
+            return self.network(images)
+        return torch.cat([self.network(image[None]) for image in images])
+
+
+class ScriptNetwork(nn.Module):
+    """The network of a TorchScript file, which also follows its weights to another device."""
+
+    def __init__(self, script: torch.jit.ScriptModule) -> None:
+        super().__init__()
+        self.script = script.eval()
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """What the file's network gives."""
+        return self.script(images)
+
+    def to(self, *args: Any, **kwargs: Any) -> ScriptNetwork:
+        """Move the weights, and let the graph make its tensors there, too."""
+        from segplug_torchscript.jit import move_constants
+
+        moved = super().to(*args, **kwargs)
+        device = torch._C._nn._parse_to(*args, **kwargs)[0]
+        if device is not None:
+            move_constants(self.script, device)
+        return moved
+
+
+def as_plain_module(program: nn.Module) -> nn.Module:
+    """The module of a program, which can be in eval mode: it is what it was when it was exported.
+
+    PyTorch puts methods that raise in the place of ``train`` and ``eval``.
+    """
+    for name in ("train", "eval"):
+        program.__dict__.pop(name, None)
+    return program.eval()

@@ -293,9 +293,12 @@ def resize_labels(labels: npt.NDArray[Any], size: Size, rule: str = "nearest_exa
 
 
 def _nearest(old: int, new: int, rule: str) -> npt.NDArray[np.intp]:
+    places: npt.NDArray[Any]
     if rule == "nearest":  # in float32, as PyTorch computes it
-        steps = np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))
-        return np.minimum(steps.astype(np.intp), old - 1)
-    places = np.arange(new) * (1 / (new / old)) if rule == "opencv" else (np.arange(new) + 0.5) * (old / new)
+        places = np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))
+    elif rule == "opencv":
+        places = np.arange(new) * (1 / (new / old))
+    else:
+        places = (np.arange(new) + 0.5) * (old / new)
     found: npt.NDArray[np.intp] = np.minimum(places.astype(np.intp), old - 1)
     return found

@@ -23,8 +23,8 @@ SCHEME = "torchvision:"
 _WEIGHTS = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")
 """Arguments that make torchvision fetch weights."""
 _COUNT, _AUX = "num_classes", "aux_loss"
-_TYPES: Mapping[str, type] = {_COUNT: int, _AUX: bool}
-"""The arguments that a user can give; a network takes one or both."""
+_ARGUMENTS = (_COUNT, _AUX)
+"""Those that a user can give; a network takes one or both."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Builder:
         Raises:
             UsageError: the function has no such argument, it would fetch weights, or its value is wrong.
         """
-        known = [name for name in _TYPES if name in inspect.signature(self.function).parameters]
+        known = [name for name in _ARGUMENTS if name in inspect.signature(self.function).parameters]
         found = {}
         for name, value in given.items():
             if name in _WEIGHTS:
@@ -123,9 +123,12 @@ def _value(name: str, value: Any) -> Any:
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             value = {"true": True, "false": False}.get(value.lower(), value)
-    if type(value) is not _TYPES[name]:
-        expected = "a whole number" if _TYPES[name] is int else "True or False"
-        raise UsageError(f"{name} takes {expected}, not {value!r}")
-    if name == _COUNT and not 1 <= value <= MOST_CHANNELS:
+    if name == _AUX:
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} takes True or False, not {value!r}")
+        return value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"{name} takes a whole number, not {value!r}")
+    if not 1 <= value <= MOST_CHANNELS:
         raise UsageError(f"{name} is 1 to {MOST_CHANNELS}, not {value}")
     return value

@@ -1,0 +1,1 @@
+"""What the tests of segplug-torchvision share."""

@@ -11,15 +11,16 @@ from segplug_torch.errors import one_line
 from segplug.errors import MissingDependencyError, ModelError, SegplugError, UsageError
 from segplug.options import nearest
 from segplug.quiet import quiet
-from segplug_smp.architectures import ARCHITECTURES, OLD_ARGUMENTS
+from segplug_smp.architectures import OLD_ARGUMENTS
 from segplug_smp.folder import Folder
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build", "require_arguments", "smp"]
+__all__ = ["TIMM", "build", "require_arguments", "smp"]
 
-_TIMM = "tu-"
+TIMM = "tu-"
+"""How names of encoders of timm begin."""
 _RENAMED = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
 """Encoders of older versions that smp now takes from timm."""
 _INSIDE = ("pretrained", "checkpoint_path", "cache_dir")
@@ -50,10 +51,10 @@ def smp() -> Any:
     return segmentation_models_pytorch
 
 
-def encoder_of_timm(name: str) -> str | None:
+def _encoder_of_timm(name: str) -> str | None:
     """The name that timm has for an encoder; ``None``: the encoder is smp's own."""
-    if name.startswith(_TIMM):
-        return name.removeprefix(_TIMM)
+    if name.startswith(TIMM):
+        return name.removeprefix(TIMM)
     if not name.startswith(_RENAMED):
         return None
     own = name.removeprefix("timm-")
@@ -77,7 +78,7 @@ def require_arguments(folder: Folder) -> None:
     encoder = folder.arguments.get("encoder_name")
     if not isinstance(encoder, str):
         raise ModelError(f"{folder.config_file} names no encoder: encoder_name is missing or no text")
-    timm_name = encoder_of_timm(encoder)
+    timm_name = _encoder_of_timm(encoder)
     names = [name for name in inspect.signature(found.__init__).parameters if name not in ("self", "kwargs")]
     known = {*names, *OLD_ARGUMENTS.get(folder.architecture, ())}
     for name in folder.arguments:
@@ -110,7 +111,7 @@ def _require_encoder(folder: Folder, encoder: str, timm_name: str | None, librar
             raise ModelError(
                 f"{folder.config_file}: segmentation-models-pytorch {library.__version__} has no encoder "
                 f"'{encoder}'" + (f"; did you mean '{guess}'?" if guess else ""),
-                hint=f"encoders of timm begin with {_TIMM}",
+                hint=f"encoders of timm begin with {TIMM}",
             )
         return
     import timm
@@ -138,7 +139,6 @@ def build(folder: Folder, *, with_labels: bool) -> nn.Module:
     arguments: Mapping[str, Any] = {**folder.arguments, "encoder_weights": None, "activation": None}
     if not with_labels:
         arguments = {**arguments, "aux_params": None}
-    assert folder.architecture in ARCHITECTURES
     try:
         with quiet():
             network: nn.Module = getattr(smp(), folder.architecture)(**arguments)

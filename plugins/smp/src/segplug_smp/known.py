@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segplug_smp.construct import encoder_of_timm
+from segplug_smp.construct import TIMM
 
 __all__ = ["Colours", "colours_of"]
 
@@ -34,9 +34,9 @@ def colours_of(encoder: str, weights: object) -> Colours:
         encoder: ``encoder_name`` of a network.
         weights: Its ``encoder_weights``.
     """
-    name = encoder_of_timm(encoder)
-    if name is not None:
-        return _of_timm(name)
+    if encoder.startswith(TIMM):
+        return _of_timm(encoder.removeprefix(TIMM))
+    # Those with "timm-" are smp's own here: it said ImageNet's of them, also where timm says otherwise.
     kind = weights if isinstance(weights, str) else "imagenet"
     mean, std = _IMAGENET
     if encoder.startswith(("inception", "xception")) or kind == "advprop" or encoder.startswith("timm-tf_"):

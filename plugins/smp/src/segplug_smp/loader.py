@@ -70,7 +70,7 @@ def load(request: LoadModelRequest[Options], folder: Folder) -> SegmentationMode
         meta=meta,
         exportable=lambda: _exportable(network),
         device=str(device),
-        input_limits=lambda: find_input_limits(network, meta, step=step),
+        input_limits=lambda: find_input_limits(network, meta),
         files=input_files(options, folder.config_file, folder.weights, transform.file if transform else None),
     )
 
@@ -128,6 +128,6 @@ def _require_multiples(options: Options, step: int) -> None:
 
 
 def _exportable(network: nn.Module) -> nn.Module:
-    from segplug_torch.exportable import make_exportable
+    from segplug_smp.exportable import make_exportable
 
     return make_exportable(network, probabilities=False)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from segplug.testing import randomise
+from segplug.verification.sample import sample_image
 
 __all__ = ["OWN", "TINY", "network", "own_scores", "saved"]
 
@@ -41,7 +42,25 @@ def network(architecture: str = "Unet", encoder: str = TINY, **arguments: Any) -
         warnings.simplefilter("ignore")
         made = getattr(smp, architecture)(encoder, **given)
     randomise(made)
-    return made.eval()
+    made.eval()
+    if architecture != "DPT":
+        _balance(made)
+    return made
+
+
+def _balance(made: Any) -> None:
+    """Scale the scores of each class so that each covers a part of a picture."""
+    head = made.segmentation_head[0]
+    last, made.segmentation_head[2] = made.segmentation_head[2], nn.Identity()
+    first = next(module for module in made.encoder.modules() if isinstance(module, nn.Conv2d))
+    image = sample_image(128, 128, channels=first.in_channels) / 255.0
+    with torch.inference_mode():
+        scores = made(torch.from_numpy(image.transpose(2, 0, 1)[None]).float() * 4 - 2)
+    scores = scores[0] if isinstance(scores, tuple) else scores
+    middle, spread = scores.mean((0, 2, 3)), scores.std((0, 2, 3))
+    head.bias.data = (head.bias.data - middle) / spread
+    head.weight.data /= spread[:, None, None, None]
+    made.segmentation_head[2] = last
 
 
 def saved(folder: Path, architecture: str = "Unet", encoder: str = TINY, **arguments: Any) -> nn.Module:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from segplug import Segmentation, Segplug
+from segplug.api.segmentation import shares_text
 from segplug.engine import EngineSpec
 from segplug.errors import NonfiniteError, ShapeError, UsageError
 from segplug.model import ModelMeta
@@ -46,6 +47,53 @@ BACKEND = """
 
     runs = Runs()
 """
+
+
+def test_a_class_s_mask_is_found_by_name_and_by_number() -> None:
+    found = Segplug().predict(engine(), photo())
+    assert np.array_equal(found.class_mask("green"), found.labels == 1)
+    assert np.array_equal(found.class_mask(1), found.labels == 1)
+    assert found.class_mask("green").dtype == bool
+    for which, message in (
+        ("blu", "no class is called 'blu' .there are red, green, blue"),
+        (3, "there is no class 3: they are numbered from 0 to 2"),
+        (-1, "there is no class -1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            found.class_mask(which)
+    same = COLOURS.replace(classes=("red", "red", "blue"))
+    with pytest.raises(UsageError, match=r"several classes are called 'red' .give its number, from 0 to 2"):
+        Segplug().predict(engine(same), photo()).class_mask("red")
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_pixel_s_classes_have_a_mask_each(copies: int) -> None:
+    """Of bit masks of 8 and of 16 bits; unknown pixels have no class."""
+    names = tuple(f"{colour} {number}" for number in range(copies) for colour in COLOURS.classes)
+    meta = COLOURS.replace(
+        classes=names, palette=(), out_channels=3 * copies, activation="sigmoid", preprocessing=()
+    )
+
+    def above(batch: np.ndarray) -> np.ndarray:
+        return np.concatenate([batch - 100] * copies, axis=1)
+
+    image = photo()
+    image[0] = 255, 255, 0
+    masked = np.ma.MaskedArray(image, np.zeros(image.shape, bool))
+    masked[-1] = np.ma.masked
+    found = Segplug().predict(engine(meta, above), masked, array_order="bgr")
+    assert found.labels[-1, 0] == (255 if copies == 1 else 65535)
+    for number, name in enumerate(names):
+        expected = image[..., number % 3] > 100
+        expected[-1] = False
+        assert np.array_equal(found.class_mask(name), expected)
+        assert np.array_equal(found.class_mask(number), expected)
+    assert found.class_mask(0)[0].all()
+    assert found.class_mask(1)[0].all()
+    shares = {entry.name: entry.share for entry in found.legend}
+    assert shares["red 0"] == found.class_mask(0).mean()
+    assert shares["unknown"] == 1 / 6
+    assert shares_text(found.legend) in repr(found)
 
 
 def engine(meta: ModelMeta = COLOURS, function=np.copy, output="logits") -> FunctionEngine:

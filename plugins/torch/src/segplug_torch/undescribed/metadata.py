@@ -122,6 +122,10 @@ def make_meta(request: LoadModelRequest[Any], known: Known, scores: Scores) -> M
     sigmoid = scores.channels == 1 or options.multilabel
     if options.multilabel and scores.channels == 1:
         raise UsageError("multilabel is for several classes, and this network has one channel")
+    if options.multilabel and options.reduce_zero_label:
+        raise UsageError(
+            "reduce_zero_label is for one label at each pixel, and multilabel for several classes"
+        )
     if options.threshold is not None and not sigmoid:
         raise UsageError(
             f"threshold is for a network with one channel, and this one has {scores.channels}",

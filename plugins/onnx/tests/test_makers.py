@@ -168,6 +168,8 @@ def test_the_user_s_flags_count_first(tmp_path: Path, photo) -> None:
     )
     with Segplug().open(mmdeploy_file(tmp_path / "d"), classes=("a", "b", "c", "d")) as engine:
         assert engine.spec.meta.classes == ("a", "b", "c", "d")
+    with pytest.raises(UsageError, match=r"--classes names 2 classes, but deploy.json .* says 4"):
+        Segplug().predict(tmp_path / "d" / "end2end.onnx", photo((64, 96)), classes=("a", "b"))
     with pytest.raises(UsageError, match="with --std"):
         Segplug().predict(path, photo((64, 96)), mean=(1.0,))
     with pytest.raises(UsageError, match=r"--classes names 2 classes, but .* has 4"):

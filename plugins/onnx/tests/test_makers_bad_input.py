@@ -131,7 +131,8 @@ def test_mmdeploy(tmp_path: Path, changes: dict[str, Any], message: str) -> None
         ("pipeline.json", "{}", "has no list of tasks"),
         ("pipeline.json", '{"pipeline": {"tasks": [1]}}', "has no list of tasks"),
         ("pipeline.json", '{"pipeline": {"tasks": []}}', "does not say what follows the network"),
-        ("pipeline.json", DEEP, "nested|no JSON"),
+        ("pipeline.json", DEEP, "is no JSON"),
+        ("pipeline.json", '{"a": ' + "[" * 500 + "]" * 500 + "}", "more than 64 objects and lists"),
         ("deploy.json", "\xff", "is no JSON"),
     ],
 )

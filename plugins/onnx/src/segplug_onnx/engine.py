@@ -32,8 +32,9 @@ __all__ = ["OnnxEngine", "provider"]
 class OnnxRuntime(Backend[foreign.Options]):
     """Runs an ONNX file, segplug's own or any other, in ONNX Runtime, on the CPU or a GPU.
 
-    A file that segplug exported holds its own metadata. For any other ONNX file, describe the input and
-    the output with the options --output-name to --threshold.
+    A file that segplug exported holds its own metadata, and files of Ultralytics, optimum-onnx and mmdeploy
+    have that of their tools. For any other ONNX file, describe the input and the output with the options
+    --output-name to --threshold.
     """
 
     hook_version = 2

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from segplug.errors import ArtifactError, SegplugError, UsageError
 from segplug.model import ModelMeta
 from segplug.text import counted
+from segplug.undescribed import class_names
 from segplug_onnx import foreign
-from segplug_onnx.makers import Described, File, Folder, Tensor, find_maker, read_maker
+from segplug_onnx.makers import Described, File, Folder, OutputKind, Tensor, find_maker, read_maker
 from segplug_onnx.metadata import read_properties
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class _Found:
     name: str
     where: str
     meta: ModelMeta
-    kind: str
+    kind: OutputKind
     output: str | None = None
     assumed: tuple[str, ...] = ()
 
@@ -68,8 +69,8 @@ def describe(
         meta = meta.replace(classes=known.classes, palette=known.palette)
         if tensors.labels:
             meta = meta.replace(out_channels=known.out_channels, activation=known.activation)
-    if meta.out_channels == 1:
-        meta = meta.replace(threshold=options.threshold or meta.threshold or known.threshold)
+    if meta.out_channels == 1 and options.threshold is None and known.threshold is not None:
+        meta = meta.replace(threshold=known.threshold)
     if own:
         return tensors, meta
     return tensors, meta.replace(
@@ -136,6 +137,7 @@ def _refuse_contradictions(file: File, found: _Found, options: foreign.Options) 
 
     Raises:
         ArtifactError: it does; the message has both values.
+        UsageError: the user gives another number of names than there are labels.
     """
     shape = file.inputs[0].shape if len(file.inputs) == 1 else None
     channels = found.meta.in_channels
@@ -144,10 +146,17 @@ def _refuse_contradictions(file: File, found: _Found, options: foreign.Options) 
             f"{file.path} contradicts itself: {found.where} says images of {counted(channels, 'channel')}, "
             f"and its input is {file.inputs[0]}"
         )
+    names = len(found.meta.classes)
+    given = options.classes and len(class_names(options.classes))
+    if found.kind == "labels" and given and given != names:
+        raise UsageError(
+            f"--classes names {counted(given, 'class', 'classes')}, but {found.where} says {names}: "
+            f"{file.path} gives no other labels"
+        )
     output = next((tensor for tensor in file.outputs if found.output in (None, tensor.name)), None)
     if output is None or output.shape is None or len(output.shape) != 4 or output.holds_labels:
         return
-    scores, names = output.shape[1], len(found.meta.classes)
+    scores = output.shape[1]
     if options.classes is None and scores not in (None, names) and names:
         raise ArtifactError(
             f"{file.path} contradicts itself: {found.where} says {counted(names, 'class', 'classes')}, and "

@@ -7,9 +7,28 @@ read as data: nothing of a file or of what lies beside it runs, and no library o
 from __future__ import annotations
 
 from segplug_onnx.makers import mmdeploy, optimum, ultralytics
-from segplug_onnx.makers.contract import Described, File, Folder, Maker, OtherTaskError, Tensor, read_maker
+from segplug_onnx.makers.contract import (
+    Described,
+    File,
+    Folder,
+    Maker,
+    OtherTaskError,
+    OutputKind,
+    Tensor,
+    read_maker,
+)
 
-__all__ = ["Described", "File", "Folder", "Maker", "OtherTaskError", "Tensor", "find_maker", "read_maker"]
+__all__ = [
+    "Described",
+    "File",
+    "Folder",
+    "Maker",
+    "OtherTaskError",
+    "OutputKind",
+    "Tensor",
+    "find_maker",
+    "read_maker",
+]
 
 _MAKERS: tuple[Maker, ...] = (ultralytics.maker, mmdeploy.maker, optimum.maker)
 

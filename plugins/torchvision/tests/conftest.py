@@ -9,7 +9,11 @@ import pytest
 
 from scripts import proofs
 
-proofs.install()
+
+@pytest.fixture(scope="session", autouse=True)
+def torchvision() -> None:
+    """Importable from the first of these tests on, and not while all tests are collected."""
+    proofs.install()
 
 
 @pytest.fixture(scope="session")

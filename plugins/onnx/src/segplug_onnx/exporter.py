@@ -18,7 +18,6 @@ from segplug.preprocessing import Crop, Pad, Resize, Step
 from segplug.providers import Exporter
 from segplug.requests import ExportRequest, MakePlan
 from segplug.results import Artifact
-from segplug.runtime.postprocess import refuse_many_classes
 from segplug.tracing import TracePlan, explain_size_errors, plan_trace
 from segplug_onnx import metadata
 
@@ -79,6 +78,8 @@ class OnnxExporter(Exporter[Options]):
         """Write ``request.model`` as ONNX; see :func:`segplug.hookspecs.export`."""
         meta = request.model.meta
         if request.options.output_kind == "labels":
+            from segplug.runtime.postprocess import refuse_many_classes
+
             refuse_many_classes(meta)
         if request.options.output_kind == "labels" and meta.inference.mode == "slide":
             raise UsageError(

@@ -20,6 +20,11 @@ DOCUMENTS = sorted(
     for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md"))
     if path.is_file()
 )
+FOLDERS = {
+    "segformer-b0": {"architectures": ["SegformerForSemanticSegmentation"], "model_type": "segformer"},
+    "net": {"_model_class": "Unet"},
+}
+"""The folders of save_pretrained that the documents name, with their config.json."""
 
 
 def commands(document: Path) -> list[str]:
@@ -42,9 +47,10 @@ def test_there_are_commands_to_check() -> None:
 def test_a_shown_command_parses(
     document: Path, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "segformer-b0").mkdir()  # a name without a suffix is a model only if it is a folder
-    config = {"architectures": ["SegformerForSemanticSegmentation"], "model_type": "segformer"}
-    (tmp_path / "segformer-b0" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    # A name without a suffix is a model only if it is a folder.
+    for folder, config in FOLDERS.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     command: click.Command = root
     arguments = shlex.split(line)[1:]

@@ -1,4 +1,4 @@
-"""Tiny networks of segmentation-models-pytorch with random weights: all architectures, encoders of both kinds.
+"""Tiny networks of segmentation-models-pytorch for tests: all architectures, encoders of both kinds.
 
 They are the library's own classes with small decoders, so that an export takes seconds. At least three
 classes each cover more than 5% of the sample images; where each class is decided alone, each covers 5 to 95%.
@@ -82,7 +82,12 @@ ENTRIES: Mapping[str, Entry] = {
     "segformer": Entry("Segformer", "mit_b0"),
     "dpt": Entry("DPT", "tu-test_vit", {"dynamic_img_size": True}),
     # one size only
-    "dpt-fixed": Entry("DPT", "tu-test_vit", {"img_size": (64, 96)}, sizes=((64, 96),)),
+    "dpt-fixed": Entry(
+        "DPT",
+        "tu-vit_tiny_patch16_224",
+        {"img_size": (64, 96), "depth": 4, "embed_dim": 32, "num_heads": 2},
+        sizes=((64, 96),),
+    ),
     # encoders of smp's own
     "unet-efficientnet": _unet("efficientnet-b0"),
     "unet-mobilenet_v2": _unet("mobilenet_v2"),

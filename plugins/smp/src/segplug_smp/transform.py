@@ -96,7 +96,7 @@ def _add(found: Transform, step: Any) -> Transform:
     make = _STEPS.get(name)
     if make is None:
         raise _Unknown(name)
-    if step.get("p", 1.0) != 1:
+    if step.get("p", 1.0) != 1 and make is not _nothing:
         raise _Unknown(f"{name} at random (p={step['p']})")
     try:
         return make(found, step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import zipfile
 from pathlib import Path
 
 import click
@@ -25,6 +26,9 @@ FOLDERS = {
     "net": {"_model_class": "Unet"},
 }
 """The folders of save_pretrained that the documents name, with their config.json."""
+
+FILES = {"net.pt": ("constants.pkl", "code/net.py"), "net.pt2": ("archive_format", "models/model.json")}
+"""The files of PyTorch that the documents name as models, with the entries that say what they are."""
 
 
 def commands(document: Path) -> list[str]:
@@ -51,6 +55,10 @@ def test_a_shown_command_parses(
     for folder, config in FOLDERS.items():
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for name, entries in FILES.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for entry in entries:
+                archive.writestr(f"net/{entry}", "")
     monkeypatch.chdir(tmp_path)
     command: click.Command = root
     arguments = shlex.split(line)[1:]

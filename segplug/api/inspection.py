@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.checkpoint.formats import CHECKPOINTS
 from segplug.description import FileDescription
+from segplug.engine import REFERENCE_BACKEND
 from segplug.errors import ArtifactError, PluginError, SegplugError, UntrustedCheckpointError, UsageError
 from segplug.info import FileInfo, InstalledBackend
 from segplug.installed import Entry
@@ -139,6 +140,10 @@ def _backends(providers: Providers, path: Path) -> Iterator[InstalledBackend]:
     with suppress(PluginError):
         chosen, others = default_backend(providers, path)
         opened_by = (chosen.entry, *others)
+    with suppress(UsageError, PluginError):
+        source = providers.source("load_model", str(path), None)
+        if source.method("accepts")(str(path)) >= Confidence.LIKELY:  # though its name is an artifact's
+            opened_by = (providers.provider("infer", REFERENCE_BACKEND).entry,)
     for entry in opened_by:
         device = entry.facts.default_device
         try:

@@ -31,6 +31,7 @@ KNOWN = {
     # after the check or --trust-artifact, and by the exporters, which have just made the file
     "plugins/torchscript/src/segplug_torchscript/jit.py": {"jit.load": 1},
     "plugins/torchscript/src/segplug_torchscript/infer_torchscript.py": {"jit.load": 1},
+    "plugins/torchscript/src/segplug_torchscript/load_torchscript.py": {"jit.load": 1},
     "plugins/torchscript/src/segplug_torchscript/export_torchscript.py": {"jit.load": 1},
     "plugins/torchscript/src/segplug_torchscript/programs.py": {"export.load": 1, "aoti_load_package": 1},
     # after the backend has opened the file

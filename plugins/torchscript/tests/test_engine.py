@@ -255,7 +255,7 @@ def test_a_file_without_metadata(tiny, tmp_path):
     torch.jit.save(torch.jit.trace(tiny.module, torch.zeros(1, 3, 32, 48)), str(path))
     with pytest.raises(ArtifactError, match="segplug did not write it") as caught:
         open_file(path, "torchscript")
-    assert "export torchscript makes one" in caught.value.hint
+    assert f"segplug infer pytorch {path} --mean" in caught.value.hint
 
 
 def test_metadata_that_is_damaged(fixed, target, tmp_path):

@@ -99,11 +99,6 @@ def _stage_model(
     )
     if expanded(arguments.config).is_dir():
         return _stage_folder(model, arguments, settings, folder)
-    if arguments.checkpoint is None:
-        raise UsageError("this model has no trained weights", hint="add --checkpoint WEIGHTS")
-    # The config keeps its name, which is also the model's name. Sources write every config as Python.
-    config = f"{_MODEL}/{Path(arguments.config).stem}.py"
-    checkpoint = f"{_MODEL}/{Path(arguments.checkpoint).name}"
     try:
         text = session.config_text(
             arguments.config,
@@ -116,6 +111,11 @@ def _stage_model(
             f"{arguments.config} cannot be packed: {error.message}",
             hint="export an artifact first, such as segplug export onnx, and pack that",
         ) from error
+    if arguments.checkpoint is None:
+        raise UsageError("this model has no trained weights", hint="add --checkpoint WEIGHTS")
+    # The config keeps its name, which is also the model's name. Sources write every config as Python.
+    config = f"{_MODEL}/{Path(arguments.config).stem}.py"
+    checkpoint = f"{_MODEL}/{Path(arguments.checkpoint).name}"
     (folder / config).write_text(text, encoding="utf-8")
     _copy(expanded(arguments.checkpoint), folder / checkpoint)
     return replace(settings, config=config, checkpoint=checkpoint)

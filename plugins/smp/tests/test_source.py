@@ -47,6 +47,8 @@ def same(model: Any, folder: Path, size: tuple[int, int] = (64, 96)) -> bool:
 def test_the_network_is_the_one_of_smp(unet: Path) -> None:
     model = load(unet)
     assert same(model, unet, (65, 97))
+    images = torch.randn(1, 3, 65, 97)
+    assert torch.allclose(model.exportable()(images), model.module(images), atol=1e-5)
     assert model.input_limits() == InputLimits((1, 1))
     meta = model.meta
     assert (meta.name, meta.in_channels, meta.out_channels, meta.output_stride) == ("unet", 3, 3, 1)

@@ -122,7 +122,7 @@ ECOSYSTEMS = (
     Ecosystem(
         "torchvision",
         "networks",
-        "a state dict",
+        "weights: a state dict",
         "segplug predict torchvision:deeplabv3_resnet50 photo.jpg --checkpoint WEIGHTS.pth",
         ("load_model:torchvision",),
         "plugins/torchvision",
@@ -178,12 +178,9 @@ SERVERS = (
 
 
 @cache
-def counts_of(name: str) -> Counts | None:
-    """What the rows of a source say; ``None`` if there are none."""
-    file = ROWS / f"{name}.json"
-    if not file.is_file():
-        return None
-    rows = json.loads(file.read_text(encoding="utf-8"))
+def counts_of(name: str) -> Counts:
+    """What the rows of a source say."""
+    rows = json.loads((ROWS / f"{name}.json").read_text(encoding="utf-8"))
     parts = [[row for row in rows if row["mode"] == mode] for mode in MODES]
     return Counts(
         # "Unet(resnet34)" is an architecture with an encoder.

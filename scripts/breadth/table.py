@@ -20,9 +20,9 @@ def markdown() -> str:
 
 def measured(kind: Ecosystem) -> str:
     """What was measured: ``45 families: 45 of 45 static, 44 of 45 dynamic, 45 of 45 slide``."""
-    counts = counts_of(kind.rows) if kind.rows else None
-    if counts is None:
+    if not kind.rows:
         return kind.proof
+    counts = counts_of(kind.rows)
     each = [f"{passed} of {total}" for passed, total in zip(counts.passed, counts.measured, strict=True)]
     if len(set(each)) == 1:
         found = f"{each[0]} {', '.join(MODES)}"

@@ -7,12 +7,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from segplug_smp.transform import TRANSFORM
 
 from segplug import Segplug
 from segplug.verification.sample import sample_image
 
 
+@pytest.mark.slow
 def test_a_package_is_the_same_model(copy: Path, tmp_path: Path) -> None:
     resize = {"__class_fullname__": "Resize", "height": 64, "width": 96}
     (copy / TRANSFORM).write_text(json.dumps({"transform": {"transforms": [resize]}}))

@@ -121,7 +121,9 @@ def test_what_an_activation_says(activation: Any, one: str, several: str) -> Non
             assert meaning(activation, classes, "config.json") == expected
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "softmax2d", "tanh", "argmax2d"])
+@pytest.mark.parametrize(
+    "activation", ["sigmoid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tanh", "argmax2d"))]
+)
 def test_an_activation_is_taken_out(copy: Path, activation: str) -> None:
     images = torch.randn(1, 3, 64, 96)
     plain = smp.from_pretrained(str(copy)).eval()(images)
@@ -142,6 +144,7 @@ def test_an_activation_is_taken_out(copy: Path, activation: str) -> None:
         assert (labels == plain.argmax(1)).float().mean() > 0.999  # tanh rounds large scores to 1
 
 
+@pytest.mark.slow
 def test_an_activation_of_dpt_is_taken_out(tmp_path: Path) -> None:
     made = saved(tmp_path / "net", "DPT", "tu-test_vit", activation="sigmoid", classes=1)
     images = torch.randn(1, 3, 64, 96)
@@ -150,6 +153,7 @@ def test_an_activation_of_dpt_is_taken_out(tmp_path: Path) -> None:
     assert (model.meta.activation, model.meta.threshold) == ("sigmoid", 0.5)
 
 
+@pytest.mark.slow
 def test_each_class_alone_or_not(copy: Path) -> None:
     meta = load(copy, multilabel=True, threshold=0.3).meta
     assert (meta.activation, meta.threshold, meta.out_channels) == ("sigmoid", 0.3, 3)
@@ -159,7 +163,7 @@ def test_each_class_alone_or_not(copy: Path) -> None:
     assert load(copy, cfg_options={"activation": "None"}).meta.activation == "softmax"
 
 
-@pytest.mark.parametrize("channels", [1, 4, 13])
+@pytest.mark.parametrize("channels", [1, pytest.param(13, marks=pytest.mark.slow)])
 def test_images_of_any_number_of_channels(tmp_path: Path, channels: int) -> None:
     saved(tmp_path / "net", "Linknet", in_channels=channels, classes=1, activation="sigmoid")
     reporter = QuietReporter()
@@ -188,6 +192,7 @@ def test_a_network_that_takes_multiples(tmp_path: Path) -> None:
         assert e.value.hint == f"{name}=96,96"
 
 
+@pytest.mark.slow
 def test_a_network_that_takes_one_size(tmp_path: Path) -> None:
     saved(tmp_path / "net", "DPT", "tu-test_vit", dynamic_img_size=False)
     model = load(tmp_path / "net")
@@ -203,6 +208,7 @@ def test_a_network_that_takes_one_size(tmp_path: Path) -> None:
         load(tmp_path / "net", crop_size=(96, 96))
 
 
+@pytest.mark.slow
 def test_a_vision_transformer_of_free_sizes(tmp_path: Path) -> None:
     saved(tmp_path / "net", "DPT", "tu-test_vit", dynamic_img_size=True)
     model = load(tmp_path / "net")
@@ -228,6 +234,7 @@ def test_the_structure_alone_needs_no_weights(copy: Path) -> None:
     assert load(copy, structure_only=True).module(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
 
+@pytest.mark.slow
 def test_weights_of_other_files(copy: Path, tmp_path: Path) -> None:
     state = smp.from_pretrained(str(copy)).state_dict()
     images = torch.randn(1, 3, 64, 64)
@@ -284,6 +291,7 @@ def test_arguments_of_the_user(copy: Path) -> None:
     assert model.module.segmentation_head[0].in_channels == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "name", "now"),
     [

@@ -50,7 +50,7 @@ class FileInfo:
     files: Mapping[str, int]
     """The file and its parts, by names relative to its folder: bytes."""
     meta: ModelMeta | None = None
-    """segplug's metadata in it or beside it; of a file of another tool, what that tool's own metadata says."""
+    """segplug's metadata in it or beside it; else what the metadata of the tool says that made it."""
     inputs: tuple[TensorDescription, ...] = ()
     outputs: tuple[TensorDescription, ...] = ()
     legend: tuple[LegendEntry, ...] = ()

@@ -152,7 +152,11 @@ def test_fields_that_are_not_there_have_their_defaults() -> None:
         ("output_size", [384, 0], "output_size[1]: a whole number of at least 1 is expected, not 0"),
         ("output_size", [8, 8], "output_stride: scores of one size have no stride: 1 is expected, not 4"),
         ("output_antialias", 1, "output_antialias: true or false is expected, not 1"),
-        ("label_resize", "area", 'label_resize: "nearest" or "nearest_exact" or "opencv" is expected, not the text "area"'),
+        (
+            "label_resize",
+            "area",
+            'label_resize: "nearest" or "nearest_exact" or "opencv" is expected, not the text "area"',
+        ),
         ("output_antialias", True, "output_antialias: an antialiased resize does not align corners"),
         ("scores", "softmax", 'scores: "logits" or "probabilities" is expected, not the text "softmax"'),
         ("input_size", 64, "input_size: a list of 2 or null is expected, not 64"),

@@ -247,6 +247,20 @@ def test_what_is_no_network(tmp_path):
     assert scripts.accepts(str(tmp_path)) is Confidence.NO
 
 
+class Positions(torch.nn.Module):
+    """Makes a tensor of its own, whose device is in the graph of a trace."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"out": images + torch.arange(images.shape[3], device=images.device)}
+
+
+def test_a_model_makes_its_tensors_where_it_is_put(tmp_path):
+    path = tmp_path / "net.pt"
+    save_script(path, Positions(), trace=(1, 3, 64, 96))
+    moved = load(path, output_key="out").module.to("meta")
+    assert moved(torch.zeros(1, 3, 64, 96, device="meta")).device.type == "meta"
+
+
 class Half(Body):
     def __init__(self) -> None:
         super().__init__()

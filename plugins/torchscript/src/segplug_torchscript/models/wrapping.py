@@ -5,6 +5,8 @@ This module imports torch; it is imported when a file is opened, never before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -42,15 +44,14 @@ class ScriptNetwork(nn.Module):
         """What the file's network gives."""
         return self.script(images)
 
-    def to(self, *args: Any, **kwargs: Any) -> ScriptNetwork:
-        """Move the weights, and let the graph make its tensors there, too."""
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ScriptNetwork:
+        """Move the weights, as PyTorch calls it, and let the graph make its tensors where they are."""
         from segplug_torchscript.jit import move_constants
 
-        moved = super().to(*args, **kwargs)
-        device = torch._C._nn._parse_to(*args, **kwargs)[0]
-        if device is not None:
-            move_constants(self.script, device)
-        return moved
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        weight = next(chain(self.parameters(), self.buffers()), None)
+        move_constants(self.script, fn(torch.empty(0)).device if weight is None else weight.device)
+        return self
 
 
 def as_plain_module(program: nn.Module) -> nn.Module:

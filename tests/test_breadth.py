@@ -195,4 +195,8 @@ def test_the_command_of_each_kind_of_model_parses(
 def test_the_table_has_a_link_for_each_kind() -> None:
     lines = markdown().splitlines()
     assert all(line.count("|") == len(COLUMNS) + 1 for line in lines)
-    assert all((ROOT / kind.link).is_dir() for kind in ECOSYSTEMS)
+    for kind in ECOSYSTEMS:
+        folder, _, anchor = kind.link.partition("#")
+        text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+        headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^##+ (.+)$", text)}
+        assert not anchor or anchor in headings

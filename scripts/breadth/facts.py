@@ -134,7 +134,7 @@ ECOSYSTEMS = (
         "Python code and a checkpoint",
         "segplug predict python:nets.unet:build photo.jpg --checkpoint WEIGHTS.pth --mean 0 --std 255",
         ("load_model:python",),
-        "plugins/torch",
+        "plugins/torch#any-network-in-three-lines",
         proof="tests: dicts, tuples, objects, scores at a stride",
     ),
     Ecosystem(
@@ -143,7 +143,7 @@ ECOSYSTEMS = (
         "a file of another tool",
         "segplug predict NET.pt photo.jpg --mean 0 --std 255",
         ("load_model:torchscript", "load_model:torch-export"),
-        "plugins/torchscript",
+        "plugins/torchscript#files-of-other-tools-as-models",
         proof="tests: dicts, tuples, fixed and free sizes",
     ),
     Ecosystem(
@@ -152,7 +152,7 @@ ECOSYSTEMS = (
         "a file of another tool",
         "segplug predict FOREIGN.onnx photo.jpg",
         ("infer:onnxruntime",),
-        "plugins/onnx",
+        "plugins/onnx#files-of-other-tools",
         proof="compared with the tools' own labels",
     ),
 )

@@ -439,6 +439,7 @@ def test_a_network_that_returns_something_else(here, what, came):
         ({"keep_ratio": True}, "add resize"),
         ({"threshold": 0.5}, "threshold is for a network with one channel, and this one has 3"),
         ({"threshold": 0.5}, "if each class has a sigmoid of its own, add multilabel"),
+        ({"multilabel": True, "reduce_zero_label": True}, "reduce_zero_label is for one label at each pixel"),
         ({"classes": "no-such-file.txt"}, "no-such-file.txt cannot be read"),
         ({"clases": "a,b"}, "did you mean 'classes'"),
     ],

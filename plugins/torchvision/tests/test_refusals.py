@@ -129,12 +129,13 @@ def test_torchvision_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-def test_torchvision_that_does_not_fit_pytorch() -> None:
+def test_torchvision_that_does_not_fit_pytorch(tmp_path: Path) -> None:
     """The build for CUDA that the other tests help, without that help."""
     if torch.version.cuda is not None:
         pytest.skip("this PyTorch is for CUDA, as the build of torchvision is")
+    command = [sys.executable, "-m", "segplug", "export", "onnx", LRASPP]
     ended = subprocess.run(
-        [sys.executable, "-m", "segplug", "info", LRASPP],
+        [*command, "--shape", "64", "64", "--output", str(tmp_path / "model.onnx")],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(PROOFS)},

@@ -44,5 +44,6 @@ def load(session: Segplug, family: str, case: Case, *, slides: bool = False) -> 
         model = session.load_model(folder, **(dict(case.window) if slides else {}))
     randomise(model.module)
     head = model.module.get_submodule("segmentation_head")
-    balance(model, [next(part for part in head.modules() if isinstance(part, nn.Conv2d))], case.size)
+    *_, last = (part for part in head.modules() if isinstance(part, nn.Conv2d))
+    balance(model, [last], case.size)
     return model

@@ -169,8 +169,9 @@ class _Drawing:
         width = (WIDTH - 2 * _MARGIN - (len(boxes) - 1) * _GAP) / len(boxes)
         for number, box in enumerate(boxes):
             left = _MARGIN + number * (width + _GAP)
+            stroke = "line" if box.was_run else "dim"
             self._add(
-                self._rect(left, top, width, height, fill="soft", stroke="line", is_dashed=not box.was_run)
+                self._rect(left, top, width, height, fill="soft", stroke=stroke, is_dashed=not box.was_run)
             )
             middle = left + width / 2
             first = top + (18 if box.detail else 26)

@@ -29,7 +29,7 @@ KNOWN = {
     "plugins/torchscript/src/segplug_torchscript/checks/script_pickles.py": {"_Unpickler": 3},
     "plugins/torchscript/src/segplug_torchscript/checks/program_archive.py": {"torch.load": 1},
     # after the check or --trust-artifact, and by the exporters, which have just made the file
-    "plugins/torchscript/src/segplug_torchscript/jit.py": {"jit.load": 1},
+    "plugins/torchscript/src/segplug_torchscript/jit.py": {"jit.load": 2},
     "plugins/torchscript/src/segplug_torchscript/infer_torchscript.py": {"jit.load": 1},
     "plugins/torchscript/src/segplug_torchscript/load_torchscript.py": {"jit.load": 1},
     "plugins/torchscript/src/segplug_torchscript/export_torchscript.py": {"jit.load": 1},

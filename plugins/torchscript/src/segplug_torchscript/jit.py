@@ -5,6 +5,7 @@ This module imports torch; it is imported when something is traced or opened, ne
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from segplug.errors import ArtifactError, ModelError, ShapeError
 from segplug.quiet import quiet
 from segplug_torchscript.graphs.network import GraphNetwork
 
-__all__ = ["as_text", "load", "move_constants", "save", "trace"]
+__all__ = ["as_text", "load", "move_constants", "opened_again", "save", "trace"]
 
 _jit: Any = torch.jit
 """Typed in some versions of PyTorch only."""
@@ -118,6 +119,19 @@ def load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
         raise ArtifactError(f"PyTorch cannot open {path}: {one_line(error)}") from error
     move_constants(module, device)
     return module
+
+
+def opened_again(module: torch.jit.ScriptModule, device: torch.device) -> torch.jit.ScriptModule:
+    """The same network on ``device``: one that has run keeps the code of its first device."""
+    content = io.BytesIO()
+    with quiet():
+        _jit.save(module, content)
+        content.seek(0)
+        moved: torch.jit.ScriptModule = _jit.load(content, map_location=device)
+    move_constants(moved, device)
+    for parameter in moved.parameters():
+        parameter.requires_grad_(False)
+    return moved
 
 
 def move_constants(module: torch.jit.ScriptModule, device: torch.device) -> None:

@@ -52,7 +52,7 @@ class TorchScriptModels(ModelSource[ScriptOptions]):
         if not request.trust_artifact:
             checks.check_script(path)
         device = resolve_device(request.device)
-        script = ScriptNetwork(jit.load(path, device))
+        script = ScriptNetwork(jit.load(path, device), device)
         alone = own is not None and "batch" not in own.extra_as(_TARGET, packing.Details, file=path).free
         opened = FileNetwork(
             network=script,

@@ -36,9 +36,10 @@ class OneByOne(nn.Module):
 class ScriptNetwork(nn.Module):
     """The network of a TorchScript file, which also follows its weights to another device."""
 
-    def __init__(self, script: torch.jit.ScriptModule) -> None:
+    def __init__(self, script: torch.jit.ScriptModule, device: torch.device) -> None:
         super().__init__()
         self.script = script.eval()
+        self._device = device
 
     def forward(self, images: torch.Tensor) -> Any:
         """What the file's network gives."""
@@ -46,11 +47,14 @@ class ScriptNetwork(nn.Module):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ScriptNetwork:
         """Move the weights, as PyTorch calls it, and let the graph make its tensors where they are."""
-        from segplug_torchscript.jit import move_constants
+        from segplug_torchscript.jit import opened_again
 
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         weight = next(chain(self.parameters(), self.buffers()), None)
-        move_constants(self.script, fn(torch.empty(0)).device if weight is None else weight.device)
+        device = fn(torch.empty(0)).device if weight is None else weight.device
+        if device != self._device:
+            self.script = opened_again(self.script, device).eval()
+            self._device = device
         return self
 
 

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from segplug_torch.exportable import make_exportable
 
-from . import mix_transformer, same_padding, standardised_weights  # noqa: F401  (each registers its forms)
+from . import mix_transformer, same_padding  # noqa: F401  (each registers its forms)
 
 __all__ = ["make_exportable"]

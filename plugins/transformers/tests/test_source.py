@@ -89,7 +89,7 @@ def test_the_processor_s_form(segformer: Path, monkeypatch: pytest.MonkeyPatch) 
     """``auto`` is what transformers itself takes: torchvision's where that is installed."""
     algorithms = {"pil": "pillow", "torchvision": "torchvision"}
     for backend, algorithm in algorithms.items():
-        monkeypatch.setattr("segplug_transformers.loader.installed_backend", lambda found=backend: found)
+        monkeypatch.setattr("segplug_transformers.described.installed_backend", lambda found=backend: found)
         for meta in (meta_of(segformer), meta_of(segformer, processor=backend)):
             assert [step.algorithm for step in find_steps(meta.preprocessing, Resize)] == [algorithm]
             assert meta.extra["transformers"]["processor"] == backend

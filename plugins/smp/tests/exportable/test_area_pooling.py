@@ -35,7 +35,7 @@ def file_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
 
 @pytest.fixture(scope="module")
 def pools() -> nn.Module:
-    module = PSPModule(8, sizes=(2, 3))
+    module = PSPModule(8, sizes=(3,))
     randomise(module)
     return module.eval().requires_grad_(False)
 
@@ -52,10 +52,12 @@ def differences(network: nn.Module, file: Callable[[Tensor], Tensor]) -> list[fl
     return found
 
 
+@pytest.mark.slow
 def test_one_file_follows_the_size(pools: nn.Module) -> None:
     assert max(differences(pools, file_of(make_exportable(pools)))) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_plain_export_does_not(pools: nn.Module) -> None:
     """Else the form is not needed, and the test above says nothing."""
     assert max(differences(pools, file_of(pools))) > 0.01

@@ -49,7 +49,7 @@ def interpolate(
 ) -> Tensor:
     """``F.interpolate``, where "area" to a given size follows the (N, C, H, W) input."""
     if mode == "area" and size is not None and input.dim() == 4:
-        return adaptive_avg_pool2d(input, size if isinstance(size, int) else tuple(size))
+        return adaptive_avg_pool2d(input, size if isinstance(size, int) else (size[0], size[1]))
     return F.interpolate(input, size, scale_factor, mode, *others, **more)
 
 

@@ -33,6 +33,7 @@ def test_predict_takes_the_flags_of_the_source_and_runs_in_pytorch():
     assert np.array_equal(np.asarray(Image.open("done/photo_labels.png")), expected)
 
 
+@pytest.mark.slow
 def test_infer_and_flops_take_them_too(capsys):
     flags = [*FACTS, "--output-key", "out"]
     assert (

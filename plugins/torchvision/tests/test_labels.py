@@ -61,6 +61,7 @@ def _assert_same(
             assert np.abs(found.logits - one.scores).max() < SCORES * one.largest
 
 
+@pytest.mark.slow
 def test_the_network_itself(zoo: Callable[[str], Path]) -> None:
     model, network = _loaded(zoo, SMALL)
     _assert_same(model, IMAGES, _references(network, IMAGES))

@@ -29,6 +29,7 @@ def _folder(path: Path, config: dict[str, Any] | None = None, processor: Any = P
     return path
 
 
+@pytest.mark.slow
 def test_a_folder_without_weights_is_described_as_its_model(tmp_path: Path) -> None:
     import transformers
 

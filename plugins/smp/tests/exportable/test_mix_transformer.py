@@ -40,6 +40,7 @@ def test_the_norm_of_tokens_and_of_a_map() -> None:
         assert distance(norm(x), make_exportable(norm)(x)) < 1e-6
 
 
+@pytest.mark.slow
 def test_one_program_follows_the_size() -> None:
     network = nn.Sequential(mix_transformer.OverlapPatchEmbed(7, 4, 2, 3, CHANNELS), block(2), NORM(CHANNELS))
     network.eval()

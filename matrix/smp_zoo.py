@@ -84,8 +84,8 @@ ENTRIES: Mapping[str, Entry] = {
     # one size only
     "dpt-fixed": Entry(
         "DPT",
-        "tu-vit_tiny_patch16_224",
-        {"img_size": (64, 96), "depth": 4, "embed_dim": 32, "num_heads": 2},
+        "tu-test_vit",
+        {"img_size": (64, 96), "dynamic_img_size": False},
         sizes=((64, 96),),
     ),
     # encoders of smp's own

@@ -17,14 +17,15 @@ OFTEN = 0.05
 LEAST_OFTEN = 3
 """So many classes are often; those of fewer classes all are."""
 STEP = 0.1
-"""What is added to the scores of a class that is not seen, in each of ``ROUNDS``."""
+"""What is added to the scores of a class that is too rare, in each of ``ROUNDS``."""
 ROUNDS = 30
 
 
 def balance(model: SegmentationModel, layers: Sequence[Any], size: tuple[int, int]) -> None:
     """Give the scores of each class deviation 1 on the sample image of a (height, width), and mean 0.
 
-    The mean of a class that is not seen then is raised until it is.
+    The mean of a class that is not seen then is raised until it is; and while too few are often, that of the
+    most frequent one of the others.
 
     Args:
         model: The network, which gives each class's scores as they are.
@@ -48,7 +49,15 @@ def balance(model: SegmentationModel, layers: Sequence[Any], size: tuple[int, in
         layers[0].bias -= scores.mean(1) * factor
         shares = _shares(model, image)
         for _ in range(ROUNDS):
+            if (shares > 0).all():
+                break
             layers[0].bias[shares == 0] += STEP
+            shares = _shares(model, image)
+        for _ in range(ROUNDS):
+            rare = shares.masked_fill(shares > OFTEN, -1)
+            if (rare < 0).sum() >= min(LEAST_OFTEN, len(shares)):
+                break
+            layers[0].bias[rare.argmax()] += STEP
             shares = _shares(model, image)
     often = int((shares > OFTEN).sum())
     if not (shares > 0).all() or often < min(LEAST_OFTEN, len(shares)):

@@ -71,6 +71,14 @@ def test_what_is_assumed_is_said_in_one_line(unet: Path) -> None:
     assert told(unet, mean=(0, 0, 0), std=(255, 255, 255), classes=("a", "b", "c")) == []
 
 
+def test_a_mean_alone_leaves_the_deviation_of_the_encoder(unet: Path) -> None:
+    reporter = QuietReporter()
+    values = load(unet, reporter, mean=(7, 8, 9), classes=("a", "b", "c")).meta.preprocessing
+    assert find_steps(values, Normalize) == [Normalize((7.0, 8.0, 9.0), (127.5,) * 3)]
+    (said,) = reporter.warnings
+    assert "pixels are RGB with std 127.5 127.5 127.5, that of timm's" in said
+
+
 def test_nothing_is_fetched(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a socket was opened")

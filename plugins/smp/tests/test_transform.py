@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from segplug_smp.transform import TRANSFORM, read_transform
+from smp_support.networks import saved
 
 from segplug import Segplug
 from segplug.errors import ModelError
@@ -62,6 +63,43 @@ def test_padding_before_the_normalisation_is_normalised(copy: Path) -> None:
     found = Preprocessor(model.meta)(np.ascontiguousarray(image[:, :, ::-1]), "image").array
     assert np.abs(found - expected.transpose(2, 0, 1)).max() < 1e-6
     assert Segplug().predict(model, image).labels.shape == (70, 90)
+
+
+def test_padding_to_what_the_network_needs_is_the_transforms(tmp_path: Path) -> None:
+    saved(tmp_path, "FPN")
+    least = {**PAD, "min_height": 64, "min_width": 64, "pad_height_divisor": None, "pad_width_divisor": None}
+    longest = {"__class_fullname__": "LongestMaxSize", "p": 1.0, "max_size": 64, "interpolation": 1}
+    write(tmp_path, longest, least)
+    reporter = QuietReporter()
+    meta = Segplug(reporter=reporter).load_model(tmp_path).meta
+    assert find_steps(meta.preprocessing, Pad) == [Pad(size=(64, 64), value=(10.0,) * 3, centred=True)]
+    assert meta.input_size == (64, 64)
+    assert [text for text in reporter.warnings if "assumed" in text] == []
+
+    write(tmp_path, RESIZE, {**PAD, "pad_height_divisor": 20, "pad_width_divisor": 20})
+    meta = Segplug(reporter=reporter).load_model(tmp_path).meta
+    assert find_steps(meta.preprocessing, Pad) == [Pad(divisor=160, value=(10.0,) * 3, centred=True)]
+    assert meta.input_size == (160, 160)
+    (said,) = [text for text in reporter.warnings if "assumed" in text]
+    assert said.endswith("assumed: images are padded to multiples of 160 (--pad-divisor)")
+
+
+def test_the_size_of_all_images(tmp_path: Path) -> None:
+    def size(*steps: Any) -> Any:
+        found = read_transform(write(tmp_path, *steps), 3, approximate=False)
+        assert found is not None
+        return found.size
+
+    longest = {"__class_fullname__": "LongestMaxSize", "p": 1.0, "max_size": 64, "interpolation": 1}
+    least = {**PAD, "min_height": 100, "min_width": 64, "pad_height_divisor": None, "pad_width_divisor": None}
+    assert size(PAD) is None
+    assert size(RESIZE) == (96, 128)
+    assert size(RESIZE, least) == (100, 128)
+    assert size({**RESIZE, "height": 97}, PAD) == (128, 128)
+    assert size(longest) is None
+    assert size(longest, PAD) is None
+    assert size(longest, least) == (100, 64)
+    assert size({**longest, "max_size": 65}, least) is None
 
 
 def test_steps(tmp_path: Path) -> None:

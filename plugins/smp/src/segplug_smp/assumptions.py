@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from segplug_torch.undescribed.metadata import Known
@@ -10,6 +12,7 @@ from segplug.model_folder import model_name
 from segplug.preprocessing import Pad, Resize
 from segplug_smp.folder import MODEL_CLASS, Folder
 from segplug_smp.known import colours_of
+from segplug_smp.transform import TRANSFORM
 
 if TYPE_CHECKING:
     from segplug.requests import LoadModelRequest
@@ -51,13 +54,21 @@ def assume(
             "takes (--resize, --crop-size)"
         )
     elif only is None and step > 1 and options.pad_divisor is None and not _fits(size, pad, step):
-        pad = Pad(divisor=step)
-        assumed.append(
-            f"images are padded at the bottom and right to multiples of {step}, with 0 after the "
-            "normalisation (--pad-divisor)"
-        )
+        if pad is None:
+            pad = Pad(divisor=step)
+            assumed.append(
+                f"images are padded at the bottom and right to multiples of {step}, with 0 after the "
+                "normalisation (--pad-divisor)"
+            )
+        elif pad.divisor is not None:  # where and with what it pads is the transform's
+            pad = replace(pad, divisor=math.lcm(pad.divisor, step))
+            size = None if transform is None else replace(transform, pad=pad).size
+            assumed.append(f"images are padded to multiples of {pad.divisor} (--pad-divisor)")
+        # Else it pads to a least size: of other sizes the network refuses an image, as it does in smp.
     if assumed:
-        missing = "the folder does not say how images are prepared" if transform is None else "so far"
+        missing = "the folder does not say how images are prepared"
+        if transform is not None:
+            missing = f"{TRANSFORM} does not give what the network needs"
         request.reporter.warn(f"{missing}; assumed: {'; '.join(assumed)}")
     return Known(
         name=model_name(folder.path),
@@ -77,17 +88,17 @@ def assume(
 def _colours(
     options: Options, folder: Folder, transform: Transform | None, channels: int, assumed: list[str]
 ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """The mean and the deviation of each channel; ``None``: pixels are left as they are."""
-    if options.mean is not None or options.std is not None:
-        return None, None
+    """The mean and the deviation of each channel; ``None``: the user gives it, or pixels are as they are."""
     if transform is not None:
         return transform.mean, transform.std
-    if channels != 3:
+    if channels != 3 or (options.mean is not None and options.std is not None):
         return None, None
     colours = colours_of(str(folder.arguments["encoder_name"]), folder.arguments.get("encoder_weights"))
+    found = {"mean": colours.mean, "std": colours.std}
+    named = [name for name in found if getattr(options, name) is None]
     assumed.append(
-        f"pixels are RGB with mean {_numbers(colours.mean)} and std {_numbers(colours.std)}, those of "
-        f"{colours.source} (--mean, --std)"
+        f"pixels are RGB with {' and '.join(f'{name} {_numbers(found[name])}' for name in named)}, "
+        f"{'those' if len(named) > 1 else 'that'} of {colours.source} (--mean, --std)"
     )
     return colours.mean, colours.std
 

@@ -45,10 +45,15 @@ class Transform:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """The (height, width) of all images; ``None``: it depends on the image."""
-        if self.resize is None or self.resize.scale is None or self.resize.fit != "exact":
+        """The (height, width) of all images after it; ``None``: it depends on the image."""
+        if self.resize is None or self.resize.scale is None:
             return None
-        width, height = self.resize.scale
+        size, pad = self.resize.scale[::-1], self.pad
+        least = (1, 1) if pad is None or pad.size is None else pad.size
+        if self.resize.fit != "exact":
+            return least if size[0] <= least[0] and size[1] <= least[1] else None
+        step = 1 if pad is None or pad.divisor is None else pad.divisor
+        height, width = (-(-max(edges) // step) * step for edges in zip(size, least, strict=True))
         return height, width
 
 

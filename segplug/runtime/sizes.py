@@ -66,8 +66,17 @@ def plan_sizes(steps: Sequence[Step], original: Size) -> Plan:
                 valid, offset = size, (0, 0)
         elif isinstance(step, Flip):
             flip = step.direction
+            offset = _mirrored(offset, valid, size, flip)
         sizes.append(size)
     return Plan(tuple(sizes), Geometry(original, valid, size, flip, offset))
+
+
+def _mirrored(offset: Size, valid: Size, size: Size, direction: str) -> Size:
+    """Where the valid part of an image of ``size`` lies after a flip: padding changes sides with it."""
+    (top, left), (height, width) = offset, valid
+    if direction == "horizontal":
+        return top, size[1] - width - left
+    return size[0] - height - top, left
 
 
 def _resized(size: Size, resize: Resize) -> Size:

@@ -133,6 +133,25 @@ def test_padding_on_all_sides_and_zeros_of_the_engine() -> None:
     assert (found.geometry.valid, found.geometry.network) == ((25, 35), (32, 64))
 
 
+@pytest.mark.parametrize(
+    ("pad", "direction", "corner"),
+    [
+        (Pad(size=(32, 41), centred=True), "horizontal", (5, 6)),  # an odd number: one more changes sides
+        (Pad(size=(32, 41), centred=True), "vertical", (6, 5)),
+        (Pad(size=(32, 41)), "horizontal", (0, 11)),
+        (Pad(size=(32, 41)), "vertical", (11, 0)),
+    ],
+)
+def test_a_flip_after_padding_takes_the_padding_with_it(pad: Pad, direction, corner) -> None:
+    image = _image("uint8", 3)
+    found = _run(image, pad, Flip(direction))
+    assert found.geometry.offset == corner
+    labels = Postprocessor(ModelMeta("m", out_channels=3))(
+        NetworkOutput(found.array[0].astype(np.uint8), found.geometry)
+    ).labels
+    np.testing.assert_array_equal(labels, image[:, :, 0])
+
+
 @pytest.mark.parametrize("stride", [1, 4])
 @pytest.mark.parametrize(
     ("steps", "corner"),

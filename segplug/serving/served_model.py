@@ -95,9 +95,8 @@ def serving_warnings(spec: EngineSpec) -> list[str]:
             f"test-time augmentation (views: {len(spec.meta.default_tta)}) is left out on a server, as with "
             "--no-tta"
         )
-    own_labels = (
-        spec.meta.label_resize != "nearest_exact"
-    )  # those of another tool, whose program resizes them
+    # Another tool's own program resizes its labels, too, by this rule: they do not differ.
+    own_labels = spec.meta.label_resize != "nearest_exact"
     if spec.output == "labels" and spec.input == "tensor" and not own_labels:
         found.append(
             "this artifact outputs labels: for images of another size than the network's input its masks "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from segplug_torch.errors import REFUSALS, is_out_of_memory
+from segplug_torch.errors import is_out_of_memory, refusals
 from torch import nn
 
 __all__ = ["own_size", "stride", "takes"]
@@ -44,7 +44,7 @@ def takes(network: nn.Module, channels: int, size: Size) -> bool:
     try:
         with torch.inference_mode():
             scores = network(torch.zeros(1, channels, *size, device=device))
-    except REFUSALS as error:
+    except refusals() as error:
         if is_out_of_memory(error):
             raise
         return False

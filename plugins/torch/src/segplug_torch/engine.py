@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import DeviceError, SegplugError, ShapeError, UsageError
-from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
+from segplug_torch.errors import is_out_of_memory, one_line, refusals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,11 +78,12 @@ class TorchEngine:
         self._check(batch)
         try:
             with torch.inference_mode():
-                scores = self._function(torch.from_numpy(batch).to(self._device))
+                # A copy: a network may normalise its input in place, and the caller uses the batch again.
+                scores = self._function(torch.from_numpy(batch).to(self._device, copy=True))
                 result: npt.NDArray[np.generic] = scores.float().cpu().numpy()
         except SegplugError:
             raise
-        except (MemoryError, *REFUSALS) as error:
+        except refusals() as error:
             if is_out_of_memory(error):
                 raise DeviceError(
                     f"not enough memory on {self._device} for a batch of {_shape(batch)}",
@@ -92,7 +93,7 @@ class TorchEngine:
                 f"the network cannot take an input of {_shape(batch)}: {one_line(error)}"
             ) from error
         height, width = batch.shape[2:]
-        if result.shape[2:] != self._spec.meta.scores_size((height, width)):
+        if result.shape[:1] + result.shape[2:] != (len(batch), *self._spec.meta.scores_size((height, width))):
             raise ShapeError(
                 f"the network cannot take an input of {_shape(batch)}: its scores are {_shape(result)}"
             )

@@ -7,10 +7,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-__all__ = ["REFUSALS", "is_out_of_memory", "one_line", "raised_in"]
-
-REFUSALS = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ArithmeticError)
-"""The errors of a network that cannot take an input. Running out of memory is a RuntimeError, too."""
+__all__ = ["is_out_of_memory", "one_line", "raised_in", "refusals"]
 
 _LONGEST = 300
 
@@ -22,6 +19,23 @@ _INSTALLED = (
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """What PyTorch writes in a plain RuntimeError: always on the CPU, and on a GPU inside TorchScript."""
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """The errors of a network that cannot take an input, and of too little memory, often a RuntimeError."""
+    import torch
+
+    raised_by_script: type[Exception] = torch.jit.Error  # ``raise`` in TorchScript: no RuntimeError
+    return (
+        MemoryError,
+        RuntimeError,
+        ValueError,
+        AssertionError,
+        IndexError,
+        TypeError,
+        ArithmeticError,
+        raised_by_script,
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

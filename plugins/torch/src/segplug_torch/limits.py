@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from segplug.model import InputLimits, ModelMeta
-from segplug_torch.errors import REFUSALS, is_out_of_memory
+from segplug_torch.errors import is_out_of_memory, refusals
 
 __all__ = ["find_input_limits"]
 
@@ -59,7 +59,7 @@ def _trial(module: nn.Module, meta: ModelMeta) -> Callable[[int, int], bool]:
         try:
             with torch.inference_mode():
                 scores = module(torch.zeros(1, meta.in_channels, height, width, device=device))
-        except REFUSALS as error:
+        except refusals() as error:
             if is_out_of_memory(error):
                 raise
             return False

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
-from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
+from segplug_torch.errors import is_out_of_memory, one_line, refusals
 from torch import nn
 
 from segplug.errors import DeviceError, ModelError
@@ -65,7 +65,7 @@ def find_scores(
     for tried in sizes:
         try:
             scores = _run(module, channels, tried)
-        except REFUSALS as error:
+        except refusals() as error:
             reason = one_line(error)
             continue
         found = (int(scores.shape[2]), int(scores.shape[3]))
@@ -103,7 +103,7 @@ def _run(module: nn.Module, channels: int, size: Size) -> torch.Tensor:
     try:
         with torch.inference_mode():
             scores: torch.Tensor = module(torch.zeros(1, channels, *size, device=device))
-    except (MemoryError, *REFUSALS) as error:
+    except refusals() as error:
         if is_out_of_memory(error):
             raise DeviceError(f"not enough memory on {device} for a {_by(size)} image") from error
         raise

@@ -12,8 +12,9 @@ from torch import nn
 
 from segplug.errors import DeviceError, ModelError
 from segplug.strides import common_stride
-from segplug_torch.errors import REFUSALS, is_out_of_memory, one_line
+from segplug_torch.errors import is_out_of_memory, one_line, refusals
 from segplug_torch.undescribed.outputs import named_outputs
+from segplug_torch.undescribed.steadiness import require_steady
 
 __all__ = ["Scores", "find_scores"]
 
@@ -61,7 +62,7 @@ def find_scores(
 
     Raises:
         ModelError: it takes no such image, or returns something else than float32 scores at one stride, or
-            probabilities below 0.
+            probabilities below 0, or other scores each time, or scores that follow the rest of the batch.
         DeviceError: the memory is not enough.
     """
     kinds = {value.dtype for value in network.state_dict().values() if value.is_floating_point()}
@@ -80,8 +81,10 @@ def find_scores(
         own = [answers[0] if answers[0][0] == size else _at(run, size)]
         if _common_stride(own) is not None:
             answers, fixed_to = own, size
+    stride = _stride(answers, kind)
+    require_steady(network, in_channels, answers[0][0])
     return Scores(
-        stride=_stride(answers, kind),
+        stride=stride,
         channels=int(answers[0][1].shape[1]),
         sizes=tuple(size for size, _ in answers),
         fixed_to=fixed_to,
@@ -130,7 +133,7 @@ class _Trial:
         try:
             with torch.inference_mode():
                 return self.network(torch.zeros(1, self.channels, *size, device=device))
-        except (MemoryError, *REFUSALS) as error:
+        except refusals() as error:
             if is_out_of_memory(error):
                 raise DeviceError(
                     f"not enough memory on {device} for a {_by(size)} image with in_channels={self.channels}"
@@ -147,7 +150,7 @@ def _smallest(run: _Trial, size: Size | None, step: int) -> tuple[Size, Any]:
     for tried in sizes:
         try:
             return tried, run(tried)
-        except REFUSALS as error:
+        except refusals() as error:
             refusal = error
             wanted = _wanted_channels(error, run.channels, tried)
             if wanted is not None:
@@ -167,7 +170,7 @@ def _at(run: _Trial, size: Size) -> tuple[Size, Any]:
     """What it returned for a size that the user names."""
     try:
         return size, run(size)
-    except REFUSALS as error:
+    except refusals() as error:
         raise ModelError(
             f"the network takes no image of {_by(size)}: {type(error).__name__}: {one_line(error)}"
         ) from error
@@ -189,7 +192,7 @@ def _larger(run: _Trial, first: Size) -> list[tuple[Size, Any]]:
     for size in ((height, 2 * width), (2 * height, 2 * width)):
         try:
             return [(size, run(size))]
-        except REFUSALS:
+        except refusals():
             continue
     return []
 

@@ -147,7 +147,12 @@ def _sliding(
     with session.open(artifact, backend="onnxruntime") as engine:
         actual = Slider(Runner(engine))(image)
     perturbed = partial(perturbed_runs, expected, image)
-    comparison = compare([Pair(f"sample 1x{height}x{width}", expected(image), actual, perturbed=perturbed)])
+    comparison = compare(
+        [Pair(f"sample 1x{height}x{width}", expected(image), actual, perturbed=perturbed)],
+        threshold=model.meta.threshold,
+        logits=model.meta.scores == "logits",
+        multilabel=model.meta.multilabel,
+    )
     size = f"{crop_h}x{crop_w} " + ("spread evenly" if step is None else "every {}x{}".format(*step))
     return _row(replace(blank, exported_for=size), session, artifact, comparison, seconds)
 

@@ -46,7 +46,9 @@ def smp() -> Any:
     except Exception as error:  # torchvision whose operators do not fit PyTorch raises RuntimeError
         raise MissingDependencyError(
             f"segmentation-models-pytorch cannot be imported: {one_line(error)}",
-            hint="torchvision has to fit the installed torch: pip install --upgrade torch torchvision",
+            hint="torchvision has to fit the installed torch: install the one that belongs to it, from where "
+            "this torch came (a CPU build for a CPU build, CUDA for CUDA): pip install --force-reinstall "
+            "--no-deps torchvision",
         ) from error
     return segmentation_models_pytorch
 

@@ -26,7 +26,7 @@ from matrix.engine_rows import PRECISIONS, EngineRow
 from matrix.families import FAMILIES, Case
 from matrix.inputs import sample_input
 from matrix.measure import measure_form
-from matrix.rows import FORM, FORMATS, MODES, PARTS, Row, add_rows, read_rows
+from matrix.rows import FORM, MODES, Row, add_rows, read_rows
 from matrix.sources import SOURCES
 from matrix.words import share_at_least, share_at_most
 from segplug import ModelMeta, SegmentationModel, Segplug
@@ -108,19 +108,11 @@ def test_the_page_has_forms_formats_remarks_and_what_is_left_out(tmp_path):
     assert "; processor time" in page
 
 
-NOT_YET: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("mmseg0", "mmseg1", "transformers"), FORMATS),
-    **dict.fromkeys(("smp", "torchvision"), PARTS),
-}
-"""The parts that the page says are not measured yet in every family."""
-
-
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_docs_show_that_every_family_passes_in_every_part(name):
     source = SOURCES[name]
     rows = read_rows(DOCS / rows_file(name), Row)
-    missing = {(family, part) for family in source.families for part in source.parts} - set(rows)
-    assert {part for _, part in missing} <= set(NOT_YET[name])
+    assert set(rows) == {(family, part) for family in source.families for part in source.parts}
     assert [key for key, one in rows.items() if not one.passed] == []
     assert {key: one.config for key, one in rows.items()} == {
         key: source.families[key[0]].config for key in rows

@@ -18,6 +18,7 @@ __all__ = [
     "DECODING_HELP",
     "ChannelOrderName",
     "DecodingName",
+    "both_classes",
     "class_names",
     "image_steps",
     "names_file",
@@ -101,6 +102,14 @@ def class_names(given: Sequence[str]) -> tuple[str, ...]:
     if twice is not None:
         raise UsageError(f"two classes have the name '{twice}'", hint="scores are listed by name")
     return names
+
+
+def both_classes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of both labels of a network with one channel: ``background`` before a single one.
+
+    So each is scored as a class. mmsegmentation counts every pixel for a data set of one class.
+    """
+    return ("background", *names) if len(names) == 1 else names
 
 
 def numbered_classes(count: int) -> tuple[str, ...]:

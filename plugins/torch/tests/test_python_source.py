@@ -289,8 +289,8 @@ def test_a_network_with_one_channel_separates_two_classes(here):
 def test_a_network_with_one_channel_may_have_one_class(here):
     for given, names in (("fire", ("fire",)), ("1", ("class 0",))):
         meta = load(cfg_options={"classes": 1}, classes=given).meta
-        assert meta.classes == names
-        assert (meta.num_classes, meta.label_names) == (1, ("background", *names))
+        assert meta.classes == meta.label_names == ("background", *names)
+        assert (meta.num_classes, meta.out_channels) == (2, 1)
 
 
 def test_what_is_assumed_is_a_warning(here):

@@ -18,6 +18,7 @@ from segplug.undescribed import (
     DECODINGS,
     ChannelOrderName,
     DecodingName,
+    both_classes,
     class_names,
     image_steps,
     numbered_classes,
@@ -325,6 +326,8 @@ def _meta(
         raise UsageError(
             f"--classes names {counted(len(classes), 'class', 'classes')}, but {path} has {labels}"
         )
+    if channels == 1:
+        classes = both_classes(classes)
     target = size or options.resize
     decoding, preprocessing = image_steps(
         in_channels,

@@ -157,7 +157,9 @@ def _refuse_contradictions(file: File, found: _Found, options: foreign.Options) 
     if output is None or output.shape is None or len(output.shape) != 4 or output.holds_labels:
         return
     scores = output.shape[1]
-    if options.classes is None and scores not in (None, names) and names:
+    # One channel tells two classes apart.
+    fitting = (None, names, found.meta.out_channels, *((1,) if names == 2 else ()))
+    if options.classes is None and scores not in fitting and names:
         raise ArtifactError(
             f"{file.path} contradicts itself: {found.where} says {counted(names, 'class', 'classes')}, and "
             f"its output is {output}",

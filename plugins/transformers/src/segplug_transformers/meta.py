@@ -14,6 +14,7 @@ from segplug.errors import ModelError
 from segplug.model import ModelMeta, Provenance
 from segplug.model_folder import model_name
 from segplug.text import counted, shortened
+from segplug.undescribed import both_classes
 from segplug_transformers.hub import data_sets
 from segplug_transformers.palettes import palette_for
 from segplug_transformers.processor import channels_of
@@ -69,8 +70,8 @@ def make_meta(
         )
     return ModelMeta(
         name=model_name(folder.path),
-        classes=classes,
-        palette=palette_for(classes, data_sets(folder.path)),
+        classes=both_classes(classes),
+        palette=() if binary else palette_for(classes, data_sets(folder.path)),
         in_channels=channels_of(folder.config),
         decoding=processing.decoding,
         preprocessing=processing.steps,

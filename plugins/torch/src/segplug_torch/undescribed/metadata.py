@@ -16,7 +16,14 @@ from segplug.preprocessing import RESIZE_FILTERS, Normalize, Pad, Resize, Step
 from segplug.progress import Reporter
 from segplug.regular_files import expanded
 from segplug.requests import LoadModelRequest
-from segplug.undescribed import ChannelOrderName, class_names, image_steps, names_file, numbered_classes
+from segplug.undescribed import (
+    ChannelOrderName,
+    both_classes,
+    class_names,
+    image_steps,
+    names_file,
+    numbered_classes,
+)
 from segplug_torch.undescribed.options import NetworkOptions
 
 if TYPE_CHECKING:
@@ -173,7 +180,7 @@ def _classes(
     """The names of the classes, and their colours."""
     wanted = (2, 1) if channels == 1 else (channels,)
     if not given and len(known.classes) in wanted:
-        return known.classes, known.palette
+        return _labels(known.classes, channels), known.palette if len(known.classes) > 1 else ()
     if not given:
         reporter.warn("no classes are named: they are called class 0, class 1, ...")
         return numbered_classes(wanted[0]), ()
@@ -181,7 +188,11 @@ def _classes(
     if len(names) not in wanted:
         have = f"{channels} channels" if channels > 1 else "one channel, for one class or to separate two"
         raise ModelError(f"{len(names)} classes are named, and the network's scores have {have}")
-    return names, ()
+    return _labels(names, channels), ()
+
+
+def _labels(names: tuple[str, ...], channels: int) -> tuple[str, ...]:
+    return both_classes(names) if channels == 1 else names
 
 
 def input_files(options: NetworkOptions, *files: Path | None) -> tuple[Path, ...]:

@@ -203,11 +203,11 @@ def score(
     """
     wanted = check_metrics(metrics)
     pooled = sum((counts for _, counts in parts), Counts.zeros(len(classes)))
-    accuracy, per_class = _per_class(pooled, wanted, nan_to_num, beta)
+    accuracy, per_class = _per_class(pooled, wanted, nan_to_num, beta, multilabel)
     flat = _flat(None if multilabel else accuracy, per_class, classes, prefix="")
     if len(parts) > 1:
         for number, (_, counts) in enumerate(parts):
-            part_accuracy, of_part = _per_class(counts, wanted, nan_to_num, beta)
+            part_accuracy, of_part = _per_class(counts, wanted, nan_to_num, beta, multilabel)
             flat |= _flat(None if multilabel else part_accuracy, of_part, classes, prefix=f"{number}_")
     return Scores(
         metrics=flat,
@@ -220,7 +220,7 @@ def score(
 
 
 def _per_class(
-    counts: Counts, metrics: Sequence[str], nan_to_num: float | None, beta: float
+    counts: Counts, metrics: Sequence[str], nan_to_num: float | None, beta: float, multilabel: bool
 ) -> tuple[float, dict[str, npt.NDArray[np.float64]]]:
     hit, predicted, labelled = (
         values.astype(np.float64) for values in (counts.intersect, counts.prediction, counts.label)
@@ -236,7 +236,10 @@ def _per_class(
             found["Acc"] = hit / labelled
         if "mFscore" in metrics:
             precision, recall = hit / predicted, hit / labelled
-            found["Fscore"] = (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
+            if multilabel:  # from the counts, as smp does: 0 for a class that is never found
+                found["Fscore"] = (1 + beta**2) * hit / (beta**2 * labelled + predicted)
+            else:  # as mmsegmentation, which knows no value there
+                found["Fscore"] = (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
             found["Precision"], found["Recall"] = precision, recall
     if nan_to_num is not None:
         accuracy = np.nan_to_num(accuracy, nan=nan_to_num)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from segplug.runtime.pictures import ColourMapSink, LabelMapSink, PaintSink
 from segplug.runtime.score import check_metrics, count, count_bits, score
 from segplug.scores import Counts, Scores
 from segplug.sink import ImageResult, Notes, RunContext, Sink
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "ColourMapSink",
@@ -59,6 +62,8 @@ class ScoreSink:
         self._nan_to_num = nan_to_num
         self._beta = beta
         self._strange: set[int] = set()
+        self._seen_ignored = False
+        """Whether a mask has ignored pixels, and of no class but the first."""
         self.scores: Scores | None = None
         """Set when the run is finished."""
 
@@ -102,9 +107,11 @@ class ScoreSink:
         }
         if self._multilabel:
             counts = count_bits(result.labels, result.mask, **given)
+            self._note_ignored(counts.label, result.mask)
             self._add(result.index, counts)
             return _sparse(counts)
         counts, strange = count(result.labels, result.mask, **given)
+        self._note_ignored(counts.label[1:], result.mask)
         if strange and not self._strange:
             self._reporter.warn(
                 f"masks hold values that are neither a class nor the ignored {self._ignore_index}: "
@@ -138,6 +145,20 @@ class ScoreSink:
                 beta=self._info.beta if self._beta is None else self._beta,
                 multilabel=self._multilabel,
             )
+            self._warn_of_ignored()
+
+    def _note_ignored(self, labelled: npt.NDArray[np.uint64], mask: npt.NDArray[Any]) -> None:
+        self._seen_ignored |= not labelled.any() and bool((mask == self._ignore_index).any())
+
+    def _warn_of_ignored(self) -> None:
+        """Masks of 0 and 255 are usual for two classes, and 255 is no class."""
+        first = 0 if self._multilabel else 1
+        rest = self._classes[first:]
+        if self._seen_ignored and not any(total.label[first:].any() for total in self._totals):
+            self._reporter.warn(
+                f"the masks have no pixel of {' or '.join(rest[:3]) or 'a second class'}, and some of "
+                f"{self._ignore_index}, which is ignored; if these belong to a class, give them its number"
+            )
 
 
 def require_same_classes(run: RunContext) -> None:
@@ -153,7 +174,9 @@ def require_same_classes(run: RunContext) -> None:
         raise UsageError(
             f"the model predicts {predicted} classes, the data set {run.dataset.info.name} has "
             f"{len(run.classes)}",
-            hint="use the data set that the model was trained for",
+            hint=f"name both: background and {run.classes[0]}"
+            if run.meta.out_channels == 1 and len(run.classes) == 1
+            else "use the data set that the model was trained for",
         )
 
 

@@ -210,3 +210,12 @@ def test_large_counts_stay_exact():
     counts, _ = _count(prediction, prediction)
     assert counts.intersect[0] == 4100 * 4100
     assert torch.tensor(4100.0 * 4100.0) > 2**24
+
+
+def test_a_class_of_several_that_is_never_found_has_the_score_0():
+    counts = Counts(*(np.array(row, np.uint64) for row in ([3, 0], [4, 0], [5, 6])))
+    found = score(
+        [("d", counts)], classes=("a", "b"), images=1, metrics=("mFscore", "mDice"), multilabel=True
+    )
+    assert found.per_class["Fscore"] == pytest.approx(found.per_class["Dice"])
+    assert found.metrics["mFscore"] == pytest.approx(found.metrics["mDice"])

@@ -136,6 +136,16 @@ def test_raw_results_are_one_npz(tmp_path, key):
     assert [path.name for path in tmp_path.iterdir()] == ["raw.npz"]
 
 
+@pytest.mark.parametrize(("values", "told"), [((0, 255), True), ((0, 1, 255), False), ((0,), False)])
+def test_masks_of_0_and_255_are_told_of(values, told):
+    images = _images(2)
+    masks = [np.resize(np.array(values, np.uint8), image.shape[:2]) for image in images]
+    reporter = QuietReporter()
+    run(_engine(), ArrayDataset(images, masks), [ScoreSink()], reporter=reporter)
+    found = [text for text in reporter.warnings if "no pixel of b or c, and some of 255" in text]
+    assert bool(found) == told
+
+
 def test_raw_results_are_not_replaced_without_force(tmp_path):
     out = tmp_path / "raw.npz"
     out.write_bytes(b"precious")

@@ -93,7 +93,10 @@ def load_pickle(path: Path, location: str, *, trust: bool) -> Any:
         ) from error
     except Exception as error:
         if "TorchScript" in str(error):
-            raise CheckpointError(f"{location} is a TorchScript file, not a checkpoint") from error
+            raise CheckpointError(
+                f"{location} is a TorchScript file, not a checkpoint",
+                hint="segplug-torchscript reads such files: pip install segplug-torchscript",
+            ) from error
         reason = first_sentence(error) if isinstance(error, RuntimeError) else None
         raise CheckpointError(f"{location} is damaged or no PyTorch checkpoint", hint=reason) from error
 

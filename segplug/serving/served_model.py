@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ArtifactError, UsageError
+from segplug.preprocessing import Crop, Resize
 from segplug.registry.formats import default_backend
 from segplug.serving.requests import Limits
 
@@ -97,7 +98,10 @@ def serving_warnings(spec: EngineSpec) -> list[str]:
         )
     # Another tool's own program resizes its labels, too, by this rule: they do not differ.
     own_labels = spec.meta.label_resize != "nearest_exact"
-    if spec.output == "labels" and spec.input == "tensor" and not own_labels:
+    # Where the file takes any size, and no step changes it, labels have the image's own size.
+    free = not (spec.height.is_fixed or spec.width.is_fixed)
+    kept = free and not any(isinstance(step, (Resize, Crop)) for step in spec.meta.preprocessing)
+    if spec.output == "labels" and spec.input == "tensor" and not own_labels and not kept:
         found.append(
             "this artifact outputs labels: for images of another size than the network's input its masks "
             "differ slightly from PyTorch's; an artifact exported with --output-kind logits gives equal masks"

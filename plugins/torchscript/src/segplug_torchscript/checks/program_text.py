@@ -75,7 +75,8 @@ def _parts(key: str, table: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if key == "metadata":
         for name in table:
             if name not in _METADATA:
-                raise Finding(f"has notes of another kind: {shown(name)}")
+                source = " (lines of its source code)" if name == "stack_trace" else ""
+                raise Finding(f"has notes of another kind than sizes and types: {shown(name)}{source}")
         return []
     for name, value in table.items():
         if key in _BY_NAME:

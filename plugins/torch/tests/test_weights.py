@@ -61,3 +61,20 @@ def test_extra_tensors_are_ignored_where_the_caller_allows_it():
         load_weights(module, Checkpoint("w.pth", state))
     ignored = load_weights(module, Checkpoint("w.pth", state), is_extra=lambda name: name.startswith("head."))
     assert ignored == ["head.weight", "old.num_batches_tracked"]
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+def test_numbers_of_another_kind_are_not_copied(dtype: torch.dtype):
+    """PyTorch would copy them: weights of 8 bits without their scale, or the real part alone."""
+    module = nn.BatchNorm2d(2)
+    state = {**module.state_dict(), "weight": torch.ones(2).to(dtype)}
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=f"w.pth holds weight as {kind}, and the network's are"):
+        load_weights(module, Checkpoint("w.pth", state))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floating_point_numbers_of_another_width_are_copied(dtype: torch.dtype):
+    module = nn.BatchNorm2d(2)
+    load_weights(module, Checkpoint("w.pth", {k: v.to(dtype) for k, v in module.state_dict().items()}))
+    assert module.weight.tolist() == [1, 1]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from segplug.checkpoint import Checkpoint, first_sentence
 from segplug.errors import CheckpointError
@@ -31,9 +31,11 @@ def load_weights(
         The names that were ignored.
 
     Raises:
-        CheckpointError: names are missing or unexpected, or tensors have another shape.
+        CheckpointError: names are missing or unexpected, or tensors have another shape, or hold numbers of
+            another kind than the network's.
     """
     own = network.state_dict()
+    _require_kinds(own, checkpoint)
     ignored = [
         name for name in checkpoint.state if name not in own and (name.endswith(_COUNTER) or is_extra(name))
     ]
@@ -55,6 +57,17 @@ def load_weights(
         shapes = [(name, tuple(checkpoint.state[name].shape), tuple(own[name].shape)) for name in reshaped]
         raise other_model(checkpoint.path, missing, unexpected, shapes)
     return ignored
+
+
+def _require_kinds(own: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
+    """Refuse what PyTorch would copy all the same: whole numbers, whose scale it lacks, and complex ones."""
+    for name, value in checkpoint.state.items():
+        if name in own and own[name].is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{checkpoint.path} holds {name} as {kind}, and the network's are floating-point numbers",
+                hint="save the weights as float32, before they are quantised",
+            )
 
 
 def other_model(

@@ -53,6 +53,8 @@ class DatasetInfo:
     """The score of a class that does not occur, where the data set's own evaluation has one."""
     beta: float = 1.0
     """The weight of recall in the F-score, as the data set's own evaluation has it."""
+    reduces_zero_label: bool = False
+    """Whether the label 0 of its masks is ignored, and each other one is lowered by one."""
 
 
 @runtime_checkable

@@ -106,6 +106,21 @@ class RunContext:
             )
         return label
 
+    def require_bit_masks(self) -> None:
+        """Check that the masks can be bit masks, if the labels are: to lower one by one changes all its bits.
+
+        Raises:
+            UsageError: the data set lowers them.
+        """
+        info = self.dataset.info
+        if self.meta.multilabel and info.reduces_zero_label:
+            raise UsageError(
+                f"the data set {info.name} ignores the label 0 and lowers the others by one "
+                "(reduce_zero_label), and a model that decides each class alone has bit masks, where 0 is no "
+                "class",
+                hint="leave out reduce_zero_label",
+            )
+
 
 @dataclass(frozen=True)
 class ImageResult:

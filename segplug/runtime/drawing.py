@@ -92,6 +92,8 @@ class Drawer:
     def __init__(self, settings: PictureSettings, run: RunContext) -> None:
         info = run.dataset.info
         require_masks(settings.parts, info)
+        if settings.needs_mask:
+            run.require_bit_masks()
         self._settings = settings
         self.view = Viewer(run.meta.decoding, settings.bands, channels=run.meta.in_channels)
         self.colours = run.colours(settings.palette)

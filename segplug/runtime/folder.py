@@ -132,6 +132,7 @@ class FolderDataset:
             ignore_index=ignored,
             has_masks=masks is not None,
             fingerprint=_fingerprint(files, ignored, options.reduce_zero_label),
+            reduces_zero_label=options.reduce_zero_label,
         )
 
     @property

@@ -162,11 +162,12 @@ class ScoreSink:
 
 
 def require_same_classes(run: RunContext) -> None:
-    """Check that the model and the data set have the same number of classes.
+    """Check that the model and the data set have the same number of classes, and masks of one kind.
 
     Raises:
         UsageError: they do not, or there are none.
     """
+    run.require_bit_masks()
     if not run.classes:
         raise UsageError("neither the data set nor the model names the classes")
     predicted = run.meta.num_classes

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from scripts import proofs
+from segplug import Segplug
 from segplug.dataset import DatasetInfo, LabelFormat
 from segplug.engine import EngineSpec
 from segplug.errors import DatasetError, NonfiniteError, PluginError, UsageError
@@ -134,6 +135,19 @@ def test_more_classes_than_a_label_map_holds_are_refused_before_a_run() -> None:
         Segmenter(engine)
     with pytest.raises(UsageError, match=message):
         run(engine, ArrayDataset([np.zeros((4, 4, 3), np.uint8)]), [])
+
+
+def test_masks_whose_labels_are_lowered_by_one_are_no_bit_masks(tmp_path: Path) -> None:
+    for folder, channels in (("images", 3), ("masks", 1)):
+        (tmp_path / folder).mkdir()
+        pixels = np.ones((4, 4, channels), np.uint8)
+        Image.fromarray(pixels.squeeze()).save(tmp_path / folder / "a.png")
+    data = Segplug().load_dataset(tmp_path, reduce_zero_label=True)
+    engine = FunctionEngine(EngineSpec(META, "logits", backend="test"), lambda batch: batch)
+    for sink in (ScoreSink(), ReportSink(tmp_path / "r.html"), _Drawing(PictureSettings(parts=("truth",)))):
+        with pytest.raises(UsageError, match=r"lowers the others by one \(reduce_zero_label\), and a model"):
+            run(engine, data, [sink])
+    assert run(engine, data, []).images == 1  # labels alone: masks do not count
 
 
 def test_an_engine_may_give_the_sets_of_the_classes_and_nothing_else() -> None:

@@ -127,6 +127,7 @@ def _info(parts: list[Part], separate: bool) -> DatasetInfo:
         nan_to_num=first.nan_to_num,
         beta=first.beta,
         fingerprint=_fingerprint(parts),
+        reduces_zero_label=any(part.reduces_zero_label for part in parts),
     )
 
 

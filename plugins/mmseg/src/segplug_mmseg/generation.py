@@ -131,6 +131,10 @@ class Part(Protocol):
         """Whether there are masks."""
 
     @property
+    def reduces_zero_label(self) -> bool:
+        """Whether the zero label of masks becomes the ignored one."""
+
+    @property
     def masks_hint(self) -> str:
         """Without masks: what to set to get them."""
 

@@ -66,6 +66,12 @@ class Part:
         return colours(self.dataset.PALETTE)
 
     @property
+    def reduces_zero_label(self) -> bool:
+        """Whether the loader of masks, or the scoring, takes the zero label for the ignored one."""
+        loader = getattr(self.dataset, "gt_seg_map_loader", None)
+        return bool(self.dataset.reduce_zero_label or getattr(loader, "reduce_zero_label", False))
+
+    @property
     def title(self) -> str:
         """The name of the class and of the images' folder."""
         folder = os.path.basename(os.path.normpath(self.dataset.img_dir)) if self.dataset.img_dir else ""

@@ -78,6 +78,7 @@ class TableDataset:
             has_masks=self._label is not None,
             masks_hint=None if self._label else _masks_hint(features, self._image),
             fingerprint=_fingerprint(split, self._image, self._label, ignored, options.reduce_zero_label),
+            reduces_zero_label=options.reduce_zero_label,
         )
 
     @property

@@ -157,3 +157,11 @@ def test_the_metadata_lists_what_was_left_out(copy: Path) -> None:
     (copy / TRANSFORM).write_text("{}")
     with pytest.raises(ModelError, match="holds no transform of albumentations"):
         Segplug().load_model(copy)
+
+
+@pytest.mark.parametrize("whole", [{"__class_fullname__": "OneOf"}, {"p": 0.5}])
+def test_steps_of_which_some_may_not_run_are_refused(tmp_path: Path, whole: dict[str, Any]) -> None:
+    transform = {"__class_fullname__": "Compose", "p": 1.0, "transforms": [NORMALIZE]} | whole
+    (tmp_path / TRANSFORM).write_text(json.dumps({"transform": transform}))
+    with pytest.raises(ModelError, match=r"holds (OneOf with p=1.0|Compose with p=0.5), and only Compose"):
+        read_transform(tmp_path, 3, approximate=True)

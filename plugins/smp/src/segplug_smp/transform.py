@@ -75,6 +75,12 @@ def read_transform(path: Path, channels: int, *, approximate: bool) -> Transform
     steps = content.get("transforms") if isinstance(content, Mapping) else None
     if not isinstance(steps, list):
         raise ModelError(f"{file} holds no transform of albumentations")
+    if _name(content) != "Compose" or content.get("p", 1.0) != 1:  # one of the steps, or none at times
+        raise ModelError(
+            f"{file} holds {_name(content)} with p={content.get('p')}, and only Compose with p=1 runs every "
+            "step",
+            hint="save what runs for evaluation as A.Compose([...])",
+        )
     found = Transform(file, channels)
     for step in steps:
         try:
@@ -194,7 +200,7 @@ _STEPS: Mapping[str, Callable[[Transform, Mapping[str, Any]], Transform]] = {
 
 
 def _name(step: Mapping[str, Any]) -> str:
-    return str(step["__class_fullname__"]).rpartition(".")[2]
+    return str(step.get("__class_fullname__")).rpartition(".")[2]
 
 
 def _edge(value: Any) -> int:

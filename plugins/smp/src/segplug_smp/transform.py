@@ -73,7 +73,7 @@ def read_transform(path: Path, channels: int, *, approximate: bool) -> Transform
         return None
     content = read_json(file).get("transform")
     steps = content.get("transforms") if isinstance(content, Mapping) else None
-    if not isinstance(steps, list):
+    if not isinstance(content, Mapping) or not isinstance(steps, list):
         raise ModelError(f"{file} holds no transform of albumentations")
     if _name(content) != "Compose" or content.get("p", 1.0) != 1:  # one of the steps, or none at times
         raise ModelError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from segplug_torch.weights import load_weights
+from segplug_torch.weights import load_weights, without_prefix
 from torch import nn
 
 from segplug.checkpoint import Checkpoint
 from segplug.errors import CheckpointError
+from segplug.progress import QuietReporter
 
 
 def test_weights_of_another_model_are_counted_and_named():
@@ -78,3 +79,29 @@ def test_floating_point_numbers_of_another_width_are_copied(dtype: torch.dtype):
     module = nn.BatchNorm2d(2)
     load_weights(module, Checkpoint("w.pth", {k: v.to(dtype) for k, v in module.state_dict().items()}))
     assert module.weight.tolist() == [1, 1]
+
+
+class _Notes(QuietReporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_the_prefix_of_a_trainer_is_removed_and_what_is_beside_the_network_left_out():
+    state = {
+        "model.head.weight": torch.ones(1),
+        "model.body.weight": torch.ones(2),
+        "loss.weight": torch.ones(3),
+    }
+    told = _Notes()
+    found = without_prefix(Checkpoint("w.pth", state), ("head.weight", "other.weight"), told)
+    assert {name: len(value) for name, value in found.state.items()} == {"head.weight": 1, "body.weight": 2}
+    assert told.notes == ["1 tensor beside the network (model.*) left out: loss.weight"]
+    for names in (["head.weight", "ema.head.weight"], ["neck.weight", "aux_head.weight"]):
+        checkpoint = Checkpoint("w.pth", {name: torch.ones(1) for name in names})
+        assert without_prefix(checkpoint, ("head.weight",), told) is checkpoint
+    two = Checkpoint("w.pth", {"model.head.weight": torch.ones(1), "ema.head.weight": torch.ones(1)})
+    with pytest.raises(CheckpointError, match=r"w.pth holds several networks: ema\., model\."):
+        without_prefix(two, ("head.weight",), told)

@@ -145,7 +145,7 @@ def test_without_a_checkpoint_the_weights_are_random() -> None:
     assert (told.warnings, told.notes) == ([], [])
 
 
-@pytest.mark.parametrize("wrapped", ["model", "module.", "_orig_mod.", "safetensors"])
+@pytest.mark.parametrize("wrapped", ["model", "module.", "_orig_mod.", "model.", "safetensors"])
 def test_forms_of_checkpoints(lraspp: Path, tmp_path: Path, wrapped: str) -> None:
     state = torch.load(lraspp, weights_only=True)
     file = tmp_path / "checkpoint.pth"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from segplug.checkpoint import Checkpoint, first_sentence
 from segplug.errors import CheckpointError
-from segplug.text import counted
+from segplug.progress import Reporter
+from segplug.text import counted, shortened
 
-__all__ = ["load_weights", "other_model"]
+__all__ = ["load_weights", "other_model", "without_prefix"]
 
+_MOST_NAMES = 100
+"""Characters of the names that a note lists."""
 _COUNTER = "num_batches_tracked"
 """The batch norms' counter of training batches: it changes no result, and old files lack it."""
 
@@ -57,6 +61,41 @@ def load_weights(
         shapes = [(name, tuple(checkpoint.state[name].shape), tuple(own[name].shape)) for name in reshaped]
         raise other_model(checkpoint.path, missing, unexpected, shapes)
     return ignored
+
+
+def without_prefix(checkpoint: Checkpoint, anchors: Collection[str], reporter: Reporter) -> Checkpoint:
+    """A checkpoint without the prefix, such as ``model.``, that a trainer puts before a network's names.
+
+    Args:
+        checkpoint: The weights. What has other names, such as the weights of a loss, is left out.
+        anchors: Names of which the network has one, of its head.
+        reporter: Gets a note of what is left out.
+
+    Raises:
+        CheckpointError: several networks are in it.
+    """
+    if any(anchor in checkpoint.state for anchor in anchors):
+        return checkpoint
+    found = {
+        name.removesuffix(anchor)
+        for anchor in anchors
+        for name in checkpoint.state
+        if name.endswith(f".{anchor}")
+    }
+    if not found:
+        return checkpoint
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{checkpoint.path} holds several networks: {', '.join(sorted(found))}",
+            hint="put the one you want into a file of its own",
+        )
+    prefix = found.pop()
+    state = {name: value for name, value in checkpoint.state.items() if name.startswith(prefix)}
+    rest = [name for name in checkpoint.state if name not in state]
+    if rest:
+        names = shortened(", ".join(rest), _MOST_NAMES)
+        reporter.note(f"{counted(len(rest), 'tensor')} beside the network ({prefix}*) left out: {names}")
+    return replace(checkpoint, state={name.removeprefix(prefix): value for name, value in state.items()})
 
 
 def _require_kinds(own: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:

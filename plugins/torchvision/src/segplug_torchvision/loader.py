@@ -11,14 +11,13 @@ from segplug_torch.undescribed.metadata import Known, input_files, make_meta, no
 from segplug_torch.undescribed.scores import find_scores
 
 from segplug.artifact import weights_sha256
-from segplug.checkpoint import read_checkpoint
 from segplug.model import SegmentationModel
 from segplug.regular_files import expanded
 from segplug_torchvision.builders import builder_names, find_builder
 from segplug_torchvision.network import Scores
 from segplug_torchvision.options import short_edge
 from segplug_torchvision.preset import read_preset
-from segplug_torchvision.weights import class_count, has_aux, load, refuse_other_count
+from segplug_torchvision.weights import class_count, has_aux, load, read, refuse_other_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +51,7 @@ def load_model(request: LoadModelRequest[Options]) -> SegmentationModel:
     device = resolve_device(request.device)
     checkpoint = None
     if request.checkpoint is not None:
-        checkpoint = read_checkpoint(request.checkpoint, trust=request.trust_checkpoint)
+        checkpoint = read(request.checkpoint, trust=request.trust_checkpoint, reporter=request.reporter)
     network = _network(request, builder, arguments, checkpoint, len(preset.categories))
     module = Scores(network).to(device).eval().requires_grad_(False)
     scores = find_scores(module, _CHANNELS, size, "logits")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from segplug_torch.weights import load_weights
+from segplug_torch.weights import load_weights, without_prefix
 
+from segplug.checkpoint import read_checkpoint
 from segplug.errors import CheckpointError
 from segplug.text import counted
 
@@ -14,13 +15,28 @@ if TYPE_CHECKING:
     from torch import nn
 
     from segplug.checkpoint import Checkpoint
+    from segplug.progress import Reporter
     from segplug_torchvision.builders import Builder
 
-__all__ = ["class_count", "has_aux", "load", "refuse_other_count"]
+__all__ = ["class_count", "has_aux", "load", "read", "refuse_other_count"]
 
 _AUX = "aux_classifier."
 _LAST = ("classifier.4.weight", "classifier.low_classifier.weight")
 """The layers that give the scores: of FCN and DeepLabV3, and of LR-ASPP."""
+
+
+def read(location: str, *, trust: bool, reporter: Reporter) -> Checkpoint:
+    """A checkpoint with torchvision's own names, without a prefix that a trainer put before them.
+
+    Args:
+        location: The file.
+        trust: Allow the full unpickler, which can run code in the file.
+        reporter: Gets a note of what is beside the network.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds several networks.
+    """
+    return without_prefix(read_checkpoint(location, trust=trust), _LAST, reporter)
 
 
 def class_count(checkpoint: Checkpoint) -> int | None:

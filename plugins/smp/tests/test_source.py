@@ -281,6 +281,7 @@ def test_weights_of_another_encoder(copy: Path) -> None:
         ({"decoder_attention_type": "x", "encoder_name": OWN}, r"cannot build Unet .*: Attention x is"),
         ({"classes": "3"}, "classes is '3', not a whole number from 1"),
         ({"in_channels": 0}, "in_channels is 0, not a whole number from 1"),
+        ({"in_channels": 10**9}, "in_channels is 1000000000, not a whole number from 1 to 65535"),
     ],
 )  # fmt: skip
 def test_arguments_that_smp_refuses(copy: Path, values: dict[str, Any], message: str) -> None:

@@ -13,6 +13,7 @@ from segplug_torch.undescribed.scores import find_scores
 from torch import nn
 
 from segplug.errors import ModelError, UsageError
+from segplug.limits import MOST_CHANNELS
 from segplug.model import SegmentationModel
 from segplug_smp.activation import meaning
 from segplug_smp.assumptions import assume
@@ -77,8 +78,10 @@ def load(request: LoadModelRequest[Options], folder: Folder) -> SegmentationMode
 
 def _whole(folder: Folder, name: str, default: int) -> int:
     value = folder.arguments.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ModelError(f"{folder.config_file}: {name} is {value!r}, not a whole number from 1")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_CHANNELS:
+        raise ModelError(
+            f"{folder.config_file}: {name} is {value!r}, not a whole number from 1 to {MOST_CHANNELS}"
+        )
     return value
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from segplug.errors import ModelError, ShapeError, UsageError, first_line
 from segplug.progress import Reporter
 from segplug.quiet import quiet
+from segplug_onnx.padded_pools import keep_padding_before_pools
 
 __all__ = ["trace"]
 
@@ -78,6 +79,7 @@ def trace(
         except Exception as error:
             raise _export_error(network, sample, error, free) from error
     model: ir.Model = program.model
+    keep_padding_before_pools(model)
     _tidy(model)
     _check(model, opset, free)
     return model

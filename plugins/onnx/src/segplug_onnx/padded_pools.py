@@ -1,7 +1,8 @@
 """Keep padding of zeros before a maximum pool apart from it.
 
-ONNX Runtime's rewrite Pad_Fusion (1.31, at every level of optimisation) makes such a padding one of the pool's
-own, which is minus infinity: along the edges of the image, other numbers wherever the largest value is below 0.
+ONNX Runtime's rewrite Pad_Fusion (1.31, at every level of optimisation) makes such a padding one of the
+pool's own, which is minus infinity: along the edges of the image, other numbers wherever the largest value is
+below 0.
 """
 
 from __future__ import annotations

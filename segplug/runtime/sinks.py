@@ -154,9 +154,9 @@ class ScoreSink:
         """Masks of 0 and 255 are usual for two classes, and 255 is no class."""
         first = 0 if self._multilabel else 1
         rest = self._classes[first:]
-        if self._seen_ignored and not any(total.label[first:].any() for total in self._totals):
+        if rest and self._seen_ignored and not any(total.label[first:].any() for total in self._totals):
             self._reporter.warn(
-                f"the masks have no pixel of {' or '.join(rest[:3]) or 'a second class'}, and some of "
+                f"the masks have no pixel of {' or '.join(rest[:3])}, and some of "
                 f"{self._ignore_index}, which is ignored; if these belong to a class, give them its number"
             )
 

@@ -146,6 +146,16 @@ def test_masks_of_0_and_255_are_told_of(values, told):
     assert bool(found) == told
 
 
+def test_one_class_alone_has_no_other_to_miss():
+    images = _images(1)
+    meta = ModelMeta("m", classes=("a",), out_channels=1, activation="sigmoid")
+    masks = [np.resize(np.array((0, 255), np.uint8), images[0].shape[:2])]
+    reporter = QuietReporter()
+    engine = FunctionEngine(EngineSpec(meta, "logits", backend="test"), lambda batch: batch[:, :1].copy())
+    run(engine, ArrayDataset(images, masks), [ScoreSink()], reporter=reporter)
+    assert not [text for text in reporter.warnings if "which is ignored" in text]
+
+
 def test_raw_results_are_not_replaced_without_force(tmp_path):
     out = tmp_path / "raw.npz"
     out.write_bytes(b"precious")

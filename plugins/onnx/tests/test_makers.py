@@ -180,7 +180,8 @@ def test_one_class_of_ultralytics_is_told_from_the_rest(tmp_path: Path) -> None:
     path = ultralytics_file(tmp_path / "m.onnx", names="{0: 'crack'}")
     with Segplug().open(path) as engine:
         meta = engine.spec.meta
-    assert (meta.label_names, meta.num_labels, meta.threshold) == (("background", "crack"), 2, 0.5)
+    # Two classes: each has a row of its own in a table of scores.
+    assert (meta.classes, meta.num_labels, meta.threshold) == (("background", "crack"), 2, 0.5)
 
 
 def test_names_that_occur_twice_are_told_apart_by_their_labels(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from segplug.errors import ArtifactError, SegplugError, UsageError
 from segplug.model import ModelMeta
 from segplug.text import counted
-from segplug.undescribed import class_names
+from segplug.undescribed import both_classes, class_names
 from segplug_onnx import foreign
 from segplug_onnx.makers import Described, File, Folder, OutputKind, Tensor, find_maker, read_maker
 from segplug_onnx.metadata import read_properties
@@ -66,7 +66,9 @@ def describe(
     _tell(request, found, own_steps=own)
     known = found.meta
     if options.classes is None:
-        meta = meta.replace(classes=known.classes, palette=known.palette)
+        binary = 1 in (known.out_channels, meta.out_channels)
+        names = both_classes(known.classes) if binary else known.classes
+        meta = meta.replace(classes=names, palette=known.palette)
         if tensors.labels:
             meta = meta.replace(out_channels=known.out_channels, activation=known.activation)
     if meta.out_channels == 1 and options.threshold is None and known.threshold is not None:

@@ -17,7 +17,8 @@ from segplug.verification.sample import sample_image
 @pytest.mark.slow
 def test_a_package_is_the_same_model(copy: Path, tmp_path: Path) -> None:
     resize = {"__class_fullname__": "Resize", "height": 64, "width": 96}
-    (copy / TRANSFORM).write_text(json.dumps({"transform": {"transforms": [resize]}}))
+    compose = {"__class_fullname__": "Compose", "p": 1.0, "transforms": [resize]}
+    (copy / TRANSFORM).write_text(json.dumps({"transform": compose}))
     session = Segplug()
     model = session.load_model(copy, std=(255,), classes=("a", "b", "c"))
     packed = session.pack("torchserve", model, folder=tmp_path / "models", model_name="net")

@@ -66,7 +66,8 @@ def test_programs_of_torch(
     made = ("export", target, zoo(name), "--output", file, "--verify", "--input-img", image)
     verified = _run(capsys, *made)["verification"]
     assert verified["passed"]
-    assert verified["relative_difference"] < 2e-5
+    # On processors with AVX-512, PyTorch's own two ways differ by 4e-5 for Mask2Former.
+    assert verified["relative_difference"] < 1e-4
     _run(capsys, "infer", target, file, "--input-img", image, "--out", tmp_path / "labels.npz")
     with np.load(tmp_path / "labels.npz") as labels:
         assert labels["0.png"].shape == IMAGE

@@ -31,6 +31,7 @@ __all__ = [
     "Step",
     "check_channels",
     "find_steps",
+    "keeps_size",
     "steps_from_data",
     "usual_steps",
 ]
@@ -332,6 +333,13 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 StepT = TypeVar("StepT", bound=Step)
+
+
+def keeps_size(steps: Sequence[Step]) -> bool:
+    """Whether the output for what the steps give has the image's own size, once its padding is cut."""
+    return not any(
+        isinstance(step, (Resize, Crop)) or (isinstance(step, Pad) and not step.cut) for step in steps
+    )
 
 
 def find_steps(steps: Sequence[Step], kind: type[StepT]) -> list[StepT]:

@@ -16,6 +16,7 @@ import click
 
 from segplug.cli.parameters import GreedyCommand, key_values
 from segplug.cli.provider_flags import flags_of, given_flags
+from segplug.errors import UsageError
 from segplug.providers import Confidence
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ class ModelCommand(GreedyCommand):
             if source is not None:
                 group = f"the source {source.entry.target}"
                 ctx.meta[_FLAGS] = flags_of(source, self.params, group=group, prefix=_PREFIX)
-        rest = super().parse_args(ctx, args)
+        given_args = list(args)  # click empties the list
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if _FLAGS not in ctx.meta and (missing := _missing_path(given_args)):
+                # Its source would have told which flags there are.
+                raise UsageError(f"there is no file or folder {missing}") from error
+            raise
         given = given_flags(ctx.params, _PREFIX)
         ctx.params = {name: value for name, value in ctx.params.items() if not name.startswith(_PREFIX)}
         if given:
@@ -61,6 +69,13 @@ def _named_source(args: Sequence[str]) -> Provider | None:
     asked += [name for name, colon, _ in (arg.partition(":") for arg in args) if colon and name in names]
     # An empty one is refused with all other empty arguments.
     return Registry().provider("load_model", asked[0]) if asked and asked[0] else None
+
+
+def _missing_path(args: Sequence[str]) -> str | None:
+    """The model that is named first, if it looks like a path and leads nowhere."""
+    first = args[0] if args and not args[0].startswith("-") else ""
+    is_path = os.path.dirname(first) or os.path.splitext(first)[1]
+    return first if is_path and not os.path.exists(os.path.expanduser(first)) else None
 
 
 def reader_of_a_path(args: Sequence[str]) -> Provider | None:

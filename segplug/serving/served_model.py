@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ArtifactError, UsageError
-from segplug.preprocessing import Crop, Resize
+from segplug.preprocessing import keeps_size
 from segplug.registry.formats import default_backend
 from segplug.serving.requests import Limits
 
@@ -100,7 +100,7 @@ def serving_warnings(spec: EngineSpec) -> list[str]:
     own_labels = spec.meta.label_resize != "nearest_exact"
     # Where the file takes any size, and no step changes it, labels have the image's own size.
     free = not (spec.height.is_fixed or spec.width.is_fixed)
-    kept = free and not any(isinstance(step, (Resize, Crop)) for step in spec.meta.preprocessing)
+    kept = free and keeps_size(spec.meta.preprocessing)
     if spec.output == "labels" and spec.input == "tensor" and not own_labels and not kept:
         found.append(
             "this artifact outputs labels: for images of another size than the network's input its masks "

@@ -129,6 +129,7 @@ def test_help_lists_the_flags_of_the_source(capsys: pytest.CaptureFixture[str]) 
     ("arguments", "message"),
     [
         (["net", "--mean", "1", "2", "3"], "No such option '--mean'"),
+        (["net.pt", "--mean", "1", "2", "3"], "there is no file or folder net.pt"),
         (["acme:net", "--mean", "1", "2"], "--mean"),
         (["acme:net", "--mean", "1", "2", "x"], "not a valid float"),
         (["net", "--source", "acne"], "did you mean 'acme'"),

@@ -10,7 +10,7 @@ from segplug import Segplug
 from segplug.engine import Axis, EngineSpec
 from segplug.errors import ArtifactError, UsageError
 from segplug.model import ModelMeta
-from segplug.preprocessing import Flip, Resize
+from segplug.preprocessing import Flip, Pad, Resize
 from segplug.serving.requests import Limits
 from segplug.serving.served_model import (
     ServedModel,
@@ -81,6 +81,8 @@ def test_what_changes_masks_is_warned_of() -> None:
     assert serving_warnings(EngineSpec(meta=meta, output="labels")) == []  # of the image's own size
     resized = meta.replace(preprocessing=(Resize(scale=(32, 24)),))
     (labels,) = serving_warnings(EngineSpec(meta=resized, output="labels"))
+    stretched = meta.replace(preprocessing=(Pad(size=(64, 64), cut=False),))
+    assert serving_warnings(EngineSpec(meta=stretched, output="labels")) == [labels]
     one = {"height": Axis.fixed(24), "width": Axis.fixed(32)}
     assert serving_warnings(EngineSpec(meta=meta, output="logits", **one)) == []
     assert serving_warnings(EngineSpec(meta=meta, output="labels", **one)) == [labels]

@@ -347,6 +347,23 @@ def test_network_that_fixes_a_dynamic_axis(export, model_of, tmp_path):
     assert everything_in(tmp_path) == []
 
 
+class SizeByFloat(nn.Module):
+    """Computes a size as the code of many networks does."""
+
+    def forward(self, images):
+        height, width = images.shape[2:]
+        smaller = nn.functional.interpolate(images, (int(0.75 * height), int(0.75 * width)))
+        return nn.functional.interpolate(smaller, (height, width))
+
+
+def test_a_size_computed_with_a_float_is_no_free_one(export, model_of, tmp_path):
+    model = model_of(network=SizeByFloat(), out_channels=3)
+    with pytest.raises(ModelError, match="as the number that the traced size gives"):
+        export(model, tmp_path / "m.onnx", dynamic=True)
+    assert everything_in(tmp_path) == []
+    export(model, tmp_path / "m.onnx", verify=True)
+
+
 def test_operators_that_are_not_standard_are_named(export, model_of, monkeypatch, tmp_path):
     import segplug_onnx.tracing as tracing
 

@@ -14,7 +14,7 @@ from segplug.hookspecs import hookimpl
 from segplug.limits import MOST_CLASSES_OF_A_BIT_MASK
 from segplug.model import ModelMeta
 from segplug.options import option
-from segplug.preprocessing import Crop, Pad, Resize, Step
+from segplug.preprocessing import keeps_size
 from segplug.providers import Exporter
 from segplug.requests import ExportRequest, MakePlan
 from segplug.results import Artifact
@@ -125,15 +125,10 @@ def _output_kind(options: Options, meta: ModelMeta, plan: TracePlan) -> OutputKi
     """
     if options.output_kind != "auto":
         return options.output_kind
-    own_size = plan.sizes_vary and not any(map(_is_stretched, meta.preprocessing))
+    own_size = plan.sizes_vary and keeps_size(meta.preprocessing)
     too_many = meta.multilabel and meta.out_channels > MOST_CLASSES_OF_A_BIT_MASK
     needs_scores = meta.inference.mode == "slide" or meta.default_tta or too_many
     return "labels" if own_size and not needs_scores else "logits"
-
-
-def _is_stretched(step: Step) -> bool:
-    """Whether the output for what the step gives is resized to the image."""
-    return isinstance(step, (Resize, Crop)) or (isinstance(step, Pad) and not step.cut)
 
 
 def _trace_model(request: ExportRequest[Options], plan: TracePlan, kind: OutputKind) -> ir.Model:

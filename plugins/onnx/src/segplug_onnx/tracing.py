@@ -18,6 +18,7 @@ from onnxscript import opset18 as ops
 from torch import nn
 
 from segplug.errors import ModelError, ShapeError, UsageError, first_line
+from segplug.frozen_sizes import refuse_frozen_sizes
 from segplug.progress import Reporter
 from segplug.quiet import quiet
 from segplug_onnx.padded_pools import keep_padding_before_pools
@@ -72,6 +73,8 @@ def trace(
                 )
             if program is None:
                 raise ModelError("torch.onnx.export returned nothing")
+            if program.exported_program is not None:
+                refuse_frozen_sizes(program.exported_program)
             with reporter.progress("optimising", None):
                 program.optimize()
         except (MemoryError, ModelError):
@@ -125,6 +128,8 @@ def _export_error(
     while root.__cause__ is not None:
         root = root.__cause__
     hint = "export without --dynamic, for one --shape" if free else None
+    if isinstance(root, ModelError):  # the network's own: PyTorch put others around it
+        return ModelError(root.message, hint=root.hint or hint)
     return ModelError(f"the network cannot be exported to ONNX: {first_line(root)}", hint=hint)
 
 

@@ -29,6 +29,7 @@ from segplug.errors import (
     first_line,
 )
 from segplug.files import scratch_folder, writing
+from segplug.frozen_sizes import refuse_frozen_sizes
 from segplug.options import NoOptions
 from segplug.quiet import quiet
 from segplug.regular_files import copy_regular, is_regular
@@ -155,7 +156,8 @@ def export(network: TypedNetwork, request: BuildEngineRequest[Any], profile: Pro
                 dynamic_shapes=(export_dimensions(free, multiple_of),) if free else None,
                 strict=False,
             )
-        except MemoryError:
+            refuse_frozen_sizes(program)
+        except (MemoryError, ModelError):
             raise
         except Exception as error:
             raise ModelError(

@@ -19,6 +19,7 @@ from torch import nn
 
 from segplug.errors import ArtifactError, DeviceError, MissingDependencyError, ModelError, ShapeError
 from segplug.files import scratch_folder, temporary_files_in
+from segplug.frozen_sizes import refuse_frozen_sizes
 from segplug.model import InputLimits
 from segplug.quiet import quiet
 from segplug.tracing import export_dimensions
@@ -65,7 +66,8 @@ def export(
     with quiet(), torch.no_grad():
         try:
             program = torch.export.export(network, (sample,), dynamic_shapes=shapes, strict=False)
-        except MemoryError:
+            refuse_frozen_sizes(program)
+        except (MemoryError, ModelError):
             raise
         except Exception as error:
             raise _explained(network, sample, error, free) from error

@@ -10,7 +10,7 @@ from torch import nn
 
 from segplug.errors import ModelError
 from segplug_torchscript.graphs.reading import Block, Step, Tensors, read_graph
-from segplug_torchscript.graphs.sizes import Scalar, as_tensors, scalar_operation
+from segplug_torchscript.graphs.sizes import Scalar, as_tensors, is_symbol, rounding, scalar_operation
 
 __all__ = ["GraphNetwork"]
 
@@ -45,6 +45,9 @@ class GraphNetwork(nn.Module):
         """What the file's network gives for preprocessed float32 images ``(N, C, H, W)``."""
         if self._calls_file:
             return self.script(images)
+        if torch.compiler.is_dynamo_compiling():
+            # Exporters try it after torch.export's own way has refused a size; it takes symbols for numbers.
+            raise ModelError("the network of the file is followed by torch.export alone")
         tensors = self._file.tensors
         values: Values = {
             name: getattr(self, _constant_name(name)) if isinstance(value, torch.Tensor) else value
@@ -135,6 +138,8 @@ def _call(step: Step, inputs: list[Any]) -> Any:
         if answer is not None:
             return answer
     if step.on_scalars:
+        if not step.gives_tensors and any(map(is_symbol, inputs)):
+            raise rounding(f"the operator {step.kind}")  # it would become a constant
         inputs = [as_tensors(value) for value in inputs]
     if not step.by_name:
         return step.function(*inputs)

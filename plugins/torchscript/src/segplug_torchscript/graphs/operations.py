@@ -11,7 +11,17 @@ import torch
 from torch.nn import functional as F
 
 from segplug.errors import ModelError
-from segplug_torchscript.graphs.sizes import as_number
+from segplug_torchscript.graphs.sizes import (
+    Scalar,
+    as_fraction,
+    as_number,
+    ceiling,
+    floor,
+    fractions,
+    is_symbol,
+    rounding,
+    scalar_operation,
+)
 
 __all__ = ["FUNCTIONS", "PRIMITIVES", "PYTHON"]
 
@@ -40,6 +50,58 @@ def _set_item(container: Any, key: Any, value: Any) -> Any:
 
 def _get(table: Mapping[Any, Any], key: Any, default: Any = None) -> Any:
     return table.get(key, default)
+
+
+def _arithmetic(
+    name: str, operation: Callable[[Any, Any], Any], *, floats: bool = False
+) -> Callable[[Any, Any], Any]:
+    """An operation of two numbers or lists. With a size that is a symbol, floats are exact fractions.
+
+    Args:
+        name: That of the operation of tensors that does the same.
+        operation: What Python does.
+        floats: Whether the result is a float, even of two whole numbers.
+    """
+    exact = scalar_operation(name)
+
+    def compute(left: Any, right: Any) -> Any:
+        both = left, right
+        if not any(map(is_symbol, both)) or not (floats or any(map(_is_float, both))):
+            return operation(left, right)
+        if exact is None:
+            raise rounding(f"the operator {name}")
+        return exact(left, right)
+
+    return compute
+
+
+def _is_float(value: Any) -> bool:
+    return value.is_float if isinstance(value, Scalar) else isinstance(value, float)
+
+
+def _compared(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def compare(left: Any, right: Any) -> Any:
+        both = left, right
+        if any(map(is_symbol, both)) and any(map(_is_float, both)):
+            left, right = fractions(left, right)
+        return operation(left, right)
+
+    return compare
+
+
+def _whole(value: Any) -> Any:
+    """``int(value)`` of the file's code, which cuts off what follows the point."""
+    return floor(value) if is_symbol(value) else int(as_number(value))
+
+
+def _float(value: Any) -> Any:
+    return as_fraction(value) if is_symbol(value) else float(as_number(value))
+
+
+def _root(value: Any) -> float:
+    if is_symbol(value):
+        raise rounding("a square root")
+    return math.sqrt(value)
 
 
 def _unwrap(value: Any) -> Any:
@@ -94,20 +156,20 @@ PYTHON: Mapping[str, Callable[..., Any]] = {
     "values": lambda table: list(table.values()),
     "items": lambda table: list(table.items()),
     "__contains__": lambda container, value: value in container,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "floordiv": operator.floordiv,
-    "remainder": operator.mod,
+    "add": _arithmetic("add", operator.add),
+    "sub": _arithmetic("sub", operator.sub),
+    "mul": _arithmetic("mul", operator.mul),
+    "div": _arithmetic("div", operator.truediv, floats=True),
+    "floordiv": _arithmetic("floor_divide", operator.floordiv),
+    "remainder": _arithmetic("remainder", operator.mod),
     "neg": operator.neg,
-    "pow": operator.pow,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
+    "pow": _arithmetic("pow", operator.pow),
+    "eq": _compared(operator.eq),
+    "ne": _compared(operator.ne),
+    "lt": _compared(operator.lt),
+    "le": _compared(operator.le),
+    "gt": _compared(operator.gt),
+    "ge": _compared(operator.ge),
     "__is__": operator.is_,
     "__isnot__": operator.is_not,
     "__not__": operator.not_,
@@ -115,11 +177,12 @@ PYTHON: Mapping[str, Callable[..., Any]] = {
     "__or__": operator.or_,
     "__derive_index": lambda index, start, step: start + index * step,
     "__range_length": _length_of_range,
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "sqrt": math.sqrt,
-    "Int": as_number,
-    "Float": lambda value: float(as_number(value)),
+    "floor": lambda value: floor(value) if is_symbol(value) else math.floor(value),
+    "ceil": lambda value: ceiling(value) if is_symbol(value) else math.ceil(value),
+    "sqrt": _root,
+    "Int": _whole,
+    "Float": _float,
+    "item": lambda value: as_fraction(value) if _is_float(value) and is_symbol(value) else as_number(value),
     "Bool": lambda value: bool(as_number(value)),
     "IntImplicit": as_number,
     "FloatImplicit": as_number,

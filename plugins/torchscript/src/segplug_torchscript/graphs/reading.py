@@ -42,6 +42,8 @@ class Step:
     """The names of the last arguments, where ``function`` takes them by name."""
     on_scalars: str = ""
     """The name of an operator of tensors, which may get scalars in place of them."""
+    gives_tensors: bool = True
+    """Whether the operator of tensors gives some, and not a number."""
     blocks: tuple[Block, ...] = ()
     truth: bool | None = None
     """Of ``prim::isinstance``: the answer, which the types alone give."""
@@ -160,7 +162,15 @@ def _operator(node: Any, name: str, inputs: tuple[str, ...], outputs: tuple[str,
             return Step(node.kind(), inputs, outputs, PYTHON[name])
         raise ModelError(f"the network of the file uses {node.kind()}, which segplug cannot follow")
     by_name = tuple(argument.name for argument in overload._schema.arguments if argument.kwarg_only)
-    return Step(node.kind(), inputs, outputs, overload, by_name=by_name, on_scalars=name)
+    return Step(
+        node.kind(),
+        inputs,
+        outputs,
+        overload,
+        by_name=by_name,
+        on_scalars=name,
+        gives_tensors=gives_tensors,
+    )
 
 
 def _takes_tensors(arguments: str) -> bool:

@@ -17,7 +17,19 @@ import torch
 
 from segplug.errors import ModelError
 
-__all__ = ["Scalar", "as_number", "as_scalar", "as_tensors", "scalar_operation"]
+__all__ = [
+    "Scalar",
+    "as_fraction",
+    "as_number",
+    "as_scalar",
+    "as_tensors",
+    "ceiling",
+    "floor",
+    "fractions",
+    "is_symbol",
+    "rounding",
+    "scalar_operation",
+]
 
 _MOST_DENOMINATOR = 1 << 10
 """A size of up to 14 bits divided by this is exact in float32, which has 24 bits."""
@@ -63,9 +75,37 @@ def as_number(value: Any) -> Any:
         return value.item() if isinstance(value, torch.Tensor) else value
     if value.is_symbol and value.is_float:
         if value.denominator != 1:
-            raise _rounding("a size that is no whole number")
+            raise rounding("a size that is no whole number")
         return value.value
     return value.value if value.is_symbol else value.value.item() if value.is_float else int(value.value)
+
+
+def is_symbol(value: Any) -> bool:
+    """Whether a number is known only when the file runs."""
+    return value.is_symbol if isinstance(value, Scalar) else isinstance(value, torch.SymInt)
+
+
+def as_fraction(value: Any) -> Scalar:
+    """A symbol as the float of the same value."""
+    return value if isinstance(value, Scalar) and value.is_float else Scalar(as_number(value), is_float=True)
+
+
+def floor(value: Any) -> Any:
+    """The whole number below a symbol; sizes are above 0, so that it is the one towards zero, too."""
+    fraction = as_fraction(value)
+    return fraction.value // fraction.denominator
+
+
+def ceiling(value: Any) -> Any:
+    """The whole number above a symbol."""
+    fraction = as_fraction(value)
+    return (fraction.value + fraction.denominator - 1) // fraction.denominator
+
+
+def fractions(left: Any, right: Any) -> tuple[Any, Any]:
+    """Two numbers, of which one is a symbol, multiplied by the same: whole ones that compare alike."""
+    (one, below), (other, below_other) = (_ratio(*_number_parts(value)) for value in (left, right))
+    return one * below_other, other * below
 
 
 def as_tensors(value: Any) -> Any:
@@ -89,6 +129,13 @@ def _parts(value: Any) -> tuple[Any, bool, int] | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, torch.SymInt)):
         return None
     return value, isinstance(value, float), 1
+
+
+def _number_parts(value: Any) -> tuple[Any, bool, int]:
+    found = _parts(value)
+    if found is None:
+        raise rounding(f"a value of the type {type(value).__name__}")
+    return found
 
 
 def _arithmetic(sign: str) -> Callable[..., Scalar | None]:
@@ -129,7 +176,7 @@ def _fractions(sign: str, one: tuple[Any, bool, int], other: tuple[Any, bool, in
     (left, below_left), (right, below_right) = _ratio(*one), _ratio(*other)
     if sign in ("/", "//"):
         if isinstance(right, torch.SymInt) or right <= 0:
-            raise _rounding("a division by a size")
+            raise rounding("a division by a size")
         left, below = left * below_right, below_left * right
     elif sign == "*":
         left, below = left * right, below_left * below_right
@@ -137,7 +184,7 @@ def _fractions(sign: str, one: tuple[Any, bool, int], other: tuple[Any, bool, in
         below = below_left * below_right
         left = _whole(sign, left * below_right, right * below_left)
     if below > _MOST_DENOMINATOR or below & (below - 1):
-        raise _rounding("a factor that float32 rounds")
+        raise rounding("a factor that float32 rounds")
     if sign == "//":
         return Scalar(left // below, is_float=True)
     return Scalar(left, is_float=True, denominator=below)
@@ -150,7 +197,8 @@ def _ratio(value: Any, _: bool, denominator: int) -> tuple[Any, int]:
     return exact.numerator, exact.denominator
 
 
-def _rounding(what: str) -> ModelError:
+def rounding(what: str) -> ModelError:
+    """The error for sizes that no symbol can follow exactly."""
     return ModelError(
         f"the file computes sizes by {what}, which no symbol can follow exactly",
         hint="export without --dynamic, for one --shape",

@@ -8,21 +8,26 @@ float64, so that it may be one off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from segplug.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch.export import ExportedProgram
 
 __all__ = ["refuse_frozen_sizes"]
 
 _EDGES = 1 << 14
-"""Largest size in pixels for which factors are tried."""
-_ROUNDING = frozenset({"FloatPow", "FloatTrueDiv", "RoundDecimal", "RoundToInt", "OpaqueUnaryFn_sqrt"})
-"""Functions of torch's formulas that float32 may round otherwise than float64."""
-_FLOATS = _ROUNDING | {"IntTrueDiv", "ToFloat", "TruncToFloat", "TruncToInt", "FloorToInt", "CeilToInt"}
+"""Largest size in pixels for which a formula is computed in both precisions."""
+_WHOLE = {"TruncToInt": "trunc", "FloorToInt": "floor", "CeilToInt": "ceil", "RoundToInt": "rint"}
+"""Functions of torch's formulas that make a float a whole number, and what NumPy calls them."""
+_DIVISIONS = ("IntTrueDiv", "FloatTrueDiv")
+_FLOATS = frozenset(
+    (*_WHOLE, *_DIVISIONS, "ToFloat", "TruncToFloat", "FloatPow", "RoundDecimal", "OpaqueUnaryFn_sqrt")
+)
 
 
 def refuse_frozen_sizes(program: ExportedProgram) -> None:
@@ -44,9 +49,8 @@ def refuse_frozen_sizes(program: ExportedProgram) -> None:
     conditions = [noted.expr for noted in (*environment.guards, *(one for many in deferred for one in many))]
     if any(map(_is_frozen, conditions)):
         raise _refusal("as the number that the traced size gives")
-    for size in symbols:
-        if _is_rounded(size.node.expr):
-            raise _refusal("with rounded numbers")
+    if any(map(_is_rounded, {size.node.expr for size in symbols})):
+        raise _refusal("with rounded numbers")
 
 
 def _sizes(program: ExportedProgram) -> Iterator[Any]:
@@ -72,20 +76,58 @@ def _is_frozen(condition: Any) -> bool:
 
 
 def _is_rounded(formula: Any) -> bool:
+    """Whether float32 gives another whole number for some size: ``floor(0.7 * size)`` does for 90, and
+    ``floor(0.75 * size)`` for none.
+    """
+    import numpy as np
     import sympy
 
-    if not isinstance(formula, sympy.Basic) or _FLOATS.isdisjoint(names := _functions(formula)):
+    if not isinstance(formula, sympy.Basic) or _FLOATS.isdisjoint(_functions(formula)):
         return False
-    return any(map(_is_inexact, formula.atoms(sympy.Float))) or not _ROUNDING.isdisjoint(names)
+    edges = np.arange(1, _EDGES + 1)
+    symbols = sorted(formula.free_symbols, key=str)
+    values = {symbol: np.roll(edges, 7 * number) for number, symbol in enumerate(symbols)}
+    try:
+        with np.errstate(all="ignore"):  # a size of 1 may make a divisor 0
+            exact, rounded = (_computed(formula, values, kind) for kind in (np.float64, np.float32))
+    except NotImplementedError:
+        return True
+    return not np.array_equal(exact, rounded)
 
 
-def _is_inexact(factor: Any) -> bool:
-    """Whether float32 gives another whole number for some size: 0.7 does for 90, 0.75 and 1/3 for none."""
+def _computed(formula: Any, values: Mapping[Any, npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:
+    """A formula of sizes, with floats of one precision.
+
+    Raises:
+        NotImplementedError: it has a function whose rounding is not known.
+    """
     import numpy as np
 
-    edges = np.arange(1, _EDGES + 1)
-    exact, rounded = (kind(float(factor)) * edges.astype(kind) for kind in (np.float64, np.float32))
-    return any(not np.array_equal(rule(exact), rule(rounded)) for rule in (np.floor, np.ceil))
+    if formula.is_Symbol:
+        return values[formula]
+    if formula.is_number:
+        return np.asarray(int(formula) if formula.is_Integer else kind(float(formula)))
+    parts = [_computed(part, values, kind) for part in formula.args]
+    if any(part.dtype.kind == "f" for part in parts):
+        parts = [part.astype(kind) for part in parts]
+    name = type(formula).__name__
+    found: npt.NDArray[Any]
+    if name in ("Add", "Mul", "Max", "Min"):
+        operation = {"Add": np.add, "Mul": np.multiply, "Max": np.maximum, "Min": np.minimum}[name]
+        found = functools.reduce(operation, parts)
+    elif name == "ToFloat":
+        found = parts[0].astype(kind)
+    elif name in _WHOLE:
+        found = getattr(np, _WHOLE[name])(parts[0]).astype(np.int64)
+    elif name in _DIVISIONS:
+        found = parts[0].astype(kind) / parts[1].astype(kind)
+    elif name == "FloorDiv":
+        found = parts[0] // parts[1]
+    elif name in ("Mod", "PythonMod"):
+        found = parts[0] % parts[1]
+    else:
+        raise NotImplementedError(name)
+    return found
 
 
 def _functions(formula: Any) -> set[str]:

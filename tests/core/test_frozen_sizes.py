@@ -34,6 +34,13 @@ class Scaled(nn.Module):
         return F.interpolate(images, scale_factor=self.factor)
 
 
+class Centres(nn.Module):
+    """The length of a range of floats, as embeddings of positions have it."""
+
+    def forward(self, images):
+        return images + torch.arange(0.5, images.shape[3])
+
+
 class Padded(nn.Module):
     """Conditions between sizes are no frozen ones."""
 
@@ -82,6 +89,7 @@ def test_a_factor_that_float32_rounds_is_refused(factor):
         Resized(lambda size: size * 3 // 4),
         Resized(lambda size: math.ceil(size / 2)),
         Resized(lambda size: math.ceil(size / 3)),
+        Centres(),
         Padded(),
     ],
 )

@@ -23,6 +23,7 @@ NAMES = (
     "fcn_resnet101",
     "lraspp_mobilenet_v3_large",
 )
+"""The names of the networks, as torchvision's builders have them."""
 FAMILIES: dict[str, Case] = {
     name: Case(f"torchvision:{name}", window={"crop_size": (128, 160), "stride": (85, 107)}) for name in NAMES
 }

@@ -28,16 +28,6 @@ SEEDS = (0, 1)
 _LAST = {"lraspp": ("classifier.low_classifier", "classifier.high_classifier")}
 """The layers whose results are added up to the scores, where it is not the last of ``classifier``."""
 
-NAMES = (
-    "deeplabv3_mobilenet_v3_large",
-    "deeplabv3_resnet50",
-    "deeplabv3_resnet101",
-    "fcn_resnet50",
-    "fcn_resnet101",
-    "lraspp_mobilenet_v3_large",
-)
-"""The names of the networks, as torchvision's builders have them."""
-
 
 def sample_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Return an uint8 RGB image (height, width, 3) with areas, edges and noise.
@@ -57,7 +47,7 @@ def build(name: str, *, num_classes: int = len(CLASSES), aux: bool = False) -> A
     """Return a network with random weights, in evaluation mode: the same each time.
 
     Args:
-        name: One of ``NAMES``.
+        name: One of :data:`matrix.torchvision_models.NAMES`.
         num_classes: Its number of classes.
         aux: Whether it has the auxiliary classifier, as the weights that torchvision publishes have; LR-ASPP
             has none.
@@ -88,7 +78,7 @@ def save(name: str, folder: Path, *, num_classes: int = len(CLASSES), aux: bool 
     """Write the weights of a network as ``torch.save`` does, to ``NAME.pth`` in a folder; return the file.
 
     Args:
-        name: One of ``NAMES``.
+        name: One of :data:`matrix.torchvision_models.NAMES`.
         folder: It is made if it is not there.
         num_classes: As for :func:`build`.
         aux: As for :func:`build`.

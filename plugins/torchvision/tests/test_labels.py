@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from proof_support.references import Image, Reference, assert_equal
 from torch import nn
 from torchvision_support.odd_sizes import SCORES, assert_odd_sizes
-from torchvision_support.references import Image, Reference, assert_equal, reference
+from torchvision_support.references import reference
 
 from matrix import torchvision_zoo
-from matrix.torchvision_zoo import EDGE, NAMES
+from matrix.torchvision_models import NAMES
+from matrix.torchvision_zoo import EDGE
 from segplug import Segplug
 from segplug.artifact import Artifact
 from segplug.model import SegmentationModel

@@ -12,7 +12,8 @@ import pytest
 import torch
 from segplug_torchvision.preset import read_preset
 
-from matrix.torchvision_zoo import NAMES, preprocess
+from matrix.torchvision_models import NAMES
+from matrix.torchvision_zoo import preprocess
 from segplug import Segplug
 from segplug.errors import ModelError
 from segplug.palette import named_palette

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import json
-import signal
-import subprocess
-import sys
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PIL_Image
+from proof_support.commands import run, served_mask
+from proof_support.references import Image, Reference, assert_equal, mean_iou
 from torch import nn
-from torchvision_support.references import Image, Reference, assert_equal, reference
+from torchvision_support.references import reference
 
 from demo.scenes import CLASSES, draw_scene
 from matrix.torchvision_zoo import preprocess
 from scripts import proofs
-from segplug.cli.root import run_command_line
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +106,7 @@ def expected(trained: Trained) -> list[Reference]:
 @pytest.fixture(scope="module")
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("exported") / "model.onnx"
-    document = _run("export", "onnx", *trained.model, "--dynamic", "--output", output, "--verify")
+    document = run("export", "onnx", *trained.model, "--dynamic", "--output", output, "--verify")
     assert document["verification"]["passed"]
     return output
 
@@ -127,7 +121,7 @@ def test_the_file_gives_the_labels_and_the_score_of_torchvision(
     trained: Trained, expected: list[Reference], exported: Path, tmp_path: Path
 ) -> None:
     on_data = ("infer", "onnxruntime", exported, "--dataset", trained.data)
-    _run(*on_data, "--format-only", tmp_path / "maps")
+    run(*on_data, "--format-only", tmp_path / "maps")
     maps = [np.array(PIL_Image.open(file)) for file in sorted((tmp_path / "maps").glob("*.png"))]
     assert len(maps) == len(expected)
     for found, one in zip(maps, expected, strict=True):
@@ -135,10 +129,10 @@ def test_the_file_gives_the_labels_and_the_score_of_torchvision(
     with torch.no_grad():  # of the last image, nothing is resized: neither it nor its scores
         own = trained.network(preprocess(trained.images[-1], EDGE))["out"].argmax(1)[0].numpy()
     assert np.array_equal(maps[-1][expected[-1].sure], own[expected[-1].sure])
-    document = _run(*on_data, "--eval", "mIoU")
+    document = run(*on_data, "--eval", "mIoU")
     truth = np.concatenate([mask.ravel() for mask in trained.truths])
     labels = np.concatenate([one.labels.ravel() for one in expected])
-    assert document["scores"]["mIoU"] == pytest.approx(_mean_iou(labels, truth), abs=1e-4)
+    assert document["scores"]["mIoU"] == pytest.approx(mean_iou(labels, truth, len(CLASSES)), abs=1e-4)
 
 
 def test_the_file_takes_odd_sizes_and_batches(trained: Trained, exported: Path) -> None:
@@ -150,46 +144,15 @@ def test_the_file_takes_odd_sizes_and_batches(trained: Trained, exported: Path) 
 @pytest.mark.nightly
 def test_parity_compares_the_network_with_its_files(trained: Trained, tmp_path: Path) -> None:
     location, _, checkpoint, *options = trained.model
-    document = _run(
+    document = run(
         *("analyze", "parity", location, checkpoint, *options, "--backend", "onnxruntime"),
         *("--work-dir", tmp_path / "work", "--dataset", trained.data),
     )
-    (run,) = document["runs"]
-    assert run["compared"]
-    assert run["scores"] == pytest.approx(document["reference"]["scores"], abs=1e-4)
+    (compared,) = document["runs"]
+    assert compared["compared"]
+    assert compared["scores"] == pytest.approx(document["reference"]["scores"], abs=1e-4)
 
 
 def test_the_network_is_served(trained: Trained, expected: list[Reference]) -> None:
-    content = io.BytesIO()
-    PIL_Image.fromarray(trained.images[1]).save(content, "PNG")
-    command = [sys.executable, "-m", "segplug", "serve", *trained.model, "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=proofs.environment()) as server:
-        try:
-            assert server.stdout is not None
-            lines: list[str] = []
-            while not lines or lines[-1] != "}\n":
-                lines.append(server.stdout.readline())
-                assert lines[-1], "the server ended"
-            request = urllib.request.Request(json.loads("".join(lines))["url"], data=content.getvalue())
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                mask = np.asarray(PIL_Image.open(io.BytesIO(answer.read())))
-        finally:
-            server.send_signal(signal.SIGTERM)
+    mask = served_mask(trained.images[1], *trained.model, environment=proofs.environment())
     assert_equal(mask, expected[1])
-
-
-def _mean_iou(labels: Any, truth: Any) -> float:
-    """Counted here: over the classes that occur in the labels or in the truth."""
-    ious = []
-    for label in range(len(CLASSES)):
-        union = ((labels == label) | (truth == label)).sum()
-        if union:
-            ious.append(((labels == label) & (truth == label)).sum() / union)
-    return float(np.mean(ious))
-
-
-def _run(*words: object) -> Any:
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        assert run_command_line(["run", *map(str, words), "--json"]) == 0
-    return json.loads(printed.getvalue())

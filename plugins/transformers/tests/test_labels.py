@@ -17,12 +17,8 @@ import numpy.typing as npt
 import pytest
 import torch
 import transformers
-from transformers_support.references import (
-    Image,
-    Reference,
-    references_of_pillow,
-    references_of_torchvision,
-)
+from proof_support.references import Image, Reference, assert_equal
+from transformers_support.references import references_of_pillow, references_of_torchvision
 
 from matrix import transformers_zoo
 from segplug import Segplug
@@ -93,12 +89,7 @@ def _labels(artifact: Artifact, files: Sequence[str], folder: Path, batch: int) 
 
 def _assert_equal(labels: Sequence[npt.NDArray[Any]], references: Sequence[Reference]) -> int:
     """Compare where transformers is sure; give the number of the other pixels."""
-    for found, reference in zip(labels, references, strict=True):
-        sure = reference.sure
-        assert found.shape == reference.labels.shape
-        assert np.array_equal(found[sure], reference.labels[sure])
-        assert sure.mean() > 1 - FEW
-    return sum(int((~reference.sure).sum()) for reference in references)
+    return sum(assert_equal(*pair, few=FEW) for pair in zip(labels, references, strict=True))
 
 
 def _assert_scores(artifact: Artifact, images: Sequence[Image], references: Sequence[Reference]) -> None:

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import signal
-import subprocess
-import sys
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from proof_support.commands import run, served_mask
+from proof_support.references import NEAR, mean_iou
 
 from demo.scenes import CLASSES, draw_scene
 
@@ -30,8 +26,6 @@ pytestmark = pytest.mark.slow
 SIZE = (64, 128)
 """Of the network's input. The images have the double, but one, which has another shape."""
 STEPS = 100
-NEAR = 1e-4
-"""Scores whose two largest are nearer than this are not compared."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,7 @@ def expected(trained: Trained) -> list[Expected]:
 @pytest.fixture(scope="module")
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("exported") / "model.onnx"
-    document = _run("export", "onnx", trained.folder, "--output", output, "--verify")
+    document = run("export", "onnx", trained.folder, "--output", output, "--verify")
     assert document["verification"]["passed"]
     return output
 
@@ -153,60 +147,30 @@ def test_the_file_gives_the_labels_and_the_score_of_transformers(
 ) -> None:
     on_data = ("infer", "onnxruntime", exported, "--dataset", trained.data)
     options = ("--dataset-options", "split=validation")
-    _run(*on_data, *options, "--format-only", tmp_path / "maps")
+    run(*on_data, *options, "--format-only", tmp_path / "maps")
     maps = [np.array(PIL_Image.open(file)) for file in sorted((tmp_path / "maps").glob("*.png"))]
     assert len(maps) == len(expected)
     for found, one in zip(maps, expected, strict=True):
         assert one.sure.mean() > 0.99
         assert np.array_equal(found[one.sure], one.labels[one.sure])
-    document = _run(*on_data, *options, "--eval", "mIoU")
-    assert document["scores"]["mIoU"] == pytest.approx(_mean_iou(expected), abs=1e-4)
+    document = run(*on_data, *options, "--eval", "mIoU")
+    labels, truth = (
+        np.concatenate([getattr(one, what).ravel() for one in expected]) for what in ("labels", "truth")
+    )
+    assert document["scores"]["mIoU"] == pytest.approx(mean_iou(labels, truth, len(CLASSES)), abs=1e-4)
 
 
 def test_parity_compares_the_folder_with_its_files(trained: Trained, tmp_path: Path) -> None:
-    document = _run(
+    document = run(
         *("analyze", "parity", trained.folder, "--backend", "onnxruntime", "--work-dir", tmp_path / "work"),
         *("--dataset", trained.data, "--dataset-options", "split=validation"),
     )
-    (run,) = document["runs"]
-    assert run["compared"]
-    assert run["scores"] == pytest.approx(document["reference"]["scores"], abs=1e-4)
+    (compared,) = document["runs"]
+    assert compared["compared"]
+    assert compared["scores"] == pytest.approx(document["reference"]["scores"], abs=1e-4)
 
 
 def test_the_folder_is_served(trained: Trained, expected: list[Expected]) -> None:
-    content = io.BytesIO()
-    expected[-1].image.save(content, "PNG")
-    command = [sys.executable, "-m", "segplug", "serve", str(trained.folder), "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            lines: list[str] = []
-            while not lines or lines[-1] != "}\n":
-                lines.append(server.stdout.readline())
-                assert lines[-1], "the server ended"
-            request = urllib.request.Request(json.loads("".join(lines))["url"], data=content.getvalue())
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                mask = np.asarray(PIL_Image.open(io.BytesIO(answer.read())))
-        finally:
-            server.send_signal(signal.SIGTERM)
+    mask = served_mask(np.array(expected[-1].image), trained.folder)
     sure = expected[-1].sure
     assert np.array_equal(mask[sure], expected[-1].labels[sure])
-
-
-def _mean_iou(found: list[Expected]) -> float:
-    """Counted here: over the classes that occur in the labels or in the truth."""
-    labels = np.concatenate([one.labels.ravel() for one in found])
-    truth = np.concatenate([one.truth.ravel() for one in found])
-    ious = []
-    for label in range(len(CLASSES)):
-        union = ((labels == label) | (truth == label)).sum()
-        if union:
-            ious.append(((labels == label) & (truth == label)).sum() / union)
-    return float(np.mean(ious))
-
-
-def _run(*words: object) -> Any:
-    command = [sys.executable, "-m", "segplug", "run", *map(str, words), "--json"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)

@@ -11,41 +11,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from proof_support.references import Image, Reference
 
-__all__ = ["NEAR", "Image", "Reference", "references_of_pillow", "references_of_torchvision"]
-
-Image = npt.NDArray[np.uint8]
-"""RGB, (H, W, 3)."""
-
-NEAR = 1e-4
-"""Two largest scores are nearly equal if they differ by less than this, of the largest score of the image."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What transformers says of an image."""
-
-    labels: npt.NDArray[np.int64]
-    """(H, W)."""
-    scores: npt.NDArray[np.float32]
-    """(C, H, W)."""
-
-    @property
-    def largest(self) -> float:
-        """The largest score, whatever its sign."""
-        return float(np.abs(self.scores).max())
-
-    @property
-    def sure(self) -> npt.NDArray[np.bool_]:
-        """(H, W): where the two largest scores are not nearly equal."""
-        second, first = np.sort(self.scores, axis=0)[-2:]
-        sure: npt.NDArray[np.bool_] = first - second > NEAR * self.largest
-        return sure
+__all__ = ["references_of_pillow", "references_of_torchvision"]
 
 
 def references_of_pillow(folder: Path, images: Sequence[Image]) -> list[Reference]:
@@ -66,7 +37,8 @@ def references_of_torchvision(jobs: Mapping[Path, Sequence[Image]]) -> dict[Path
             for number, image in enumerate(jobs[folder])
         }
         np.savez(given, **arrays)  # type: ignore[arg-type]
-        paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[4])]
+        tests, root = Path(__file__).parents[1], Path(__file__).parents[4]
+        paths = [str(tests), str(root), str(root / "tests" / "proof")]
         command = [sys.executable, "-m", "transformers_support.references", str(given), str(found)]
         subprocess.run(
             [*command, *map(str, folders)],

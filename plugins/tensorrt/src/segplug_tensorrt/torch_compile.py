@@ -156,14 +156,14 @@ def export(network: TypedNetwork, request: BuildEngineRequest[Any], profile: Pro
                 dynamic_shapes=(export_dimensions(free, multiple_of),) if free else None,
                 strict=False,
             )
-            refuse_frozen_sizes(program)
-        except (MemoryError, ModelError):
+        except MemoryError:
             raise
         except Exception as error:
             raise ModelError(
                 f"torch.export cannot follow the network: {first_line(error)}",
                 hint="build for one shape, or with build_engine tensorrt",
             ) from error
+    refuse_frozen_sizes(program)
     _check_range(program, profile)
     return program
 

@@ -66,11 +66,11 @@ def export(
     with quiet(), torch.no_grad():
         try:
             program = torch.export.export(network, (sample,), dynamic_shapes=shapes, strict=False)
-            refuse_frozen_sizes(program)
-        except (MemoryError, ModelError):
+        except MemoryError:
             raise
         except Exception as error:
             raise _explained(network, sample, error, free) from error
+    refuse_frozen_sizes(program)
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # paths and lines of the network's source code

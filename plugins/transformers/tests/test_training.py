@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from proof_support.commands import run, served_mask
+from proof_support.commands import run_apart, served_mask
 from proof_support.references import NEAR, mean_iou
 
 from demo.scenes import CLASSES, draw_scene
@@ -131,7 +131,7 @@ def expected(trained: Trained) -> list[Expected]:
 @pytest.fixture(scope="module")
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("exported") / "model.onnx"
-    document = run("export", "onnx", trained.folder, "--output", output, "--verify")
+    document = run_apart("export", "onnx", trained.folder, "--output", output, "--verify")
     assert document["verification"]["passed"]
     return output
 
@@ -147,13 +147,13 @@ def test_the_file_gives_the_labels_and_the_score_of_transformers(
 ) -> None:
     on_data = ("infer", "onnxruntime", exported, "--dataset", trained.data)
     options = ("--dataset-options", "split=validation")
-    run(*on_data, *options, "--format-only", tmp_path / "maps")
+    run_apart(*on_data, *options, "--format-only", tmp_path / "maps")
     maps = [np.array(PIL_Image.open(file)) for file in sorted((tmp_path / "maps").glob("*.png"))]
     assert len(maps) == len(expected)
     for found, one in zip(maps, expected, strict=True):
         assert one.sure.mean() > 0.99
         assert np.array_equal(found[one.sure], one.labels[one.sure])
-    document = run(*on_data, *options, "--eval", "mIoU")
+    document = run_apart(*on_data, *options, "--eval", "mIoU")
     labels, truth = (
         np.concatenate([getattr(one, what).ravel() for one in expected]) for what in ("labels", "truth")
     )
@@ -161,7 +161,7 @@ def test_the_file_gives_the_labels_and_the_score_of_transformers(
 
 
 def test_parity_compares_the_folder_with_its_files(trained: Trained, tmp_path: Path) -> None:
-    document = run(
+    document = run_apart(
         *("analyze", "parity", trained.folder, "--backend", "onnxruntime", "--work-dir", tmp_path / "work"),
         *("--dataset", trained.data, "--dataset-options", "split=validation"),
     )

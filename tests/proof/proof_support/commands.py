@@ -18,7 +18,7 @@ from PIL import Image
 
 from segplug.cli.root import run_command_line
 
-__all__ = ["run", "served_mask"]
+__all__ = ["run", "run_apart", "served_mask"]
 
 
 def run(*words: object) -> Any:
@@ -27,6 +27,16 @@ def run(*words: object) -> Any:
     with contextlib.redirect_stdout(printed):
         assert run_command_line(["run", *map(str, words), "--json"]) == 0
     return json.loads(printed.getvalue())
+
+
+def run_apart(*words: object) -> Any:
+    """The same in a process of its own, which has imported nothing for other tests: transformers prepares images
+    otherwise once torchvision is imported.
+    """
+    command = [sys.executable, "-m", "segplug", "run", *map(str, words), "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
 
 
 def served_mask(

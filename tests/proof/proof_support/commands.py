@@ -30,8 +30,8 @@ def run(*words: object) -> Any:
 
 
 def run_apart(*words: object) -> Any:
-    """The same in a process of its own, which has imported nothing for other tests: transformers prepares images
-    otherwise once torchvision is imported.
+    """The same in a process of its own, which has imported nothing for other tests: transformers prepares
+    images otherwise once torchvision is imported.
     """
     command = [sys.executable, "-m", "segplug", "run", *map(str, words), "--json"]
     ended = subprocess.run(command, capture_output=True, text=True)
